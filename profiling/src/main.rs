@@ -1,0 +1,2 @@
+//! Flame graphs and heap reports of nearfield.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Readers for the data files of the field.

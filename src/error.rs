@@ -1,0 +1,164 @@
+//! What can go wrong, one small enum per domain and [`Error`] over all of them.
+
+use std::fmt;
+
+use crate::metric::Metric;
+use crate::vector::Element;
+
+/// Why a vector was refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum VectorError {
+    /// The vector's length is not what the index was made for.
+    Length {
+        /// Elements expected: the dimension, or the bytes that pack it for bits.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+    /// A component is not a number or is infinite.
+    NonFinite {
+        /// Position of the component.
+        component: usize,
+    },
+    /// A zero vector has no direction, so no cosine.
+    ZeroNorm,
+    /// A component cannot be stored in the index's element type without changing its value
+    /// (integers), or it overflows to infinity (half precision).
+    NotRepresentable {
+        /// Position of the component.
+        component: usize,
+        /// Its value.
+        value: f32,
+        /// What the index stores.
+        element: Element,
+    },
+    /// Packed bits were given to an index of numbers, or numbers to an index of bits.
+    ElementMismatch {
+        /// What the index stores.
+        expected: Element,
+        /// What was given.
+        found: Element,
+    },
+}
+
+impl fmt::Display for VectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { expected, found } => {
+                write!(f, "vector has {found} elements where {expected} are expected")
+            }
+            Self::NonFinite { component } => {
+                write!(f, "component {component} is not a finite number")
+            }
+            Self::ZeroNorm => f.write_str("a zero vector has no direction, so no cosine distance"),
+            Self::NotRepresentable { component, value, element } => {
+                write!(f, "component {component} is {value}, which {element} cannot hold")
+            }
+            Self::ElementMismatch { expected, found } => {
+                write!(f, "vector of {found} given where {expected} is expected")
+            }
+        }
+    }
+}
+
+impl std::error::Error for VectorError {}
+
+/// Why an index could not be made, changed or asked.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The vector was refused.
+    Vector(VectorError),
+    /// One vector of a batch was refused; none of the batch after validation was inserted.
+    BatchVector {
+        /// Position of the vector in the batch.
+        position: usize,
+        /// Why.
+        source: VectorError,
+    },
+    /// The number of keys and the number of vectors of a batch differ.
+    BatchLength {
+        /// Keys given.
+        keys: usize,
+        /// Vectors given.
+        vectors: usize,
+    },
+    /// The key is in the index already.
+    KeyExists {
+        /// The key.
+        key: u64,
+    },
+    /// A parameter of the builder or of a query is out of its range.
+    Parameter {
+        /// The parameter's name.
+        name: &'static str,
+        /// The value given, as text.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// This metric is not defined over this element type.
+    Unsupported {
+        /// The metric.
+        metric: Metric,
+        /// The element type.
+        element: Element,
+    },
+    /// The index cannot hold more vectors.
+    Full {
+        /// The number it holds.
+        len: usize,
+    },
+    /// The operating system gave no memory; the index is as it was.
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// A pool of threads could not be started.
+    Threads {
+        /// The operating system's words.
+        reason: String,
+    },
+}
+
+impl fmt::Display for IndexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vector(e) => e.fmt(f),
+            Self::BatchVector { position, source } => {
+                write!(f, "vector {position} of the batch: {source}")
+            }
+            Self::BatchLength { keys, vectors } => {
+                write!(f, "{keys} keys given for {vectors} vectors")
+            }
+            Self::KeyExists { key } => write!(f, "key {key} is in the index already"),
+            Self::Parameter { name, value, allowed } => {
+                write!(f, "{name} is {value}; allowed: {allowed}")
+            }
+            Self::Unsupported { metric, element } => {
+                write!(f, "{metric} is not defined over {element}")
+            }
+            Self::Full { len } => write!(f, "the index is full at {len} vectors"),
+            Self::OutOfMemory { bytes } => {
+                write!(f, "the operating system refused {bytes} bytes of memory")
+            }
+            Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for IndexError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Vector(e) | Self::BatchVector { source: e, .. } => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<VectorError> for IndexError {
+    fn from(e: VectorError) -> Self {
+        Self::Vector(e)
+    }
+}

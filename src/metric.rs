@@ -1,0 +1,39 @@
+//! What a distance means: its formula, unit, range and order.
+
+use std::fmt;
+
+/// How two vectors are compared. Every distance is "smaller is nearer".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Metric {
+    /// Squared Euclidean distance, `sum((a - b)^2)`, in `0..`. No square root is taken: it would
+    /// not change the order.
+    L2,
+    /// Negated inner product, `-sum(a * b)`, in `..`: the largest product is the nearest. Not a
+    /// metric in the mathematical sense: a vector need not be its own nearest neighbour.
+    InnerProduct,
+    /// Cosine distance, `1 - cos(a, b)`, in `0..=2`. Floating-point vectors are scaled to unit
+    /// length once, when they are inserted. A zero vector has no direction and is refused.
+    Cosine,
+    /// Number of differing bits, in `0..=dimension`. Vectors are packed bits, eight to a byte,
+    /// the first in the lowest bit.
+    Hamming,
+}
+
+impl Metric {
+    /// The name used in tables, files and on command lines: `l2`, `ip`, `cosine` or `hamming`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::L2 => "l2",
+            Self::InnerProduct => "ip",
+            Self::Cosine => "cosine",
+            Self::Hamming => "hamming",
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

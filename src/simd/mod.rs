@@ -1,0 +1,1 @@
+//! What this CPU can do.

@@ -1,0 +1,140 @@
+//! Element types, and vectors as users pass them.
+
+mod half;
+
+pub use half::{Bf16, F16};
+
+use std::fmt;
+
+/// What one component of a vector is stored as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Element {
+    /// 32-bit floating point.
+    F32,
+    /// IEEE 754 half precision: 11 significant bits, up to 65,504.
+    F16,
+    /// The upper half of an `f32`: 8 significant bits, the range of `f32`.
+    Bf16,
+    /// Signed byte.
+    I8,
+    /// Unsigned byte.
+    U8,
+    /// One bit, packed eight to a byte, the first in the lowest bit.
+    Bit,
+}
+
+impl Element {
+    /// The name used in tables and on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::I8 => "i8",
+            Self::U8 => "u8",
+            Self::Bit => "bit",
+        }
+    }
+
+    /// Bytes of a vector of `dimension` elements, without padding.
+    pub const fn bytes(self, dimension: usize) -> usize {
+        match self {
+            Self::F32 => 4 * dimension,
+            Self::F16 | Self::Bf16 => 2 * dimension,
+            Self::I8 | Self::U8 => dimension,
+            Self::Bit => dimension.div_ceil(8),
+        }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A borrowed vector, or several one after the other, of any element type.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum VectorRef<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// Half-precision floats.
+    F16(&'a [F16]),
+    /// Brain floats.
+    Bf16(&'a [Bf16]),
+    /// Signed bytes.
+    I8(&'a [i8]),
+    /// Unsigned bytes, or packed bits where the index stores bits.
+    U8(&'a [u8]),
+}
+
+impl VectorRef<'_> {
+    /// Number of elements (bytes, for packed bits).
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F16(v) => v.len(),
+            Self::Bf16(v) => v.len(),
+            Self::I8(v) => v.len(),
+            Self::U8(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The element type given; packed bits are given as [`Element::U8`].
+    pub const fn element(&self) -> Element {
+        match self {
+            Self::F32(_) => Element::F32,
+            Self::F16(_) => Element::F16,
+            Self::Bf16(_) => Element::Bf16,
+            Self::I8(_) => Element::I8,
+            Self::U8(_) => Element::U8,
+        }
+    }
+}
+
+/// Whatever can be passed as a vector: slices, arrays and `Vec`s of the element types.
+pub trait AsVector {
+    /// The vector, borrowed.
+    fn as_vector(&self) -> VectorRef<'_>;
+}
+
+impl AsVector for VectorRef<'_> {
+    fn as_vector(&self) -> VectorRef<'_> {
+        *self
+    }
+}
+
+impl<V: AsVector + ?Sized> AsVector for &V {
+    fn as_vector(&self) -> VectorRef<'_> {
+        (**self).as_vector()
+    }
+}
+
+macro_rules! as_vector {
+    ($($element:ty => $variant:ident),*) => {$(
+        impl AsVector for [$element] {
+            fn as_vector(&self) -> VectorRef<'_> {
+                VectorRef::$variant(self)
+            }
+        }
+        impl AsVector for Vec<$element> {
+            fn as_vector(&self) -> VectorRef<'_> {
+                VectorRef::$variant(self)
+            }
+        }
+        impl<const N: usize> AsVector for [$element; N] {
+            fn as_vector(&self) -> VectorRef<'_> {
+                VectorRef::$variant(self)
+            }
+        }
+    )*};
+}
+
+as_vector!(f32 => F32, F16 => F16, Bf16 => Bf16, i8 => I8, u8 => U8);
