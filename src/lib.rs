@@ -1,15 +1,17 @@
 //! Embeddable vector search.
 
+mod arena;
 pub mod dataset;
 mod distance;
 mod error;
+mod graph;
 mod index;
 mod metric;
 mod simd;
 mod vector;
-mod arena;
-mod graph;
 
+pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use metric::Metric;
+pub use simd::Isa;
 pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
