@@ -91,6 +91,17 @@ impl VectorRef<'_> {
         self.len() == 0
     }
 
+    /// The elements in `range`, which lies within the length.
+    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        match *self {
+            Self::F32(v) => Self::F32(&v[range]),
+            Self::F16(v) => Self::F16(&v[range]),
+            Self::Bf16(v) => Self::Bf16(&v[range]),
+            Self::I8(v) => Self::I8(&v[range]),
+            Self::U8(v) => Self::U8(&v[range]),
+        }
+    }
+
     /// The element type given; packed bits are given as [`Element::U8`].
     pub const fn element(&self) -> Element {
         match self {
