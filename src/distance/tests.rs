@@ -19,7 +19,7 @@ use super::reference::{self, Reference};
 use super::{Kernel, Visitor, dispatch};
 use crate::metric::Metric;
 use crate::simd::{Isa, Simd, Task};
-use crate::vector::{AsVector, Bf16, Component, Element, F16, VectorRef};
+use crate::vector::{AsVector, Bf16, Element, F16, VectorRef};
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Hamming];
 const ELEMENTS: [Element; 6] =
@@ -183,8 +183,8 @@ impl Visitor for Keys<'_> {
     type Output = Found;
 
     fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Found {
-        let typed = |vector| K::Element::of(vector).expect("the kernel's element type");
-        simd.run(TypedKeys { kernel, query: typed(self.0), rows: self.1.map(typed) })
+        let rows = self.1.map(|row| bytemuck::cast_slice(row.as_bytes()));
+        simd.run(TypedKeys { kernel, query: bytemuck::cast_slice(self.0.as_bytes()), rows })
     }
 }
 
