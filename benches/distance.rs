@@ -3,7 +3,8 @@
 //!
 //! Names are `metric-element/variant/dimension`, where the variant is an instruction set (one call
 //! for one pair of vectors), an instruction set with `-many` (one call for 32 rows; divide by 32),
-//! or `plain`. All data fits the first- or second-level cache.
+//! or `plain`. All data fits the first- or second-level cache and begins at
+//! a cache line, as the rows of an index do.
 #![cfg_attr(
     all(target_os = "linux", target_pointer_width = "64"),
     expect(unsafe_code, reason = "the clock of the thread's CPU time")
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 const DIMENSIONS: [usize; 6] = [25, 96, 128, 384, 768, 1536];
 const ROWS: usize = 32;
+const LINE: usize = 64;
 
 /// CPU time of the thread: on a shared machine the wall clock measures the neighbours.
 struct CpuTime;
@@ -88,6 +90,11 @@ fn numbers(len: usize) -> Vec<f32> {
         .collect()
 }
 
+/// The part of `all` that begins at a cache line.
+fn aligned<E>(all: &[E]) -> &[E] {
+    &all[all.as_ptr().align_offset(LINE)..]
+}
+
 /// One metric over one element type: `make` turns a number in `-1..1` into a component.
 fn bench<E>(
     criterion: &mut Criterion<CpuTime>,
@@ -100,26 +107,27 @@ fn bench<E>(
     let mut group = criterion.benchmark_group(format!("{metric}-{element}"));
     for dimension in DIMENSIONS {
         let len = if element == Element::Bit { dimension.div_ceil(8) } else { dimension };
-        let query: Vec<E> = numbers(len).into_iter().map(&make).collect();
-        let rows: Vec<E> = numbers(len * (ROWS + 1)).into_iter().skip(len).map(&make).collect();
+        let all: Vec<E> = numbers(len * (ROWS + 1) + 2 * LINE).into_iter().map(&make).collect();
+        let (query, rest) = aligned(&all).split_at(len);
+        let rows = &aligned(rest)[..len * ROWS];
         let mut distances = [0.0; ROWS];
         group.throughput(Throughput::Bytes(element.bytes(dimension) as u64));
         let first = &rows[..len];
         group.bench_function(BenchmarkId::new("plain", dimension), |b| {
-            b.iter(|| plain(black_box(&query), black_box(first)));
+            b.iter(|| plain(black_box(query), black_box(first)));
         });
         for &isa in Isa::available() {
             let distance = Distance::with_isa(metric, element, isa)
                 .expect("an available level and a defined metric");
             group.throughput(Throughput::Bytes(element.bytes(dimension) as u64));
             group.bench_function(BenchmarkId::new(isa.name(), dimension), |b| {
-                b.iter(|| distance.between(&black_box(&query[..]), &black_box(first)));
+                b.iter(|| distance.between(&black_box(query), &black_box(first)));
             });
             group.throughput(Throughput::Bytes((ROWS * element.bytes(dimension)) as u64));
             group.bench_function(BenchmarkId::new(format!("{isa}-many"), dimension), |b| {
                 b.iter(|| {
                     distance
-                        .many(&black_box(&query[..]), &black_box(&rows[..]), &mut distances)
+                        .many(&black_box(query), &black_box(rows), &mut distances)
                         .expect("lengths agree");
                     black_box(&mut distances);
                 });
