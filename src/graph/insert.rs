@@ -44,6 +44,8 @@ impl Graph {
             raising = None;
         }
         if let Some(entry) = entry {
+            // The entry may be younger than the space in hand.
+            let space = space.refresh();
             let mut lists = std::mem::take(&mut scratch.lists);
             lists.reset();
             self.link(space, node, &rows[..=level], entry, &lists, scratch);

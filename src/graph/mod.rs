@@ -110,7 +110,7 @@ pub(crate) struct Graph {
 
 /// Where searches start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     level: usize,
     row: u32,
 }
@@ -154,7 +154,8 @@ impl Graph {
         self.upper[level - 1].get_or_init(|| Layer::new(self.parameters.m))
     }
 
-    fn entry(&self) -> Option<Entry> {
+    /// Where searches start now; nowhere if the graph is empty.
+    pub(crate) fn entry(&self) -> Option<Entry> {
         match self.entry.load(Ordering::Acquire) {
             EMPTY => None,
             word => Some(Entry { level: (word >> 32) as usize, row: word as u32 }),

@@ -13,16 +13,17 @@ pub(super) struct Near {
 
 impl Graph {
     /// Leaves the `ef` nearest nodes that a walk finds in `scratch.pool`, the nearest first;
-    /// nothing if the graph is empty.
+    /// nothing if the graph was empty. `space` must be younger than `entry`, or it may lack it.
     #[inline(always)]
     pub(crate) fn search<S: Space>(
         &self,
+        entry: Option<Entry>,
         space: S,
         query: S::Query,
         ef: usize,
         scratch: &mut Scratch,
     ) {
-        let Some(entry) = self.entry() else {
+        let Some(entry) = entry else {
             scratch.pool.begin(ef);
             return;
         };

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use super::space::Inlined;
-use crate::arena::{Pool, View};
+use crate::arena::{Column, Pool, View};
 use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
 use crate::graph::{Graph, Scratch, Space};
@@ -18,7 +18,7 @@ pub(super) trait Engine: Send + Sync + Debug {
     fn walk(
         &self,
         graph: &Graph,
-        vectors: View<'_, Block>,
+        vectors: &Column<Block>,
         query: &[Block],
         ef: usize,
         scratch: &mut Scratch,
@@ -61,7 +61,7 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     fn walk(
         &self,
         graph: &Graph,
-        vectors: View<'_, Block>,
+        vectors: &Column<Block>,
         query: &[Block],
         ef: usize,
         scratch: &mut Scratch,
@@ -85,7 +85,7 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
 struct Walk<'a, K> {
     kernel: K,
     graph: &'a Graph,
-    vectors: View<'a, Block>,
+    vectors: &'a Column<Block>,
     query: &'a [Block],
     ef: usize,
     scratch: &'a mut Scratch,
@@ -96,9 +96,11 @@ impl<K: Kernel> Task for Walk<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let space = Inlined::new(simd, self.kernel, self.vectors);
+        // In this order: the view must not lack the entry.
+        let entry = self.graph.entry();
+        let space = Inlined::new(simd, self.kernel, self.vectors.view());
         let query = Inlined::<S, K>::elements(self.query);
-        self.graph.search(space, query, self.ef, self.scratch);
+        self.graph.search(entry, space, query, self.ef, self.scratch);
     }
 }
 

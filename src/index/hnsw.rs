@@ -247,7 +247,7 @@ impl Searchable for Hnsw {
         } else {
             let Work { scratch, row, .. } = work;
             scratch.counters = Default::default();
-            self.engine.walk(&self.graph, self.entries.vectors.view(), row, ef, scratch);
+            self.engine.walk(&self.graph, &self.entries.vectors, row, ef, scratch);
             let found = scratch.pool.iter();
             let take = found.len().min(k);
             // A node may be younger than the view of the keys above.
