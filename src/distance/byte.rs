@@ -232,27 +232,61 @@ impl<E: Byte> Cosine<E> {
     }
 }
 
+/// `sum(a * b)` and `sum(b * b)` in one pass, each added up to one register.
+#[inline(always)]
+fn product_and_square<S: Simd, E: Byte>(simd: S, a: &[E], b: &[E]) -> (S::I32, S::I32) {
+    let len = a.len().min(b.len());
+    let (a, a_tail) = a[..len].as_chunks::<64>();
+    let (b, b_tail) = b[..len].as_chunks::<64>();
+    let (mut product, mut square) = (simd.i32_zero(), simd.i32_zero());
+    for (a, b) in a.iter().zip(b) {
+        product = E::dot(simd, product, a, b);
+        square = E::dot(simd, square, b, b);
+    }
+    if !a_tail.is_empty() {
+        let (a, b) = (E::pad(simd, a_tail), E::pad(simd, b_tail));
+        product = E::dot(simd, product, &a, &b);
+        square = E::dot(simd, square, &b, &b);
+    }
+    (product, square)
+}
+
 impl<E: Byte> Kernel for Cosine<E> {
     type Element = E;
 
     #[inline(always)]
     fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
-        let len = a.len().min(b.len());
-        let (a, b) = (&a[..len], &b[..len]);
-        let dot = sums::<S, E, Product>(simd, a, b);
+        let a = &a[..a.len().min(b.len())];
+        let (dot, bb) = product_and_square(simd, a, b);
         let aa = sums::<S, E, Product>(simd, a, a);
-        let bb = sums::<S, E, Product>(simd, b, b);
         let [dot, aa, bb, _] = simd.i32_sum4([dot, aa, bb, bb]);
         Self::finish(dot, aa, bb)
     }
 
     #[inline(always)]
     fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+        let [a, b, c, d] = rows;
+        let len = query.len();
+        if a.len() < len || b.len() < len || c.len() < len || d.len() < len {
+            return [
+                self.key(simd, query, a),
+                self.key(simd, query, b),
+                self.key(simd, query, c),
+                self.key(simd, query, d),
+            ];
+        }
+        let qq = simd.i32_sum(sums::<S, E, Product>(simd, query, query));
+        let (qa, aa) = product_and_square(simd, query, a);
+        let (qb, bb) = product_and_square(simd, query, b);
+        let (qc, cc) = product_and_square(simd, query, c);
+        let (qd, dd) = product_and_square(simd, query, d);
+        let [qa, qb, qc, qd] = simd.i32_sum4([qa, qb, qc, qd]);
+        let [aa, bb, cc, dd] = simd.i32_sum4([aa, bb, cc, dd]);
         [
-            self.key(simd, query, rows[0]),
-            self.key(simd, query, rows[1]),
-            self.key(simd, query, rows[2]),
-            self.key(simd, query, rows[3]),
+            Self::finish(qa, qq, aa),
+            Self::finish(qb, qq, bb),
+            Self::finish(qc, qq, cc),
+            Self::finish(qd, qq, dd),
         ]
     }
 

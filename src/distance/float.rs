@@ -281,11 +281,29 @@ impl<E: Float> Kernel for Cosine<E> {
 
     #[inline(always)]
     fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+        let [a, b, c, d] = rows;
+        let len = query.len();
+        if a.len() != len || b.len() != len || c.len() != len || d.len() != len {
+            return [
+                self.key(simd, query, a),
+                self.key(simd, query, b),
+                self.key(simd, query, c),
+                self.key(simd, query, d),
+            ];
+        }
+        let qq = simd.f32_sum(sums::<S, E, Product>(simd, query, query));
+        let [qa, qb, qc, qd] = simd.f32_sum4(sums4::<S, E, Product>(simd, query, rows));
+        let [aa, bb, cc, dd] = simd.f32_sum4([
+            sums::<S, E, Product>(simd, a, a),
+            sums::<S, E, Product>(simd, b, b),
+            sums::<S, E, Product>(simd, c, c),
+            sums::<S, E, Product>(simd, d, d),
+        ]);
         [
-            self.key(simd, query, rows[0]),
-            self.key(simd, query, rows[1]),
-            self.key(simd, query, rows[2]),
-            self.key(simd, query, rows[3]),
+            Self::finish(qa, qq, aa, query, a),
+            Self::finish(qb, qq, bb, query, b),
+            Self::finish(qc, qq, cc, query, c),
+            Self::finish(qd, qq, dd, query, d),
         ]
     }
 

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn every_half_survives_a_round_trip() {
-        for bits in 0..=u16::MAX {
+        let step = if cfg!(miri) { 97 } else { 1 };
+        for bits in (0..=u16::MAX).step_by(step) {
             let half = F16(bits);
             let back = F16::from_f32(half.to_f32());
             if half.to_f32().is_nan() {
