@@ -42,9 +42,9 @@ impl Generated {
             rows,
             dimension,
             queries: 1000,
-            latent: 24,
+            latent: 48,
             clusters: 100,
-            noise: 0.02,
+            noise: 0.05,
             seed: 0,
         }
     }
@@ -72,8 +72,10 @@ impl GeneratedBuilder {
         self
     }
 
-    /// Latent coordinates, 1 to 4,096 (24 if not set): the intrinsic dimension comes out a little
-    /// below.
+    /// Latent coordinates, 1 to 4,096 (48 if not set). The intrinsic dimension comes out lower, for
+    /// clusters are flat: 17 for 100,000 x 128 as set from the start, by the maximum likelihood of
+    /// the distances to 100 neighbours (Levina and Bickel, 2004), where 200,000 SIFT descriptors
+    /// of photographs have 19.
     pub fn latent(mut self, latent: usize) -> Self {
         self.latent = latent;
         self
@@ -85,7 +87,7 @@ impl GeneratedBuilder {
         self
     }
 
-    /// Standard deviation of the noise on each component (0.02 if not set), where the components
+    /// Standard deviation of the noise on each component (0.05 if not set), where the components
     /// themselves have one of about 0.5.
     pub fn noise(mut self, noise: f32) -> Self {
         self.noise = noise;

@@ -86,6 +86,7 @@ fn average<F: IntoIterator>(
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "small fractions are exact")]
 mod tests {
     use super::*;
 
