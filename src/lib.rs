@@ -10,6 +10,8 @@ mod metric;
 mod simd;
 mod vector;
 
+pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use metric::Metric;
+pub use simd::Isa;
 pub use vector::{AsVector, Bf16, Element, F16, VectorRef};

@@ -1,1 +1,24 @@
-//! arena
+//! Memory: columns of rows that never move, and the scratch of a walk.
+//!
+//! Everything here is addressed by dense `u32` ids. No pointer leaves this folder.
+
+mod chunks;
+mod column;
+mod pool;
+mod visited;
+
+pub(crate) use column::{Column, View};
+pub(crate) use pool::Pool;
+pub(crate) use visited::Visited;
+
+/// The operating system gave no memory, or the column has its greatest length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ArenaError {
+    /// No memory for a chunk of this many bytes.
+    OutOfMemory { bytes: usize },
+    /// Ids end here.
+    Full { len: usize },
+}
+
+/// One more than the greatest id: the candidate pool keeps a flag beside 31 bits of id.
+pub(crate) const MAX_ROWS: u32 = 1 << 31;

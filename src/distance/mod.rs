@@ -1,1 +1,52 @@
-//! Distance kernels.
+//! Distances between two vectors, and from one to many.
+//!
+//! A kernel is written once over [`Simd`] and says what a metric is over one element type. It
+//! answers with a *key*, an unsigned integer of the same order as the distance, because integers
+//! compare faster than floats, have a total order, and can carry exact integer sums.
+
+mod byte;
+mod dispatch;
+mod erased;
+mod float;
+mod hamming;
+mod key;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports, reason = "the index's")]
+pub(crate) use dispatch::{Visitor, dispatch};
+pub use erased::Distance;
+
+use crate::simd::Simd;
+use crate::vector::Component;
+use std::fmt::Debug;
+
+/// The longest vectors, in elements, for which all kernels are exact or within their bounds:
+/// 65,536 squares of a byte fit 32 bits.
+pub(crate) const MAX_LEN: usize = 65_536;
+
+/// One metric over one element type.
+///
+/// Slices may have any length and alignment; of two lengths the shorter one counts. Integer
+/// kernels are exact up to [`MAX_LEN`] elements.
+pub(crate) trait Kernel: Copy + Send + Sync + Debug + Default + 'static {
+    /// What the compared slices hold; bytes for packed bits.
+    type Element: Component;
+
+    /// The distance of `a` and `b` as a number of the same order: smaller is nearer. What is not
+    /// a number, because huge products overflowed, is the farthest.
+    fn key<S: Simd>(self, simd: S, a: &[Self::Element], b: &[Self::Element]) -> u32;
+
+    /// [`Kernel::key`] of `query` and each row, bit for bit, faster than four calls.
+    fn key4<S: Simd>(
+        self,
+        simd: S,
+        query: &[Self::Element],
+        rows: [&[Self::Element]; 4],
+    ) -> [u32; 4];
+
+    /// The distance that a key stands for.
+    fn distance(self, key: u32) -> f32;
+}

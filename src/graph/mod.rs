@@ -1,1 +1,173 @@
-//! graph
+//! The hierarchical navigable small world graph (Malkov and Yashunin, 2018): rows of neighbours,
+//! walked, linked and pruned.
+//!
+//! The graph knows dense node ids and a [`Space`] that gives distances; no keys, no vectors.
+//!
+//! # Concurrency
+//!
+//! Searches take no lock and never retry. An insertion writes the node's own rows first, then the
+//! links that make it visible, and holds the lock of one row at a time. Entries of a row are
+//! atomics, and a row is rewritten entry by entry: any mixture of its old and new list is a legal
+//! row, and it is never empty once it was not.
+//!
+//! # No node is ever lost
+//!
+//! Besides the links that pruning chooses, each layer keeps a spanning tree: every node but the
+//! layer's first has one *tree link* to a parent, which was there before it, and the parent has
+//! one back. Pruning never drops a tree link. So each layer is strongly connected by
+//! construction, whatever the data and the order of concurrent insertions.
+
+mod check;
+mod insert;
+mod layer;
+mod link;
+mod prune;
+mod scratch;
+mod walk;
+
+pub(crate) use check::RowFault;
+pub(crate) use scratch::Scratch;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::arena::ArenaError;
+use layer::Layer;
+
+/// What the graph needs to know of the vectors: distances, as keys that order like them.
+pub(crate) trait Space: Copy {
+    /// A vector to measure from.
+    type Query: Copy;
+
+    /// Nodes below it have a vector.
+    fn len(&self) -> u32;
+
+    /// The same space with all nodes that exist now.
+    fn refresh(self) -> Self;
+
+    /// The vector of a node, to measure from.
+    fn stored(&self, node: u32) -> Self::Query;
+
+    /// Brings the vector of a node nearer to the CPU.
+    fn prefetch(&self, node: u32);
+
+    /// Key of the distance between `query` and a node.
+    fn key(&self, query: Self::Query, node: u32) -> u32;
+
+    /// Keys of the distances between `query` and four nodes.
+    fn key4(&self, query: Self::Query, nodes: [u32; 4]) -> [u32; 4];
+
+    /// Whether a neighbour at `between` from a candidate makes a link to that candidate, which is
+    /// at `base`, superfluous: RobustPrune's `alpha * between < base` (Subramanya et al., 2019).
+    fn occludes(&self, between: u32, base: u32) -> bool;
+}
+
+/// Levels above the base at most. With `m >= 2`, a level above has a chance of 2^-15 at most.
+pub(crate) const UPPER_LEVELS: usize = 15;
+
+/// Locks of rows, shared by hash.
+const LOCKS: usize = 256;
+
+/// The entry of an empty graph.
+const EMPTY: u64 = u64::MAX;
+
+/// What shapes the graph.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameters {
+    /// Links of a node on each upper level, half of those on the base level.
+    pub(crate) m: usize,
+    /// Candidates that an insertion considers on each level.
+    pub(crate) ef_construction: usize,
+    /// Seed of the levels.
+    pub(crate) seed: u64,
+}
+
+/// A graph over the nodes `0..len`.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    parameters: Parameters,
+    base: Layer<AtomicU32>,
+    upper: [OnceLock<Layer<AtomicU64>>; UPPER_LEVELS],
+    /// `level << 32 | row`, where `row` is the entry's row on that level.
+    entry: CachePadded<AtomicU64>,
+    /// Held while a node above the entry's level is inserted.
+    growth: Mutex<()>,
+    locks: Box<[CachePadded<Mutex<()>>]>,
+}
+
+/// Where searches start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    level: usize,
+    row: u32,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            base: Layer::new(2 * parameters.m),
+            upper: [const { OnceLock::new() }; UPPER_LEVELS],
+            entry: CachePadded::new(AtomicU64::new(EMPTY)),
+            growth: Mutex::new(()),
+            locks: (0..LOCKS).map(|_| CachePadded::new(Mutex::new(()))).collect(),
+        }
+    }
+
+    /// Adds a node without links and returns its id; [`Self::insert`] links it.
+    pub(crate) fn push(&self) -> Result<u32, ArenaError> {
+        self.base.push(None)
+    }
+
+    /// Makes sure that the next [`Self::push`] finds memory.
+    pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
+        self.base.reserve()
+    }
+
+    /// Nodes on each level, the base first.
+    pub(crate) fn level_sizes(&self) -> Vec<usize> {
+        let upper = self.upper.iter().map_while(OnceLock::get).map(Layer::len);
+        std::iter::once(self.base.len()).chain(upper).collect()
+    }
+
+    /// Bytes of the base rows, and of the upper ones.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let upper = self.upper.iter().filter_map(OnceLock::get).map(Layer::bytes).sum();
+        (self.base.bytes(), upper)
+    }
+
+    fn layer(&self, level: usize) -> &Layer<AtomicU64> {
+        self.upper[level - 1].get_or_init(|| Layer::new(self.parameters.m))
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        match self.entry.load(Ordering::Acquire) {
+            EMPTY => None,
+            word => Some(Entry { level: (word >> 32) as usize, row: word as u32 }),
+        }
+    }
+
+    fn set_entry(&self, entry: Entry) {
+        self.entry.store((entry.level as u64) << 32 | u64::from(entry.row), Ordering::Release);
+    }
+
+    fn lock(&self, level: usize, row: u32) -> MutexGuard<'_, ()> {
+        let mixed = (row ^ (level as u32) << 27).wrapping_mul(0x9e37_79b1) >> 16;
+        self.locks[mixed as usize % LOCKS].lock()
+    }
+
+    /// The level of a node: geometric with ratio `1/m`, a function of the seed and the id alone.
+    fn draw_level(&self, node: u32) -> usize {
+        let mixed = u64::from(node).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut rng = SmallRng::seed_from_u64(self.parameters.seed ^ mixed);
+        let uniform: f64 = 1.0 - rng.random::<f64>();
+        let level = -uniform.ln() / (self.parameters.m as f64).ln();
+        (level as usize).min(UPPER_LEVELS)
+    }
+}

@@ -1,1 +1,117 @@
-//! What this CPU can do.
+//! What this CPU can do: one zero-sized proof token per instruction set, and the only place with
+//! intrinsics.
+//!
+//! [`Simd`] abstracts one logical register of 64 bytes on every instruction set, so that a kernel
+//! is written once. A token can only be had from a constructor that asked the CPU, so holding one
+//! proves that its instructions exist; its methods are safe. They are `#[inline(always)]` and
+//! carry no `#[target_feature]` themselves: whole tasks, a graph walk for example, are inlined
+//! into the one function with that attribute, behind [`Simd::run`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod prefetch;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub use isa::Isa;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+#[allow(unused_imports, reason = "the walk's")]
+pub(crate) use prefetch::prefetch;
+pub(crate) use scalar::Scalar;
+
+use crate::vector::{Bf16, F16};
+use std::fmt::Debug;
+
+/// Code to be run under one instruction set. Its `run` must be `#[inline(always)]`, and so must
+/// whatever it calls that touches vectors.
+pub(crate) trait Task {
+    /// What it returns.
+    type Output;
+
+    /// Does the work with the instructions that `simd` proves.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Proof that this CPU has an instruction set, and its operations on registers of 64 bytes.
+pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
+    /// Sixteen `f32`.
+    type F32: Copy;
+    /// Lanes of 32-bit integers that wrap; how many and which lane takes what is the
+    /// instruction set's choice, only the sum of all lanes has a meaning.
+    type I32: Copy;
+
+    /// How many independent sums of [`Self::F32`] a kernel should run, to hide the latency of
+    /// addition: 1, 2 or 4.
+    const CHAINS: usize;
+    /// Whether the registers hold the sums of four rows at once, so that a one-to-four kernel
+    /// should load its query once for four rows.
+    const FOUR_ROWS: bool;
+
+    /// Runs `task` inside one function that may use all instructions of this set.
+    fn run<T: Task>(self, task: T) -> T::Output;
+
+    /// Zeros.
+    fn f32_zero(self) -> Self::F32;
+    /// Sixteen floats.
+    fn f32_load(self, from: &[f32; 16]) -> Self::F32;
+    /// Up to sixteen floats, then zeros.
+    fn f32_load_partial(self, from: &[f32]) -> Self::F32;
+    /// Sixteen halves, widened.
+    fn f16_load(self, from: &[F16; 16]) -> Self::F32;
+    /// Up to sixteen halves, widened, then zeros.
+    fn f16_load_partial(self, from: &[F16]) -> Self::F32;
+    /// Sixteen brain floats, widened.
+    fn bf16_load(self, from: &[Bf16; 16]) -> Self::F32;
+    /// Up to sixteen brain floats, widened, then zeros.
+    fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32;
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once where the set has a fused multiply-add.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The sum of all lanes.
+    fn f32_sum(self, a: Self::F32) -> f32;
+    /// Four sums at once, each added in the order of [`Simd::f32_sum`]: same bits.
+    fn f32_sum4(self, a: [Self::F32; 4]) -> [f32; 4];
+
+    /// Zeros.
+    fn i32_zero(self) -> Self::I32;
+    /// `a + b`, wrapping.
+    fn i32_add(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The wrapping sum of all lanes; cast it to `u32` where it was accumulated unsigned.
+    fn i32_sum(self, a: Self::I32) -> i32;
+    /// Four sums at once.
+    fn i32_sum4(self, a: [Self::I32; 4]) -> [i32; 4];
+
+    /// Up to 64 bytes, then zeros.
+    fn u8_pad(self, from: &[u8]) -> [u8; 64];
+    /// `acc + sum((a - b)^2)`.
+    fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
+    /// `acc + sum(a * b)`.
+    fn u8_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
+    /// `acc + sum((a - b)^2)`.
+    fn i8_l2(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32;
+    /// `acc + sum(a * b)`.
+    fn i8_dot(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32;
+    /// `acc +` the number of bits in which `a` and `b` differ.
+    fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
+}
+
+/// The first `N` elements of `from`, zero padded: how a tail is loaded where there are no masks.
+#[inline(always)]
+fn padded<T: bytemuck::Zeroable + Copy, const N: usize>(from: &[T]) -> [T; N] {
+    let mut buffer = [T::zeroed(); N];
+    let len = from.len().min(N);
+    buffer[..len].copy_from_slice(&from[..len]);
+    buffer
+}

@@ -1,9 +1,13 @@
 //! Element types, and vectors as users pass them.
 
+mod block;
 mod half;
 
+#[allow(unused_imports, reason = "the index's rows are made of it")]
+pub(crate) use block::Block;
 pub use half::{Bf16, F16};
 
+use bytemuck::Pod;
 use std::fmt;
 
 /// What one component of a vector is stored as.
@@ -99,6 +103,12 @@ impl VectorRef<'_> {
     }
 }
 
+/// A Rust type that components are kept as in memory (bits are kept as bytes).
+pub(crate) trait Component: Pod {
+    /// The components of `vector`, if it has this type.
+    fn of(vector: VectorRef<'_>) -> Option<&[Self]>;
+}
+
 /// Whatever can be passed as a vector: slices, arrays and `Vec`s of the element types.
 pub trait AsVector {
     /// The vector, borrowed.
@@ -119,6 +129,15 @@ impl<V: AsVector + ?Sized> AsVector for &V {
 
 macro_rules! as_vector {
     ($($element:ty => $variant:ident),*) => {$(
+        impl Component for $element {
+            #[inline]
+            fn of(vector: VectorRef<'_>) -> Option<&[Self]> {
+                match vector {
+                    VectorRef::$variant(components) => Some(components),
+                    _ => None,
+                }
+            }
+        }
         impl AsVector for [$element] {
             fn as_vector(&self) -> VectorRef<'_> {
                 VectorRef::$variant(self)

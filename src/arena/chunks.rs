@@ -1,0 +1,141 @@
+//! Chunks of zeroed memory that are mapped on demand and never move.
+//!
+//! A chunk is an anonymous map, so rows that are not yet written cost address space only. Regions
+//! of 2 MiB are collapsed into huge pages once they are full: random reads through huge pages are
+//! about 1.5 times as fast, and collapsing afterwards wastes no memory on a half-filled one.
+#![expect(unsafe_code, reason = "chunks hand out rows by address arithmetic")]
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use bytemuck::Zeroable;
+use memmap2::{MmapMut, MmapOptions};
+use parking_lot::Mutex;
+
+use super::{ArenaError, MAX_ROWS};
+
+/// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
+const HUGE: usize = 2 << 20;
+/// A chunk is this large at most, unless a single row is larger.
+const CHUNK_BYTES: usize = 32 << 20;
+/// A chunk has this many rows at most.
+const CHUNK_ROWS: usize = 1 << 16;
+/// Entries of a chunk table at most; unused ones are never touched.
+const TABLE: usize = 1 << 16;
+
+/// A table of chunks, each of `1 << shift` rows of `stride` elements.
+///
+/// Invariant: a non-null table entry points to a live map of `(stride << shift)` elements of `T`,
+/// aligned for `T`, initialised (zeroed), and unmapped only when `self` is dropped.
+pub(super) struct Chunks<T> {
+    table: Box<[AtomicPtr<T>]>,
+    maps: Mutex<Vec<MmapMut>>,
+    shift: u32,
+    stride: usize,
+}
+
+impl<T: Zeroable + Sync> Chunks<T> {
+    /// An empty table for rows of `stride` elements, `stride > 0`.
+    pub(super) fn new(stride: usize) -> Self {
+        assert!(stride > 0, "a row has at least one element");
+        let row_bytes = stride * size_of::<T>();
+        let rows = (CHUNK_BYTES / row_bytes).clamp(1, CHUNK_ROWS);
+        let shift = rows.ilog2();
+        let table = bytemuck::zeroed_slice_box(TABLE.min((MAX_ROWS >> shift) as usize));
+        Self { table, maps: Mutex::new(Vec::new()), shift, stride }
+    }
+
+    /// Elements of a row.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Makes sure that row `id` lies in a mapped chunk.
+    pub(super) fn ensure(&self, id: u32) -> Result<(), ArenaError> {
+        let Some(entry) = self.table.get((id >> self.shift) as usize) else {
+            return Err(ArenaError::Full { len: self.table.len() << self.shift });
+        };
+        if !entry.load(Ordering::Relaxed).is_null() {
+            return Ok(());
+        }
+        let mut maps = self.maps.lock();
+        if !entry.load(Ordering::Relaxed).is_null() {
+            return Ok(());
+        }
+        let bytes = (self.stride << self.shift) * size_of::<T>();
+        // Huge pages want their own alignment; a small chunk is content with that of a page.
+        let align = if bytes >= HUGE { HUGE } else { align_of::<T>() };
+        let map = MmapOptions::new()
+            .len(bytes + align)
+            .no_reserve_swap()
+            .map_anon()
+            .map_err(|_| ArenaError::OutOfMemory { bytes })?;
+        let offset = map.as_ptr().align_offset(align);
+        // SAFETY: `offset < align`, and the map is `align` bytes longer than the chunk.
+        let base = unsafe { map.as_ptr().add(offset) }.cast_mut().cast::<T>();
+        maps.push(map);
+        entry.store(base, Ordering::Release);
+        Ok(())
+    }
+
+    /// The address of row `id`.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::ensure`] returned `Ok` for `id`, and this thread has observed that.
+    #[inline(always)]
+    pub(super) unsafe fn row(&self, id: u32) -> *mut T {
+        debug_assert!(((id >> self.shift) as usize) < self.table.len());
+        // SAFETY: the caller's contract: `ensure(id)` checked the table's length.
+        let entry = unsafe { self.table.get_unchecked((id >> self.shift) as usize) };
+        let base = entry.load(Ordering::Relaxed);
+        debug_assert!(!base.is_null());
+        let within = (id & ((1 << self.shift) - 1)) as usize;
+        // SAFETY: the chunk has `1 << shift` rows of `stride` elements (type invariant).
+        unsafe { base.add(within * self.stride) }
+    }
+
+    /// Tells that every row up to `id` is in use, so that a region that just filled can become a
+    /// huge page. Best effort: it changes speed only.
+    pub(super) fn filled(&self, id: u32) {
+        let row_bytes = self.stride * size_of::<T>();
+        let within = (id & ((1 << self.shift) - 1)) as usize;
+        let (start, end) = (within * row_bytes, (within + 1) * row_bytes);
+        if start / HUGE == end / HUGE || (row_bytes << self.shift) < HUGE {
+            return;
+        }
+        let region = start / HUGE * HUGE..end / HUGE * HUGE;
+        // SAFETY: row `id` is in use, so its chunk is mapped.
+        let base = unsafe { self.row(id - within as u32) }.cast::<u8>();
+        // SAFETY: the region ends at or before the end of row `id`, within the chunk.
+        collapse(unsafe { base.add(region.start) }, region.len());
+    }
+
+    /// Bytes of the chunk table and of whatever else is not a row.
+    pub(super) fn overhead(&self) -> usize {
+        self.maps.lock().len() * size_of::<AtomicPtr<T>>()
+    }
+}
+
+impl<T> std::fmt::Debug for Chunks<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunks")
+            .field("rows_per_chunk", &(1_u64 << self.shift))
+            .field("stride", &self.stride)
+            .field("chunks", &self.maps.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks the kernel for huge pages in `len` bytes at `start`, both multiples of [`HUGE`] and mapped.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn collapse(start: *mut u8, len: usize) {
+    const MADV_COLLAPSE: libc::c_int = 25; // Linux 6.1; not in every libc's headers
+    // SAFETY: both calls change how the pages are backed, not what they hold.
+    unsafe {
+        libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE);
+        libc::madvise(start.cast(), len, MADV_COLLAPSE);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn collapse(_start: *mut u8, _len: usize) {}

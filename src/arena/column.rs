@@ -1,0 +1,203 @@
+//! Append-only rows with dense ids, read by anybody while one writer at a time appends.
+#![expect(unsafe_code, reason = "rows are shared with readers once their id is published")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytemuck::Zeroable;
+use parking_lot::Mutex;
+
+use super::chunks::Chunks;
+use super::{ArenaError, MAX_ROWS};
+use crate::simd::prefetch;
+
+/// A growing sequence of rows of equal length.
+///
+/// A row is written once, before its id is published, and never moves. Elements that change later
+/// must be atomics.
+#[derive(Debug)]
+pub(crate) struct Column<T> {
+    chunks: Chunks<T>,
+    /// Rows that readers may see. Every row below is mapped, written and no longer exclusive.
+    published: AtomicU32,
+    append: Mutex<()>,
+}
+
+impl<T: Zeroable + Sync + Send> Column<T> {
+    /// An empty column for rows of `stride` elements, `stride > 0`.
+    pub(crate) fn new(stride: usize) -> Self {
+        Self { chunks: Chunks::new(stride), published: AtomicU32::new(0), append: Mutex::new(()) }
+    }
+
+    /// Appends a row, zeroed and then given to `write`, and returns its id. If `write` panics
+    /// nothing is appended.
+    pub(crate) fn push(&self, write: impl FnOnce(&mut [T])) -> Result<u32, ArenaError> {
+        let _one_writer = self.append.lock();
+        self.reserve()?;
+        let id = self.published.load(Ordering::Relaxed);
+        // SAFETY: `ensure(id)` succeeded in `reserve`. The row is ours alone: ids at or above
+        // `published` are never given to readers, and the lock keeps other writers out. Its
+        // memory is initialised: zeroed by the map (or by a `write` that panicked).
+        let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
+        write(row);
+        self.published.store(id + 1, Ordering::Release);
+        self.chunks.filled(id);
+        Ok(id)
+    }
+
+    /// Makes sure that the next push finds memory, if nobody else pushes in between.
+    pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
+        let id = self.published.load(Ordering::Relaxed);
+        if id >= MAX_ROWS - 1 {
+            return Err(ArenaError::Full { len: id as usize });
+        }
+        self.chunks.ensure(id)
+    }
+
+    /// The rows that exist now.
+    #[inline(always)]
+    pub(crate) fn view(&self) -> View<'_, T> {
+        View { chunks: &self.chunks, limit: self.published.load(Ordering::Acquire) }
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.published.load(Ordering::Acquire) as usize
+    }
+
+    /// Elements of a row.
+    pub(crate) fn stride(&self) -> usize {
+        self.chunks.stride()
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len() * self.stride() * size_of::<T>() + self.chunks.overhead()
+    }
+}
+
+/// The rows of a column that existed when the view was taken.
+#[derive(Debug)]
+pub(crate) struct View<'a, T> {
+    chunks: &'a Chunks<T>,
+    limit: u32,
+}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+impl<'a, T: Zeroable + Sync> View<'a, T> {
+    /// Number of rows: ids below it are valid.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        self.limit
+    }
+
+    /// Row `id`.
+    ///
+    /// # Panics
+    ///
+    /// If `id >= len()`: a walk admits an id only after comparing it with the limit.
+    #[inline(always)]
+    pub(crate) fn row(self, id: u32) -> &'a [T] {
+        assert!(id < self.limit, "row beyond the view");
+        // SAFETY: `id` is below a limit that was loaded with `Acquire` from `published`, so the
+        // chunk is mapped, the row is written, and it is never written again but through atomics.
+        unsafe { std::slice::from_raw_parts(self.chunks.row(id), self.chunks.stride()) }
+    }
+}
+
+impl<T: Zeroable + Sync> View<'_, T> {
+    /// Brings all lines of row `id` nearer to the CPU; nothing if there is no such row.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, id: u32) {
+        if id < self.limit {
+            prefetch(self.row(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn rows_keep_their_place_while_the_column_grows() {
+        let column = Column::<u64>::new(3);
+        let rows = if cfg!(miri) { 300 } else { 200_000 };
+        column.push(|row| row.fill(7)).unwrap();
+        let first = column.view().row(0);
+        for i in 1..rows {
+            assert_eq!(column.push(|row| row.copy_from_slice(&[i, i + 1, i + 2])), Ok(i as u32));
+        }
+        assert_eq!(first, [7, 7, 7]);
+        assert!(std::ptr::eq(first, column.view().row(0)));
+        for i in 1..rows {
+            assert_eq!(column.view().row(i as u32), [i, i + 1, i + 2]);
+        }
+        assert!(column.bytes() >= rows as usize * 24);
+    }
+
+    #[test]
+    fn fresh_rows_are_zero_and_views_do_not_grow() {
+        let column = Column::<AtomicU64>::new(5);
+        let before = column.view();
+        column.push(|_| ()).unwrap();
+        assert_eq!(before.len(), 0);
+        assert!(column.view().row(0).iter().all(|x| x.load(Ordering::Relaxed) == 0));
+        assert!(std::panic::catch_unwind(|| before.row(0).len()).is_err());
+    }
+
+    #[test]
+    fn a_panic_while_writing_appends_nothing() {
+        let column = Column::<u32>::new(1);
+        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            column.push(|_| panic!("refused"))
+        }));
+        assert!(failed.is_err());
+        assert_eq!(column.len(), 0);
+        assert_eq!(column.push(|row| row[0] = 9), Ok(0));
+        assert_eq!(column.view().row(0), [9]);
+    }
+
+    #[test]
+    fn readers_see_whole_rows_beside_a_writer() {
+        let column = Column::<u64>::new(4);
+        let rows = if cfg!(miri) { 200 } else { 100_000 };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for i in 0..rows {
+                    column.push(|row| row.fill(i)).unwrap();
+                }
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while column.len() < rows as usize {
+                        let view = column.view();
+                        if let Some(last) = view.len().checked_sub(1) {
+                            assert_eq!(view.row(last), [u64::from(last); 4]);
+                        }
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn rows_wider_than_a_chunk_are_legal() {
+        if cfg!(miri) {
+            return;
+        }
+        let column = Column::<u8>::new(40 << 20);
+        for i in 0..3 {
+            assert_eq!(column.push(|row| row[12] = i), Ok(u32::from(i)));
+        }
+        assert_eq!(column.view().row(2)[12], 2);
+    }
+}

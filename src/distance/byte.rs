@@ -1,0 +1,263 @@
+//! Kernels over bytes. All sums are exact.
+
+use super::float::cosine_distance;
+use super::{Kernel, key};
+use crate::simd::Simd;
+use crate::vector::Component;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+/// A signed or unsigned byte.
+pub(super) trait Byte: Component + Debug + Default + Send + Sync {
+    fn pad<S: Simd>(simd: S, from: &[Self]) -> [Self; 64];
+    fn l2<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
+    fn dot<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
+    /// The key of an inner product: descending.
+    fn dot_key(dot: i32) -> u32;
+    /// The inner product that [`Byte::dot_key`] made the key from.
+    fn dot_of(key: u32) -> f64;
+    /// A sum of [`Byte::dot`] as a number.
+    fn exact(dot: i32) -> f64;
+}
+
+impl Byte for u8 {
+    #[inline(always)]
+    fn pad<S: Simd>(simd: S, from: &[Self]) -> [Self; 64] {
+        simd.u8_pad(from)
+    }
+
+    #[inline(always)]
+    fn l2<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32 {
+        simd.u8_l2(acc, a, b)
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32 {
+        simd.u8_dot(acc, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_key(dot: i32) -> u32 {
+        !(dot as u32)
+    }
+
+    #[inline(always)]
+    fn dot_of(key: u32) -> f64 {
+        f64::from(!key)
+    }
+
+    #[inline(always)]
+    fn exact(dot: i32) -> f64 {
+        f64::from(dot as u32)
+    }
+}
+
+impl Byte for i8 {
+    #[inline(always)]
+    fn pad<S: Simd>(simd: S, from: &[Self]) -> [Self; 64] {
+        bytemuck::cast(simd.u8_pad(bytemuck::cast_slice(from)))
+    }
+
+    #[inline(always)]
+    fn l2<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32 {
+        simd.i8_l2(acc, a, b)
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32 {
+        simd.i8_dot(acc, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_key(dot: i32) -> u32 {
+        !(dot as u32 ^ 0x8000_0000)
+    }
+
+    #[inline(always)]
+    fn dot_of(key: u32) -> f64 {
+        f64::from((!key ^ 0x8000_0000) as i32)
+    }
+
+    #[inline(always)]
+    fn exact(dot: i32) -> f64 {
+        f64::from(dot)
+    }
+}
+
+/// What is summed over 64 bytes at a time.
+pub(super) trait Step<E> {
+    /// `acc` and the terms of `a` and `b`.
+    fn add<S: Simd>(simd: S, acc: S::I32, a: &[E; 64], b: &[E; 64]) -> S::I32;
+}
+
+/// `(a - b)^2`.
+struct Square;
+
+impl<E: Byte> Step<E> for Square {
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, acc: S::I32, a: &[E; 64], b: &[E; 64]) -> S::I32 {
+        E::l2(simd, acc, a, b)
+    }
+}
+
+/// `a * b`.
+struct Product;
+
+impl<E: Byte> Step<E> for Product {
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, acc: S::I32, a: &[E; 64], b: &[E; 64]) -> S::I32 {
+        E::dot(simd, acc, a, b)
+    }
+}
+
+/// The terms of `a` and `b`, added up to one register.
+#[inline(always)]
+pub(super) fn sums<S: Simd, E: Byte, T: Step<E>>(simd: S, a: &[E], b: &[E]) -> S::I32 {
+    let len = a.len().min(b.len());
+    let (a, a_tail) = a[..len].as_chunks::<64>();
+    let (b, b_tail) = b[..len].as_chunks::<64>();
+    let (a, a_rest) = a.as_chunks::<2>();
+    let (b, b_rest) = b.as_chunks::<2>();
+    let (mut even, mut odd) = (simd.i32_zero(), simd.i32_zero());
+    for (a, b) in a.iter().zip(b) {
+        even = T::add(simd, even, &a[0], &b[0]);
+        odd = T::add(simd, odd, &a[1], &b[1]);
+    }
+    if let ([a], [b]) = (a_rest, b_rest) {
+        even = T::add(simd, even, a, b);
+    }
+    if !a_tail.is_empty() {
+        odd = T::add(simd, odd, &E::pad(simd, a_tail), &E::pad(simd, b_tail));
+    }
+    simd.i32_add(even, odd)
+}
+
+/// [`sums`] of `a` and each of `rows`.
+#[inline(always)]
+pub(super) fn sums4<S: Simd, E: Byte, T: Step<E>>(
+    simd: S,
+    a: &[E],
+    rows: [&[E]; 4],
+) -> [S::I32; 4] {
+    let len = a.len();
+    if !S::FOUR_ROWS || rows.iter().any(|row| row.len() != len) {
+        return [
+            sums::<S, E, T>(simd, a, rows[0]),
+            sums::<S, E, T>(simd, a, rows[1]),
+            sums::<S, E, T>(simd, a, rows[2]),
+            sums::<S, E, T>(simd, a, rows[3]),
+        ];
+    }
+    let (a, a_tail) = a.as_chunks::<64>();
+    let (b0, b0_tail) = rows[0][..len].as_chunks::<64>();
+    let (b1, b1_tail) = rows[1][..len].as_chunks::<64>();
+    let (b2, b2_tail) = rows[2][..len].as_chunks::<64>();
+    let (b3, b3_tail) = rows[3][..len].as_chunks::<64>();
+    let mut acc = [simd.i32_zero(); 4];
+    for ((((a, b0), b1), b2), b3) in a.iter().zip(b0).zip(b1).zip(b2).zip(b3) {
+        acc[0] = T::add(simd, acc[0], a, b0);
+        acc[1] = T::add(simd, acc[1], a, b1);
+        acc[2] = T::add(simd, acc[2], a, b2);
+        acc[3] = T::add(simd, acc[3], a, b3);
+    }
+    if !a_tail.is_empty() {
+        let a = E::pad(simd, a_tail);
+        acc[0] = T::add(simd, acc[0], &a, &E::pad(simd, b0_tail));
+        acc[1] = T::add(simd, acc[1], &a, &E::pad(simd, b1_tail));
+        acc[2] = T::add(simd, acc[2], &a, &E::pad(simd, b2_tail));
+        acc[3] = T::add(simd, acc[3], &a, &E::pad(simd, b3_tail));
+    }
+    acc
+}
+
+/// `sum((a - b)^2)`; the key is the sum.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SquaredL2<E>(PhantomData<E>);
+
+impl<E: Byte> Kernel for SquaredL2<E> {
+    type Element = E;
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+        simd.i32_sum(sums::<S, E, Square>(simd, a, b)) as u32
+    }
+
+    #[inline(always)]
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+        let [a, b, c, d] = simd.i32_sum4(sums4::<S, E, Square>(simd, query, rows));
+        [a as u32, b as u32, c as u32, d as u32]
+    }
+
+    #[inline(always)]
+    fn distance(self, key: u32) -> f32 {
+        key as f32
+    }
+}
+
+/// `-sum(a * b)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct InnerProduct<E>(PhantomData<E>);
+
+impl<E: Byte> Kernel for InnerProduct<E> {
+    type Element = E;
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+        E::dot_key(simd.i32_sum(sums::<S, E, Product>(simd, a, b)))
+    }
+
+    #[inline(always)]
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+        let [a, b, c, d] = simd.i32_sum4(sums4::<S, E, Product>(simd, query, rows));
+        [E::dot_key(a), E::dot_key(b), E::dot_key(c), E::dot_key(d)]
+    }
+
+    #[inline(always)]
+    fn distance(self, key: u32) -> f32 {
+        (0.0 - E::dot_of(key)) as f32
+    }
+}
+
+/// `1 - sum(a * b) / sqrt(sum(a^2) * sum(b^2))`; 1 if one of the vectors is zero.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cosine<E>(PhantomData<E>);
+
+impl<E: Byte> Cosine<E> {
+    #[inline(always)]
+    fn finish(dot: i32, aa: i32, bb: i32) -> u32 {
+        // A square root for each: their product may need more digits than there are.
+        let norms = f64::from(aa as u32).sqrt() * f64::from(bb as u32).sqrt();
+        let cosine = if norms == 0.0 { 0.0 } else { E::exact(dot) / norms };
+        key::of_f32(cosine_distance(cosine as f32))
+    }
+}
+
+impl<E: Byte> Kernel for Cosine<E> {
+    type Element = E;
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+        let len = a.len().min(b.len());
+        let (a, b) = (&a[..len], &b[..len]);
+        let dot = sums::<S, E, Product>(simd, a, b);
+        let aa = sums::<S, E, Product>(simd, a, a);
+        let bb = sums::<S, E, Product>(simd, b, b);
+        let [dot, aa, bb, _] = simd.i32_sum4([dot, aa, bb, bb]);
+        Self::finish(dot, aa, bb)
+    }
+
+    #[inline(always)]
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+        [
+            self.key(simd, query, rows[0]),
+            self.key(simd, query, rows[1]),
+            self.key(simd, query, rows[2]),
+            self.key(simd, query, rows[3]),
+        ]
+    }
+
+    #[inline(always)]
+    fn distance(self, key: u32) -> f32 {
+        key::to_f32(key)
+    }
+}

@@ -1,0 +1,230 @@
+//! A kernel behind one indirect call, for users.
+
+use super::{Kernel, MAX_LEN, Visitor, dispatch};
+use crate::error::{IndexError, VectorError};
+use crate::metric::Metric;
+use crate::simd::{Isa, Simd, Task};
+use crate::vector::{AsVector, Component, Element, VectorRef};
+use std::fmt;
+
+/// Exact distances under one metric over one element type.
+///
+/// Vectors need no particular alignment. Sums over bytes and bits are exact; sums over
+/// floating-point numbers are made in `f32`, in an order that depends on the instruction set, and
+/// differ from the true value by rounding only. A component that is infinite or not a number, or
+/// products that overflow, give a distance that is infinite or not a number.
+///
+/// ```
+/// use nearfield::{Distance, Element, Metric};
+///
+/// let l2 = Distance::new(Metric::L2, Element::F32)?;
+/// assert_eq!(l2.between(&[0.0, 3.0], &[4.0, 0.0])?, 25.0);
+///
+/// let hamming = Distance::new(Metric::Hamming, Element::Bit)?;
+/// assert_eq!(hamming.between(&[0b1010_u8], &[0b0110_u8])?, 2.0);
+///
+/// // One to many: rows one after the other.
+/// let mut distances = [0.0; 2];
+/// l2.many(&[0.0, 3.0], &[4.0, 0.0, 0.0, 1.0], &mut distances)?;
+/// assert_eq!(distances, [25.0, 4.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Distance {
+    metric: Metric,
+    element: Element,
+    isa: Isa,
+    engine: Box<dyn Engine>,
+}
+
+impl Distance {
+    /// The distance with the best kernels that this CPU has ([`Isa::detect`]).
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Unsupported`] if the metric is not defined over the element type: only
+    /// [`Metric::Hamming`] is defined over [`Element::Bit`], and it over nothing else.
+    pub fn new(metric: Metric, element: Element) -> Result<Self, IndexError> {
+        Self::with_isa(metric, element, Isa::detect())
+    }
+
+    /// The distance with the kernels of one instruction set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Distance::new`], and [`IndexError::Parameter`] if this CPU lacks `isa`.
+    pub fn with_isa(metric: Metric, element: Element, isa: Isa) -> Result<Self, IndexError> {
+        if !Isa::available().contains(&isa) {
+            return Err(IndexError::Parameter {
+                name: "isa",
+                value: isa.to_string(),
+                allowed: "an instruction set that Isa::available lists",
+            });
+        }
+        let engine = dispatch(metric, element, isa, false, MakeEngine)
+            .ok_or(IndexError::Unsupported { metric, element })?;
+        Ok(Self { metric, element, isa, engine })
+    }
+
+    /// The metric.
+    pub const fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The element type.
+    pub const fn element(&self) -> Element {
+        self.element
+    }
+
+    /// The instruction set of the kernels.
+    pub const fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The distance of `a` and `b`. Linear in their length; allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`VectorError::ElementMismatch`] if one of them is not of the distance's element type
+    /// (packed bits are bytes); [`VectorError::Length`] if their lengths differ or exceed 65,536
+    /// elements, beyond which sums would not be exact.
+    #[inline]
+    pub fn between(&self, a: &impl AsVector, b: &impl AsVector) -> Result<f32, VectorError> {
+        let (a, b) = (a.as_vector(), b.as_vector());
+        if a.len() != b.len() {
+            return Err(VectorError::Length { expected: a.len(), found: b.len() });
+        }
+        Self::check_len(a)?;
+        self.engine.between(a, b).ok_or_else(|| self.mismatch(&[a, b]))
+    }
+
+    /// The distances of `query` and each of the `rows`, which stand one after the other, into
+    /// `distances`, whose length is the number of rows. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Distance::between`]; [`VectorError::Length`] too if the length of `rows` is not
+    /// that of `query` times that of `distances`. `distances` is then as it was.
+    pub fn many(
+        &self,
+        query: &impl AsVector,
+        rows: &impl AsVector,
+        distances: &mut [f32],
+    ) -> Result<(), VectorError> {
+        let (query, rows) = (query.as_vector(), rows.as_vector());
+        Self::check_len(query)?;
+        let expected = query.len().saturating_mul(distances.len());
+        if rows.len() != expected {
+            return Err(VectorError::Length { expected, found: rows.len() });
+        }
+        self.engine.many(query, rows, distances).ok_or_else(|| self.mismatch(&[query, rows]))
+    }
+
+    #[inline]
+    fn check_len(vector: VectorRef<'_>) -> Result<(), VectorError> {
+        if vector.len() > MAX_LEN {
+            return Err(VectorError::Length { expected: MAX_LEN, found: vector.len() });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn mismatch(&self, vectors: &[VectorRef<'_>]) -> VectorError {
+        let stored = if self.element == Element::Bit { Element::U8 } else { self.element };
+        let found = vectors.iter().map(VectorRef::element).find(|&element| element != stored);
+        VectorError::ElementMismatch { expected: self.element, found: found.unwrap_or(stored) }
+    }
+}
+
+impl fmt::Debug for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Distance")
+            .field("metric", &self.metric)
+            .field("element", &self.element)
+            .field("isa", &self.isa)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A kernel and its instruction set, which are types of size zero.
+struct Pair<S, K> {
+    simd: S,
+    kernel: K,
+}
+
+/// What a [`Pair`] can do, whatever its types; `None` for vectors of another element type.
+trait Engine: Send + Sync {
+    fn between(&self, a: VectorRef<'_>, b: VectorRef<'_>) -> Option<f32>;
+    fn many(&self, query: VectorRef<'_>, rows: VectorRef<'_>, distances: &mut [f32]) -> Option<()>;
+}
+
+struct MakeEngine;
+
+impl Visitor for MakeEngine {
+    type Output = Box<dyn Engine>;
+
+    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Box<dyn Engine> {
+        Box::new(Pair { simd, kernel })
+    }
+}
+
+impl<S: Simd, K: Kernel> Engine for Pair<S, K> {
+    fn between(&self, a: VectorRef<'_>, b: VectorRef<'_>) -> Option<f32> {
+        let (a, b) = (K::Element::of(a)?, K::Element::of(b)?);
+        Some(self.simd.run(Between { kernel: self.kernel, a, b }))
+    }
+
+    fn many(&self, query: VectorRef<'_>, rows: VectorRef<'_>, distances: &mut [f32]) -> Option<()> {
+        let (query, rows) = (K::Element::of(query)?, K::Element::of(rows)?);
+        self.simd.run(Many { kernel: self.kernel, query, rows, distances });
+        Some(())
+    }
+}
+
+struct Between<'a, K: Kernel> {
+    kernel: K,
+    a: &'a [K::Element],
+    b: &'a [K::Element],
+}
+
+impl<K: Kernel> Task for Between<'_, K> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        self.kernel.distance(self.kernel.key(simd, self.a, self.b))
+    }
+}
+
+struct Many<'a, K: Kernel> {
+    kernel: K,
+    query: &'a [K::Element],
+    rows: &'a [K::Element],
+    distances: &'a mut [f32],
+}
+
+impl<K: Kernel> Task for Many<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { kernel, query, rows, distances } = self;
+        let len = query.len();
+        if len == 0 {
+            distances.fill(kernel.distance(kernel.key(simd, query, rows)));
+            return;
+        }
+        let (fours, rest) = distances.as_chunks_mut::<4>();
+        let (four_rows, rows) = rows.split_at(4 * len * fours.len());
+        for (four, rows) in fours.iter_mut().zip(four_rows.chunks_exact(4 * len)) {
+            let (ab, cd) = rows.split_at(2 * len);
+            let (a, b) = ab.split_at(len);
+            let (c, d) = cd.split_at(len);
+            let [a, b, c, d] = kernel.key4(simd, query, [a, b, c, d]);
+            *four =
+                [kernel.distance(a), kernel.distance(b), kernel.distance(c), kernel.distance(d)];
+        }
+        for (one, row) in rest.iter_mut().zip(rows.chunks_exact(len)) {
+            *one = kernel.distance(kernel.key(simd, query, row));
+        }
+    }
+}

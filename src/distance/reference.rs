@@ -1,0 +1,1 @@
+//! The oracle of the tests: the formulas of the metrics, word for word, in double precision.

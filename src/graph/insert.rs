@@ -1,0 +1,207 @@
+//! Linking a new node.
+
+use std::collections::{HashSet, VecDeque};
+
+use bumpalo::Bump;
+
+use super::layer::{Cell, Layer, Link, Rows};
+use super::link::set_parent;
+use super::prune::{Candidate, select};
+use super::walk::{Near, beam};
+use super::{Entry, Graph, Scratch, Space, UPPER_LEVELS};
+
+/// What an insertion found on one level, nearest first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found<'a> {
+    /// The neighbours chosen.
+    selected: &'a [Candidate],
+    /// All candidates.
+    candidates: &'a [Candidate],
+}
+
+/// A new node's place on one level.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a, C> {
+    level: usize,
+    layer: &'a Layer<C>,
+    row: u32,
+    node: u32,
+}
+
+impl Graph {
+    /// Links `node`, which [`Self::push`] returned, so that searches find it.
+    #[inline(always)]
+    pub(crate) fn insert<S: Space>(&self, space: S, node: u32, scratch: &mut Scratch) {
+        let level = self.draw_level(node);
+        let (level, rows) = self.push_upper(node, level);
+        // Whoever raises the entry does so alone: two nodes above it would not see each other.
+        let mut raising = None;
+        if self.entry().is_none_or(|entry| level > entry.level) {
+            raising = Some(self.growth.lock());
+        }
+        let entry = self.entry();
+        let raises = entry.is_none_or(|entry| level > entry.level);
+        if !raises {
+            raising = None;
+        }
+        if let Some(entry) = entry {
+            let mut lists = std::mem::take(&mut scratch.lists);
+            lists.reset();
+            self.link(space, node, &rows[..=level], entry, &lists, scratch);
+            scratch.lists = lists;
+        }
+        if raises {
+            self.set_entry(Entry { level, row: rows[level] });
+        }
+        drop(raising);
+    }
+
+    /// Gives the node a row on each level up to `level`, or as far as memory goes. Returns its
+    /// level and its rows.
+    fn push_upper(&self, node: u32, level: usize) -> (usize, [u32; UPPER_LEVELS + 1]) {
+        let mut rows = [node; UPPER_LEVELS + 1];
+        for l in 1..=level {
+            let head = Link { row: rows[l - 1], node, tree: false };
+            match self.layer(l).push(Some(head)) {
+                Ok(row) => rows[l] = row,
+                Err(_) => return (l - 1, rows),
+            }
+        }
+        (level, rows)
+    }
+
+    #[inline(always)]
+    fn link<S: Space>(
+        &self,
+        space: S,
+        node: u32,
+        rows: &[u32],
+        entry: Entry,
+        lists: &Bump,
+        scratch: &mut Scratch,
+    ) {
+        let top = entry.level.min(rows.len() - 1);
+        let mut near = self.descend(space, space.stored(node), entry, top, scratch);
+        let mut found = [Found::default(); UPPER_LEVELS + 1];
+        for level in (1..=top).rev() {
+            let place = Place { level, layer: self.layer(level), row: rows[level], node };
+            found[level] = self.find(space, place, near, lists, scratch);
+            let nearest = found[level].candidates.first();
+            let (key, row) = nearest.map_or((near.key, near.row), |c| (c.key, c.link.row));
+            near = Near { key, row: place.layer.rows().head(row).1 };
+        }
+        let base = Place { level: 0, layer: &self.base, row: node, node };
+        found[0] = self.find(space, base, near, lists, scratch);
+
+        // Own links of all levels are in place before the first link to this node is.
+        for level in 1..=top {
+            write(self.layer(level).rows(), rows[level], found[level].selected);
+        }
+        write(self.base.rows(), node, found[0].selected);
+
+        self.publish(space, base, found[0], scratch);
+        for level in 1..=top {
+            let place = Place { level, layer: self.layer(level), row: rows[level], node };
+            self.publish(space, place, found[level], scratch);
+        }
+    }
+
+    /// The candidates of a walk on one level, and the neighbours chosen among them.
+    #[inline(always)]
+    fn find<'a, S: Space, C: Cell>(
+        &self,
+        space: S,
+        place: Place<'_, C>,
+        from: Near,
+        lists: &'a Bump,
+        scratch: &mut Scratch,
+    ) -> Found<'a> {
+        let rows = place.layer.rows();
+        let query = space.stored(place.node);
+        beam(space, query, rows, from, self.parameters.ef_construction, scratch);
+        let Scratch { pool, candidates, kept, counters, .. } = scratch;
+        candidates.clear();
+        candidates.extend(pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
+            let link = Link { row, node: rows.head(row).0, tree: false };
+            Candidate { key, link }
+        }));
+        counters.distances += select(space, candidates, self.parameters.m, kept);
+        Found {
+            selected: lists.alloc_slice_copy(kept),
+            candidates: lists.alloc_slice_copy(candidates),
+        }
+    }
+
+    /// Makes a row visible: first by a tree link from a parent, then by the other links back.
+    #[inline(always)]
+    fn publish<S: Space, C: Cell>(
+        &self,
+        space: S,
+        place: Place<'_, C>,
+        found: Found<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let parent = found
+            .selected
+            .iter()
+            .chain(found.candidates)
+            .find(|candidate| self.adopt(space, place, **candidate, scratch))
+            .map(|candidate| candidate.link.row)
+            .or_else(|| self.any_parent(space, place, found.candidates, scratch));
+        for neighbour in found.selected {
+            if Some(neighbour.link.row) != parent {
+                let link = Link { row: place.row, node: place.node, tree: false };
+                let new = Candidate { key: neighbour.key, link };
+                self.connect(space, place.level, place.layer, neighbour.link.row, new, scratch);
+            }
+        }
+    }
+
+    /// Tries to make the node a child of `parent` in the level's tree.
+    #[inline(always)]
+    fn adopt<S: Space, C: Cell>(
+        &self,
+        space: S,
+        place: Place<'_, C>,
+        parent: Candidate,
+        scratch: &mut Scratch,
+    ) -> bool {
+        set_parent(place.layer.rows(), place.row, parent.link);
+        let link = Link { row: place.row, node: place.node, tree: true };
+        let child = Candidate { key: parent.key, link };
+        self.connect(space, place.level, place.layer, parent.link.row, child, scratch)
+    }
+
+    /// When every candidate has as many children as it may have: goes through the tree around
+    /// the nearest. A finite tree has leaves, and a leaf may always have a child.
+    #[cold]
+    #[inline(never)]
+    fn any_parent<S: Space, C: Cell>(
+        &self,
+        space: S,
+        place: Place<'_, C>,
+        candidates: &[Candidate],
+        scratch: &mut Scratch,
+    ) -> Option<u32> {
+        let mut queue: VecDeque<Link> = candidates.iter().take(1).map(|c| c.link).collect();
+        let mut seen: HashSet<u32> = queue.iter().map(|link| link.row).collect();
+        while let Some(link) = queue.pop_front() {
+            let space = space.refresh();
+            let key = space.key(space.stored(place.node), link.node);
+            if self.adopt(space, place, Candidate { key, link }, scratch) {
+                return Some(link.row);
+            }
+            let tree = place.layer.rows().links(link.row).filter(|l| l.tree);
+            queue.extend(tree.filter(|l| l.row != place.row && seen.insert(l.row)));
+        }
+        debug_assert!(candidates.is_empty(), "a tree without leaves");
+        None
+    }
+}
+
+/// Writes the links of a row that nobody sees yet.
+fn write<C: Cell>(rows: Rows<'_, C>, row: u32, links: &[Candidate]) {
+    for (cell, candidate) in rows.cells(row).iter().zip(links) {
+        cell.store(Some(candidate.link));
+    }
+}

@@ -1,0 +1,176 @@
+//! One level of the graph: rows of links in a column.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytemuck::Zeroable;
+
+use crate::arena::{ArenaError, Column, View};
+
+/// A neighbour: its row on the same level, and its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) row: u32,
+    pub(super) node: u32,
+    /// Part of the level's spanning tree: never pruned.
+    pub(super) tree: bool,
+}
+
+/// An entry of a row. Zero is "no link", so fresh memory is an empty row, and a row ends at its
+/// first empty entry.
+pub(super) trait Cell: Zeroable + Sync + Send + Debug + 'static {
+    /// Entries before the links: an upper row starts with its node and its row one level below.
+    const HEAD: usize;
+
+    fn load(&self) -> Option<Link>;
+
+    fn store(&self, link: Option<Link>);
+}
+
+/// Base level: a row's number is its node's. `tree | row + 1`.
+impl Cell for AtomicU32 {
+    const HEAD: usize = 0;
+
+    #[inline(always)]
+    fn load(&self) -> Option<Link> {
+        let word = Self::load(self, Ordering::Acquire);
+        let row = (word & (u32::MAX >> 1)).checked_sub(1)?;
+        Some(Link { row, node: row, tree: word >> 31 != 0 })
+    }
+
+    fn store(&self, link: Option<Link>) {
+        let word = link.map_or(0, |l| u32::from(l.tree) << 31 | (l.row + 1));
+        Self::store(self, word, Ordering::Release);
+    }
+}
+
+/// Upper levels: rows are numbered apart. `tree | row + 1 | node`.
+impl Cell for AtomicU64 {
+    const HEAD: usize = 1;
+
+    #[inline(always)]
+    fn load(&self) -> Option<Link> {
+        let word = Self::load(self, Ordering::Acquire);
+        let row = ((word >> 32) as u32 & (u32::MAX >> 1)).checked_sub(1)?;
+        Some(Link { row, node: word as u32, tree: word >> 63 != 0 })
+    }
+
+    fn store(&self, link: Option<Link>) {
+        let word = link.map_or(0, |l| {
+            u64::from(l.tree) << 63 | u64::from(l.row + 1) << 32 | u64::from(l.node)
+        });
+        Self::store(self, word, Ordering::Release);
+    }
+}
+
+/// A level.
+#[derive(Debug)]
+pub(super) struct Layer<C> {
+    rows: Column<C>,
+    /// Links a row holds at most.
+    capacity: usize,
+}
+
+impl<C: Cell> Layer<C> {
+    /// An empty level whose rows hold `capacity` links.
+    pub(super) fn new(capacity: usize) -> Self {
+        // Base rows start at cache lines; upper rows are few and stay in the caches anyway.
+        let line = 64 / size_of::<C>();
+        let stride = C::HEAD + capacity;
+        let stride = if C::HEAD == 0 { stride.next_multiple_of(line) } else { stride };
+        Self { rows: Column::new(stride), capacity }
+    }
+
+    /// Adds a row without links. Upper rows get their head: the node and its row one level below.
+    pub(super) fn push(&self, head: Option<Link>) -> Result<u32, ArenaError> {
+        self.rows.push(|row| {
+            if C::HEAD == 1 {
+                row[0].store(head);
+            }
+        })
+    }
+
+    /// Makes sure that the next push finds memory.
+    pub(super) fn reserve(&self) -> Result<(), ArenaError> {
+        self.rows.reserve()
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
+    /// The rows that exist now.
+    #[inline(always)]
+    pub(super) fn rows(&self) -> Rows<'_, C> {
+        Rows { view: self.rows.view(), capacity: self.capacity }
+    }
+}
+
+/// The rows that existed when it was taken.
+#[derive(Debug)]
+pub(super) struct Rows<'a, C> {
+    view: View<'a, C>,
+    capacity: usize,
+}
+
+impl<C> Clone for Rows<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Rows<'_, C> {}
+
+impl<'a, C: Cell> Rows<'a, C> {
+    /// Number of rows.
+    #[inline(always)]
+    pub(super) fn len(self) -> u32 {
+        self.view.len()
+    }
+
+    /// Links a row holds at most.
+    #[inline(always)]
+    pub(super) fn capacity(self) -> usize {
+        self.capacity
+    }
+
+    /// Tree links a row holds at most: to its parent and to its children. Two at least, or a
+    /// tree could not grow.
+    pub(super) fn tree_capacity(self) -> usize {
+        (self.capacity / 2).max(2)
+    }
+
+    /// The entries of a row, without its head.
+    #[inline(always)]
+    pub(super) fn cells(self, row: u32) -> &'a [C] {
+        &self.view.row(row)[C::HEAD..C::HEAD + self.capacity]
+    }
+
+    /// Brings a row nearer to the CPU.
+    #[inline(always)]
+    pub(super) fn prefetch(self, row: u32) {
+        self.view.prefetch(row);
+    }
+
+    /// The links of a row, up to its first empty entry.
+    #[inline(always)]
+    pub(super) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
+        self.cells(row).iter().map_while(C::load)
+    }
+
+    /// The node of a row, and the node's row one level below.
+    #[inline(always)]
+    pub(super) fn head(self, row: u32) -> (u32, u32) {
+        if C::HEAD == 0 {
+            return (row, row);
+        }
+        let head = self.view.row(row)[0].load();
+        head.map_or((0, 0), |head| (head.node, head.row))
+    }
+}

@@ -1,0 +1,86 @@
+//! Adding a link to a row that others read and change.
+
+use super::layer::{Cell, Layer, Link, Rows};
+use super::prune::{Candidate, select};
+use super::{Graph, Scratch, Space};
+
+impl Graph {
+    /// Adds `link`, at `key` from the node of `row`, to that row. A full row is pruned, and may
+    /// then do without the new link. A tree link is never left out; `false` means that the row
+    /// has all the tree links it may have, and is unchanged.
+    #[inline(always)]
+    pub(super) fn connect<S: Space, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        row: u32,
+        new: Candidate,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let _one_writer = self.lock(level, row);
+        let rows = layer.rows();
+        let cells = rows.cells(row);
+        let mut count = 0;
+        let mut tree = 0;
+        for (at, link) in rows.links(row).enumerate() {
+            count += 1;
+            tree += usize::from(link.tree);
+            if link.row == new.link.row {
+                // Two nodes that are inserted at the same time can choose each other.
+                if new.link.tree && !link.tree {
+                    cells[at].store(Some(new.link));
+                }
+                return true;
+            }
+        }
+        if new.link.tree && tree >= rows.tree_capacity() {
+            return false;
+        }
+        if let Some(cell) = cells.get(count) {
+            cell.store(Some(new.link));
+            return true;
+        }
+
+        let Scratch { candidates, kept, counters, fresh, .. } = scratch;
+        // The lock makes the vectors of all nodes in the row visible, also of those that are
+        // younger than the space in hand.
+        let space = space.refresh();
+        let from = space.stored(rows.head(row).0);
+        candidates.clear();
+        candidates.push(new);
+        fresh.clear();
+        fresh.extend(rows.links(row).map(|link| (link.row, link.node)));
+        let (fours, rest) = fresh.as_chunks::<4>();
+        let keys = fours.iter().flat_map(|four| space.key4(from, four.map(|(_, node)| node)));
+        let keys = keys.chain(rest.iter().map(|&(_, node)| space.key(from, node)));
+        candidates.extend(keys.zip(rows.links(row)).map(|(key, link)| Candidate { key, link }));
+        counters.distances += fresh.len() as u64;
+        candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+        // Room for a few more links before the next pruning, so that rows are not pruned again
+        // and again (a fifth, after faiss).
+        let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1);
+        counters.distances += select(space, candidates, limit, kept);
+        for (cell, link) in
+            cells.iter().zip(kept.iter().map(|c| Some(c.link)).chain(std::iter::repeat(None)))
+        {
+            cell.store(link);
+        }
+        true
+    }
+}
+
+/// Marks the link from `row` to `parent` as a tree link, or adds it. The row must not be visible
+/// to others yet.
+pub(super) fn set_parent<C: Cell>(rows: Rows<'_, C>, row: u32, parent: Link) {
+    let cells = rows.cells(row);
+    let same = rows.links(row).position(|link| link.row == parent.row);
+    let free = same.unwrap_or_else(|| rows.links(row).count().min(cells.len() - 1));
+    for (at, cell) in cells.iter().enumerate() {
+        if at == free {
+            cell.store(Some(Link { tree: true, ..parent }));
+        } else if let Some(link) = cell.load().filter(|link| link.tree) {
+            cell.store(Some(Link { tree: false, ..link }));
+        }
+    }
+}

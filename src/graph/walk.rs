@@ -1,0 +1,155 @@
+//! Searching: a greedy descent through the upper levels, then a best-first walk on a level.
+
+use super::layer::{Cell, Rows};
+use super::{Entry, Graph, Scratch, Space};
+
+/// A row and the key of its distance from the query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Near {
+    pub(super) key: u32,
+    pub(super) row: u32,
+}
+
+impl Graph {
+    /// Leaves the `ef` nearest nodes that a walk finds in `scratch.pool`, the nearest first;
+    /// nothing if the graph is empty.
+    #[inline(always)]
+    pub(crate) fn search<S: Space>(
+        &self,
+        space: S,
+        query: S::Query,
+        ef: usize,
+        scratch: &mut Scratch,
+    ) {
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return;
+        };
+        let near = self.descend(space, query, entry, 0, scratch);
+        beam(space, query, self.base.rows(), near, ef, scratch);
+    }
+
+    /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there.
+    #[inline(always)]
+    pub(super) fn descend<S: Space>(
+        &self,
+        space: S,
+        query: S::Query,
+        entry: Entry,
+        to: usize,
+        scratch: &mut Scratch,
+    ) -> Near {
+        let Entry { mut level, mut row } = entry;
+        if level == 0 {
+            scratch.counters.distances += 1;
+            return Near { key: space.key(query, row), row };
+        }
+        let mut key = space.key(query, self.layer(level).rows().head(row).0);
+        scratch.counters.distances += 1;
+        while level > to {
+            let rows = self.layer(level).rows();
+            let near = greedy(space, query, rows, Near { key, row }, scratch);
+            (key, row) = (near.key, rows.head(near.row).1);
+            level -= 1;
+        }
+        Near { key, row }
+    }
+}
+
+/// Moves to the nearest neighbour until none is nearer.
+#[inline(always)]
+fn greedy<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    from: Near,
+    scratch: &mut Scratch,
+) -> Near {
+    let mut best = from;
+    loop {
+        let row = best.row;
+        let fresh = gather(space, rows, row, &mut scratch.fresh, |_| true);
+        scratch.counters.hops += 1;
+        scratch.counters.distances += fresh.len() as u64;
+        measure(space, query, fresh, |key, row| {
+            if key < best.key {
+                best = Near { key, row };
+            }
+        });
+        if best.row == row {
+            return best;
+        }
+    }
+}
+
+/// The best-first walk: expands the nearest candidate until all of the `ef` nearest are.
+#[inline(always)]
+pub(super) fn beam<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    from: Near,
+    ef: usize,
+    scratch: &mut Scratch,
+) {
+    let Scratch { pool, visited, fresh: buffer, counters, .. } = scratch;
+    visited.begin(rows.len());
+    visited.insert(from.row);
+    pool.begin(ef);
+    pool.insert(from.key, from.row);
+    while let Some(row) = pool.next() {
+        let fresh = gather(space, rows, row, buffer, |row| visited.insert(row));
+        counters.hops += 1;
+        counters.distances += fresh.len() as u64;
+        measure(space, query, fresh, |key, row| {
+            if u64::from(key) < pool.bound() {
+                pool.insert(key, row);
+                rows.prefetch(row);
+            }
+        });
+    }
+}
+
+/// First pass over a row: reads all links, admits the new ones and prefetches their vectors.
+#[inline(always)]
+fn gather<'b, S: Space, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    row: u32,
+    buffer: &'b mut Vec<(u32, u32)>,
+    mut admit: impl FnMut(u32) -> bool,
+) -> &'b [(u32, u32)] {
+    if buffer.len() < rows.capacity() {
+        buffer.resize(rows.capacity(), (0, 0));
+    }
+    let mut count = 0;
+    for link in rows.links(row) {
+        // A link may be younger than the views of this walk.
+        if link.row < rows.len() && link.node < space.len() && admit(link.row) {
+            space.prefetch(link.node);
+            buffer[count] = (link.row, link.node);
+            count += 1;
+        }
+    }
+    &buffer[..count]
+}
+
+/// Second pass: the distances, four at a time.
+#[inline(always)]
+fn measure<S: Space>(
+    space: S,
+    query: S::Query,
+    fresh: &[(u32, u32)],
+    mut each: impl FnMut(u32, u32),
+) {
+    let (fours, rest) = fresh.as_chunks::<4>();
+    for four in fours {
+        let keys = space.key4(query, four.map(|(_, node)| node));
+        for (key, (row, _)) in keys.into_iter().zip(four) {
+            each(key, *row);
+        }
+    }
+    for &(row, node) in rest {
+        each(space.key(query, node), row);
+    }
+}

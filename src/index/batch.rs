@@ -1,0 +1,150 @@
+//! Inserting many vectors on many threads.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::encoder::Encoder;
+use super::threads::{OwnPool, Threads};
+use super::work::{Work, WorkPool};
+use crate::error::IndexError;
+use crate::vector::{AsVector, Block, VectorRef};
+
+/// What an index must offer so that batches can be inserted.
+pub(super) trait Insertable: Sync + fmt::Debug {
+    fn encoder(&self) -> &Encoder;
+
+    fn work(&self) -> &WorkPool;
+
+    fn own_pool(&self) -> &OwnPool;
+
+    fn contains(&self, key: u64) -> bool;
+
+    /// Inserts the vector in `work.row`.
+    fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
+}
+
+/// What is called with the vectors inserted so far and the vectors of the batch.
+type Progress<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// Vectors to insert. Made by `insert_batch`; nothing happens until [`run`](Self::run).
+#[derive(Clone, Copy)]
+#[must_use = "nothing is inserted until `run` is called"]
+pub struct InsertBatch<'a> {
+    index: &'a dyn Insertable,
+    keys: &'a [u64],
+    vectors: VectorRef<'a>,
+    threads: Threads<'a>,
+    progress: Option<&'a Progress<'a>>,
+}
+
+impl<'a> InsertBatch<'a> {
+    pub(super) fn new<V: AsVector + ?Sized>(
+        index: &'a dyn Insertable,
+        keys: &'a [u64],
+        vectors: &'a V,
+    ) -> Self {
+        let vectors = vectors.as_vector();
+        Self { index, keys, vectors, threads: Threads::Ambient, progress: None }
+    }
+
+    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
+    /// or the global one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// The rayon pool to use.
+    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+        self.threads = Threads::Pool(pool);
+        self
+    }
+
+    /// Called about a thousand times in all, from any of the threads, with the number of vectors
+    /// inserted so far and the number in the batch.
+    pub fn progress(mut self, progress: &'a (dyn Fn(usize, usize) + Sync + 'a)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Inserts. Searches may run meanwhile, and find each vector once it is linked.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is inserted: [`IndexError::BatchLength`] if there are not as many keys as
+    /// vectors, [`IndexError::BatchVector`] for the first vector that is none for this index,
+    /// [`IndexError::KeyExists`] for a key that is in the index or twice in the batch. Later, with
+    /// a part of the batch inserted: [`IndexError::KeyExists`] if another thread took a key
+    /// meanwhile, [`IndexError::OutOfMemory`] and [`IndexError::Full`].
+    pub fn run(self) -> Result<(), IndexError> {
+        let Self { index, keys, vectors, threads, progress } = self;
+        let encoder = index.encoder();
+        let count = encoder.count(vectors)?;
+        if count != keys.len() {
+            return Err(IndexError::BatchLength { keys: keys.len(), vectors: count });
+        }
+        let mut seen = HashSet::with_capacity(count);
+        if let Some(&key) = keys.iter().find(|&&key| index.contains(key) || !seen.insert(key)) {
+            return Err(IndexError::KeyExists { key });
+        }
+        drop(seen);
+
+        let elements = encoder.elements();
+        let encode = |position: usize, work: &mut Work| {
+            work.row.resize(encoder.blocks(), Block::ZERO);
+            let vector = vectors.slice(position * elements..(position + 1) * elements);
+            encoder
+                .encode(vector, &mut work.row)
+                .map_err(|source| IndexError::BatchVector { position, source })
+        };
+        let done = AtomicUsize::new(0);
+        let step = (count / 1000).max(1);
+        let insert = |position: usize, work: &mut Work| {
+            encode(position, work)?;
+            index.insert_encoded(keys[position], work)?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some(progress) = progress
+                && (done.is_multiple_of(step) || done == count)
+            {
+                progress(done, count);
+            }
+            Ok(())
+        };
+        // Small shares: one thread must not be left with a long rest.
+        let share = |range: std::ops::Range<usize>| range.into_par_iter().with_max_len(256);
+        threads.run(
+            index.own_pool(),
+            || {
+                index.work().with(|work| {
+                    (0..count).try_for_each(|position| encode(position, work))?;
+                    (0..count).try_for_each(|position| insert(position, work))
+                })
+            },
+            || {
+                let first = share(0..count).map(|position| {
+                    index.work().with(|work| encode(position, work)).err()
+                });
+                if let Some(error) = first.find_first(Option::is_some).flatten() {
+                    return Err(error);
+                }
+                share(0..count)
+                    .try_for_each(|position| index.work().with(|work| insert(position, work)))
+            },
+        )?
+    }
+}
+
+impl fmt::Debug for InsertBatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InsertBatch")
+            .field("keys", &self.keys.len())
+            .field("vectors", &self.vectors.element())
+            .field("threads", &self.threads)
+            .field("progress", &self.progress.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! Making an index.
+
+use super::encoder::Encoder;
+use super::engine::{Engine, engine};
+use super::{Flat, Hnsw};
+use crate::error::IndexError;
+use crate::graph::Parameters;
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::Element;
+
+/// Dimensions an index takes at most.
+const MAX_DIMENSION: usize = 65_536;
+
+/// Settings of an [`Hnsw`] index. Made by [`Hnsw::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct HnswBuilder {
+    basis: Basis,
+    m: usize,
+    ef_construction: usize,
+    alpha: f32,
+    seed: u64,
+}
+
+/// Settings of a [`Flat`] index. Made by [`Flat::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct FlatBuilder {
+    basis: Basis,
+}
+
+/// What every index is made of.
+#[derive(Debug, Clone, Copy)]
+struct Basis {
+    dimension: usize,
+    metric: Metric,
+    element: Element,
+    isa: Option<Isa>,
+}
+
+impl Basis {
+    fn new(dimension: usize, metric: Metric) -> Self {
+        let element = if metric == Metric::Hamming { Element::Bit } else { Element::F32 };
+        Self { dimension, metric, element, isa: None }
+    }
+
+    fn check(&self) -> Result<(Encoder, Isa, Box<dyn Engine>), IndexError> {
+        let Self { dimension, metric, element, isa } = *self;
+        in_range("dimension", dimension, 1..=MAX_DIMENSION, "1 to 65536")?;
+        let isa = isa.unwrap_or_else(Isa::detect);
+        if !Isa::available().contains(&isa) {
+            return Err(IndexError::Parameter {
+                name: "isa",
+                value: isa.to_string(),
+                allowed: "what this CPU can run",
+            });
+        }
+        let encoder = Encoder { dimension, metric, element };
+        Ok((encoder, isa, engine(metric, element, isa)?))
+    }
+}
+
+fn in_range(
+    name: &'static str,
+    value: usize,
+    range: std::ops::RangeInclusive<usize>,
+    allowed: &'static str,
+) -> Result<(), IndexError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(IndexError::Parameter { name, value: value.to_string(), allowed })
+}
+
+macro_rules! basis_settings {
+    () => {
+        /// What a component is stored as; [`Element::F32`] if not said, [`Element::Bit`] under
+        /// [`Metric::Hamming`]. Vectors of other types are converted when they are inserted or
+        /// searched for: to half precision by rounding, to integers only if that is exact.
+        pub fn element(mut self, element: Element) -> Self {
+            self.basis.element = element;
+            self
+        }
+
+        /// The instruction set to use; if not said, the best one ([`Isa::detect`]).
+        pub fn isa(mut self, isa: Isa) -> Self {
+            self.basis.isa = Some(isa);
+            self
+        }
+    };
+}
+
+impl HnswBuilder {
+    pub(super) fn new(dimension: usize, metric: Metric) -> Self {
+        let basis = Basis::new(dimension, metric);
+        Self { basis, m: 16, ef_construction: 200, alpha: 1.0, seed: 0x6e65_6172 }
+    }
+
+    basis_settings!();
+
+    /// Neighbours that a new node chooses on each level, and half of what a node of the base
+    /// level keeps; 2 to 512, 16 if not said. More: better recall, more memory (`8 * m` bytes a
+    /// node), slower insertion.
+    pub fn m(mut self, m: usize) -> Self {
+        self.m = m;
+        self
+    }
+
+    /// Candidates that an insertion considers, 1 to 65,536, 200 if not said. More: a better
+    /// graph, slower insertion.
+    pub fn ef_construction(mut self, ef_construction: usize) -> Self {
+        self.ef_construction = ef_construction;
+        self
+    }
+
+    /// How much nearer a neighbour must be to a candidate than the new node is, to make a link to
+    /// that candidate superfluous (the factor of Vamana's RobustPrune); 1.0 to 2.0, 1.0 if not
+    /// said. More keeps more long links. Ignored under [`Metric::InnerProduct`], where it has no
+    /// geometric meaning.
+    pub fn alpha(mut self, alpha: f32) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Seed of the levels that nodes are given.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The empty index.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Parameter`] for a setting out of its range, [`IndexError::Unsupported`] for
+    /// a metric that is not defined over the element type.
+    pub fn build(self) -> Result<Hnsw, IndexError> {
+        let Self { basis, m, ef_construction, alpha, seed } = self;
+        let (encoder, isa, engine) = basis.check()?;
+        in_range("m", m, 2..=512, "2 to 512")?;
+        in_range("ef_construction", ef_construction, 1..=65_536, "1 to 65536")?;
+        if !(1.0..=2.0).contains(&alpha) {
+            return Err(IndexError::Parameter {
+                name: "alpha",
+                value: alpha.to_string(),
+                allowed: "1.0 to 2.0",
+            });
+        }
+        // Keys order squared distances (half of them, for cosine), so the factor is squared.
+        let alpha = if basis.metric == Metric::InnerProduct { 1.0 } else { alpha * alpha };
+        let parameters = Parameters { m, ef_construction, seed };
+        Ok(Hnsw::new(encoder, isa, engine, parameters, alpha))
+    }
+}
+
+impl FlatBuilder {
+    pub(super) fn new(dimension: usize, metric: Metric) -> Self {
+        Self { basis: Basis::new(dimension, metric) }
+    }
+
+    basis_settings!();
+
+    /// The empty index.
+    ///
+    /// # Errors
+    ///
+    /// As [`HnswBuilder::build`].
+    pub fn build(self) -> Result<Flat, IndexError> {
+        let (encoder, isa, engine) = self.basis.check()?;
+        Ok(Flat::new(encoder, isa, engine))
+    }
+}

@@ -1,0 +1,128 @@
+//! The report on an index's soundness.
+
+use std::fmt;
+
+use crate::graph::RowFault;
+
+/// What [`Hnsw::check`](crate::Hnsw::check) found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// Vectors in the index.
+    pub len: usize,
+    /// Each level of the graph, the base first.
+    pub levels: Vec<LevelCheck>,
+    /// Everything that is wrong; empty if the index is sound.
+    pub faults: Vec<Fault>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong: every vector can be reached, every link leads somewhere.
+    pub fn is_ok(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} vectors, {} faults", self.len, self.faults.len())?;
+        for (level, check) in self.levels.iter().enumerate() {
+            writeln!(
+                f,
+                "level {level}: {} nodes, {} reachable, {} to {} links, {:.1} on average",
+                check.nodes,
+                check.reachable,
+                check.fewest_links,
+                check.most_links,
+                check.mean_links()
+            )?;
+        }
+        for fault in self.faults.iter().take(20) {
+            writeln!(f, "{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One level of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LevelCheck {
+    /// Nodes on the level.
+    pub nodes: usize,
+    /// Nodes that a walk can reach from where searches enter the level.
+    pub reachable: usize,
+    /// Links of all nodes.
+    pub links: u64,
+    /// Links of the node that has the fewest.
+    pub fewest_links: usize,
+    /// Links of the node that has the most.
+    pub most_links: usize,
+}
+
+impl LevelCheck {
+    /// Links of a node on average.
+    pub fn mean_links(&self) -> f64 {
+        if self.nodes == 0 { 0.0 } else { self.links as f64 / self.nodes as f64 }
+    }
+}
+
+/// Something wrong with an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The level of the graph, 0 for the base.
+    pub level: usize,
+    /// The key of the vector concerned.
+    pub key: u64,
+    /// What is wrong.
+    pub kind: FaultKind,
+}
+
+/// What is wrong with a vector's place in the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A link leads nowhere.
+    DanglingLink,
+    /// A link leads to the vector itself.
+    SelfLink,
+    /// Two links lead to the same neighbour.
+    DoubleLink,
+    /// A link of the spanning tree is not answered by one back.
+    OneWayTreeLink,
+    /// The vector is missing on a level below.
+    MissingBelow,
+    /// No chain of links leads to the vector.
+    Unreachable,
+    /// The key does not lead to its vector.
+    LostKey,
+}
+
+impl From<RowFault> for FaultKind {
+    fn from(fault: RowFault) -> Self {
+        match fault {
+            RowFault::Dangling => Self::DanglingLink,
+            RowFault::Loop => Self::SelfLink,
+            RowFault::Twice => Self::DoubleLink,
+            RowFault::OneWayTree => Self::OneWayTreeLink,
+            RowFault::Floating => Self::MissingBelow,
+            RowFault::Unreachable => Self::Unreachable,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            FaultKind::DanglingLink => "a link leads nowhere",
+            FaultKind::SelfLink => "a link leads to the vector itself",
+            FaultKind::DoubleLink => "two links lead to the same neighbour",
+            FaultKind::OneWayTreeLink => "a tree link is not answered by one back",
+            FaultKind::MissingBelow => "missing on the level below",
+            FaultKind::Unreachable => "no chain of links leads to it",
+            FaultKind::LostKey => "the key does not lead to its vector",
+        };
+        write!(f, "key {} on level {}: {what}", self.key, self.level)
+    }
+}

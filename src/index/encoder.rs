@@ -1,0 +1,257 @@
+//! From a user's vector to a stored row: checked, converted, normalised, padded.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use crate::error::VectorError;
+use crate::metric::Metric;
+use crate::vector::{Bf16, Block, Element, F16, VectorRef};
+
+/// Runs a body on the components of any vector as an iterator of `f32`.
+macro_rules! with_floats {
+    ($vector:expr, |$values:ident| $body:expr) => {
+        match $vector {
+            VectorRef::F32(v) => {
+                let $values = v.iter().copied();
+                $body
+            }
+            VectorRef::F16(v) => {
+                let $values = v.iter().map(|x| x.to_f32());
+                $body
+            }
+            VectorRef::Bf16(v) => {
+                let $values = v.iter().map(|x| x.to_f32());
+                $body
+            }
+            VectorRef::I8(v) => {
+                let $values = v.iter().map(|&x| f32::from(x));
+                $body
+            }
+            VectorRef::U8(v) => {
+                let $values = v.iter().map(|&x| f32::from(x));
+                $body
+            }
+        }
+    };
+}
+
+/// What an index stores of a vector, and how it gets there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Encoder {
+    pub(super) dimension: usize,
+    pub(super) metric: Metric,
+    pub(super) element: Element,
+}
+
+impl Encoder {
+    /// Blocks of a row.
+    pub(super) fn blocks(&self) -> usize {
+        self.element.bytes(self.dimension).div_ceil(size_of::<Block>())
+    }
+
+    /// Elements of a vector as users pass it: the dimension, or the bytes of packed bits.
+    pub(super) fn elements(&self) -> usize {
+        if self.element == Element::Bit { self.dimension.div_ceil(8) } else { self.dimension }
+    }
+
+    /// How many vectors stand in `flat`, one after the other.
+    pub(super) fn count(&self, flat: VectorRef<'_>) -> Result<usize, VectorError> {
+        let (found, expected) = (flat.len(), self.elements());
+        if found.is_multiple_of(expected) {
+            Ok(found / expected)
+        } else {
+            Err(VectorError::Length { expected: found.next_multiple_of(expected), found })
+        }
+    }
+
+    /// Writes the row of `vector` into `row`, which is [`Self::blocks`] long.
+    pub(super) fn encode(&self, vector: VectorRef<'_>, row: &mut [Block]) -> Result<(), VectorError> {
+        let expected = self.elements();
+        if vector.len() != expected {
+            return Err(VectorError::Length { expected, found: vector.len() });
+        }
+        match (self.element, vector) {
+            (Element::Bit, VectorRef::U8(bits)) => {
+                self.encode_bits(bits, row);
+                Ok(())
+            }
+            (Element::Bit, other) => {
+                Err(VectorError::ElementMismatch { expected: Element::Bit, found: other.element() })
+            }
+            (Element::I8, VectorRef::I8(v)) => self.encode_same(v, row),
+            (Element::U8, VectorRef::U8(v)) => self.encode_same(v, row),
+            (Element::F32, v) => with_floats!(v, |values| self.encode_f32(values, row)),
+            (Element::F16, v) => {
+                with_floats!(v, |values| self.encode_half(values, row, F16::from_f32, F16::to_f32))
+            }
+            (Element::Bf16, v) => {
+                with_floats!(v, |values| {
+                    self.encode_half(values, row, Bf16::from_f32, Bf16::to_f32)
+                })
+            }
+            (Element::I8, v) => {
+                with_floats!(v, |values| self.encode_integers(values, row, |x| x as i8))
+            }
+            (Element::U8, v) => {
+                with_floats!(v, |values| self.encode_integers(values, row, |x| x as u8))
+            }
+        }
+    }
+
+    /// The vector of a row, as floats (bits as 0 and 1).
+    pub(super) fn decode(&self, row: &[Block]) -> Vec<f32> {
+        let n = self.dimension;
+        match self.element {
+            Element::F32 => cast_slice::<_, f32>(row)[..n].to_vec(),
+            Element::F16 => cast_slice::<_, F16>(row)[..n].iter().map(|x| x.to_f32()).collect(),
+            Element::Bf16 => cast_slice::<_, Bf16>(row)[..n].iter().map(|x| x.to_f32()).collect(),
+            Element::I8 => cast_slice::<_, i8>(row)[..n].iter().map(|&x| x.into()).collect(),
+            Element::U8 => cast_slice::<_, u8>(row)[..n].iter().map(|&x| x.into()).collect(),
+            Element::Bit => {
+                let bytes = cast_slice::<_, u8>(row);
+                (0..n).map(|i| f32::from(bytes[i / 8] >> (i % 8) & 1)).collect()
+            }
+        }
+    }
+
+    fn encode_f32(
+        &self,
+        values: impl ExactSizeIterator<Item = f32>,
+        row: &mut [Block],
+    ) -> Result<(), VectorError> {
+        let out = cast_slice_mut::<_, f32>(row);
+        let n = values.len();
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = value;
+        }
+        out[n..].fill(0.0);
+        let out = &mut out[..n];
+        check_finite(out)?;
+        if self.metric == Metric::Cosine { normalize(out) } else { Ok(()) }
+    }
+
+    fn encode_half<H: bytemuck::Pod>(
+        &self,
+        values: impl ExactSizeIterator<Item = f32> + Clone,
+        row: &mut [Block],
+        narrow: fn(f32) -> H,
+        widen: fn(H) -> f32,
+    ) -> Result<(), VectorError> {
+        let mut scale = 1.0;
+        if self.metric == Metric::Cosine {
+            let square: f64 = values.clone().map(|value| f64::from(value) * f64::from(value)).sum();
+            if square == 0.0 {
+                return Err(VectorError::ZeroNorm);
+            }
+            scale = 1.0 / square.sqrt();
+        }
+        let out = cast_slice_mut::<_, H>(row);
+        out[values.len()..].fill(H::zeroed());
+        for (component, (out, value)) in out.iter_mut().zip(values).enumerate() {
+            if !value.is_finite() {
+                return Err(VectorError::NonFinite { component });
+            }
+            *out = narrow((f64::from(value) * scale) as f32);
+            if !widen(*out).is_finite() {
+                let element = self.element;
+                return Err(VectorError::NotRepresentable { component, value, element });
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_integers<T: bytemuck::Pod + PartialEq + Into<f32>>(
+        &self,
+        values: impl ExactSizeIterator<Item = f32>,
+        row: &mut [Block],
+        narrow: fn(f32) -> T,
+    ) -> Result<(), VectorError> {
+        let out = cast_slice_mut::<_, T>(row);
+        let n = values.len();
+        out[n..].fill(T::zeroed());
+        for (component, (out, value)) in out.iter_mut().zip(values).enumerate() {
+            if !value.is_finite() {
+                return Err(VectorError::NonFinite { component });
+            }
+            *out = narrow(value);
+            let back: f32 = (*out).into();
+            if back != value {
+                let element = self.element;
+                return Err(VectorError::NotRepresentable { component, value, element });
+            }
+        }
+        self.check_direction(&out[..n])
+    }
+
+    fn encode_same<T: bytemuck::Pod + PartialEq>(
+        &self,
+        vector: &[T],
+        row: &mut [Block],
+    ) -> Result<(), VectorError> {
+        let out = cast_slice_mut::<_, T>(row);
+        out[..vector.len()].copy_from_slice(vector);
+        out[vector.len()..].fill(T::zeroed());
+        self.check_direction(vector)
+    }
+
+    fn check_direction<T: bytemuck::Pod + PartialEq>(
+        &self,
+        vector: &[T],
+    ) -> Result<(), VectorError> {
+        if self.metric == Metric::Cosine && vector.iter().all(|x| *x == T::zeroed()) {
+            return Err(VectorError::ZeroNorm);
+        }
+        Ok(())
+    }
+
+    /// Bits beyond the dimension are cleared: they must not count as differences.
+    fn encode_bits(&self, bits: &[u8], row: &mut [Block]) {
+        let out = cast_slice_mut::<_, u8>(row);
+        out[..bits.len()].copy_from_slice(bits);
+        out[bits.len()..].fill(0);
+        if !self.dimension.is_multiple_of(8) {
+            out[self.dimension / 8] &= (1 << (self.dimension % 8)) - 1;
+        }
+    }
+}
+
+fn check_finite(values: &[f32]) -> Result<(), VectorError> {
+    const INFINITE: u32 = 0x7f80_0000;
+    // Without a branch a component, so that it vectorises.
+    let worst = values.iter().fold(0, |worst: i32, value| {
+        worst.max((value.to_bits() & !(1 << 31)) as i32)
+    });
+    if worst < INFINITE as i32 {
+        return Ok(());
+    }
+    let component = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+    Err(VectorError::NonFinite { component })
+}
+
+/// Scales to unit length; sums in `f64`, where the squares of `f32` cannot overflow.
+fn normalize(values: &mut [f32]) -> Result<(), VectorError> {
+    // Independent sums let the additions overlap.
+    let mut sums = [0.0_f64; 8];
+    let (eights, rest) = values.as_chunks::<8>();
+    for eight in eights {
+        for (sum, &value) in sums.iter_mut().zip(eight) {
+            *sum += f64::from(value) * f64::from(value);
+        }
+    }
+    let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+    let square = sums.iter().sum::<f64>() + rest;
+    if square == 0.0 {
+        return Err(VectorError::ZeroNorm);
+    }
+    let scale = 1.0 / square.sqrt();
+    if (f64::from(f32::MIN_POSITIVE)..f64::from(f32::MAX)).contains(&scale) {
+        let scale = scale as f32;
+        for value in values {
+            *value *= scale;
+        }
+    } else {
+        for value in values {
+            *value = (f64::from(*value) * scale) as f32;
+        }
+    }
+    Ok(())
+}

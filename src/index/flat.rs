@@ -1,0 +1,199 @@
+//! The exact index.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+
+use super::batch::{InsertBatch, Insertable};
+use super::builder::FlatBuilder;
+use super::encoder::Encoder;
+use super::engine::Engine;
+use super::entries::Entries;
+use super::hits::{BatchHits, Hits};
+use super::search::{Search, SearchBatch, Searchable};
+use super::stats::{Bytes, Stats};
+use super::threads::OwnPool;
+use super::work::{Work, WorkPool};
+use crate::error::IndexError;
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::{AsVector, Block, Element};
+
+/// An exact index: every search looks at every vector.
+///
+/// The right choice up to some ten thousand vectors, and the truth that approximate indexes are
+/// measured against. It has the methods of [`Hnsw`](crate::Hnsw), and ignores `ef`.
+///
+/// ```
+/// use nearfield::{Flat, Metric};
+///
+/// let index = Flat::builder(2, Metric::InnerProduct).build()?;
+/// index.insert_batch(&[1, 2], &[1.0, 0.0, 0.0, 3.0]).run()?;
+/// let hits = index.search(&[1.0, 1.0]).k(2).run()?;
+/// assert_eq!(hits.keys().collect::<Vec<_>>(), [2, 1]);
+/// assert_eq!(hits[0].distance, -3.0);
+/// # Ok::<(), nearfield::IndexError>(())
+/// ```
+#[derive(Debug)]
+pub struct Flat {
+    entries: Entries,
+    engine: Box<dyn Engine>,
+    isa: Isa,
+    work: WorkPool,
+    own_pool: OwnPool,
+    search_distances: CachePadded<AtomicU64>,
+}
+
+impl Flat {
+    /// Starts an index of vectors of `dimension` components (1 to 65,536) under `metric`.
+    pub fn builder(dimension: usize, metric: Metric) -> FlatBuilder {
+        FlatBuilder::new(dimension, metric)
+    }
+
+    pub(super) fn new(encoder: Encoder, isa: Isa, engine: Box<dyn Engine>) -> Self {
+        Self {
+            entries: Entries::new(encoder),
+            engine,
+            isa,
+            work: WorkPool::new(),
+            own_pool: OwnPool::default(),
+            search_distances: CachePadded::default(),
+        }
+    }
+
+    /// Inserts a vector under a new key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hnsw::insert`](crate::Hnsw::insert).
+    pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
+        self.work.with(|work| {
+            work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
+            self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
+            self.insert_encoded(key, work)
+        })
+    }
+
+    /// Inserts many vectors, which stand one after the other in `vectors`.
+    pub fn insert_batch<'a, V: AsVector + ?Sized>(
+        &'a self,
+        keys: &'a [u64],
+        vectors: &'a V,
+    ) -> InsertBatch<'a> {
+        InsertBatch::new(self, keys, vectors)
+    }
+
+    /// The nearest vectors to `query`, exactly.
+    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
+        Search::new(self, query)
+    }
+
+    /// The nearest vectors to each of many queries, exactly. Faster than one search after the
+    /// other: vectors are brought into the caches once for many queries.
+    pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
+        SearchBatch::new(self, queries)
+    }
+
+    /// The vector of a key, as [`Hnsw::get`](crate::Hnsw::get).
+    pub fn get(&self, key: u64) -> Option<Vec<f32>> {
+        self.entries.get(key)
+    }
+
+    /// Whether there is a vector under the key.
+    pub fn contains(&self, key: u64) -> bool {
+        self.entries.slot(key).is_some()
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no vector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Components of a vector.
+    pub fn dimension(&self) -> usize {
+        self.entries.encoder.dimension
+    }
+
+    /// How vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.entries.encoder.metric
+    }
+
+    /// What a component is stored as.
+    pub fn element(&self) -> Element {
+        self.entries.encoder.element
+    }
+
+    /// Sizes, and what has been done.
+    pub fn stats(&self) -> Stats {
+        let Encoder { dimension, metric, element } = self.entries.encoder;
+        Stats {
+            len: self.len(),
+            dimension,
+            metric,
+            element,
+            isa: self.isa,
+            levels: Vec::new(),
+            bytes: Bytes {
+                vectors: self.entries.vectors.bytes(),
+                keys: self.entries.key_bytes(),
+                scratch: self.work.bytes(),
+                ..Bytes::default()
+            },
+            search_distances: self.search_distances.load(Ordering::Relaxed),
+            insert_distances: 0,
+        }
+    }
+}
+
+impl Searchable for Flat {
+    fn encoder(&self) -> &Encoder {
+        &self.entries.encoder
+    }
+
+    fn work(&self) -> &WorkPool {
+        &self.work
+    }
+
+    fn own_pool(&self) -> &OwnPool {
+        &self.own_pool
+    }
+
+    fn find(&self, k: usize, _ef: usize, work: &mut Work, hits: &mut Hits) {
+        self.entries.scan(&*self.engine, k, work, hits);
+        self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+    }
+
+    fn find_all(&self, queries: &[Block], k: usize, _ef: usize, out: &mut BatchHits) {
+        let distances =
+            self.work.with(|work| self.entries.scan_batch(&*self.engine, queries, k, work, out));
+        self.search_distances.fetch_add(distances, Ordering::Relaxed);
+    }
+}
+
+impl Insertable for Flat {
+    fn encoder(&self) -> &Encoder {
+        &self.entries.encoder
+    }
+
+    fn work(&self) -> &WorkPool {
+        &self.work
+    }
+
+    fn own_pool(&self) -> &OwnPool {
+        &self.own_pool
+    }
+
+    fn contains(&self, key: u64) -> bool {
+        Self::contains(self, key)
+    }
+
+    fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
+        self.entries.append(key, &work.row, None).map(|_slot| ())
+    }
+}

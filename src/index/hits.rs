@@ -1,0 +1,168 @@
+//! Answers.
+
+use std::fmt;
+use std::ops::{Deref, Index};
+
+/// One answer: a key and how far its vector is from the query.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Hit {
+    /// The key that the vector was inserted with.
+    pub key: u64,
+    /// Its distance from the query; [`Metric`](crate::Metric) tells the unit.
+    pub distance: f32,
+}
+
+/// Hits that need no heap.
+const INLINE: usize = 32;
+
+/// The answers to one query, the nearest first; equal distances in the order of insertion.
+///
+/// Up to 32 hits stand in the value itself, so a search for that many allocates nothing.
+#[derive(Clone)]
+pub struct Hits {
+    inline: [Hit; INLINE],
+    len: usize,
+    /// All hits, if there are more than fit inline.
+    heap: Vec<Hit>,
+    distances: u64,
+    hops: u64,
+}
+
+impl Hits {
+    /// No hits. Pass it to [`Search::run_into`](crate::Search::run_into), and again for the next
+    /// query, to reuse its memory.
+    pub const fn new() -> Self {
+        let inline = [Hit { key: 0, distance: 0.0 }; INLINE];
+        Self { inline, len: 0, heap: Vec::new(), distances: 0, hops: 0 }
+    }
+
+    /// The hits, the nearest first.
+    pub fn as_slice(&self) -> &[Hit] {
+        if self.heap.is_empty() { &self.inline[..self.len] } else { &self.heap }
+    }
+
+    /// The keys of the hits, the nearest first.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.iter().map(|hit| hit.key)
+    }
+
+    /// How many distances the search computed.
+    pub fn distances_computed(&self) -> u64 {
+        self.distances
+    }
+
+    /// How many rows of the graph the search read; 0 for a scan.
+    pub fn hops(&self) -> u64 {
+        self.hops
+    }
+
+    pub(super) fn set(&mut self, hits: impl ExactSizeIterator<Item = Hit>) {
+        self.heap.clear();
+        self.len = hits.len();
+        if self.len > INLINE {
+            self.heap.extend(hits);
+        } else {
+            for (place, hit) in self.inline.iter_mut().zip(hits) {
+                *place = hit;
+            }
+        }
+    }
+
+    pub(super) fn set_counters(&mut self, distances: u64, hops: u64) {
+        (self.distances, self.hops) = (distances, hops);
+    }
+}
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for Hits {
+    type Target = [Hit];
+
+    fn deref(&self) -> &[Hit] {
+        self.as_slice()
+    }
+}
+
+impl fmt::Debug for Hits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+impl PartialEq for Hits {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<'a> IntoIterator for &'a Hits {
+    type Item = &'a Hit;
+    type IntoIter = std::slice::Iter<'a, Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The answers to a batch of queries.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BatchHits {
+    hits: Vec<Hit>,
+    /// Where each query's hits end.
+    ends: Vec<usize>,
+}
+
+impl BatchHits {
+    pub(super) fn with_capacity(queries: usize, k: usize) -> Self {
+        let hits = Vec::with_capacity(queries.saturating_mul(k));
+        Self { hits, ends: Vec::with_capacity(queries) }
+    }
+
+    pub(super) fn push(&mut self, hits: &[Hit]) {
+        self.hits.extend_from_slice(hits);
+        self.ends.push(self.hits.len());
+    }
+
+    pub(super) fn append(&mut self, other: &Self) {
+        let start = self.hits.len();
+        self.hits.extend_from_slice(&other.hits);
+        self.ends.extend(other.ends.iter().map(|end| start + end));
+    }
+
+    /// Number of queries.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there were no queries.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The hits of query `i`, or `None` if there were not as many queries.
+    pub fn get(&self, i: usize) -> Option<&[Hit]> {
+        let end = *self.ends.get(i)?;
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(&self.hits[start..end])
+    }
+
+    /// The hits of each query, in the order of the queries.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[Hit]> + '_ {
+        (0..self.len()).map(|i| &self[i])
+    }
+}
+
+impl Index<usize> for BatchHits {
+    type Output = [Hit];
+
+    /// # Panics
+    ///
+    /// If there were not as many queries.
+    fn index(&self, i: usize) -> &[Hit] {
+        self.get(i).expect("query number within the batch")
+    }
+}

@@ -1,0 +1,201 @@
+//! Asking an index.
+
+use std::fmt;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::encoder::Encoder;
+use super::hits::{BatchHits, Hits};
+use super::threads::{OwnPool, Threads};
+use super::work::{Work, WorkPool};
+use crate::error::IndexError;
+use crate::vector::{AsVector, Block, VectorRef};
+
+/// Candidates kept during a walk, if the caller does not say.
+const DEFAULT_EF: usize = 64;
+
+/// What an index must offer so that it can be asked.
+pub(super) trait Searchable: Sync + fmt::Debug {
+    fn encoder(&self) -> &Encoder;
+
+    fn work(&self) -> &WorkPool;
+
+    fn own_pool(&self) -> &OwnPool;
+
+    /// Answers the query in `work.row`.
+    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits);
+
+    /// Answers the encoded queries, one after the other in `queries`.
+    fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
+        self.work().with(|work| {
+            let mut hits = Hits::new();
+            for query in queries.chunks_exact(self.encoder().blocks()) {
+                work.row.clear();
+                work.row.extend_from_slice(query);
+                self.find(k, ef, work, &mut hits);
+                out.push(&hits);
+            }
+        });
+    }
+}
+
+/// How many answers are wanted, and how hard to look for them.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    k: usize,
+    ef: Option<usize>,
+}
+
+impl Wanted {
+    const DEFAULT: Self = Self { k: 10, ef: None };
+
+    fn ef(self) -> Result<usize, IndexError> {
+        match self.ef {
+            Some(0) => Err(IndexError::Parameter {
+                name: "ef",
+                value: 0.to_string(),
+                allowed: "1 or more; it is raised to k",
+            }),
+            ef => Ok(ef.unwrap_or(DEFAULT_EF).max(self.k)),
+        }
+    }
+}
+
+/// One query. Made by `search`; nothing happens until [`run`](Self::run).
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a search does nothing until `run` is called"]
+pub struct Search<'a> {
+    index: &'a dyn Searchable,
+    query: VectorRef<'a>,
+    wanted: Wanted,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new<V: AsVector + ?Sized>(index: &'a dyn Searchable, query: &'a V) -> Self {
+        Self { index, query: query.as_vector(), wanted: Wanted::DEFAULT }
+    }
+
+    /// Answers wanted; 10 if not said. Fewer come if the index holds fewer.
+    pub fn k(mut self, k: usize) -> Self {
+        self.wanted.k = k;
+        self
+    }
+
+    /// Candidates kept during the walk; 64 if not said, and never fewer than `k`. More: better
+    /// recall, slower. An exact index ignores it.
+    pub fn ef(mut self, ef: usize) -> Self {
+        self.wanted.ef = Some(ef);
+        self
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Vector`] if the query is no vector for this index, [`IndexError::Parameter`]
+    /// if `ef` is 0.
+    pub fn run(self) -> Result<Hits, IndexError> {
+        let mut hits = Hits::new();
+        self.run_into(&mut hits)?;
+        Ok(hits)
+    }
+
+    /// Searches and puts the answers in place of what `hits` held, whose memory is reused.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); `hits` is then as it was.
+    pub fn run_into(self, hits: &mut Hits) -> Result<(), IndexError> {
+        let ef = self.wanted.ef()?;
+        self.index.work().with(|work| {
+            let encoder = self.index.encoder();
+            work.row.resize(encoder.blocks(), Block::ZERO);
+            encoder.encode(self.query, &mut work.row)?;
+            self.index.find(self.wanted.k, ef, work, hits);
+            Ok(())
+        })
+    }
+}
+
+/// Many queries. Made by `search_batch`; nothing happens until [`run`](Self::run).
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a search does nothing until `run` is called"]
+pub struct SearchBatch<'a> {
+    index: &'a dyn Searchable,
+    queries: VectorRef<'a>,
+    wanted: Wanted,
+    threads: Threads<'a>,
+}
+
+impl<'a> SearchBatch<'a> {
+    pub(super) fn new<V: AsVector + ?Sized>(index: &'a dyn Searchable, queries: &'a V) -> Self {
+        let (wanted, threads) = (Wanted::DEFAULT, Threads::Ambient);
+        Self { index, queries: queries.as_vector(), wanted, threads }
+    }
+
+    /// As [`Search::k`], for each query.
+    pub fn k(mut self, k: usize) -> Self {
+        self.wanted.k = k;
+        self
+    }
+
+    /// As [`Search::ef`], for each query.
+    pub fn ef(mut self, ef: usize) -> Self {
+        self.wanted.ef = Some(ef);
+        self
+    }
+
+    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
+    /// or the global one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// The rayon pool to use.
+    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+        self.threads = Threads::Pool(pool);
+        self
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::BatchVector`] names the first query that is no vector for this index, and
+    /// [`IndexError::Vector`] tells that the queries do not divide into vectors; otherwise as
+    /// [`Search::run`].
+    pub fn run(self) -> Result<BatchHits, IndexError> {
+        /// Queries that a thread takes at once.
+        const GRAIN: usize = 64;
+
+        let Self { index, queries, wanted, threads } = self;
+        let ef = wanted.ef()?;
+        let encoder = index.encoder();
+        let count = encoder.count(queries)?;
+        let (elements, blocks) = (encoder.elements(), encoder.blocks());
+        let mut rows = bytemuck::zeroed_vec::<Block>(count * blocks);
+        for (position, row) in rows.chunks_exact_mut(blocks).enumerate() {
+            let query = queries.slice(position * elements..(position + 1) * elements);
+            encoder
+                .encode(query, row)
+                .map_err(|source| IndexError::BatchVector { position, source })?;
+        }
+        let answer = |rows: &[Block]| {
+            let mut hits = BatchHits::with_capacity(rows.len() / blocks, wanted.k.min(1024));
+            index.find_all(rows, wanted.k, ef, &mut hits);
+            hits
+        };
+        threads.run(
+            index.own_pool(),
+            || answer(&rows),
+            || {
+                let parts: Vec<_> = rows.par_chunks(GRAIN * blocks).map(answer).collect();
+                let mut all = BatchHits::default();
+                parts.iter().for_each(|part| all.append(part));
+                all
+            },
+        )
+    }
+}

@@ -1,0 +1,52 @@
+//! Facts about an index.
+
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::Element;
+
+/// What an index holds and what it has done.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Vectors in the index.
+    pub len: usize,
+    /// Components of a vector.
+    pub dimension: usize,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// What a component is stored as.
+    pub element: Element,
+    /// The instruction set in use.
+    pub isa: Isa,
+    /// Nodes on each level of the graph, the base first; empty for an exact index.
+    pub levels: Vec<usize>,
+    /// Memory in use.
+    pub bytes: Bytes,
+    /// Distances that searches have computed since the index was made.
+    pub search_distances: u64,
+    /// Distances that insertions have computed since the index was made.
+    pub insert_distances: u64,
+}
+
+/// Memory in use by its purpose, in bytes. Pages that are mapped but not yet used do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Bytes {
+    /// Stored vectors, with the padding to whole cache lines.
+    pub vectors: usize,
+    /// Neighbour lists of the base level.
+    pub rows: usize,
+    /// Neighbour lists of the upper levels.
+    pub upper: usize,
+    /// Keys, and the map from keys to slots.
+    pub keys: usize,
+    /// Idle buffers of searches and insertions.
+    pub scratch: usize,
+}
+
+impl Bytes {
+    /// All of them.
+    pub const fn total(&self) -> usize {
+        self.vectors + self.rows + self.upper + self.keys + self.scratch
+    }
+}

@@ -1,0 +1,58 @@
+//! What one search or insertion works with, lent from a pool that grows with the threads.
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::arena::Pool;
+use crate::graph::Scratch;
+use crate::vector::Block;
+
+/// Idle sets of buffers that are kept; more threads than this allocate anew.
+const IDLE: usize = 256;
+
+/// The buffers of one search or insertion.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) scratch: Scratch,
+    /// The encoded vector or query.
+    pub(super) row: Vec<Block>,
+    /// The nearest of each query of a batch.
+    pub(super) pools: Vec<Pool>,
+    /// Every slot, for a scan that wants more than a pool should hold.
+    pub(super) all: Vec<(u32, u32)>,
+}
+
+/// Idle buffers. Taking and giving back locks nothing.
+#[derive(Debug)]
+pub(super) struct WorkPool {
+    idle: ArrayQueue<Box<Work>>,
+}
+
+impl WorkPool {
+    pub(super) fn new() -> Self {
+        Self { idle: ArrayQueue::new(IDLE) }
+    }
+
+    /// Runs `with` on a set of buffers.
+    pub(super) fn with<R>(&self, with: impl FnOnce(&mut Work) -> R) -> R {
+        let mut work = self.idle.pop().unwrap_or_default();
+        let result = with(&mut work);
+        // A full queue drops the buffers; a panic in `with` did so before.
+        drop(self.idle.push(work));
+        result
+    }
+
+    /// Bytes of the idle buffers: they are taken out one by one, looked at and put back.
+    pub(super) fn bytes(&self) -> usize {
+        let works: Vec<_> = std::iter::from_fn(|| self.idle.pop()).collect();
+        let mut bytes = 0;
+        for work in works {
+            bytes += size_of::<Work>()
+                + work.scratch.bytes()
+                + work.row.capacity() * size_of::<Block>()
+                + work.pools.iter().map(Pool::bytes).sum::<usize>()
+                + work.all.capacity() * size_of::<(u32, u32)>();
+            drop(self.idle.push(work));
+        }
+        bytes
+    }
+}

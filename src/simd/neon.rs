@@ -1,0 +1,268 @@
+//! NEON, which every AArch64 CPU has: a logical register is four of 16 bytes.
+#![expect(unsafe_code, reason = "intrinsics")]
+
+use super::{Simd, Task, padded};
+use crate::vector::{Bf16, F16};
+use std::arch::aarch64::*;
+
+/// An array of what the expression gives for each quarter of a logical register. Not a closure:
+/// closures are not sure to be inlined.
+macro_rules! quarters {
+    ($i:ident => $quarter:expr) => {
+        [
+            {
+                let $i = 0;
+                $quarter
+            },
+            {
+                let $i = 1;
+                $quarter
+            },
+            {
+                let $i = 2;
+                $quarter
+            },
+            {
+                let $i = 3;
+                $quarter
+            },
+        ]
+    };
+}
+
+/// Proof of NEON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Neon(());
+
+/// Evaluates intrinsics that work on registers only.
+macro_rules! proven {
+    ($token:expr, $body:expr) => {{
+        let Neon(()) = $token;
+        // SAFETY: the CPU has the instructions: `Neon::new` asked it before it made the token.
+        unsafe { $body }
+    }};
+}
+
+impl Neon {
+    /// The token, if this CPU has what it stands for.
+    pub(crate) fn new() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+
+    /// The 16 bytes at `16 * quarter`.
+    #[inline(always)]
+    fn quarter<T: bytemuck::Pod, const N: usize>(
+        self,
+        from: &[T; N],
+        quarter: usize,
+    ) -> uint8x16_t {
+        let Self(()) = self;
+        const { assert!(size_of::<[T; N]>() == 64) };
+        assert!(quarter < 4);
+        let at = from.as_ptr().cast::<u8>().wrapping_add(16 * quarter);
+        // SAFETY: NEON as the token proves; `from` is 64 bytes and `quarter` below four; the load
+        // needs no alignment.
+        unsafe { vld1q_u8(at) }
+    }
+
+    /// The 8 bytes at `8 * quarter`.
+    #[inline(always)]
+    fn eighth<T: bytemuck::Pod>(self, from: &[T; 16], quarter: usize) -> uint16x4_t {
+        let Self(()) = self;
+        const { assert!(size_of::<[T; 16]>() == 32) };
+        assert!(quarter < 4);
+        let at = from.as_ptr().cast::<u8>().wrapping_add(8 * quarter);
+        // SAFETY: NEON as the token proves; `from` is 32 bytes and `quarter` below four; the load
+        // needs no alignment.
+        unsafe { vreinterpret_u16_u8(vld1_u8(at)) }
+    }
+}
+
+impl Simd for Neon {
+    type F32 = [float32x4_t; 4];
+    type I32 = [uint32x4_t; 4];
+
+    const CHAINS: usize = 4;
+    const FOUR_ROWS: bool = false;
+
+    fn run<T: Task>(self, task: T) -> T::Output {
+        #[target_feature(enable = "neon")]
+        fn inside<T: Task>(simd: Neon, task: T) -> T::Output {
+            task.run(simd)
+        }
+        // SAFETY: the CPU has the feature: `Neon::new` asked it before it made the token.
+        unsafe { inside(self, task) }
+    }
+
+    #[inline(always)]
+    fn f32_zero(self) -> Self::F32 {
+        proven!(self, [vdupq_n_f32(0.0); 4])
+    }
+
+    #[inline(always)]
+    fn f32_load(self, from: &[f32; 16]) -> Self::F32 {
+        proven!(self, quarters!(i => vreinterpretq_f32_u8(self.quarter(from, i))))
+    }
+
+    #[inline(always)]
+    fn f32_load_partial(self, from: &[f32]) -> Self::F32 {
+        self.f32_load(&padded(from))
+    }
+
+    #[inline(always)]
+    fn f16_load(self, from: &[F16; 16]) -> Self::F32 {
+        proven!(self, quarters!(i => vcvt_f32_f16(vreinterpret_f16_u16(self.eighth(from, i)))))
+    }
+
+    #[inline(always)]
+    fn f16_load_partial(self, from: &[F16]) -> Self::F32 {
+        self.f16_load(&padded(from))
+    }
+
+    #[inline(always)]
+    fn bf16_load(self, from: &[Bf16; 16]) -> Self::F32 {
+        proven!(
+            self,
+            quarters!(i => vreinterpretq_f32_u32(vshll_n_u16::<16>(self.eighth(from, i))))
+        )
+    }
+
+    #[inline(always)]
+    fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32 {
+        self.bf16_load(&padded(from))
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        proven!(self, quarters!(i => vaddq_f32(a[i], b[i])))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        proven!(self, quarters!(i => vsubq_f32(a[i], b[i])))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        proven!(self, quarters!(i => vfmaq_f32(c[i], a[i], b[i])))
+    }
+
+    #[inline(always)]
+    fn f32_sum(self, a: Self::F32) -> f32 {
+        proven!(self, vaddvq_f32(vaddq_f32(vaddq_f32(a[0], a[1]), vaddq_f32(a[2], a[3]))))
+    }
+
+    #[inline(always)]
+    fn f32_sum4(self, a: [Self::F32; 4]) -> [f32; 4] {
+        let sums = proven!(self, {
+            let [a, b, c, d] = quarters!(i => {
+                vaddq_f32(vaddq_f32(a[i][0], a[i][1]), vaddq_f32(a[i][2], a[i][3]))
+            });
+            vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))
+        });
+        let mut out = [0.0; 4];
+        // SAFETY: NEON as the token proves; `out` is 16 bytes; no alignment needed.
+        unsafe { vst1q_f32(out.as_mut_ptr(), sums) };
+        out
+    }
+
+    #[inline(always)]
+    fn i32_zero(self) -> Self::I32 {
+        proven!(self, [vdupq_n_u32(0); 4])
+    }
+
+    #[inline(always)]
+    fn i32_add(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        proven!(self, quarters!(i => vaddq_u32(a[i], b[i])))
+    }
+
+    #[inline(always)]
+    fn i32_sum(self, a: Self::I32) -> i32 {
+        proven!(self, vaddvq_u32(vaddq_u32(vaddq_u32(a[0], a[1]), vaddq_u32(a[2], a[3]))) as i32)
+    }
+
+    #[inline(always)]
+    fn i32_sum4(self, a: [Self::I32; 4]) -> [i32; 4] {
+        let sums = proven!(self, {
+            let [a, b, c, d] = quarters!(i => {
+                vaddq_u32(vaddq_u32(a[i][0], a[i][1]), vaddq_u32(a[i][2], a[i][3]))
+            });
+            vpaddq_u32(vpaddq_u32(a, b), vpaddq_u32(c, d))
+        });
+        let mut out = [0; 4];
+        // SAFETY: NEON as the token proves; `out` is 16 bytes; no alignment needed.
+        unsafe { vst1q_s32(out.as_mut_ptr(), vreinterpretq_s32_u32(sums)) };
+        out
+    }
+
+    #[inline(always)]
+    fn u8_pad(self, from: &[u8]) -> [u8; 64] {
+        padded(from)
+    }
+
+    #[inline(always)]
+    fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let difference = vabdq_u8(self.quarter(a, i), self.quarter(b, i));
+                let low = vget_low_u8(difference);
+                let sum = vpadalq_u16(acc[i], vmull_u8(low, low));
+                vpadalq_u16(sum, vmull_high_u8(difference, difference))
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn u8_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let (a, b) = (self.quarter(a, i), self.quarter(b, i));
+                let sum = vpadalq_u16(acc[i], vmull_u8(vget_low_u8(a), vget_low_u8(b)));
+                vpadalq_u16(sum, vmull_high_u8(a, b))
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn i8_l2(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let a = vreinterpretq_s8_u8(self.quarter(a, i));
+                let b = vreinterpretq_s8_u8(self.quarter(b, i));
+                // Up to 255, which wraps in `i8` and is right again as `u8`.
+                let difference = vreinterpretq_u8_s8(vabdq_s8(a, b));
+                let low = vget_low_u8(difference);
+                let sum = vpadalq_u16(acc[i], vmull_u8(low, low));
+                vpadalq_u16(sum, vmull_high_u8(difference, difference))
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn i8_dot(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let a = vreinterpretq_s8_u8(self.quarter(a, i));
+                let b = vreinterpretq_s8_u8(self.quarter(b, i));
+                let sum = vreinterpretq_s32_u32(acc[i]);
+                let sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+                vreinterpretq_u32_s32(vpadalq_s16(sum, vmull_high_s8(a, b)))
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let differing = vcntq_u8(veorq_u8(self.quarter(a, i), self.quarter(b, i)));
+                vpadalq_u16(acc[i], vpaddlq_u8(differing))
+            })
+        )
+    }
+}

@@ -1,0 +1,176 @@
+//! Plain Rust, in shapes that the compiler turns into the vectors of the base architecture.
+
+use super::{Simd, Task, padded};
+use crate::vector::{Bf16, F16};
+use std::array::from_fn;
+
+/// Proof of nothing: every CPU runs plain Rust.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scalar(());
+
+impl Scalar {
+    /// The token.
+    pub(crate) const fn new() -> Self {
+        Self(())
+    }
+
+    /// `acc + sum(term(a, b))`, sixteen lanes of four bytes each.
+    #[inline(always)]
+    fn each<T: Copy>(
+        acc: [i32; 16],
+        a: &[T; 64],
+        b: &[T; 64],
+        term: impl Fn(T, T) -> i32,
+    ) -> [i32; 16] {
+        let mut acc = acc;
+        for start in [0, 16, 32, 48] {
+            for lane in 0..16 {
+                let product = term(a[start + lane], b[start + lane]);
+                acc[lane] = acc[lane].wrapping_add(product);
+            }
+        }
+        acc
+    }
+}
+
+impl Simd for Scalar {
+    type F32 = [f32; 16];
+    type I32 = [i32; 16];
+
+    const CHAINS: usize = 1;
+    const FOUR_ROWS: bool = false;
+
+    fn run<T: Task>(self, task: T) -> T::Output {
+        task.run(self)
+    }
+
+    #[inline(always)]
+    fn f32_zero(self) -> Self::F32 {
+        [0.0; 16]
+    }
+
+    #[inline(always)]
+    fn f32_load(self, from: &[f32; 16]) -> Self::F32 {
+        *from
+    }
+
+    #[inline(always)]
+    fn f32_load_partial(self, from: &[f32]) -> Self::F32 {
+        padded(from)
+    }
+
+    #[inline(always)]
+    fn f16_load(self, from: &[F16; 16]) -> Self::F32 {
+        from.map(F16::to_f32)
+    }
+
+    #[inline(always)]
+    fn f16_load_partial(self, from: &[F16]) -> Self::F32 {
+        self.f16_load(&padded(from))
+    }
+
+    #[inline(always)]
+    fn bf16_load(self, from: &[Bf16; 16]) -> Self::F32 {
+        from.map(Bf16::to_f32)
+    }
+
+    #[inline(always)]
+    fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32 {
+        self.bf16_load(&padded(from))
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        from_fn(|i| a[i] - b[i])
+    }
+
+    /// Not `f32::mul_add`: without the instruction, that is a call of the mathematical library.
+    #[inline(always)]
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    fn f32_sum(self, a: Self::F32) -> f32 {
+        let mut sums = a;
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                sums[i] += sums[i + half];
+            }
+        }
+        sums[0]
+    }
+
+    #[inline(always)]
+    fn f32_sum4(self, a: [Self::F32; 4]) -> [f32; 4] {
+        a.map(|a| self.f32_sum(a))
+    }
+
+    #[inline(always)]
+    fn i32_zero(self) -> Self::I32 {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    fn i32_add(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        from_fn(|i| a[i].wrapping_add(b[i]))
+    }
+
+    #[inline(always)]
+    fn i32_sum(self, a: Self::I32) -> i32 {
+        a.into_iter().fold(0, i32::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn i32_sum4(self, a: [Self::I32; 4]) -> [i32; 4] {
+        a.map(|a| self.i32_sum(a))
+    }
+
+    #[inline(always)]
+    fn u8_pad(self, from: &[u8]) -> [u8; 64] {
+        padded(from)
+    }
+
+    #[inline(always)]
+    fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        Self::each(acc, a, b, |a, b| {
+            let difference = i32::from(i16::from(a) - i16::from(b));
+            difference * difference
+        })
+    }
+
+    #[inline(always)]
+    fn u8_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        Self::each(acc, a, b, |a, b| i32::from(a) * i32::from(b))
+    }
+
+    #[inline(always)]
+    fn i8_l2(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
+        Self::each(acc, a, b, |a, b| {
+            let difference = i32::from(i16::from(a) - i16::from(b));
+            difference * difference
+        })
+    }
+
+    #[inline(always)]
+    fn i8_dot(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
+        Self::each(acc, a, b, |a, b| i32::from(a) * i32::from(b))
+    }
+
+    #[inline(always)]
+    fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let mut acc = acc;
+        let (a, _) = a.as_chunks::<8>();
+        let (b, _) = b.as_chunks::<8>();
+        for ((a, b), lane) in a.iter().zip(b).zip(&mut acc) {
+            let differing = (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)).count_ones();
+            *lane = lane.wrapping_add(differing as i32);
+        }
+        acc
+    }
+}
