@@ -464,7 +464,10 @@ fn generated_vectors_are_the_same_on_every_machine() {
     let deviation = (all.iter().map(|x| x * x).sum::<f32>() / all.len() as f32).sqrt();
     assert!((0.2..1.0).contains(&deviation), "{deviation}");
     assert_ne!(bits(set.base()), bits(build(6).base()));
-    assert_eq!((bits(set.base()), bits(set.queries())), (0x5537_25b1_d6ca_e851, 0x07ce_95a3_0c2b_f5bc));
+    assert_eq!(
+        (bits(set.base()), bits(set.queries())),
+        (0x5537_25b1_d6ca_e851, 0x07ce_95a3_0c2b_f5bc)
+    );
 
     for builder in [
         Generated::builder(0, 4),
