@@ -3,12 +3,12 @@
 use super::float::cosine_distance;
 use super::{Kernel, key};
 use crate::simd::Simd;
-use crate::vector::Component;
+use bytemuck::Pod;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
 /// A signed or unsigned byte.
-pub(super) trait Byte: Component + Debug + Default + Send + Sync {
+pub(super) trait Byte: Pod + Debug + Default + Send + Sync {
     fn pad<S: Simd>(simd: S, from: &[Self]) -> [Self; 64];
     fn l2<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
     fn dot<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;

@@ -4,7 +4,7 @@ use super::{Kernel, MAX_LEN, Visitor, dispatch};
 use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
 use crate::simd::{Isa, Simd, Task};
-use crate::vector::{AsVector, Component, Element, VectorRef};
+use crate::vector::{AsVector, Element, VectorRef};
 use std::fmt;
 
 /// Exact distances under one metric over one element type.
@@ -93,8 +93,8 @@ impl Distance {
         if a.len() != b.len() {
             return Err(VectorError::Length { expected: a.len(), found: b.len() });
         }
-        Self::check_len(a)?;
-        self.engine.between(a, b).ok_or_else(|| self.mismatch(&[a, b]))
+        self.check(&[a, b], a.len())?;
+        Ok(self.engine.between(a.as_bytes(), b.as_bytes()))
     }
 
     /// The distances of `query` and each of the `rows`, which stand one after the other, into
@@ -111,27 +111,29 @@ impl Distance {
         distances: &mut [f32],
     ) -> Result<(), VectorError> {
         let (query, rows) = (query.as_vector(), rows.as_vector());
-        Self::check_len(query)?;
         let expected = query.len().saturating_mul(distances.len());
         if rows.len() != expected {
             return Err(VectorError::Length { expected, found: rows.len() });
         }
-        self.engine.many(query, rows, distances).ok_or_else(|| self.mismatch(&[query, rows]))
-    }
-
-    #[inline]
-    fn check_len(vector: VectorRef<'_>) -> Result<(), VectorError> {
-        if vector.len() > MAX_LEN {
-            return Err(VectorError::Length { expected: MAX_LEN, found: vector.len() });
-        }
+        self.check(&[query, rows], query.len())?;
+        self.engine.many(query.as_bytes(), rows.as_bytes(), distances);
         Ok(())
     }
 
-    #[cold]
-    fn mismatch(&self, vectors: &[VectorRef<'_>]) -> VectorError {
+    /// Whether `vectors` are of the right element type and `len`, the length of one, is not too
+    /// great.
+    #[inline]
+    fn check(&self, vectors: &[VectorRef<'_>; 2], len: usize) -> Result<(), VectorError> {
+        if len > MAX_LEN {
+            return Err(VectorError::Length { expected: MAX_LEN, found: len });
+        }
         let stored = if self.element == Element::Bit { Element::U8 } else { self.element };
-        let found = vectors.iter().map(VectorRef::element).find(|&element| element != stored);
-        VectorError::ElementMismatch { expected: self.element, found: found.unwrap_or(stored) }
+        for found in [vectors[0].element(), vectors[1].element()] {
+            if found != stored {
+                return Err(VectorError::ElementMismatch { expected: self.element, found });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -151,10 +153,11 @@ struct Pair<S, K> {
     kernel: K,
 }
 
-/// What a [`Pair`] can do, whatever its types; `None` for vectors of another element type.
+/// What a [`Pair`] can do. Vectors are passed as the bytes of components of the kernel's type: two
+/// words in registers, where a [`VectorRef`] would travel through memory and cost 20 ns.
 trait Engine: Send + Sync {
-    fn between(&self, a: VectorRef<'_>, b: VectorRef<'_>) -> Option<f32>;
-    fn many(&self, query: VectorRef<'_>, rows: VectorRef<'_>, distances: &mut [f32]) -> Option<()>;
+    fn between(&self, a: &[u8], b: &[u8]) -> f32;
+    fn many(&self, query: &[u8], rows: &[u8], distances: &mut [f32]);
 }
 
 struct MakeEngine;
@@ -168,15 +171,14 @@ impl Visitor for MakeEngine {
 }
 
 impl<S: Simd, K: Kernel> Engine for Pair<S, K> {
-    fn between(&self, a: VectorRef<'_>, b: VectorRef<'_>) -> Option<f32> {
-        let (a, b) = (K::Element::of(a)?, K::Element::of(b)?);
-        Some(self.simd.run(Between { kernel: self.kernel, a, b }))
+    fn between(&self, a: &[u8], b: &[u8]) -> f32 {
+        let (a, b) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
+        self.simd.run(Between { kernel: self.kernel, a, b })
     }
 
-    fn many(&self, query: VectorRef<'_>, rows: VectorRef<'_>, distances: &mut [f32]) -> Option<()> {
-        let (query, rows) = (K::Element::of(query)?, K::Element::of(rows)?);
+    fn many(&self, query: &[u8], rows: &[u8], distances: &mut [f32]) {
+        let (query, rows) = (bytemuck::cast_slice(query), bytemuck::cast_slice(rows));
         self.simd.run(Many { kernel: self.kernel, query, rows, distances });
-        Some(())
     }
 }
 
@@ -226,5 +228,95 @@ impl<K: Kernel> Task for Many<'_, K> {
         for (one, row) in rest.iter_mut().zip(rows.chunks_exact(len)) {
             *one = kernel.distance(kernel.key(simd, query, row));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::{Bf16, F16};
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        for element in [Element::F32, Element::U8] {
+            let error = Distance::new(Metric::Hamming, element).expect_err("undefined");
+            assert_eq!(error, IndexError::Unsupported { metric: Metric::Hamming, element });
+        }
+        for isa in [Isa::Neon, Isa::Avx2, Isa::Avx512] {
+            match Distance::with_isa(Metric::L2, Element::F32, isa) {
+                Ok(distance) => {
+                    assert!(Isa::available().contains(&isa));
+                    assert_eq!(distance.isa(), isa);
+                }
+                Err(error) => {
+                    assert!(!Isa::available().contains(&isa));
+                    assert!(matches!(error, IndexError::Parameter { name: "isa", .. }), "{error}");
+                }
+            }
+        }
+        let l2 = Distance::new(Metric::L2, Element::F32).expect("defined");
+        assert_eq!(
+            l2.between(&[1.0; 3], &[1.0; 4]),
+            Err(VectorError::Length { expected: 3, found: 4 })
+        );
+        assert_eq!(
+            l2.between(&[1.0; 3], &[F16::default(); 3]),
+            Err(VectorError::ElementMismatch { expected: Element::F32, found: Element::F16 })
+        );
+        assert_eq!(
+            l2.between(&[1u8; 3], &[1.0; 3]),
+            Err(VectorError::ElementMismatch { expected: Element::F32, found: Element::U8 })
+        );
+        let long = vec![0.0; MAX_LEN + 1];
+        assert_eq!(
+            l2.between(&long, &long),
+            Err(VectorError::Length { expected: MAX_LEN, found: MAX_LEN + 1 })
+        );
+        assert_eq!(l2.between(&long[1..].to_vec(), &long[1..].to_vec()), Ok(0.0));
+        let mut distances = [7.0; 2];
+        for rows in [&[1.0; 5][..], &[1.0; 7], &[]] {
+            assert_eq!(
+                l2.many(&[1.0; 3], &rows.to_vec(), &mut distances),
+                Err(VectorError::Length { expected: 6, found: rows.len() })
+            );
+        }
+        let error = l2.many(&[1.0; 3], &[Bf16::default(); 6], &mut distances);
+        assert!(matches!(error, Err(VectorError::ElementMismatch { .. })), "{error:?}");
+        assert_eq!(distances.map(f32::to_bits), [7f32.to_bits(); 2]);
+    }
+
+    #[test]
+    fn many_is_between_for_each_row() {
+        for &isa in Isa::available() {
+            let l2 = Distance::with_isa(Metric::L2, Element::F32, isa).expect("available");
+            let ip = Distance::with_isa(Metric::InnerProduct, Element::I8, isa).expect("available");
+            for len in [0, 1, 5, 16, 33, 100] {
+                for count in 0..10 {
+                    let rows: Vec<f32> = (0..len * count).map(|i| (i % 37) as f32 - 9.5).collect();
+                    let bytes: Vec<i8> = rows.iter().map(|x| *x as i8).collect();
+                    let (query, byte_query) = (vec![0.75; len], vec![-3i8; len]);
+                    let (mut found, mut byte_found) = (vec![1.0; count], vec![1.0; count]);
+                    l2.many(&query, &rows, &mut found).expect("legal");
+                    ip.many(&byte_query, &bytes, &mut byte_found).expect("legal");
+                    for i in 0..count {
+                        let row = i * len..(i + 1) * len;
+                        assert_eq!(l2.between(&query, &&rows[row.clone()]), Ok(found[i]));
+                        assert_eq!(ip.between(&byte_query, &&bytes[row]), Ok(byte_found[i]));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn debug_names_the_kernel() {
+        let distance =
+            Distance::with_isa(Metric::Cosine, Element::U8, Isa::Scalar).expect("defined");
+        assert_eq!(distance.metric(), Metric::Cosine);
+        assert_eq!(distance.element(), Element::U8);
+        assert_eq!(
+            format!("{distance:?}"),
+            "Distance { metric: Cosine, element: U8, isa: Scalar, .. }"
+        );
     }
 }

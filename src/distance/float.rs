@@ -5,12 +5,13 @@
 
 use super::{Kernel, key};
 use crate::simd::Simd;
-use crate::vector::{Bf16, Component, F16};
+use crate::vector::{Bf16, F16};
+use bytemuck::Pod;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
 /// A number that can be widened to `f32`.
-pub(super) trait Float: Component + Debug + Default + Send + Sync + Into<f32> {
+pub(super) trait Float: Pod + Debug + Default + Send + Sync + Into<f32> {
     fn load<S: Simd>(simd: S, from: &[Self; 16]) -> S::F32;
     fn load_partial<S: Simd>(simd: S, from: &[Self]) -> S::F32;
 }

@@ -20,7 +20,7 @@ pub(crate) use dispatch::{Visitor, dispatch};
 pub use erased::Distance;
 
 use crate::simd::Simd;
-use crate::vector::Component;
+use bytemuck::Pod;
 use std::fmt::Debug;
 
 /// The longest vectors, in elements, for which all kernels are exact or within their bounds:
@@ -33,7 +33,7 @@ pub(crate) const MAX_LEN: usize = 65_536;
 /// kernels are exact up to [`MAX_LEN`] elements.
 pub(crate) trait Kernel: Copy + Send + Sync + Debug + Default + 'static {
     /// What the compared slices hold; bytes for packed bits.
-    type Element: Component;
+    type Element: Pod;
 
     /// The distance of `a` and `b` as a number of the same order: smaller is nearer. What is not
     /// a number, because huge products overflowed, is the farthest.

@@ -8,7 +8,7 @@ use super::layer::{Cell, Layer, Link, Rows};
 use super::link::set_parent;
 use super::prune::{Candidate, select};
 use super::walk::{Near, beam};
-use super::{Entry, Graph, Scratch, Space, UPPER_LEVELS};
+use super::{Entry, Graph, LinkSpace, Scratch, UPPER_LEVELS};
 
 /// What an insertion found on one level, nearest first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,8 +30,7 @@ struct Place<'a, C> {
 
 impl Graph {
     /// Links `node`, which [`Self::push`] returned, so that searches find it.
-    #[inline(always)]
-    pub(crate) fn insert<S: Space>(&self, space: S, node: u32, scratch: &mut Scratch) {
+    pub(crate) fn insert<S: LinkSpace>(&self, space: S, node: u32, scratch: &mut Scratch) {
         let level = self.draw_level(node);
         let (level, rows) = self.push_upper(node, level);
         // Whoever raises the entry does so alone: two nodes above it would not see each other.
@@ -70,8 +69,7 @@ impl Graph {
         (level, rows)
     }
 
-    #[inline(always)]
-    fn link<S: Space>(
+    fn link<S: LinkSpace>(
         &self,
         space: S,
         node: u32,
@@ -85,13 +83,13 @@ impl Graph {
         let mut found = [Found::default(); UPPER_LEVELS + 1];
         for level in (1..=top).rev() {
             let place = Place { level, layer: self.layer(level), row: rows[level], node };
-            found[level] = self.find(space, place, near, lists, scratch);
+            found[level] = self.find(space, &place, near, lists, scratch);
             let nearest = found[level].candidates.first();
             let (key, row) = nearest.map_or((near.key, near.row), |c| (c.key, c.link.row));
             near = Near { key, row: place.layer.rows().head(row).1 };
         }
         let base = Place { level: 0, layer: &self.base, row: node, node };
-        found[0] = self.find(space, base, near, lists, scratch);
+        found[0] = self.find(space, &base, near, lists, scratch);
 
         // Own links of all levels are in place before the first link to this node is.
         for level in 1..=top {
@@ -99,19 +97,18 @@ impl Graph {
         }
         write(self.base.rows(), node, found[0].selected);
 
-        self.publish(space, base, found[0], scratch);
+        self.publish(space, &base, found[0], scratch);
         for level in 1..=top {
             let place = Place { level, layer: self.layer(level), row: rows[level], node };
-            self.publish(space, place, found[level], scratch);
+            self.publish(space, &place, found[level], scratch);
         }
     }
 
     /// The candidates of a walk on one level, and the neighbours chosen among them.
-    #[inline(always)]
-    fn find<'a, S: Space, C: Cell>(
+    fn find<'a, S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        place: Place<'_, C>,
+        place: &Place<'_, C>,
         from: Near,
         lists: &'a Bump,
         scratch: &mut Scratch,
@@ -119,25 +116,24 @@ impl Graph {
         let rows = place.layer.rows();
         let query = space.stored(place.node);
         beam(space, query, rows, from, self.parameters.ef_construction, scratch);
-        let Scratch { pool, candidates, kept, counters, .. } = scratch;
+        let Scratch { pool, candidates, prune, counters, .. } = scratch;
         candidates.clear();
         candidates.extend(pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
             let link = Link { row, node: rows.head(row).0, tree: false };
             Candidate { key, link }
         }));
-        counters.distances += select(space, candidates, self.parameters.m, kept);
+        counters.distances += select(space, candidates, self.parameters.m, prune);
         Found {
-            selected: lists.alloc_slice_copy(kept),
+            selected: lists.alloc_slice_copy(&prune.kept),
             candidates: lists.alloc_slice_copy(candidates),
         }
     }
 
     /// Makes a row visible: first by a tree link from a parent, then by the other links back.
-    #[inline(always)]
-    fn publish<S: Space, C: Cell>(
+    fn publish<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        place: Place<'_, C>,
+        place: &Place<'_, C>,
         found: Found<'_>,
         scratch: &mut Scratch,
     ) {
@@ -158,11 +154,10 @@ impl Graph {
     }
 
     /// Tries to make the node a child of `parent` in the level's tree.
-    #[inline(always)]
-    fn adopt<S: Space, C: Cell>(
+    fn adopt<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        place: Place<'_, C>,
+        place: &Place<'_, C>,
         parent: Candidate,
         scratch: &mut Scratch,
     ) -> bool {
@@ -176,10 +171,10 @@ impl Graph {
     /// the nearest. A finite tree has leaves, and a leaf may always have a child.
     #[cold]
     #[inline(never)]
-    fn any_parent<S: Space, C: Cell>(
+    fn any_parent<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        place: Place<'_, C>,
+        place: &Place<'_, C>,
         candidates: &[Candidate],
         scratch: &mut Scratch,
     ) -> Option<u32> {

@@ -2,14 +2,13 @@
 
 use super::layer::{Cell, Layer, Link, Rows};
 use super::prune::{Candidate, select};
-use super::{Graph, Scratch, Space};
+use super::{Graph, LinkSpace, Scratch};
 
 impl Graph {
     /// Adds `link`, at `key` from the node of `row`, to that row. A full row is pruned, and may
     /// then do without the new link. A tree link is never left out; `false` means that the row
     /// has all the tree links it may have, and is unchanged.
-    #[inline(always)]
-    pub(super) fn connect<S: Space, C: Cell>(
+    pub(super) fn connect<S: LinkSpace, C: Cell>(
         &self,
         space: S,
         level: usize,
@@ -42,27 +41,29 @@ impl Graph {
             return true;
         }
 
-        let Scratch { candidates, kept, counters, fresh, .. } = scratch;
         // The lock makes the vectors of all nodes in the row visible, also of those that are
         // younger than the space in hand.
         let space = space.refresh();
+        let Scratch { candidates, prune, counters, fresh, .. } = scratch;
+        fresh.reserve(count);
+        for (node, link) in fresh.nodes.iter_mut().zip(rows.links(row)) {
+            *node = link.node;
+        }
         let from = space.stored(rows.head(row).0);
+        space.keys(from, &fresh.nodes[..count], &mut fresh.keys[..count]);
+        counters.distances += count as u64;
         candidates.clear();
         candidates.push(new);
-        fresh.clear();
-        fresh.extend(rows.links(row).map(|link| (link.row, link.node)));
-        let (fours, rest) = fresh.as_chunks::<4>();
-        let keys = fours.iter().flat_map(|four| space.key4(from, four.map(|(_, node)| node)));
-        let keys = keys.chain(rest.iter().map(|&(_, node)| space.key(from, node)));
-        candidates.extend(keys.zip(rows.links(row)).map(|(key, link)| Candidate { key, link }));
-        counters.distances += fresh.len() as u64;
+        candidates.extend(
+            fresh.keys.iter().zip(rows.links(row)).map(|(&key, link)| Candidate { key, link }),
+        );
         candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
         // Room for a few more links before the next pruning, so that rows are not pruned again
         // and again (a fifth, after faiss).
         let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1);
-        counters.distances += select(space, candidates, limit, kept);
+        counters.distances += select(space, candidates, limit, prune);
         for (cell, link) in
-            cells.iter().zip(kept.iter().map(|c| Some(c.link)).chain(std::iter::repeat(None)))
+            cells.iter().zip(prune.kept.iter().map(|c| Some(c.link)).chain(std::iter::repeat(None)))
         {
             cell.store(link);
         }

@@ -39,7 +39,7 @@ use rand::{RngExt, SeedableRng};
 use crate::arena::ArenaError;
 use layer::Layer;
 
-/// What the graph needs to know of the vectors: distances, as keys that order like them.
+/// What a walk needs to know of the vectors: distances, as keys that order like them.
 pub(crate) trait Space: Copy {
     /// A vector to measure from.
     type Query: Copy;
@@ -47,20 +47,28 @@ pub(crate) trait Space: Copy {
     /// Nodes below it have a vector.
     fn len(&self) -> u32;
 
+    /// Brings the vector of a node nearer to the CPU.
+    fn prefetch(&self, node: u32);
+
+    /// Keys of the distances between `query` and each of `nodes`, written to `keys`.
+    fn keys(&self, query: Self::Query, nodes: &[u32], keys: &mut [u32]);
+
+    /// Key of the distance between `query` and a node.
+    #[inline(always)]
+    fn key(&self, query: Self::Query, node: u32) -> u32 {
+        let mut key = [0];
+        self.keys(query, &[node], &mut key);
+        key[0]
+    }
+}
+
+/// What linking needs besides.
+pub(crate) trait LinkSpace: Space {
     /// The same space with all nodes that exist now.
     fn refresh(self) -> Self;
 
     /// The vector of a node, to measure from.
     fn stored(&self, node: u32) -> Self::Query;
-
-    /// Brings the vector of a node nearer to the CPU.
-    fn prefetch(&self, node: u32);
-
-    /// Key of the distance between `query` and a node.
-    fn key(&self, query: Self::Query, node: u32) -> u32;
-
-    /// Keys of the distances between `query` and four nodes.
-    fn key4(&self, query: Self::Query, nodes: [u32; 4]) -> [u32; 4];
 
     /// Whether a neighbour at `between` from a candidate makes a link to that candidate, which is
     /// at `base`, superfluous: RobustPrune's `alpha * between < base` (Subramanya et al., 2019).

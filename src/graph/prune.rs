@@ -1,7 +1,11 @@
 //! Which candidates become neighbours.
 
-use super::Space;
+use super::LinkSpace;
 use super::layer::Link;
+
+/// Candidates that are compared with the kept ones at a time: enough to make a call worth while,
+/// few enough that little is computed in vain when the limit is reached.
+const WINDOW: usize = 32;
 
 /// A possible neighbour of some node.
 #[derive(Debug, Clone, Copy)]
@@ -11,47 +15,73 @@ pub(super) struct Candidate {
     pub(super) link: Link,
 }
 
-/// Chooses at most `limit` of the candidates, which come sorted by key, into `kept`: the
+/// The result of a selection, and what it works with.
+#[derive(Debug, Default)]
+pub(super) struct Prune {
+    /// The chosen ones, nearest first.
+    pub(super) kept: Vec<Candidate>,
+    /// Candidates of the window that nothing kept occludes yet.
+    open: Vec<Candidate>,
+    nodes: Vec<u32>,
+    keys: Vec<u32>,
+}
+
+impl Prune {
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        (self.kept.capacity() + self.open.capacity()) * size_of::<Candidate>()
+            + (self.nodes.capacity() + self.keys.capacity()) * 4
+    }
+
+    /// Drops the open candidates that `kept` occludes; distances computed are returned.
+    fn occlude<S: LinkSpace>(&mut self, space: S, kept: &Candidate) -> u64 {
+        let Self { open, nodes, keys, .. } = self;
+        nodes.clear();
+        nodes.extend(open.iter().map(|c| c.link.node));
+        keys.resize(nodes.len(), 0);
+        space.keys(space.stored(kept.link.node), nodes, keys);
+        let mut keys = keys.iter();
+        open.retain(|candidate| {
+            let between = keys.next().copied().unwrap_or(u32::MAX);
+            candidate.link.tree || !space.occludes(between, candidate.key)
+        });
+        nodes.len() as u64
+    }
+}
+
+/// Chooses at most `limit` of the candidates, which come sorted by key, into `prune.kept`: the
 /// heuristic of HNSW (algorithm 4), which is RobustPrune. A candidate is dropped when a kept one
 /// occludes it, so that links point in different directions. Tree links are always kept; there
 /// must not be more than `limit`. Distances computed are returned.
-#[inline(always)]
-pub(super) fn select<S: Space>(
+pub(super) fn select<S: LinkSpace>(
     space: S,
     candidates: &[Candidate],
     limit: usize,
-    kept: &mut Vec<Candidate>,
+    prune: &mut Prune,
 ) -> u64 {
-    kept.clear();
-    let mut room = limit.saturating_sub(candidates.iter().filter(|c| c.link.tree).count());
+    prune.kept.clear();
+    let mut trees = candidates.iter().filter(|c| c.link.tree).count();
     let mut distances = 0;
-    for candidate in candidates {
-        if candidate.link.tree {
-            kept.push(*candidate);
-        } else if room > 0 && !occluded(space, candidate, kept, &mut distances) {
-            kept.push(*candidate);
-            room -= 1;
+    for window in candidates.chunks(WINDOW) {
+        prune.open.clear();
+        prune.open.extend_from_slice(window);
+        for at in 0..prune.kept.len() {
+            let kept = prune.kept[at];
+            distances += prune.occlude(space, &kept);
+        }
+        while !prune.open.is_empty() {
+            let next = prune.open.remove(0);
+            if next.link.tree {
+                trees -= 1;
+            } else if prune.kept.len() + trees >= limit {
+                continue;
+            }
+            prune.kept.push(next);
+            if prune.kept.len() == limit {
+                return distances;
+            }
+            distances += prune.occlude(space, &next);
         }
     }
     distances
-}
-
-#[inline(always)]
-fn occluded<S: Space>(
-    space: S,
-    candidate: &Candidate,
-    kept: &[Candidate],
-    distances: &mut u64,
-) -> bool {
-    let from = space.stored(candidate.link.node);
-    let (fours, rest) = kept.as_chunks::<4>();
-    for four in fours {
-        *distances += 4;
-        let keys = space.key4(from, four.map(|c| c.link.node));
-        if keys.into_iter().any(|key| space.occludes(key, candidate.key)) {
-            return true;
-        }
-    }
-    *distances += rest.len() as u64;
-    rest.iter().any(|c| space.occludes(space.key(from, c.link.node), candidate.key))
 }

@@ -2,7 +2,7 @@
 
 use bumpalo::Bump;
 
-use super::prune::Candidate;
+use super::prune::{Candidate, Prune};
 use crate::arena::{Pool, Visited};
 
 /// Buffers of one search or insertion. Once they have grown, a search allocates nothing.
@@ -10,13 +10,40 @@ use crate::arena::{Pool, Visited};
 pub(crate) struct Scratch {
     pub(crate) pool: Pool,
     pub(super) visited: Visited,
-    /// Neighbours of the row in hand that were not met before: row and node.
-    pub(super) fresh: Vec<(u32, u32)>,
+    pub(super) fresh: Fresh,
     pub(super) candidates: Vec<Candidate>,
-    pub(super) kept: Vec<Candidate>,
+    pub(super) prune: Prune,
     /// Lists that an insertion keeps until it links.
     pub(super) lists: Bump,
     pub(crate) counters: Counters,
+}
+
+/// Neighbours of the row in hand that were not met before.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    /// Their rows; not used on the base level, where a row's number is its node's.
+    pub(super) rows: Vec<u32>,
+    pub(super) nodes: Vec<u32>,
+    /// Keys of their distances.
+    pub(super) keys: Vec<u32>,
+}
+
+impl Fresh {
+    /// Makes room for as many neighbours.
+    #[inline(always)]
+    pub(super) fn reserve(&mut self, neighbours: usize) {
+        if self.nodes.len() < neighbours {
+            self.grow(neighbours);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, neighbours: usize) {
+        for list in [&mut self.rows, &mut self.nodes, &mut self.keys] {
+            list.resize(neighbours, 0);
+        }
+    }
 }
 
 /// What a walk did.
@@ -33,8 +60,9 @@ impl Scratch {
     pub(crate) fn bytes(&self) -> usize {
         self.pool.bytes()
             + self.visited.bytes()
-            + self.fresh.capacity() * size_of::<(u32, u32)>()
-            + (self.candidates.capacity() + self.kept.capacity()) * size_of::<Candidate>()
+            + 12 * self.fresh.nodes.capacity()
+            + self.candidates.capacity() * size_of::<Candidate>()
+            + self.prune.bytes()
             + self.lists.allocated_bytes()
     }
 }

@@ -1,6 +1,7 @@
 //! Searching: a greedy descent through the upper levels, then a best-first walk on a level.
 
 use super::layer::{Cell, Rows};
+use super::scratch::Fresh;
 use super::{Entry, Graph, Scratch, Space};
 
 /// A row and the key of its distance from the query.
@@ -68,10 +69,12 @@ fn greedy<S: Space, C: Cell>(
     let mut best = from;
     loop {
         let row = best.row;
-        let fresh = gather(space, rows, row, &mut scratch.fresh, |_| true);
-        scratch.counters.hops += 1;
-        scratch.counters.distances += fresh.len() as u64;
-        measure(space, query, fresh, |key, row| {
+        let Scratch { fresh, counters, .. } = &mut *scratch;
+        fresh.reserve(rows.capacity());
+        let count = gather(space, rows, row, fresh, |_| true);
+        counters.hops += 1;
+        counters.distances += count as u64;
+        measure::<S, C>(space, query, fresh, count, |key, row| {
             if key < best.key {
                 best = Near { key, row };
             }
@@ -92,16 +95,17 @@ pub(super) fn beam<S: Space, C: Cell>(
     ef: usize,
     scratch: &mut Scratch,
 ) {
-    let Scratch { pool, visited, fresh: buffer, counters, .. } = scratch;
+    let Scratch { pool, visited, fresh, counters, .. } = scratch;
     visited.begin(rows.len());
     visited.insert(from.row);
     pool.begin(ef);
     pool.insert(from.key, from.row);
+    fresh.reserve(rows.capacity());
     while let Some(row) = pool.next() {
-        let fresh = gather(space, rows, row, buffer, |row| visited.insert(row));
+        let count = gather(space, rows, row, fresh, |row| visited.insert(row));
         counters.hops += 1;
-        counters.distances += fresh.len() as u64;
-        measure(space, query, fresh, |key, row| {
+        counters.distances += count as u64;
+        measure::<S, C>(space, query, fresh, count, |key, row| {
             if u64::from(key) < pool.bound() {
                 pool.insert(key, row);
                 rows.prefetch(row);
@@ -111,45 +115,43 @@ pub(super) fn beam<S: Space, C: Cell>(
 }
 
 /// First pass over a row: reads all links, admits the new ones and prefetches their vectors.
+/// Returns their number.
 #[inline(always)]
-fn gather<'b, S: Space, C: Cell>(
+fn gather<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
     row: u32,
-    buffer: &'b mut Vec<(u32, u32)>,
+    fresh: &mut Fresh,
     mut admit: impl FnMut(u32) -> bool,
-) -> &'b [(u32, u32)] {
-    if buffer.len() < rows.capacity() {
-        buffer.resize(rows.capacity(), (0, 0));
-    }
+) -> usize {
     let mut count = 0;
     for link in rows.links(row) {
         // A link may be younger than the views of this walk.
         if link.row < rows.len() && link.node < space.len() && admit(link.row) {
             space.prefetch(link.node);
-            buffer[count] = (link.row, link.node);
+            fresh.nodes[count] = link.node;
+            if C::HEAD > 0 {
+                fresh.rows[count] = link.row;
+            }
             count += 1;
         }
     }
-    &buffer[..count]
+    count
 }
 
-/// Second pass: the distances, four at a time.
+/// Second pass: the distances.
 #[inline(always)]
-fn measure<S: Space>(
+fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,
-    fresh: &[(u32, u32)],
+    fresh: &mut Fresh,
+    count: usize,
     mut each: impl FnMut(u32, u32),
 ) {
-    let (fours, rest) = fresh.as_chunks::<4>();
-    for four in fours {
-        let keys = space.key4(query, four.map(|(_, node)| node));
-        for (key, (row, _)) in keys.into_iter().zip(four) {
-            each(key, *row);
-        }
-    }
-    for &(row, node) in rest {
-        each(space.key(query, node), row);
+    let Fresh { rows, nodes, keys } = fresh;
+    space.keys(query, &nodes[..count], &mut keys[..count]);
+    let rows = if C::HEAD > 0 { &rows[..count] } else { &nodes[..count] };
+    for (&key, &row) in keys.iter().zip(rows) {
+        each(key, row);
     }
 }

@@ -2,10 +2,9 @@
 //! single indirect call, behind which everything is inlined.
 
 use std::fmt::Debug;
-use std::ops::Range;
 
-use super::space::Rows;
-use crate::arena::{Column, Pool};
+use super::space::Inlined;
+use crate::arena::{Pool, View};
 use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
 use crate::graph::{Graph, Scratch, Space};
@@ -19,34 +18,17 @@ pub(super) trait Engine: Send + Sync + Debug {
     fn walk(
         &self,
         graph: &Graph,
-        vectors: &Column<Block>,
+        vectors: View<'_, Block>,
         query: &[Block],
         ef: usize,
         scratch: &mut Scratch,
     );
 
-    /// Links a slot into the graph.
-    fn link(
-        &self,
-        graph: &Graph,
-        vectors: &Column<Block>,
-        slot: u32,
-        alpha: f32,
-        scratch: &mut Scratch,
-    );
+    /// Keys of the distances between `query` and each of `slots`, written to `keys`.
+    fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
 
-    /// Offers the slots in `range` to the pools of the queries, which are stored one after the
-    /// other.
-    fn scan(
-        &self,
-        vectors: &Column<Block>,
-        range: Range<u32>,
-        queries: &[Block],
-        pools: &mut [Pool],
-    );
-
-    /// Appends `(key, slot)` of all slots to `out`.
-    fn scan_all(&self, vectors: &Column<Block>, query: &[Block], out: &mut Vec<(u32, u32)>);
+    /// Offers all slots to the pools of the queries, which are stored one after the other.
+    fn scan(&self, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]);
 
     /// The distance that a key stands for.
     fn distance(&self, key: u32) -> f32;
@@ -79,7 +61,7 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     fn walk(
         &self,
         graph: &Graph,
-        vectors: &Column<Block>,
+        vectors: View<'_, Block>,
         query: &[Block],
         ef: usize,
         scratch: &mut Scratch,
@@ -87,29 +69,12 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
         self.simd.run(Walk { kernel: self.kernel, graph, vectors, query, ef, scratch });
     }
 
-    fn link(
-        &self,
-        graph: &Graph,
-        vectors: &Column<Block>,
-        slot: u32,
-        alpha: f32,
-        scratch: &mut Scratch,
-    ) {
-        self.simd.run(LinkSlot { kernel: self.kernel, graph, vectors, slot, alpha, scratch });
+    fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
+        self.simd.run(Keys { kernel: self.kernel, vectors, query, slots, keys });
     }
 
-    fn scan(
-        &self,
-        vectors: &Column<Block>,
-        range: Range<u32>,
-        queries: &[Block],
-        pools: &mut [Pool],
-    ) {
-        self.simd.run(Scan { kernel: self.kernel, vectors, range, queries, pools });
-    }
-
-    fn scan_all(&self, vectors: &Column<Block>, query: &[Block], out: &mut Vec<(u32, u32)>) {
-        self.simd.run(ScanAll { kernel: self.kernel, vectors, query, out });
+    fn scan(&self, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
+        self.simd.run(Scan { kernel: self.kernel, vectors, queries, pools });
     }
 
     fn distance(&self, key: u32) -> f32 {
@@ -120,7 +85,7 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
 struct Walk<'a, K> {
     kernel: K,
     graph: &'a Graph,
-    vectors: &'a Column<Block>,
+    vectors: View<'a, Block>,
     query: &'a [Block],
     ef: usize,
     scratch: &'a mut Scratch,
@@ -131,35 +96,33 @@ impl<K: Kernel> Task for Walk<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let space = Rows::new(simd, self.kernel, self.vectors, 1.0);
-        let query = Rows::<S, K>::elements(self.query);
+        let space = Inlined::new(simd, self.kernel, self.vectors);
+        let query = Inlined::<S, K>::elements(self.query);
         self.graph.search(space, query, self.ef, self.scratch);
     }
 }
 
-struct LinkSlot<'a, K> {
+struct Keys<'a, K> {
     kernel: K,
-    graph: &'a Graph,
-    vectors: &'a Column<Block>,
-    slot: u32,
-    alpha: f32,
-    scratch: &'a mut Scratch,
+    vectors: View<'a, Block>,
+    query: &'a [Block],
+    slots: &'a [u32],
+    keys: &'a mut [u32],
 }
 
-impl<K: Kernel> Task for LinkSlot<'_, K> {
+impl<K: Kernel> Task for Keys<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let space = Rows::new(simd, self.kernel, self.vectors, self.alpha);
-        self.graph.insert(space, self.slot, self.scratch);
+        let space = Inlined::new(simd, self.kernel, self.vectors);
+        space.keys(Inlined::<S, K>::elements(self.query), self.slots, self.keys);
     }
 }
 
 struct Scan<'a, K> {
     kernel: K,
-    vectors: &'a Column<Block>,
-    range: Range<u32>,
+    vectors: View<'a, Block>,
     queries: &'a [Block],
     pools: &'a mut [Pool],
 }
@@ -169,60 +132,31 @@ impl<K: Kernel> Task for Scan<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let space = Rows::new(simd, self.kernel, self.vectors, 1.0);
-        let stride = self.vectors.stride();
-        // A tile of rows stays in the first cache while all queries pass over it.
-        let tile = (16 * 1024 / (stride * size_of::<Block>())).max(4) as u32;
-        let end = self.range.end.min(space.len());
-        let mut start = self.range.start;
-        while start < end {
-            let stop = end.min(start + tile);
-            for (query, pool) in self.queries.chunks_exact(stride).zip(self.pools.iter_mut()) {
-                each_key(space, Rows::<S, K>::elements(query), start..stop, |key, slot| {
+        /// Rows that all queries pass over before the next ones: they stay in the first cache.
+        const TILE: u32 = 32;
+
+        let Self { kernel, vectors, queries, pools } = self;
+        let space = Inlined::new(simd, kernel, vectors);
+        let Some(stride) = queries.len().checked_div(pools.len()).filter(|&stride| stride > 0)
+        else {
+            return;
+        };
+        let mut keys = [0; TILE as usize];
+        let mut slots = [0; TILE as usize];
+        for start in (0..vectors.len()).step_by(TILE as usize) {
+            let count = (vectors.len() - start).min(TILE) as usize;
+            for (slot, number) in slots.iter_mut().zip(start..) {
+                *slot = number;
+            }
+            for (query, pool) in queries.chunks_exact(stride).zip(pools.iter_mut()) {
+                let query = Inlined::<S, K>::elements(query);
+                space.keys(query, &slots[..count], &mut keys[..count]);
+                for (&key, &slot) in keys.iter().zip(&slots[..count]) {
                     if u64::from(key) < pool.bound() {
                         pool.insert(key, slot);
                     }
-                });
+                }
             }
-            start = stop;
         }
-    }
-}
-
-struct ScanAll<'a, K> {
-    kernel: K,
-    vectors: &'a Column<Block>,
-    query: &'a [Block],
-    out: &'a mut Vec<(u32, u32)>,
-}
-
-impl<K: Kernel> Task for ScanAll<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let space = Rows::new(simd, self.kernel, self.vectors, 1.0);
-        let query = Rows::<S, K>::elements(self.query);
-        each_key(space, query, 0..space.len(), |key, slot| self.out.push((key, slot)));
-    }
-}
-
-#[inline(always)]
-fn each_key<P: Space>(
-    space: P,
-    query: P::Query,
-    range: Range<u32>,
-    mut each: impl FnMut(u32, u32),
-) {
-    let mut slot = range.start;
-    while slot + 4 <= range.end {
-        let slots = [slot, slot + 1, slot + 2, slot + 3];
-        for (key, slot) in space.key4(query, slots).into_iter().zip(slots) {
-            each(key, slot);
-        }
-        slot += 4;
-    }
-    for slot in slot..range.end {
-        each(space.key(query, slot), slot);
     }
 }

@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{Hit, Hits};
 use super::search::{Search, SearchBatch, Searchable};
+use super::space::Called;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Work, WorkPool};
@@ -246,7 +247,7 @@ impl Searchable for Hnsw {
         } else {
             let Work { scratch, row, .. } = work;
             scratch.counters = Default::default();
-            self.engine.walk(&self.graph, &self.entries.vectors, row, ef, scratch);
+            self.engine.walk(&self.graph, self.entries.vectors.view(), row, ef, scratch);
             let found = scratch.pool.iter();
             let take = found.len().min(k);
             // A node may be younger than the view of the keys above.
@@ -283,7 +284,8 @@ impl Insertable for Hnsw {
         let slot = self.entries.append(key, &work.row, Some(&self.graph))?;
         let scratch = &mut work.scratch;
         scratch.counters = Default::default();
-        self.engine.link(&self.graph, &self.entries.vectors, slot, self.alpha, scratch);
+        let space = Called::new(&*self.engine, &self.entries.vectors, self.alpha);
+        self.graph.insert(space, slot, scratch);
         self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);
         Ok(())
     }

@@ -14,15 +14,23 @@ impl Entries {
     /// The `k` nearest to the query in `work.row`.
     pub(super) fn scan(&self, engine: &dyn Engine, k: usize, work: &mut Work, hits: &mut Hits) {
         let Work { row, pools, all, .. } = work;
-        let total = self.vectors.len();
+        let vectors = self.vectors.view();
+        let total = vectors.len() as usize;
         let k = k.min(total);
         let scanned = if k == 0 {
             hits.set(std::iter::empty());
             0
         } else if k > POOLED {
+            let scanned = total;
             all.clear();
-            engine.scan_all(&self.vectors, row, all);
-            let scanned = all.len();
+            let mut keys = [0; 256];
+            let mut slots = [0; 256];
+            for start in (0..total).step_by(slots.len()) {
+                let count = (total - start).min(slots.len());
+                slots.iter_mut().zip(start as u32..).for_each(|(slot, number)| *slot = number);
+                engine.keys(vectors, row, &slots[..count], &mut keys[..count]);
+                all.extend(keys.iter().copied().zip(slots).take(count));
+            }
             if k < scanned {
                 all.select_nth_unstable(k);
                 all.truncate(k);
@@ -33,7 +41,7 @@ impl Entries {
         } else {
             pools.resize_with(pools.len().max(1), Pool::default);
             pools[0].begin(k);
-            engine.scan(&self.vectors, 0..total as u32, row, &mut pools[..1]);
+            engine.scan(vectors, row, &mut pools[..1]);
             hits.set(self.hits(engine, pools[0].iter()));
             total
         };
@@ -50,7 +58,8 @@ impl Entries {
         work: &mut Work,
         out: &mut BatchHits,
     ) -> u64 {
-        let total = self.vectors.len();
+        let vectors = self.vectors.view();
+        let total = vectors.len() as usize;
         let k = k.min(total);
         let count = queries.len() / self.vectors.stride();
         if k == 0 || k > POOLED {
@@ -68,7 +77,7 @@ impl Entries {
         let pools = &mut work.pools;
         pools.resize_with(pools.len().max(count), Pool::default);
         pools[..count].iter_mut().for_each(|pool| pool.begin(k));
-        engine.scan(&self.vectors, 0..total as u32, queries, &mut pools[..count]);
+        engine.scan(vectors, queries, &mut pools[..count]);
         let mut hits = Hits::new();
         for pool in &pools[..count] {
             hits.set(self.hits(engine, pool.iter()));

@@ -1,7 +1,7 @@
 //! AVX2 with FMA: a logical register is two of 32 bytes.
 #![expect(unsafe_code, reason = "intrinsics")]
 
-use super::{Simd, Task, padded};
+use super::{Simd, Task};
 use crate::vector::{Bf16, F16};
 use std::arch::x86_64::*;
 
@@ -48,6 +48,55 @@ impl Avx2 {
         // SAFETY: SSE2 is in every x86-64; `from` is 32 bytes, of which these are the first or the
         // last 16; the load needs no alignment.
         unsafe { _mm_loadu_si128(at) }
+    }
+
+    /// Up to 64 bytes, then zeros. Four bytes at a time are loaded under a mask; the last one to
+    /// three are gathered, because a buffer on the stack would have to wait for its own stores.
+    #[inline(always)]
+    fn partial(self, from: &[u8]) -> [__m256i; 2] {
+        let from = &from[..from.len().min(64)];
+        let (words, rest) = from.as_chunks::<4>();
+        let last = rest.iter().rev().fold(0, |last, &byte| last << 8 | i32::from(byte));
+        let low = from.as_ptr();
+        let high = low.wrapping_add(32);
+        let (count, last, low_lanes, high_lanes) = proven!(self, {
+            (
+                _mm256_set1_epi32(words.len() as i32),
+                _mm256_set1_epi32(last),
+                _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15),
+            )
+        });
+        // SAFETY: `low` is word 0 of `from` and `high` is where word 8 is or would be.
+        let halves =
+            unsafe { [self.words(low, low_lanes, count), self.words(high, high_lanes, count)] };
+        proven!(self, {
+            let last_low = _mm256_and_si256(last, _mm256_cmpeq_epi32(count, low_lanes));
+            let last_high = _mm256_and_si256(last, _mm256_cmpeq_epi32(count, high_lanes));
+            [_mm256_or_si256(halves[0], last_low), _mm256_or_si256(halves[1], last_high)]
+        })
+    }
+
+    /// Those words of four bytes whose numbers, in `lanes`, are less than `count`; zeros instead
+    /// of the others.
+    ///
+    /// # Safety
+    ///
+    /// Those words must be readable, where `at` is the address of the first of `lanes`.
+    #[inline(always)]
+    unsafe fn words(self, at: *const u8, lanes: __m256i, count: __m256i) -> __m256i {
+        let mask = proven!(self, _mm256_cmpgt_epi32(count, lanes));
+        // SAFETY: AVX2 as the token proves; the mask selects words that the caller says are
+        // readable, and the others are not touched.
+        unsafe { _mm256_maskload_epi32(at.cast(), mask) }
+    }
+
+    /// Up to sixteen words of two bytes, then zeros.
+    #[inline(always)]
+    fn partial_quarters<T: bytemuck::Pod>(self, from: &[T]) -> [__m128i; 2] {
+        const { assert!(size_of::<T>() == 2) };
+        let [half, _] = self.partial(bytemuck::cast_slice(&from[..from.len().min(16)]));
+        proven!(self, [_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half)])
     }
 
     #[inline(always)]
@@ -150,7 +199,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn f32_load_partial(self, from: &[f32]) -> Self::F32 {
-        self.f32_load(&padded(from))
+        let halves = self.partial(bytemuck::cast_slice(&from[..from.len().min(16)]));
+        proven!(self, [_mm256_castsi256_ps(halves[0]), _mm256_castsi256_ps(halves[1])])
     }
 
     #[inline(always)]
@@ -161,7 +211,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn f16_load_partial(self, from: &[F16]) -> Self::F32 {
-        self.f16_load(&padded(from))
+        let quarters = self.partial_quarters(from);
+        proven!(self, [_mm256_cvtph_ps(quarters[0]), _mm256_cvtph_ps(quarters[1])])
     }
 
     #[inline(always)]
@@ -171,7 +222,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32 {
-        self.bf16_load(&padded(from))
+        let quarters = self.partial_quarters(from);
+        [self.widen_bf16(quarters[0]), self.widen_bf16(quarters[1])]
     }
 
     #[inline(always)]
@@ -256,7 +308,14 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn u8_pad(self, from: &[u8]) -> [u8; 64] {
-        padded(from)
+        let halves = self.partial(from);
+        let mut padded = [0; 64];
+        let (low, high) = padded.split_at_mut(32);
+        // SAFETY: AVX as the token proves; `low` is 32 bytes; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(low.as_mut_ptr().cast(), halves[0]) };
+        // SAFETY: the same, `high` being the other 32 of 64 bytes.
+        unsafe { _mm256_storeu_si256(high.as_mut_ptr().cast(), halves[1]) };
+        padded
     }
 
     #[inline(always)]

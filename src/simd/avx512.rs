@@ -75,15 +75,16 @@ impl Avx512 {
         proven!(self, _mm512_xor_si512(a, _mm512_set1_epi8(i8::MIN)))
     }
 
-    /// `acc + sum((a - b)^2)` over unsigned bytes.
+    /// `acc + sum((a - b)^2)` over unsigned bytes. VNNI multiplies unsigned by signed bytes:
+    /// `d * d = d * (d - 128) + d * 128`.
     #[inline(always)]
     fn l2(self, acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         proven!(self, {
-            let zero = _mm512_setzero_si512();
             let difference = _mm512_or_si512(_mm512_subs_epu8(a, b), _mm512_subs_epu8(b, a));
-            let low = _mm512_unpacklo_epi8(difference, zero);
-            let high = _mm512_unpackhi_epi8(difference, zero);
-            _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(acc, low, low), high, high)
+            let least = _mm512_set1_epi8(i8::MIN);
+            let excess = _mm512_dpbusd_epi32(_mm512_setzero_si512(), difference, least);
+            let signed = _mm512_xor_si512(difference, least);
+            _mm512_sub_epi32(_mm512_dpbusd_epi32(acc, difference, signed), excess)
         })
     }
 }

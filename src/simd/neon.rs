@@ -1,4 +1,4 @@
-//! NEON, which every AArch64 CPU has: a logical register is four of 16 bytes.
+//! NEON, which every `AArch64` CPU has: a logical register is four of 16 bytes.
 #![expect(unsafe_code, reason = "intrinsics")]
 
 use super::{Simd, Task, padded};

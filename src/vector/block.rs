@@ -7,3 +7,8 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Block([u8; 64]);
+
+impl Block {
+    /// All bits zero.
+    pub(crate) const ZERO: Self = Self([0; 64]);
+}

@@ -7,7 +7,6 @@ mod half;
 pub(crate) use block::Block;
 pub use half::{Bf16, F16};
 
-use bytemuck::Pod;
 use std::fmt;
 
 /// What one component of a vector is stored as.
@@ -74,7 +73,7 @@ pub enum VectorRef<'a> {
     U8(&'a [u8]),
 }
 
-impl VectorRef<'_> {
+impl<'a> VectorRef<'a> {
     /// Number of elements (bytes, for packed bits).
     pub const fn len(&self) -> usize {
         match self {
@@ -91,6 +90,17 @@ impl VectorRef<'_> {
         self.len() == 0
     }
 
+    /// The elements in `range`, which lies within the length.
+    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        match *self {
+            Self::F32(v) => Self::F32(&v[range]),
+            Self::F16(v) => Self::F16(&v[range]),
+            Self::Bf16(v) => Self::Bf16(&v[range]),
+            Self::I8(v) => Self::I8(&v[range]),
+            Self::U8(v) => Self::U8(&v[range]),
+        }
+    }
+
     /// The element type given; packed bits are given as [`Element::U8`].
     pub const fn element(&self) -> Element {
         match self {
@@ -101,12 +111,18 @@ impl VectorRef<'_> {
             Self::U8(_) => Element::U8,
         }
     }
-}
 
-/// A Rust type that components are kept as in memory (bits are kept as bytes).
-pub(crate) trait Component: Pod {
-    /// The components of `vector`, if it has this type.
-    fn of(vector: VectorRef<'_>) -> Option<&[Self]>;
+    /// The components as they lie in memory.
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Self::F32(v) => bytemuck::cast_slice(v),
+            Self::F16(v) => bytemuck::cast_slice(v),
+            Self::Bf16(v) => bytemuck::cast_slice(v),
+            Self::I8(v) => bytemuck::cast_slice(v),
+            Self::U8(v) => v,
+        }
+    }
 }
 
 /// Whatever can be passed as a vector: slices, arrays and `Vec`s of the element types.
@@ -129,15 +145,6 @@ impl<V: AsVector + ?Sized> AsVector for &V {
 
 macro_rules! as_vector {
     ($($element:ty => $variant:ident),*) => {$(
-        impl Component for $element {
-            #[inline]
-            fn of(vector: VectorRef<'_>) -> Option<&[Self]> {
-                match vector {
-                    VectorRef::$variant(components) => Some(components),
-                    _ => None,
-                }
-            }
-        }
         impl AsVector for [$element] {
             fn as_vector(&self) -> VectorRef<'_> {
                 VectorRef::$variant(self)
