@@ -287,7 +287,7 @@ fn pipes_are_refused_instead_of_waited_for() {
     assert!(Vectors::open("/dev/zero").is_err());
 }
 
-/// Cuts, stretches and overwrites good files in ten thousand ways: the answer is always a matrix
+/// Cuts, stretches and overwrites good files in three thousand ways: the answer is always a matrix
 /// that fits its file, or an error.
 #[test]
 fn mutated_files_never_panic() {
@@ -309,7 +309,7 @@ fn mutated_files_never_panic() {
         (state >> 11) as usize % below
     };
     let (mut read, mut refused) = (0, 0);
-    for round in 0..10_000 {
+    for round in 0..3_000 {
         let (name, bytes) = &good[round % good.len()];
         let mut bytes = bytes.clone();
         for _ in 0..=random(3) {
@@ -347,7 +347,7 @@ fn mutated_files_never_panic() {
         }
     }
     // Both ends of the road were reached.
-    assert!(read > 500 && refused > 2000, "{read} {refused}");
+    assert!(read > 150 && refused > 600, "{read} {refused}");
 }
 
 type Expected = fn(&DatasetError) -> bool;
