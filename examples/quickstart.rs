@@ -1,4 +1,4 @@
-//! The nearest words of a word: `cargo run --release --example quickstart -- season`.
+//! The nearest words of a word: `cargo run --release --example quickstart -- evening`.
 //!
 //! Reads the 10,000 words and vectors that the repository carries, builds an index, and answers
 //! for the words given (or for a few of its own).
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
     if wanted.is_empty() {
-        wanted = ["evening", "mountain", "algorithm", "king"].map(String::from).into();
+        wanted = ["evening", "mountain", "java", "twilight"].map(String::from).into();
     }
     for word in wanted {
         let found = words.iter().position(|w| *w == word);
