@@ -125,9 +125,8 @@ impl<'a> InsertBatch<'a> {
                 })
             },
             || {
-                let first = share(0..count).map(|position| {
-                    index.work().with(|work| encode(position, work)).err()
-                });
+                let first = share(0..count)
+                    .map(|position| index.work().with(|work| encode(position, work)).err());
                 if let Some(error) = first.find_first(Option::is_some).flatten() {
                     return Err(error);
                 }

@@ -64,7 +64,11 @@ impl Encoder {
     }
 
     /// Writes the row of `vector` into `row`, which is [`Self::blocks`] long.
-    pub(super) fn encode(&self, vector: VectorRef<'_>, row: &mut [Block]) -> Result<(), VectorError> {
+    pub(super) fn encode(
+        &self,
+        vector: VectorRef<'_>,
+        row: &mut [Block],
+    ) -> Result<(), VectorError> {
         let expected = self.elements();
         if vector.len() != expected {
             return Err(VectorError::Length { expected, found: vector.len() });
@@ -217,9 +221,8 @@ impl Encoder {
 fn check_finite(values: &[f32]) -> Result<(), VectorError> {
     const INFINITE: u32 = 0x7f80_0000;
     // Without a branch a component, so that it vectorises.
-    let worst = values.iter().fold(0, |worst: i32, value| {
-        worst.max((value.to_bits() & !(1 << 31)) as i32)
-    });
+    let worst =
+        values.iter().fold(0, |worst: i32, value| worst.max((value.to_bits() & !(1 << 31)) as i32));
     if worst < INFINITE as i32 {
         return Ok(());
     }

@@ -1,0 +1,187 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use nearfield::Element;
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+Measures recall, queries per second, latency, build time and memory of an index.
+
+usage: cargo bench --bench ann [-- ARGUMENTS]
+
+Without --dataset: two real sets that the repository carries and a generated one of
+100,000 x 128; results go to profiling/benchmarks/ann.jsonl and ann.svg as well.
+
+  --dataset DIR          a folder with base.*, query.*, gt.ibin or gt.ivecs, and meta.json with
+                         \"metric\": \"l2\", \"cosine\", \"ip\" or \"hamming\"; may be repeated
+  --index hnsw|flat      the index (hnsw)
+  --quantization none    what the walk reads (none: the vectors themselves)
+  --element TYPE         what vectors are stored as: f32, f16, bf16, i8, u8, or native, which
+                         keeps the data set's own type (f32)
+  --m N                  neighbours that a node chooses (16)
+  --ef-construction N    candidates that an insertion considers (200)
+  --alpha X              slack of the pruning rule, 1.0 to 2.0 (the index's default)
+  --ef N,N,...           candidates that a search keeps, one operating point each
+                         (10,12,14,16,20,24,32,40,48,64,80,96,128,192,256,400); below k: left out
+  --k N                  answers to a query (10)
+  --threads N            threads that answer the batch of all queries (1)
+  --build-threads N      threads that build (2)
+  --rounds N             times that each operating point is measured, in turn (3)
+  --json FILE            write one JSON object a line and operating point
+  --svg FILE             write a chart of QPS over recall
+  --quick                a short run: small generated set, ef 16,32,64,128, one round
+  --help                 this text
+
+Recall is the share of the k exact neighbours found, over all queries. QPS is the best round,
+qps_median the median one. Latencies are of single queries, one at a time. Memory is the growth
+of the resident process while building; the vectors that this program itself holds are in memory
+before. NEARFIELD_SIMD=scalar|avx2|avx512|neon caps the instruction set.";
+
+/// Operating points, unless `--ef` says otherwise.
+const EF: [usize; 16] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 400];
+
+/// What is to be done.
+pub(crate) enum Command {
+    Help,
+    Run(Settings),
+}
+
+/// Which index.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Hnsw,
+    Flat,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hnsw => "hnsw",
+            Self::Flat => "flat",
+        }
+    }
+}
+
+/// What is to be measured, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) datasets: Vec<PathBuf>,
+    pub(crate) index: Kind,
+    /// `None`: the type that the data set has.
+    pub(crate) element: Option<Element>,
+    pub(crate) m: usize,
+    pub(crate) ef_construction: usize,
+    pub(crate) alpha: Option<f32>,
+    pub(crate) ef: Vec<usize>,
+    pub(crate) k: usize,
+    pub(crate) threads: usize,
+    pub(crate) build_threads: usize,
+    pub(crate) rounds: usize,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) quick: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            datasets: Vec::new(),
+            index: Kind::Hnsw,
+            element: Some(Element::F32),
+            m: 16,
+            ef_construction: 200,
+            alpha: None,
+            ef: Vec::new(),
+            k: 10,
+            threads: 1,
+            build_threads: 2,
+            rounds: 0,
+            json: None,
+            svg: None,
+            quick: false,
+        }
+    }
+}
+
+/// Reads the arguments, of the form `--name value` or `--name=value`.
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut args = args.into_iter();
+    let mut settings = Settings::default();
+    while let Some(arg) = args.next() {
+        let (name, mut value) = match arg.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        let mut value =
+            || value.take().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--help" | "-h" => return Ok(Command::Help),
+            // Cargo says so to every benchmark.
+            "--bench" => (),
+            "--quick" => settings.quick = true,
+            "--dataset" => settings.datasets.push(value()?.into()),
+            "--json" => settings.json = Some(value()?.into()),
+            "--svg" => settings.svg = Some(value()?.into()),
+            "--index" => {
+                settings.index = match value()?.as_str() {
+                    "hnsw" => Kind::Hnsw,
+                    "flat" => Kind::Flat,
+                    other => return Err(format!("--index is '{other}'; allowed: hnsw, flat")),
+                }
+            }
+            "--quantization" => match value()?.as_str() {
+                "none" => (),
+                other => return Err(format!("--quantization is '{other}'; allowed: none")),
+            },
+            "--element" => settings.element = element(&value()?)?,
+            "--m" => settings.m = number(&name, &value()?)?,
+            "--ef-construction" => settings.ef_construction = number(&name, &value()?)?,
+            "--alpha" => settings.alpha = Some(number(&name, &value()?)?),
+            "--ef" => {
+                settings.ef =
+                    value()?.split(',').map(|ef| positive(&name, ef)).collect::<Result<_, _>>()?;
+            }
+            "--k" => settings.k = positive(&name, &value()?)?,
+            "--threads" => settings.threads = positive(&name, &value()?)?,
+            "--build-threads" => settings.build_threads = positive(&name, &value()?)?,
+            "--rounds" => settings.rounds = positive(&name, &value()?)?,
+            _ => return Err(format!("unknown argument '{name}'")),
+        }
+    }
+    if settings.rounds == 0 {
+        settings.rounds = if settings.quick { 1 } else { 3 };
+    }
+    if settings.ef.is_empty() {
+        settings.ef = if settings.quick { vec![16, 32, 64, 128] } else { EF.to_vec() };
+    }
+    settings.ef.retain(|&ef| ef >= settings.k);
+    if settings.ef.is_empty() {
+        return Err(format!("no --ef reaches --k {}", settings.k));
+    }
+    Ok(Command::Run(settings))
+}
+
+fn element(name: &str) -> Result<Option<Element>, String> {
+    match name {
+        "native" => Ok(None),
+        "f32" => Ok(Some(Element::F32)),
+        "f16" => Ok(Some(Element::F16)),
+        "bf16" => Ok(Some(Element::Bf16)),
+        "i8" => Ok(Some(Element::I8)),
+        "u8" => Ok(Some(Element::U8)),
+        other => Err(format!("--element is '{other}'; allowed: f32, f16, bf16, i8, u8, native")),
+    }
+}
+
+fn number<T: FromStr>(name: &str, text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("{name} is '{text}', which is no number it can take"))
+}
+
+fn positive(name: &str, text: &str) -> Result<usize, String> {
+    match number(name, text)? {
+        0 => Err(format!("{name} must be 1 or more")),
+        n => Ok(n),
+    }
+}

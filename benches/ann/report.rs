@@ -1,0 +1,151 @@
+//! Results as a table and as JSON.
+
+use std::fmt::Write;
+
+use nearfield::{Element, Metric};
+
+use crate::args::Kind;
+
+/// One operating point.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    pub(crate) dataset: String,
+    pub(crate) n: usize,
+    pub(crate) dim: usize,
+    pub(crate) metric: Metric,
+    pub(crate) element: Element,
+    pub(crate) index: Kind,
+    pub(crate) isa: String,
+    pub(crate) m: usize,
+    pub(crate) ef_construction: usize,
+    pub(crate) ef: usize,
+    pub(crate) k: usize,
+    pub(crate) threads: usize,
+    pub(crate) recall: f64,
+    pub(crate) qps: f64,
+    pub(crate) qps_median: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p95_us: f64,
+    pub(crate) p99_us: f64,
+    /// Distances computed for a query, on average.
+    pub(crate) distances: f64,
+    pub(crate) build_s: f64,
+    pub(crate) build_threads: usize,
+    pub(crate) mem_mb: Option<f64>,
+    pub(crate) index_bytes: usize,
+}
+
+/// A heading and a row for each operating point of one index.
+pub(crate) fn table(points: &[Point]) -> String {
+    let mut out = String::new();
+    let Some(first) = points.first() else { return out };
+    let shape = match first.index {
+        Kind::Hnsw => format!("hnsw m {} ef_construction {}", first.m, first.ef_construction),
+        Kind::Flat => "flat".into(),
+    };
+    let heading = format!(
+        "{}: {} x {}, {}, {shape}, {} on {}, {} build and {} query threads",
+        first.dataset,
+        thousands(first.n as f64),
+        first.dim,
+        first.metric,
+        first.element,
+        first.isa,
+        first.build_threads,
+        first.threads,
+    );
+    let recall = format!("recall@{}", first.k);
+    let header = format!(
+        "{:>6} {recall:>10} {:>10} {:>9} {:>9} {:>9} {:>11} {:>8} {:>8}",
+        "ef", "QPS", "p50 us", "p95 us", "p99 us", "distances", "build s", "MB"
+    );
+    let mut lines = vec![String::new(), heading, header];
+    for p in points {
+        let ef = if p.index == Kind::Flat { "-".into() } else { p.ef.to_string() };
+        let memory = p.mem_mb.map_or("-".into(), |mb| format!("{mb:.1}"));
+        lines.push(format!(
+            "{ef:>6} {:>10.4} {:>10} {:>9.1} {:>9.1} {:>9.1} {:>11} {:>8.2} {memory:>8}",
+            p.recall,
+            thousands(p.qps),
+            p.p50_us,
+            p.p95_us,
+            p.p99_us,
+            thousands(p.distances),
+            p.build_s,
+        ));
+    }
+    for line in lines {
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+/// One object on one line. These keys are kept from release to release; new ones may join.
+pub(crate) fn json(p: &Point) -> String {
+    let graph = |value: usize| match p.index {
+        Kind::Hnsw => value.to_string(),
+        Kind::Flat => "null".into(),
+    };
+    let mem_mb = p.mem_mb.map_or("null".into(), |mb| format!("{mb:.1}"));
+    let fields = [
+        ("system", text("nearfield")),
+        ("dataset", text(&p.dataset)),
+        ("n", p.n.to_string()),
+        ("dim", p.dim.to_string()),
+        ("metric", text(p.metric.name())),
+        ("quantization", text("none")),
+        ("m", graph(p.m)),
+        ("ef_construction", graph(p.ef_construction)),
+        ("ef", graph(p.ef)),
+        ("k", p.k.to_string()),
+        ("threads", p.threads.to_string()),
+        ("recall", format!("{:.5}", p.recall)),
+        ("qps", format!("{:.1}", p.qps)),
+        ("qps_median", format!("{:.1}", p.qps_median)),
+        ("p50_us", format!("{:.2}", p.p50_us)),
+        ("p95_us", format!("{:.2}", p.p95_us)),
+        ("p99_us", format!("{:.2}", p.p99_us)),
+        ("build_s", format!("{:.3}", p.build_s)),
+        ("build_threads", p.build_threads.to_string()),
+        ("mem_mb", mem_mb),
+        ("index_bytes", p.index_bytes.to_string()),
+        ("index", text(p.index.name())),
+        ("element", text(p.element.name())),
+        ("isa", text(&p.isa)),
+        ("distances", format!("{:.1}", p.distances)),
+    ];
+    let fields: Vec<String> =
+        fields.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// A JSON string.
+fn text(value: &str) -> String {
+    let mut out = String::from('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A whole number with its thousands apart.
+pub(crate) fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,118 @@
+//! A search allocates nothing once its scratch memory is there: no matter how the allocator fares
+//! under load, latency is the walk's alone.
+#![expect(unsafe_code, reason = "an allocator is unsafe to write")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use nearfield::dataset::{Generated, Vectors};
+use nearfield::{Element, Flat, Hits, Hnsw, Metric};
+
+thread_local! {
+    /// Allocations of this thread: the test harness has threads of its own.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+struct Counting;
+
+fn count() {
+    // A thread that is going away has no counter any more.
+    let _ = COUNT.try_with(|c| c.set(c.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(f: impl FnOnce()) -> u64 {
+    let before = COUNT.with(Cell::get);
+    f();
+    COUNT.with(Cell::get) - before
+}
+
+fn vectors() -> (Vectors, Vectors) {
+    Generated::builder(3000, 48).queries(100).build().unwrap().into_parts()
+}
+
+/// Queries walk different parts of the graph: after one round all scratch has its final size.
+fn assert_none(what: &str, queries: &Vectors, mut search: impl FnMut(&nearfield::VectorRef<'_>)) {
+    let mut round = || queries.iter().for_each(|query| search(&query));
+    round();
+    assert_eq!(allocations(&mut round), 0, "{what}");
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 100]))), 1);
+    assert_eq!(allocations(|| assert_eq!(std::hint::black_box([1_u8; 100]).len(), 100)), 0);
+}
+
+#[test]
+fn searching_a_graph_allocates_nothing() {
+    let (base, queries) = vectors();
+    let keys: Vec<u64> = (0..base.len() as u64).collect();
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        for element in [Element::F32, Element::F16, Element::Bf16] {
+            let index = Hnsw::builder(48, metric).element(element).build().unwrap();
+            index.insert_batch(&keys, &base).threads(2).run().unwrap();
+            // The last one is answered by a scan.
+            for (k, ef) in [(1, 1), (10, 64), (32, 100), (10, 3000)] {
+                let what = format!("{metric} {element} k {k} ef {ef}");
+                let mut found = 0;
+                assert_none(&what, &queries, |query| {
+                    found += index.search(query).k(k).ef(ef).run().unwrap().len();
+                });
+                assert_eq!(found, 2 * k * queries.len());
+                let mut hits = Hits::new();
+                assert_none(&what, &queries, |query| {
+                    index.search(query).k(k).ef(ef).run_into(&mut hits).unwrap();
+                });
+            }
+            // Beyond what hits hold inline, their own memory is reused.
+            let mut hits = Hits::new();
+            assert_none("k 100", &queries, |query| {
+                index.search(query).k(100).ef(120).run_into(&mut hits).unwrap();
+            });
+            assert_eq!(hits.len(), 100);
+        }
+    }
+}
+
+#[test]
+fn searching_exactly_allocates_nothing() {
+    let (base, queries) = vectors();
+    let keys: Vec<u64> = (0..base.len() as u64).collect();
+    let index = Flat::builder(48, Metric::L2).build().unwrap();
+    index.insert_batch(&keys, &base).run().unwrap();
+    let mut hits = Hits::new();
+    assert_none("flat", &queries, |query| {
+        index.search(query).k(10).run_into(&mut hits).unwrap();
+    });
+    assert_eq!(hits.len(), 10);
+}
