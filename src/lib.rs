@@ -9,6 +9,7 @@ mod simd;
 mod vector;
 mod arena;
 mod graph;
+pub mod store;
 
 pub use error::{IndexError, VectorError};
 pub use metric::Metric;
