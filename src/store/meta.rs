@@ -12,7 +12,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"nrfld\r\n\x1a";
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// Bytes of a slot that are used.
-const SLOT_BYTES: usize = 256;
+pub(crate) const SLOT_BYTES: usize = 256;
 const CHECKSUM_AT: usize = SLOT_BYTES - 8;
 /// Offsets of the two copies of the two slots. A copy is written with its twin, 32 KiB apart, so that damage to one
 /// place never takes a slot away.

@@ -6,7 +6,9 @@ use super::error::StoreError;
 use super::follower::Follower;
 use super::handle::Store;
 use super::log::LogPosition;
-use super::meta::{FreeList, LOG_OFFSET, Meta, reserved_pages, valid_log_len, valid_page_size};
+use super::meta::{
+    FreeList, LOG_OFFSET, MAGIC, Meta, SLOT_BYTES, reserved_pages, valid_log_len, valid_page_size,
+};
 use super::page::checksum;
 use super::process::{Readers, WriterLock};
 use super::recovery::recover;
@@ -126,8 +128,7 @@ impl StoreOptions {
 
     /// Makes an empty store where there is nothing yet. Returns whether it did.
     ///
-    /// The meta slot is written last. A file that a crash left without one is known by its being empty or all
-    /// zeros up to the log's end, and is made again.
+    /// The meta slot is written last; a file that a crash left without one is made again.
     fn create(&self, storage: &dyn Storage) -> Result<bool, StoreError> {
         let len = storage.len().map_err(StoreError::io("ask for the length of the file"))?;
         if len > 0 && !is_unfinished(storage, len)? {
@@ -161,7 +162,8 @@ impl StoreOptions {
     }
 }
 
-/// Whether a file is what a crash leaves of the making of a store: zeros, but for a first slot that is not whole.
+/// Whether a file is what a crash leaves of the making of a store: zeros, but for a piece of the first meta slot. Nothing
+/// can be in it yet.
 fn is_unfinished(storage: &dyn Storage, len: u64) -> Result<bool, StoreError> {
     match Meta::newest(storage) {
         Err(StoreError::NotAStore { .. }) => {}
@@ -173,6 +175,15 @@ fn is_unfinished(storage: &dyn Storage, len: u64) -> Result<bool, StoreError> {
     while at < len {
         let n = (len - at).min(buffer.len() as u64) as usize;
         storage.read_at(at, &mut buffer[..n]).map_err(StoreError::io("read the file"))?;
+        if at == 0 {
+            for copy in buffer[..n].chunks_mut(32 << 10) {
+                // Other people's files are not to be taken for one of ours.
+                if copy.starts_with(&MAGIC) {
+                    let slot = copy.len().min(SLOT_BYTES);
+                    copy[..slot].fill(0);
+                }
+            }
+        }
         if buffer[..n].iter().any(|&byte| byte != 0) {
             return Ok(false);
         }

@@ -286,8 +286,7 @@ impl WriteTransaction {
         };
         let unchanged = self.log.as_ref().is_some_and(Vec::is_empty);
         if unchanged && !changes.pages.has_written {
-            give_back(changes);
-            return Ok(());
+            return flush(changes, self.durability);
         }
         let result = apply(&mut changes, self.log.take(), self.durability);
         let (shared, writer) = changes.pages.abandon();
@@ -347,6 +346,24 @@ fn apply(
         return Ok(Applied { sync: None, publish: None });
     }
     Ok(Applied { sync, publish: Some(state) })
+}
+
+/// Commits nothing, which still makes earlier commits as safe as the durability says.
+fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError> {
+    let mut written = Ok(0);
+    if durability != Durability::None {
+        let shared = Arc::clone(&changes.pages.shared);
+        let log = &mut changes.pages.writer.log;
+        written = shared.poison_on_error(log.write(&*shared.storage));
+        if written.is_ok() {
+            shared.log_written(log.end().lsn);
+        }
+    }
+    let lsn = changes.pages.writer.log.end().lsn;
+    let (shared, writer) = changes.pages.abandon();
+    shared.return_writer(writer);
+    shared.wrote(written?);
+    if durability == Durability::Immediate { shared.sync_log(lsn) } else { Ok(()) }
 }
 
 fn give_back(changes: Changes) {

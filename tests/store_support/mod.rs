@@ -183,3 +183,37 @@ impl Model {
 pub(crate) fn holds(store: &Store, model: &Model) -> Result<bool, StoreError> {
     Ok(content(store)?.trimmed() == model.trimmed())
 }
+
+/// Reads all that can be read, without a judgement.
+pub(crate) fn read_all(store: &Store) -> Result<(), StoreError> {
+    let tx = store.begin_read()?;
+    for name in tx.tables()? {
+        // Far more than any of these stores holds: a forged tree may lead to one page many times.
+        for entry in tx.table::<[u8]>(&name)?.iter()?.take(100_000) {
+            entry?;
+        }
+    }
+    for extent in tx.extents()? {
+        tx.extent(extent)?.bytes()?;
+    }
+    Ok(())
+}
+
+/// Changes something in every table, which copies and splits pages.
+pub(crate) fn write_some(store: &Store) -> Result<(), StoreError> {
+    let mut random = random(8);
+    let mut tx = store.begin_write()?;
+    for name in tx.tables()? {
+        let mut table = tx.table::<[u8]>(&name)?;
+        for _ in 0..200 {
+            let key = key(&mut random, SMALL);
+            if random.random() {
+                table.insert(&key, &[1; 100])?;
+            } else {
+                table.remove(&key)?;
+            }
+        }
+    }
+    tx.commit()?;
+    store.checkpoint()
+}
