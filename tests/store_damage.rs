@@ -2,7 +2,7 @@
 
 mod store_support;
 
-use nearfield::store::{SimulatedDisk, StoreError, StoreOptions};
+use nearfield::store::{ExtentId, SimulatedDisk, StoreError, StoreOptions};
 use rand::RngExt;
 use store_support::{Model, Sizes, content, random, transaction};
 
@@ -28,6 +28,13 @@ fn valid() -> (Vec<u8>, Model) {
         tx.commit().unwrap();
         model = next;
     }
+    // Nothing but noise, so that no damage is without effect.
+    let mut tx = store.begin_write().unwrap();
+    for (&extent, content) in &mut model.extents {
+        content.fill_with(|| random.random());
+        tx.write_extent(ExtentId(extent), 0, content).unwrap();
+    }
+    tx.commit().unwrap();
     // No page is left that nothing depends on.
     store.compact().unwrap();
     store.check().unwrap();
