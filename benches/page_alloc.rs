@@ -3,6 +3,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nearfield::store::{Durability, Store, StoreOptions};
 
+const PAGES: u64 = 1000;
+
 /// A store with about `holes` free runs of a page, where values of a page were removed.
 fn with_holes(holes: u64) -> Store {
     let store = StoreOptions::new().page_size(4096).open_in_memory().unwrap();
@@ -24,7 +26,6 @@ fn with_holes(holes: u64) -> Store {
 
 fn transactions(c: &mut Criterion) {
     let mut group = c.benchmark_group("page_alloc");
-    const PAGES: u64 = 1000;
     group.throughput(Throughput::Elements(PAGES));
     for holes in [0, 1000, 100_000] {
         let store = with_holes(holes);

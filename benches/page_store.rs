@@ -15,7 +15,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("nearfield-page-store-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("nearfield-page-store-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

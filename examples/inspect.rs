@@ -12,7 +12,10 @@ fn inspect(path: &str, check: bool) -> Result<(), StoreError> {
     println!("commit         {:>14}", store.begin_read()?.number());
     println!("log            {:>14} bytes, {} in use", stats.log_bytes.0, stats.log_bytes.1);
     println!("reserved       {:>14} pages for meta slots and log", stats.reserved_pages);
-    println!("extents        {:>14}, {} bytes in {} pages", stats.extents, stats.extent_bytes, stats.extent_pages);
+    println!(
+        "extents        {:>14}, {} bytes in {} pages",
+        stats.extents, stats.extent_bytes, stats.extent_pages
+    );
     println!();
     println!(
         "{:<24} {:>12} {:>6} {:>10} {:>10} {:>10} {:>14} {:>6}",

@@ -1,15 +1,15 @@
 //! Embeddable vector search.
 
+mod arena;
 pub mod dataset;
 mod distance;
 mod error;
+mod graph;
 mod index;
 mod metric;
 mod simd;
-mod vector;
-mod arena;
-mod graph;
 pub mod store;
+mod vector;
 
 pub use error::{IndexError, VectorError};
 pub use metric::Metric;

@@ -47,9 +47,13 @@ fn history(seed: u64, options: &StoreOptions, sizes: Sizes, steps: usize) {
             for (name, entries) in &model.trimmed().tables {
                 let table = snapshot.table::<[u8]>(name).unwrap();
                 assert_eq!(table.len(), entries.len() as u64);
-                assert!(table.iter().unwrap().map(Result::unwrap).eq(entries
-                    .iter()
-                    .map(|(k, v)| (&k[..], &v[..]))));
+                assert!(
+                    table
+                        .entries()
+                        .unwrap()
+                        .map(Result::unwrap)
+                        .eq(entries.iter().map(|(k, v)| (&k[..], &v[..])))
+                );
             }
         }
     }
@@ -90,17 +94,13 @@ fn ranges_equal_the_model_from_both_ends() {
     for round in 0..2000 {
         let range = (bound(&mut random), bound(&mut random));
         let inverted = match range {
-            (
-                Bound::Included(a) | Bound::Excluded(a),
-                Bound::Included(b) | Bound::Excluded(b),
-            ) => a > b || (a == b && range != (Bound::Included(a), Bound::Included(b))),
+            (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
+                a > b || (a == b && range != (Bound::Included(a), Bound::Included(b)))
+            }
             _ => false,
         };
-        let mut expected: std::collections::VecDeque<_> = if inverted {
-            [].into()
-        } else {
-            model.range(range).map(|(&k, &v)| (k, v)).collect()
-        };
+        let mut expected: std::collections::VecDeque<_> =
+            if inverted { [].into() } else { model.range(range).map(|(&k, &v)| (k, v)).collect() };
         let table = tx.table::<u32>("t").unwrap();
         let mut found = table.range(range).unwrap();
         let mut steps = 0;

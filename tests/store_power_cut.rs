@@ -138,7 +138,7 @@ fn run(seed: u64, cuts: usize, ignored: Option<SyncPoint>, met: &mut Met) -> Res
         met.in_flight += usize::from(position > 0);
         candidates = vec![candidates.swap_remove(position)];
         // Histories do not grow for ever.
-        if found.tables.values().map(|table| table.len()).sum::<usize>() > 600
+        if found.tables.values().map(std::collections::BTreeMap::len).sum::<usize>() > 600
             || disk.image().unwrap().len() > 4 << 20
         {
             disk = SimulatedDisk::new();

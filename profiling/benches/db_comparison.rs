@@ -131,7 +131,7 @@ impl Engine for Nearfield {
     fn scan(&self) -> Result<u64> {
         let tx = self.0.begin_read()?;
         let mut sum = 0;
-        for entry in tx.table::<[u8]>("t")?.iter()? {
+        for entry in tx.table::<[u8]>("t")?.entries()? {
             sum += touch(entry?.1);
         }
         Ok(sum)
@@ -282,7 +282,11 @@ impl Engine for Lmdb {
         let tx = self.env.read_txn()?;
         let mut sum = 0;
         for &i in starts {
-            for entry in self.table.range(&tx, &(Bound::Included(&records.keys[i][..]), Bound::Unbounded))?.take(100) {
+            for entry in self
+                .table
+                .range(&tx, &(Bound::Included(&records.keys[i][..]), Bound::Unbounded))?
+                .take(100)
+            {
                 sum += touch(entry?.1);
             }
         }
@@ -297,8 +301,7 @@ struct Fjall {
 
 impl Fjall {
     fn open(folder: &Path) -> Result<Self> {
-        let database =
-            fjall::Database::builder(folder.join("fjall")).cache_size(4 << 30).open()?;
+        let database = fjall::Database::builder(folder.join("fjall")).cache_size(4 << 30).open()?;
         let table = database.keyspace("t", fjall::KeyspaceCreateOptions::default)?;
         Ok(Self { database, table })
     }
@@ -396,7 +399,9 @@ impl Report {
     }
 
     fn print(&self) {
-        println!("| workload | unit | nearfield | redb | lmdb | fjall | against redb | against lmdb |");
+        println!(
+            "| workload | unit | nearfield | redb | lmdb | fjall | against redb | against lmdb |"
+        );
         println!("|---|---|---|---|---|---|---|---|");
         for (workload, unit, figures) in &self.rows {
             let figure = |engine| figures.get(engine).copied().unwrap_or(f64::NAN);

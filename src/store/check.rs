@@ -163,8 +163,8 @@ fn check_state(
     if space {
         let waiting = writer.freed_fresh.iter().chain(&writer.freed_durable).map(|freed| freed.run);
         let list = writer.meta.free_list;
-        let list = (list.page != 0)
-            .then_some(Run { start: list.page, pages: list.bytes / size as u64 });
+        let list =
+            (list.page != 0).then_some(Run { start: list.page, pages: list.bytes / size as u64 });
         let free: Vec<Run> = writer.allocator.runs().chain(waiting).chain(list).collect();
         report.free_pages = free.iter().map(|run| run.pages).sum();
         all.extend(free);

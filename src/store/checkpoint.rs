@@ -56,7 +56,8 @@ impl Sealed<'_> {
         }
         let size = self.shared.page_size;
         let missing = || StoreError::corrupt(at.page, "a page in memory is missing");
-        let bytes = self.pin.buffer(at.page).ok_or_else(missing)?.get(..size).ok_or_else(missing)?;
+        let bytes =
+            self.pin.buffer(at.page).ok_or_else(missing)?.get(..size).ok_or_else(missing)?;
         let node = Node::new(at.page, bytes)?;
         let mut children = Vec::new();
         let mut records = Vec::new();
@@ -88,19 +89,16 @@ impl Sealed<'_> {
             }
         }
         for (i, value) in records {
-            let new = match tree {
-                Tree::Catalog => {
-                    let mut record = TableRecord::decode(at.page, &value)?;
-                    record.root = self.seal(record.root, Tree::User)?;
-                    record.encode().to_vec()
+            let new = if tree == Tree::Catalog {
+                let mut record = TableRecord::decode(at.page, &value)?;
+                record.root = self.seal(record.root, Tree::User)?;
+                record.encode().to_vec()
+            } else {
+                let mut record = ExtentRecord::decode(at.page, &value)?;
+                if record.checksum == 0 {
+                    self.seal_extent(&mut record)?;
                 }
-                _ => {
-                    let mut record = ExtentRecord::decode(at.page, &value)?;
-                    if record.checksum == 0 {
-                        self.seal_extent(&mut record)?;
-                    }
-                    record.encode().to_vec()
-                }
+                record.encode().to_vec()
             };
             if new != value {
                 copy(&mut page, &self.pin)?;
@@ -258,13 +256,8 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
     cover(shared, writer.allocator.end())?;
     let pin = shared.frames.pin();
     let (state, fresh) = {
-        let mut sealed = Sealed {
-            shared,
-            writer,
-            changed: PageMap::default(),
-            lists: Vec::new(),
-            pin,
-        };
+        let mut sealed =
+            Sealed { shared, writer, changed: PageMap::default(), lists: Vec::new(), pin };
         let catalog = sealed.seal(writer.state.catalog, Tree::Catalog)?;
         let extents = sealed.seal(writer.state.extents, Tree::Extents)?;
         sealed.write()?;

@@ -124,9 +124,7 @@ impl fmt::Display for StoreError {
                 write!(f, "the file has format version {found}, this crate reads up to {supported}")
             }
             Self::Locked => f.write_str("the file is open for writing elsewhere"),
-            Self::Poisoned => {
-                f.write_str("an earlier write failed; open the store again to write")
-            }
+            Self::Poisoned => f.write_str("an earlier write failed; open the store again to write"),
             Self::ReadOnly => f.write_str("the store was opened read-only"),
             Self::TransactionFailed => {
                 f.write_str("an operation of this transaction failed, so it cannot be committed")

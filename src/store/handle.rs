@@ -185,7 +185,9 @@ impl fmt::Debug for Store {
                 .field("page_size", &shared.page_size)
                 .field("commits", &shared.traffic.commits.load(Ordering::Relaxed))
                 .finish_non_exhaustive(),
-            Inner::Follower(_) => f.debug_struct("Store").field("read_only", &true).finish_non_exhaustive(),
+            Inner::Follower(_) => {
+                f.debug_struct("Store").field("read_only", &true).finish_non_exhaustive()
+            }
         }
     }
 }

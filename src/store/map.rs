@@ -106,7 +106,7 @@ const SEGMENTS: usize = 26;
 /// A growing read-only view of a storage.
 pub(crate) struct Segments {
     unit: u64,
-    segments: [OnceLock<Region>; SEGMENTS],
+    regions: [OnceLock<Region>; SEGMENTS],
     /// Bytes that the storage is known to hold: nothing beyond is ever touched.
     len: AtomicU64,
 }
@@ -114,7 +114,7 @@ pub(crate) struct Segments {
 impl Segments {
     pub(crate) fn new(unit: u64) -> Self {
         debug_assert!(unit.is_power_of_two());
-        Self { unit, segments: [const { OnceLock::new() }; SEGMENTS], len: AtomicU64::new(0) }
+        Self { unit, regions: [const { OnceLock::new() }; SEGMENTS], len: AtomicU64::new(0) }
     }
 
     /// Number, first byte and length of the segment that holds `offset`.
@@ -139,7 +139,7 @@ impl Segments {
         let mut offset = 0;
         while offset < len {
             let (k, start, bytes) = self.segment_of(offset);
-            let slot = self.segments.get(k).ok_or(StoreError::TooLarge { bytes: len })?;
+            let slot = self.regions.get(k).ok_or(StoreError::TooLarge { bytes: len })?;
             if slot.get().is_none() {
                 let size = usize::try_from(bytes).map_err(|_| StoreError::TooLarge { bytes })?;
                 let region = storage.map(start, size).map_err(StoreError::io("map the file"))?;
@@ -168,14 +168,14 @@ impl Segments {
             return None;
         }
         let (k, start, _) = self.segment_of(offset);
-        let region = self.segments.get(k)?.get()?;
+        let region = self.regions.get(k)?.get()?;
         let inner = (offset - start) as usize;
         if inner > region.len() || len > region.len() - inner {
             return None;
         }
         debug_assert!(inner + len <= region.len());
         // SAFETY: the range lies in the region (checked above) and in the file (checked against `len`).
-        // A region is never taken out of `segments`, so it lives as long as `self`. The writer writes
+        // A region is never taken out of `regions`, so it lives as long as `self`. The writer writes
         // only to runs that no pin can reach (`frames`), so these bytes do not change.
         Some(unsafe { std::slice::from_raw_parts(region.base().add(inner), len) })
     }

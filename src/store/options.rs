@@ -26,12 +26,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { page_size: 8 << 10, log_len: 16 << 20 }
+        Self { page_size: 16 << 10, log_len: 4 << 20 }
     }
 }
 
 impl StoreOptions {
-    /// The defaults: pages of 8 KiB, a log of 16 MiB.
+    /// The defaults: pages of 16 KiB, a log of 4 MiB.
     pub fn new() -> Self {
         Self::default()
     }

@@ -116,6 +116,10 @@ pub(crate) type PageMap<V> = hashbrown::HashMap<PageNo, V, BuildHasherDefault<Pa
 
 /// Little-endian fields of a byte string; `None` beyond its end.
 pub(crate) mod read {
+    pub(crate) fn u16(bytes: &[u8], at: usize) -> Option<u16> {
+        bytes.get(at..)?.first_chunk().map(|b| u16::from_le_bytes(*b))
+    }
+
     pub(crate) fn u32(bytes: &[u8], at: usize) -> Option<u32> {
         bytes.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
     }

@@ -41,7 +41,7 @@ pub(crate) fn read_free_list(storage: &dyn Storage, meta: &Meta) -> Result<Alloc
     let corrupt = |reason| StoreError::corrupt(list.page, reason);
     let pages = list.bytes / size;
     let end = list.page.checked_add(pages);
-    if list.bytes % size != 0
+    if !list.bytes.is_multiple_of(size)
         || list.page < meta.reserved()
         || end.is_none_or(|end| end > meta.end)
     {

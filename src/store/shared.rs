@@ -102,7 +102,10 @@ impl Shared {
     }
 
     /// Passes an error on and, if it came from the disk, poisons the store.
-    pub(crate) fn poison_on_error<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn poison_on_error<T>(
+        &self,
+        result: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if result.is_err() {
             self.poison();
         }

@@ -154,7 +154,8 @@ fn tree_stats(
             Visit::Node(node) => {
                 stats.depth = stats.depth.max(node.level() as u64 + 1);
                 stats.used_bytes += node.used() as u64;
-                *(if node.is_leaf() { &mut stats.leaf_pages } else { &mut stats.branch_pages }) += 1;
+                *(if node.is_leaf() { &mut stats.leaf_pages } else { &mut stats.branch_pages }) +=
+                    1;
             }
             Visit::Entry(key, stored) => {
                 stats.entries += 1;

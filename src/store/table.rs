@@ -6,7 +6,7 @@ use super::catalog::TableRecord;
 use super::error::StoreError;
 use super::frames::Pin;
 use super::key::Key;
-use super::tree::{self, Cursor};
+use super::tree::{self, Cursor, RawEntry};
 use super::view::View;
 
 /// A key as a table gives it out, with its value.
@@ -61,7 +61,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
     ///
     /// [`StoreError::Corrupt`] if a page on the way is damaged.
     pub fn first(&self) -> Result<Option<Entry<'t, K>>, StoreError> {
-        self.iter()?.next().transpose()
+        self.entries()?.next().transpose()
     }
 
     /// The entry with the greatest key.
@@ -70,7 +70,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
     ///
     /// [`StoreError::Corrupt`] if a page on the way is damaged.
     pub fn last(&self) -> Result<Option<Entry<'t, K>>, StoreError> {
-        self.iter()?.next_back().transpose()
+        self.entries()?.next_back().transpose()
     }
 
     /// All entries, ascending, from either end.
@@ -78,7 +78,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
     /// # Errors
     ///
     /// [`StoreError::Corrupt`] if a page on the way to either end is damaged.
-    pub fn iter(&self) -> Result<Range<'t, K>, StoreError> {
+    pub fn entries(&self) -> Result<Range<'t, K>, StoreError> {
         Range::new(View::Pin(self.pin), self.record.root, Bound::Unbounded, Bound::Unbounded)
     }
 
@@ -144,30 +144,23 @@ impl<'t, K: Key + ?Sized> Range<'t, K> {
     ) -> Result<Self, StoreError> {
         let from = range.start_bound().map(|item| K::encode(*item));
         let to = range.end_bound().map(|item| K::encode(*item));
-        Self::new(
-            view,
-            root,
-            from.as_ref().map(AsRef::as_ref),
-            to.as_ref().map(AsRef::as_ref),
-        )
+        Self::new(view, root, from.as_ref().map(AsRef::as_ref), to.as_ref().map(AsRef::as_ref))
     }
 
-    fn decode(&mut self, entry: RawEntry<'t>) -> Option<Result<Entry<'t, K>, StoreError>> {
-        let result = match entry {
+    fn decode(&mut self, entry: RawEntry<'t>) -> Result<Entry<'t, K>, StoreError> {
+        let error = match entry {
             Ok(Some((key, value))) => match K::decode(key) {
-                Some(key) => return Some(Ok((key, value))),
-                None => Err(StoreError::corrupt(0, "a key is not of its table's type")),
+                Some(key) => return Ok((key, value)),
+                None => StoreError::corrupt(0, "a key is not of its table's type"),
             },
             // The other end was not met, so the tree ends too early.
-            Ok(None) => Err(StoreError::corrupt(0, "a tree ends before the end of a range")),
-            Err(error) => Err(error),
+            Ok(None) => StoreError::corrupt(0, "a tree ends before the end of a range"),
+            Err(error) => error,
         };
         self.finished = true;
-        Some(result)
+        Err(error)
     }
 }
-
-type RawEntry<'t> = Result<Option<(&'t [u8], &'t [u8])>, StoreError>;
 
 impl<'t, K: Key + ?Sized> Iterator for Range<'t, K> {
     type Item = Result<Entry<'t, K>, StoreError>;
@@ -178,7 +171,7 @@ impl<'t, K: Key + ?Sized> Iterator for Range<'t, K> {
             return None;
         }
         let entry = self.front.next();
-        self.decode(entry)
+        Some(self.decode(entry))
     }
 }
 
@@ -189,7 +182,7 @@ impl<K: Key + ?Sized> DoubleEndedIterator for Range<'_, K> {
             return None;
         }
         let entry = self.back.previous();
-        self.decode(entry)
+        Some(self.decode(entry))
     }
 }
 

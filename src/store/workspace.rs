@@ -108,6 +108,11 @@ impl Workspace {
         Node::new(page, &self.own.get(&page).ok_or_else(|| not_own(page))?.1)
     }
 
+    /// Whether a page can be changed where it is.
+    pub(crate) fn is_own(&self, page: PageNo) -> bool {
+        self.own.get(&page).is_some_and(|&(epoch, _)| epoch == self.epoch)
+    }
+
     pub(crate) fn owned_copy(&self, page: PageNo) -> Result<Vec<u8>, StoreError> {
         Ok(self.own.get(&page).ok_or_else(|| not_own(page))?.1.to_vec())
     }

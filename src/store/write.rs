@@ -4,6 +4,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::catalog::TableRecord;
 use super::changes::{Changes, Saved};
 use super::checkpoint::checkpoint;
 use super::error::StoreError;
@@ -11,7 +12,6 @@ use super::extent::{Extent, ExtentId};
 use super::key::Key;
 use super::read::{check_type, names};
 use super::record::Operation;
-use super::catalog::TableRecord;
 use super::shared::Shared;
 use super::snapshot::State;
 use super::table::{Entry, Range};
@@ -508,7 +508,7 @@ impl<K: Key + ?Sized> TableMut<'_, K> {
     ///
     /// [`StoreError::Corrupt`] if a page on the way is damaged.
     pub fn first(&self) -> Result<Option<Entry<'_, K>>, StoreError> {
-        self.iter()?.next().transpose()
+        self.entries()?.next().transpose()
     }
 
     /// The entry with the greatest key.
@@ -517,7 +517,7 @@ impl<K: Key + ?Sized> TableMut<'_, K> {
     ///
     /// [`StoreError::Corrupt`] if a page on the way is damaged.
     pub fn last(&self) -> Result<Option<Entry<'_, K>>, StoreError> {
-        self.iter()?.next_back().transpose()
+        self.entries()?.next_back().transpose()
     }
 
     /// All entries, ascending, from either end.
@@ -525,7 +525,7 @@ impl<K: Key + ?Sized> TableMut<'_, K> {
     /// # Errors
     ///
     /// [`StoreError::Corrupt`] if a page on the way to either end is damaged.
-    pub fn iter(&self) -> Result<Range<'_, K>, StoreError> {
+    pub fn entries(&self) -> Result<Range<'_, K>, StoreError> {
         let (pages, record) = self.parts()?;
         Range::new(View::Workspace(pages), record.root, Bound::Unbounded, Bound::Unbounded)
     }

@@ -155,7 +155,7 @@ pub(crate) fn content(store: &Store) -> Result<Model, StoreError> {
     for name in tx.tables()? {
         let table = tx.table::<[u8]>(&name)?;
         let mut entries = BTreeMap::new();
-        for entry in table.iter()? {
+        for entry in table.entries()? {
             let (key, value) = entry?;
             entries.insert(key.to_vec(), value.to_vec());
         }
@@ -189,7 +189,7 @@ pub(crate) fn read_all(store: &Store) -> Result<(), StoreError> {
     let tx = store.begin_read()?;
     for name in tx.tables()? {
         // Far more than any of these stores holds: a forged tree may lead to one page many times.
-        for entry in tx.table::<[u8]>(&name)?.iter()?.take(100_000) {
+        for entry in tx.table::<[u8]>(&name)?.entries()?.take(100_000) {
             entry?;
         }
     }

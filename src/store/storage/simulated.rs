@@ -28,7 +28,8 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Create, Self::Log, Self::CheckpointData, Self::CheckpointMeta];
+    pub const ALL: [Self; 4] =
+        [Self::Create, Self::Log, Self::CheckpointData, Self::CheckpointMeta];
 }
 
 /// What a power cut leaves of the writes since the last sync.
@@ -220,6 +221,7 @@ impl SimulatedDisk {
     /// # Panics
     ///
     /// If memory for the image cannot be had.
+    #[must_use]
     pub fn after_power_cut(&self, cut: Cut, seed: u64) -> Self {
         let state = self.shared.state.lock();
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);

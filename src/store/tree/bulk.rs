@@ -5,8 +5,8 @@ use super::super::page::{NodeRef, PageBuf, PageNo, Run, checksum};
 use super::super::workspace::Workspace;
 use super::edit::NodeMut;
 use super::insert::separator;
-use super::node::{BRANCH_HEAD, LEAF_HEAD, MAX_LEVEL, OVERFLOW, OverflowRef};
 use super::max_cell;
+use super::node::{BRANCH_HEAD, LEAF_HEAD, MAX_LEVEL, OVERFLOW, OverflowRef};
 
 /// Bytes that are collected before they are written.
 const BATCH: usize = 1 << 20;
@@ -53,7 +53,7 @@ impl Builder {
         }
         let record;
         let (tag, stored) = if LEAF_HEAD + key.len() + value.len() <= max_cell(pages.page_size()) {
-            (value.len() as u32, value)
+            (value.len() as u16, value)
         } else {
             record = Self::store_value(pages, value)?.encode();
             (OVERFLOW, &record[..])
@@ -96,7 +96,7 @@ impl Builder {
     ) -> Result<(), StoreError> {
         let node = self.write_node(pages, level)?;
         let own = std::mem::replace(&mut self.levels[level].separator, key);
-        self.add_child(pages, level + 1, own, node)?;
+        self.add_child(pages, level + 1, &own, node)?;
         let growing = &mut self.levels[level];
         growing.count = 0;
         growing.buffer.fill(0);
@@ -108,7 +108,7 @@ impl Builder {
         &mut self,
         pages: &mut Workspace,
         level: usize,
-        key: Vec<u8>,
+        key: &[u8],
         child: NodeRef,
     ) -> Result<(), StoreError> {
         if level > MAX_LEVEL as usize {
@@ -120,10 +120,10 @@ impl Builder {
             self.levels.push(Growing { buffer, count: 0, separator: Vec::new() });
         }
         if !NodeMut::new(0, &mut self.levels[level].buffer).fits(BRANCH_HEAD + key.len()) {
-            self.finish_node(pages, level, key.clone())?;
+            self.finish_node(pages, level, key.to_vec())?;
         }
         let parent = &mut self.levels[level];
-        let key = if parent.count == 0 { &[][..] } else { &key[..] };
+        let key = if parent.count == 0 { &[][..] } else { key };
         NodeMut::new(0, &mut parent.buffer).insert_child(parent.count, key, child)?;
         parent.count += 1;
         Ok(())
@@ -162,7 +162,7 @@ impl Builder {
             root = self.write_node(pages, level)?;
             if level + 1 < self.levels.len() {
                 let key = std::mem::take(&mut self.levels[level].separator);
-                self.add_child(pages, level + 1, key, root)?;
+                self.add_child(pages, level + 1, &key, root)?;
             }
             level += 1;
         }

@@ -4,6 +4,9 @@ use super::super::error::StoreError;
 use super::super::page::NodeRef;
 use super::{Node, Source};
 
+/// Key and value, or the end.
+pub(crate) type RawEntry<'p> = Result<Option<(&'p [u8], &'p [u8])>, StoreError>;
+
 /// A place between two entries of a tree.
 ///
 /// It stands before an entry, or behind the last one: then the path ends at the last leaf with the leaf's count
@@ -20,11 +23,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
     }
 
     /// Stands before the first entry that lies above the bound.
-    pub(crate) fn lower(
-        source: S,
-        root: NodeRef,
-        bound: Bound<&[u8]>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn lower(source: S, root: NodeRef, bound: Bound<&[u8]>) -> Result<Self, StoreError> {
         match bound {
             Bound::Unbounded => Self::descend(source, root, |_| Ok(0)),
             Bound::Included(key) => Self::seek(source, root, key, false),
@@ -33,11 +32,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
     }
 
     /// Stands behind the last entry that lies below the bound.
-    pub(crate) fn upper(
-        source: S,
-        root: NodeRef,
-        bound: Bound<&[u8]>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn upper(source: S, root: NodeRef, bound: Bound<&[u8]>) -> Result<Self, StoreError> {
         match bound {
             Bound::Unbounded => Self::descend(source, root, |node| {
                 Ok(if node.is_leaf() { node.count() } else { node.count() - 1 })
@@ -94,9 +89,8 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
 
     /// Moves to the start of the next leaf; stays and returns false if there is none.
     fn next_leaf(&mut self) -> Result<bool, StoreError> {
-        let Some(at) = self.path[..self.path.len() - 1]
-            .iter()
-            .rposition(|&(node, i)| i + 1 < node.count())
+        let Some(at) =
+            self.path[..self.path.len() - 1].iter().rposition(|&(node, i)| i + 1 < node.count())
         else {
             return Ok(false);
         };
@@ -139,7 +133,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
 
     /// The entry behind the cursor, which moves over it; `None` at the end.
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Option<(&'p [u8], &'p [u8])>, StoreError> {
+    pub(crate) fn next(&mut self) -> RawEntry<'p> {
         let Some((leaf, i)) = self.path.last_mut() else { return Ok(None) };
         if *i >= leaf.count() {
             return Ok(None);
@@ -154,7 +148,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
 
     /// The entry before the cursor, which moves over it; `None` at the start.
     #[inline]
-    pub(crate) fn previous(&mut self) -> Result<Option<(&'p [u8], &'p [u8])>, StoreError> {
+    pub(crate) fn previous(&mut self) -> RawEntry<'p> {
         loop {
             let Some((leaf, i)) = self.path.last_mut() else { return Ok(None) };
             if *i > 0 {

@@ -169,7 +169,7 @@ impl<'a> NodeMut<'a> {
         &mut self,
         i: usize,
         key: &[u8],
-        tag: u32,
+        tag: u16,
         value: &[u8],
     ) -> Result<(), StoreError> {
         let cell = self.insert_cell(i, key, LEAF_HEAD + key.len() + value.len())?;

@@ -13,7 +13,7 @@ use super::frames::Pin;
 use super::page::{NodeRef, PageNo};
 
 pub(crate) use bulk::Builder;
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, RawEntry};
 pub(crate) use edit::NodeMut;
 pub(crate) use insert::{insert, put_inline};
 pub(crate) use node::{Node, OverflowRef, Stored};

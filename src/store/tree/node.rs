@@ -19,11 +19,11 @@ pub(crate) const LEAF: u8 = 1;
 pub(crate) const BRANCH: u8 = 2;
 
 /// Set in a leaf cell's length when the value lies in a run of its own.
-pub(crate) const OVERFLOW: u32 = 1 << 31;
+pub(crate) const OVERFLOW: u16 = 1 << 15;
 /// Bytes of the record that stands for an overflowing value: page, length, checksum.
 pub(crate) const OVERFLOW_RECORD: usize = 24;
 /// Bytes before the key in a leaf cell: the length.
-pub(crate) const LEAF_HEAD: usize = 4;
+pub(crate) const LEAF_HEAD: usize = 2;
 /// Bytes before the key in a branch cell: child page, child checksum.
 pub(crate) const BRANCH_HEAD: usize = 16;
 
@@ -170,7 +170,7 @@ impl<'a> Node<'a> {
     pub(crate) fn entry(self, i: usize) -> Result<(&'a [u8], Stored<'a>), StoreError> {
         let (offset, key_len) = self.slot(i)?;
         let cell = self.bytes.get(offset..).ok_or_else(|| self.bad_cell())?;
-        let len = read::u32(cell, 0).ok_or_else(|| self.bad_cell())?;
+        let len = read::u16(cell, 0).ok_or_else(|| self.bad_cell())?;
         let rest = &cell[LEAF_HEAD..];
         let (key, rest) = rest.split_at_checked(key_len).ok_or_else(|| self.bad_cell())?;
         let value = if len & OVERFLOW == 0 {
@@ -194,7 +194,7 @@ impl<'a> Node<'a> {
     pub(crate) fn cell(self, i: usize) -> Result<(usize, usize), StoreError> {
         let (offset, key_len) = self.slot(i)?;
         let len = if self.is_leaf() {
-            let len = read::u32(self.bytes, offset).ok_or_else(|| self.bad_cell())?;
+            let len = read::u16(self.bytes, offset).ok_or_else(|| self.bad_cell())?;
             let value = if len & OVERFLOW == 0 { len as usize } else { OVERFLOW_RECORD };
             LEAF_HEAD + key_len + value
         } else {
@@ -280,7 +280,7 @@ impl<'a> Node<'a> {
         let corrupt = |reason| Err(StoreError::corrupt(self.page, reason));
         let heap = read::u32(self.bytes, 8).unwrap_or(0) as usize;
         let mut cells = Vec::with_capacity(self.count());
-        let first = if self.is_leaf() { 0 } else { 1 };
+        let first = usize::from(!self.is_leaf());
         let mut previous: Option<&[u8]> = None;
         for i in 0..self.count() {
             let (offset, len) = self.cell(i)?;

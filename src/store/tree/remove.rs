@@ -108,12 +108,7 @@ fn drop_child(pages: &mut Workspace, parent: u64, i: usize) -> Result<(), StoreE
 }
 
 /// Joins children `left` and `left + 1` of `parent` if they fit into one page.
-fn join(
-    pages: &mut Workspace,
-    parent: u64,
-    left: usize,
-    room: usize,
-) -> Result<bool, StoreError> {
+fn join(pages: &mut Workspace, parent: u64, left: usize, room: usize) -> Result<bool, StoreError> {
     let node = pages.owned(parent)?;
     let (left_ref, right_ref) = (node.child(left)?, node.child(left + 1)?);
     let separator = node.key(left + 1)?.to_vec();

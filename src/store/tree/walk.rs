@@ -55,11 +55,7 @@ pub(crate) fn relocate(
     Ok(())
 }
 
-fn relocate_node(
-    pages: &mut Workspace,
-    at: NodeRef,
-    limit: PageNo,
-) -> Result<NodeRef, StoreError> {
+fn relocate_node(pages: &mut Workspace, at: NodeRef, limit: PageNo) -> Result<NodeRef, StoreError> {
     let mut here = at;
     if at.page >= limit {
         here = NodeRef { page: pages.own(at)?, checksum: 0 };
