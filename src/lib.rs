@@ -8,6 +8,7 @@ mod graph;
 mod index;
 mod metric;
 mod simd;
+pub mod store;
 mod vector;
 
 pub use distance::Distance;

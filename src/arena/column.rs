@@ -150,7 +150,8 @@ mod tests {
         column.push(|_| ()).unwrap();
         assert_eq!(before.len(), 0);
         assert!(column.view().row(0).iter().all(|x| x.load(Ordering::Relaxed) == 0));
-        assert!(std::panic::catch_unwind(|| before.row(0).len()).is_err());
+        let beyond = std::panic::AssertUnwindSafe(|| before.row(0).len());
+        assert!(std::panic::catch_unwind(beyond).is_err());
     }
 
     #[test]

@@ -61,12 +61,6 @@ impl Pool {
         Some(id)
     }
 
-    /// The candidate that [`Self::next`] would give.
-    #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<u32> {
-        self.entries.get(self.cursor).map(|&e| id_of(e))
-    }
-
     /// `(key, id)` from the nearest to the farthest.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
@@ -108,7 +102,6 @@ mod tests {
                 assert_eq!(pool.iter().collect::<Vec<_>>(), all);
                 if id % 3 == 0 {
                     let next = all.iter().map(|e| e.1).find(|id| !expanded.contains(id));
-                    assert_eq!(pool.peek(), next);
                     assert_eq!(pool.next(), next);
                     expanded.extend(next);
                 }

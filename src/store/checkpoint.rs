@@ -1,0 +1,296 @@
+//! Bringing the newest state to the file.
+//!
+//! Everything goes to free space: pages, then a sync, then the meta slot that is not in use, then a sync. A power
+//! cut at any moment leaves one slot whole, with all that it leads to and the log behind it.
+
+use super::catalog::{ExtentRecord, TableRecord};
+use super::error::StoreError;
+use super::meta::{FreeList, Meta};
+use super::page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum};
+use super::record::put_number;
+use super::shared::Shared;
+use super::snapshot::State;
+use super::storage::SyncPoint;
+use super::tree::{Node, NodeMut, Stored};
+use super::writer::{Freed, Writer};
+
+/// Granularity of the file's length.
+const STEP: u64 = 256 << 10;
+/// Adjacent pages are written together up to this many bytes.
+const BATCH: usize = 1 << 20;
+
+/// Makes the file long enough for all pages before `end`, and maps it.
+pub(crate) fn cover(shared: &Shared, end: PageNo) -> Result<(), StoreError> {
+    let bytes = end * shared.page_size as u64;
+    let len = shared.storage.len().map_err(StoreError::io("measure the file"))?;
+    let grown = bytes.next_multiple_of(STEP);
+    if len < bytes {
+        shared.storage.set_len(grown).map_err(StoreError::io("grow the file"))?;
+    }
+    shared.frames.segments.grow(&*shared.storage, len.max(grown))
+}
+
+/// Pages as they go to the file: children's checksums are known only now.
+struct Sealed<'a> {
+    shared: &'a Shared,
+    writer: &'a Writer,
+    /// Nodes that differ from their buffer in memory, which readers may be looking at.
+    changed: PageMap<PageBuf>,
+    /// Lists of checksums of extents.
+    lists: Vec<(PageNo, Vec<u8>)>,
+    pin: super::frames::Pin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tree {
+    Catalog,
+    Extents,
+    User,
+}
+
+impl Sealed<'_> {
+    /// Gives the node and all below it their checksums.
+    fn seal(&mut self, at: NodeRef, tree: Tree) -> Result<NodeRef, StoreError> {
+        if at.is_empty() || !self.writer.fresh.contains_key(&at.page) {
+            return Ok(at);
+        }
+        let size = self.shared.page_size;
+        let missing = || StoreError::corrupt(at.page, "a page in memory is missing");
+        let bytes =
+            self.pin.buffer(at.page).ok_or_else(missing)?.get(..size).ok_or_else(missing)?;
+        let node = Node::new(at.page, bytes)?;
+        let mut children = Vec::new();
+        let mut records = Vec::new();
+        // Collected first: sealing below borrows the whole.
+        for i in 0..node.count() {
+            if !node.is_leaf() {
+                let child = node.child(i)?;
+                if self.writer.fresh.contains_key(&child.page) {
+                    children.push((i, child));
+                }
+            } else if tree != Tree::User
+                && let Stored::Inline(value) = node.entry(i)?.1
+            {
+                records.push((i, value.to_vec()));
+            }
+        }
+        let mut page: Option<PageBuf> = None;
+        let copy = |page: &mut Option<PageBuf>, pin: &super::frames::Pin| {
+            if page.is_none() {
+                *page = Some(PageBuf::copy_of(pin.buffer(at.page).ok_or_else(missing)?)?);
+            }
+            Ok::<(), StoreError>(())
+        };
+        for (i, child) in children {
+            let sealed = self.seal(child, tree)?;
+            copy(&mut page, &self.pin)?;
+            if let Some(page) = &mut page {
+                NodeMut::new(at.page, page).set_child(i, sealed)?;
+            }
+        }
+        for (i, value) in records {
+            let new = if tree == Tree::Catalog {
+                let mut record = TableRecord::decode(at.page, &value)?;
+                record.root = self.seal(record.root, Tree::User)?;
+                record.encode().to_vec()
+            } else {
+                let mut record = ExtentRecord::decode(at.page, &value)?;
+                if record.checksum == 0 {
+                    self.seal_extent(&mut record)?;
+                }
+                record.encode().to_vec()
+            };
+            if new != value {
+                copy(&mut page, &self.pin)?;
+                if let Some(page) = &mut page {
+                    NodeMut::new(at.page, page).value_mut(i)?.copy_from_slice(&new);
+                }
+            }
+        }
+        let sum = if let Some(page) = page {
+            let sum = checksum(&page);
+            self.changed.insert(at.page, page);
+            sum
+        } else {
+            checksum(self.pin.buffer(at.page).ok_or_else(missing)?)
+        };
+        Ok(NodeRef { page: at.page, checksum: sum })
+    }
+
+    fn seal_extent(&mut self, record: &mut ExtentRecord) -> Result<(), StoreError> {
+        let mut list = Vec::with_capacity(record.list_bytes() as usize);
+        let mut last = 0;
+        for index in 0..record.blocks() {
+            last = checksum(super::extent::block(&self.pin, *record, index)?);
+            if record.list_bytes() > 0 {
+                list.extend_from_slice(&last.to_le_bytes());
+            }
+        }
+        record.checksum = match record.blocks() {
+            0 => checksum(&[]),
+            1 => last,
+            _ => {
+                let sum = checksum(&list);
+                self.lists.push((record.page + record.data_pages(self.shared.page_size), list));
+                sum
+            }
+        };
+        Ok(())
+    }
+
+    /// Writes all that is only in memory, adjacent pages together.
+    fn write(&self) -> Result<(), StoreError> {
+        let size = self.shared.page_size as u64;
+        let mut pieces: Vec<(PageNo, &[u8])> = Vec::with_capacity(self.writer.fresh.len());
+        for &page in self.writer.fresh.keys() {
+            let bytes = match self.changed.get(&page) {
+                Some(changed) => changed,
+                None => self
+                    .pin
+                    .buffer(page)
+                    .ok_or_else(|| StoreError::corrupt(page, "a page in memory is missing"))?,
+            };
+            pieces.push((page, bytes));
+        }
+        pieces.extend(self.lists.iter().map(|(page, list)| (*page, &list[..])));
+        pieces.sort_unstable_by_key(|&(page, _)| page);
+        let mut batch = Batch { shared: self.shared, offset: 0, bytes: Vec::new() };
+        for (page, bytes) in pieces {
+            batch.write(page * size, bytes)?;
+        }
+        batch.flush()
+    }
+}
+
+/// Collects adjacent writes.
+pub(crate) struct Batch<'a> {
+    shared: &'a Shared,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Batch<'_> {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let adjacent = offset == self.offset + self.bytes.len() as u64;
+        if !adjacent || self.bytes.len() + bytes.len() > BATCH {
+            self.flush()?;
+            self.offset = offset;
+        }
+        if bytes.len() >= BATCH {
+            self.shared.wrote(bytes.len() as u64);
+            let result = self.shared.storage.write_at(offset, bytes);
+            self.offset = offset + bytes.len() as u64;
+            return result.map_err(StoreError::io("write pages"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.bytes.is_empty() {
+            self.shared.wrote(self.bytes.len() as u64);
+            let result = self.shared.storage.write_at(self.offset, &self.bytes);
+            self.bytes.clear();
+            result.map_err(StoreError::io("write pages"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Free runs once this checkpoint has replaced the last: numbers in LEB128, for each run its distance from the end
+/// of the run before and its length.
+fn free_list(writer: &Writer) -> Vec<u8> {
+    let mut free = writer.allocator.clone();
+    for freed in writer.freed_fresh.iter().chain(&writer.freed_durable) {
+        free.release(freed.run);
+    }
+    let mut list = Vec::new();
+    let mut at = 0;
+    for run in free.runs() {
+        put_number(&mut list, run.start - at);
+        put_number(&mut list, run.pages);
+        at = run.end();
+    }
+    list
+}
+
+/// Writes the list of free pages, in pages of its own that it does not name.
+fn write_free_list(shared: &Shared, writer: &mut Writer) -> Result<FreeList, StoreError> {
+    let size = shared.page_size as u64;
+    let segments = &shared.frames.segments;
+    let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+    if writer.allocator.free_pages() == 0
+        && writer.freed_fresh.is_empty()
+        && writer.freed_durable.is_empty()
+    {
+        return Ok(FreeList::default());
+    }
+    // Taking its own space changes the list by two runs at most, of two numbers of seven bytes at most.
+    let bound = free_list(writer).len() as u64 + 4 * 14;
+    let run = writer.allocator.run(bound.div_ceil(size), 1, boundary)?;
+    let mut list = free_list(writer);
+    debug_assert!(list.len() as u64 <= run.pages * size);
+    list.resize((run.pages * size) as usize, 0);
+    cover(shared, writer.allocator.end())?;
+    shared.wrote(list.len() as u64);
+    let written = shared.storage.write_at(run.start * size, &list);
+    written.map_err(StoreError::io("write the list of free pages"))?;
+    Ok(FreeList { page: run.start, bytes: list.len() as u64, checksum: checksum(&list) })
+}
+
+/// Brings the writer's state to the file and shows it to readers. On an error the file is as
+/// before, but the store must take no more writes.
+pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    shared.poison_on_error(try_checkpoint(shared, writer))
+}
+
+fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    let size = shared.page_size as u64;
+    let transaction = writer.state.transaction + 1;
+    // The old list's own pages go with the checkpoint that it belongs to.
+    let old = writer.meta.free_list;
+    if old.page != 0 {
+        let run = Run { start: old.page, pages: old.bytes / size };
+        writer.freed_durable.push_back(Freed { transaction, run });
+    }
+    cover(shared, writer.allocator.end())?;
+    let pin = shared.frames.pin();
+    let (state, fresh) = {
+        let mut sealed =
+            Sealed { shared, writer, changed: PageMap::default(), lists: Vec::new(), pin };
+        let catalog = sealed.seal(writer.state.catalog, Tree::Catalog)?;
+        let extents = sealed.seal(writer.state.extents, Tree::Extents)?;
+        sealed.write()?;
+        let state = State { transaction, catalog, extents, ..writer.state };
+        (state, writer.fresh.keys().copied().collect::<Vec<_>>())
+    };
+    let free_list = write_free_list(shared, writer)?;
+    shared.sync(SyncPoint::CheckpointData)?;
+
+    let slot = 1 - writer.slot;
+    let salt = checksum(&[&writer.meta.uuid[..], &transaction.to_le_bytes()].concat())
+        ^ std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), transaction);
+    let log = writer.log.restart(salt);
+    let meta = Meta { log, state, free_list, end: writer.allocator.end(), ..writer.meta };
+    meta.write(&*shared.storage, slot)?;
+    shared.wrote(512);
+    shared.sync(SyncPoint::CheckpointMeta)?;
+
+    shared.log_synced(log.lsn);
+    shared.traffic.checkpoints.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    for page in fresh {
+        shared.frames.retire(page, transaction);
+    }
+    writer.fresh.clear();
+    writer.meta = meta;
+    writer.slot = slot;
+    writer.state = state;
+    writer.inherited_log = false;
+    shared.frames.publish(state);
+    writer.oldest_process = match &shared.readers {
+        Some(readers) => readers.oldest(),
+        None => u64::MAX,
+    };
+    writer.reclaim(&shared.frames);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Giving space back to the file system.
+
+use std::sync::Arc;
+
+use super::catalog::{ExtentRecord, TableRecord};
+use super::changes::Changes;
+use super::checkpoint::checkpoint;
+use super::error::StoreError;
+use super::shared::Shared;
+use super::tree::{self, Stored, Visit};
+use super::workspace::Workspace;
+
+/// See [`super::Store::compact`].
+pub(crate) fn compact(shared: &Arc<Shared>) -> Result<u64, StoreError> {
+    let before = shared.storage.len().map_err(StoreError::io("measure the file"))?;
+    // What waits for a checkpoint becomes free first, so that there is where to move to. The second one replaces the
+    // first: then what the moving left behind is free as well.
+    settle(shared)?;
+    move_down(shared)?;
+    settle(shared)?;
+    let mut writer = shared.take_writer()?;
+    let result = cut(shared, &mut writer);
+    shared.return_writer(writer);
+    shared.poison_on_error(result)?;
+    let after = shared.storage.len().map_err(StoreError::io("measure the file"))?;
+    Ok(before.saturating_sub(after))
+}
+
+fn settle(shared: &Shared) -> Result<(), StoreError> {
+    let mut writer = shared.take_writer()?;
+    let result = checkpoint(shared, &mut writer);
+    shared.return_writer(writer);
+    result
+}
+
+/// Rewrites what lies behind the place where a file without gaps would end.
+fn move_down(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let writer = shared.take_writer()?;
+    let limit = writer.allocator.end() - writer.allocator.free_pages();
+    let mut changes = Changes::new(Workspace::new(Arc::clone(shared), writer));
+    let moved = relocate(&mut changes, limit);
+    if moved.is_ok() {
+        let transaction = changes.pages.writer.state.transaction + 1;
+        changes.state.transaction = transaction;
+        let installed = changes.pages.install(transaction);
+        changes.pages.writer.state = changes.state;
+        let result = installed.and_then(|()| checkpoint(shared, &mut changes.pages.writer));
+        let result = shared.poison_on_error(result);
+        let (shared, writer) = changes.pages.abandon();
+        shared.return_writer(writer);
+        return result;
+    }
+    let (shared, writer) = changes.pages.abandon();
+    shared.return_writer(writer);
+    moved
+}
+
+fn relocate(changes: &mut Changes, limit: u64) -> Result<(), StoreError> {
+    let mut tables = Vec::new();
+    let catalog = changes.state.catalog;
+    tree::visit(&changes.pages, catalog, &mut |visit| {
+        if let Visit::Entry(name, Stored::Inline(value)) = visit {
+            tables.push((name.to_vec(), TableRecord::decode(catalog.page, value)?));
+        }
+        Ok(())
+    })?;
+    for (name, mut record) in tables {
+        let before = record.root;
+        tree::relocate(&mut changes.pages, &mut record.root, limit)?;
+        if record.root != before {
+            let catalog = &mut changes.state.catalog;
+            tree::put_inline(&mut changes.pages, catalog, &name, &record.encode())?;
+        }
+    }
+    let mut extents = Vec::new();
+    let root = changes.state.extents;
+    tree::visit(&changes.pages, root, &mut |visit| {
+        if let Visit::Entry(number, Stored::Inline(value)) = visit {
+            extents.push((number.to_vec(), ExtentRecord::decode(root.page, value)?));
+        }
+        Ok(())
+    })?;
+    for (number, record) in extents {
+        if record.page >= limit {
+            // Writing nothing copies the extent to where there is room.
+            let moved = changes.pages.write_extent(record, 0, &[])?;
+            let root = &mut changes.state.extents;
+            tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
+        }
+    }
+    tree::relocate(&mut changes.pages, &mut changes.state.catalog, limit)?;
+    tree::relocate(&mut changes.pages, &mut changes.state.extents, limit)
+}
+
+/// Cuts off the free pages at the end: first in a checkpoint, which may not need them any more, then in the file.
+fn cut(shared: &Shared, writer: &mut super::writer::Writer) -> Result<(), StoreError> {
+    writer.reclaim(&shared.frames);
+    let end = writer.allocator.end();
+    if writer.allocator.trim() == end {
+        return Ok(());
+    }
+    checkpoint(shared, writer)?;
+    // The checkpoint's own list of free pages may lie at the end.
+    let bytes = writer.allocator.end() * shared.page_size as u64;
+    shared.frames.segments.shrink(bytes);
+    shared.storage.set_len(bytes).map_err(StoreError::io("cut the file"))
+}

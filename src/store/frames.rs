@@ -1,0 +1,272 @@
+//! What a reader sees: pages in memory where a commit left them there, pages of the map elsewhere.
+//!
+//! The table has one entry per page: a pointer to the page in memory (null: read the map), and the
+//! checksum with which the map's page was last found to agree (0: not looked at yet). Comparing that with
+//! the checksum that the parent gives makes verification cost one comparison after the first touch,
+//! and stays right when a page is reused for something else, even by another process.
+//!
+//! Reclamation: a [`Pin`] holds the number of the transaction that was newest when it was made. The writer
+//! unlinks a buffer under transaction `t` and frees it when no pin is older than `t`; it reuses pages by
+//! the same rule. A pin made later cannot find the pointer, since publishing comes after unlinking.
+
+#![expect(unsafe_code, reason = "page views that outlive the table's lock")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytemuck::Zeroable;
+use parking_lot::Mutex;
+
+use super::error::StoreError;
+use super::map::Segments;
+use super::page::{PageBuf, PageMap, PageNo, checksum};
+use super::snapshot::State;
+
+#[derive(Zeroable)]
+#[repr(C)]
+struct Entry {
+    buffer: AtomicPtr<PageBuf>,
+    verified: AtomicU64,
+}
+
+/// Entries in the first part of the table; the following ones double the whole.
+const FIRST: u64 = 1 << 12;
+const PARTS: usize = 44;
+
+/// A buffer that is out of the table but may still be looked at.
+struct Retired {
+    transaction: u64,
+    buffer: Box<PageBuf>,
+}
+
+struct Registry {
+    /// What a new reader gets.
+    published: State,
+    /// Number of pins by transaction.
+    pins: BTreeMap<u64, usize>,
+    retired: VecDeque<Retired>,
+    /// Bytes of the buffers in the table, by first page.
+    resident: PageMap<usize>,
+}
+
+/// The pages of one store, shared by its readers and its writer.
+pub(crate) struct Frames {
+    pub(crate) page_size: usize,
+    pub(crate) segments: Segments,
+    parts: [OnceLock<Box<[Entry]>>; PARTS],
+    registry: Mutex<Registry>,
+}
+
+fn part_of(page: PageNo) -> (usize, usize, usize) {
+    let units = page / FIRST;
+    if units == 0 {
+        return (0, page as usize, FIRST as usize);
+    }
+    let k = 64 - units.leading_zeros();
+    let start = FIRST << (k - 1);
+    (k as usize, (page - start) as usize, start as usize)
+}
+
+impl Frames {
+    pub(crate) fn new(page_size: usize, segments: Segments, published: State) -> Self {
+        let registry = Registry {
+            published,
+            pins: BTreeMap::new(),
+            retired: VecDeque::new(),
+            resident: PageMap::default(),
+        };
+        Self {
+            page_size,
+            segments,
+            parts: [const { OnceLock::new() }; PARTS],
+            registry: Mutex::new(registry),
+        }
+    }
+
+    #[inline]
+    fn entry(&self, page: PageNo) -> Option<&Entry> {
+        let (part, index, _) = part_of(page);
+        self.parts.get(part)?.get()?.get(index)
+    }
+
+    fn entry_or_make(&self, page: PageNo) -> Result<&Entry, StoreError> {
+        let (part, index, len) = part_of(page);
+        let too_large = StoreError::TooLarge { bytes: len as u64 * size_of::<Entry>() as u64 };
+        let Some(slot) = self.parts.get(part) else { return Err(too_large) };
+        if slot.get().is_none() {
+            let Ok(entries) = bytemuck::allocation::try_zeroed_vec(len) else {
+                return Err(too_large);
+            };
+            // Another thread may have been faster; its part serves as well.
+            let _ = slot.set(entries.into_boxed_slice());
+        }
+        slot.get().and_then(|part| part.get(index)).ok_or(too_large)
+    }
+
+    /// A view of the newest published state.
+    pub(crate) fn pin(self: &Arc<Self>) -> Pin {
+        let mut registry = self.registry.lock();
+        let state = registry.published;
+        *registry.pins.entry(state.transaction).or_insert(0) += 1;
+        Pin { frames: Arc::clone(self), state }
+    }
+
+    /// Shows `state` to readers that come from now on, unless a newer one is shown already.
+    pub(crate) fn publish(&self, state: State) {
+        let mut registry = self.registry.lock();
+        if state.transaction >= registry.published.transaction {
+            registry.published = state;
+        }
+    }
+
+    /// Puts a page, or a run by its first page, into memory.
+    pub(crate) fn install(&self, page: PageNo, buffer: PageBuf) -> Result<(), StoreError> {
+        let entry = self.entry_or_make(page)?;
+        let mut registry = self.registry.lock();
+        registry.resident.insert(page, buffer.len());
+        let new = Box::into_raw(Box::new(buffer));
+        let old = entry.buffer.swap(new, Ordering::AcqRel);
+        debug_assert!(old.is_null(), "page {page} is in memory already");
+        Self::retire_raw(&mut registry, old, u64::MAX);
+        Ok(())
+    }
+
+    /// Takes a page out of memory; its buffer lives until all pins are of `transaction` or later.
+    pub(crate) fn retire(&self, page: PageNo, transaction: u64) {
+        let Some(entry) = self.entry(page) else { return };
+        let mut registry = self.registry.lock();
+        if registry.resident.remove(&page).is_some() {
+            entry.verified.store(0, Ordering::Relaxed);
+            let old = entry.buffer.swap(ptr::null_mut(), Ordering::AcqRel);
+            Self::retire_raw(&mut registry, old, transaction);
+        }
+    }
+
+    fn retire_raw(registry: &mut Registry, old: *mut PageBuf, transaction: u64) {
+        if !old.is_null() {
+            // SAFETY: pointers in the table come from `Box::into_raw` in `install`, and the swap that
+            // gave us this one removed it, so it is boxed again only once. Readers may still look at
+            // the buffer: the box is not touched before `reclaim` has seen that none can.
+            let buffer = unsafe { Box::from_raw(old) };
+            registry.retired.push_back(Retired { transaction, buffer });
+        }
+    }
+
+    /// Frees the buffers that no pin can see, and returns the oldest transaction that one can.
+    pub(crate) fn reclaim(&self) -> u64 {
+        let mut free = Vec::new();
+        let mut registry = self.registry.lock();
+        let published = registry.published.transaction;
+        let oldest = registry.pins.keys().next().map_or(published, |&pin| pin.min(published));
+        while registry.retired.front().is_some_and(|retired| retired.transaction <= oldest) {
+            free.extend(registry.retired.pop_front().map(|retired| retired.buffer));
+        }
+        drop(registry);
+        oldest
+    }
+
+    /// Number of pins.
+    pub(crate) fn readers(&self) -> usize {
+        self.registry.lock().pins.values().sum()
+    }
+
+    /// Bytes of pages that are in memory, live and waiting to be freed.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let registry = self.registry.lock();
+        registry.resident.values().sum::<usize>()
+            + registry.retired.iter().map(|retired| retired.buffer.len()).sum::<usize>()
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        let pages: Vec<PageNo> = self.registry.get_mut().resident.keys().copied().collect();
+        for page in pages {
+            self.retire(page, 0);
+        }
+    }
+}
+
+/// Holds a state of the store in place: while it lives, what it leads to does not change.
+pub(crate) struct Pin {
+    frames: Arc<Frames>,
+    pub(crate) state: State,
+}
+
+impl Pin {
+    pub(crate) fn page_size(&self) -> usize {
+        self.frames.page_size
+    }
+
+    /// The buffer of a run that is in memory.
+    #[inline]
+    pub(crate) fn buffer(&self, page: PageNo) -> Option<&PageBuf> {
+        let buffer = self.frames.entry(page)?.buffer.load(Ordering::Acquire);
+        // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here) and
+        // is not written through any more. It is freed by `reclaim` only when every pin is newer than
+        // the transaction that unlinked it; this pin was made before, or the load had found null.
+        unsafe { buffer.as_ref() }
+    }
+
+    /// The first `len` bytes of the run at `page`, which agree with `expected`.
+    #[inline]
+    pub(crate) fn run(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
+        if let Some(entry) = self.frames.entry(page) {
+            if let Some(buffer) = self.buffer(page) {
+                return buffer.get(..len).ok_or_else(|| short(page));
+            }
+            if entry.verified.load(Ordering::Acquire) == expected {
+                return self.mapped(page, len);
+            }
+        }
+        if expected == 0 {
+            // The parent is still in memory, the page was there when it was written: a checkpoint of this
+            // process has moved it to the file since. No page in a file has such a parent: `check`.
+            return self.mapped(page, len);
+        }
+        self.verify(page, len, expected)
+    }
+
+    /// Bytes of the map, not verified.
+    #[inline]
+    pub(crate) fn mapped(&self, page: PageNo, len: usize) -> Result<&[u8], StoreError> {
+        page.checked_mul(self.frames.page_size as u64)
+            .and_then(|offset| self.frames.segments.bytes(offset, len))
+            .ok_or_else(|| StoreError::corrupt(page, "it lies beyond the end of the file"))
+    }
+
+    #[cold]
+    fn verify(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
+        let bytes = self.mapped(page, len)?;
+        if checksum(bytes) != expected {
+            return Err(StoreError::corrupt(page, "its checksum is not the one in its parent"));
+        }
+        self.frames.entry_or_make(page)?.verified.store(expected, Ordering::Release);
+        Ok(bytes)
+    }
+}
+
+#[cold]
+fn short(page: PageNo) -> StoreError {
+    StoreError::corrupt(page, "it is shorter than its parent says")
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut registry = self.frames.registry.lock();
+        if let Some(count) = registry.pins.get_mut(&self.state.transaction) {
+            *count -= 1;
+            if *count == 0 {
+                registry.pins.remove(&self.state.transaction);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pin").field("transaction", &self.state.transaction).finish_non_exhaustive()
+    }
+}

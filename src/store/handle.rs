@@ -1,0 +1,193 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::check::{CheckReport, check};
+use super::checkpoint::checkpoint;
+use super::compact::compact;
+use super::error::StoreError;
+use super::follower::Follower;
+use super::options::StoreOptions;
+use super::read::ReadTransaction;
+use super::shared::Shared;
+use super::stats::{Stats, stats};
+use super::write::WriteTransaction;
+
+/// An open store. Cheap to clone; clones are handles to the same store, for any thread.
+///
+/// When the last handle goes, a store that is open for writing makes a checkpoint, whose errors are
+/// lost then: [`Store::close`] reports them. Nothing is lost without it, what was committed is in the log.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+enum Inner {
+    Writer { shared: Arc<Shared>, recovered: u64 },
+    Follower(Follower),
+}
+
+impl Store {
+    pub(crate) fn writer(shared: Arc<Shared>, recovered: u64) -> Self {
+        Self { inner: Arc::new(Inner::Writer { shared, recovered }) }
+    }
+
+    pub(crate) fn follower(follower: Follower) -> Self {
+        Self { inner: Arc::new(Inner::Follower(follower)) }
+    }
+
+    /// [`StoreOptions::open`] with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        StoreOptions::new().open(path)
+    }
+
+    /// [`StoreOptions::open_read_only`] with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        StoreOptions::new().open_read_only(path)
+    }
+
+    fn shared(&self) -> Result<&Arc<Shared>, StoreError> {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => Ok(shared),
+            Inner::Follower(_) => Err(StoreError::ReadOnly),
+        }
+    }
+
+    /// A snapshot of the newest commit. Waits for nobody.
+    ///
+    /// # Errors
+    ///
+    /// Only in a store that was opened read-only, where it looks for new commits: [`StoreError::Corrupt`],
+    /// [`StoreError::Io`].
+    pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => Ok(ReadTransaction::new(shared.frames.pin(), None)),
+            Inner::Follower(follower) => follower.begin_read(),
+        }
+    }
+
+    /// The right to change the store. Waits until no other transaction has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`] after a failed write, [`StoreError::ReadOnly`], and [`StoreError::Io`] if the
+    /// checkpoint fails that the first transaction after opening begins with.
+    pub fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        WriteTransaction::new(self.shared()?)
+    }
+
+    /// Brings all commits from the log to their place in the file. Happens by itself when the log is full.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`].
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let shared = self.shared()?;
+        let mut writer = shared.take_writer()?;
+        let result = if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, &mut writer) };
+        shared.return_writer(writer);
+        result
+    }
+
+    /// Makes a checkpoint, so that the next opening has nothing to apply, and reports its errors. Other
+    /// handles stay usable.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::checkpoint`].
+    pub fn close(self) -> Result<(), StoreError> {
+        match &*self.inner {
+            Inner::Writer { .. } => self.checkpoint(),
+            Inner::Follower(_) => Ok(()),
+        }
+    }
+
+    /// Moves pages from the end of the file to free space before them and cuts the file. Waits for the
+    /// running transaction; snapshots that are open, here or in other processes, keep their pages, and the
+    /// file is cut only behind these.
+    ///
+    /// Returns the bytes by which the file has become shorter.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`], [`StoreError::Corrupt`].
+    pub fn compact(&self) -> Result<u64, StoreError> {
+        compact(self.shared()?)
+    }
+
+    /// Reads the whole store and verifies every checksum, order, count and the use of every page.
+    ///
+    /// # Errors
+    ///
+    /// The first damage that is found.
+    pub fn check(&self) -> Result<CheckReport, StoreError> {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => check(shared, true),
+            Inner::Follower(follower) => {
+                follower.begin_read()?;
+                check(&follower.base().shared, false)
+            }
+        }
+    }
+
+    /// Sizes and counts. Reads every page of the trees but no long value and no extent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::Io`].
+    pub fn stats(&self) -> Result<Stats, StoreError> {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => stats(shared),
+            Inner::Follower(follower) => {
+                follower.begin_read()?;
+                stats(&follower.base().shared)
+            }
+        }
+    }
+
+    /// Transactions that were taken from the log when the store was opened: 0 after a clean close.
+    pub fn recovered(&self) -> u64 {
+        match &*self.inner {
+            Inner::Writer { recovered, .. } => *recovered,
+            Inner::Follower(_) => 0,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Self::Writer { shared, .. } = self
+            && let Some(mut writer) = shared.try_take_writer()
+        {
+            if !writer.log.is_empty() {
+                // Errors are for `close` to report; the log has what was committed.
+                let _ = checkpoint(shared, &mut writer);
+            }
+            shared.return_writer(writer);
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => f
+                .debug_struct("Store")
+                .field("page_size", &shared.page_size)
+                .field("commits", &shared.traffic.commits.load(Ordering::Relaxed))
+                .finish_non_exhaustive(),
+            Inner::Follower(_) => {
+                f.debug_struct("Store").field("read_only", &true).finish_non_exhaustive()
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Several processes: one that writes, any number that read.
+//!
+//! The writer holds an exclusive lock on `<file>.lock`. Each reading process holds a lock on a file of its own,
+//! `<file>.reader-<number>`, which holds the number of the checkpoint that it reads. Locks end with
+//! their process, however it ends, so a registration whose lock can be had is one of the dead.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::error::StoreError;
+
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The right to write.
+pub(crate) struct WriterLock {
+    _file: File,
+}
+
+impl WriterLock {
+    pub(crate) fn acquire(path: &Path) -> Result<Self, StoreError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(sibling(path, ".lock"))
+            .map_err(StoreError::io("open the lock file"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("lock the lock file")(error)),
+        }
+    }
+}
+
+const READER: &str = ".reader-";
+
+/// What the writer knows of reading processes.
+pub(crate) struct Readers {
+    folder: PathBuf,
+    prefix: String,
+}
+
+impl Readers {
+    pub(crate) fn of(path: &Path) -> Self {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self { folder, prefix: format!("{name}{READER}") }
+    }
+
+    /// The oldest checkpoint that a living process reads; `u64::MAX` if none does. Removes what the dead left. What
+    /// cannot be read counts as the oldest possible.
+    pub(crate) fn oldest(&self) -> u64 {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
+        let mut oldest = u64::MAX;
+        for entry in entries {
+            let Ok(entry) = entry else { return 0 };
+            if !entry.file_name().to_string_lossy().starts_with(&self.prefix) {
+                continue;
+            }
+            // Gone since it was listed.
+            let Ok(mut file) = OpenOptions::new().read(true).write(true).open(entry.path()) else {
+                continue;
+            };
+            match file.try_lock() {
+                Ok(()) => {
+                    // Left behind if it cannot be removed: harmless.
+                    let _ = fs::remove_file(entry.path());
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut bytes = [0; 8];
+                    let read = file.read_exact(&mut bytes);
+                    oldest = oldest.min(if read.is_ok() { u64::from_le_bytes(bytes) } else { 0 });
+                }
+                Err(TryLockError::Error(_)) => oldest = 0,
+            }
+        }
+        oldest
+    }
+}
+
+/// Tells the writer that this process reads a checkpoint, until it is dropped.
+pub(crate) struct Registration {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Registration {
+    /// Registers for checkpoint `transaction`. The caller must look again whether it is still the newest: if so, the
+    /// writer will find the registration before it reuses a page of it.
+    pub(crate) fn new(path: &Path, transaction: u64) -> Result<Self, StoreError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        // Locked and filled under a name that the writer does not look for, then renamed: the
+        // writer never sees it unlocked or empty.
+        let pending = sibling(path, &format!(".pending-{name}"));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(&pending)
+            .map_err(StoreError::io("create a reader's registration"))?;
+        file.lock().map_err(StoreError::io("lock a reader's registration"))?;
+        file.write_all(&transaction.to_le_bytes())
+            .map_err(StoreError::io("write a reader's registration"))?;
+        let path = sibling(path, &format!("{READER}{name}"));
+        fs::rename(&pending, &path).map_err(StoreError::io("name a reader's registration"))?;
+        Ok(Self { path, _file: file })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // If it cannot be removed, the lock goes all the same, and the writer removes it.
+        let _ = fs::remove_file(&self.path);
+    }
+}

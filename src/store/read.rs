@@ -1,0 +1,113 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::catalog::{ExtentRecord, TableRecord};
+use super::error::StoreError;
+use super::extent::{Extent, ExtentId};
+use super::follower::Base;
+use super::frames::Pin;
+use super::key::Key;
+use super::table::{Range, Table};
+use super::tree;
+use super::view::View;
+
+/// A snapshot: the store as one commit left it, for as long as this lives.
+///
+/// It blocks nobody and nobody blocks it. What it can see is not reused, so a snapshot that is kept for long
+/// makes the file grow. May be sent to and shared with other threads.
+pub struct ReadTransaction {
+    pin: Pin,
+    /// In a process that only reads: keeps the registration that tells the writer of this snapshot.
+    _base: Option<Arc<Base>>,
+}
+
+impl ReadTransaction {
+    pub(crate) fn new(pin: Pin, base: Option<Arc<Base>>) -> Self {
+        Self { pin, _base: base }
+    }
+
+    /// Number of the commit that it shows. Later commits have greater numbers; checkpoints use up numbers too.
+    pub fn number(&self) -> u64 {
+        self.pin.state.transaction
+    }
+
+    /// The table of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TableMissing`], [`StoreError::KeyType`] if it has keys of another type,
+    /// [`StoreError::Corrupt`].
+    pub fn table<K: Key + ?Sized>(&self, name: &str) -> Result<Table<'_, K>, StoreError> {
+        let missing = || StoreError::TableMissing { table: name.to_owned() };
+        let catalog = self.pin.state.catalog;
+        let value = tree::get(&self.pin, catalog, name.as_bytes())?.ok_or_else(missing)?;
+        let record = TableRecord::decode(catalog.page, value)?;
+        check_type::<K>(name, &record)?;
+        Ok(Table::new(&self.pin, record))
+    }
+
+    /// Names of all tables, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn tables(&self) -> Result<Vec<String>, StoreError> {
+        names(View::Pin(&self.pin), self.pin.state.catalog)
+    }
+
+    /// The extent of this number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
+    pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
+        let root = self.pin.state.extents;
+        match tree::get(&self.pin, root, &extent.0.to_be_bytes())? {
+            Some(value) => {
+                Ok(Extent::new(View::Pin(&self.pin), ExtentRecord::decode(root.page, value)?))
+            }
+            None => Err(StoreError::ExtentMissing { extent: extent.0 }),
+        }
+    }
+
+    /// Numbers of all extents, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn extents(&self) -> Result<Vec<ExtentId>, StoreError> {
+        use std::ops::Bound::Unbounded;
+        let root = self.pin.state.extents;
+        let range: Range<'_, u64> = Range::new(View::Pin(&self.pin), root, Unbounded, Unbounded)?;
+        range.map(|entry| entry.map(|(number, _)| ExtentId(number))).collect()
+    }
+}
+
+pub(crate) fn names(
+    view: View<'_>,
+    catalog: super::page::NodeRef,
+) -> Result<Vec<String>, StoreError> {
+    use std::ops::Bound::Unbounded;
+    let range: Range<'_, str> = Range::new(view, catalog, Unbounded, Unbounded)?;
+    range.map(|entry| entry.map(|(name, _)| name.to_owned())).collect()
+}
+
+pub(crate) fn check_type<K: Key + ?Sized>(
+    name: &str,
+    record: &TableRecord,
+) -> Result<(), StoreError> {
+    if record.key_type != K::TYPE {
+        return Err(StoreError::KeyType {
+            table: name.to_owned(),
+            expected: K::NAME,
+            found: record.key_type,
+        });
+    }
+    Ok(())
+}
+
+impl fmt::Debug for ReadTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTransaction").field("number", &self.number()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! What the handles of one open store share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::error::StoreError;
+use super::frames::Frames;
+use super::process::{Readers, WriterLock};
+use super::storage::{Storage, SyncPoint};
+use super::writer::Writer;
+
+/// Counters since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) committed: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+}
+
+/// How far the log is on the disk, for committers that wait for it together.
+#[derive(Default)]
+struct Flush {
+    written: u64,
+    synced: u64,
+    syncing: bool,
+}
+
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) frames: Arc<Frames>,
+    pub(crate) page_size: usize,
+    pub(crate) traffic: Traffic,
+    /// The writer's state while no transaction has it.
+    writer: Mutex<Option<Box<Writer>>>,
+    writer_returned: Condvar,
+    flush: Mutex<Flush>,
+    flushed: Condvar,
+    poisoned: AtomicBool,
+    /// Registrations of other processes; none in memory.
+    pub(crate) readers: Option<Readers>,
+    /// Held for as long as the store is open for writing.
+    pub(crate) _lock: Option<WriterLock>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        frames: Arc<Frames>,
+        writer: Box<Writer>,
+        readers: Option<Readers>,
+        lock: Option<WriterLock>,
+    ) -> Self {
+        let synced = writer.log.end().lsn;
+        Self {
+            storage,
+            page_size: frames.page_size,
+            frames,
+            traffic: Traffic::default(),
+            writer: Mutex::new(Some(writer)),
+            writer_returned: Condvar::new(),
+            flush: Mutex::new(Flush { written: synced, synced, syncing: false }),
+            flushed: Condvar::new(),
+            poisoned: AtomicBool::new(false),
+            readers,
+            _lock: lock,
+        }
+    }
+
+    /// Waits until no transaction has the writer, and takes it.
+    pub(crate) fn take_writer(&self) -> Result<Box<Writer>, StoreError> {
+        let mut slot = self.writer.lock();
+        loop {
+            if self.poisoned.load(Ordering::Acquire) {
+                return Err(StoreError::Poisoned);
+            }
+            if let Some(writer) = slot.take() {
+                return Ok(writer);
+            }
+            self.writer_returned.wait(&mut slot);
+        }
+    }
+
+    /// The writer, unless a transaction has it or the store is poisoned.
+    pub(crate) fn try_take_writer(&self) -> Option<Box<Writer>> {
+        let mut slot = self.writer.lock();
+        if self.poisoned.load(Ordering::Acquire) { None } else { slot.take() }
+    }
+
+    pub(crate) fn return_writer(&self, writer: Box<Writer>) {
+        *self.writer.lock() = Some(writer);
+        self.writer_returned.notify_one();
+    }
+
+    /// Refuses all writing from now on.
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+        self.writer_returned.notify_all();
+    }
+
+    /// Passes an error on and, if it came from the disk, poisons the store.
+    pub(crate) fn poison_on_error<T>(
+        &self,
+        result: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if result.is_err() {
+            self.poison();
+        }
+        result
+    }
+
+    pub(crate) fn wrote(&self, bytes: u64) {
+        self.traffic.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sync(&self, point: SyncPoint) -> Result<(), StoreError> {
+        let operation = match point {
+            SyncPoint::Create => "sync the new file",
+            SyncPoint::Log => "sync the log",
+            SyncPoint::CheckpointData => "sync the pages of a checkpoint",
+            SyncPoint::CheckpointMeta => "sync the meta slot",
+        };
+        self.traffic.syncs.fetch_add(1, Ordering::Relaxed);
+        self.storage.sync(point).map_err(StoreError::io(operation))
+    }
+
+    /// Notes that the log is handed to the operating system up to `lsn`.
+    pub(crate) fn log_written(&self, lsn: u64) {
+        let mut flush = self.flush.lock();
+        flush.written = flush.written.max(lsn);
+    }
+
+    /// Notes that all before `lsn` is on the disk by other means.
+    pub(crate) fn log_synced(&self, lsn: u64) {
+        let mut flush = self.flush.lock();
+        flush.written = flush.written.max(lsn);
+        flush.synced = flush.synced.max(lsn);
+    }
+
+    /// How far the log is known to be on the disk.
+    pub(crate) fn synced(&self) -> u64 {
+        self.flush.lock().synced
+    }
+
+    /// Returns when the log is on the disk up to `lsn`. Those who wait together share one sync: it
+    /// covers all that was written when it began.
+    pub(crate) fn sync_log(&self, lsn: u64) -> Result<(), StoreError> {
+        let mut flush = self.flush.lock();
+        loop {
+            if flush.synced >= lsn {
+                return Ok(());
+            }
+            if self.poisoned.load(Ordering::Acquire) {
+                return Err(StoreError::Poisoned);
+            }
+            if flush.syncing {
+                self.flushed.wait(&mut flush);
+                continue;
+            }
+            flush.syncing = true;
+            let target = flush.written;
+            drop(flush);
+            let result = self.poison_on_error(self.sync(SyncPoint::Log));
+            flush = self.flush.lock();
+            flush.syncing = false;
+            if result.is_ok() {
+                flush.synced = flush.synced.max(target);
+            }
+            self.flushed.notify_all();
+            result?;
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where the bytes are: a file, memory, or a simulated disk.
+//!
+//! The store speaks to all three through [`Storage`]. Writes go through [`Storage::write_at`], reads of
+//! pages through regions from [`Storage::map`], which show every later write to the same place.
+
+mod file;
+mod memory;
+mod simulated;
+
+use std::io;
+
+pub(crate) use file::FileStorage;
+pub(crate) use memory::MemoryStorage;
+pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
+
+pub(crate) use super::map::Region;
+
+/// A growing array of bytes that outlives the process, as far as its kind allows.
+pub(crate) trait Storage: Send + Sync {
+    /// Bytes that it holds.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `out` from `offset`; an error if it ends before.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, growing if need be.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts or zero-extends to `len` bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Returns when all writes and length changes so far are safe from a power cut.
+    fn sync(&self, point: SyncPoint) -> io::Result<()>;
+
+    /// Maps `len` bytes from `offset` read-only. The range may reach beyond the end; the part beyond
+    /// it must not be touched until [`Storage::set_len`] has covered it.
+    fn map(&self, offset: u64, len: usize) -> io::Result<Region>;
+
+    /// Length of the first mapped segment; the following ones double the whole.
+    fn first_segment(&self) -> u64;
+}

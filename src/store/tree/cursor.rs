@@ -1,0 +1,164 @@
+use std::ops::Bound;
+
+use super::super::error::StoreError;
+use super::super::page::NodeRef;
+use super::{Node, Source};
+
+/// Key and value, or the end.
+pub(crate) type RawEntry<'p> = Result<Option<(&'p [u8], &'p [u8])>, StoreError>;
+
+/// A place between two entries of a tree.
+///
+/// It stands before an entry, or behind the last one: then the path ends at the last leaf with the leaf's count
+/// as position. So two cursors are at the same place if and only if leaf and position are equal.
+#[derive(Clone)]
+pub(crate) struct Cursor<'p, S> {
+    source: S,
+    path: Vec<(Node<'p>, usize)>,
+}
+
+impl<'p, S: Source<'p>> Cursor<'p, S> {
+    fn empty(source: S) -> Self {
+        Self { source, path: Vec::new() }
+    }
+
+    /// Stands before the first entry that lies above the bound.
+    pub(crate) fn lower(source: S, root: NodeRef, bound: Bound<&[u8]>) -> Result<Self, StoreError> {
+        match bound {
+            Bound::Unbounded => Self::descend(source, root, |_| Ok(0)),
+            Bound::Included(key) => Self::seek(source, root, key, false),
+            Bound::Excluded(key) => Self::seek(source, root, key, true),
+        }
+    }
+
+    /// Stands behind the last entry that lies below the bound.
+    pub(crate) fn upper(source: S, root: NodeRef, bound: Bound<&[u8]>) -> Result<Self, StoreError> {
+        match bound {
+            Bound::Unbounded => Self::descend(source, root, |node| {
+                Ok(if node.is_leaf() { node.count() } else { node.count() - 1 })
+            }),
+            Bound::Included(key) => Self::seek(source, root, key, true),
+            Bound::Excluded(key) => Self::seek(source, root, key, false),
+        }
+    }
+
+    fn seek(source: S, root: NodeRef, key: &[u8], behind: bool) -> Result<Self, StoreError> {
+        Self::descend(source, root, |node| {
+            if !node.is_leaf() {
+                return node.route(key);
+            }
+            Ok(match node.search(key)? {
+                Ok(i) => i + usize::from(behind),
+                Err(i) => i,
+            })
+        })
+    }
+
+    fn descend(
+        source: S,
+        root: NodeRef,
+        choose: impl Fn(Node<'p>) -> Result<usize, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut cursor = Self::empty(source);
+        if root.is_empty() {
+            return Ok(cursor);
+        }
+        let mut node = source.node(root)?;
+        loop {
+            let i = choose(node)?;
+            cursor.path.push((node, i));
+            if node.is_leaf() {
+                break;
+            }
+            node = source.child(node, i)?;
+        }
+        cursor.settle()?;
+        Ok(cursor)
+    }
+
+    /// If the cursor stands behind the last entry of a leaf that is not the last, moves it before the first of
+    /// the next.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        while let Some(&(leaf, i)) = self.path.last() {
+            if i < leaf.count() || !self.next_leaf()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves to the start of the next leaf; stays and returns false if there is none.
+    fn next_leaf(&mut self) -> Result<bool, StoreError> {
+        let Some(at) =
+            self.path[..self.path.len() - 1].iter().rposition(|&(node, i)| i + 1 < node.count())
+        else {
+            return Ok(false);
+        };
+        self.path.truncate(at + 1);
+        self.path[at].1 += 1;
+        let (mut node, mut i) = self.path[at];
+        while !node.is_leaf() {
+            node = self.source.child(node, i)?;
+            i = 0;
+            self.path.push((node, 0));
+        }
+        Ok(true)
+    }
+
+    /// Moves behind the end of the previous leaf; stays and returns false if there is none.
+    fn previous_leaf(&mut self) -> Result<bool, StoreError> {
+        let Some(at) = self.path[..self.path.len() - 1].iter().rposition(|&(_, i)| i > 0) else {
+            return Ok(false);
+        };
+        self.path.truncate(at + 1);
+        self.path[at].1 -= 1;
+        let (mut node, mut i) = self.path[at];
+        while !node.is_leaf() {
+            node = self.source.child(node, i)?;
+            i = if node.is_leaf() { node.count() } else { node.count() - 1 };
+            self.path.push((node, i));
+        }
+        Ok(true)
+    }
+
+    /// Whether both stand at the same place.
+    #[inline]
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        match (self.path.last(), other.path.last()) {
+            (Some(&(a, i)), Some(&(b, j))) => i == j && a.page() == b.page(),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// The entry behind the cursor, which moves over it; `None` at the end.
+    #[inline]
+    pub(crate) fn next(&mut self) -> RawEntry<'p> {
+        let Some((leaf, i)) = self.path.last_mut() else { return Ok(None) };
+        if *i >= leaf.count() {
+            return Ok(None);
+        }
+        let (key, stored) = leaf.entry(*i)?;
+        *i += 1;
+        if *i == leaf.count() {
+            self.settle()?;
+        }
+        Ok(Some((key, self.source.value(stored)?)))
+    }
+
+    /// The entry before the cursor, which moves over it; `None` at the start.
+    #[inline]
+    pub(crate) fn previous(&mut self) -> RawEntry<'p> {
+        loop {
+            let Some((leaf, i)) = self.path.last_mut() else { return Ok(None) };
+            if *i > 0 {
+                *i -= 1;
+                let (key, stored) = leaf.entry(*i)?;
+                return Ok(Some((key, self.source.value(stored)?)));
+            }
+            if !self.previous_leaf()? {
+                return Ok(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Walks over whole trees.
+
+use super::super::error::StoreError;
+use super::super::page::{NodeRef, PageNo};
+use super::super::workspace::Workspace;
+use super::{Node, Source, Stored};
+
+/// What a walk meets.
+pub(crate) enum Visit<'p> {
+    /// A node, before what is in it.
+    Node(Node<'p>),
+    /// An entry of the leaf that was met last.
+    Entry(&'p [u8], Stored<'p>),
+}
+
+/// Calls `f` for each node and each entry, in the order of keys. It ends on any bytes, since every step goes down
+/// a level; how often a page may be met is the caller's to judge.
+pub(crate) fn visit<'p, S: Source<'p>>(
+    source: S,
+    root: NodeRef,
+    f: &mut dyn FnMut(Visit<'p>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    fn go<'p, S: Source<'p>>(
+        source: S,
+        node: Node<'p>,
+        f: &mut dyn FnMut(Visit<'p>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        f(Visit::Node(node))?;
+        for i in 0..node.count() {
+            if node.is_leaf() {
+                let (key, value) = node.entry(i)?;
+                f(Visit::Entry(key, value))?;
+            } else {
+                go(source, source.child(node, i)?, f)?;
+            }
+        }
+        Ok(())
+    }
+    if root.is_empty() {
+        return Ok(());
+    }
+    go(source, source.node(root)?, f)
+}
+
+/// Moves every page and value of a tree that lies at `limit` or behind to a page nearer to the start.
+pub(crate) fn relocate(
+    pages: &mut Workspace,
+    root: &mut NodeRef,
+    limit: PageNo,
+) -> Result<(), StoreError> {
+    if root.is_empty() {
+        return Ok(());
+    }
+    *root = relocate_node(pages, *root, limit)?;
+    Ok(())
+}
+
+fn relocate_node(pages: &mut Workspace, at: NodeRef, limit: PageNo) -> Result<NodeRef, StoreError> {
+    let mut here = at;
+    if at.page >= limit {
+        here = NodeRef { page: pages.own(at)?, checksum: 0 };
+    }
+    let node = (&*pages).node(here)?;
+    let (count, is_leaf, level) = (node.count(), node.is_leaf(), node.level());
+    for i in 0..count {
+        if is_leaf {
+            let (key, stored) = (&*pages).node(here)?.entry(i)?;
+            if let Stored::Overflow(value) = stored
+                && value.page >= limit
+            {
+                let bytes = (&*pages).value(stored)?.to_vec();
+                let key = key.to_vec();
+                let moved = pages.store_value(&bytes)?;
+                pages.free_value(value)?;
+                here = NodeRef { page: pages.own(here)?, checksum: 0 };
+                let mut edit = pages.edit(here.page)?;
+                edit.remove(i)?;
+                edit.insert_leaf(i, &key, super::node::OVERFLOW, &moved.encode())?;
+            }
+        } else {
+            let child = (&*pages).node(here)?.child(i)?;
+            if (&*pages).node(child)?.level() + 1 != level {
+                return Err(StoreError::corrupt(
+                    child.page,
+                    "it is not one level below its parent",
+                ));
+            }
+            let moved = relocate_node(pages, child, limit)?;
+            if moved != child {
+                here = NodeRef { page: pages.own(here)?, checksum: 0 };
+                pages.edit(here.page)?.set_child(i, moved)?;
+            }
+        }
+    }
+    Ok(here)
+}

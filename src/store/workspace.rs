@@ -1,0 +1,349 @@
+//! The pages of a write transaction: its own in memory, those of its base behind them.
+
+use std::sync::Arc;
+
+use super::catalog::{BLOCK, ExtentRecord};
+use super::error::StoreError;
+use super::frames::Pin;
+use super::page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum};
+use super::shared::Shared;
+use super::tree::{Node, NodeMut, OverflowRef, Source};
+use super::writer::Writer;
+
+/// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
+pub(crate) const DIRECT: u64 = 4 << 20;
+
+/// A run that this transaction made.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    pages: u64,
+    epoch: u32,
+}
+
+/// What a savepoint needs to come back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    epoch: u32,
+    given_up: usize,
+}
+
+/// The pages that a write transaction reads and changes.
+///
+/// A page is the transaction's own if it was made in the current epoch; a savepoint begins a new epoch, so that
+/// what was own before it is copied before it is changed.
+pub(crate) struct Workspace {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Box<Writer>,
+    pin: Pin,
+    own: PageMap<(u32, PageBuf)>,
+    made: PageMap<Made>,
+    /// Runs of the base, or of an earlier epoch, that are not needed any more.
+    given_up: Vec<Run>,
+    epoch: u32,
+    /// Whether pages were written to the file already: then a log record cannot stand for them.
+    pub(crate) has_written: bool,
+}
+
+impl Workspace {
+    pub(crate) fn new(shared: Arc<Shared>, mut writer: Box<Writer>) -> Self {
+        writer.reclaim(&shared.frames);
+        let pin = shared.frames.pin();
+        Self {
+            shared,
+            writer,
+            pin,
+            own: PageMap::default(),
+            made: PageMap::default(),
+            given_up: Vec::new(),
+            epoch: 0,
+            has_written: false,
+        }
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.shared.page_size
+    }
+
+    fn allocate(&mut self, pages: u64, align: u64) -> Result<Run, StoreError> {
+        let size = self.page_size() as u64;
+        let segments = &self.shared.frames.segments;
+        let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+        let run = self.writer.allocator.run(pages, align, boundary)?;
+        self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
+        Ok(run)
+    }
+
+    /// A new page with an empty node.
+    pub(crate) fn new_node(&mut self, level: u8) -> Result<PageNo, StoreError> {
+        let mut buffer = PageBuf::zeroed(self.page_size())?;
+        let page = self.allocate(1, 1)?.start;
+        NodeMut::format(page, &mut buffer, level);
+        self.own.insert(page, (self.epoch, buffer));
+        Ok(page)
+    }
+
+    /// A page of this transaction with the node's content: the same page if it is one already.
+    pub(crate) fn own(&mut self, at: NodeRef) -> Result<PageNo, StoreError> {
+        if let Some(&(epoch, _)) = self.own.get(&at.page)
+            && epoch == self.epoch
+        {
+            return Ok(at.page);
+        }
+        let trusted = self.own.contains_key(&at.page) || self.pin.buffer(at.page).is_some();
+        let node = (&*self).node(at)?;
+        if !trusted {
+            // Changing a node relies on sound offsets, and the checksum only says that they are as written.
+            node.validate()?;
+        }
+        let buffer = PageBuf::copy_of((&*self).run(at.page, self.page_size(), at.checksum)?)?;
+        let page = self.allocate(1, 1)?.start;
+        self.own.insert(page, (self.epoch, buffer));
+        self.free(Run::one(at.page))?;
+        Ok(page)
+    }
+
+    /// A node of this transaction.
+    #[inline]
+    pub(crate) fn owned(&self, page: PageNo) -> Result<Node<'_>, StoreError> {
+        Node::new(page, &self.own.get(&page).ok_or_else(|| not_own(page))?.1)
+    }
+
+    /// Whether a page can be changed where it is.
+    pub(crate) fn is_own(&self, page: PageNo) -> bool {
+        self.own.get(&page).is_some_and(|&(epoch, _)| epoch == self.epoch)
+    }
+
+    pub(crate) fn owned_copy(&self, page: PageNo) -> Result<Vec<u8>, StoreError> {
+        Ok(self.own.get(&page).ok_or_else(|| not_own(page))?.1.to_vec())
+    }
+
+    pub(crate) fn bytes_mut(&mut self, page: PageNo) -> Result<&mut [u8], StoreError> {
+        Ok(&mut self.own.get_mut(&page).ok_or_else(|| not_own(page))?.1)
+    }
+
+    #[inline]
+    pub(crate) fn edit(&mut self, page: PageNo) -> Result<NodeMut<'_>, StoreError> {
+        Ok(NodeMut::new(page, self.bytes_mut(page)?))
+    }
+
+    /// Gives up a run: at once if it was made in this epoch, else when the transaction commits.
+    pub(crate) fn free(&mut self, run: Run) -> Result<(), StoreError> {
+        match self.made.get(&run.start) {
+            Some(made) if made.epoch == self.epoch => {
+                let run = Run { start: run.start, pages: made.pages };
+                self.made.remove(&run.start);
+                self.own.remove(&run.start);
+                self.writer.allocator.release(run);
+            }
+            _ => {
+                // The run comes from a parent that a corrupt file may have made up.
+                let reserved = self.writer.reserved();
+                let end = run.start.checked_add(run.pages);
+                if run.start < reserved || end.is_none_or(|end| end > self.writer.allocator.end()) {
+                    return Err(StoreError::corrupt(run.start, "it lies outside of the data"));
+                }
+                self.given_up.push(run);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a value that is too long for a leaf in a run of its own.
+    pub(crate) fn store_value(&mut self, value: &[u8]) -> Result<OverflowRef, StoreError> {
+        let buffer = PageBuf::copy_of(value)?;
+        let page = self.allocate(value.len().div_ceil(self.page_size()) as u64, 1)?.start;
+        self.own.insert(page, (self.epoch, buffer));
+        Ok(OverflowRef { page, len: value.len() as u64, checksum: checksum(value) })
+    }
+
+    pub(crate) fn free_value(&mut self, value: OverflowRef) -> Result<(), StoreError> {
+        let pages = value.len.div_ceil(self.page_size() as u64);
+        self.free(Run { start: value.page, pages })
+    }
+
+    /// Space for an extent of zeros.
+    pub(crate) fn new_extent(&mut self, len: u64) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let mut record = ExtentRecord { page: 0, len, checksum: 0 };
+        if len <= DIRECT {
+            let buffer = PageBuf::zeroed(record.data_pages(size) as usize * size)?;
+            record.page = self.allocate(record.pages(size), record.align(size))?.start;
+            self.own.insert(record.page, (self.epoch, buffer));
+        } else {
+            let before = self.shared.storage.len().map_err(StoreError::io("measure the file"))?;
+            record.page = self.allocate(record.pages(size), record.align(size))?.start;
+            self.cover(record.page + record.pages(size))?;
+            // What lies beyond the old end of the file is zero already.
+            let (mut at, end) = (record.page * size as u64, record.page * size as u64 + len);
+            let zeros = vec![0; (1 << 20).min(len as usize)];
+            while at < end.min(before) {
+                let n = (end.min(before) - at).min(zeros.len() as u64) as usize;
+                self.write_direct(at, &zeros[..n])?;
+                at += n as u64;
+            }
+        }
+        Ok(record)
+    }
+
+    /// Makes the file long enough for all pages before `end`, and maps it.
+    pub(crate) fn cover(&mut self, end: PageNo) -> Result<(), StoreError> {
+        self.has_written = true;
+        let shared = &self.shared;
+        shared.poison_on_error(super::checkpoint::cover(shared, end))
+    }
+
+    pub(crate) fn write_direct(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.has_written = true;
+        let shared = &self.shared;
+        shared.wrote(bytes.len() as u64);
+        let result = shared.storage.write_at(offset, bytes);
+        shared.poison_on_error(result.map_err(StoreError::io("write pages")))
+    }
+
+    /// Writes into an extent, which is copied first unless it was made in this epoch. The caller has
+    /// checked the range. Returns the record as it is now.
+    pub(crate) fn write_extent(
+        &mut self,
+        mut record: ExtentRecord,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let own = self.made.get(&record.page).is_some_and(|made| made.epoch == self.epoch);
+        if !own {
+            let old = record;
+            record = self.new_extent(old.len)?;
+            let mut at = 0;
+            while at < old.len {
+                let n = (old.len - at).min(BLOCK) as usize;
+                let block = super::extent::block(&*self, old, at / BLOCK)?[..n].to_vec();
+                self.put_extent(record, at, &block)?;
+                at += n as u64;
+            }
+            self.free(Run { start: old.page, pages: old.pages(size) })?;
+        }
+        self.put_extent(record, offset, bytes)?;
+        record.checksum = 0;
+        Ok(record)
+    }
+
+    fn put_extent(
+        &mut self,
+        record: ExtentRecord,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        if let Some((_, buffer)) = self.own.get_mut(&record.page) {
+            let at = offset as usize;
+            buffer[at..at + bytes.len()].copy_from_slice(bytes);
+            return Ok(());
+        }
+        self.write_direct(record.page * self.page_size() as u64 + offset, bytes)
+    }
+
+    /// Space for `pages` pages that the caller writes to the file itself.
+    pub(crate) fn new_direct(&mut self, pages: u64) -> Result<Run, StoreError> {
+        let run = self.allocate(pages, 1)?;
+        self.cover(run.end())?;
+        Ok(run)
+    }
+
+    /// Splits a run of [`Workspace::new_direct`] into pages, and gives back those from `used` on.
+    pub(crate) fn settle_direct(&mut self, run: Run, used: u64) {
+        self.made.remove(&run.start);
+        for page in run.start..run.start + used {
+            self.made.insert(page, Made { pages: 1, epoch: self.epoch });
+        }
+        if used < run.pages {
+            let rest = Run { start: run.start + used, pages: run.pages - used };
+            self.writer.allocator.release(rest);
+        }
+    }
+
+    /// Begins a new epoch, to which [`Workspace::roll_back`] can return.
+    pub(crate) fn mark(&mut self) -> Mark {
+        let mark = Mark { epoch: self.epoch, given_up: self.given_up.len() };
+        self.epoch += 1;
+        mark
+    }
+
+    /// Undoes all that happened since the mark, and begins a new epoch.
+    pub(crate) fn roll_back(&mut self, mark: Mark) {
+        self.given_up.truncate(mark.given_up);
+        let (own, allocator) = (&mut self.own, &mut self.writer.allocator);
+        self.made.retain(|&start, made| {
+            let keep = made.epoch <= mark.epoch;
+            if !keep {
+                own.remove(&start);
+                allocator.release(Run { start, pages: made.pages });
+            }
+            keep
+        });
+        self.epoch += 1;
+    }
+
+    /// Gives all pages back and the writer, as it was.
+    pub(crate) fn abandon(mut self) -> (Arc<Shared>, Box<Writer>) {
+        for (start, made) in self.made.drain() {
+            self.writer.allocator.release(Run { start, pages: made.pages });
+        }
+        (self.shared, self.writer)
+    }
+
+    /// Bytes of the pages in memory.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
+    }
+
+    /// Hands the pages over to readers as part of `transaction`. The new state is not published here.
+    pub(crate) fn install(&mut self, transaction: u64) -> Result<(), StoreError> {
+        for run in std::mem::take(&mut self.given_up) {
+            if let Some(made) = self.made.remove(&run.start) {
+                // Made and given up by this transaction, with a savepoint between.
+                self.own.remove(&run.start);
+                self.writer.allocator.release(Run { start: run.start, pages: made.pages });
+            } else {
+                self.writer.give_up(transaction, run);
+            }
+        }
+        for (page, (_, buffer)) in self.own.drain() {
+            let pages = self.made.get(&page).map_or(1, |made| made.pages);
+            self.shared.frames.install(page, buffer)?;
+            self.writer.fresh.insert(page, pages);
+        }
+        self.made.clear();
+        Ok(())
+    }
+}
+
+#[cold]
+fn not_own(page: PageNo) -> StoreError {
+    StoreError::corrupt(page, "it is reached twice in one tree")
+}
+
+impl<'p> Source<'p> for &'p Workspace {
+    fn page_size(self) -> usize {
+        self.shared.page_size
+    }
+
+    #[inline]
+    fn run(self, page: PageNo, len: usize, checksum: u64) -> Result<&'p [u8], StoreError> {
+        if let Some((_, buffer)) = self.own.get(&page) {
+            return buffer
+                .get(..len)
+                .ok_or_else(|| StoreError::corrupt(page, "it is shorter than its parent says"));
+        }
+        self.pin.run(page, len, checksum)
+    }
+
+    fn in_memory(self, page: PageNo) -> Option<&'p [u8]> {
+        match self.own.get(&page) {
+            Some((_, buffer)) => Some(buffer),
+            None => (&self.pin).in_memory(page),
+        }
+    }
+
+    fn mapped(self, page: PageNo, len: usize) -> Result<&'p [u8], StoreError> {
+        self.pin.mapped(page, len)
+    }
+}

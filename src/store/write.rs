@@ -1,0 +1,553 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::catalog::TableRecord;
+use super::changes::{Changes, Saved};
+use super::checkpoint::checkpoint;
+use super::error::StoreError;
+use super::extent::{Extent, ExtentId};
+use super::key::Key;
+use super::read::{check_type, names};
+use super::record::Operation;
+use super::shared::Shared;
+use super::snapshot::State;
+use super::table::{Entry, Range};
+use super::tree::{self, Builder};
+use super::view::View;
+use super::workspace::Workspace;
+
+/// When a commit is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// When `commit` returns, no crash and no power cut can lose it. Transactions that commit at the same time from
+    /// several threads share one wait for the disk.
+    #[default]
+    Immediate,
+    /// When `commit` returns, the operating system has it: the process may be killed, but a power cut can lose it
+    /// until the next immediate commit, checkpoint or close.
+    Eventual,
+    /// `commit` only makes it visible; the end of the process can lose it as well, up to the next commit that is
+    /// not of this kind, checkpoint or close.
+    None,
+}
+
+/// A transaction that changes the store. Dropped without a commit, it leaves no trace.
+///
+/// It sees its own changes; nobody else does before the commit. It is the only one: others wait in
+/// [`super::Store::begin_write`]. Changed pages are kept in memory until then; [`TableMut::bulk_load`] and
+/// extents above 4 MiB go to the file at once.
+pub struct WriteTransaction {
+    changes: Option<Changes>,
+    durability: Durability,
+    /// Operations for the log; `None` if they cannot be logged, so that a checkpoint has to stand for them.
+    log: Option<Vec<u8>>,
+    /// The table that logged operations are about.
+    selected: Option<usize>,
+    failed: bool,
+    id: u64,
+    savepoints: Vec<(u64, Saved, Option<Vec<u8>>)>,
+    next_savepoint: u64,
+}
+
+/// A place in a transaction that [`WriteTransaction::roll_back`] returns to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Savepoint {
+    transaction: u64,
+    number: u64,
+}
+
+impl WriteTransaction {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let mut writer = shared.take_writer()?;
+        if writer.inherited_log {
+            // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
+            // anything is chained to what is left of it.
+            let result = checkpoint(shared, &mut writer);
+            if result.is_err() {
+                shared.return_writer(writer);
+                result?;
+                return Err(StoreError::Poisoned);
+            }
+        }
+        Ok(Self {
+            changes: Some(Changes::new(Workspace::new(Arc::clone(shared), writer))),
+            durability: Durability::default(),
+            log: Some(Vec::new()),
+            selected: None,
+            failed: false,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            savepoints: Vec::new(),
+            next_savepoint: 0,
+        })
+    }
+
+    /// The changes; gone only inside of `commit` and `drop`, which take the transaction itself.
+    fn changes(&mut self) -> Result<&mut Changes, StoreError> {
+        if self.failed {
+            return Err(StoreError::TransactionFailed);
+        }
+        self.changes.as_mut().ok_or(StoreError::TransactionFailed)
+    }
+
+    fn view(&self) -> Result<&Changes, StoreError> {
+        self.changes.as_ref().ok_or(StoreError::TransactionFailed)
+    }
+
+    /// Runs a change; if it fails, the transaction can only be dropped.
+    fn change<T>(
+        &mut self,
+        f: impl FnOnce(&mut Changes) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let result = f(self.changes()?);
+        self.failed |= result.is_err();
+        result
+    }
+
+    fn record(&mut self, operation: Operation<'_>) {
+        let Some(changes) = &self.changes else { return };
+        let limit = changes.pages.writer.log.max_body();
+        let Some(log) = &mut self.log else { return };
+        if changes.pages.has_written || log.len() + operation.max_len() > limit {
+            self.log = None;
+        } else {
+            operation.encode(log);
+        }
+    }
+
+    fn record_table(&mut self, table: usize) {
+        if self.selected == Some(table) {
+            return;
+        }
+        self.selected = Some(table);
+        let Some(open) = self.changes.as_ref().and_then(|changes| changes.tables.get(table)) else {
+            return;
+        };
+        let (name, key_type) = (open.name.clone(), open.record.key_type);
+        self.record(Operation::Table { name: &name, key_type });
+    }
+
+    /// Sets when the commit is to be safe; [`Durability::Immediate`] unless set.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    /// The table of this name, made if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::KeyTooLong`] for the name,
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn table<K: Key + ?Sized>(&mut self, name: &str) -> Result<TableMut<'_, K>, StoreError> {
+        let changes = self.changes()?;
+        let table = if let Some(table) = changes.find(name)? {
+            check_type::<K>(name, &changes.tables[table].record)?;
+            table
+        } else {
+            let table = changes.create(name, K::TYPE)?;
+            self.selected = None;
+            self.record_table(table);
+            table
+        };
+        Ok(TableMut { transaction: self, table, key: PhantomData })
+    }
+
+    /// Names of the tables that were there when the transaction began or that it has made, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn tables(&mut self) -> Result<Vec<String>, StoreError> {
+        self.change(Changes::seal)?;
+        let changes = self.view()?;
+        names(View::Workspace(&changes.pages), changes.state.catalog)
+    }
+
+    /// Removes a table with all its entries; returns whether there was one. `O(pages)`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn drop_table(&mut self, name: &str) -> Result<bool, StoreError> {
+        let dropped = self.change(|changes| changes.drop_table(name))?;
+        if dropped {
+            self.selected = None;
+            self.record(Operation::DropTable { name });
+        }
+        Ok(dropped)
+    }
+
+    /// Makes an extent of `len` zero bytes and returns its number.
+    ///
+    /// Up to 4 MiB it is kept in memory until the next checkpoint and its writes are logged. A longer one is
+    /// written to the file at once, and the commit makes a checkpoint instead of a log record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] above 1 TiB, [`StoreError::Io`], [`StoreError::TransactionFailed`].
+    pub fn create_extent(&mut self, len: u64) -> Result<ExtentId, StoreError> {
+        let extent = self.change(|changes| changes.create_extent(len))?;
+        self.record(Operation::CreateExtent { extent, len });
+        Ok(ExtentId(extent))
+    }
+
+    /// Writes `bytes` into an extent at `offset`.
+    ///
+    /// Snapshots keep what they see, so an extent is copied when a transaction first writes to it: give
+    /// data that changes here and there extents of some 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::ExtentRange`], [`StoreError::Corrupt`],
+    /// [`StoreError::TransactionFailed`].
+    pub fn write_extent(
+        &mut self,
+        extent: ExtentId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let record = self.changes()?.extent(extent.0)?;
+        super::extent::check_range(record, offset, bytes.len() as u64)?;
+        self.change(|changes| changes.write_extent(extent.0, offset, bytes))?;
+        self.record(Operation::WriteExtent { extent: extent.0, offset, bytes });
+        Ok(())
+    }
+
+    /// Removes an extent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove_extent(&mut self, extent: ExtentId) -> Result<(), StoreError> {
+        self.changes()?.extent(extent.0)?;
+        self.change(|changes| changes.remove_extent(extent.0))?;
+        self.record(Operation::RemoveExtent { extent: extent.0 });
+        Ok(())
+    }
+
+    /// An extent as the transaction has it now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
+    pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
+        let changes = self.view()?;
+        Ok(Extent::new(View::Workspace(&changes.pages), changes.extent(extent.0)?))
+    }
+
+    /// Remembers this moment. Costs a copy of the operations logged so far, and of each page when it is changed
+    /// next.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TransactionFailed`].
+    pub fn savepoint(&mut self) -> Result<Savepoint, StoreError> {
+        let saved = self.changes()?.save();
+        let number = self.next_savepoint;
+        self.next_savepoint += 1;
+        self.savepoints.push((number, saved, self.log.clone()));
+        Ok(Savepoint { transaction: self.id, number })
+    }
+
+    /// Undoes all that happened since the savepoint, which stays; later ones are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::SavepointInvalid`], [`StoreError::TransactionFailed`].
+    pub fn roll_back(&mut self, savepoint: Savepoint) -> Result<(), StoreError> {
+        self.changes()?;
+        let position = self.savepoints.iter().position(|saved| saved.0 == savepoint.number);
+        let Some(position) = position.filter(|_| savepoint.transaction == self.id) else {
+            return Err(StoreError::SavepointInvalid);
+        };
+        self.savepoints.truncate(position + 1);
+        let (_, saved, log) = self.savepoints[position].clone();
+        self.changes()?.restore(&saved);
+        self.log = log;
+        self.selected = None;
+        Ok(())
+    }
+
+    /// Makes the changes visible and, as the durability says, safe. After an error the store is as it was
+    /// before, except that after [`StoreError::Io`] a power cut may bring the changes up or not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TransactionFailed`] if an operation failed before, [`StoreError::Io`] and
+    /// [`StoreError::Poisoned`] if the disk refused.
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        self.change(Changes::seal)?;
+        let Some(mut changes) = self.changes.take() else {
+            return Err(StoreError::TransactionFailed);
+        };
+        let unchanged = self.log.as_ref().is_some_and(Vec::is_empty);
+        if unchanged && !changes.pages.has_written {
+            return flush(changes, self.durability);
+        }
+        let result = apply(&mut changes, self.log.take(), self.durability);
+        let (shared, writer) = changes.pages.abandon();
+        if result.is_err() {
+            shared.poison();
+        }
+        shared.return_writer(writer);
+        let Applied { sync, publish } = result?;
+        if let Some(lsn) = sync {
+            shared.sync_log(lsn)?;
+        }
+        if let Some(state) = publish {
+            shared.frames.publish(state);
+        }
+        shared.traffic.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What is left to do for a commit when the next transaction may already begin.
+struct Applied {
+    /// The log must be on the disk up to here.
+    sync: Option<u64>,
+    /// The state to show then; none if a checkpoint has shown it.
+    publish: Option<State>,
+}
+
+fn apply(
+    changes: &mut Changes,
+    log: Option<Vec<u8>>,
+    durability: Durability,
+) -> Result<Applied, StoreError> {
+    let shared = Arc::clone(&changes.pages.shared);
+    let pages = &mut changes.pages;
+    let state = State { transaction: pages.writer.state.transaction + 1, ..changes.state };
+    let log = log.filter(|log| !pages.has_written && pages.writer.log.fits(log.len()));
+    let mut sync = None;
+    if let Some(body) = &log {
+        let ring = &mut pages.writer.log;
+        ring.set_synced(shared.synced());
+        ring.append(state.transaction, body);
+        if durability != Durability::None {
+            shared.wrote(ring.write(&*shared.storage)?);
+            shared.log_written(ring.end().lsn);
+        }
+        if durability == Durability::Immediate {
+            sync = Some(ring.end().lsn);
+        }
+        shared.traffic.committed.fetch_add(body.len() as u64, Ordering::Relaxed);
+    } else {
+        shared.traffic.committed.fetch_add(pages.own_bytes(), Ordering::Relaxed);
+    }
+    pages.install(state.transaction)?;
+    pages.writer.state = state;
+    if log.is_none() {
+        checkpoint(&shared, &mut pages.writer)?;
+        return Ok(Applied { sync: None, publish: None });
+    }
+    Ok(Applied { sync, publish: Some(state) })
+}
+
+/// Commits nothing, which still makes earlier commits as safe as the durability says.
+fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError> {
+    let mut written = Ok(0);
+    if durability != Durability::None {
+        let shared = Arc::clone(&changes.pages.shared);
+        let log = &mut changes.pages.writer.log;
+        written = shared.poison_on_error(log.write(&*shared.storage));
+        if written.is_ok() {
+            shared.log_written(log.end().lsn);
+        }
+    }
+    let lsn = changes.pages.writer.log.end().lsn;
+    let (shared, writer) = changes.pages.abandon();
+    shared.return_writer(writer);
+    shared.wrote(written?);
+    if durability == Durability::Immediate { shared.sync_log(lsn) } else { Ok(()) }
+}
+
+fn give_back(changes: Changes) {
+    let (shared, writer) = changes.pages.abandon();
+    shared.return_writer(writer);
+}
+
+impl Drop for WriteTransaction {
+    fn drop(&mut self) {
+        if let Some(changes) = self.changes.take() {
+            give_back(changes);
+        }
+    }
+}
+
+impl fmt::Debug for WriteTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteTransaction")
+            .field("durability", &self.durability)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A table in a write transaction.
+pub struct TableMut<'t, K: Key + ?Sized> {
+    transaction: &'t mut WriteTransaction,
+    table: usize,
+    key: PhantomData<fn(&K)>,
+}
+
+impl<K: Key + ?Sized> TableMut<'_, K> {
+    fn parts(&self) -> Result<(&Workspace, TableRecord), StoreError> {
+        let changes = self.transaction.view()?;
+        let table = changes.tables.get(self.table).ok_or(StoreError::TransactionFailed)?;
+        Ok((&changes.pages, table.record))
+    }
+
+    /// Number of entries. `O(1)`.
+    pub fn len(&self) -> u64 {
+        self.parts().map_or(0, |(_, record)| record.len)
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of `key`. `O(log n)`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if a page on the way is damaged.
+    pub fn get(&self, key: K::Item<'_>) -> Result<Option<&[u8]>, StoreError> {
+        let (pages, record) = self.parts()?;
+        tree::get(pages, record.root, K::encode(key).as_ref())
+    }
+
+    /// Sets the value of `key`; returns whether it had one. `O(log n)`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyTooLong`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn insert(&mut self, key: K::Item<'_>, value: &[u8]) -> Result<bool, StoreError> {
+        let key = K::encode(key);
+        let key = key.as_ref();
+        let table = self.table;
+        self.transaction.changes()?.check_key(key)?;
+        let replaced = self.transaction.change(|changes| changes.insert(table, key, value))?;
+        self.transaction.record_table(table);
+        self.transaction.record(Operation::Insert { key, value });
+        Ok(replaced)
+    }
+
+    /// Removes `key`; returns whether it was there. `O(log n)`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove(&mut self, key: K::Item<'_>) -> Result<bool, StoreError> {
+        let key = K::encode(key);
+        let key = key.as_ref();
+        let table = self.table;
+        let removed = self.transaction.change(|changes| changes.remove(table, key))?;
+        if removed {
+            self.transaction.record_table(table);
+            self.transaction.record(Operation::Remove { key });
+        }
+        Ok(removed)
+    }
+
+    /// Loads entries whose keys ascend; returns how many.
+    ///
+    /// Into an empty table, full pages are written to the file from left to right, with little memory,
+    /// and the commit makes a checkpoint instead of a log record. Into any other, it inserts one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyOrder`] if a key is not greater than the one before it, [`StoreError::KeyTooLong`],
+    /// [`StoreError::Io`]; the transaction can only be dropped or rolled back then.
+    pub fn bulk_load<'e>(
+        &mut self,
+        entries: impl IntoIterator<Item = (K::Item<'e>, &'e [u8])>,
+    ) -> Result<u64, StoreError> {
+        let mut entries = entries.into_iter().peekable();
+        if entries.peek().is_none() {
+            return Ok(0);
+        }
+        let table = self.table;
+        if self.is_empty() {
+            self.transaction.log = None;
+            return self.transaction.change(|changes| {
+                let mut builder = Builder::new();
+                for (key, value) in entries {
+                    let key = K::encode(key);
+                    changes.check_key(key.as_ref())?;
+                    builder.push(&mut changes.pages, key.as_ref(), value)?;
+                }
+                let (root, len) = builder.finish(&mut changes.pages)?;
+                changes.set_loaded(table, root, len);
+                Ok(len)
+            });
+        }
+        let mut last: Option<Vec<u8>> = None;
+        let mut position = 0;
+        for (item, value) in entries {
+            let key = K::encode(item);
+            if last.as_deref().is_some_and(|last| last >= key.as_ref()) {
+                self.transaction.failed = true;
+                return Err(StoreError::KeyOrder { position });
+            }
+            self.insert(item, value)?;
+            last = Some(key.as_ref().to_vec());
+            position += 1;
+        }
+        Ok(position)
+    }
+
+    /// The entry with the smallest key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if a page on the way is damaged.
+    pub fn first(&self) -> Result<Option<Entry<'_, K>>, StoreError> {
+        self.entries()?.next().transpose()
+    }
+
+    /// The entry with the greatest key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if a page on the way is damaged.
+    pub fn last(&self) -> Result<Option<Entry<'_, K>>, StoreError> {
+        self.entries()?.next_back().transpose()
+    }
+
+    /// All entries, ascending, from either end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if a page on the way to either end is damaged.
+    pub fn entries(&self) -> Result<Range<'_, K>, StoreError> {
+        let (pages, record) = self.parts()?;
+        Range::new(View::Workspace(pages), record.root, Bound::Unbounded, Bound::Unbounded)
+    }
+
+    /// The entries whose keys lie in `range`, ascending, from either end. A range whose start lies behind its end
+    /// is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if a page on the way to either end is damaged.
+    #[expect(single_use_lifetimes, reason = "`impl Trait` needs a name for it")]
+    pub fn range<'r>(
+        &self,
+        range: impl RangeBounds<K::Item<'r>>,
+    ) -> Result<Range<'_, K>, StoreError> {
+        let (pages, record) = self.parts()?;
+        Range::over(View::Workspace(pages), record.root, &range)
+    }
+}
+
+impl<K: Key + ?Sized> fmt::Debug for TableMut<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableMut").field("key", &K::NAME).field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Damaged files: each is read with the right answer or a typed error, never with a wrong answer.
+
+mod store_support;
+
+use nearfield::store::{ExtentId, SimulatedDisk, StoreError, StoreOptions};
+use rand::RngExt;
+use store_support::{Model, Sizes, content, random, transaction};
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    right: usize,
+    error: usize,
+}
+
+fn options() -> StoreOptions {
+    StoreOptions::new().page_size(4096).log_size(64 << 10)
+}
+
+/// A file of about 1 MB that was closed, and what is in it.
+fn valid() -> (Vec<u8>, Model) {
+    let mut random = random(3);
+    let disk = SimulatedDisk::new();
+    let store = options().open_simulated(&disk).unwrap();
+    let sizes = Sizes { operations: 300, keys: 3000, value: 400, extent: 200_000 };
+    let mut model = Model::default();
+    for _ in 0..6 {
+        let (tx, next) = transaction(&mut random, sizes, &store, &model).unwrap();
+        tx.commit().unwrap();
+        model = next;
+    }
+    // Nothing but noise, so that no damage is without effect.
+    let mut tx = store.begin_write().unwrap();
+    for (&extent, content) in &mut model.extents {
+        content.fill_with(|| random.random());
+        tx.write_extent(ExtentId(extent), 0, content).unwrap();
+    }
+    tx.commit().unwrap();
+    // No page is left that nothing depends on.
+    store.compact().unwrap();
+    store.check().unwrap();
+    store.close().unwrap();
+    (disk.image().unwrap(), model)
+}
+
+/// Opens and reads an image; panics on a wrong answer.
+fn read(image: Vec<u8>, model: &Model, outcomes: &mut Outcomes, what: &str) {
+    let disk = SimulatedDisk::from_image(image).unwrap();
+    let read = options().open_simulated(&disk).and_then(|store| {
+        let found = content(&store)?;
+        // A sound answer from a damaged file: then the damage is where nothing is.
+        Ok((found, store.check()))
+    });
+    match read {
+        Ok((found, _)) => {
+            assert!(found.trimmed() == model.trimmed(), "{what}: a wrong answer");
+            outcomes.right += 1;
+        }
+        Err(
+            StoreError::Corrupt { .. } | StoreError::NotAStore { .. } | StoreError::Version { .. },
+        ) => outcomes.error += 1,
+        Err(other) => panic!("{what}: {other:?} says nothing of the damage"),
+    }
+}
+
+#[test]
+fn no_damage_gives_a_wrong_answer() {
+    let (image, model) = valid();
+    let mut random = random(4);
+    println!("a file of {} bytes", image.len());
+
+    let mut pages = Outcomes::default();
+    for i in 0..200 {
+        let mut image = image.clone();
+        // Every second one behind the log, where the data is.
+        let first = if i % 2 == 0 { 0 } else { 48 };
+        let page = random.random_range(first..image.len() / 4096);
+        image[page * 4096..][..4096].fill(0);
+        read(image, &model, &mut pages, &format!("page {page} zeroed"));
+    }
+    println!("zeroed page: {pages:?}");
+
+    let mut bits = Outcomes::default();
+    for _ in 0..400 {
+        let mut image = image.clone();
+        let bit = random.random_range(0..image.len() * 8);
+        image[bit / 8] ^= 1 << (bit % 8);
+        read(image, &model, &mut bits, &format!("bit {bit} flipped"));
+    }
+    println!("flipped bit: {bits:?}");
+
+    let mut header = Outcomes::default();
+    for copies in [vec![0], vec![0, 1], vec![0, 1, 2, 3]] {
+        for _ in 0..40 {
+            let mut image = image.clone();
+            for copy in &copies {
+                let bit = random.random_range(0..256 * 8);
+                image[copy * (32 << 10) + bit / 8] ^= 1 << (bit % 8);
+            }
+            let what = format!("a bit of header copies {copies:?}");
+            // With both copies of the newest slot gone, the file looks as it does after a crash in the middle of a
+            // checkpoint, and the one before it, which was acknowledged as well, is taken.
+            if copies.len() == 2 {
+                let disk = SimulatedDisk::from_image(image).unwrap();
+                if let Ok(store) = options().open_simulated(&disk) {
+                    let _ = content(&store);
+                }
+            } else {
+                read(image, &model, &mut header, &what);
+            }
+        }
+    }
+    println!("flipped bit in the header: {header:?}");
+
+    let mut short = Outcomes::default();
+    for i in 1..=40 {
+        let len = image.len() * i / 41;
+        read(image[..len].to_vec(), &model, &mut short, &format!("cut to {len}"));
+    }
+    println!("truncated: {short:?}");
+    // The file is longer than it needs to be by less than 256 KiB.
+    assert!(short.right <= 1 + 40 * (256 << 10) / image.len());
+    assert!(pages.error > 50 && pages.right > 10);
+}
+
+/// Whatever is written into a file's pages with checksums that fit, reading it ends, and without a panic.
+#[test]
+fn forged_pages_end_in_an_error_or_an_answer() {
+    let (image, _) = valid();
+    let mut random = random(6);
+    let mut errors = 0;
+    for _ in 0..300 {
+        let mut image = image.clone();
+        // A small file with one damaged page, whose parents are made to agree with it.
+        let page = random.random_range(48..image.len() / 4096);
+        let old = xxhash_rust::xxh3::xxh3_64(&image[page * 4096..][..4096]);
+        for _ in 0..random.random_range(1..4) {
+            let limit = if random.random() { 64 } else { 4096 };
+            let at = random.random_range(0..limit);
+            image[page * 4096 + at] = random.random();
+        }
+        let mut child = (old, xxhash_rust::xxh3::xxh3_64(&image[page * 4096..][..4096]));
+        // Up to the meta slots: whoever holds the old checksum gets the new one.
+        for _ in 0..6 {
+            let (old, new) = (child.0.to_le_bytes(), child.1.to_le_bytes());
+            let Some(at) = image.windows(8).position(|window| window == old) else { break };
+            let (start, len) = if at < 128 << 10 {
+                (at / (32 << 10) * (32 << 10), 248)
+            } else {
+                (at / 4096 * 4096, 4096)
+            };
+            let before = xxhash_rust::xxh3::xxh3_64(&image[start..][..len]);
+            image[at..at + 8].copy_from_slice(&new);
+            let after = xxhash_rust::xxh3::xxh3_64(&image[start..][..len]);
+            if at < 128 << 10 {
+                image[start + 248..start + 256].copy_from_slice(&after.to_le_bytes());
+                // The second copy of the slot would win otherwise.
+                let twin = start ^ (32 << 10);
+                image.copy_within(start..start + 256, twin);
+                break;
+            }
+            child = (before, after);
+        }
+        let disk = SimulatedDisk::from_image(image).unwrap();
+        let result = options().open_simulated(&disk).and_then(|store| {
+            let check = store.check().map(|_| ());
+            let read = store_support::read_all(&store);
+            let write = store_support::write_some(&store);
+            check.and(read).and(write)
+        });
+        errors += usize::from(result.is_err());
+    }
+    println!("{errors} of 300 forged files were refused");
+    assert!(errors > 30);
+}
