@@ -26,7 +26,7 @@ mod scratch;
 mod walk;
 
 pub(crate) use check::RowFault;
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Counters, Scratch};
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

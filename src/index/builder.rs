@@ -148,7 +148,8 @@ impl HnswBuilder {
             });
         }
         // Keys order squared distances (half of them, for cosine), so the factor is squared.
-        let alpha = if basis.metric == Metric::InnerProduct { 1.0 } else { alpha * alpha };
+        let squared = basis.metric != Metric::InnerProduct && alpha > 1.0;
+        let alpha = squared.then_some(alpha * alpha);
         let parameters = Parameters { m, ef_construction, seed };
         Ok(Hnsw::new(encoder, isa, engine, parameters, alpha))
     }

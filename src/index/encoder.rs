@@ -178,7 +178,7 @@ impl Encoder {
             }
             *out = narrow(value);
             let back: f32 = (*out).into();
-            if back != value {
+            if back.to_bits() != value.to_bits() && (back, value) != (0.0, -0.0) {
                 let element = self.element;
                 return Err(VectorError::NotRepresentable { component, value, element });
             }

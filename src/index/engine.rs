@@ -70,7 +70,7 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     }
 
     fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
-        self.simd.run(Keys { kernel: self.kernel, vectors, query, slots, keys });
+        self.simd.run(Measure { kernel: self.kernel, vectors, query, slots, out: keys });
     }
 
     fn scan(&self, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
@@ -104,21 +104,21 @@ impl<K: Kernel> Task for Walk<'_, K> {
     }
 }
 
-struct Keys<'a, K> {
+struct Measure<'a, K> {
     kernel: K,
     vectors: View<'a, Block>,
     query: &'a [Block],
     slots: &'a [u32],
-    keys: &'a mut [u32],
+    out: &'a mut [u32],
 }
 
-impl<K: Kernel> Task for Keys<'_, K> {
+impl<K: Kernel> Task for Measure<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let space = Inlined::new(simd, self.kernel, self.vectors);
-        space.keys(Inlined::<S, K>::elements(self.query), self.slots, self.keys);
+        space.keys(Inlined::<S, K>::elements(self.query), self.slots, self.out);
     }
 }
 

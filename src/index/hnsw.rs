@@ -18,7 +18,7 @@ use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Work, WorkPool};
 use crate::error::IndexError;
-use crate::graph::{Graph, Parameters};
+use crate::graph::{Counters, Graph, Parameters};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
@@ -45,7 +45,8 @@ pub struct Hnsw {
     graph: Graph,
     engine: Box<dyn Engine>,
     isa: Isa,
-    alpha: f32,
+    /// Factor on squared distances for pruning.
+    alpha: Option<f32>,
     work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
@@ -65,7 +66,7 @@ impl Hnsw {
         isa: Isa,
         engine: Box<dyn Engine>,
         parameters: Parameters,
-        alpha: f32,
+        alpha: Option<f32>,
     ) -> Self {
         Self {
             entries: Entries::new(encoder),
@@ -246,7 +247,7 @@ impl Searchable for Hnsw {
             self.entries.scan(&*self.engine, k, work, hits);
         } else {
             let Work { scratch, row, .. } = work;
-            scratch.counters = Default::default();
+            scratch.counters = Counters::default();
             self.engine.walk(&self.graph, &self.entries.vectors, row, ef, scratch);
             let found = scratch.pool.iter();
             let take = found.len().min(k);
@@ -283,7 +284,7 @@ impl Insertable for Hnsw {
         let _shared = self.inserting.read();
         let slot = self.entries.append(key, &work.row, Some(&self.graph))?;
         let scratch = &mut work.scratch;
-        scratch.counters = Default::default();
+        scratch.counters = Counters::default();
         let space = Called::new(&*self.engine, &self.entries.vectors, self.alpha);
         self.graph.insert(space, slot, scratch);
         self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);

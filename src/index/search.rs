@@ -193,7 +193,9 @@ impl<'a> SearchBatch<'a> {
             || {
                 let parts: Vec<_> = rows.par_chunks(GRAIN * blocks).map(answer).collect();
                 let mut all = BatchHits::default();
-                parts.iter().for_each(|part| all.append(part));
+                for part in &parts {
+                    all.append(part);
+                }
                 all
             },
         )

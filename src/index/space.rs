@@ -9,20 +9,12 @@ use crate::vector::Block;
 
 /// The rows of a column under one kernel on one instruction set, for walks into which the kernel
 /// is inlined.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Inlined<'a, S, K> {
     simd: S,
     kernel: K,
     view: View<'a, Block>,
 }
-
-impl<S: Copy, K: Copy> Clone for Inlined<'_, S, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: Copy, K: Copy> Copy for Inlined<'_, S, K> {}
 
 impl<'a, S: Simd, K: Kernel> Inlined<'a, S, K> {
     #[inline(always)]
@@ -75,12 +67,16 @@ pub(super) struct Called<'a> {
     engine: &'a dyn Engine,
     column: &'a Column<Block>,
     view: View<'a, Block>,
-    /// Factor on squared distances for pruning; 1 compares keys as they are.
-    alpha: f32,
+    /// Factor on squared distances for pruning; without one, keys are compared as they are.
+    alpha: Option<f32>,
 }
 
 impl<'a> Called<'a> {
-    pub(super) fn new(engine: &'a dyn Engine, column: &'a Column<Block>, alpha: f32) -> Self {
+    pub(super) fn new(
+        engine: &'a dyn Engine,
+        column: &'a Column<Block>,
+        alpha: Option<f32>,
+    ) -> Self {
         Self { engine, column, view: column.view(), alpha }
     }
 }
@@ -111,9 +107,9 @@ impl<'a> LinkSpace for Called<'a> {
     }
 
     fn occludes(&self, between: u32, base: u32) -> bool {
-        if self.alpha == 1.0 {
-            return between < base;
+        match self.alpha {
+            None => between < base,
+            Some(alpha) => alpha * self.engine.distance(between) < self.engine.distance(base),
         }
-        self.alpha * self.engine.distance(between) < self.engine.distance(base)
     }
 }
