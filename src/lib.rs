@@ -1,4 +1,29 @@
 //! Embeddable vector search.
+//!
+//! [`Hnsw`] finds the approximate nearest neighbours of a vector among millions, [`Flat`] the exact
+//! ones among some ten thousand. Both take vectors under `u64` keys, grow without a declared
+//! capacity, and may be searched by any number of threads while others insert.
+//!
+//! ```
+//! use nearfield::{Hnsw, Metric};
+//!
+//! let index = Hnsw::builder(4, Metric::Cosine).build()?;
+//! index.insert(1, &[1.0, 0.0, 0.0, 0.0])?;
+//! index.insert(2, &[0.7, 0.7, 0.0, 0.0])?;
+//! for hit in &index.search(&[0.9, 0.1, 0.0, 0.0]).k(2).run()? {
+//!     println!("{} at {}", hit.key, hit.distance);
+//! }
+//! # Ok::<(), nearfield::IndexError>(())
+//! ```
+//!
+//! [`dataset`] reads the data files of the field and measures recall; [`store`] is a transactional
+//! store in one file, for records beside the vectors. Indexes live in memory: saving them in a
+//! store is not there yet.
+//!
+//! Distances are computed by kernels for AVX-512, AVX2, NEON or plain Rust, chosen at run time
+//! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+#![warn(clippy::unwrap_used)]
 
 mod arena;
 pub mod dataset;
@@ -20,3 +45,8 @@ pub use index::{
 pub use metric::Metric;
 pub use simd::Isa;
 pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
+
+/// The code of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

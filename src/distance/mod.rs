@@ -15,7 +15,6 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the index's")]
 pub(crate) use dispatch::{Visitor, dispatch};
 pub use erased::Distance;
 

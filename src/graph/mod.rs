@@ -27,6 +27,7 @@ mod walk;
 
 pub(crate) use check::RowFault;
 pub(crate) use scratch::{Counters, Scratch};
+pub(crate) use walk::Near;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -110,7 +111,7 @@ pub(crate) struct Graph {
 
 /// Where searches start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(super) struct Entry {
     level: usize,
     row: u32,
 }
@@ -155,7 +156,7 @@ impl Graph {
     }
 
     /// Where searches start now; nowhere if the graph is empty.
-    pub(crate) fn entry(&self) -> Option<Entry> {
+    fn entry(&self) -> Option<Entry> {
         match self.entry.load(Ordering::Acquire) {
             EMPTY => None,
             word => Some(Entry { level: (word >> 32) as usize, row: word as u32 }),

@@ -2,37 +2,44 @@
 
 use super::layer::{Cell, Rows};
 use super::scratch::Fresh;
-use super::{Entry, Graph, Scratch, Space};
+use super::{Entry, Graph, LinkSpace, Scratch, Space};
 
 /// A row and the key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Near {
+pub(crate) struct Near {
     pub(super) key: u32,
     pub(super) row: u32,
 }
 
 impl Graph {
-    /// Leaves the `ef` nearest nodes that a walk finds in `scratch.pool`, the nearest first;
-    /// nothing if the graph was empty. `space` must be younger than `entry`, or it may lack it.
-    #[inline(always)]
-    pub(crate) fn search<S: Space>(
+    /// Where a walk on the base level should start: the nearest node that a greedy descent finds;
+    /// nothing if the graph is empty.
+    pub(crate) fn approach<S: LinkSpace>(
         &self,
-        entry: Option<Entry>,
         space: S,
         query: S::Query,
+        scratch: &mut Scratch,
+    ) -> Option<Near> {
+        let entry = self.entry()?;
+        // The entry may be younger than the space in hand.
+        Some(self.descend(space.refresh(), query, entry, 0, scratch))
+    }
+
+    /// Leaves the `ef` nearest nodes that a walk on the base level finds in `scratch.pool`, the
+    /// nearest first. `space` must have the node that it starts from.
+    #[inline(always)]
+    pub(crate) fn walk<S: Space>(
+        &self,
+        space: S,
+        query: S::Query,
+        from: Near,
         ef: usize,
         scratch: &mut Scratch,
     ) {
-        let Some(entry) = entry else {
-            scratch.pool.begin(ef);
-            return;
-        };
-        let near = self.descend(space, query, entry, 0, scratch);
-        beam(space, query, self.base.rows(), near, ef, scratch);
+        beam(space, query, self.base.rows(), from, ef, scratch);
     }
 
     /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there.
-    #[inline(always)]
     pub(super) fn descend<S: Space>(
         &self,
         space: S,
@@ -59,7 +66,6 @@ impl Graph {
 }
 
 /// Moves to the nearest neighbour until none is nearer.
-#[inline(always)]
 fn greedy<S: Space, C: Cell>(
     space: S,
     query: S::Query,

@@ -4,31 +4,29 @@
 use std::fmt::Debug;
 
 use super::space::Inlined;
-use crate::arena::{Column, Pool, View};
+use crate::arena::View;
 use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
-use crate::graph::{Graph, Scratch, Space};
+use crate::graph::{Graph, Near, Scratch, Space};
 use crate::metric::Metric;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
 /// What an index does with distances.
 pub(super) trait Engine: Send + Sync + Debug {
-    /// Leaves the nearest `ef` slots that a walk finds in `scratch.pool`.
+    /// Leaves the nearest `ef` slots that a walk from `from` finds in `scratch.pool`.
     fn walk(
         &self,
         graph: &Graph,
-        vectors: &Column<Block>,
+        vectors: View<'_, Block>,
         query: &[Block],
+        from: Near,
         ef: usize,
         scratch: &mut Scratch,
     );
 
     /// Keys of the distances between `query` and each of `slots`, written to `keys`.
     fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
-
-    /// Offers all slots to the pools of the queries, which are stored one after the other.
-    fn scan(&self, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]);
 
     /// The distance that a key stands for.
     fn distance(&self, key: u32) -> f32;
@@ -61,20 +59,17 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     fn walk(
         &self,
         graph: &Graph,
-        vectors: &Column<Block>,
+        vectors: View<'_, Block>,
         query: &[Block],
+        from: Near,
         ef: usize,
         scratch: &mut Scratch,
     ) {
-        self.simd.run(Walk { kernel: self.kernel, graph, vectors, query, ef, scratch });
+        self.simd.run(Walk { kernel: self.kernel, graph, vectors, query, from, ef, scratch });
     }
 
     fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
         self.simd.run(Measure { kernel: self.kernel, vectors, query, slots, out: keys });
-    }
-
-    fn scan(&self, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
-        self.simd.run(Scan { kernel: self.kernel, vectors, queries, pools });
     }
 
     fn distance(&self, key: u32) -> f32 {
@@ -85,8 +80,9 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
 struct Walk<'a, K> {
     kernel: K,
     graph: &'a Graph,
-    vectors: &'a Column<Block>,
+    vectors: View<'a, Block>,
     query: &'a [Block],
+    from: Near,
     ef: usize,
     scratch: &'a mut Scratch,
 }
@@ -96,11 +92,9 @@ impl<K: Kernel> Task for Walk<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        // In this order: the view must not lack the entry.
-        let entry = self.graph.entry();
-        let space = Inlined::new(simd, self.kernel, self.vectors.view());
+        let space = Inlined::new(simd, self.kernel, self.vectors);
         let query = Inlined::<S, K>::elements(self.query);
-        self.graph.search(entry, space, query, self.ef, self.scratch);
+        self.graph.walk(space, query, self.from, self.ef, self.scratch);
     }
 }
 
@@ -119,46 +113,5 @@ impl<K: Kernel> Task for Measure<'_, K> {
     fn run<S: Simd>(self, simd: S) {
         let space = Inlined::new(simd, self.kernel, self.vectors);
         space.keys(Inlined::<S, K>::elements(self.query), self.slots, self.out);
-    }
-}
-
-struct Scan<'a, K> {
-    kernel: K,
-    vectors: View<'a, Block>,
-    queries: &'a [Block],
-    pools: &'a mut [Pool],
-}
-
-impl<K: Kernel> Task for Scan<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        /// Rows that all queries pass over before the next ones: they stay in the first cache.
-        const TILE: u32 = 32;
-
-        let Self { kernel, vectors, queries, pools } = self;
-        let space = Inlined::new(simd, kernel, vectors);
-        let Some(stride) = queries.len().checked_div(pools.len()).filter(|&stride| stride > 0)
-        else {
-            return;
-        };
-        let mut keys = [0; TILE as usize];
-        let mut slots = [0; TILE as usize];
-        for start in (0..vectors.len()).step_by(TILE as usize) {
-            let count = (vectors.len() - start).min(TILE) as usize;
-            for (slot, number) in slots.iter_mut().zip(start..) {
-                *slot = number;
-            }
-            for (query, pool) in queries.chunks_exact(stride).zip(pools.iter_mut()) {
-                let query = Inlined::<S, K>::elements(query);
-                space.keys(query, &slots[..count], &mut keys[..count]);
-                for (&key, &slot) in keys.iter().zip(&slots[..count]) {
-                    if u64::from(key) < pool.bound() {
-                        pool.insert(key, slot);
-                    }
-                }
-            }
-        }
     }
 }

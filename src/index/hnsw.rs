@@ -248,7 +248,13 @@ impl Searchable for Hnsw {
         } else {
             let Work { scratch, row, .. } = work;
             scratch.counters = Counters::default();
-            self.engine.walk(&self.graph, &self.entries.vectors, row, ef, scratch);
+            let space = Called::new(&*self.engine, &self.entries.vectors, None);
+            if let Some(from) = self.graph.approach(space, row, scratch) {
+                let vectors = self.entries.vectors.view();
+                self.engine.walk(&self.graph, vectors, row, from, ef, scratch);
+            } else {
+                scratch.pool.begin(ef);
+            }
             let found = scratch.pool.iter();
             let take = found.len().min(k);
             // A node may be younger than the view of the keys above.

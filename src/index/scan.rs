@@ -4,11 +4,14 @@ use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hit, Hits};
 use super::work::Work;
-use crate::arena::Pool;
+use crate::arena::{Pool, View};
 use crate::vector::Block;
 
 /// Answers that a sorted pool keeps; beyond, everything is collected and sorted once.
 const POOLED: usize = 1024;
+
+/// Rows that all queries pass over before the next ones: they stay in the first caches.
+const TILE: usize = 32;
 
 impl Entries {
     /// The `k` nearest to the query in `work.row`.
@@ -23,14 +26,11 @@ impl Entries {
         } else if k > POOLED {
             let scanned = total;
             all.clear();
-            let mut keys = [0; 256];
-            let mut slots = [0; 256];
-            for start in (0..total).step_by(slots.len()) {
-                let count = (total - start).min(slots.len());
-                slots.iter_mut().zip(start as u32..).for_each(|(slot, number)| *slot = number);
-                engine.keys(vectors, row, &slots[..count], &mut keys[..count]);
-                all.extend(keys.iter().copied().zip(slots).take(count));
-            }
+            each_tile(vectors, |slots| {
+                let mut keys = [0; TILE];
+                engine.keys(vectors, row, slots, &mut keys[..slots.len()]);
+                all.extend(keys.into_iter().zip(slots.iter().copied()));
+            });
             if k < scanned {
                 all.select_nth_unstable(k);
                 all.truncate(k);
@@ -41,7 +41,7 @@ impl Entries {
         } else {
             pools.resize_with(pools.len().max(1), Pool::default);
             pools[0].begin(k);
-            engine.scan(vectors, row, &mut pools[..1]);
+            offer(engine, vectors, row, &mut pools[..1]);
             hits.set(self.hits(engine, pools[0].iter()));
             total
         };
@@ -77,7 +77,7 @@ impl Entries {
         let pools = &mut work.pools;
         pools.resize_with(pools.len().max(count), Pool::default);
         pools[..count].iter_mut().for_each(|pool| pool.begin(k));
-        engine.scan(vectors, queries, &mut pools[..count]);
+        offer(engine, vectors, queries, &mut pools[..count]);
         let mut hits = Hits::new();
         for pool in &pools[..count] {
             hits.set(self.hits(engine, pool.iter()));
@@ -93,5 +93,32 @@ impl Entries {
     ) -> impl ExactSizeIterator<Item = Hit> {
         let keys = self.keys.view();
         found.map(move |(key, slot)| Hit { key: keys.row(slot)[0], distance: engine.distance(key) })
+    }
+}
+
+/// Offers all slots to the pools of the queries, which are stored one after the other.
+fn offer(engine: &dyn Engine, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
+    let mut keys = [0; TILE];
+    each_tile(vectors, |slots| {
+        for (query, pool) in queries.chunks_exact(vectors.stride()).zip(pools.iter_mut()) {
+            engine.keys(vectors, query, slots, &mut keys[..slots.len()]);
+            for (&key, &slot) in keys.iter().zip(slots) {
+                if u64::from(key) < pool.bound() {
+                    pool.insert(key, slot);
+                }
+            }
+        }
+    });
+}
+
+/// Calls `each` with all slots, a tile at a time.
+fn each_tile(vectors: View<'_, Block>, mut each: impl FnMut(&[u32])) {
+    let mut slots = [0; TILE];
+    for start in (0..vectors.len()).step_by(TILE) {
+        let count = (vectors.len() - start).min(TILE as u32) as usize;
+        for (slot, number) in slots.iter_mut().zip(start..) {
+            *slot = number;
+        }
+        each(&slots[..count]);
     }
 }

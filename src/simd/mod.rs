@@ -24,7 +24,6 @@ pub(crate) use avx512::Avx512;
 pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
-#[allow(unused_imports, reason = "the walk's")]
 pub(crate) use prefetch::prefetch;
 pub(crate) use scalar::Scalar;
 

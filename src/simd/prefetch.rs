@@ -5,7 +5,6 @@ const LINE: usize = 64;
 
 /// Brings every cache line of `data` into the first-level cache. A hint: it changes nothing that a
 /// program can observe but time, and costs one instruction a line.
-#[allow(dead_code, reason = "the walk's")]
 #[inline(always)]
 pub(crate) fn prefetch<T>(data: &[T]) {
     let start = data.as_ptr().cast::<u8>();

@@ -3,7 +3,6 @@
 mod block;
 mod half;
 
-#[allow(unused_imports, reason = "the index's rows are made of it")]
 pub(crate) use block::Block;
 pub use half::{Bf16, F16};
 
