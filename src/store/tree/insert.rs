@@ -19,18 +19,20 @@ pub(super) fn descend(
     let mut page = pages.own(*root)?;
     *root = NodeRef { page, checksum: 0 };
     let mut path = Path::with_capacity(4);
+    let mut expected = None;
     loop {
         let node = pages.owned(page)?;
+        if expected.is_some_and(|level| node.level() != level) {
+            return Err(StoreError::corrupt(page, "it is not one level below its parent"));
+        }
         if node.is_leaf() {
             return Ok((path, page));
         }
+        node.touch_slots();
         let i = node.route(key)?;
         let child = node.child(i)?;
-        let level = node.level();
+        expected = Some(node.level() - 1);
         let own = pages.own(child)?;
-        if pages.owned(own)?.level() + 1 != level {
-            return Err(StoreError::corrupt(child.page, "it is not one level below its parent"));
-        }
         if own != child.page {
             pages.edit(page)?.set_child(i, NodeRef { page: own, checksum: 0 })?;
         }

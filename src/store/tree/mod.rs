@@ -107,6 +107,7 @@ pub(crate) fn get<'p>(
     let mut node = source.node(root)?;
     while !node.is_leaf() {
         node = source.child(node, node.route(key)?)?;
+        node.touch_slots();
     }
     match node.search(key)? {
         Ok(i) => source.value(node.entry(i)?.1).map(Some),

@@ -208,6 +208,14 @@ impl<'a> Node<'a> {
         self.bytes.get(offset..offset + len).ok_or_else(|| self.bad_cell())
     }
 
+    /// Loads the first slots' cache lines all at once, which a search would wait for one after another.
+    #[inline]
+    pub(crate) fn touch_slots(self) {
+        for line in self.bytes.as_chunks::<64>().0.iter().take(8) {
+            std::hint::black_box(line[0]);
+        }
+    }
+
     /// First slot in `from..` whose head is not below `target`, or not below or equal with `or_equal`.
     #[inline]
     fn bound(self, from: usize, target: u64) -> usize {
