@@ -1,5 +1,6 @@
 //! The indexes as a user meets them: answers against exhaustive search, every refusal, and
 //! insertions beside searches.
+#![allow(clippy::float_cmp, reason = "integers and bits are compared exactly")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -344,7 +345,9 @@ fn searches_beside_insertions_lose_nothing() {
                 }
             });
         }
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        for writer in writers {
+            writer.join().unwrap();
+        }
         done.store(true, Ordering::Relaxed);
     });
     assert!(searches.into_inner() > 0);
