@@ -7,20 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::encoder::Encoder;
-use super::threads::{OwnPool, Threads};
-use super::work::{Work, WorkPool};
+use super::threads::Threads;
+use super::work::{Parts, Work};
 use crate::error::IndexError;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// What an index must offer so that batches can be inserted.
-pub(super) trait Insertable: Sync + fmt::Debug {
-    fn encoder(&self) -> &Encoder;
-
-    fn work(&self) -> &WorkPool;
-
-    fn own_pool(&self) -> &OwnPool;
-
+pub(super) trait Insertable: Parts {
     fn contains(&self, key: u64) -> bool;
 
     /// Inserts the vector in `work.row`.

@@ -13,7 +13,7 @@ use super::hits::{BatchHits, Hits};
 use super::search::{Search, SearchBatch, Searchable};
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
-use super::work::{Work, WorkPool};
+use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -151,7 +151,7 @@ impl Flat {
     }
 }
 
-impl Searchable for Flat {
+impl Parts for Flat {
     fn encoder(&self) -> &Encoder {
         &self.entries.encoder
     }
@@ -163,7 +163,9 @@ impl Searchable for Flat {
     fn own_pool(&self) -> &OwnPool {
         &self.own_pool
     }
+}
 
+impl Searchable for Flat {
     fn find(&self, k: usize, _ef: usize, work: &mut Work, hits: &mut Hits) {
         self.entries.scan(&*self.engine, k, work, hits);
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
@@ -177,18 +179,6 @@ impl Searchable for Flat {
 }
 
 impl Insertable for Flat {
-    fn encoder(&self) -> &Encoder {
-        &self.entries.encoder
-    }
-
-    fn work(&self) -> &WorkPool {
-        &self.work
-    }
-
-    fn own_pool(&self) -> &OwnPool {
-        &self.own_pool
-    }
-
     fn contains(&self, key: u64) -> bool {
         Self::contains(self, key)
     }

@@ -16,7 +16,7 @@ use super::search::{Search, SearchBatch, Searchable};
 use super::space::Called;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
-use super::work::{Work, WorkPool};
+use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::graph::{Counters, Graph, Parameters};
 use crate::metric::Metric;
@@ -224,7 +224,7 @@ impl Hnsw {
     }
 }
 
-impl Searchable for Hnsw {
+impl Parts for Hnsw {
     fn encoder(&self) -> &Encoder {
         &self.entries.encoder
     }
@@ -236,7 +236,9 @@ impl Searchable for Hnsw {
     fn own_pool(&self) -> &OwnPool {
         &self.own_pool
     }
+}
 
+impl Searchable for Hnsw {
     fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
         /// Rows that a walk touches for each candidate it keeps: about this many at least.
         const TOUCHED: usize = 16;
@@ -270,18 +272,6 @@ impl Searchable for Hnsw {
 }
 
 impl Insertable for Hnsw {
-    fn encoder(&self) -> &Encoder {
-        &self.entries.encoder
-    }
-
-    fn work(&self) -> &WorkPool {
-        &self.work
-    }
-
-    fn own_pool(&self) -> &OwnPool {
-        &self.own_pool
-    }
-
     fn contains(&self, key: u64) -> bool {
         Self::contains(self, key)
     }

@@ -1,14 +1,11 @@
 //! Asking an index.
 
-use std::fmt;
-
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::encoder::Encoder;
 use super::hits::{BatchHits, Hits};
-use super::threads::{OwnPool, Threads};
-use super::work::{Work, WorkPool};
+use super::threads::Threads;
+use super::work::{Parts, Work};
 use crate::error::IndexError;
 use crate::vector::{AsVector, Block, VectorRef};
 
@@ -16,13 +13,7 @@ use crate::vector::{AsVector, Block, VectorRef};
 const DEFAULT_EF: usize = 64;
 
 /// What an index must offer so that it can be asked.
-pub(super) trait Searchable: Sync + fmt::Debug {
-    fn encoder(&self) -> &Encoder;
-
-    fn work(&self) -> &WorkPool;
-
-    fn own_pool(&self) -> &OwnPool;
-
+pub(super) trait Searchable: Parts {
     /// Answers the query in `work.row`.
     fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits);
 

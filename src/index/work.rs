@@ -1,10 +1,23 @@
 //! What one search or insertion works with, lent from a pool that grows with the threads.
 
+use std::fmt;
+
 use crossbeam::queue::ArrayQueue;
 
+use super::encoder::Encoder;
+use super::threads::OwnPool;
 use crate::arena::Pool;
 use crate::graph::Scratch;
 use crate::vector::Block;
+
+/// What searching and inserting need of any index.
+pub(super) trait Parts: Sync + fmt::Debug {
+    fn encoder(&self) -> &Encoder;
+
+    fn work(&self) -> &WorkPool;
+
+    fn own_pool(&self) -> &OwnPool;
+}
 
 /// Idle sets of buffers that are kept; more threads than this allocate anew.
 const IDLE: usize = 256;
