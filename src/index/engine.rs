@@ -1,32 +1,26 @@
-//! One object per index that stands for its kernel on its instruction set: a search makes a
-//! single indirect call, behind which everything is inlined.
+//! One object per index that stands for its kernel on its instruction set: distances from a query
+//! to a list of slots are a single indirect call, behind which everything is inlined.
 
 use std::fmt::Debug;
 
-use super::space::Inlined;
+use bytemuck::cast_slice;
+
 use crate::arena::View;
 use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
-use crate::graph::{Graph, Near, Scratch, Space};
 use crate::metric::Metric;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
 /// What an index does with distances.
 pub(super) trait Engine: Send + Sync + Debug {
-    /// Leaves the nearest `ef` slots that a walk from `from` finds in `scratch.pool`.
-    fn walk(
-        &self,
-        graph: &Graph,
-        vectors: View<'_, Block>,
-        query: &[Block],
-        from: Near,
-        ef: usize,
-        scratch: &mut Scratch,
-    );
-
     /// Keys of the distances between `query` and each of `slots`, written to `keys`.
-    fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
+
+    /// Keys of the distances between `slot` and each of `slots`.
+    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+        self.keys(rows, rows.row(slot), slots, keys);
+    }
 
     /// The distance that a key stands for.
     fn distance(&self, key: u32) -> f32;
@@ -56,20 +50,8 @@ struct Bound<S, K> {
 }
 
 impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
-    fn walk(
-        &self,
-        graph: &Graph,
-        vectors: View<'_, Block>,
-        query: &[Block],
-        from: Near,
-        ef: usize,
-        scratch: &mut Scratch,
-    ) {
-        self.simd.run(Walk { kernel: self.kernel, graph, vectors, query, from, ef, scratch });
-    }
-
-    fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
-        self.simd.run(Measure { kernel: self.kernel, vectors, query, slots, out: keys });
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
+        self.simd.run(Measure { kernel: self.kernel, rows, query, slots, keys });
     }
 
     fn distance(&self, key: u32) -> f32 {
@@ -77,33 +59,13 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     }
 }
 
-struct Walk<'a, K> {
-    kernel: K,
-    graph: &'a Graph,
-    vectors: View<'a, Block>,
-    query: &'a [Block],
-    from: Near,
-    ef: usize,
-    scratch: &'a mut Scratch,
-}
-
-impl<K: Kernel> Task for Walk<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let space = Inlined::new(simd, self.kernel, self.vectors);
-        let query = Inlined::<S, K>::elements(self.query);
-        self.graph.walk(space, query, self.from, self.ef, self.scratch);
-    }
-}
-
+/// Distances from one query to many rows.
 struct Measure<'a, K> {
     kernel: K,
-    vectors: View<'a, Block>,
+    rows: View<'a, Block>,
     query: &'a [Block],
     slots: &'a [u32],
-    out: &'a mut [u32],
+    keys: &'a mut [u32],
 }
 
 impl<K: Kernel> Task for Measure<'_, K> {
@@ -111,7 +73,16 @@ impl<K: Kernel> Task for Measure<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let space = Inlined::new(simd, self.kernel, self.vectors);
-        space.keys(Inlined::<S, K>::elements(self.query), self.slots, self.out);
+        let Self { kernel, rows, query, slots, keys } = self;
+        let query: &[K::Element] = cast_slice(query);
+        let row = |slot: u32| cast_slice::<Block, K::Element>(rows.row(slot));
+        let (fours, rest) = slots.as_chunks::<4>();
+        let (out, last) = keys.split_at_mut(fours.len() * 4);
+        for (four, out) in fours.iter().zip(out.as_chunks_mut::<4>().0) {
+            *out = kernel.key4(simd, query, four.map(row));
+        }
+        for (&slot, out) in rest.iter().zip(last) {
+            *out = kernel.key(simd, query, row(slot));
+        }
     }
 }

@@ -11,14 +11,14 @@ use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{Hit, Hits};
+use super::hits::{BatchHits, Hit, Hits};
 use super::search::{Search, SearchBatch, Searchable};
-use super::space::Called;
+use super::space::Rows;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
-use crate::graph::{Counters, Graph, Parameters};
+use crate::graph::{Counters, Graph, LANES, Parameters, Scratch};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
@@ -238,36 +238,76 @@ impl Parts for Hnsw {
     }
 }
 
-impl Searchable for Hnsw {
-    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
+impl Hnsw {
+    /// Whether a walk would touch about as many vectors as there are, so that a scan, which is
+    /// exact, costs less.
+    fn scans(&self, k: usize, ef: usize) -> bool {
         /// Rows that a walk touches for each candidate it keeps: about this many at least.
         const TOUCHED: usize = 16;
 
+        k == 0 || ef.saturating_mul(TOUCHED) >= self.entries.keys.len()
+    }
+
+    /// Turns what a walk left in `scratch` into the `k` hits.
+    fn collect(&self, k: usize, scratch: &Scratch, hits: &mut Hits) {
+        // Taken after the walk: no node that it met is younger.
         let keys = self.entries.keys.view();
-        let total = keys.len() as usize;
-        if k == 0 || ef.saturating_mul(TOUCHED) >= total {
+        let found = scratch.pool.iter();
+        let take = found.len().min(k);
+        hits.set(found.take(take).map(|(distance, slot)| Hit {
+            key: keys.row(slot)[0],
+            distance: self.engine.distance(distance),
+        }));
+        hits.set_counters(scratch.counters.distances, scratch.counters.hops);
+    }
+}
+
+impl Searchable for Hnsw {
+    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
+        if self.scans(k, ef) {
             self.entries.scan(&*self.engine, k, work, hits);
         } else {
             let Work { scratch, row, .. } = work;
             scratch.counters = Counters::default();
-            let space = Called::new(&*self.engine, &self.entries.vectors, None);
-            if let Some(from) = self.graph.approach(space, row, scratch) {
-                let vectors = self.entries.vectors.view();
-                self.engine.walk(&self.graph, vectors, row, from, ef, scratch);
-            } else {
-                scratch.pool.begin(ef);
-            }
-            let found = scratch.pool.iter();
-            let take = found.len().min(k);
-            // A node may be younger than the view of the keys above.
-            let keys = self.entries.keys.view();
-            hits.set(found.take(take).map(|(distance, slot)| Hit {
-                key: keys.row(slot)[0],
-                distance: self.engine.distance(distance),
-            }));
-            hits.set_counters(scratch.counters.distances, scratch.counters.hops);
+            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            self.graph.search(space, row, ef, scratch);
+            self.collect(k, scratch, hits);
         }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+    }
+
+    fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
+        /// Longest vectors whose walks take turns: four times sixteen of them are 16 KiB.
+        const BLOCKS_IN_TURN: usize = 4;
+
+        let blocks = self.entries.encoder.blocks();
+        let mut hits = Hits::new();
+        self.work.with(|work| {
+            if self.scans(k, ef) {
+                let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
+                self.search_distances.fetch_add(distances, Ordering::Relaxed);
+                return;
+            }
+            // What waits for its turn must still be in the first cache when the turn comes.
+            let at_once = if blocks > BLOCKS_IN_TURN { 1 } else { LANES };
+            work.lanes.resize_with(LANES, Scratch::default);
+            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            for queries in queries.chunks(at_once * blocks) {
+                let mut lanes: [&[Block]; LANES] = [&[]; LANES];
+                let count = queries.len() / blocks;
+                for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
+                    *lane = query;
+                }
+                let scratches = &mut work.lanes[..count];
+                scratches.iter_mut().for_each(|scratch| scratch.counters = Counters::default());
+                self.graph.search_lanes(space, &lanes[..count], ef, scratches);
+                for scratch in scratches {
+                    self.collect(k, scratch, &mut hits);
+                    self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+                    out.push(&hits);
+                }
+            }
+        });
     }
 }
 
@@ -279,10 +319,10 @@ impl Insertable for Hnsw {
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
         let _shared = self.inserting.read();
         let slot = self.entries.append(key, &work.row, Some(&self.graph))?;
-        let scratch = &mut work.scratch;
+        let Work { scratch, row, .. } = work;
         scratch.counters = Counters::default();
-        let space = Called::new(&*self.engine, &self.entries.vectors, self.alpha);
-        self.graph.insert(space, slot, scratch);
+        let space = Rows::new(&*self.engine, &self.entries.vectors, self.alpha);
+        self.graph.insert(space, row, slot, scratch);
         self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);
         Ok(())
     }

@@ -26,6 +26,8 @@ const IDLE: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) scratch: Scratch,
+    /// One for each of the walks that take turns.
+    pub(super) lanes: Vec<Scratch>,
     /// The encoded vector or query.
     pub(super) row: Vec<Block>,
     /// The nearest of each query of a batch.
@@ -61,6 +63,7 @@ impl WorkPool {
         for work in works {
             bytes += size_of::<Work>()
                 + work.scratch.bytes()
+                + work.lanes.iter().map(Scratch::bytes).sum::<usize>()
                 + work.row.capacity() * size_of::<Block>()
                 + work.pools.iter().map(Pool::bytes).sum::<usize>()
                 + work.all.capacity() * size_of::<(u32, u32)>();
