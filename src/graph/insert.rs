@@ -28,6 +28,16 @@ struct Place<'a, C> {
     node: u32,
 }
 
+/// A node that is to be linked.
+#[derive(Debug, Clone, Copy)]
+struct Newcomer<'a, Q> {
+    node: u32,
+    /// Its vector.
+    query: Q,
+    /// Its row on each of its levels.
+    rows: &'a [u32],
+}
+
 impl Graph {
     /// Links `node`, which [`Self::push`] returned, so that searches find it. `query` is its
     /// vector.
@@ -55,7 +65,13 @@ impl Graph {
             let space = space.refresh();
             let mut lists = std::mem::take(&mut scratch.lists);
             lists.reset();
-            self.link(space, query, node, &rows[..=level], entry, &lists, scratch);
+            self.link(
+                space,
+                Newcomer { node, query, rows: &rows[..=level] },
+                entry,
+                &lists,
+                scratch,
+            );
             scratch.lists = lists;
         }
         if raises {
@@ -81,13 +97,12 @@ impl Graph {
     fn link<S: LinkSpace>(
         &self,
         space: S,
-        query: S::Query,
-        node: u32,
-        rows: &[u32],
+        new: Newcomer<'_, S::Query>,
         entry: Entry,
         lists: &Bump,
         scratch: &mut Scratch,
     ) {
+        let Newcomer { node, query, rows } = new;
         let top = entry.level.min(rows.len() - 1);
         let mut near = self.descend(space, query, entry, top, scratch);
         let mut found = [Found::default(); UPPER_LEVELS + 1];

@@ -299,7 +299,9 @@ impl Searchable for Hnsw {
                     *lane = query;
                 }
                 let scratches = &mut work.lanes[..count];
-                scratches.iter_mut().for_each(|scratch| scratch.counters = Counters::default());
+                for scratch in &mut *scratches {
+                    scratch.counters = Counters::default();
+                }
                 self.graph.search_lanes(space, &lanes[..count], ef, scratches);
                 for scratch in scratches {
                     self.collect(k, scratch, &mut hits);
