@@ -1,0 +1,6 @@
+//! From vectors to codes of a fraction of their size, and distances over codes.
+
+mod rotation;
+mod scalar;
+
+pub(crate) use scalar::{Bits, ScalarGrid};
