@@ -16,12 +16,8 @@ fi
 # Both sides do the same work: only the library differs.
 rm -rf "$tree/profiling/worker"
 cp -r profiling/worker "$tree/profiling/"
-build() {
-  cargo build --manifest-path "$1/Cargo.toml" --target-dir target/compare \
-    --package profiling-worker --profile profiling
-  cp target/compare/profiling/worker "target/compare/$2"
-}
-build "$tree" worker-base
-build . worker-new
-cargo run --profile profiling --package profiling -- compare \
-  --base target/compare/worker-base --new target/compare/worker-new "$@"
+# Two folders for what is built: in one, cargo takes the two states of a package for the same.
+cargo build --manifest-path "$tree/Cargo.toml" --target-dir target/compare/built \
+  --package profiling-worker --profile profiling
+cargo build --package profiling-worker --package profiling --profile profiling
+cargo prof compare --base target/compare/built/profiling/worker --new target/profiling/worker "$@"

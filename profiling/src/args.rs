@@ -1,4 +1,4 @@
-//! The command line: `--name value`, `--name=value`, bare flags and positional arguments.
+//! The command line: `--name value`, `--name=value` and bare flags.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -57,12 +57,6 @@ impl Args {
         })
     }
 
-    /// The next argument that belongs to no option. Ask for options first.
-    pub(crate) fn positional(&mut self) -> Option<String> {
-        let at = self.rest.iter().position(|arg| !arg.starts_with("--"))?;
-        Some(self.rest.remove(at))
-    }
-
     /// Refuses what is left.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.rest.first() {
@@ -94,11 +88,10 @@ mod tests {
 
     #[test]
     fn options_flags_and_the_rest() {
-        let mut args = Args::new(["--ef", "10", "x", "--quick", "--out=a=b"].map(String::from));
+        let mut args = Args::new(["--ef", "10", "--quick", "--out=a=b"].map(String::from));
         assert_eq!(args.number("--ef", 64, 1..=100).unwrap(), 10);
         assert_eq!(args.text("--out").unwrap().as_deref(), Some("a=b"));
         assert!(args.flag("--quick") && !args.flag("--quick"));
-        assert_eq!(args.positional().as_deref(), Some("x"));
         args.finish().unwrap();
     }
 

@@ -4,9 +4,13 @@
 
 mod args;
 mod compare;
+mod flame;
+mod heap;
 mod host;
 mod results;
+mod soak;
 mod stats;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -32,7 +36,14 @@ pub(crate) enum Done {
 type Command = fn(Args) -> Result<Done, Failure>;
 
 /// Commands by name, with the help of each.
-const COMMANDS: [(&str, Command, &str); 1] = [("compare", compare::run, compare::HELP)];
+const COMMANDS: [(&str, Command, &str); 6] = [
+    ("compare", compare::run, compare::HELP),
+    ("flame", flame::run, flame::HELP),
+    ("run", flame::run_plain, ""),
+    ("fold", flame::fold, ""),
+    ("heap", heap::run, heap::HELP),
+    ("soak", soak::run, soak::HELP),
+];
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -61,7 +72,7 @@ fn main() -> ExitCode {
 
 fn help() -> String {
     let mut text = String::from("usage: cargo prof COMMAND [OPTIONS]\n");
-    for (_, _, help) in COMMANDS {
+    for (_, _, help) in COMMANDS.iter().filter(|(_, _, help)| !help.is_empty()) {
         text.push('\n');
         text.push_str(help);
         text.push('\n');
