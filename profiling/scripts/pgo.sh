@@ -17,6 +17,6 @@ build "-Cprofile-generate=$profiles" generate
 "target/pgo/generate/$target/profiling/worker" facts --short benches/data >/dev/null
 "$(rustc --print sysroot)/lib/rustlib/$target/bin/llvm-profdata" merge -o "$profiles/all.profdata" "$profiles"
 build "-Cprofile-use=$profiles/all.profdata" use
-cargo prof compare --short --skip facts,instructions --out profiling/benchmarks/pgo.json \
+cargo prof compare --short --skip facts,instructions --out target/pgo/compare.json \
   --base "target/pgo/plain/$target/profiling/worker" --new "target/pgo/use/$target/profiling/worker" || true
 echo "the optimised worker is target/pgo/use/$target/profiling/worker"

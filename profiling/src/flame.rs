@@ -7,10 +7,10 @@ use std::time::Duration;
 use inferno::collapse::Collapse;
 use inferno::collapse::perf::Folder;
 use inferno::flamegraph;
-use pprof::{ProfilerGuardBuilder, Report};
 
 use crate::args::Args;
 use crate::results::folder;
+use crate::sampler::{self, Frame, Stacks};
 use crate::workload::{Workload, named};
 use crate::{Done, Failure};
 
@@ -22,9 +22,6 @@ run [--workload ...] [--dataset DIR] [--seconds N]
 fold [--title TEXT] [--only FUNCTION] [--out FILE.svg]
     Draws what `perf script` prints, read from standard input: flamegraphs/perf.svg. With --only, stacks
     without that function are left out: `workload_passes` is the work of `run` without its preparations.";
-
-/// Samples a second: no divisor of the usual timers' rates, so that samples do not fall in step.
-const FREQUENCY: i32 = 997;
 
 /// Which workload, and for how long.
 struct Choice {
@@ -41,18 +38,13 @@ impl Choice {
     }
 }
 
-/// The stacks of a workload that is prepared already.
+/// The stacks of a workload that is prepared already, and its operations.
 pub(crate) fn sample(
     workload: &mut dyn Workload,
     time: Duration,
-) -> Result<(Report, u64), Failure> {
-    let guard = ProfilerGuardBuilder::default().frequency(FREQUENCY).build()?;
-    let operations = workload_passes(workload, time)?;
-    let report = guard.report().build()?;
-    if report.data.is_empty() {
-        return Err("the work was too short to be sampled".into());
-    }
-    Ok((report, operations))
+) -> Result<(Stacks, u64), Failure> {
+    let (operations, stacks) = sampler::sample(|| workload_passes(workload, time))?;
+    Ok((stacks, operations))
 }
 
 /// What is looked at, under a name that a profile can be cut down to.
@@ -66,22 +58,33 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     let out = args.path("--out")?;
     args.finish()?;
     workload.prepare()?;
-    let (report, operations) = sample(workload.as_mut(), time)?;
+    let (stacks, operations) = sample(workload.as_mut(), time)?;
     let default = folder("flamegraphs").join(format!("{}.svg", workload.name()));
     let out = out.unwrap_or(default);
     make_folder(&out)?;
     let mut options = options(&format!("nearfield: {}", workload.name()));
-    report.flamegraph_with_options(File::create(&out)?, &mut options)?;
-    let samples: isize = report.data.values().sum();
-    println!("{operations} operations, {samples} samples; wrote {}", out.display());
+    let lines: Vec<String> = stacks.iter().map(line).collect();
+    flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), File::create(&out)?)
+        .map_err(|e| format!("{}: {e}", out.display()))?;
+    let samples: usize = stacks.iter().map(|stack| stack.1).sum();
+    println!("{operations} {}s, {samples} samples; wrote {}", workload.operation(), out.display());
     Ok(Done::Well)
+}
+
+/// A stack as inferno reads it: outermost function first, between semicolons, then the count.
+fn line((frames, count): &(Vec<Frame>, usize)) -> String {
+    let names: Vec<String> =
+        frames.iter().rev().map(|frame| frame.function.replace([';', '\n'], ":")).collect();
+    format!("{} {count}", names.join(";"))
 }
 
 pub(crate) fn run_plain(mut args: Args) -> Result<Done, Failure> {
     let Choice { mut workload, time } = Choice::of(&mut args)?;
     args.finish()?;
     workload.prepare()?;
-    println!("{} operations", workload_passes(workload.as_mut(), time)?);
+    let operations = workload_passes(workload.as_mut(), time)?;
+    let bytes = workload.index().map_or(0, |index| index.stats().bytes.total());
+    println!("{operations} {}s; the index takes {bytes} bytes", workload.operation());
     Ok(Done::Well)
 }
 

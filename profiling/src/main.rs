@@ -2,12 +2,18 @@
 //!
 //! An unpublished package of its own, so that its dependencies burden nobody's `cargo test`.
 
+mod advise;
 mod args;
 mod compare;
+mod curve;
 mod flame;
 mod heap;
 mod host;
+mod kernels;
+mod records;
+mod report;
 mod results;
+mod sampler;
 mod soak;
 mod stats;
 mod workload;
@@ -36,13 +42,18 @@ pub(crate) enum Done {
 type Command = fn(Args) -> Result<Done, Failure>;
 
 /// Commands by name, with the help of each.
-const COMMANDS: [(&str, Command, &str); 6] = [
+const COMMANDS: [(&str, Command, &str); 11] = [
     ("compare", compare::run, compare::HELP),
     ("flame", flame::run, flame::HELP),
     ("run", flame::run_plain, ""),
     ("fold", flame::fold, ""),
     ("heap", heap::run, heap::HELP),
     ("soak", soak::run, soak::HELP),
+    ("curve", curve::run, curve::HELP),
+    ("kernels", kernels::run, kernels::HELP),
+    ("store", records::run, records::HELP),
+    ("advise", advise::run, advise::HELP),
+    ("report", report::run, report::HELP),
 ];
 
 fn main() -> ExitCode {

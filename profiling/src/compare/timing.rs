@@ -18,13 +18,13 @@ use crate::stats::{Estimate, median};
 const ROUNDS: usize = 17 * ORDERS.len();
 const WARM_UP: usize = ORDERS.len();
 
-/// Orders of base, new and control within a round.
+/// Orders of base, new and control within a round, and in which they are started.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
 
 /// Trials at first; so many are added as long as an interval is too wide, up to the most.
-const TRIALS: usize = 10;
-const MORE_TRIALS: usize = 5;
-const MOST_TRIALS: usize = 25;
+const TRIALS: usize = 2 * ORDERS.len();
+const MORE_TRIALS: usize = ORDERS.len();
+const MOST_TRIALS: usize = 4 * ORDERS.len();
 
 /// Half the length of an interval, in per cent, that is sharp enough.
 const SHARP: f64 = 1.0;
@@ -62,12 +62,18 @@ pub(super) fn measure(
     let (mut waits, mut trials, mut wanted) = (Vec::new(), 0, TRIALS);
     loop {
         while trials < wanted {
-            let mut processes = [base, new, new].map(|worker| Process::start(worker, data, short));
-            for process in &mut processes {
-                process.as_mut().map_err(|e| e.to_string())?.wait_until_ready()?;
+            // Who is started first has another luck with memory than who comes last.
+            let mut started = [None, None, None];
+            for role in ORDERS[trials % ORDERS.len()] {
+                started[role] = Some(Process::start([base, new, new][role], data, short)?);
             }
-            let [base, new, control] = processes;
-            let mut processes = [base?, new?, control?];
+            let [Some(mut base), Some(mut new), Some(mut control)] = started else {
+                return Err("an order leaves out a process".into());
+            };
+            for process in [&mut base, &mut new, &mut control] {
+                process.wait_until_ready()?;
+            }
+            let mut processes = [base, new, control];
             trial(&mut processes, &mut all)?;
             waits.extend(processes.iter().filter_map(Process::queue_wait));
             trials += 1;

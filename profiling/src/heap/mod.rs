@@ -1,9 +1,5 @@
 //! What is allocated, where, and how long it stays.
 
-#[cfg_attr(
-    not(feature = "dhat-heap"),
-    expect(dead_code, reason = "there is nothing to read without dhat")
-)]
 mod sites;
 
 use serde::{Deserialize, Serialize};
@@ -108,7 +104,7 @@ fn record(
 }
 
 /// The report as a person reads it.
-#[cfg_attr(not(feature = "dhat-heap"), expect(dead_code, reason = "nothing to print without dhat"))]
+#[cfg(feature = "dhat-heap")]
 fn text(heaps: &Heaps) -> String {
     use std::fmt::Write;
 

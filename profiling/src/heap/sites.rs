@@ -1,9 +1,11 @@
 //! Places that allocate, read from a file of dhat.
 
+#[cfg(any(test, feature = "dhat-heap"))]
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, feature = "dhat-heap"))]
 use crate::Failure;
 
 /// A place in the code that allocates.
@@ -18,6 +20,7 @@ pub(crate) struct Site {
 }
 
 /// What is read of the file; its format is that of valgrind's DHAT, version 2.
+#[cfg(any(test, feature = "dhat-heap"))]
 #[derive(Deserialize)]
 struct File {
     pps: Vec<Point>,
@@ -25,6 +28,7 @@ struct File {
 }
 
 /// A place with its stack, innermost frame first.
+#[cfg(any(test, feature = "dhat-heap"))]
 #[derive(Deserialize)]
 struct Point {
     tb: u64,
@@ -34,6 +38,7 @@ struct Point {
 }
 
 /// The places with the most allocations, bytes or bytes at the peak: the first `top` of each, by allocations.
+#[cfg(any(test, feature = "dhat-heap"))]
 pub(super) fn read(json: &[u8], top: usize) -> Result<Vec<Site>, Failure> {
     let file: File = serde_json::from_slice(json)?;
     let mut places: HashMap<String, Site> = HashMap::new();
@@ -64,6 +69,7 @@ pub(super) fn read(json: &[u8], top: usize) -> Result<Vec<Site>, Failure> {
 }
 
 /// The innermost frame of the library, else of this program, else of anything.
+#[cfg(any(test, feature = "dhat-heap"))]
 fn place<'a>(frames: impl Iterator<Item = &'a String> + Clone) -> String {
     let with = |name: &str| frames.clone().find(|frame| frame.contains(name));
     // Frames read `0x55d0c0ffee: function (file:line:column)`.
