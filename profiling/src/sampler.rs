@@ -201,6 +201,21 @@ fn name(ip: usize) -> Vec<Frame> {
     frames
 }
 
+/// A function's name without type parameters: `beam<Space, u32>` as `beam`.
+pub(crate) fn bare(name: &str) -> String {
+    let (mut out, mut depth) = (String::new(), 0_usize);
+    for c in name.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' if !out.ends_with('-') => depth = depth.saturating_sub(1),
+            c if depth == 0 => out.push(c),
+            _ => (),
+        }
+    }
+    let out = out.trim_matches(':').replace("::::", "::");
+    if out.is_empty() { name.to_owned() } else { out }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,5 +241,12 @@ mod tests {
         let spun: usize = with_spin.map(|stack| stack.1).sum();
         assert!(all >= 10, "{all} samples");
         assert!(spun * 10 >= all * 9, "{spun} of {all}");
+    }
+
+    #[test]
+    fn names_without_parameters() {
+        assert_eq!(bare("with<Result<(), Error>, F>"), "with");
+        assert_eq!(bare("{closure#0}"), "{closure#0}");
+        assert_eq!(bare("<A as B>"), "<A as B>");
     }
 }
