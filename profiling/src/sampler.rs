@@ -234,13 +234,17 @@ mod tests {
     #[test]
     fn samples_name_the_function_and_its_callers() {
         let (_, stacks) = sample(|| Ok(spin(Duration::from_millis(400)))).unwrap();
-        let all: usize = stacks.iter().map(|stack| stack.1).sum();
-        let with_spin = stacks.iter().filter(|(frames, _)| {
-            frames.iter().any(|f| f.function.ends_with("sampler::tests::spin"))
-        });
-        let spun: usize = with_spin.map(|stack| stack.1).sum();
-        assert!(all >= 10, "{all} samples");
-        assert!(spun * 10 >= all * 9, "{spun} of {all}");
+        let named = |frames: &[Frame], name: &str| frames.iter().any(|f| f.function.contains(name));
+        let with_spin = stacks.iter().filter(|(frames, _)| named(frames, "sampler::tests::spin"));
+        // Threads of other tests are sampled as well.
+        let (mut spun, mut called) = (0, 0);
+        for (frames, count) in with_spin {
+            spun += count;
+            called += if named(frames, "samples_name_the_function") { *count } else { 0 };
+        }
+        assert!(spun >= 5, "{spun} samples");
+        // The clock's own code keeps no frame pointer everywhere.
+        assert!(called * 2 > spun, "{called} of {spun}");
     }
 
     #[test]
