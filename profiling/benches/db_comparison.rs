@@ -99,12 +99,11 @@ impl Engine for Nearfield {
     fn load(&mut self, records: &Records, order: &[usize], ascending: bool) -> Result<()> {
         let mut tx = self.0.begin_write()?;
         let mut table = tx.table::<[u8]>("t")?;
+        let entries = order.iter().map(|&i| (&records.keys[i][..], records.value(i)));
         if ascending {
-            table.bulk_load(order.iter().map(|&i| (&records.keys[i][..], records.value(i))))?;
+            table.bulk_load(entries)?;
         } else {
-            for &i in order {
-                table.insert(&records.keys[i], records.value(i))?;
-            }
+            table.bulk_load_unsorted(entries)?;
         }
         Ok(tx.commit()?)
     }
