@@ -213,23 +213,14 @@ impl Pin {
     /// The buffer of a run that is in memory.
     #[inline]
     pub(crate) fn buffer(&self, page: PageNo) -> Option<&PageBuf> {
-        self.buffer_of(self.frames.entry(page)?)
-    }
-
-    #[inline]
-    fn buffer_of(&self, entry: &Entry) -> Option<&PageBuf> {
-        let buffer = entry.buffer.load(Ordering::Acquire);
-        // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here) and
-        // is not written through any more. It is freed by `reclaim` only when every pin is newer than
-        // the transaction that unlinked it; this pin was made before, or the load had found null.
-        unsafe { buffer.as_ref() }
+        buffer_of(self, self.frames.entry(page)?)
     }
 
     /// The first `len` bytes of the run at `page`, which agree with `expected`.
     #[inline]
     pub(crate) fn run(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
         if let Some(entry) = self.frames.entry(page) {
-            let bytes = match self.buffer_of(entry) {
+            let bytes = match buffer_of(self, entry) {
                 Some(buffer) => buffer.get(..len),
                 None if entry.verified.load(Ordering::Acquire) == expected => {
                     self.frames.bytes(page, len)
@@ -271,6 +262,16 @@ impl Pin {
         self.frames.entry_or_make(page)?.verified.store(expected, Ordering::Release);
         Ok(bytes)
     }
+}
+
+/// What an entry has in memory. The pin keeps it there.
+#[inline]
+fn buffer_of<'p>(_pin: &'p Pin, entry: &'p Entry) -> Option<&'p PageBuf> {
+    let buffer = entry.buffer.load(Ordering::Acquire);
+    // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here) and
+    // is not written through any more. It is freed by `reclaim` only when every pin is newer than
+    // the transaction that unlinked it; this pin was made before, or the load had found null.
+    unsafe { buffer.as_ref() }
 }
 
 impl Drop for Pin {
