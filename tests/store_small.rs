@@ -28,8 +28,9 @@ fn everything_once() -> Result<(), StoreError> {
     let mut model = BTreeMap::new();
     let mut tx = store.begin_write()?;
     let mut table = tx.table::<u64>("t")?;
-    for n in 0..90_u64 {
-        let (key, value) = (n * 37 % 101, vec![n as u8; 40 + n as usize * 3]);
+    let rows = if cfg!(miri) { 30 } else { 90 };
+    for n in 0..rows {
+        let (key, value) = (n * 37 % 101, vec![n as u8; 150 + n as usize * 3]);
         table.insert(key, &value)?;
         model.insert(key, value);
     }
@@ -82,7 +83,7 @@ fn everything_once() -> Result<(), StoreError> {
 #[test]
 fn readers_beside_a_writer() -> Result<(), StoreError> {
     const KEYS: u64 = 12;
-    let commits = if cfg!(miri) { 6 } else { 300 };
+    let commits = if cfg!(miri) { 3 } else { 300 };
     let store = small().open_in_memory()?;
     let set = |number: u64| -> Result<(), StoreError> {
         let mut tx = store.begin_write()?;
