@@ -12,7 +12,7 @@
 #![expect(unsafe_code, reason = "page views that outlive the table's lock")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +38,28 @@ const PARTS: usize = 48;
 /// A buffer that is out of the table but may still be looked at.
 struct Retired {
     transaction: u64,
-    buffer: Box<PageBuf>,
+    buffer: Unlinked,
+}
+
+/// Frees a buffer when it is dropped. Until then it is no box, which would claim that nobody else looks at it.
+struct Unlinked(NonNull<PageBuf>);
+
+// SAFETY: it owns a `PageBuf`, which may go to other threads.
+unsafe impl Send for Unlinked {}
+
+impl Unlinked {
+    fn len(&self) -> usize {
+        // SAFETY: the buffer lives until `drop`, and nobody writes to it once it was installed.
+        unsafe { self.0.as_ref() }.len()
+    }
+}
+
+impl Drop for Unlinked {
+    fn drop(&mut self) {
+        // SAFETY: the pointer comes from `Box::into_raw` in `install`, and the swap that made this one took it out
+        // of the table. `reclaim` drops it when no pin can lead to it, and the table's end when there is no pin.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 struct Registry {
@@ -155,12 +176,8 @@ impl Frames {
     }
 
     fn retire_raw(registry: &mut Registry, old: *mut PageBuf, transaction: u64) {
-        if !old.is_null() {
-            // SAFETY: pointers in the table come from `Box::into_raw` in `install`, and the swap that
-            // gave us this one removed it, so it is boxed again only once. Readers may still look at
-            // the buffer: the box is not touched before `reclaim` has seen that none can.
-            let buffer = unsafe { Box::from_raw(old) };
-            registry.retired.push_back(Retired { transaction, buffer });
+        if let Some(old) = NonNull::new(old) {
+            registry.retired.push_back(Retired { transaction, buffer: Unlinked(old) });
         }
     }
 
