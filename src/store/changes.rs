@@ -214,6 +214,10 @@ impl Changes {
                 }
                 Operation::RemoveExtent { extent } => self.remove_extent(extent)?,
             }
+            if self.pages.has_written {
+                // No writer logs such a transaction; it may be made up to take all memory.
+                return Err(corrupt());
+            }
         }
         Ok(())
     }
