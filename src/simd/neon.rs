@@ -81,6 +81,11 @@ impl Neon {
 impl Simd for Neon {
     type F32 = [float32x4_t; 4];
     type I32 = [uint32x4_t; 4];
+    /// Eight sums each, in order.
+    type Lookups = [uint16x8_t; 4];
+    /// Four lanes for each plane, two planes each. At most 16 are added at a time, so the lanes
+    /// hold the counts of 524,000 bits.
+    type Counts = [uint16x8_t; 2];
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = false;
@@ -264,5 +269,71 @@ impl Simd for Neon {
                 vpadalq_u16(acc[i], vpaddlq_u8(differing))
             })
         )
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> Self::Lookups {
+        proven!(self, [vdupq_n_u16(0); 4])
+    }
+
+    #[inline(always)]
+    fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups {
+        let mut acc = acc;
+        for i in 0..4 {
+            let (table, codes) = (self.quarter(tables, i), self.quarter(codes, i));
+            proven!(self, {
+                let low = vqtbl1q_u8(table, vandq_u8(codes, vdupq_n_u8(15)));
+                let high = vqtbl1q_u8(table, vshrq_n_u8::<4>(codes));
+                acc[0] = vaddw_u8(acc[0], vget_low_u8(low));
+                acc[1] = vaddw_high_u8(acc[1], low);
+                acc[2] = vaddw_u8(acc[2], vget_low_u8(high));
+                acc[3] = vaddw_high_u8(acc[3], high);
+            });
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32] {
+        let mut out = [0; 32];
+        let (eights, _) = out.as_chunks_mut::<8>();
+        for (eight, acc) in eights.iter_mut().zip(acc) {
+            let Self(()) = self;
+            // SAFETY: NEON as the token proves; `eight` is 16 bytes; no alignment needed.
+            unsafe { vst1q_u16(eight.as_mut_ptr(), acc) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn plane_zero(self) -> Self::Counts {
+        proven!(self, [vdupq_n_u16(0); 2])
+    }
+
+    #[inline(always)]
+    fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts {
+        let words = bytemuck::cast::<[u8; 16], [u64; 2]>(*code);
+        let mut acc = acc;
+        for i in 0..4 {
+            let planes = self.quarter(planes, i);
+            proven!(self, {
+                let code = vreinterpretq_u8_u64(vdupq_n_u64(words[i / 2]));
+                acc[i % 2] = vpadalq_u8(acc[i % 2], vcntq_u8(veorq_u8(code, planes)));
+            });
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn plane_sums(self, acc: Self::Counts) -> [u32; 4] {
+        proven!(self, {
+            let [first, second] = [vpaddlq_u16(acc[0]), vpaddlq_u16(acc[1])];
+            [
+                vaddv_u32(vget_low_u32(first)),
+                vaddv_u32(vget_high_u32(first)),
+                vaddv_u32(vget_low_u32(second)),
+                vaddv_u32(vget_high_u32(second)),
+            ]
+        })
     }
 }
