@@ -32,6 +32,7 @@ mod error;
 mod graph;
 mod index;
 mod metric;
+pub mod quantization;
 mod simd;
 pub mod store;
 mod vector;
@@ -40,7 +41,7 @@ pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
     BatchHits, Bytes, CheckReport, Fault, FaultKind, Flat, FlatBuilder, Hit, Hits, Hnsw,
-    HnswBuilder, InsertBatch, LevelCheck, Search, SearchBatch, Stats,
+    HnswBuilder, InsertBatch, LevelCheck, Originals, Quantization, Search, SearchBatch, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

@@ -2,9 +2,7 @@
 #![expect(clippy::float_cmp, reason = "what must be equal is compared exactly")]
 
 use nearfield::dataset::{Dataset, recall};
-use nearfield::quantization::{
-    ProductQuantizer, QuantizationError, Quantizer, RabitqQuantizer,
-};
+use nearfield::quantization::{ProductQuantizer, QuantizationError, Quantizer, RabitqQuantizer};
 use nearfield::{Metric, VectorError};
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
@@ -158,8 +156,10 @@ fn vectors_that_are_alike_are_no_trouble() {
                 let case = format!("{}, {name} under {metric}", kind.name);
                 let trained = (kind.train)(dimension, metric, vectors);
                 if name == "zero" && metric == Metric::Cosine {
-                    let error =
-                        QuantizationError::BatchVector { position: 0, source: VectorError::ZeroNorm };
+                    let error = QuantizationError::BatchVector {
+                        position: 0,
+                        source: VectorError::ZeroNorm,
+                    };
                     assert_eq!(trained.err(), Some(error), "{case}");
                     continue;
                 }

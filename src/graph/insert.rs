@@ -28,9 +28,26 @@ struct Place<'a, C> {
     node: u32,
 }
 
+/// A node that is to be linked.
+#[derive(Debug, Clone, Copy)]
+struct Newcomer<'a, Q> {
+    node: u32,
+    /// Its vector.
+    query: Q,
+    /// Its row on each of its levels.
+    rows: &'a [u32],
+}
+
 impl Graph {
-    /// Links `node`, which [`Self::push`] returned, so that searches find it.
-    pub(crate) fn insert<S: LinkSpace>(&self, space: S, node: u32, scratch: &mut Scratch) {
+    /// Links `node`, which [`Self::push`] returned, so that searches find it. `query` is its
+    /// vector.
+    pub(crate) fn insert<S: LinkSpace>(
+        &self,
+        space: S,
+        query: S::Query,
+        node: u32,
+        scratch: &mut Scratch,
+    ) {
         let level = self.draw_level(node);
         let (level, rows) = self.push_upper(node, level);
         // Whoever raises the entry does so alone: two nodes above it would not see each other.
@@ -48,7 +65,13 @@ impl Graph {
             let space = space.refresh();
             let mut lists = std::mem::take(&mut scratch.lists);
             lists.reset();
-            self.link(space, node, &rows[..=level], entry, &lists, scratch);
+            self.link(
+                space,
+                Newcomer { node, query, rows: &rows[..=level] },
+                entry,
+                &lists,
+                scratch,
+            );
             scratch.lists = lists;
         }
         if raises {
@@ -74,24 +97,24 @@ impl Graph {
     fn link<S: LinkSpace>(
         &self,
         space: S,
-        node: u32,
-        rows: &[u32],
+        new: Newcomer<'_, S::Query>,
         entry: Entry,
         lists: &Bump,
         scratch: &mut Scratch,
     ) {
+        let Newcomer { node, query, rows } = new;
         let top = entry.level.min(rows.len() - 1);
-        let mut near = self.descend(space, space.stored(node), entry, top, scratch);
+        let mut near = self.descend(space, query, entry, top, scratch);
         let mut found = [Found::default(); UPPER_LEVELS + 1];
         for level in (1..=top).rev() {
             let place = Place { level, layer: self.layer(level), row: rows[level], node };
-            found[level] = self.find(space, &place, near, lists, scratch);
+            found[level] = self.find(space, query, &place, near, lists, scratch);
             let nearest = found[level].candidates.first();
             let (key, row) = nearest.map_or((near.key, near.row), |c| (c.key, c.link.row));
             near = Near { key, row: place.layer.rows().head(row).1 };
         }
         let base = Place { level: 0, layer: &self.base, row: node, node };
-        found[0] = self.find(space, &base, near, lists, scratch);
+        found[0] = self.find(space, query, &base, near, lists, scratch);
 
         // Own links of all levels are in place before the first link to this node is.
         for level in 1..=top {
@@ -110,13 +133,13 @@ impl Graph {
     fn find<'a, S: LinkSpace, C: Cell>(
         &self,
         space: S,
+        query: S::Query,
         place: &Place<'_, C>,
         from: Near,
         lists: &'a Bump,
         scratch: &mut Scratch,
     ) -> Found<'a> {
         let rows = place.layer.rows();
-        let query = space.stored(place.node);
         beam(space, query, rows, from, self.parameters.ef_construction, scratch);
         let Scratch { pool, candidates, prune, counters, .. } = scratch;
         candidates.clear();
@@ -184,8 +207,9 @@ impl Graph {
         let mut seen: HashSet<u32> = queue.iter().map(|link| link.row).collect();
         while let Some(link) = queue.pop_front() {
             let space = space.refresh();
-            let key = space.key(space.stored(place.node), link.node);
-            if self.adopt(space, place, Candidate { key, link }, scratch) {
+            let mut key = [0];
+            space.between(place.node, &[link.node], &mut key);
+            if self.adopt(space, place, Candidate { key: key[0], link }, scratch) {
                 return Some(link.row);
             }
             let tree = place.layer.rows().links(link.row).filter(|l| l.tree);

@@ -49,8 +49,8 @@ impl Graph {
         for (node, link) in fresh.nodes.iter_mut().zip(rows.links(row)) {
             *node = link.node;
         }
-        let from = space.stored(rows.head(row).0);
-        space.keys(from, &fresh.nodes[..count], &mut fresh.keys[..count]);
+        let node = rows.head(row).0;
+        space.between(node, &fresh.nodes[..count], &mut fresh.keys[..count]);
         counters.distances += count as u64;
         candidates.clear();
         candidates.push(new);

@@ -27,7 +27,7 @@ mod walk;
 
 pub(crate) use check::RowFault;
 pub(crate) use scratch::{Counters, Scratch};
-pub(crate) use walk::Near;
+pub(crate) use walk::LANES;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -45,17 +45,19 @@ pub(crate) trait Space: Copy {
     /// A vector to measure from.
     type Query: Copy;
 
+    /// The same space with all nodes that exist now.
+    fn refresh(self) -> Self;
+
     /// Nodes below it have a vector.
     fn len(&self) -> u32;
 
-    /// Brings the vector of a node nearer to the CPU.
-    fn prefetch(&self, node: u32);
+    /// Brings the vectors of nodes nearer to the CPU.
+    fn prefetch(&self, nodes: &[u32]);
 
     /// Keys of the distances between `query` and each of `nodes`, written to `keys`.
     fn keys(&self, query: Self::Query, nodes: &[u32], keys: &mut [u32]);
 
     /// Key of the distance between `query` and a node.
-    #[inline(always)]
     fn key(&self, query: Self::Query, node: u32) -> u32 {
         let mut key = [0];
         self.keys(query, &[node], &mut key);
@@ -65,11 +67,8 @@ pub(crate) trait Space: Copy {
 
 /// What linking needs besides.
 pub(crate) trait LinkSpace: Space {
-    /// The same space with all nodes that exist now.
-    fn refresh(self) -> Self;
-
-    /// The vector of a node, to measure from.
-    fn stored(&self, node: u32) -> Self::Query;
+    /// Keys of the distances between the vector of a node and each of `nodes`.
+    fn between(&self, node: u32, nodes: &[u32], keys: &mut [u32]);
 
     /// Whether a neighbour at `between` from a candidate makes a link to that candidate, which is
     /// at `base`, superfluous: RobustPrune's `alpha * between < base` (Subramanya et al., 2019).

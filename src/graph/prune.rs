@@ -39,7 +39,7 @@ impl Prune {
         nodes.clear();
         nodes.extend(open.iter().map(|c| c.link.node));
         keys.resize(nodes.len(), 0);
-        space.keys(space.stored(kept.link.node), nodes, keys);
+        space.between(kept.link.node, nodes, keys);
         let mut keys = keys.iter();
         open.retain(|candidate| {
             let between = keys.next().copied().unwrap_or(u32::MAX);

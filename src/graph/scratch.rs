@@ -26,13 +26,15 @@ pub(super) struct Fresh {
     pub(super) nodes: Vec<u32>,
     /// Keys of their distances.
     pub(super) keys: Vec<u32>,
+    /// Positions of those that may enter the pool.
+    pub(super) below: Vec<u32>,
 }
 
 impl Fresh {
     /// Makes room for as many neighbours.
     #[inline(always)]
     pub(super) fn reserve(&mut self, neighbours: usize) {
-        if self.nodes.len() < neighbours {
+        if self.nodes.len() <= neighbours {
             self.grow(neighbours);
         }
     }
@@ -40,8 +42,9 @@ impl Fresh {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, neighbours: usize) {
-        for list in [&mut self.rows, &mut self.nodes, &mut self.keys] {
-            list.resize(neighbours, 0);
+        // One more: the walk writes the next entry before it knows whether to keep it.
+        for list in [&mut self.rows, &mut self.nodes, &mut self.keys, &mut self.below] {
+            list.resize(neighbours + 1, 0);
         }
     }
 }
@@ -60,7 +63,7 @@ impl Scratch {
     pub(crate) fn bytes(&self) -> usize {
         self.pool.bytes()
             + self.visited.bytes()
-            + 12 * self.fresh.nodes.capacity()
+            + 16 * self.fresh.nodes.capacity()
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.prune.bytes()
             + self.lists.allocated_bytes()

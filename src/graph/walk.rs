@@ -1,8 +1,11 @@
 //! Searching: a greedy descent through the upper levels, then a best-first walk on a level.
+//!
+//! The walk is compiled once. Distances are one call for each row of neighbours, which costs
+//! nothing measurable beside the memory that a row makes a walk touch.
 
 use super::layer::{Cell, Rows};
 use super::scratch::Fresh;
-use super::{Entry, Graph, LinkSpace, Scratch, Space};
+use super::{Entry, Graph, Scratch, Space};
 
 /// A row and the key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
@@ -11,32 +14,92 @@ pub(crate) struct Near {
     pub(super) row: u32,
 }
 
-impl Graph {
-    /// Where a walk on the base level should start: the nearest node that a greedy descent finds;
-    /// nothing if the graph is empty.
-    pub(crate) fn approach<S: LinkSpace>(
-        &self,
-        space: S,
-        query: S::Query,
-        scratch: &mut Scratch,
-    ) -> Option<Near> {
-        let entry = self.entry()?;
-        // The entry may be younger than the space in hand.
-        Some(self.descend(space.refresh(), query, entry, 0, scratch))
-    }
+/// What a walk does at its next turn.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// Read the links of this row, which was prefetched.
+    Gather(u32),
+    /// Compute as many distances, to vectors that were prefetched.
+    Measure(usize),
+    Done,
+}
 
+/// Walks that take turns: enough that what one waits for arrives while the others work.
+pub(crate) const LANES: usize = 4;
+
+impl Graph {
     /// Leaves the `ef` nearest nodes that a walk on the base level finds in `scratch.pool`, the
-    /// nearest first. `space` must have the node that it starts from.
-    #[inline(always)]
-    pub(crate) fn walk<S: Space>(
+    /// nearest first. `false` if the space does not have the node that searches start from.
+    pub(crate) fn search<S: Space>(
         &self,
         space: S,
         query: S::Query,
-        from: Near,
         ef: usize,
         scratch: &mut Scratch,
-    ) {
+    ) -> bool {
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return true;
+        };
+        // The entry may be younger than the space in hand.
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let from = self.descend(space, query, entry, 0, scratch);
         beam(space, query, self.base.rows(), from, ef, scratch);
+        true
+    }
+
+    /// [`Self::search`] for up to [`LANES`] queries, each with a scratch of its own. The walks take
+    /// turns.
+    pub(crate) fn search_lanes<S: Space>(
+        &self,
+        space: S,
+        queries: &[S::Query],
+        ef: usize,
+        scratches: &mut [Scratch],
+    ) -> bool {
+        let Some(entry) = self.entry() else {
+            scratches.iter_mut().for_each(|scratch| scratch.pool.begin(ef));
+            return true;
+        };
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let rows = self.base.rows();
+        let limit = rows.len().min(space.len());
+        let mut turns = [Turn::Done; LANES];
+        let mut walking = 0;
+        for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
+            let from = self.descend(space, query, entry, 0, scratch);
+            begin(rows, from, ef, scratch);
+            *turn = next(scratch);
+            walking += 1;
+        }
+        while walking > 0 {
+            for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
+                *turn = match *turn {
+                    Turn::Gather(row) => {
+                        Turn::Measure(gather_new(space, rows, row, limit, scratch))
+                    }
+                    Turn::Measure(count) => {
+                        measure(space, query, rows, count, scratch);
+                        let turn = next(scratch);
+                        walking -= usize::from(matches!(turn, Turn::Done));
+                        turn
+                    }
+                    Turn::Done => Turn::Done,
+                };
+            }
+        }
+        true
+    }
+
+    /// The node that searches start from.
+    fn node(&self, Entry { level, row }: Entry) -> u32 {
+        if level == 0 { row } else { self.layer(level).rows().head(row).0 }
     }
 
     /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there.
@@ -78,14 +141,17 @@ fn greedy<S: Space, C: Cell>(
         let row = best.row;
         let Scratch { fresh, counters, .. } = &mut *scratch;
         fresh.reserve(rows.capacity());
-        let count = gather(space, rows, row, fresh, |_| true);
+        let count = gather(space, rows, row, rows.len(), fresh, |_| true);
         counters.hops += 1;
         counters.distances += count as u64;
-        measure::<S, C>(space, query, fresh, count, |key, row| {
+        let Fresh { rows: found, nodes, keys, .. } = fresh;
+        space.keys(query, &nodes[..count], &mut keys[..count]);
+        let found = if C::HEAD > 0 { &found[..count] } else { &nodes[..count] };
+        for (&key, &row) in keys.iter().zip(found) {
             if key < best.key {
                 best = Near { key, row };
             }
-        });
+        }
         if best.row == row {
             return best;
         }
@@ -93,7 +159,6 @@ fn greedy<S: Space, C: Cell>(
 }
 
 /// The best-first walk: expands the nearest candidate until all of the `ef` nearest are.
-#[inline(always)]
 pub(super) fn beam<S: Space, C: Cell>(
     space: S,
     query: S::Query,
@@ -102,63 +167,94 @@ pub(super) fn beam<S: Space, C: Cell>(
     ef: usize,
     scratch: &mut Scratch,
 ) {
-    let Scratch { pool, visited, fresh, counters, .. } = scratch;
+    let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
+    begin(rows, from, ef, scratch);
+    while let Some(row) = scratch.pool.next() {
+        let count = gather_new(space, rows, row, limit, scratch);
+        measure(space, query, rows, count, scratch);
+    }
+}
+
+fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, scratch: &mut Scratch) {
+    let Scratch { pool, visited, fresh, .. } = scratch;
     visited.begin(rows.len());
     visited.insert(from.row);
     pool.begin(ef);
     pool.insert(from.key, from.row);
     fresh.reserve(rows.capacity());
-    while let Some(row) = pool.next() {
-        let count = gather(space, rows, row, fresh, |row| visited.insert(row));
-        counters.hops += 1;
-        counters.distances += count as u64;
-        measure::<S, C>(space, query, fresh, count, |key, row| {
-            if u64::from(key) < pool.bound() {
-                pool.insert(key, row);
-                rows.prefetch(row);
-            }
-        });
-    }
 }
 
-/// First pass over a row: reads all links, admits the new ones and prefetches their vectors.
-/// Returns their number.
+fn next(scratch: &mut Scratch) -> Turn {
+    scratch.pool.next().map_or(Turn::Done, Turn::Gather)
+}
+
+/// First pass over a row of a walk: admits the links that were not met.
+fn gather_new<S: Space, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    row: u32,
+    limit: u32,
+    scratch: &mut Scratch,
+) -> usize {
+    let Scratch { visited, fresh, counters, .. } = scratch;
+    let count = gather(space, rows, row, limit, fresh, |row| visited.insert(row));
+    counters.hops += 1;
+    counters.distances += count as u64;
+    count
+}
+
+/// Reads all links of a row, keeps those below `limit` that `admit` lets pass, and prefetches
+/// their vectors. Returns their number.
 #[inline(always)]
 fn gather<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
     row: u32,
+    limit: u32,
     fresh: &mut Fresh,
     mut admit: impl FnMut(u32) -> bool,
 ) -> usize {
     let mut count = 0;
     for link in rows.links(row) {
         // A link may be younger than the views of this walk.
-        if link.row < rows.len() && link.node < space.len() && admit(link.row) {
-            space.prefetch(link.node);
-            fresh.nodes[count] = link.node;
-            if C::HEAD > 0 {
-                fresh.rows[count] = link.row;
-            }
-            count += 1;
+        if link.row >= limit || (C::HEAD > 0 && link.node >= space.len()) {
+            continue;
         }
+        // Written in any case, and kept if admitted.
+        fresh.nodes[count] = link.node;
+        if C::HEAD > 0 {
+            fresh.rows[count] = link.row;
+        }
+        count += usize::from(admit(link.row));
     }
+    space.prefetch(&fresh.nodes[..count]);
     count
 }
 
-/// Second pass: the distances.
-#[inline(always)]
+/// Second pass: the distances, of which the pool keeps the smallest.
 fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,
-    fresh: &mut Fresh,
+    rows: Rows<'_, C>,
     count: usize,
-    mut each: impl FnMut(u32, u32),
+    scratch: &mut Scratch,
 ) {
-    let Fresh { rows, nodes, keys } = fresh;
+    let Scratch { pool, fresh, .. } = scratch;
+    let Fresh { rows: found, nodes, keys, below } = fresh;
     space.keys(query, &nodes[..count], &mut keys[..count]);
-    let rows = if C::HEAD > 0 { &rows[..count] } else { &nodes[..count] };
-    for (&key, &row) in keys.iter().zip(rows) {
-        each(key, row);
+    let found = if C::HEAD > 0 { &found[..count] } else { &nodes[..count] };
+    let bound = pool.bound();
+    let mut candidates = 0;
+    for (at, &key) in keys[..count].iter().enumerate() {
+        // Written in any case, and kept if near enough.
+        below[candidates] = at as u32;
+        candidates += usize::from(u64::from(key) < bound);
+    }
+    for &at in &below[..candidates] {
+        let (key, row) = (keys[at as usize], found[at as usize]);
+        if u64::from(key) < pool.bound() {
+            pool.insert(key, row);
+            rows.prefetch(row);
+        }
     }
 }

@@ -1,35 +1,42 @@
-//! One object per index that stands for its kernel on its instruction set: a search makes a
-//! single indirect call, behind which everything is inlined.
+//! One object per index that stands for its kernel on its instruction set: distances from a query
+//! to a list of slots are a single indirect call, behind which everything is inlined.
 
 use std::fmt::Debug;
 
-use super::space::Inlined;
+use bytemuck::cast_slice;
+
 use crate::arena::View;
-use crate::distance::{Kernel, Visitor, dispatch};
+use crate::distance::{
+    Kernel, NibbleDot, NibbleL2, NibblesDot, NibblesL2, Visitor, dispatch, with_isa,
+};
 use crate::error::IndexError;
-use crate::graph::{Graph, Near, Scratch, Space};
 use crate::metric::Metric;
+use crate::quantization::Bits;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
 /// What an index does with distances.
 pub(super) trait Engine: Send + Sync + Debug {
-    /// Leaves the nearest `ef` slots that a walk from `from` finds in `scratch.pool`.
-    fn walk(
-        &self,
-        graph: &Graph,
-        vectors: View<'_, Block>,
-        query: &[Block],
-        from: Near,
-        ef: usize,
-        scratch: &mut Scratch,
-    );
-
     /// Keys of the distances between `query` and each of `slots`, written to `keys`.
-    fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
+
+    /// Keys of the distances between `slot` and each of `slots`.
+    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+        self.keys(rows, rows.row(slot), slots, keys);
+    }
 
     /// The distance that a key stands for.
     fn distance(&self, key: u32) -> f32;
+}
+
+struct Boxed;
+
+impl Visitor for Boxed {
+    type Output = Box<dyn Engine>;
+
+    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
+        Box::new(Bound { simd, kernel })
+    }
 }
 
 /// The engine of a metric over an element type, on the given instruction set.
@@ -38,14 +45,45 @@ pub(super) fn engine(
     element: Element,
     isa: Isa,
 ) -> Result<Box<dyn Engine>, IndexError> {
-    struct Boxed;
-    impl Visitor for Boxed {
-        type Output = Box<dyn Engine>;
-        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
-            Box::new(Bound { simd, kernel })
-        }
-    }
     dispatch(metric, element, isa, true, Boxed).ok_or(IndexError::Unsupported { metric, element })
+}
+
+/// The engine over codes of a scalar quantizer. Queries are in their prepared form.
+pub(super) fn code_engine(metric: Metric, bits: Bits, isa: Isa) -> Option<Box<dyn Engine>> {
+    let product = metric == Metric::InnerProduct;
+    Some(match (bits, product) {
+        (Bits::Eight, true) => dispatch(Metric::InnerProduct, Element::I8, isa, true, Boxed)?,
+        (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, Boxed)?,
+        (Bits::Four, true) => Box::new(Asymmetric {
+            query: with_isa(NibbleDot, isa, Boxed)?,
+            between: with_isa(NibblesDot, isa, Boxed)?,
+        }),
+        (Bits::Four, false) => Box::new(Asymmetric {
+            query: with_isa(NibbleL2, isa, Boxed)?,
+            between: with_isa(NibblesL2, isa, Boxed)?,
+        }),
+    })
+}
+
+/// Queries have another form than rows.
+#[derive(Debug)]
+struct Asymmetric {
+    query: Box<dyn Engine>,
+    between: Box<dyn Engine>,
+}
+
+impl Engine for Asymmetric {
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
+        self.query.keys(rows, query, slots, keys);
+    }
+
+    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+        self.between.keys(rows, rows.row(slot), slots, keys);
+    }
+
+    fn distance(&self, key: u32) -> f32 {
+        self.query.distance(key)
+    }
 }
 
 /// A kernel and the proof that the CPU can run it.
@@ -56,20 +94,8 @@ struct Bound<S, K> {
 }
 
 impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
-    fn walk(
-        &self,
-        graph: &Graph,
-        vectors: View<'_, Block>,
-        query: &[Block],
-        from: Near,
-        ef: usize,
-        scratch: &mut Scratch,
-    ) {
-        self.simd.run(Walk { kernel: self.kernel, graph, vectors, query, from, ef, scratch });
-    }
-
-    fn keys(&self, vectors: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
-        self.simd.run(Measure { kernel: self.kernel, vectors, query, slots, out: keys });
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
+        self.simd.run(Measure { kernel: self.kernel, rows, query, slots, keys });
     }
 
     fn distance(&self, key: u32) -> f32 {
@@ -77,33 +103,13 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     }
 }
 
-struct Walk<'a, K> {
-    kernel: K,
-    graph: &'a Graph,
-    vectors: View<'a, Block>,
-    query: &'a [Block],
-    from: Near,
-    ef: usize,
-    scratch: &'a mut Scratch,
-}
-
-impl<K: Kernel> Task for Walk<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let space = Inlined::new(simd, self.kernel, self.vectors);
-        let query = Inlined::<S, K>::elements(self.query);
-        self.graph.walk(space, query, self.from, self.ef, self.scratch);
-    }
-}
-
+/// Distances from one query to many rows.
 struct Measure<'a, K> {
     kernel: K,
-    vectors: View<'a, Block>,
+    rows: View<'a, Block>,
     query: &'a [Block],
     slots: &'a [u32],
-    out: &'a mut [u32],
+    keys: &'a mut [u32],
 }
 
 impl<K: Kernel> Task for Measure<'_, K> {
@@ -111,7 +117,16 @@ impl<K: Kernel> Task for Measure<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let space = Inlined::new(simd, self.kernel, self.vectors);
-        space.keys(Inlined::<S, K>::elements(self.query), self.slots, self.out);
+        let Self { kernel, rows, query, slots, keys } = self;
+        let query: &[K::Element] = cast_slice(query);
+        let row = |slot: u32| cast_slice::<Block, K::Element>(rows.row(slot));
+        let (fours, rest) = slots.as_chunks::<4>();
+        let (out, last) = keys.split_at_mut(fours.len() * 4);
+        for (four, out) in fours.iter().zip(out.as_chunks_mut::<4>().0) {
+            *out = kernel.key4(simd, query, four.map(row));
+        }
+        for (&slot, out) in rest.iter().zip(last) {
+            *out = kernel.key(simd, query, row(slot));
+        }
     }
 }

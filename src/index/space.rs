@@ -2,68 +2,12 @@
 
 use super::engine::Engine;
 use crate::arena::{Column, View};
-use crate::distance::Kernel;
 use crate::graph::{LinkSpace, Space};
-use crate::simd::Simd;
 use crate::vector::Block;
 
-/// The rows of a column under one kernel on one instruction set, for walks into which the kernel
-/// is inlined.
+/// The rows of a column under an engine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Inlined<'a, S, K> {
-    simd: S,
-    kernel: K,
-    view: View<'a, Block>,
-}
-
-impl<'a, S: Simd, K: Kernel> Inlined<'a, S, K> {
-    #[inline(always)]
-    pub(super) fn new(simd: S, kernel: K, view: View<'a, Block>) -> Self {
-        Self { simd, kernel, view }
-    }
-
-    /// A padded row as the kernel's elements.
-    #[inline(always)]
-    pub(super) fn elements(row: &[Block]) -> &[K::Element] {
-        bytemuck::cast_slice(row)
-    }
-
-    #[inline(always)]
-    fn row(&self, node: u32) -> &'a [K::Element] {
-        Self::elements(self.view.row(node))
-    }
-}
-
-impl<'a, S: Simd, K: Kernel> Space for Inlined<'a, S, K> {
-    type Query = &'a [K::Element];
-
-    #[inline(always)]
-    fn len(&self) -> u32 {
-        self.view.len()
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, node: u32) {
-        self.view.prefetch(node);
-    }
-
-    #[inline(always)]
-    fn keys(&self, query: &'a [K::Element], nodes: &[u32], keys: &mut [u32]) {
-        let (fours, rest) = nodes.as_chunks::<4>();
-        let (out, last) = keys.split_at_mut(fours.len() * 4);
-        for (four, out) in fours.iter().zip(out.as_chunks_mut::<4>().0) {
-            *out = self.kernel.key4(self.simd, query, four.map(|node| self.row(node)));
-        }
-        for (&node, out) in rest.iter().zip(last) {
-            *out = self.kernel.key(self.simd, query, self.row(node));
-        }
-    }
-}
-
-/// The same, with one call into the kernel for each list of nodes: linking is a lot of code, and
-/// one copy of it serves all kernels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Called<'a> {
+pub(super) struct Rows<'a> {
     engine: &'a dyn Engine,
     column: &'a Column<Block>,
     view: View<'a, Block>,
@@ -71,7 +15,7 @@ pub(super) struct Called<'a> {
     alpha: Option<f32>,
 }
 
-impl<'a> Called<'a> {
+impl<'a> Rows<'a> {
     pub(super) fn new(
         engine: &'a dyn Engine,
         column: &'a Column<Block>,
@@ -81,15 +25,21 @@ impl<'a> Called<'a> {
     }
 }
 
-impl<'a> Space for Called<'a> {
+impl<'a> Space for Rows<'a> {
     type Query = &'a [Block];
+
+    fn refresh(self) -> Self {
+        Self { view: self.column.view(), ..self }
+    }
 
     fn len(&self) -> u32 {
         self.view.len()
     }
 
-    fn prefetch(&self, node: u32) {
-        self.view.prefetch(node);
+    fn prefetch(&self, nodes: &[u32]) {
+        for &node in nodes {
+            self.view.prefetch(node);
+        }
     }
 
     fn keys(&self, query: &'a [Block], nodes: &[u32], keys: &mut [u32]) {
@@ -97,13 +47,9 @@ impl<'a> Space for Called<'a> {
     }
 }
 
-impl<'a> LinkSpace for Called<'a> {
-    fn refresh(self) -> Self {
-        Self { view: self.column.view(), ..self }
-    }
-
-    fn stored(&self, node: u32) -> &'a [Block] {
-        self.view.row(node)
+impl LinkSpace for Rows<'_> {
+    fn between(&self, node: u32, nodes: &[u32], keys: &mut [u32]) {
+        self.engine.between(self.view, node, nodes, keys);
     }
 
     fn occludes(&self, between: u32, base: u32) -> bool {

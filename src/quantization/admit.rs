@@ -55,7 +55,11 @@ pub(super) fn admit(
         let scale = 1.0 / square.sqrt();
         return Ok(vector.iter().map(|&x| (f64::from(x) * scale) as f32).collect());
     }
-    if within(MAX_COMPONENT) { Ok(Cow::Borrowed(vector)) } else { Err(refusal(vector, MAX_COMPONENT)) }
+    if within(MAX_COMPONENT) {
+        Ok(Cow::Borrowed(vector))
+    } else {
+        Err(refusal(vector, MAX_COMPONENT))
+    }
 }
 
 /// Why a vector with a component beyond `limit` is refused.
@@ -66,7 +70,9 @@ fn refusal(vector: &[f32], limit: f32) -> VectorError {
         Some((component, &value)) if value.is_finite() => {
             VectorError::NotRepresentable { component, value, element: Element::F32 }
         }
-        beyond => VectorError::NonFinite { component: beyond.map_or(0, |(component, _)| component) },
+        beyond => {
+            VectorError::NonFinite { component: beyond.map_or(0, |(component, _)| component) }
+        }
     }
 }
 

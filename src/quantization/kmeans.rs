@@ -103,9 +103,10 @@ pub(super) fn assign(centroids: &Centroids, points: &[f32]) -> Vec<(u32, f32)> {
     let dimension = centroids.dimension();
     let isa = Isa::detect();
     let mut nearest = vec![(0, 0.0); points.len() / dimension];
-    nearest.par_chunks_mut(TASK).zip(points.par_chunks(TASK * dimension)).for_each(
-        |(nearest, points)| run_on(isa, Assign { centroids, points, nearest }),
-    );
+    nearest
+        .par_chunks_mut(TASK)
+        .zip(points.par_chunks(TASK * dimension))
+        .for_each(|(nearest, points)| run_on(isa, Assign { centroids, points, nearest }));
     nearest
 }
 
@@ -136,12 +137,7 @@ impl Task for Assign<'_> {
 }
 
 /// Moves each mean to the middle of its points; that of an empty cluster stays. Returns the sizes.
-fn move_means(
-    dimension: usize,
-    points: &[f32],
-    clusters: &[u32],
-    means: &mut [f32],
-) -> Vec<usize> {
+fn move_means(dimension: usize, points: &[f32], clusters: &[u32], means: &mut [f32]) -> Vec<usize> {
     let mut sizes = vec![0_usize; means.len() / dimension];
     for &cluster in clusters {
         sizes[cluster as usize] += 1;

@@ -196,5 +196,9 @@ pub(super) fn check_codes(
 
 /// Whether there is place for `expected` results.
 pub(super) fn check_output(found: usize, expected: usize) -> Result<(), QuantizationError> {
-    if expected == found { Ok(()) } else { Err(QuantizationError::OutputLength { expected, found }) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(QuantizationError::OutputLength { expected, found })
+    }
 }

@@ -16,11 +16,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use super::QuantizationError;
 use super::admit::admit;
 use super::bytes::{Reader, Writer, wrong};
 use super::centroids::Centroids;
 use super::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
-use super::QuantizationError;
 use super::rotation::Rotation;
 use crate::error::VectorError;
 use crate::metric::Metric;
@@ -161,7 +161,8 @@ impl ProductQuantizer {
 
     /// The centroid that `code` names for a sub-vector.
     fn choice(&self, code: &[u8], part: usize) -> usize {
-        let byte = if self.bits == 8 { code[part] } else { code[part / 2] >> (4 * (part % 2)) & 15 };
+        let byte =
+            if self.bits == 8 { code[part] } else { code[part / 2] >> (4 * (part % 2)) & 15 };
         usize::from(byte)
     }
 

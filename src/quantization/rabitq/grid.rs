@@ -83,12 +83,7 @@ impl Task for Nearest<'_> {
         }
         let scale = square / product;
         let error = (scale * scale * length - square).max(0.0).sqrt();
-        GridPoint {
-            values,
-            norm: square.sqrt() as f32,
-            scale: scale as f32,
-            error: error as f32,
-        }
+        GridPoint { values, norm: square.sqrt() as f32, scale: scale as f32, error: error as f32 }
     }
 }
 

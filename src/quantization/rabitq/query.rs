@@ -123,8 +123,7 @@ impl<'a> RabitqQuery<'a> {
         let of_both = code.error * self.error;
         let dimension = self.quantizer.rotation.len();
         let root = ((dimension - 1).max(1) as f32).sqrt();
-        let deviation =
-            (of_code * of_code + of_query * of_query + of_both * of_both).sqrt() / root;
+        let deviation = (of_code * of_code + of_query * of_query + of_both * of_both).sqrt() / root;
         let squares = code.norm * code.norm + self.norm * self.norm;
         let centre = self.quantizer.centre_square;
         match self.quantizer.metric {
@@ -226,8 +225,7 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
                     differing += (c0 + 2 * c1 + 4 * c2 + 8 * c3) << (B - 1 - b + 4 * g);
                 }
             }
-            let product =
-                factors.scale * query.scale * equal.wrapping_sub(2 * differing) as f32;
+            let product = factors.scale * query.scale * equal.wrapping_sub(2 * differing) as f32;
             let squares = factors.norm * factors.norm + square;
             *distance = quantizer.finish(product, squares, factors.product + query.product);
         }

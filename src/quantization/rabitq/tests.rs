@@ -69,7 +69,8 @@ fn estimates_are_the_formula_on_every_instruction_set() {
                     let product = scale * super::dot(&of_code, &query);
                     let sum = squares(&residual(0)) + squares(&residual(i));
                     let centre = &quantizer.centre;
-                    let middle = super::dot(centre, &admitted(0)) + super::dot(centre, &admitted(i))
+                    let middle = super::dot(centre, &admitted(0))
+                        + super::dot(centre, &admitted(i))
                         - squares(centre);
                     expected.push(match metric {
                         Metric::InnerProduct => (-product - middle, sum + middle.abs()),
@@ -129,7 +130,8 @@ fn the_truth_lies_within_the_bound_as_often_as_stated() {
     for dimension in [64, 100, 384] {
         for bits in [1, 2, 4] {
             for metric in METRICS {
-                for (epsilon, least, most) in [(1.0, 0.66, 0.85), (1.9, 0.93, 0.995), (3.0, 0.99, 1.0)]
+                for (epsilon, least, most) in
+                    [(1.0, 0.66, 0.85), (1.9, 0.93, 0.995), (3.0, 0.99, 1.0)]
                 {
                     let (within, off) = coverage(dimension, bits, metric, epsilon);
                     let case = format!("{dimension} {bits} {metric} {epsilon}");
@@ -161,7 +163,8 @@ fn grid_points_are_nearly_the_best() {
                 let largest = data.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
                 let best = (1..=400)
                     .map(|i| {
-                        let step = 2.0 * f64::from(largest) * f64::from(i) / 400.0 / greatest.min(2.0);
+                        let step =
+                            2.0 * f64::from(largest) * f64::from(i) / 400.0 / greatest.min(2.0);
                         let grid: Vec<f32> = data
                             .iter()
                             .map(|&x| {
@@ -198,8 +201,7 @@ fn distances_between_codes_are_fair() {
             let (mut off, mut spread) = (0.0, 0.0);
             for i in 0..99 {
                 let truth = exact(metric, row(i), row(i + 1));
-                let error =
-                    f64::from(quantizer.distance(code(i), code(i + 1)).unwrap()) - truth;
+                let error = f64::from(quantizer.distance(code(i), code(i + 1)).unwrap()) - truth;
                 let size = (super::dot(row(i), row(i)) * super::dot(row(i + 1), row(i + 1))).sqrt();
                 let size = if metric == Metric::Cosine { 1.0 } else { size };
                 off += error / size / 99.0;
@@ -209,7 +211,10 @@ fn distances_between_codes_are_fair() {
                 assert!(own_off < 1e-4 * size.max(1.0) * 10.0, "{bits} {metric}: {own}");
             }
             eprintln!("{bits} {metric}: off {off:.4}, spread {spread:.4}");
-            assert!(off.abs() < 0.02 && spread < [0.12, 0.06, 0.03][bits as usize / 2], "{off} {spread}");
+            assert!(
+                off.abs() < 0.02 && spread < [0.12, 0.06, 0.03][bits as usize / 2],
+                "{off} {spread}"
+            );
         }
     }
 }
