@@ -16,6 +16,7 @@
 //! # Ok::<(), nearfield::IndexError>(())
 //! ```
 //!
+//! [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is a transactional
 //! store in one file, for records beside the vectors. Indexes live in memory: saving them in a
 //! store is not there yet.

@@ -102,6 +102,10 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
+    pub(super) fn f32(&mut self) -> Result<f32, QuantizationError> {
+        self.take().map(f32::from_le_bytes)
+    }
+
     /// Zero or one.
     pub(super) fn flag(&mut self) -> Result<bool, QuantizationError> {
         match self.u32()? {

@@ -83,10 +83,11 @@ impl Centroids {
             }
         }
         from_fn(|n| {
-            let mut best = (0, f32::INFINITY);
+            let mut best = (which[n][0] * 16, least[n][0]);
             for lane in 0..16 {
                 let i = 16 * which[n][lane] + lane as u32;
-                if least[n][lane] < best.1 || least[n][lane] == best.1 && i < best.0 {
+                let order = least[n][lane].total_cmp(&best.1).then(i.cmp(&best.0));
+                if order.is_lt() {
                     best = (i, least[n][lane]);
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! | quantizer | bits a component | learns | quantizing | distances |
 //! |---|---|---|---|---|
+//! | [`ScalarQuantizer`] | 4, 8 | mean and deviation | fast | integer products |
 //! | [`ProductQuantizer`] | any, in steps | centroids, by k-means | slow | tables; 32 codes at a time for 4 bits |
 //! | [`RabitqQuantizer`] | 1, 2, 4 | the mean | fast | bits counted; with a bound on the error |
 //!
@@ -28,3 +29,4 @@ pub use product::{PackedCodes, ProductQuantizer, ProductQuantizerBuilder, Produc
 pub use quantizer::{PreparedQuery, Quantizer};
 pub use rabitq::{Estimate, RabitqQuantizer, RabitqQuantizerBuilder, RabitqQuery};
 pub(crate) use scalar::{Bits, ScalarGrid};
+pub use scalar::{ScalarQuantizer, ScalarQuantizerBuilder};

@@ -165,7 +165,7 @@ pub trait PreparedQuery: Debug + Send + Sync {
 
     /// The estimated distances to the vectors of `codes`, which stand one after the other: as many
     /// as there is place for in `distances`. The same as [`PreparedQuery::distance`] of each, in
-    /// less time; allocates nothing.
+    /// less time; allocates no more than for one of them.
     ///
     /// # Errors
     ///

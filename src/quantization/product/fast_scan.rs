@@ -40,13 +40,14 @@ pub struct PackedCodes {
 }
 
 impl PackedCodes {
-    pub(super) fn new<'a>(
-        sub_vectors: usize,
-        codes: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Self {
-        let steps = codes.len().div_ceil(BLOCK) * sub_vectors.div_ceil(4);
+    /// From whole codes, one after the other.
+    pub(super) fn new(sub_vectors: usize, codes: &[u8]) -> Self {
+        let code_len = sub_vectors.div_ceil(2);
+        let steps = (codes.len() / code_len).div_ceil(BLOCK) * sub_vectors.div_ceil(4);
         let mut packed = Self { sub_vectors, len: 0, steps: Vec::with_capacity(steps) };
-        codes.for_each(|code| packed.append(code));
+        for code in codes.chunks_exact(code_len) {
+            packed.append(code);
+        }
         packed
     }
 

@@ -136,7 +136,7 @@ impl ProductQuantizer {
         }
         let code_len = self.code_len();
         check_codes(codes, code_len, codes.len().div_ceil(code_len))?;
-        Ok(PackedCodes::new(self.sub_vectors(), codes.chunks_exact(code_len)))
+        Ok(PackedCodes::new(self.sub_vectors(), codes))
     }
 
     /// Whether vectors are rotated before they are cut.

@@ -164,11 +164,15 @@ impl Task for Fill<'_> {
             match quantizer.metric {
                 Metric::InnerProduct => {
                     part.centroids.products(query, table);
-                    table.iter_mut().for_each(|x| *x = -*x);
+                    for x in table {
+                        *x = -*x;
+                    }
                 }
                 Metric::Cosine => {
                     part.centroids.squares(query, table);
-                    table.iter_mut().for_each(|x| *x *= 0.5);
+                    for x in table {
+                        *x *= 0.5;
+                    }
                 }
                 _ => part.centroids.squares(query, table),
             }

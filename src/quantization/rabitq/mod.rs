@@ -20,7 +20,7 @@ use super::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
 use super::rotation::Rotation;
 use crate::error::VectorError;
 use crate::metric::Metric;
-use crate::simd::{Isa, Simd, Task, run_on};
+use crate::simd::{Isa, run_on};
 use grid::GridPoint;
 
 const MARK: [u8; 4] = *b"NFRQ";
@@ -209,10 +209,9 @@ impl Quantizer for RabitqQuantizer {
         let square = dot(&rotated, &rotated) * f64::from(scale);
         let nearest =
             if square > 0.0 { (f64::from(norm) * f64::from(norm) / square) as f32 } else { 0.0 };
-        rotated.iter_mut().for_each(|x| *x *= nearest);
         self.rotation.invert(&mut rotated);
         for ((x, residual), c) in vector.iter_mut().zip(rotated).zip(&self.centre) {
-            *x = residual + c;
+            *x = nearest * residual + c;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A query as planes of bits, and the estimate of distances.
 
+use std::array::from_fn;
 use std::fmt;
 
 use super::grid::{GridPoint, Nearest};
@@ -137,12 +138,12 @@ impl<'a> RabitqQuery<'a> {
     }
 
     /// The distances to `codes`, for which there is place.
-    fn run(&self, codes: &[u8], distances: &mut [f32]) {
+    fn run(&self, codes: &[u8], out: &mut [f32]) {
         let (query, isa) = (self, self.quantizer.isa);
         match self.quantizer.bits {
-            1 => run_on(isa, Distances::<1, 1> { query, codes, distances }),
-            2 => run_on(isa, Distances::<2, 1> { query, codes, distances }),
-            _ => run_on(isa, Distances::<4, 2> { query, codes, distances }),
+            1 => run_on(isa, Distances::<1, 1> { query, codes, out }),
+            2 => run_on(isa, Distances::<2, 1> { query, codes, out }),
+            _ => run_on(isa, Distances::<4, 2> { query, codes, out }),
         }
     }
 }
@@ -179,7 +180,7 @@ impl fmt::Debug for RabitqQuery<'_> {
 struct Distances<'a, const B: usize, const G: usize> {
     query: &'a RabitqQuery<'a>,
     codes: &'a [u8],
-    distances: &'a mut [f32],
+    out: &'a mut [f32],
 }
 
 impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
@@ -187,42 +188,23 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { query, codes, distances } = self;
+        let Self { query, codes, out } = self;
         let quantizer = query.quantizer;
-        let (code_len, plane_len) = (quantizer.code_len(), quantizer.plane_len());
+        let plane_len = quantizer.plane_len();
         let steps = query.planes.len() / G;
+        let groups: [&[[u8; 64]]; G] = from_fn(|g| &query.planes[g * steps..][..steps]);
+        // What equal planes would give.
         let greatest = ((1_i32 << B) - 1) * ((1 << (4 * G)) - 1);
         let equal = greatest * quantizer.rotation.len() as i32;
         let square = query.norm * query.norm;
-        for (distance, code) in distances.iter_mut().zip(codes.chunks_exact(code_len)) {
+        for (distance, code) in out.iter_mut().zip(codes.chunks_exact(quantizer.code_len())) {
             let (planes, factors) = quantizer.parts(code);
-            let mut counts = [[simd.plane_zero(); G]; B];
-            let whole = plane_len / 16;
-            for step in 0..whole {
-                for b in 0..B {
-                    let words = &planes[b * plane_len + 16 * step..];
-                    let Some(words) = words.first_chunk::<16>() else { break };
-                    for g in 0..G {
-                        let query = &query.planes[g * steps + step];
-                        counts[b][g] = simd.plane_counts(counts[b][g], words, query);
-                    }
-                }
-            }
-            if whole < steps {
-                for b in 0..B {
-                    let mut words = [0; 16];
-                    words[..8].copy_from_slice(&planes[b * plane_len + 16 * whole..][..8]);
-                    for g in 0..G {
-                        let query = &query.planes[g * steps + whole];
-                        counts[b][g] = simd.plane_counts(counts[b][g], &words, query);
-                    }
-                }
-            }
             let mut differing = 0;
-            for b in 0..B {
-                for g in 0..G {
-                    let [c0, c1, c2, c3] = simd.plane_sums(counts[b][g]).map(|c| c as i32);
-                    differing += (c0 + 2 * c1 + 4 * c2 + 8 * c3) << (B - 1 - b + 4 * g);
+            for (b, plane) in planes.chunks_exact(plane_len).enumerate() {
+                let counts = differing_bits(simd, plane, groups);
+                for (g, [c0, c1, c2, c3]) in counts.into_iter().enumerate() {
+                    let count = c0 + 2 * c1 + 4 * c2 + 8 * c3;
+                    differing += (count as i32) << (B - 1 - b + 4 * g);
                 }
             }
             let product = factors.scale * query.scale * equal.wrapping_sub(2 * differing) as f32;
@@ -230,4 +212,35 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
             *distance = quantizer.finish(product, squares, factors.product + query.product);
         }
     }
+}
+
+/// How many bits of a code's plane differ from each of four planes of a query, for each group.
+#[inline(always)]
+fn differing_bits<S: Simd, const G: usize>(
+    simd: S,
+    plane: &[u8],
+    groups: [&[[u8; 64]]; G],
+) -> [[u32; 4]; G] {
+    let (words, last) = plane.as_chunks::<16>();
+    let mut counts = [simd.plane_zero(); G];
+    for (counts, group) in counts.iter_mut().zip(groups) {
+        for (words, query) in words.iter().zip(group) {
+            *counts = simd.plane_counts(*counts, words, query);
+        }
+    }
+    if let Some(last) = last.first_chunk::<8>() {
+        let mut padded = [0; 16];
+        padded[..8].copy_from_slice(last);
+        for (counts, group) in counts.iter_mut().zip(groups) {
+            if let Some(query) = group.get(words.len()) {
+                *counts = simd.plane_counts(*counts, &padded, query);
+            }
+        }
+    }
+    // Not a closure: closures are not sure to be inlined.
+    let mut sums = [[0; 4]; G];
+    for (sums, counts) in sums.iter_mut().zip(counts) {
+        *sums = simd.plane_sums(counts);
+    }
+    sums
 }
