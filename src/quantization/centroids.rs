@@ -3,8 +3,6 @@
 //! Plain Rust that the compiler turns into vectors, with no fused multiply-add: so every
 //! instruction set gives the same bits, and what is trained does not depend on the machine.
 
-use std::array::from_fn;
-
 /// Points of one dimension, sixteen side by side: entry `d` of a block holds component `d` of each.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Centroids {
@@ -44,55 +42,85 @@ impl Centroids {
         block.iter().map(move |lanes| lanes[i % 16])
     }
 
-    /// Squared distances to all, into `out`, which has a place for each.
+    /// Squared distances to all, sixteen in a row.
     #[inline(always)]
-    pub(super) fn squares(&self, point: &[f32], out: &mut [f32]) {
-        for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out.chunks_mut(16)) {
-            let [squares] = squares(block, [point]);
-            out.copy_from_slice(&squares[..out.len()]);
+    pub(super) fn squares(&self, point: &[f32], out: &mut [[f32; 16]]) {
+        for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out) {
+            [*out] = squares(block, [point]);
         }
     }
 
-    /// Inner products with all, into `out`, which has a place for each.
+    /// Inner products with all, sixteen in a row.
     #[inline(always)]
-    pub(super) fn products(&self, point: &[f32], out: &mut [f32]) {
-        for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out.chunks_mut(16)) {
+    pub(super) fn products(&self, point: &[f32], out: &mut [[f32; 16]]) {
+        for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out) {
             let mut sums = [0.0; 16];
             for (lanes, &x) in block.iter().zip(point) {
                 for (sum, y) in sums.iter_mut().zip(lanes) {
                     *sum += x * y;
                 }
             }
-            out.copy_from_slice(&sums[..out.len()]);
+            *out = sums;
         }
     }
 
     /// The nearest to each of `points`, the first of them if several are, and its squared distance.
     #[inline(always)]
     pub(super) fn nearest<const N: usize>(&self, points: [&[f32]; N]) -> [(u32, f32); N] {
-        let mut least = [[f32::INFINITY; 16]; N];
-        let mut which = [[0_u32; 16]; N];
+        let mut best = [Best { squares: [f32::INFINITY; 16], blocks: [0; 16] }; N];
         for (number, block) in self.lanes.chunks_exact(self.dimension).enumerate() {
             let squares = squares(block, points);
-            for n in 0..N {
-                for lane in 0..16 {
-                    let nearer = squares[n][lane] < least[n][lane];
-                    least[n][lane] = if nearer { squares[n][lane] } else { least[n][lane] };
-                    which[n][lane] = if nearer { number as u32 } else { which[n][lane] };
-                }
+            for (best, squares) in best.iter_mut().zip(squares) {
+                *best = best.or(squares, number as u32);
             }
         }
-        from_fn(|n| {
-            let mut best = (which[n][0] * 16, least[n][0]);
-            for lane in 0..16 {
-                let i = 16 * which[n][lane] + lane as u32;
-                let order = least[n][lane].total_cmp(&best.1).then(i.cmp(&best.0));
-                if order.is_lt() {
-                    best = (i, least[n][lane]);
-                }
+        let mut nearest = [(0, 0.0); N];
+        for (nearest, best) in nearest.iter_mut().zip(best) {
+            *nearest = best.least();
+        }
+        nearest
+    }
+}
+
+/// The nearest so far in each lane. Passed by value, so that it stays in registers.
+#[derive(Clone, Copy)]
+struct Best {
+    squares: [f32; 16],
+    /// Numbers of their blocks.
+    blocks: [u32; 16],
+}
+
+impl Best {
+    /// The nearer in each lane; what was there if both are equally near.
+    #[inline(always)]
+    fn or(self, squares: [f32; 16], block: u32) -> Self {
+        let mut best = self;
+        for lane in 0..16 {
+            let nearer = squares[lane] < best.squares[lane];
+            best.squares[lane] = if nearer { squares[lane] } else { best.squares[lane] };
+            best.blocks[lane] = if nearer { block } else { best.blocks[lane] };
+        }
+        best
+    }
+
+    /// The nearest of all lanes, the first of them if several are.
+    #[inline(always)]
+    fn least(self) -> (u32, f32) {
+        let mut squares = self.squares;
+        let mut numbers = [0; 16];
+        for lane in 0..16 {
+            numbers[lane] = 16 * self.blocks[lane] + lane as u32;
+        }
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                let (a, b) = (squares[lane], squares[lane + half]);
+                let first = numbers[lane + half] < numbers[lane];
+                let other = (b < a) | (!(a < b) & first);
+                squares[lane] = if other { b } else { a };
+                numbers[lane] = if other { numbers[lane + half] } else { numbers[lane] };
             }
-            best
-        })
+        }
+        (numbers[0], squares[0])
     }
 }
 
@@ -139,11 +167,11 @@ mod tests {
                     let first = squares.iter().position(|&s| s == least).unwrap() as u32;
                     assert_eq!(centroids.nearest([query]), [(first, least)]);
                     assert_eq!(centroids.nearest([query, query])[1], (first, least));
-                    let mut found = vec![0.0; count];
+                    let mut found = vec![[0.0; 16]; count.div_ceil(16)];
                     centroids.squares(query, &mut found);
-                    assert_eq!(found, squares);
+                    assert_eq!(found.as_flattened()[..count], squares);
                     centroids.products(query, &mut found);
-                    for (i, product) in found.into_iter().enumerate() {
+                    for (i, &product) in found.as_flattened()[..count].iter().enumerate() {
                         let point: Vec<f32> = centroids.point(i).collect();
                         assert_eq!(point, all[i * dimension..][..dimension]);
                         let expected: f32 = point.iter().zip(query).map(|(a, b)| a * b).sum();

@@ -526,7 +526,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn plane_sums(self, acc: Self::Counts) -> [u32; 4] {
-        bytemuck::cast::<__m256i, [u64; 4]>(acc).map(|count| count as u32)
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        let weighed = proven!(self, {
+            let shifts = _mm256_setr_epi64x(0, 1, 2, 3);
+            let shifts = _mm256_add_epi64(shifts, _mm256_set1_epi64x(i64::from(shift)));
+            _mm256_sllv_epi64(counts, shifts)
+        });
+        [proven!(self, _mm256_add_epi32(acc[0], weighed)), acc[1]]
     }
 }

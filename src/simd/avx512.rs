@@ -417,11 +417,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn plane_sums(self, acc: Self::Counts) -> [u32; 4] {
-        let sums = proven!(self, {
-            let high = _mm512_extracti64x4_epi64::<1>(acc);
-            _mm256_cvtepi64_epi32(_mm256_add_epi64(_mm512_castsi512_si256(acc), high))
-        });
-        bytemuck::cast(sums)
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        proven!(self, {
+            let shifts = _mm512_setr_epi64(0, 1, 2, 3, 0, 1, 2, 3);
+            let shifts = _mm512_add_epi64(shifts, _mm512_set1_epi64(i64::from(shift)));
+            _mm512_add_epi32(acc, _mm512_sllv_epi64(counts, shifts))
+        })
     }
 }

@@ -148,8 +148,9 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// of four planes. `planes` has the first eight bytes of each plane, then the other eight
     /// of each. Right for up to 65,536 bits in all.
     fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts;
-    /// The counts, in the order of planes.
-    fn plane_sums(self, acc: Self::Counts) -> [u32; 4];
+    /// Adds to the sum of all lanes of `acc` each count, times two to the power of `shift` and the
+    /// plane's number.
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
 }
 
 /// Runs `task` with the instructions of `isa`, or in plain Rust if this CPU lacks them.

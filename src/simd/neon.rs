@@ -411,15 +411,17 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn plane_sums(self, acc: Self::Counts) -> [u32; 4] {
-        proven!(self, {
-            let [first, second] = [vpaddlq_u16(acc[0]), vpaddlq_u16(acc[1])];
-            [
-                vaddv_u32(vget_low_u32(first)),
-                vaddv_u32(vget_high_u32(first)),
-                vaddv_u32(vget_low_u32(second)),
-                vaddv_u32(vget_high_u32(second)),
-            ]
-        })
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        let shift = shift as i32;
+        let mut acc = acc;
+        for i in 0..2 {
+            let first = shift + 2 * i as i32;
+            proven!(self, {
+                let shifts = vcombine_s32(vdup_n_s32(first), vdup_n_s32(first + 1));
+                let weighed = vshlq_u32(vpaddlq_u16(counts[i]), shifts);
+                acc[i] = vaddq_u32(acc[i], weighed);
+            });
+        }
+        acc
     }
 }

@@ -266,7 +266,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn plane_sums(self, acc: Self::Counts) -> [u32; 4] {
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        let mut acc = acc;
+        for (plane, count) in counts.into_iter().enumerate() {
+            acc[plane] = acc[plane].wrapping_add((count as i32) << (plane as u32 + shift));
+        }
         acc
     }
 }

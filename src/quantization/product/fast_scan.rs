@@ -104,29 +104,33 @@ pub(super) struct ScanTables {
 
 impl ScanTables {
     /// From tables of sixteen entries each.
-    pub(super) fn new(exact: &[f32]) -> Self {
-        let (exact, _) = exact.as_chunks::<16>();
-        let least = |table: &[f32; 16]| table.iter().copied().fold(f32::INFINITY, f32::min);
-        let spread = |table: &[f32; 16]| {
-            table.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least(table)
-        };
-        let step = exact.iter().map(spread).fold(0.0, f32::max) / 255.0;
-        let scale = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
-        let mut tables = vec![[0; 64]; exact.len().div_ceil(4)];
-        let (mut bias, mut magnitude) = (0.0, 0.0);
-        for (i, table) in exact.iter().enumerate() {
-            let least = least(table);
+    #[inline(always)]
+    pub(super) fn new(exact: &[[f32; 16]]) -> Self {
+        let (mut widest, mut spreads, mut bias, mut magnitude) = (0.0_f32, 0.0, 0.0, 0.0);
+        for table in exact {
+            let (least, greatest) = ends(table);
+            widest = widest.max(greatest - least);
+            spreads += f64::from(greatest - least);
             bias += f64::from(least);
-            magnitude += f64::from(spread(table).max(0.0) + least.abs());
-            for (byte, entry) in tables[i / 4][16 * (i % 4)..].iter_mut().zip(table) {
-                *byte = (f64::from(entry - least) * scale).round() as u8;
+            magnitude += f64::from(least.abs() + greatest.abs());
+        }
+        let step = widest / 255.0;
+        // Nearly equal entries are not told apart.
+        let (step, scale) = if step.is_normal() { (step, 1.0 / step) } else { (0.0, 0.0) };
+        let mut tables = vec![[0; 64]; exact.len().div_ceil(4)];
+        for (bytes, table) in
+            tables.as_flattened_mut().as_chunks_mut::<16>().0.iter_mut().zip(exact)
+        {
+            let (least, _) = ends(table);
+            for (byte, entry) in bytes.iter_mut().zip(table) {
+                *byte = ((entry - least) * scale + 0.5) as i32 as u8;
             }
         }
-        // Each entry is off by half a step, and the exact sum by the rounding of its additions.
+        // Each entry is off by half a step, and the sums by the rounding of their additions.
         let count = exact.len() as f64;
-        let rounding = (count + 4.0) * f64::from(f32::EPSILON) * magnitude;
-        let error = 0.5 * count * f64::from(step) + rounding;
-        Self { tables, bias: bias as f32, step, error: error as f32 }
+        let rounding = 2.0 * (count + 4.0) * f64::from(f32::EPSILON) * magnitude;
+        let coarseness = if step > 0.0 { 0.5 * count * f64::from(step) } else { spreads };
+        Self { tables, bias: bias as f32, step, error: (coarseness + rounding) as f32 }
     }
 
     pub(super) fn error(&self) -> f32 {
@@ -137,6 +141,21 @@ impl ScanTables {
     pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, distances: &mut [f32]) {
         run_on(isa, Scan { tables: self, steps: &codes.steps, distances });
     }
+}
+
+/// The least and the greatest entry.
+#[inline(always)]
+fn ends(table: &[f32; 16]) -> (f32, f32) {
+    let (mut least, mut greatest) = (*table, *table);
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            let (a, b) = (least[i], least[i + half]);
+            least[i] = if b < a { b } else { a };
+            let (a, b) = (greatest[i], greatest[i + half]);
+            greatest[i] = if a < b { b } else { a };
+        }
+    }
+    (least[0], greatest[0])
 }
 
 struct Scan<'a> {

@@ -45,8 +45,7 @@ impl<'a> ProductQuery<'a> {
         let (parts, count) = (quantizer.parts.len(), quantizer.centroids());
         let padded = if quantizer.bits == 4 { parts.next_multiple_of(2) } else { parts };
         let mut tables = vec![0.0; padded * count];
-        run_on(quantizer.isa, Fill { quantizer, query, tables: &mut tables });
-        let scan = (quantizer.bits == 4).then(|| ScanTables::new(&tables[..parts * count]));
+        let scan = run_on(quantizer.isa, Fill { quantizer, query, tables: &mut tables });
         Self { quantizer, tables, scan }
     }
 
@@ -145,7 +144,7 @@ impl fmt::Debug for ProductQuery<'_> {
     }
 }
 
-/// Computes the tables.
+/// Computes the tables, and those of eight bits for codes of 4 bits.
 struct Fill<'a> {
     quantizer: &'a ProductQuantizer,
     query: &'a [f32],
@@ -153,29 +152,29 @@ struct Fill<'a> {
 }
 
 impl Task for Fill<'_> {
-    type Output = ();
+    type Output = Option<ScanTables>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, _: S) -> Option<ScanTables> {
         let Self { quantizer, query, tables } = self;
-        let tables = tables.chunks_exact_mut(quantizer.centroids());
-        for (part, table) in quantizer.parts.iter().zip(tables) {
+        let (sixteens, _) = tables.as_chunks_mut::<16>();
+        let blocks = quantizer.centroids() / 16;
+        for (part, table) in quantizer.parts.iter().zip(sixteens.chunks_exact_mut(blocks)) {
             let query = &query[part.range.clone()];
-            match quantizer.metric {
-                Metric::InnerProduct => {
-                    part.centroids.products(query, table);
-                    for x in table {
-                        *x = -*x;
-                    }
-                }
-                Metric::Cosine => {
-                    part.centroids.squares(query, table);
-                    for x in table {
-                        *x *= 0.5;
-                    }
-                }
-                _ => part.centroids.squares(query, table),
+            if quantizer.metric == Metric::InnerProduct {
+                part.centroids.products(query, table);
+            } else {
+                part.centroids.squares(query, table);
             }
         }
+        let factor = match quantizer.metric {
+            Metric::InnerProduct => -1.0,
+            Metric::Cosine => 0.5,
+            _ => 1.0,
+        };
+        for x in sixteens.as_flattened_mut() {
+            *x *= factor;
+        }
+        (quantizer.bits == 4).then(|| ScanTables::new(&sixteens[..quantizer.parts.len()]))
     }
 }

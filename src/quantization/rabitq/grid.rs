@@ -64,22 +64,23 @@ impl Task for Nearest<'_> {
             _ => 0.0308,
         };
         let step = step * (square / residual.len() as f64).sqrt();
-        let (mut best, mut product, mut length) = (0.0, 0.0, 0.0);
-        let mut tried = values.clone();
+        let (mut best, mut best_step, mut product, mut length) = (0.0, step, 0.0, 0.0);
         for factor in if bits == 1 { &FACTORS[..1] } else { &FACTORS } {
             let mut step = factor * step;
             for _ in 0..ROUNDS {
-                round(residual, bits, (1.0 / step) as f32, &mut tried);
-                let (p, l) = products(residual, &tried, bits);
+                let (p, l) = products(residual, bits, (1.0 / step) as f32);
                 // The square of the cosine, but for the length of the vector.
                 if p * p <= best * l {
                     break;
                 }
-                (best, product, length) = (p * p / l, p, l);
-                values.copy_from_slice(&tried);
+                (best, best_step, product, length) = (p * p / l, step, p, l);
                 // Odd numbers: a step of the grid is two.
                 step = 2.0 * p / l;
             }
+        }
+        let (middle, last) = bounds(bits);
+        for (value, x) in values.iter_mut().zip(residual) {
+            *value = cell(x * (1.0 / best_step) as f32, middle, last) as i32 as u8;
         }
         let scale = square / product;
         let error = (scale * scale * length - square).max(0.0).sqrt();
@@ -87,33 +88,43 @@ impl Task for Nearest<'_> {
     }
 }
 
-/// The nearest grid value of each component, in units of `1 / scale`.
-#[inline(always)]
-fn round(residual: &[f32], bits: u32, scale: f32, values: &mut [u8]) {
+/// What is added to a component so that cells begin at zero, and the number of the last cell.
+fn bounds(bits: u32) -> (f32, f32) {
     let middle = (1_u32 << (bits - 1)) as f32;
-    let greatest = 2.0 * middle - 1.0;
-    for (value, x) in values.iter_mut().zip(residual) {
-        // Cutting off is rounding down, above zero.
-        *value = (x * scale + middle).clamp(0.0, greatest) as u8;
-    }
+    (middle, 2.0 * middle - 1.0)
 }
 
-/// The product of the vector and the grid point, and the square of the point's length.
+/// The number of the cell, 0 to `last`, that a component lies in.
 #[inline(always)]
-fn products(residual: &[f32], values: &[u8], bits: u32) -> (f64, f64) {
-    let greatest = ((1_u32 << bits) - 1) as f32;
+fn cell(x: f32, middle: f32, last: f32) -> f32 {
+    /// Adding it rounds to a whole number, and every instruction set can do that.
+    const ROUNDING: f32 = 12_582_912.0;
+    let x = x + middle;
+    let x = if x > 0.25 { x } else { 0.25 };
+    let x = if x < last + 0.25 { x } else { last + 0.25 };
+    (x - 0.5 + ROUNDING) - ROUNDING
+}
+
+/// The product of the vector and its grid point at a scale, and the square of the point's length.
+#[inline(always)]
+fn products(residual: &[f32], bits: u32, scale: f32) -> (f64, f64) {
+    let (middle, last) = bounds(bits);
     let (mut product, mut length) = (0.0, 0.0);
     // Sums of sixteen lanes in single precision, those of 256 components in double.
-    for (residual, values) in residual.chunks(256).zip(values.chunks(256)) {
+    for residual in residual.chunks(256) {
         let (mut products, mut lengths) = ([0.0_f32; 16], [0.0_f32; 16]);
-        for (residual, values) in residual.chunks(16).zip(values.chunks(16)) {
-            for (((x, &v), p), l) in
-                residual.iter().zip(values).zip(&mut products).zip(&mut lengths)
-            {
-                let odd = 2.0 * f32::from(v) - greatest;
-                *p += x * odd;
-                *l += odd * odd;
+        let (sixteens, rest) = residual.as_chunks::<16>();
+        for sixteen in sixteens {
+            for lane in 0..16 {
+                let odd = 2.0 * cell(sixteen[lane] * scale, middle, last) - last;
+                products[lane] += sixteen[lane] * odd;
+                lengths[lane] += odd * odd;
             }
+        }
+        for (lane, &x) in rest.iter().enumerate() {
+            let odd = 2.0 * cell(x * scale, middle, last) - last;
+            products[lane] += x * odd;
+            lengths[lane] += odd * odd;
         }
         product += products.iter().map(|&p| f64::from(p)).sum::<f64>();
         length += lengths.iter().map(|&l| f64::from(l)).sum::<f64>();

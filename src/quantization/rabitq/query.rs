@@ -1,6 +1,5 @@
 //! A query as planes of bits, and the estimate of distances.
 
-use std::array::from_fn;
 use std::fmt;
 
 use super::grid::{GridPoint, Nearest};
@@ -192,21 +191,21 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
         let quantizer = query.quantizer;
         let plane_len = quantizer.plane_len();
         let steps = query.planes.len() / G;
-        let groups: [&[[u8; 64]]; G] = from_fn(|g| &query.planes[g * steps..][..steps]);
+        let mut groups: [&[[u8; 64]]; G] = [&[]; G];
+        for (group, planes) in groups.iter_mut().zip(query.planes.chunks_exact(steps)) {
+            *group = planes;
+        }
         // What equal planes would give.
         let greatest = ((1_i32 << B) - 1) * ((1 << (4 * G)) - 1);
         let equal = greatest * quantizer.rotation.len() as i32;
         let square = query.norm * query.norm;
         for (distance, code) in out.iter_mut().zip(codes.chunks_exact(quantizer.code_len())) {
             let (planes, factors) = quantizer.parts(code);
-            let mut differing = 0;
+            let mut total = simd.i32_zero();
             for (b, plane) in planes.chunks_exact(plane_len).enumerate() {
-                let counts = differing_bits(simd, plane, groups);
-                for (g, [c0, c1, c2, c3]) in counts.into_iter().enumerate() {
-                    let count = c0 + 2 * c1 + 4 * c2 + 8 * c3;
-                    differing += (count as i32) << (B - 1 - b + 4 * g);
-                }
+                total = add_differing(simd, total, plane, groups, B - 1 - b);
             }
+            let differing = simd.i32_sum(total);
             let product = factors.scale * query.scale * equal.wrapping_sub(2 * differing) as f32;
             let squares = factors.norm * factors.norm + square;
             *distance = quantizer.finish(product, squares, factors.product + query.product);
@@ -214,13 +213,16 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
     }
 }
 
-/// How many bits of a code's plane differ from each of four planes of a query, for each group.
+/// Adds to the lanes of `total` how many bits of a code's plane differ from each of a query's, times
+/// the weights of both.
 #[inline(always)]
-fn differing_bits<S: Simd, const G: usize>(
+fn add_differing<S: Simd, const G: usize>(
     simd: S,
+    total: S::I32,
     plane: &[u8],
     groups: [&[[u8; 64]]; G],
-) -> [[u32; 4]; G] {
+    shift: usize,
+) -> S::I32 {
     let (words, last) = plane.as_chunks::<16>();
     let mut counts = [simd.plane_zero(); G];
     for (counts, group) in counts.iter_mut().zip(groups) {
@@ -237,10 +239,9 @@ fn differing_bits<S: Simd, const G: usize>(
             }
         }
     }
-    // Not a closure: closures are not sure to be inlined.
-    let mut sums = [[0; 4]; G];
-    for (sums, counts) in sums.iter_mut().zip(counts) {
-        *sums = simd.plane_sums(counts);
+    let mut total = total;
+    for (g, counts) in counts.into_iter().enumerate() {
+        total = simd.plane_weigh(total, counts, (shift + 4 * g) as u32);
     }
-    sums
+    total
 }
