@@ -95,10 +95,11 @@ impl Best {
     #[inline(always)]
     fn or(self, squares: [f32; 16], block: u32) -> Self {
         let mut best = self;
-        for lane in 0..16 {
-            let nearer = squares[lane] < best.squares[lane];
-            best.squares[lane] = if nearer { squares[lane] } else { best.squares[lane] };
-            best.blocks[lane] = if nearer { block } else { best.blocks[lane] };
+        let lanes = best.squares.iter_mut().zip(&mut best.blocks).zip(squares);
+        for ((least, least_block), square) in lanes {
+            let nearer = square < *least;
+            *least = if nearer { square } else { *least };
+            *least_block = if nearer { block } else { *least_block };
         }
         best
     }
@@ -106,21 +107,16 @@ impl Best {
     /// The nearest of all lanes, the first of them if several are.
     #[inline(always)]
     fn least(self) -> (u32, f32) {
-        let mut squares = self.squares;
-        let mut numbers = [0; 16];
-        for lane in 0..16 {
-            numbers[lane] = 16 * self.blocks[lane] + lane as u32;
+        // Squares are not negative, so their bits are in order.
+        let key = |lane: usize| {
+            let number = 16 * self.blocks[lane] + lane as u32;
+            u64::from(self.squares[lane].to_bits()) << 32 | u64::from(number)
+        };
+        let mut least = key(0);
+        for lane in 1..16 {
+            least = least.min(key(lane));
         }
-        for half in [8, 4, 2, 1] {
-            for lane in 0..half {
-                let (a, b) = (squares[lane], squares[lane + half]);
-                let first = numbers[lane + half] < numbers[lane];
-                let other = (b < a) | (!(a < b) & first);
-                squares[lane] = if other { b } else { a };
-                numbers[lane] = if other { numbers[lane + half] } else { numbers[lane] };
-            }
-        }
-        (numbers[0], squares[0])
+        (least as u32, f32::from_bits((least >> 32) as u32))
     }
 }
 

@@ -151,6 +151,22 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// Adds to the sum of all lanes of `acc` each count, times two to the power of `shift` and the
     /// plane's number.
     fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
+
+    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
+    /// there is one more, and returns where it stands.
+    #[inline(always)]
+    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+        let at = entries[..len].partition_point(|&e| e <= entry);
+        entries.copy_within(at..len, at + 1);
+        entries[at] = entry;
+        at
+    }
+}
+
+/// Runs a task on the level that [`Isa::detect`] answers.
+#[inline]
+pub(crate) fn run_detected<T: Task>(task: T) -> T::Output {
+    run_on(Isa::detect(), task)
 }
 
 /// Runs `task` with the instructions of `isa`, or in plain Rust if this CPU lacks them.
