@@ -2,6 +2,7 @@
 //! distance to what a code stands for.
 #![expect(clippy::float_cmp, reason = "what must be equal is compared exactly")]
 
+use super::fast_scan::ScanTables;
 use super::{PackedCodes, ProductQuantizer, ProductQuery, Quantizer, split};
 use crate::metric::Metric;
 use crate::quantization::tests::Random;
@@ -159,6 +160,24 @@ fn scans_differ_by_the_rounding_of_tables_only() {
                     assert_eq!(*first, scanned, "{sub_vectors} {metric} {isa} {count}");
                 }
             }
+        }
+    }
+}
+
+/// Every entry chosen is the greatest there is: 255 in eight bits, so that sums of 16 bits are full
+/// after 257 of them.
+#[test]
+fn the_greatest_sums_do_not_overflow() {
+    for sub_vectors in [255, 256, 257, 258, 280, 2000] {
+        let mut table = [1.0; 16];
+        table[0] = 0.0;
+        let tables = ScanTables::new(&vec![table; sub_vectors]);
+        let codes = PackedCodes::new(sub_vectors, &vec![0xff; 40 * sub_vectors.div_ceil(2)]);
+        for &isa in Isa::available() {
+            let mut found = [0.0; 40];
+            tables.scan(isa, &codes, &mut found);
+            let off = found.map(|found| (found - sub_vectors as f32).abs());
+            assert!(off.iter().all(|off| *off < 0.01), "{sub_vectors} {isa}: {found:?}");
         }
     }
 }
