@@ -16,6 +16,7 @@
 //! # Ok::<(), nearfield::IndexError>(())
 //! ```
 //!
+//! [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is a transactional
 //! store in one file, for records beside the vectors. Indexes live in memory: saving them in a
 //! store is not there yet.
@@ -32,7 +33,7 @@ mod error;
 mod graph;
 mod index;
 mod metric;
-mod quantization;
+pub mod quantization;
 mod simd;
 pub mod store;
 mod vector;

@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("error", &["metric", "vector"]),
     ("simd", &["vector"]),
     ("distance", &["error", "metric", "simd", "vector"]),
-    ("quantization", &["distance", "metric", "simd", "vector"]),
+    ("quantization", &["distance", "error", "metric", "simd", "vector"]),
     ("arena", &["simd"]),
     ("graph", &["arena"]),
     ("store", &[]),

@@ -4,7 +4,7 @@
 //! all of them (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Lengths that
 //! are no power of two are transformed by their first and their last power of two in turn.
 
-use rand::rngs::SmallRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::simd::{Isa, Simd, Task};
@@ -33,7 +33,7 @@ impl Rotation {
         let len = dimension.next_multiple_of(UNIT);
         let width = 1 << len.ilog2();
         let rounds = if width == len { ROUNDS } else { 2 * ROUNDS };
-        let mut random = SmallRng::seed_from_u64(seed);
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let signs =
             (0..rounds * width).map(|_| if random.random::<bool>() { 1.0 } else { -1.0 }).collect();
         Self { len, signs, width, rounds, isa }
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn norms_and_products_are_kept_and_energy_is_spread() {
-        let mut random = SmallRng::seed_from_u64(1);
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
         for dimension in [1, 3, 64, 100, 128, 129, 384, 768, 960, 1000, 1536] {
             let rotation = Rotation::new(dimension, 7, Isa::detect());
             let len = rotation.len();

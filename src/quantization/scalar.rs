@@ -4,6 +4,10 @@
 //! distributed with one deviation, so that one uniform grid serves all and nothing is stored
 //! besides the numbers. Queries are rounded to a finer grid than 4-bit codes are.
 
+mod quantizer;
+
+pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
+
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::rotation::Rotation;
