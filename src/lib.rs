@@ -26,6 +26,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod arena;
+mod collection;
 pub mod dataset;
 mod distance;
 mod error;
@@ -36,6 +37,9 @@ mod simd;
 pub mod store;
 mod vector;
 
+pub use collection::{
+    Collection, CollectionError, Config, Reader, Recovery, Snapshot, Transaction,
+};
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{

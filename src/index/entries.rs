@@ -15,9 +15,9 @@ pub(super) struct Entries {
     pub(super) encoder: Encoder,
     pub(super) vectors: Column<Block>,
     pub(super) keys: Column<u64>,
-    map: KeyMap,
+    pub(super) map: KeyMap,
     /// Held while a slot is taken, so that all columns number it alike.
-    append: Mutex<()>,
+    pub(super) append: Mutex<()>,
 }
 
 impl Entries {

@@ -41,18 +41,18 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 #[derive(Debug)]
 pub struct Hnsw {
-    entries: Entries,
-    graph: Graph,
+    pub(super) entries: Entries,
+    pub(super) graph: Graph,
     engine: Box<dyn Engine>,
     isa: Isa,
     /// Factor on squared distances for pruning.
-    alpha: Option<f32>,
-    work: WorkPool,
+    pub(super) alpha: Option<f32>,
+    pub(super) work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
     insert_distances: CachePadded<AtomicU64>,
     /// Shared by insertions, taken alone by `check`.
-    inserting: RwLock<()>,
+    pub(super) inserting: RwLock<()>,
 }
 
 impl Hnsw {

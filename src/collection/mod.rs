@@ -1,0 +1,18 @@
+//! Indexes in files: saved whole, or kept as collections that no crash can break.
+
+mod columns;
+mod config;
+mod error;
+mod format;
+mod handle;
+mod reader;
+mod save;
+mod snapshot;
+mod transaction;
+
+pub use config::Config;
+pub use error::CollectionError;
+pub use handle::{Collection, Recovery};
+pub use reader::Reader;
+pub use snapshot::Snapshot;
+pub use transaction::Transaction;

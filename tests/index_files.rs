@@ -1,0 +1,147 @@
+//! Indexes in files: what comes back answers bit by bit as what was saved, however it is opened, and damage is an error.
+
+use std::path::PathBuf;
+
+use nearfield::dataset::{Generated, Vectors};
+use nearfield::store::{StoreError, StoreOptions};
+use nearfield::{AsVector, CollectionError, Element, Flat, Hnsw, IndexError, Metric, VectorRef};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("nearfield-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn data(rows: usize, dimension: usize) -> Generated {
+    Generated::builder(rows, dimension).queries(50).build().unwrap()
+}
+
+fn floats(vectors: &Vectors) -> &[f32] {
+    match vectors.as_vector() {
+        VectorRef::F32(floats) => floats,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_graph_comes_back_bit_by_bit() {
+    let folder = Folder::new("graph");
+    let (rows, dimension) = (20_000, 48);
+    let data = data(rows, dimension);
+    let (base, queries) = (floats(data.base()), floats(data.queries()));
+    let index = Hnsw::builder(dimension, Metric::L2).ef_construction(60).build().unwrap();
+    let keys: Vec<u64> = (0..rows as u64).map(|i| i * 7 + 1).collect();
+    index.insert_batch(&keys, base).run().unwrap();
+    let path = folder.file("index.nf");
+    index.save(&path).unwrap();
+
+    let expected = index.search_batch(queries).k(10).ef(50).run().unwrap();
+    for again in [Hnsw::open(&path).unwrap(), Hnsw::load(&path).unwrap()] {
+        assert_eq!(again.len(), rows);
+        let found = again.search_batch(queries).k(10).ef(50).run().unwrap();
+        assert_eq!(found, expected);
+        let report = again.check();
+        assert!(report.is_ok(), "{report}");
+        assert_eq!(again.get(keys[77]), index.get(keys[77]));
+        assert!(again.contains(1) && !again.contains(2));
+        assert_eq!(again.stats().levels, index.stats().levels);
+
+        // It goes on growing, in memory of its own.
+        let more: Vec<u64> = (0..500).map(|i| (1 << 40) + i).collect();
+        again.insert_batch(&more, &base[..500 * dimension]).run().unwrap();
+        assert!(again.check().is_ok());
+        assert_eq!(again.len(), rows + 500);
+        assert!(matches!(
+            again.insert(1, &base[..dimension]),
+            Err(IndexError::KeyExists { key: 1 })
+        ));
+    }
+    // The file is as it was, and can be replaced while it is open.
+    let open = Hnsw::open(&path).unwrap();
+    let small = Hnsw::builder(dimension, Metric::L2).build().unwrap();
+    small.save(&path).unwrap();
+    assert_eq!(open.search_batch(queries).k(10).ef(50).run().unwrap(), expected);
+    assert!(Hnsw::open(&path).unwrap().is_empty());
+    let names: Vec<_> =
+        std::fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+    drop(open);
+    assert!(names.iter().all(|name| !name.to_string_lossy().contains(".new-")), "{names:?}");
+}
+
+#[test]
+fn every_metric_and_element_comes_back() {
+    let folder = Folder::new("elements");
+    let dimension = 40;
+    let elements = [Element::F32, Element::F16, Element::Bf16, Element::I8, Element::U8];
+    let metrics = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+    let mut cases: Vec<_> =
+        elements.into_iter().flat_map(|e| metrics.into_iter().map(move |m| (m, e))).collect();
+    cases.push((Metric::Hamming, Element::Bit));
+    for (metric, element) in cases {
+        let width = if element == Element::Bit { dimension / 8 } else { dimension };
+        let vectors: Vec<u8> =
+            (0..300 * width).map(|i| ((i * 2_654_435_761) >> 7) as u8 % 100 + 1).collect();
+        let keys: Vec<u64> = (0..300).collect();
+        let path = folder.file("index.nf");
+
+        let index =
+            Hnsw::builder(dimension, metric).element(element).m(4).alpha(1.1).build().unwrap();
+        index.insert_batch(&keys, &vectors).run().unwrap();
+        index.save(&path).unwrap();
+        for again in [Hnsw::open(&path).unwrap(), Hnsw::load(&path).unwrap()] {
+            assert_eq!((again.metric(), again.element()), (metric, element));
+            assert_eq!(again.dimension(), dimension);
+            for query in vectors.chunks_exact(width).take(20) {
+                let expected = index.search(query).k(5).ef(8).run().unwrap();
+                assert_eq!(again.search(query).k(5).ef(8).run().unwrap(), expected);
+            }
+        }
+        let wrong = Flat::open(&path).unwrap_err();
+        assert!(matches!(wrong, CollectionError::Kind { .. }), "{wrong}");
+
+        let index = Flat::builder(dimension, metric).element(element).build().unwrap();
+        index.insert_batch(&keys, &vectors).run().unwrap();
+        index.save(&path).unwrap();
+        for again in [Flat::open(&path).unwrap(), Flat::load(&path).unwrap()] {
+            assert_eq!(again.len(), 300);
+            let expected = index.search_batch(&vectors).k(3).run().unwrap();
+            assert_eq!(again.search_batch(&vectors).k(3).run().unwrap(), expected);
+        }
+        let wrong = Hnsw::load(&path).unwrap_err();
+        assert!(matches!(wrong, CollectionError::Kind { .. }), "{wrong}");
+    }
+}
+
+#[test]
+fn other_files_are_refused() {
+    let folder = Folder::new("other");
+    let path = folder.file("file");
+    assert!(matches!(Hnsw::open(&path), Err(CollectionError::Store(StoreError::Io { .. }))));
+    std::fs::write(&path, b"not a store at all").unwrap();
+    assert!(matches!(Hnsw::load(&path), Err(CollectionError::Store(StoreError::NotAStore { .. }))));
+    std::fs::remove_file(&path).unwrap();
+    let store = StoreOptions::new().open(&path).unwrap();
+    let index = Hnsw::builder(2, Metric::L2).build().unwrap();
+    assert!(matches!(index.save(&path), Err(CollectionError::Store(StoreError::Locked))));
+    assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection)));
+    let mut tx = store.begin_write().unwrap();
+    tx.table::<u64>("nearfield").unwrap().insert(1, b"x").unwrap();
+    tx.commit().unwrap();
+    assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection)));
+}
