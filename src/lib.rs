@@ -33,6 +33,7 @@ mod error;
 mod graph;
 mod index;
 mod metric;
+mod quantization;
 mod simd;
 pub mod store;
 mod vector;
@@ -44,7 +45,7 @@ pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
     BatchHits, Bytes, CheckReport, Fault, FaultKind, Flat, FlatBuilder, Hit, Hits, Hnsw,
-    HnswBuilder, InsertBatch, LevelCheck, Search, SearchBatch, Stats,
+    HnswBuilder, InsertBatch, LevelCheck, Originals, Quantization, Search, SearchBatch, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

@@ -126,11 +126,6 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
         self.limit
     }
 
-    /// Elements of a row.
-    pub(crate) fn stride(self) -> usize {
-        self.chunks.stride()
-    }
-
     /// Row `id`.
     ///
     /// # Panics

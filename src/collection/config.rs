@@ -1,5 +1,5 @@
 use crate::error::IndexError;
-use crate::index::{GraphSettings, Hnsw, Settings, Stored};
+use crate::index::{GraphSettings, Hnsw, Originals, Quantization, Settings, Stored};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
@@ -20,6 +20,8 @@ pub struct Config {
     ef_construction: Option<usize>,
     alpha: Option<f32>,
     seed: Option<u64>,
+    quantization: Option<Quantization>,
+    originals: Option<Originals>,
     isa: Option<Isa>,
     log_size: u64,
     page_size: u32,
@@ -37,6 +39,8 @@ impl Config {
             ef_construction: None,
             alpha: None,
             seed: None,
+            quantization: None,
+            originals: None,
             isa: None,
             log_size: 8 << 20,
             page_size: 16 << 10,
@@ -71,6 +75,18 @@ impl Config {
     /// As [`HnswBuilder::seed`](crate::HnswBuilder::seed).
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// As [`HnswBuilder::quantization`](crate::HnswBuilder::quantization).
+    pub fn quantization(mut self, quantization: Quantization) -> Self {
+        self.quantization = Some(quantization);
+        self
+    }
+
+    /// As [`HnswBuilder::originals`](crate::HnswBuilder::originals).
+    pub fn originals(mut self, originals: Originals) -> Self {
+        self.originals = Some(originals);
         self
     }
 
@@ -131,6 +147,12 @@ impl Config {
         if let Some(seed) = self.seed {
             builder = builder.seed(seed);
         }
+        if let Some(quantization) = self.quantization {
+            builder = builder.quantization(quantization);
+        }
+        if let Some(originals) = self.originals {
+            builder = builder.originals(originals);
+        }
         if let Some(isa) = self.isa {
             builder = builder.isa(isa);
         }
@@ -143,7 +165,7 @@ impl Config {
     pub(super) fn check(&self, stored: &Settings) -> Result<(), CollectionError> {
         // Refuses what is out of range, and turns alpha into what the file has.
         let given = self.build()?.1;
-        let Settings { dimension, metric, element, graph } = stored;
+        let Settings { dimension, metric, element, graph, codes } = stored;
         let (Some(graph), Some(given_graph)) = (graph, given.graph) else {
             let (expected, found) = ("a graph index", "an exact index");
             return Err(CollectionError::Kind { expected, found });
@@ -155,6 +177,9 @@ impl Config {
         compare("m", m, self.m.as_ref())?;
         compare("ef_construction", ef_construction, self.ef_construction.as_ref())?;
         compare("seed", seed, self.seed.as_ref())?;
+        if self.quantization.is_some() || self.originals.is_some() {
+            compare("quantization", codes, Some(&given.codes))?;
+        }
         compare("alpha squared", alpha, self.alpha.map(|_| given_graph.alpha).as_ref())
     }
 }

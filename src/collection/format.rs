@@ -2,8 +2,9 @@
 
 use super::error::CollectionError;
 use crate::graph::GraphState;
-use crate::index::{GraphSettings, Settings};
+use crate::index::{CodeSettings, GraphSettings, Originals, Settings, State};
 use crate::metric::Metric;
+use crate::quantization::Bits;
 use crate::vector::Element;
 
 /// Version of the format that this file describes.
@@ -22,6 +23,9 @@ pub(super) const JOURNAL: &str = "journal";
 /// Table from key to payload.
 pub(super) const PAYLOADS: &str = "payloads";
 
+/// Stands for a number that is not there.
+const NONE: u32 = u32::MAX;
+
 const HNSW: u8 = 1;
 const FLAT: u8 = 2;
 
@@ -37,12 +41,21 @@ const ELEMENTS: [(u8, Element); 6] = [
     (6, Element::Bit),
 ];
 
+/// The codes that an index has or will have: their bits, and whether originals are kept beside them.
+const CODES: [(u8, Option<CodeSettings>); 5] = [
+    (0, None),
+    (1, Some(CodeSettings { bits: Bits::Four, originals: Originals::Kept })),
+    (2, Some(CodeSettings { bits: Bits::Eight, originals: Originals::Kept })),
+    (3, Some(CodeSettings { bits: Bits::Four, originals: Originals::Dropped })),
+    (4, Some(CodeSettings { bits: Bits::Eight, originals: Originals::Dropped })),
+];
+
 /// What the columns hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     /// The last commit that is in the columns.
     pub(super) commit: u64,
-    pub(super) state: GraphState,
+    pub(super) state: State,
 }
 
 /// Refuses to work where the columns' numbers would have another byte order than the file's.
@@ -72,6 +85,13 @@ impl Reader<'_> {
         self.take().map(u64::from_le_bytes)
     }
 
+    fn bytes(&mut self, len: u32) -> Result<Vec<u8>, CollectionError> {
+        let len = len as usize;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(corrupt("a record is too short"))?;
+        self.0 = rest;
+        Ok(bytes.to_vec())
+    }
+
     fn end(&self) -> Result<(), CollectionError> {
         if self.0.is_empty() { Ok(()) } else { Err(corrupt("a record is too long")) }
     }
@@ -90,7 +110,7 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
     out.push(if settings.graph.is_some() { HNSW } else { FLAT });
     out.push(number(&METRICS, settings.metric));
     out.push(number(&ELEMENTS, settings.element));
-    out.push(0);
+    out.push(number(&CODES, settings.codes));
     out.extend((settings.dimension as u32).to_le_bytes());
     if let Some(GraphSettings { m, ef_construction, seed, alpha }) = settings.graph {
         out.extend((m as u32).to_le_bytes());
@@ -107,12 +127,10 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
     if found != VERSION {
         return Err(CollectionError::Version { found, supported: VERSION });
     }
-    let [kind, metric, element, reserved] = reader.take()?;
+    let [kind, metric, element, codes] = reader.take()?;
     let metric = value(&METRICS, metric).ok_or(corrupt("the metric is unknown"))?;
     let element = value(&ELEMENTS, element).ok_or(corrupt("the element type is unknown"))?;
-    if reserved != 0 {
-        return Err(corrupt("a reserved byte is not zero"));
-    }
+    let codes = value(&CODES, codes).ok_or(corrupt("the quantization is unknown"))?;
     let dimension = reader.u32()? as usize;
     let graph = match kind {
         HNSW => {
@@ -125,17 +143,25 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
         _ => return Err(corrupt("the kind of index is unknown")),
     };
     reader.end()?;
-    Ok(Settings { dimension, metric, element, graph })
+    Ok(Settings { dimension, metric, element, graph, codes })
 }
 
 pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
-    let Checkpoint { commit, state: GraphState { rows, entry } } = checkpoint;
-    let (level, row) = entry.unwrap_or((u32::MAX, 0));
+    let Checkpoint { commit, state: State { graph, vectors, grid } } = checkpoint;
+    let (level, row) = graph.entry.unwrap_or((NONE, 0));
     let mut out = commit.to_le_bytes().to_vec();
     out.extend(level.to_le_bytes());
     out.extend(row.to_le_bytes());
-    out.extend((rows.len() as u32).to_le_bytes());
-    out.extend(rows.iter().flat_map(|rows| rows.to_le_bytes()));
+    out.extend(vectors.to_le_bytes());
+    out.extend((graph.rows.len() as u32).to_le_bytes());
+    out.extend(graph.rows.iter().flat_map(|rows| rows.to_le_bytes()));
+    match grid {
+        Some(grid) => {
+            out.extend((grid.len() as u32).to_le_bytes());
+            out.extend_from_slice(grid);
+        }
+        None => out.extend(NONE.to_le_bytes()),
+    }
     out
 }
 
@@ -146,14 +172,19 @@ pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionEr
         return Err(corrupt("a commit's number is out of range"));
     }
     let (level, row) = (reader.u32()?, reader.u32()?);
+    let vectors = reader.u32()?;
     let levels = reader.u32()?;
     if levels > 64 {
         return Err(corrupt("the number of levels is out of range"));
     }
     let rows = (0..levels).map(|_| reader.u32()).collect::<Result<_, _>>()?;
+    let grid = match reader.u32()? {
+        NONE => None,
+        len => Some(reader.bytes(len)?),
+    };
     reader.end()?;
-    let entry = (level != u32::MAX).then_some((level, row));
-    Ok(Checkpoint { commit, state: GraphState { rows, entry } })
+    let graph = GraphState { rows, entry: (level != NONE).then_some((level, row)) };
+    Ok(Checkpoint { commit, state: State { graph, vectors, grid } })
 }
 
 /// Key of a chunk in [`COLUMNS`].
@@ -255,8 +286,8 @@ mod tests {
             for (_, element) in ELEMENTS {
                 for alpha in [None, Some(1.44)] {
                     let graph = GraphSettings { m: 16, ef_construction: 200, seed: 7, alpha };
-                    for graph in [None, Some(graph)] {
-                        let settings = Settings { dimension: 100, metric, element, graph };
+                    for (graph, codes) in [(None, None), (Some(graph), CODES[3].1)] {
+                        let settings = Settings { dimension: 100, metric, element, graph, codes };
                         let bytes = encode_settings(&settings);
                         assert_eq!(decode_settings(&bytes).unwrap(), settings);
                         for len in 0..bytes.len() {
@@ -266,9 +297,9 @@ mod tests {
                 }
             }
         }
-        for entry in [None, Some((2, 9))] {
-            let state = GraphState { rows: vec![100, 10, 1], entry };
-            let checkpoint = Checkpoint { commit: 77, state };
+        for (entry, grid) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
+            let graph = GraphState { rows: vec![100, 10, 1], entry };
+            let checkpoint = Checkpoint { commit: 77, state: State { graph, vectors: 90, grid } };
             let bytes = encode_checkpoint(&checkpoint);
             assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
             for len in 0..bytes.len() {

@@ -42,6 +42,25 @@ pub(crate) fn dispatch<V: Visitor>(
     }
 }
 
+/// Calls `visitor` with `kernel` and with the proof of `isa`; `None` if this CPU lacks it.
+pub(crate) fn with_isa<K: Kernel, V: Visitor>(
+    kernel: K,
+    isa: Isa,
+    visitor: V,
+) -> Option<V::Output> {
+    match isa {
+        Isa::Scalar => Some(visitor.visit(Scalar::new(), kernel)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Some(visitor.visit(crate::simd::Avx2::new()?, kernel)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => Some(visitor.visit(crate::simd::Avx512::new()?, kernel)),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some(visitor.visit(crate::simd::Neon::new()?, kernel)),
+        #[allow(unreachable_patterns, reason = "no architecture has all levels")]
+        _ => None,
+    }
+}
+
 fn with_kernel<S: Simd, V: Visitor>(
     metric: Metric,
     element: Element,

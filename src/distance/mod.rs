@@ -10,13 +10,15 @@ mod erased;
 mod float;
 mod hamming;
 mod key;
+mod nibble;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dispatch::{Visitor, dispatch};
+pub(crate) use dispatch::{Visitor, dispatch, with_isa};
 pub use erased::Distance;
+pub(crate) use nibble::{NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2};
 
 use crate::simd::Simd;
 use bytemuck::Pod;

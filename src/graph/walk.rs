@@ -29,19 +29,26 @@ pub(crate) const LANES: usize = 4;
 
 impl Graph {
     /// Leaves the `ef` nearest nodes that a walk on the base level finds in `scratch.pool`, the
-    /// nearest first.
+    /// nearest first. `false` if the space does not have the node that searches start from.
     pub(crate) fn search<S: Space>(
         &self,
         space: S,
         query: S::Query,
         ef: usize,
         scratch: &mut Scratch,
-    ) {
-        let Some(entry) = self.entry() else { return scratch.pool.begin(ef) };
+    ) -> bool {
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return true;
+        };
         // The entry may be younger than the space in hand.
         let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
         let from = self.descend(space, query, entry, 0, scratch);
         beam(space, query, self.base.rows(), from, ef, scratch);
+        true
     }
 
     /// [`Self::search`] for up to [`LANES`] queries, each with a scratch of its own. The walks take
@@ -52,11 +59,15 @@ impl Graph {
         queries: &[S::Query],
         ef: usize,
         scratches: &mut [Scratch],
-    ) {
+    ) -> bool {
         let Some(entry) = self.entry() else {
-            return scratches.iter_mut().for_each(|scratch| scratch.pool.begin(ef));
+            scratches.iter_mut().for_each(|scratch| scratch.pool.begin(ef));
+            return true;
         };
         let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
         let rows = self.base.rows();
         let limit = rows.len().min(space.len());
         let mut turns = [Turn::Done; LANES];
@@ -83,6 +94,12 @@ impl Graph {
                 };
             }
         }
+        true
+    }
+
+    /// The node that searches start from.
+    fn node(&self, Entry { level, row }: Entry) -> u32 {
+        if level == 0 { row } else { self.layer(level).rows().head(row).0 }
     }
 
     /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there.

@@ -16,6 +16,10 @@ use crate::vector::{AsVector, Block, VectorRef};
 pub(super) trait Insertable: Parts {
     fn contains(&self, key: u64) -> bool;
 
+    /// Tells that `count` vectors are about to come, of which `vector` leaves the one at a
+    /// position in `work.row`.
+    fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
+
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
 }
@@ -107,6 +111,12 @@ impl<'a> InsertBatch<'a> {
             }
             Ok(())
         };
+        let expect = || {
+            index.expect(count, &|position, work| {
+                // Checked before: it is a vector of this index.
+                drop(encode(position, work));
+            });
+        };
         // Small shares: one thread must not be left with a long rest.
         let share = |range: std::ops::Range<usize>| range.into_par_iter().with_max_len(256);
         threads.run(
@@ -114,6 +124,7 @@ impl<'a> InsertBatch<'a> {
             || {
                 index.work().with(|work| {
                     (0..count).try_for_each(|position| encode(position, work))?;
+                    expect();
                     (0..count).try_for_each(|position| insert(position, work))
                 })
             },
@@ -123,6 +134,7 @@ impl<'a> InsertBatch<'a> {
                 if let Some(error) = first.find_first(Option::is_some).flatten() {
                     return Err(error);
                 }
+                expect();
                 share(0..count)
                     .try_for_each(|position| index.work().with(|work| insert(position, work)))
             },

@@ -1,7 +1,9 @@
 //! Making an index.
 
+use super::codes::{Originals, Quantization, Quantized};
 use super::encoder::Encoder;
 use super::engine::{Engine, engine};
+use super::entries::Entries;
 use super::{Flat, Hnsw};
 use crate::error::IndexError;
 use crate::graph::Parameters;
@@ -21,6 +23,8 @@ pub struct HnswBuilder {
     ef_construction: usize,
     alpha: f32,
     seed: u64,
+    quantization: Quantization,
+    originals: Originals,
 }
 
 /// Settings of a [`Flat`] index. Made by [`Flat::builder`].
@@ -100,7 +104,15 @@ macro_rules! basis_settings {
 impl HnswBuilder {
     pub(super) fn new(dimension: usize, metric: Metric) -> Self {
         let basis = Basis::new(dimension, metric);
-        Self { basis, m: 16, ef_construction: 200, alpha: 1.0, seed: 0x6e65_6172 }
+        Self {
+            basis,
+            m: 16,
+            ef_construction: 200,
+            alpha: 1.0,
+            seed: 0x6e65_6172,
+            quantization: Quantization::default(),
+            originals: Originals::default(),
+        }
     }
 
     basis_settings!();
@@ -129,7 +141,19 @@ impl HnswBuilder {
         self
     }
 
-    /// Seed of the levels that nodes are given.
+    /// What walks read; the vectors themselves ([`Quantization::None`]) if not said.
+    pub fn quantization(mut self, quantization: Quantization) -> Self {
+        self.quantization = quantization;
+        self
+    }
+
+    /// Whether vectors are kept beside their codes; they are if not said.
+    pub fn originals(mut self, originals: Originals) -> Self {
+        self.originals = originals;
+        self
+    }
+
+    /// Seed of the levels that nodes are given, and of a quantizer's rotation.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -142,7 +166,7 @@ impl HnswBuilder {
     /// [`IndexError::Parameter`] for a setting out of its range, [`IndexError::Unsupported`] for
     /// a metric that is not defined over the element type.
     pub fn build(self) -> Result<Hnsw, IndexError> {
-        let Self { basis, m, ef_construction, alpha, seed } = self;
+        let Self { basis, m, ef_construction, alpha, seed, quantization, originals } = self;
         let (encoder, isa, engine) = basis.check()?;
         check_graph(m, ef_construction)?;
         if !(1.0..=2.0).contains(&alpha) {
@@ -156,7 +180,18 @@ impl HnswBuilder {
         let squared = basis.metric != Metric::InnerProduct && alpha > 1.0;
         let alpha = squared.then_some(alpha * alpha);
         let parameters = Parameters { m, ef_construction, seed };
-        Ok(Hnsw::new(encoder, isa, engine, parameters, alpha))
+        let Encoder { dimension, metric, element } = encoder;
+        let bits = quantization.bits(dimension, metric, element);
+        if bits.is_none() && originals == Originals::Dropped {
+            return Err(IndexError::Parameter {
+                name: "originals",
+                value: "Dropped".to_owned(),
+                allowed: "Kept, unless there is a quantization that makes codes",
+            });
+        }
+        let quantized =
+            bits.map(|bits| Quantized::new(bits, originals, dimension, metric, seed, isa));
+        Ok(Hnsw::new(Entries::new(encoder, quantized), isa, engine, parameters, alpha))
     }
 }
 

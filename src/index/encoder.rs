@@ -103,16 +103,32 @@ impl Encoder {
 
     /// The vector of a row, as floats (bits as 0 and 1).
     pub(super) fn decode(&self, row: &[Block]) -> Vec<f32> {
+        let mut floats = Vec::with_capacity(self.dimension);
+        self.decode_into(row, &mut floats);
+        floats
+    }
+
+    /// Puts the vector of a row in place of what `floats` held.
+    pub(super) fn decode_into(&self, row: &[Block], floats: &mut Vec<f32>) {
         let n = self.dimension;
+        floats.clear();
         match self.element {
-            Element::F32 => cast_slice::<_, f32>(row)[..n].to_vec(),
-            Element::F16 => cast_slice::<_, F16>(row)[..n].iter().map(|x| x.to_f32()).collect(),
-            Element::Bf16 => cast_slice::<_, Bf16>(row)[..n].iter().map(|x| x.to_f32()).collect(),
-            Element::I8 => cast_slice::<_, i8>(row)[..n].iter().map(|&x| x.into()).collect(),
-            Element::U8 => cast_slice::<_, u8>(row)[..n].iter().map(|&x| x.into()).collect(),
+            Element::F32 => floats.extend_from_slice(&cast_slice::<_, f32>(row)[..n]),
+            Element::F16 => {
+                floats.extend(cast_slice::<_, F16>(row)[..n].iter().map(|x| x.to_f32()));
+            }
+            Element::Bf16 => {
+                floats.extend(cast_slice::<_, Bf16>(row)[..n].iter().map(|x| x.to_f32()));
+            }
+            Element::I8 => {
+                floats.extend(cast_slice::<_, i8>(row)[..n].iter().map(|&x| f32::from(x)));
+            }
+            Element::U8 => {
+                floats.extend(cast_slice::<_, u8>(row)[..n].iter().map(|&x| f32::from(x)));
+            }
             Element::Bit => {
                 let bytes = cast_slice::<_, u8>(row);
-                (0..n).map(|i| f32::from(bytes[i / 8] >> (i % 8) & 1)).collect()
+                floats.extend((0..n).map(|i| f32::from(bytes[i / 8] >> (i % 8) & 1)));
             }
         }
     }

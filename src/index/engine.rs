@@ -6,9 +6,12 @@ use std::fmt::Debug;
 use bytemuck::cast_slice;
 
 use crate::arena::View;
-use crate::distance::{Kernel, Visitor, dispatch};
+use crate::distance::{
+    Kernel, NibbleDot, NibbleL2, NibblesDot, NibblesL2, Visitor, dispatch, with_isa,
+};
 use crate::error::IndexError;
 use crate::metric::Metric;
+use crate::quantization::Bits;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
@@ -26,20 +29,61 @@ pub(super) trait Engine: Send + Sync + Debug {
     fn distance(&self, key: u32) -> f32;
 }
 
+struct Boxed;
+
+impl Visitor for Boxed {
+    type Output = Box<dyn Engine>;
+
+    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
+        Box::new(Bound { simd, kernel })
+    }
+}
+
 /// The engine of a metric over an element type, on the given instruction set.
 pub(super) fn engine(
     metric: Metric,
     element: Element,
     isa: Isa,
 ) -> Result<Box<dyn Engine>, IndexError> {
-    struct Boxed;
-    impl Visitor for Boxed {
-        type Output = Box<dyn Engine>;
-        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
-            Box::new(Bound { simd, kernel })
-        }
-    }
     dispatch(metric, element, isa, true, Boxed).ok_or(IndexError::Unsupported { metric, element })
+}
+
+/// The engine over codes of a scalar quantizer. Queries are in their prepared form.
+pub(super) fn code_engine(metric: Metric, bits: Bits, isa: Isa) -> Option<Box<dyn Engine>> {
+    let product = metric == Metric::InnerProduct;
+    Some(match (bits, product) {
+        (Bits::Eight, true) => dispatch(Metric::InnerProduct, Element::I8, isa, true, Boxed)?,
+        (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, Boxed)?,
+        (Bits::Four, true) => Box::new(Asymmetric {
+            query: with_isa(NibbleDot, isa, Boxed)?,
+            between: with_isa(NibblesDot, isa, Boxed)?,
+        }),
+        (Bits::Four, false) => Box::new(Asymmetric {
+            query: with_isa(NibbleL2, isa, Boxed)?,
+            between: with_isa(NibblesL2, isa, Boxed)?,
+        }),
+    })
+}
+
+/// Queries have another form than rows.
+#[derive(Debug)]
+struct Asymmetric {
+    query: Box<dyn Engine>,
+    between: Box<dyn Engine>,
+}
+
+impl Engine for Asymmetric {
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
+        self.query.keys(rows, query, slots, keys);
+    }
+
+    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+        self.between.keys(rows, rows.row(slot), slots, keys);
+    }
+
+    fn distance(&self, key: u32) -> f32 {
+        self.query.distance(key)
+    }
 }
 
 /// A kernel and the proof that the CPU can run it.

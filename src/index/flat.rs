@@ -52,7 +52,7 @@ impl Flat {
 
     pub(super) fn new(encoder: Encoder, isa: Isa, engine: Box<dyn Engine>) -> Self {
         Self {
-            entries: Entries::new(encoder),
+            entries: Entries::new(encoder, None),
             engine,
             isa,
             work: WorkPool::new(),
@@ -137,6 +137,7 @@ impl Flat {
             dimension,
             metric,
             element,
+            code_bits: None,
             isa: self.isa,
             levels: Vec::new(),
             bytes: Bytes {
@@ -184,6 +185,6 @@ impl Insertable for Flat {
     }
 
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        self.entries.append(key, &work.row, None).map(|_slot| ())
+        self.entries.append(key, &work.row, &mut work.coding, None).map(|_slot| ())
     }
 }

@@ -8,10 +8,12 @@ use parking_lot::RwLock;
 use super::batch::{InsertBatch, Insertable};
 use super::builder::HnswBuilder;
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
+use super::codes::{Codes, ENOUGH, Quantized};
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hit, Hits};
+use super::rerank::Head;
 use super::search::{Search, SearchBatch, Searchable};
 use super::space::Rows;
 use super::stats::{Bytes, Stats};
@@ -62,14 +64,14 @@ impl Hnsw {
     }
 
     pub(super) fn new(
-        encoder: Encoder,
+        entries: Entries,
         isa: Isa,
         engine: Box<dyn Engine>,
         parameters: Parameters,
         alpha: Option<f32>,
     ) -> Self {
         Self {
-            entries: Entries::new(encoder),
+            entries,
             graph: Graph::new(parameters),
             engine,
             isa,
@@ -175,10 +177,16 @@ impl Hnsw {
             dimension,
             metric,
             element,
+            code_bits: self
+                .entries
+                .codes()
+                .and(self.entries.quantized.as_ref())
+                .map(|q| q.bits.count()),
             isa: self.isa,
             levels: self.graph.level_sizes(),
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
+                codes: self.entries.quantized.as_ref().map_or(0, Quantized::bytes),
                 rows,
                 upper,
                 keys: self.entries.key_bytes(),
@@ -249,65 +257,190 @@ impl Hnsw {
     }
 
     /// Turns what a walk left in `scratch` into the `k` hits.
-    fn collect(&self, k: usize, scratch: &Scratch, hits: &mut Hits) {
+    fn collect(
+        &self,
+        codes: Option<&Codes>,
+        query: &[Block],
+        k: usize,
+        scratch: &Scratch,
+        head: &mut Head,
+        hits: &mut Hits,
+    ) {
         // Taken after the walk: no node that it met is younger.
         let keys = self.entries.keys.view();
+        let key = |slot: u32| keys.row(slot)[0];
         let found = scratch.pool.iter();
+        let mut distances = scratch.counters.distances;
         let take = found.len().min(k);
-        hits.set(found.take(take).map(|(distance, slot)| Hit {
-            key: keys.row(slot)[0],
-            distance: self.engine.distance(distance),
-        }));
-        hits.set_counters(scratch.counters.distances, scratch.counters.hops);
+        match codes {
+            Some(_) if self.entries.has_vectors() => {
+                let vectors = self.entries.vectors.view();
+                let candidates = found.take(Head::depth(k)).map(|(_, slot)| slot);
+                head.measure(&*self.engine, vectors, query, candidates);
+                distances += head.sorted.len() as u64;
+                hits.set(head.sorted[..take.min(head.sorted.len())].iter().map(
+                    |&(distance, slot)| Hit {
+                        key: key(slot),
+                        distance: self.engine.distance(distance),
+                    },
+                ));
+            }
+            Some(codes) => hits.set(found.take(take).map(|(distance, slot)| Hit {
+                key: key(slot),
+                distance: codes.distance(distance),
+            })),
+            None => hits.set(found.take(take).map(|(distance, slot)| Hit {
+                key: key(slot),
+                distance: self.engine.distance(distance),
+            })),
+        }
+        hits.set_counters(distances, scratch.counters.hops);
+    }
+
+    /// Brings the codes forward, if there are to be some: a little work, after an insertion.
+    fn advance(&self, work: &mut Work) {
+        let Some(quantized) = &self.entries.quantized else { return };
+        if quantized.codes().is_some() {
+            return;
+        }
+        let vectors = self.entries.vectors.view();
+        if !quantized.is_filling() {
+            if (vectors.len() as usize) < ENOUGH {
+                return;
+            }
+            quantized.fit(vectors.len() as usize, |at, floats| {
+                self.entries.encoder.decode_into(vectors.row(at as u32), floats);
+            });
+        }
+        let decode = |slot: u32, floats: &mut Vec<f32>| {
+            self.entries.encoder.decode_into(self.entries.vectors.view().row(slot), floats);
+        };
+        // Without memory for codes, walks go on reading vectors; the next insertion tries again.
+        if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
+            // Nobody is between a slot and its links: all go on with codes.
+            let _alone = self.inserting.write();
+            let count = self.entries.vectors.view().len();
+            let _ = quantized.finish(count, &mut work.coding, decode);
+        }
+    }
+}
+
+impl Hnsw {
+    /// Answers up to [`LANES`] queries, whose walks take turns.
+    #[expect(clippy::too_many_arguments, reason = "what one search has, for several")]
+    fn find_lanes(
+        &self,
+        codes: Option<&Codes>,
+        queries: &[Block],
+        k: usize,
+        ef: usize,
+        work: &mut Work,
+        hits: &mut Hits,
+        out: &mut BatchHits,
+    ) {
+        let blocks = self.entries.encoder.blocks();
+        let count = queries.len() / blocks;
+        let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
+        scratches.resize_with(LANES, Scratch::default);
+        let scratches = &mut scratches[..count];
+        for scratch in &mut *scratches {
+            scratch.counters = Counters::default();
+        }
+        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
+        let complete = if let Some(codes) = codes {
+            prepared.clear();
+            for query in queries.chunks_exact(blocks) {
+                self.entries.encoder.decode_into(query, &mut coding.floats);
+                codes.prepare(coding);
+                prepared.extend_from_slice(&coding.query);
+            }
+            for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
+                *lane = query;
+            }
+            let space = Rows::new(&*codes.engine, &codes.rows, None);
+            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
+        } else {
+            for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
+                *lane = query;
+            }
+            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
+        };
+        if !complete {
+            // The index went over to codes, without vectors, in this moment.
+            for query in queries.chunks_exact(blocks) {
+                work.row.clear();
+                work.row.extend_from_slice(query);
+                self.find(k, ef, work, hits);
+                out.push(hits);
+            }
+            return;
+        }
+        for (scratch, query) in scratches.iter().zip(queries.chunks_exact(blocks)) {
+            self.collect(codes, query, k, scratch, head, hits);
+            self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+            out.push(hits);
+        }
     }
 }
 
 impl Searchable for Hnsw {
     fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
+        let codes = self.entries.codes();
         if self.scans(k, ef) {
-            self.entries.scan(&*self.engine, k, work, hits);
+            match codes {
+                Some(codes) if !self.entries.has_vectors() => {
+                    self.entries.scan_codes(codes, k, work, hits);
+                }
+                _ => self.entries.scan(&*self.engine, k, work, hits),
+            }
         } else {
-            let Work { scratch, row, .. } = work;
+            let Work { scratch, row, coding, head, .. } = &mut *work;
             scratch.counters = Counters::default();
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.graph.search(space, row, ef, scratch);
-            self.collect(k, scratch, hits);
+            let complete = if let Some(codes) = codes {
+                self.entries.encoder.decode_into(row, &mut coding.floats);
+                codes.prepare(coding);
+                let space = Rows::new(&*codes.engine, &codes.rows, None);
+                self.graph.search(space, &coding.query, ef, scratch)
+            } else {
+                let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+                self.graph.search(space, row, ef, scratch)
+            };
+            if !complete {
+                // The index went over to codes, without vectors, in this moment.
+                return self.find(k, ef, work, hits);
+            }
+            self.collect(codes, row, k, scratch, head, hits);
         }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
     fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
-        /// Longest vectors whose walks take turns: four times sixteen of them are 16 KiB.
+        /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
         const BLOCKS_IN_TURN: usize = 4;
 
         let blocks = self.entries.encoder.blocks();
+        let codes = self.entries.codes();
+        let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
         let mut hits = Hits::new();
         self.work.with(|work| {
-            if self.scans(k, ef) {
+            if self.scans(k, ef) && self.entries.has_vectors() {
                 let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
                 self.search_distances.fetch_add(distances, Ordering::Relaxed);
                 return;
             }
             // What waits for its turn must still be in the first cache when the turn comes.
-            let at_once = if blocks > BLOCKS_IN_TURN { 1 } else { LANES };
-            work.lanes.resize_with(LANES, Scratch::default);
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            for queries in queries.chunks(at_once * blocks) {
-                let mut lanes: [&[Block]; LANES] = [&[]; LANES];
-                let count = queries.len() / blocks;
-                for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
-                    *lane = query;
-                }
-                let scratches = &mut work.lanes[..count];
-                for scratch in &mut *scratches {
-                    scratch.counters = Counters::default();
-                }
-                self.graph.search_lanes(space, &lanes[..count], ef, scratches);
-                for scratch in scratches {
-                    self.collect(k, scratch, &mut hits);
-                    self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+            if self.scans(k, ef) || column.stride() > BLOCKS_IN_TURN {
+                for query in queries.chunks_exact(blocks) {
+                    work.row.clear();
+                    work.row.extend_from_slice(query);
+                    self.find(k, ef, work, &mut hits);
                     out.push(&hits);
                 }
+                return;
+            }
+            for queries in queries.chunks(LANES * blocks) {
+                self.find_lanes(codes, queries, k, ef, work, &mut hits, out);
             }
         });
     }
@@ -318,14 +451,44 @@ impl Insertable for Hnsw {
         Self::contains(self, key)
     }
 
+    fn expect(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
+        let Some(quantized) = &self.entries.quantized else { return };
+        if quantized.codes().is_some() || self.len() + count < ENOUGH {
+            return;
+        }
+        self.work.with(|work| {
+            let work = std::cell::RefCell::new(work);
+            if count >= ENOUGH / 2 {
+                quantized.fit(count, |position, floats| {
+                    let work = &mut **work.borrow_mut();
+                    vector(position, work);
+                    self.entries.encoder.decode_into(&work.row, floats);
+                });
+            }
+            let work = work.into_inner();
+            while quantized.is_filling() {
+                self.advance(work);
+            }
+        });
+    }
+
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        let _shared = self.inserting.read();
-        let slot = self.entries.append(key, &work.row, Some(&self.graph))?;
-        let Work { scratch, row, .. } = work;
-        scratch.counters = Counters::default();
-        let space = Rows::new(&*self.engine, &self.entries.vectors, self.alpha);
-        self.graph.insert(space, row, slot, scratch);
-        self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);
+        {
+            let _shared = self.inserting.read();
+            let Work { scratch, row, coding, .. } = &mut *work;
+            let slot = self.entries.append(key, row, coding, Some(&self.graph))?;
+            scratch.counters = Counters::default();
+            if let Some(codes) = self.entries.codes() {
+                codes.prepare(coding);
+                let space = Rows::new(&*codes.engine, &codes.rows, self.alpha);
+                self.graph.insert(space, &coding.query, slot, scratch);
+            } else {
+                let space = Rows::new(&*self.engine, &self.entries.vectors, self.alpha);
+                self.graph.insert(space, row, slot, scratch);
+            }
+            self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);
+        }
+        self.advance(work);
         Ok(())
     }
 }

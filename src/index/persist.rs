@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::batch::Insertable;
 use super::builder::{Basis, check_graph};
+use super::codes::{Originals, Quantized};
 use super::encoder::Encoder;
 use super::entries::Entries;
 use super::keys::KeyMap;
@@ -16,6 +17,7 @@ use crate::arena::{ArenaError, Column, Persistent, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
+use crate::quantization::Bits;
 use crate::simd::Isa;
 use crate::vector::{Block, Element, VectorRef};
 
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) element: Element,
     /// None for an exact index.
     pub(crate) graph: Option<GraphSettings>,
+    /// None for an index that walks on its vectors.
+    pub(crate) codes: Option<CodeSettings>,
 }
 
 /// What shapes a graph.
@@ -39,12 +43,29 @@ pub(crate) struct GraphSettings {
     pub(crate) alpha: Option<f32>,
 }
 
+/// What codes an index has, once it has some.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CodeSettings {
+    pub(crate) bits: Bits,
+    pub(crate) originals: Originals,
+}
+
+/// What an index is besides its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Rows of each level of the graph, which for an exact index is the number of slots alone.
+    pub(crate) graph: GraphState,
+    /// Rows of the vectors: as many as there are slots, but where originals are dropped.
+    pub(crate) vectors: u32,
+    /// The quantizer, if all slots have codes.
+    pub(crate) grid: Option<Vec<u8>>,
+}
+
 /// An index while nobody changes it.
 pub(crate) struct Image<'a> {
     pub(crate) settings: Settings,
-    /// Rows of each level of the graph, which for an exact index is the number of slots alone.
-    pub(crate) state: GraphState,
-    /// Each column with its number: [`KEYS`], [`VECTORS`], and [`LEVELS`] plus the level.
+    pub(crate) state: State,
+    /// Each column with its number: [`KEYS`], [`VECTORS`], [`CODES`], and [`LEVELS`] plus the level.
     pub(crate) columns: Vec<(u32, &'a dyn Persistent)>,
 }
 
@@ -52,6 +73,8 @@ pub(crate) struct Image<'a> {
 pub(crate) const KEYS: u32 = 0;
 /// Number of the column of vectors.
 pub(crate) const VECTORS: u32 = 1;
+/// Number of the column of codes.
+pub(crate) const CODES: u32 = 2;
 /// Number of the column of the base level's rows; those of the levels above follow.
 pub(crate) const LEVELS: u32 = 16;
 
@@ -68,7 +91,7 @@ pub(crate) trait Stored: Sized + Send + Sync {
     fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
-        state: &GraphState,
+        state: &State,
         source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E>;
 
@@ -93,26 +116,59 @@ impl Settings {
         Basis { dimension, metric, element, isa }
     }
 
-    fn of(encoder: &Encoder, graph: Option<GraphSettings>) -> Self {
-        let Encoder { dimension, metric, element } = *encoder;
-        Self { dimension, metric, element, graph }
+    fn of(entries: &Entries, graph: Option<GraphSettings>) -> Self {
+        let Encoder { dimension, metric, element } = entries.encoder;
+        let quantized = entries.quantized.as_ref();
+        let codes = quantized.map(|q| CodeSettings { bits: q.bits, originals: q.originals });
+        Self { dimension, metric, element, graph, codes }
     }
 }
 
 impl Entries {
     fn restore<E: From<ArenaError> + From<Unsound>>(
         encoder: Encoder,
+        quantized: Option<Quantized>,
         slots: u32,
+        state: &State,
         source: &mut impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E> {
+        let drops = quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped);
+        let fewer = drops && state.grid.is_some() && state.vectors < slots;
+        if state.vectors != slots && !fewer {
+            return Err(Unsound("the number of vectors is not that of the keys").into());
+        }
         let keys = Column::restore(1, slots, |chunk, len| source(KEYS, chunk, len))?;
-        let blocks = encoder.blocks();
-        let vectors = Column::restore(blocks, slots, |chunk, len| source(VECTORS, chunk, len))?;
-        Ok(Self { encoder, keys, vectors, map: KeyMap::restored(slots), append: Mutex::new(()) })
+        let (blocks, rows) = (encoder.blocks(), state.vectors);
+        let vectors = Column::restore(blocks, rows, |chunk, len| source(VECTORS, chunk, len))?;
+        if let Some(grid) = &state.grid {
+            let none = Unsound("there are codes where none are expected");
+            let restored = quantized.as_ref().ok_or(none)?.restore(grid, |blocks| {
+                Column::restore(blocks, slots, |chunk, len| source(CODES, chunk, len))
+            })?;
+            restored.ok_or(Unsound("the quantizer is none for this index"))?;
+        }
+        Ok(Self {
+            encoder,
+            vectors,
+            quantized,
+            keys,
+            map: KeyMap::restored(slots),
+            append: Mutex::new(()),
+        })
     }
 
-    fn columns(&self) -> [(u32, &dyn Persistent); 2] {
-        [(KEYS, &self.keys), (VECTORS, &self.vectors)]
+    fn columns(&self) -> Vec<(u32, &dyn Persistent)> {
+        let mut columns: Vec<(u32, &dyn Persistent)> =
+            vec![(KEYS, &self.keys), (VECTORS, &self.vectors)];
+        if let Some(codes) = self.codes() {
+            columns.push((CODES, &codes.rows));
+        }
+        columns
+    }
+
+    fn state(&self, graph: GraphState) -> State {
+        let grid = self.quantized.as_ref().and_then(Quantized::grid);
+        State { graph, vectors: self.vectors.len() as u32, grid }
     }
 }
 
@@ -128,15 +184,19 @@ fn encode(index: &impl Parts, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Resul
 }
 
 fn insert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+    let fill = |bytes: &[u8], work: &mut Work| {
+        work.row.clear();
+        work.row.resize(index.encoder().blocks(), Block::ZERO);
+        let row: &mut [u8] = cast_slice_mut(&mut work.row);
+        row[..bytes.len()].copy_from_slice(bytes);
+    };
     let one = |&(key, bytes): &(u64, &[u8])| {
-        index.work().with(|work: &mut Work| {
-            work.row.clear();
-            work.row.resize(index.encoder().blocks(), Block::ZERO);
-            let row: &mut [u8] = cast_slice_mut(&mut work.row);
-            row[..bytes.len()].copy_from_slice(bytes);
+        index.work().with(|work| {
+            fill(bytes, work);
             index.insert_encoded(key, work)
         })
     };
+    index.expect(entries.len(), &|position, work| fill(entries[position].1, work));
     if entries.len() < 8 || rayon::current_num_threads() == 1 {
         return entries.iter().try_for_each(one);
     }
@@ -152,8 +212,8 @@ impl Stored for Hnsw {
         let graph = GraphSettings { m, ef_construction, seed, alpha: self.alpha };
         let levels = (LEVELS..).zip(self.graph.columns());
         with(Image {
-            settings: Settings::of(&self.entries.encoder, Some(graph)),
-            state: self.graph.state(),
+            settings: Settings::of(&self.entries, Some(graph)),
+            state: self.entries.state(self.graph.state()),
             columns: self.entries.columns().into_iter().chain(levels).collect(),
         })
     }
@@ -161,7 +221,7 @@ impl Stored for Hnsw {
     fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
-        state: &GraphState,
+        state: &State,
         mut source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E> {
         let graph = settings.graph.ok_or(Unsound("the file holds an exact index"))?;
@@ -171,11 +231,15 @@ impl Stored for Hnsw {
         if alpha.is_some_and(|alpha| !(1.0..=4.0).contains(&alpha)) {
             return Err(Unsound("alpha is out of range").into());
         }
-        let slots = state.rows.first().copied().unwrap_or(0);
+        let slots = state.graph.rows.first().copied().unwrap_or(0);
         let parameters = Parameters { m, ef_construction, seed };
-        let mut index = Self::new(encoder, isa, engine, parameters, alpha);
-        index.entries = Entries::restore(encoder, slots, &mut source)?;
-        index.graph = Graph::restore(parameters, state, |level, chunk, len| {
+        let Settings { dimension, metric, .. } = *settings;
+        let quantized = settings.codes.map(|CodeSettings { bits, originals }| {
+            Quantized::new(bits, originals, dimension, metric, seed, isa)
+        });
+        let entries = Entries::restore(encoder, quantized, slots, state, &mut source)?;
+        let mut index = Self::new(entries, isa, engine, parameters, alpha);
+        index.graph = Graph::restore(parameters, &state.graph, |level, chunk, len| {
             source(LEVELS + level as u32, chunk, len)
         })?;
         Ok(index)
@@ -200,28 +264,29 @@ impl Stored for Flat {
 
     fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
         let _alone = self.entries.append.lock();
+        let graph = GraphState { rows: vec![self.entries.keys.len() as u32], entry: None };
         with(Image {
-            settings: Settings::of(&self.entries.encoder, None),
-            state: GraphState { rows: vec![self.entries.keys.len() as u32], entry: None },
-            columns: self.entries.columns().into(),
+            settings: Settings::of(&self.entries, None),
+            state: self.entries.state(graph),
+            columns: self.entries.columns(),
         })
     }
 
     fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
-        state: &GraphState,
+        state: &State,
         mut source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E> {
-        if settings.graph.is_some() {
+        if settings.graph.is_some() || settings.codes.is_some() {
             return Err(Unsound("the file holds a graph index").into());
         }
         let (encoder, isa, engine) = settings.basis(isa).check()?;
-        let &[slots] = &state.rows[..] else {
+        let &[slots] = &state.graph.rows[..] else {
             return Err(Unsound("an exact index has no levels").into());
         };
         let mut index = Self::new(encoder, isa, engine);
-        index.entries = Entries::restore(encoder, slots, &mut source)?;
+        index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
         Ok(index)
     }
 

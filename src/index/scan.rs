@@ -1,5 +1,6 @@
 //! Exact answers: looking at every vector.
 
+use super::codes::Codes;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hit, Hits};
@@ -13,43 +14,82 @@ const POOLED: usize = 1024;
 /// Rows that all queries pass over before the next ones: they stay in the first caches.
 const TILE: usize = 32;
 
-impl Entries {
-    /// The `k` nearest to the query in `work.row`.
-    pub(super) fn scan(&self, engine: &dyn Engine, k: usize, work: &mut Work, hits: &mut Hits) {
-        let Work { row, pools, all, .. } = work;
-        let vectors = self.vectors.view();
-        let total = vectors.len() as usize;
+/// What is scanned: rows, and the engine that measures them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) engine: &'a dyn Engine,
+    pub(super) rows: View<'a, Block>,
+}
+
+impl Field<'_> {
+    /// The `k` nearest to `query`, as keys and slots, are given to `each`. Distances computed are
+    /// returned.
+    pub(super) fn scan(
+        self,
+        query: &[Block],
+        k: usize,
+        pools: &mut Vec<Pool>,
+        all: &mut Vec<(u32, u32)>,
+        each: impl FnOnce(&mut dyn ExactSizeIterator<Item = (u32, u32)>),
+    ) -> u64 {
+        let Self { engine, rows } = self;
+        let total = rows.len() as usize;
         let k = k.min(total);
-        let scanned = if k == 0 {
-            hits.set(std::iter::empty());
-            0
-        } else if k > POOLED {
-            let scanned = total;
+        if k == 0 {
+            each(&mut std::iter::empty());
+            return 0;
+        }
+        if k > POOLED {
             all.clear();
-            each_tile(vectors, |slots| {
+            each_tile(rows, |slots| {
                 let mut keys = [0; TILE];
-                engine.keys(vectors, row, slots, &mut keys[..slots.len()]);
+                engine.keys(rows, query, slots, &mut keys[..slots.len()]);
                 all.extend(keys.into_iter().zip(slots.iter().copied()));
             });
-            if k < scanned {
+            if k < total {
                 all.select_nth_unstable(k);
                 all.truncate(k);
             }
             all.sort_unstable();
-            hits.set(self.hits(engine, all.iter().copied()));
-            scanned
+            each(&mut all.iter().copied());
         } else {
             pools.resize_with(pools.len().max(1), Pool::default);
             pools[0].begin(k);
-            offer(engine, vectors, row, &mut pools[..1]);
-            hits.set(self.hits(engine, pools[0].iter()));
-            total
-        };
-        hits.set_counters(scanned as u64, 0);
+            offer(engine, rows, query, &mut pools[..1]);
+            each(&mut pools[0].iter());
+        }
+        total as u64
+    }
+}
+
+impl Entries {
+    /// The `k` nearest to the query in `work.row` by the vectors, which are all there.
+    pub(super) fn scan(&self, engine: &dyn Engine, k: usize, work: &mut Work, hits: &mut Hits) {
+        let Work { row, pools, all, .. } = work;
+        let field = Field { engine, rows: self.vectors.view() };
+        let scanned = field.scan(row, k, pools, all, |found| hits.set(self.hits(engine, found)));
+        hits.set_counters(scanned, 0);
     }
 
-    /// The `k` nearest to each of the queries, in one pass over the vectors. Distances computed
-    /// are returned.
+    /// The `k` nearest to the query in `work.row` by the codes.
+    pub(super) fn scan_codes(&self, codes: &Codes, k: usize, work: &mut Work, hits: &mut Hits) {
+        let Work { row, pools, all, coding, .. } = work;
+        self.encoder.decode_into(row, &mut coding.floats);
+        codes.prepare(coding);
+        let field = Field { engine: &*codes.engine, rows: codes.rows.view() };
+        let scanned =
+            field.scan(&coding.query, k, pools, all, |found| {
+                let keys = self.keys.view();
+                hits.set(found.map(|(key, slot)| Hit {
+                    key: keys.row(slot)[0],
+                    distance: codes.distance(key),
+                }));
+            });
+        hits.set_counters(scanned, 0);
+    }
+
+    /// The `k` nearest to each of the queries by the vectors, which are all there, in one pass.
+    /// Distances computed are returned.
     pub(super) fn scan_batch(
         &self,
         engine: &dyn Engine,
@@ -96,11 +136,13 @@ impl Entries {
     }
 }
 
-/// Offers all slots to the pools of the queries, which are stored one after the other.
+/// Offers all slots to the pools of the queries, which are stored one after the other, all of one
+/// length.
 fn offer(engine: &dyn Engine, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
     let mut keys = [0; TILE];
+    let length = queries.len() / pools.len().max(1);
     each_tile(vectors, |slots| {
-        for (query, pool) in queries.chunks_exact(vectors.stride()).zip(pools.iter_mut()) {
+        for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
             engine.keys(vectors, query, slots, &mut keys[..slots.len()]);
             for (&key, &slot) in keys.iter().zip(slots) {
                 if u64::from(key) < pool.bound() {

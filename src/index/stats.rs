@@ -16,6 +16,8 @@ pub struct Stats {
     pub metric: Metric,
     /// What a component is stored as.
     pub element: Element,
+    /// Bits of a component of the codes that walks read; none while they read the vectors.
+    pub code_bits: Option<u32>,
     /// The instruction set in use.
     pub isa: Isa,
     /// Nodes on each level of the graph, the base first; empty for an exact index.
@@ -34,6 +36,8 @@ pub struct Stats {
 pub struct Bytes {
     /// Stored vectors, with the padding to whole cache lines.
     pub vectors: usize,
+    /// Codes of a quantizer.
+    pub codes: usize,
     /// Neighbour lists of the base level.
     pub rows: usize,
     /// Neighbour lists of the upper levels.
@@ -47,6 +51,6 @@ pub struct Bytes {
 impl Bytes {
     /// All of them.
     pub const fn total(&self) -> usize {
-        self.vectors + self.rows + self.upper + self.keys + self.scratch
+        self.vectors + self.codes + self.rows + self.upper + self.keys + self.scratch
     }
 }

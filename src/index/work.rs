@@ -4,7 +4,9 @@ use std::fmt;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::codes::CodeWork;
 use super::encoder::Encoder;
+use super::rerank::Head;
 use super::threads::OwnPool;
 use crate::arena::Pool;
 use crate::graph::Scratch;
@@ -30,6 +32,12 @@ pub(super) struct Work {
     pub(super) lanes: Vec<Scratch>,
     /// The encoded vector or query.
     pub(super) row: Vec<Block>,
+    /// What codes are made with.
+    pub(super) coding: CodeWork,
+    /// Prepared queries of walks that take turns.
+    pub(super) prepared: Vec<Block>,
+    /// The head of a walk's finds, to be measured again.
+    pub(super) head: Head,
     /// The nearest of each query of a batch.
     pub(super) pools: Vec<Pool>,
     /// Every slot, for a scan that wants more than a pool should hold.
@@ -65,6 +73,9 @@ impl WorkPool {
                 + work.scratch.bytes()
                 + work.lanes.iter().map(Scratch::bytes).sum::<usize>()
                 + work.row.capacity() * size_of::<Block>()
+                + work.coding.bytes()
+                + work.prepared.capacity() * size_of::<Block>()
+                + work.head.bytes()
                 + work.pools.iter().map(Pool::bytes).sum::<usize>()
                 + work.all.capacity() * size_of::<(u32, u32)>();
             drop(self.idle.push(work));

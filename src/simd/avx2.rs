@@ -120,6 +120,33 @@ impl Avx2 {
         })
     }
 
+    /// Low and high nibbles of all bytes.
+    #[inline(always)]
+    fn nibbles(self, codes: __m256i) -> (__m256i, __m256i) {
+        proven!(self, {
+            let fifteen = _mm256_set1_epi8(15);
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), fifteen);
+            (_mm256_and_si256(codes, fifteen), high)
+        })
+    }
+
+    /// `acc + sum(a * b)` over unsigned `a` and signed `b`, where two neighbouring products never
+    /// leave 16 bits.
+    #[inline(always)]
+    fn small_products(self, acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        proven!(self, {
+            let pairs = _mm256_maddubs_epi16(a, b);
+            _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        })
+    }
+
+    /// `acc + sum(a^2)` over signed bytes of magnitude 127 at most.
+    #[inline(always)]
+    fn square_small(self, acc: __m256i, a: __m256i) -> __m256i {
+        let magnitude = proven!(self, _mm256_abs_epi8(a));
+        self.small_products(acc, magnitude, magnitude)
+    }
+
     #[inline(always)]
     fn u8_products(self, acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         proven!(self, {
@@ -359,5 +386,76 @@ impl Simd for Avx2 {
             self.differing_bits(acc[0], self.half(a, false), self.half(b, false)),
             self.differing_bits(acc[1], self.half(a, true), self.half(b, true)),
         ]
+    }
+
+    #[inline(always)]
+    fn nibble_l2(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        let half = |acc, second| {
+            let codes = self.half(codes, second);
+            let (l, h) = proven!(self, {
+                let eights = _mm256_set1_epi8(0x78);
+                let l = _mm256_and_si256(_mm256_slli_epi16::<3>(codes), eights);
+                let h = _mm256_and_si256(_mm256_srli_epi16::<1>(codes), eights);
+                (
+                    _mm256_sub_epi8(self.half(low, second), l),
+                    _mm256_sub_epi8(self.half(high, second), h),
+                )
+            });
+            self.square_small(self.square_small(acc, l), h)
+        };
+        [half(acc[0], false), half(acc[1], true)]
+    }
+
+    #[inline(always)]
+    fn nibble_dot(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        let half = |acc, second| {
+            let (l, h) = self.nibbles(self.half(codes, second));
+            let acc = self.small_products(acc, l, self.half(low, second));
+            self.small_products(acc, h, self.half(high, second))
+        };
+        [half(acc[0], false), half(acc[1], true)]
+    }
+
+    #[inline(always)]
+    fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let half = |acc, second| {
+            let (al, ah) = self.nibbles(self.half(a, second));
+            let (bl, bh) = self.nibbles(self.half(b, second));
+            let (l, h) = proven!(self, (_mm256_sub_epi8(al, bl), _mm256_sub_epi8(ah, bh)));
+            self.square_small(self.square_small(acc, l), h)
+        };
+        [half(acc[0], false), half(acc[1], true)]
+    }
+
+    /// `(2 a - 15) c = 2 a c - 15 c`, where `c = 2 b - 15`.
+    #[inline(always)]
+    fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let half = |acc, second| {
+            let (al, ah) = self.nibbles(self.half(a, second));
+            let (bl, bh) = self.nibbles(self.half(b, second));
+            proven!(self, {
+                let fifteen = _mm256_set1_epi8(15);
+                let cl = _mm256_sub_epi8(_mm256_add_epi8(bl, bl), fifteen);
+                let ch = _mm256_sub_epi8(_mm256_add_epi8(bh, bh), fifteen);
+                let acc = self.small_products(acc, _mm256_add_epi8(al, al), cl);
+                let acc = self.small_products(acc, _mm256_add_epi8(ah, ah), ch);
+                let zero = _mm256_setzero_si256();
+                let excess = self.small_products(zero, fifteen, cl);
+                _mm256_sub_epi32(acc, self.small_products(excess, fifteen, ch))
+            })
+        };
+        [half(acc[0], false), half(acc[1], true)]
     }
 }

@@ -75,6 +75,16 @@ impl Avx512 {
         proven!(self, _mm512_xor_si512(a, _mm512_set1_epi8(i8::MIN)))
     }
 
+    /// Low and high nibbles of all bytes.
+    #[inline(always)]
+    fn nibbles(self, codes: __m512i) -> (__m512i, __m512i) {
+        proven!(self, {
+            let fifteen = _mm512_set1_epi8(15);
+            let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), fifteen);
+            (_mm512_and_si512(codes, fifteen), high)
+        })
+    }
+
     /// `acc + sum((a - b)^2)` over unsigned bytes. VNNI multiplies unsigned by signed bytes:
     /// `d * d = d * (d - 128) + d * 128`.
     #[inline(always)]
@@ -276,5 +286,63 @@ impl Simd for Avx512 {
     fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
         let (a, b) = (self.load(a), self.load(b));
         proven!(self, _mm512_add_epi32(acc, _mm512_popcnt_epi32(_mm512_xor_si512(a, b))))
+    }
+
+    #[inline(always)]
+    fn nibble_l2(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        let (low, high, codes) = (self.load(low), self.load(high), self.load(codes));
+        proven!(self, {
+            let eights = _mm512_set1_epi8(0x78);
+            let l = _mm512_and_si512(_mm512_slli_epi16::<3>(codes), eights);
+            let h = _mm512_and_si512(_mm512_srli_epi16::<1>(codes), eights);
+            // At most 127, so it serves as the unsigned and as the signed factor.
+            let l = _mm512_abs_epi8(_mm512_sub_epi8(low, l));
+            let h = _mm512_abs_epi8(_mm512_sub_epi8(high, h));
+            _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(acc, l, l), h, h)
+        })
+    }
+
+    #[inline(always)]
+    fn nibble_dot(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        let (low, high, codes) = (self.load(low), self.load(high), self.load(codes));
+        let (l, h) = self.nibbles(codes);
+        proven!(self, _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(acc, l, low), h, high))
+    }
+
+    #[inline(always)]
+    fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let ((al, ah), (bl, bh)) = (self.nibbles(self.load(a)), self.nibbles(self.load(b)));
+        proven!(self, {
+            let l = _mm512_abs_epi8(_mm512_sub_epi8(al, bl));
+            let h = _mm512_abs_epi8(_mm512_sub_epi8(ah, bh));
+            _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(acc, l, l), h, h)
+        })
+    }
+
+    /// `(2 a - 15) c = 2 a c - 15 c`, where `c = 2 b - 15`.
+    #[inline(always)]
+    fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let ((al, ah), (bl, bh)) = (self.nibbles(self.load(a)), self.nibbles(self.load(b)));
+        proven!(self, {
+            let fifteen = _mm512_set1_epi8(15);
+            let cl = _mm512_sub_epi8(_mm512_add_epi8(bl, bl), fifteen);
+            let ch = _mm512_sub_epi8(_mm512_add_epi8(bh, bh), fifteen);
+            let acc = _mm512_dpbusd_epi32(acc, _mm512_add_epi8(al, al), cl);
+            let acc = _mm512_dpbusd_epi32(acc, _mm512_add_epi8(ah, ah), ch);
+            let excess = _mm512_dpbusd_epi32(_mm512_setzero_si512(), fifteen, cl);
+            _mm512_sub_epi32(acc, _mm512_dpbusd_epi32(excess, fifteen, ch))
+        })
     }
 }

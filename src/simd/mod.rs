@@ -104,6 +104,28 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     fn i8_dot(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32;
     /// `acc +` the number of bits in which `a` and `b` differ.
     fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
+
+    /// `acc + sum((query - 8 * nibble)^2)` over 128 nibbles: `low` goes with the low nibbles of
+    /// the bytes, `high` with the high ones. Components of the query are in -4..=123.
+    fn nibble_l2(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32;
+    /// `acc + sum(query * nibble)`, likewise, over a query of any `i8`.
+    fn nibble_dot(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32;
+    /// `acc + sum((a - b)^2)` over 128 pairs of nibbles.
+    fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
+    /// `acc + sum((2 * a - 15) * (2 * b - 15))` over 128 pairs of nibbles.
+    fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
 }
 
 /// The first `N` elements of `from`, zero padded: how a tail is loaded where there are no masks.

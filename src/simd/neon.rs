@@ -65,6 +65,25 @@ impl Neon {
         unsafe { vld1q_u8(at) }
     }
 
+    /// Low and high nibbles of all bytes.
+    #[inline(always)]
+    fn nibbles(self, codes: uint8x16_t) -> (int8x16_t, int8x16_t) {
+        proven!(self, {
+            let low = vandq_u8(codes, vdupq_n_u8(15));
+            (vreinterpretq_s8_u8(low), vreinterpretq_s8_u8(vshrq_n_u8::<4>(codes)))
+        })
+    }
+
+    /// `acc + sum(a * b)`.
+    #[inline(always)]
+    fn products(self, acc: uint32x4_t, a: int8x16_t, b: int8x16_t) -> uint32x4_t {
+        proven!(self, {
+            let sum = vreinterpretq_s32_u32(acc);
+            let sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+            vreinterpretq_u32_s32(vpadalq_s16(sum, vmull_high_s8(a, b)))
+        })
+    }
+
     /// The 8 bytes at `8 * quarter`.
     #[inline(always)]
     fn eighth<T: bytemuck::Pod>(self, from: &[T; 16], quarter: usize) -> uint16x4_t {
@@ -248,9 +267,7 @@ impl Simd for Neon {
             quarters!(i => {
                 let a = vreinterpretq_s8_u8(self.quarter(a, i));
                 let b = vreinterpretq_s8_u8(self.quarter(b, i));
-                let sum = vreinterpretq_s32_u32(acc[i]);
-                let sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
-                vreinterpretq_u32_s32(vpadalq_s16(sum, vmull_high_s8(a, b)))
+                self.products(acc[i], a, b)
             })
         )
     }
@@ -262,6 +279,75 @@ impl Simd for Neon {
             quarters!(i => {
                 let differing = vcntq_u8(veorq_u8(self.quarter(a, i), self.quarter(b, i)));
                 vpadalq_u16(acc[i], vpaddlq_u8(differing))
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn nibble_l2(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let codes = self.quarter(codes, i);
+                let eights = vdupq_n_u8(0x78);
+                let l = vreinterpretq_s8_u8(vandq_u8(vshlq_n_u8::<3>(codes), eights));
+                let h = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8::<1>(codes), eights));
+                let l = vsubq_s8(vreinterpretq_s8_u8(self.quarter(low, i)), l);
+                let h = vsubq_s8(vreinterpretq_s8_u8(self.quarter(high, i)), h);
+                self.products(self.products(acc[i], l, l), h, h)
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn nibble_dot(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let (l, h) = self.nibbles(self.quarter(codes, i));
+                let acc = self.products(acc[i], l, vreinterpretq_s8_u8(self.quarter(low, i)));
+                self.products(acc, h, vreinterpretq_s8_u8(self.quarter(high, i)))
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let (al, ah) = self.nibbles(self.quarter(a, i));
+                let (bl, bh) = self.nibbles(self.quarter(b, i));
+                let (l, h) = (vsubq_s8(al, bl), vsubq_s8(ah, bh));
+                self.products(self.products(acc[i], l, l), h, h)
+            })
+        )
+    }
+
+    #[inline(always)]
+    fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        proven!(
+            self,
+            quarters!(i => {
+                let (al, ah) = self.nibbles(self.quarter(a, i));
+                let (bl, bh) = self.nibbles(self.quarter(b, i));
+                let fifteen = vdupq_n_s8(15);
+                let (al, ah) = (vaddq_s8(al, al), vaddq_s8(ah, ah));
+                let (bl, bh) = (vaddq_s8(bl, bl), vaddq_s8(bh, bh));
+                let acc = self.products(acc[i], vsubq_s8(al, fifteen), vsubq_s8(bl, fifteen));
+                self.products(acc, vsubq_s8(ah, fifteen), vsubq_s8(bh, fifteen))
             })
         )
     }

@@ -16,11 +16,11 @@ impl Scalar {
 
     /// `acc + sum(term(a, b))`, sixteen lanes of four bytes each.
     #[inline(always)]
-    fn each<T: Copy>(
+    fn pairs<T: Copy, U: Copy>(
         acc: [i32; 16],
         a: &[T; 64],
-        b: &[T; 64],
-        term: impl Fn(T, T) -> i32,
+        b: &[U; 64],
+        term: impl Fn(T, U) -> i32,
     ) -> [i32; 16] {
         let mut acc = acc;
         for start in [0, 16, 32, 48] {
@@ -138,7 +138,7 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
-        Self::each(acc, a, b, |a, b| {
+        Self::pairs(acc, a, b, |a, b| {
             let difference = i32::from(i16::from(a) - i16::from(b));
             difference * difference
         })
@@ -146,12 +146,12 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn u8_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
-        Self::each(acc, a, b, |a, b| i32::from(a) * i32::from(b))
+        Self::pairs(acc, a, b, |a, b| i32::from(a) * i32::from(b))
     }
 
     #[inline(always)]
     fn i8_l2(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
-        Self::each(acc, a, b, |a, b| {
+        Self::pairs(acc, a, b, |a, b| {
             let difference = i32::from(i16::from(a) - i16::from(b));
             difference * difference
         })
@@ -159,7 +159,7 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn i8_dot(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
-        Self::each(acc, a, b, |a, b| i32::from(a) * i32::from(b))
+        Self::pairs(acc, a, b, |a, b| i32::from(a) * i32::from(b))
     }
 
     #[inline(always)]
@@ -172,5 +172,50 @@ impl Simd for Scalar {
             *lane = lane.wrapping_add(differing as i32);
         }
         acc
+    }
+
+    #[inline(always)]
+    fn nibble_l2(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        let square = |query: i8, eight: u8| {
+            let difference = i32::from(i16::from(query) - i16::from(eight));
+            difference * difference
+        };
+        let acc = Self::pairs(acc, low, codes, |query, code| square(query, code << 3 & 0x78));
+        Self::pairs(acc, high, codes, |query, code| square(query, code >> 1 & 0x78))
+    }
+
+    #[inline(always)]
+    fn nibble_dot(
+        self,
+        acc: Self::I32,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+    ) -> Self::I32 {
+        let product = |query: i8, nibble: u8| i32::from(i16::from(query) * i16::from(nibble));
+        let acc = Self::pairs(acc, low, codes, |query, code| product(query, code & 15));
+        Self::pairs(acc, high, codes, |query, code| product(query, code >> 4))
+    }
+
+    #[inline(always)]
+    fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let square = |a: u8, b: u8| {
+            let difference = i32::from(i16::from(a) - i16::from(b));
+            difference * difference
+        };
+        Self::pairs(acc, a, b, |a, b| square(a & 15, b & 15) + square(a >> 4, b >> 4))
+    }
+
+    #[inline(always)]
+    fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
+        let centred = |nibble: u8| 2 * i16::from(nibble) - 15;
+        let product = |a: u8, b: u8| i32::from(centred(a) * centred(b));
+        Self::pairs(acc, a, b, |a, b| product(a & 15, b & 15) + product(a >> 4, b >> 4))
     }
 }

@@ -1,0 +1,271 @@
+//! Scalar quantization: each component of a rotated vector becomes a number of 4 or 8 bits.
+//!
+//! The vector is centred and rotated at random, after which all components are about normally
+//! distributed with one deviation, so that one uniform grid serves all and nothing is stored
+//! besides the numbers. Queries are rounded to a finer grid than 4-bit codes are.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::rotation::Rotation;
+use crate::distance::NIBBLES;
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::Block;
+
+/// Half the width of the 4-bit grid, in standard deviations: beyond it, components are clipped.
+const CLIP_4: f32 = 2.5;
+/// Half the width of the 8-bit grid.
+const CLIP_8: f32 = 4.0;
+
+/// Bits of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bits {
+    Four,
+    Eight,
+}
+
+impl Bits {
+    /// The number.
+    pub(crate) fn count(self) -> u32 {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
+/// A trained grid.
+#[derive(Debug, Clone)]
+pub(crate) struct ScalarGrid {
+    pub(super) bits: Bits,
+    pub(super) metric: Metric,
+    /// Taken off a vector before it is rotated; empty under the inner product, which a shift
+    /// would change.
+    pub(super) mean: Vec<f32>,
+    /// Vectors of whole numbers that fit a byte are their own codes.
+    pub(super) rotation: Option<Rotation>,
+    pub(super) dimension: usize,
+    /// Width of a cell.
+    pub(super) step: f32,
+    /// Mean squared distance of a vector from what its code stands for.
+    pub(super) error: f32,
+}
+
+impl ScalarGrid {
+    /// Fits a grid to vectors that stand one after the other in `sample`, which holds one at
+    /// least. They have unit length under the cosine.
+    pub(crate) fn train(
+        sample: &[f32],
+        dimension: usize,
+        metric: Metric,
+        bits: Bits,
+        seed: u64,
+        isa: Isa,
+    ) -> Self {
+        let exact = bits == Bits::Eight
+            && metric == Metric::L2
+            && sample.iter().all(|&x| (0.0..=255.0).contains(&x) && x.fract() == 0.0);
+        let rotation = (!exact).then(|| Rotation::new(dimension, seed, isa));
+        let centred = metric != Metric::InnerProduct && !exact;
+        let mean = if centred { mean(sample, dimension) } else { Vec::new() };
+        let mut grid = Self { bits, metric, mean, rotation, dimension, step: 1.0, error: 0.0 };
+        if exact {
+            return grid;
+        }
+        let count = (sample.len() / dimension) as f64;
+        let (mut squares, mut largest) = (0.0_f64, 0.0_f32);
+        let mut rotated = Vec::new();
+        for vector in sample.chunks_exact(dimension) {
+            grid.rotate(vector, &mut rotated);
+            squares += rotated.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+            largest = rotated.iter().fold(largest, |largest, x| largest.max(x.abs()));
+        }
+        let deviation = (squares / (count * rotated.len() as f64)).sqrt() as f32;
+        // Under the inner product the longest vectors matter most, and must not be clipped.
+        let whole = metric == Metric::InnerProduct;
+        let (clip, cells) = match bits {
+            Bits::Four if whole => (deviation * CLIP_4 * 1.4, 16.0),
+            Bits::Four => (deviation * CLIP_4, 16.0),
+            Bits::Eight if whole => (largest, 254.0),
+            Bits::Eight => (deviation * CLIP_8, 256.0),
+        };
+        let step = 2.0 * clip / cells;
+        // Equal vectors have no deviation; any grid serves them.
+        grid.step = if step.is_normal() { step } else { 1.0 };
+        let mut errors = 0.0_f64;
+        let (mut code, mut back) = (vec![Block::ZERO; grid.code_blocks()], Vec::new());
+        for vector in sample.chunks_exact(dimension) {
+            grid.encode(vector, &mut rotated, &mut code);
+            grid.decode(&code, &mut back);
+            let error = vector.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2));
+            errors += error.sum::<f64>();
+        }
+        grid.error = (errors / count) as f32;
+        grid
+    }
+
+    /// Blocks of a code.
+    pub(crate) fn code_blocks(&self) -> usize {
+        match self.bits {
+            Bits::Four => self.len().div_ceil(NIBBLES),
+            Bits::Eight => self.len().div_ceil(size_of::<Block>()),
+        }
+    }
+
+    /// Blocks of a prepared query.
+    pub(crate) fn query_blocks(&self) -> usize {
+        match self.bits {
+            Bits::Four => 2 * self.code_blocks() + 1,
+            Bits::Eight => self.code_blocks(),
+        }
+    }
+
+    /// Writes the code of `vector` into `code`; `rotated` is scratch.
+    pub(crate) fn encode(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {
+        match self.bits {
+            Bits::Eight => self.encode_bytes(vector, rotated, code),
+            Bits::Four => {
+                self.rotate(vector, rotated);
+                let scale = 1.0 / self.step;
+                // Beyond the last component: the cell that adds nothing to a distance.
+                rotated.resize(code.len() * NIBBLES, 0.0);
+                let code: &mut [u8] = cast_slice_mut(code);
+                let cell = |x: f32| (x * scale + 8.0).clamp(0.0, 15.0) as u8;
+                for (bytes, values) in
+                    code.as_chunks_mut::<64>().0.iter_mut().zip(rotated.as_chunks::<NIBBLES>().0)
+                {
+                    let (low, high) = values.split_at(64);
+                    for ((byte, &low), &high) in bytes.iter_mut().zip(low).zip(high) {
+                        *byte = cell(low) | cell(high) << 4;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what the kernels want of the query `vector` into `query`; `rotated` is scratch.
+    pub(crate) fn prepare(&self, vector: &[f32], rotated: &mut Vec<f32>, query: &mut [Block]) {
+        if self.bits == Bits::Eight {
+            return self.encode_bytes(vector, rotated, query);
+        }
+        self.rotate(vector, rotated);
+        let Some((last, query)) = query.split_last_mut() else { return };
+        let eighth = 8.0 / self.step;
+        let query: &mut [i8] = cast_slice_mut(query);
+        // Beyond the last component: what adds nothing to a distance.
+        if self.metric == Metric::InnerProduct {
+            let mut sum = 0;
+            for (out, &x) in query.iter_mut().zip(&*rotated) {
+                let x = (x * eighth).round_ties_even().clamp(-127.0, 127.0) as i8;
+                *out = x;
+                sum += i32::from(x);
+            }
+            query[rotated.len()..].fill(0);
+            cast_slice_mut::<Block, i32>(std::slice::from_mut(last))[0] = 15 * sum;
+        } else {
+            // The grid begins at -8 steps; the middle of its first cell is half a step, 4 eighths,
+            // above.
+            for (out, &x) in query.iter_mut().zip(&*rotated) {
+                *out = (x * eighth + 60.0).round_ties_even().clamp(-4.0, 123.0) as i8;
+            }
+            query[rotated.len()..].fill(64);
+        }
+    }
+
+    /// Writes the vector that `code` stands for into `vector`.
+    pub(crate) fn decode(&self, code: &[Block], vector: &mut Vec<f32>) {
+        vector.clear();
+        let step = self.step;
+        let bytes: &[u8] = cast_slice(code);
+        match (self.bits, &self.rotation) {
+            (Bits::Four, _) => {
+                for bytes in bytes.as_chunks::<64>().0 {
+                    let value = |cell: u8| (f32::from(cell) - 7.5) * step;
+                    vector.extend(bytes.iter().map(|byte| value(byte & 15)));
+                    vector.extend(bytes.iter().map(|byte| value(byte >> 4)));
+                }
+            }
+            (Bits::Eight, None) => vector.extend(bytes.iter().map(|&byte| f32::from(byte))),
+            (Bits::Eight, _) if self.metric == Metric::InnerProduct => {
+                vector.extend(bytes.iter().map(|&byte| f32::from(byte as i8) * step));
+            }
+            (Bits::Eight, _) => {
+                vector.extend(bytes.iter().map(|&byte| (f32::from(byte) - 127.5) * step));
+            }
+        }
+        vector.truncate(self.len());
+        if let Some(rotation) = &self.rotation {
+            rotation.invert(vector);
+        }
+        vector.truncate(self.dimension);
+        for (x, mean) in vector.iter_mut().zip(&self.mean) {
+            *x += mean;
+        }
+    }
+
+    /// The distance under the metric that a kernel's distance over this grid stands for.
+    pub(crate) fn distance(&self, raw: f32) -> f32 {
+        let square = self.step * self.step;
+        match (self.metric, self.bits) {
+            (Metric::InnerProduct, Bits::Four) => raw * square / 16.0,
+            (Metric::InnerProduct, Bits::Eight) => raw * square,
+            (metric, bits) => {
+                let square = match bits {
+                    Bits::Four => raw * square / 64.0,
+                    Bits::Eight => raw * square,
+                };
+                // What rounding adds on average.
+                let distance = (square - self.error).max(0.0);
+                if metric == Metric::Cosine { distance / 2.0 } else { distance }
+            }
+        }
+    }
+
+    fn encode_bytes(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {
+        self.rotate(vector, rotated);
+        let code: &mut [u8] = cast_slice_mut(code);
+        let scale = 1.0 / self.step;
+        if self.rotation.is_none() {
+            for (byte, &x) in code.iter_mut().zip(&*rotated) {
+                *byte = x.round_ties_even().clamp(0.0, 255.0) as u8;
+            }
+        } else if self.metric == Metric::InnerProduct {
+            for (byte, &x) in code.iter_mut().zip(&*rotated) {
+                *byte = (x * scale).round_ties_even().clamp(-127.0, 127.0) as i8 as u8;
+            }
+        } else {
+            for (byte, &x) in code.iter_mut().zip(&*rotated) {
+                *byte = (x * scale + 128.0).clamp(0.0, 255.0) as u8;
+            }
+        }
+        code[rotated.len()..].fill(0);
+    }
+
+    /// Components of a rotated vector.
+    fn len(&self) -> usize {
+        self.rotation.as_ref().map_or(self.dimension, Rotation::len)
+    }
+
+    fn rotate(&self, vector: &[f32], rotated: &mut Vec<f32>) {
+        rotated.clear();
+        rotated.resize(self.len(), 0.0);
+        rotated[..vector.len()].copy_from_slice(vector);
+        for (x, mean) in rotated.iter_mut().zip(&self.mean) {
+            *x -= mean;
+        }
+        if let Some(rotation) = &self.rotation {
+            rotation.apply(rotated);
+        }
+    }
+}
+
+fn mean(sample: &[f32], dimension: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; dimension];
+    for vector in sample.chunks_exact(dimension) {
+        for (sum, &x) in sums.iter_mut().zip(vector) {
+            *sum += f64::from(x);
+        }
+    }
+    let count = (sample.len() / dimension) as f64;
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+}
