@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::store::{StoreError, StoreOptions};
-use nearfield::{AsVector, CollectionError, Element, Flat, Hnsw, IndexError, Metric, VectorRef};
+use nearfield::{
+    AsVector, CollectionError, Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization,
+    VectorRef,
+};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -41,11 +44,27 @@ fn floats(vectors: &Vectors) -> &[f32] {
 
 #[test]
 fn a_graph_comes_back_bit_by_bit() {
-    let folder = Folder::new("graph");
+    round_trip("graph", Quantization::None, Originals::Kept);
+}
+
+#[test]
+fn codes_come_back_bit_by_bit() {
+    round_trip("codes-4", Quantization::Sq4, Originals::Kept);
+    round_trip("codes-8", Quantization::Sq8, Originals::Kept);
+}
+
+#[test]
+fn codes_without_vectors_come_back_bit_by_bit() {
+    round_trip("codes-only", Quantization::Sq8, Originals::Dropped);
+}
+
+fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
+    let folder = Folder::new(name);
     let (rows, dimension) = (20_000, 48);
     let data = data(rows, dimension);
     let (base, queries) = (floats(data.base()), floats(data.queries()));
-    let index = Hnsw::builder(dimension, Metric::L2).ef_construction(60).build().unwrap();
+    let builder = Hnsw::builder(dimension, Metric::L2).ef_construction(60);
+    let index = builder.quantization(quantization).originals(originals).build().unwrap();
     let keys: Vec<u64> = (0..rows as u64).map(|i| i * 7 + 1).collect();
     index.insert_batch(&keys, base).run().unwrap();
     let path = folder.file("index.nf");
@@ -61,6 +80,8 @@ fn a_graph_comes_back_bit_by_bit() {
         assert_eq!(again.get(keys[77]), index.get(keys[77]));
         assert!(again.contains(1) && !again.contains(2));
         assert_eq!(again.stats().levels, index.stats().levels);
+        assert_eq!(again.stats().code_bits, index.stats().code_bits);
+        assert_eq!(again.stats().bytes.vectors, index.stats().bytes.vectors);
 
         // It goes on growing, in memory of its own.
         let more: Vec<u64> = (0..500).map(|i| (1 << 40) + i).collect();

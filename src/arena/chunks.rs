@@ -146,9 +146,9 @@ impl<T: Zeroable + Sync> Chunks<T> {
         self.marks[chunk].fetch_and(!CHANGED, Ordering::Relaxed);
     }
 
-    /// What must live as long as the files of overlaid chunks are mapped.
-    pub(super) fn keep(&self, keeper: Keeper) {
-        *self.keeper.lock() = Some(keeper);
+    /// What must live as long as the files of overlaid chunks are mapped; returns what did so far.
+    pub(super) fn keep(&self, keeper: Keeper) -> Option<Keeper> {
+        self.keeper.lock().replace(keeper)
     }
 
     /// Makes the first `len` bytes of a chunk those of `map`, without reading them where the system can map them

@@ -174,8 +174,8 @@ impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
         self.chunks.overlay(chunk as usize, map, bytes)
     }
 
-    fn keep(&self, keeper: Keeper) {
-        self.chunks.keep(keeper);
+    fn keep(&self, keeper: Keeper) -> Option<Keeper> {
+        self.chunks.keep(keeper)
     }
 }
 

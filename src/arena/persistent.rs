@@ -41,8 +41,8 @@ pub(crate) trait Persistent: Sync {
     /// least as many as the rows have. Searches may run; changes may not.
     fn replace(&self, chunk: u32, map: MmapMut) -> Result<(), ArenaError>;
 
-    /// Keeps `keeper` until the maps are gone, in place of the last one.
-    fn keep(&self, keeper: Keeper);
+    /// Keeps `keeper` until the maps are gone, in place of the last one, which is returned.
+    fn keep(&self, keeper: Keeper) -> Option<Keeper>;
 
     /// Number of chunks.
     fn chunks(&self) -> u32 {

@@ -6,11 +6,11 @@ use memmap2::MmapMut;
 
 use super::error::CollectionError;
 use super::format::{
-    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, MAX_COMMIT, Operation, SETTINGS, chunk_key,
-    commit_of, decode_checkpoint, decode_chunk, decode_operations, decode_settings,
+    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, MAX_COMMIT, Operation, PAYLOADS, SETTINGS,
+    chunk_key, commit_of, decode_checkpoint, decode_chunk, decode_operations, decode_settings,
     encode_checkpoint, encode_chunk, encode_settings, journal_key,
 };
-use crate::arena::Keeper;
+use crate::arena::{Keeper, Persistent};
 use crate::index::{Image, Settings, Stored};
 use crate::simd::Isa;
 use crate::store::{ExtentId, ReadTransaction, StoreError, WriteTransaction};
@@ -31,12 +31,15 @@ pub(super) struct Head {
     pub(super) checkpoint: Checkpoint,
 }
 
-/// Writes what an index is made with into a store that is empty.
+/// Writes what an index is made with into a store that is empty, and makes its tables.
 pub(super) fn write_settings(
     tx: &mut WriteTransaction,
     settings: &Settings,
 ) -> Result<(), CollectionError> {
     tx.table::<str>(HEAD)?.insert(SETTINGS, &encode_settings(settings))?;
+    for table in [COLUMNS, JOURNAL, PAYLOADS] {
+        tx.table::<u64>(table)?;
+    }
     Ok(())
 }
 
@@ -72,23 +75,52 @@ pub(super) fn write_columns(
     Ok(written)
 }
 
-/// Notes that the file holds every chunk as it is. Those that are maps of an older extent become maps of the new
-/// one, which `tx` sees, so that the old one can be reused.
+/// Notes that the file, which `tx` sees, holds every chunk as it is. Those that are maps of an older extent become maps of the new
+/// one, so that the old one can be reused.
 pub(super) fn settle_columns(
     tx: &Arc<ReadTransaction>,
     image: &Image<'_>,
 ) -> Result<(), CollectionError> {
-    let table = tx.table::<u64>(COLUMNS)?;
-    for &(number, column) in &image.columns {
-        for chunk in 0..column.chunks() {
-            if column.is_overlaid(chunk) && column.is_changed(chunk) {
-                column.replace(chunk, map_chunk(tx, &table, number, chunk, Reading::Mapped)?)?;
-            }
-            column.clean(chunk);
-        }
+    remap(tx, image, |column, chunk| column.is_changed(chunk))?;
+    for (_, column) in &image.columns {
+        (0..column.chunks()).for_each(|chunk| column.clean(chunk));
     }
-    keep(image, &(Arc::clone(tx) as Keeper));
     Ok(())
+}
+
+/// Makes all chunks that are maps maps of the extents that `tx` sees, which hold the same bytes at another place. No chunk
+/// may have changed since the last checkpoint.
+pub(super) fn move_columns(
+    tx: &Arc<ReadTransaction>,
+    image: &Image<'_>,
+) -> Result<(), CollectionError> {
+    remap(tx, image, |_, _| true)
+}
+
+fn remap(
+    tx: &Arc<ReadTransaction>,
+    image: &Image<'_>,
+    moved: impl Fn(&dyn Persistent, u32) -> bool,
+) -> Result<(), CollectionError> {
+    let new = Arc::clone(tx) as Keeper;
+    let old: Vec<_> = image.columns.iter().map(|(_, c)| c.keep(Arc::clone(&new))).collect();
+    let result = (|| {
+        let table = tx.table::<u64>(COLUMNS)?;
+        for &(number, column) in &image.columns {
+            for chunk in 0..column.chunks() {
+                if column.is_overlaid(chunk) && moved(column, chunk) {
+                    column
+                        .replace(chunk, map_chunk(tx, &table, number, chunk, Reading::Mapped)?)?;
+                }
+            }
+        }
+        Ok(())
+    })();
+    if result.is_err() {
+        // Some maps are of the one, some of the other.
+        keep(image, &(Arc::new((new, old)) as Keeper));
+    }
+    result
 }
 
 /// Makes all maps of the image hold on to `keeper`.

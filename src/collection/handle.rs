@@ -151,8 +151,6 @@ impl Collection {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
             index.frozen(|image| write_columns(&mut tx, &image, 0))?;
-            tx.table::<u64>(JOURNAL)?;
-            tx.table::<u64>(PAYLOADS)?;
             tx.commit()?;
             let head = read_head(&store.begin_read()?)?.ok_or(CollectionError::NotACollection)?;
             (index, head, Replayed::default(), Duration::ZERO)
@@ -324,6 +322,11 @@ impl Inner {
             writer.checkpoints += 1;
             settle_columns(&Arc::new(self.store.begin_read()?), &image)
         })
+    }
+
+    /// Forgets views that nobody holds, which keep what they see in the file.
+    pub(super) fn drop_idle_views(&self) {
+        self.views.lock().drop_idle();
     }
 
     /// Looks at what only the writer may touch.

@@ -28,6 +28,11 @@ pub(super) struct Views {
 const IDLE: usize = 2;
 
 impl Views {
+    /// Forgets the views that nobody holds.
+    pub(super) fn drop_idle(&mut self) {
+        self.views.retain(|view| Arc::strong_count(view) > 1);
+    }
+
     /// A snapshot of the newest commit of the store.
     pub(super) fn newest(
         &mut self,
@@ -130,10 +135,6 @@ impl Snapshot {
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
     pub fn payload(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
         payload(&self.view.tx, key)
-    }
-
-    pub(super) fn index(&self) -> &Hnsw {
-        &self.view.index
     }
 }
 
