@@ -20,7 +20,7 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     assert!(matches!(Collection::create(&path, config_small()), Err(CollectionError::Exists)));
     let mut tx = collection.begin_write().unwrap();
     for key in 0..100 {
-        assert!(!tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap());
+        tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
     }
     tx.put_payload(7, b"seven").unwrap();
     assert!(tx.contains(7) && !collection.contains(7));
@@ -31,6 +31,8 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     let mut tx = collection.begin_write().unwrap();
     tx.upsert(500, &vector(500, 0, DIMENSION)).unwrap();
     tx.put_payload(7, b"changed").unwrap();
+    let taken = tx.upsert(7, &vector(7, 1, DIMENSION));
+    assert!(matches!(taken, Err(CollectionError::Index(IndexError::KeyExists { key: 7 }))));
     let wrong = tx.upsert(501, &[0.0; 3]);
     assert!(matches!(wrong, Err(CollectionError::Index(IndexError::Vector(_)))));
     drop(tx);
@@ -163,4 +165,83 @@ fn a_growing_collection_is_checkpointed_and_stays_whole() {
     assert_eq!(loaded.len() as u64, total);
     let report = loaded.check();
     assert!(report.is_ok(), "{report}");
+}
+
+#[test]
+fn a_backup_is_taken_while_others_write() {
+    let folder = Folder::new("backup");
+    let path = folder.file("c.nf");
+    let collection = Collection::create(&path, config_small().checkpoint_after(20_000)).unwrap();
+    for commit in 0..40_u64 {
+        let mut tx = collection.begin_write().unwrap();
+        for key in commit * 50..commit * 50 + 50 {
+            tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
+            tx.put_payload(key, &vec![7; (key % 100 * 20) as usize]).unwrap();
+        }
+        tx.commit().unwrap();
+    }
+    let copy = folder.file("copy.nf");
+    std::thread::scope(|scope| {
+        scope.spawn(|| collection.backup(&copy).unwrap());
+        for key in 2000..2100 {
+            let mut tx = collection.begin_write().unwrap();
+            tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
+            tx.commit().unwrap();
+        }
+    });
+    assert!(matches!(collection.backup(&path), Err(CollectionError::Store(StoreError::Locked))));
+    let restored = open(&copy, config_small());
+    assert!((2000..=2100).contains(&restored.len()));
+    let report = restored.check().unwrap();
+    assert!(report.is_ok(), "{report}");
+    for key in (0..2000).step_by(31) {
+        assert_eq!(restored.get(key), Some(vector(key, 0, DIMENSION)));
+        assert_eq!(restored.payload(key).unwrap().map(|p| p.len() as u64), Some(key % 100 * 20));
+    }
+}
+
+#[test]
+fn compacting_gives_space_back_and_keeps_snapshots() {
+    let folder = Folder::new("compact");
+    let path = folder.file("c.nf");
+    let dimension = 64;
+    let collection =
+        Collection::create(&path, config(dimension).checkpoint_after(1 << 30)).unwrap();
+    let mut snapshots = Vec::new();
+    for round in 0..4_u64 {
+        let keys: Vec<u64> = (round * 2000..round * 2000 + 2000).collect();
+        let vectors: Vec<f32> = keys.iter().flat_map(|&k| vector(k, 0, dimension)).collect();
+        let mut tx = collection.begin_write().unwrap();
+        tx.upsert_batch(&keys, &vectors).unwrap();
+        for &key in &keys {
+            tx.put_payload(key, &[round as u8; 500]).unwrap();
+        }
+        tx.commit().unwrap();
+        // Each checkpoint leaves the chunks before it behind.
+        collection.checkpoint().unwrap();
+        snapshots.push(collection.snapshot().unwrap());
+    }
+    let query = vector(5000, 0, dimension);
+    let before = collection.search(&query).k(10).ef(50).run().unwrap();
+    collection.compact().unwrap();
+    assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
+    for (round, snapshot) in (1..).zip(&snapshots) {
+        assert_eq!(snapshot.len(), round * 2000);
+        let key = round as u64 * 2000 - 1;
+        let query = vector(key, 0, dimension);
+        assert_eq!(snapshot.search(&query).k(1).ef(100).run().unwrap()[0].key, key);
+        assert_eq!(snapshot.payload(key).unwrap().map(<[u8]>::len), Some(500));
+    }
+    drop(snapshots);
+    assert!(collection.compact().unwrap() > 0);
+    assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
+    let report = collection.check().unwrap();
+    assert!(report.is_ok(), "{report}");
+    collection.close().unwrap();
+    let collection = open(&path, config(dimension));
+    assert_eq!(collection.recovery().operations, 0);
+    assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
+    let stats = collection.stats().unwrap();
+    assert_eq!((stats.index.len, stats.journal_bytes), (8000, 0));
+    assert!(stats.column_bytes > 8000 * 64 * 4);
 }

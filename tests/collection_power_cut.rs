@@ -31,11 +31,14 @@ struct Met {
     /// How often the commit that was in flight was found.
     in_flight: usize,
     replayed: u64,
+    /// Keys that were looked for by a walk, and that it did not find.
+    searched: usize,
+    missed: usize,
     largest: usize,
 }
 
 fn settings() -> Config {
-    config(DIMENSION).log_size(64 << 10).m(4).ef_construction(20).checkpoint_after(3000)
+    config(DIMENSION).log_size(64 << 10).m(6).ef_construction(40).checkpoint_after(3000)
 }
 
 /// A few changes, made to a transaction and to a model. Whether no cut can lose them.
@@ -79,7 +82,10 @@ fn change(
 }
 
 /// What the collection holds, after looking at all of it.
-fn content(collection: &Collection) -> Result<Vec<(u64, Vec<u32>, Option<Vec<u8>>)>, String> {
+fn content(
+    collection: &Collection,
+    met: &mut Met,
+) -> Result<Vec<(u64, Vec<u32>, Option<Vec<u8>>)>, String> {
     let report = collection.check().map_err(|e| format!("check: {e}"))?;
     if !report.is_ok() {
         return Err(format!("check: {report}"));
@@ -87,8 +93,11 @@ fn content(collection: &Collection) -> Result<Vec<(u64, Vec<u32>, Option<Vec<u8>
     let mut found = Vec::new();
     for key in 0..300 {
         let Some(stored) = collection.get(key) else { continue };
-        // A walk, not a scan: few candidates.
-        let hits = collection.search(&stored).k(1).ef(12).run().map_err(|e| e.to_string())?;
+        // Few candidates, so that it is a walk where there are many keys, which may miss what a scan may not.
+        let near = collection.search(&stored).k(1).ef(16).run().map_err(|e| e.to_string())?;
+        met.searched += 1;
+        met.missed += usize::from(near[0].key != key);
+        let hits = collection.search(&stored).k(1).ef(1000).run().map_err(|e| e.to_string())?;
         if hits[0].key != key || hits[0].distance != 0.0 {
             return Err(format!("key {key} is not its own nearest neighbour: {hits:?}"));
         }
@@ -201,7 +210,7 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
         let collection = Collection::open_simulated(&copy, settings())
             .map_err(|e| format!("{cut:?}: open: {e}"))?;
         met.replayed += collection.recovery().operations;
-        let found = content(&collection).map_err(|e| format!("{cut:?}: {e}"))?;
+        let found = content(&collection, met).map_err(|e| format!("{cut:?}: {e}"))?;
         let position = candidates.iter().rposition(|model| expected(model) == found);
         let position = position.ok_or_else(|| {
             format!("{cut:?}: neither the last commit nor one in flight, of {}", candidates.len())
@@ -233,4 +242,5 @@ fn every_power_cut_leaves_the_last_commit() {
     println!("{met:?}");
     assert!(met.in_creation > 0 && met.in_flight > 0 && met.replayed > 0 && met.largest > 100);
     assert!(met.in_checkpoint > 0 && met.in_compaction > 0);
+    assert!(met.missed * 100 < met.searched, "walks miss what is there");
 }

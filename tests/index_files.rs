@@ -166,3 +166,44 @@ fn other_files_are_refused() {
     tx.commit().unwrap();
     assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection)));
 }
+
+/// Files that earlier versions wrote must open for ever. `NEARFIELD_WRITE_GOLDEN=1` writes those that are missing.
+#[test]
+fn golden_files_open() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let (rows, dimension) = (9000, 8);
+    let number = |i: usize| ((i * 2_654_435_761) >> 9) % 1000;
+    let vectors: Vec<f32> = (0..rows * dimension).map(|i| number(i) as f32 / 500.0 - 1.0).collect();
+    let keys: Vec<u64> = (0..rows as u64).map(|i| i * 3).collect();
+    let builder = || Hnsw::builder(dimension, Metric::Cosine).m(4).ef_construction(30);
+    let files = [("graph-1.nf", Quantization::None, 500), ("codes-1.nf", Quantization::Sq4, rows)];
+    let write = std::env::var_os("NEARFIELD_WRITE_GOLDEN").is_some();
+    for (name, quantization, count) in files {
+        let path = folder.join(name);
+        if write && !path.exists() {
+            let index = builder().quantization(quantization).build().unwrap();
+            index.insert_batch(&keys[..count], &vectors[..count * dimension]).run().unwrap();
+            index.save(&path).unwrap();
+        }
+        // A copy is opened: opening leaves a lock file for a moment.
+        let scratch = Folder::new(name);
+        let copy = scratch.file(name);
+        std::fs::copy(&path, &copy).unwrap();
+        for index in [Hnsw::open(&copy).unwrap(), Hnsw::load(&copy).unwrap()] {
+            assert_eq!((index.len(), index.dimension()), (count, dimension));
+            assert_eq!(index.metric(), Metric::Cosine);
+            assert_eq!(index.stats().code_bits.is_some(), quantization != Quantization::None);
+            let report = index.check();
+            assert!(report.is_ok(), "{name}: {report}");
+            let flat = Flat::builder(dimension, Metric::Cosine).build().unwrap();
+            flat.insert_batch(&keys[..count], &vectors[..count * dimension]).run().unwrap();
+            for at in (0..count).step_by(37) {
+                let vector = &vectors[at * dimension..(at + 1) * dimension];
+                assert_eq!(index.get(keys[at]), flat.get(keys[at]));
+                let truth = flat.search(vector).k(1).run().unwrap();
+                let found = index.search(vector).k(1).ef(100).run().unwrap();
+                assert_eq!(found[0].key, truth[0].key, "{name}");
+            }
+        }
+    }
+}

@@ -247,13 +247,16 @@ pub(super) fn apply<I: Stored>(
     index: &I,
     operations: &[Operation<'_>],
 ) -> Result<(), CollectionError> {
-    let upserts: Vec<_> = operations
+    let upserts = operations
         .iter()
-        .filter_map(|operation| match operation {
-            Operation::Upsert(key, vector) => Some((*key, *vector)),
-            Operation::Remove(_) => None,
+        .map(|operation| match operation {
+            Operation::Upsert(key, vector) => Ok((*key, *vector)),
+            Operation::Remove(_) => {
+                let reason = "the journal has a removal, which this version cannot apply";
+                Err(CollectionError::Corrupt { reason })
+            }
         })
-        .collect();
+        .collect::<Result<Vec<_>, _>>()?;
     index.insert_encoded(&upserts)?;
     Ok(())
 }

@@ -27,8 +27,8 @@ pub struct Transaction {
     store: Option<WriteTransaction>,
     /// Vectors as the index stores them, one after the other.
     vectors: Vec<u8>,
-    /// What becomes of each key that is changed: the number of its vector, or none if it is removed.
-    changes: HashMap<u64, Option<usize>>,
+    /// The number of each key's vector.
+    changes: HashMap<u64, usize>,
     /// The keys in the order of their first change, so that the same transactions make the same graph.
     order: Vec<u64>,
     /// Whether payloads are changed.
@@ -62,33 +62,36 @@ impl Transaction {
 
     /// Whether there is a vector under the key, as this transaction has left it so far.
     pub fn contains(&self, key: u64) -> bool {
-        match self.changes.get(&key) {
-            Some(change) => change.is_some(),
-            None => self.inner.index.contains(key),
-        }
+        self.changes.contains_key(&key) || self.inner.index.contains(key)
     }
 
-    fn change(&mut self, key: u64, vector: Option<usize>) {
+    fn change(&mut self, key: u64, vector: usize) {
         if self.changes.insert(key, vector).is_none() {
             self.order.push(key);
         }
     }
 
-    /// Sets the vector of a key; returns whether it had one. A payload that the key has stays.
+    /// Whether a vector may be set: a key whose vector is committed keeps it.
+    fn check_new(&self, key: u64) -> Result<(), IndexError> {
+        if self.inner.index.contains(key) { Err(IndexError::KeyExists { key }) } else { Ok(()) }
+    }
+
+    /// Sets the vector of a key that has none, or had it set by this transaction.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Vector`] if it is no vector for this collection; the transaction is then as it was.
+    /// [`IndexError::Vector`] if it is no vector for this collection, [`IndexError::KeyExists`] if the key has a committed vector, which
+    /// cannot be replaced yet; the transaction is then as it was.
     pub fn upsert<V: AsVector + ?Sized>(
         &mut self,
         key: u64,
         vector: &V,
-    ) -> Result<bool, CollectionError> {
+    ) -> Result<(), CollectionError> {
+        self.check_new(key)?;
         let number = self.vectors.len() / self.inner.settings.vector_bytes();
         self.inner.index.encode(vector.as_vector(), &mut self.vectors)?;
-        let had = self.contains(key);
-        self.change(key, Some(number));
-        Ok(had)
+        self.change(key, number);
+        Ok(())
     }
 
     /// Sets the vectors of many keys; the vectors stand one after the other in `vectors`.
@@ -96,7 +99,7 @@ impl Transaction {
     /// # Errors
     ///
     /// [`IndexError::BatchLength`] if there are not as many keys as vectors, [`IndexError::BatchVector`] for the first vector that is
-    /// none for this collection; the transaction is then as it was.
+    /// none for this collection, [`IndexError::KeyExists`]; the transaction is then as it was.
     pub fn upsert_batch<V: AsVector + ?Sized>(
         &mut self,
         keys: &[u64],
@@ -108,6 +111,7 @@ impl Transaction {
             let error = IndexError::BatchLength { keys: keys.len(), vectors: count };
             return Err(error.into());
         }
+        keys.iter().try_for_each(|&key| self.check_new(key))?;
         let bytes = self.inner.settings.vector_bytes();
         let before = self.vectors.len();
         self.vectors.reserve(count * bytes);
@@ -119,23 +123,9 @@ impl Transaction {
             }
         }
         for (number, &key) in (before / bytes..).zip(keys) {
-            self.change(key, Some(number));
+            self.change(key, number);
         }
         Ok(())
-    }
-
-    /// Removes a key with its vector and its payload; returns whether it was there.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
-    pub fn remove(&mut self, key: u64) -> Result<bool, CollectionError> {
-        if !self.contains(key) {
-            return Ok(false);
-        }
-        self.store()?.table::<u64>(PAYLOADS)?.remove(key)?;
-        self.change(key, None);
-        Ok(true)
     }
 
     /// Sets the payload of a key that has a vector.
@@ -230,12 +220,9 @@ impl Transaction {
         let bytes = self.inner.settings.vector_bytes();
         let mut parts = vec![Vec::new()];
         for &key in &self.order {
-            let operation = match self.changes.get(&key) {
-                Some(&Some(number)) => {
-                    Operation::Upsert(key, &self.vectors[number * bytes..(number + 1) * bytes])
-                }
-                _ => Operation::Remove(key),
-            };
+            let number = self.changes[&key];
+            let vector = &self.vectors[number * bytes..(number + 1) * bytes];
+            let operation = Operation::Upsert(key, vector);
             if parts.last().is_some_and(|part| part.len() >= PART) {
                 parts.push(Vec::new());
             }
