@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use nearfield::dataset::{Generated, Vectors};
-use nearfield::{Element, Flat, Hits, Hnsw, Metric};
+use nearfield::{Element, Flat, Hits, Hnsw, Metric, Originals, Quantization};
 
 thread_local! {
     /// Allocations of this thread: the test harness has threads of its own.
@@ -100,6 +100,26 @@ fn searching_a_graph_allocates_nothing() {
                 index.search(query).k(100).ef(120).run_into(&mut hits).unwrap();
             });
             assert_eq!(hits.len(), 100);
+        }
+    }
+}
+
+#[test]
+fn searching_by_codes_allocates_nothing() {
+    let (base, queries) = Generated::builder(5000, 48).queries(100).build().unwrap().into_parts();
+    let keys: Vec<u64> = (0..base.len() as u64).collect();
+    for quantization in [Quantization::Sq4, Quantization::Sq8] {
+        for originals in [Originals::Kept, Originals::Dropped] {
+            let builder = Hnsw::builder(48, Metric::L2).quantization(quantization);
+            let index = builder.originals(originals).build().unwrap();
+            index.insert_batch(&keys, &base).threads(2).run().unwrap();
+            assert!(index.stats().code_bits.is_some());
+            for (k, ef) in [(1, 1), (10, 64), (32, 100), (10, 5000)] {
+                let what = format!("{quantization:?} {originals:?} k {k} ef {ef}");
+                assert_none(&what, &queries, |query| {
+                    assert_eq!(index.search(query).k(k).ef(ef).run().unwrap().len(), k);
+                });
+            }
         }
     }
 }

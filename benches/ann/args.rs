@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use nearfield::Element;
+use nearfield::{Element, Originals, Quantization};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -17,7 +17,9 @@ Without --dataset: two real sets that the repository carries and a generated one
   --dataset DIR          a folder with base.*, query.*, gt.ibin or gt.ivecs, and meta.json with
                          \"metric\": \"l2\", \"cosine\", \"ip\" or \"hamming\"; may be repeated
   --index hnsw|flat      the index (hnsw)
-  --quantization none    what the walk reads (none: the vectors themselves)
+  --quantization TYPE    what the walk reads: none (the vectors themselves), auto, sq8, sq4 (none)
+  --originals TYPE       the vectors beside the codes: kept, dropped, or a TYPE of --element, which
+                         keeps them as such (kept)
   --element TYPE         what vectors are stored as: f32, f16, bf16, i8, u8, or native, which
                          keeps the data set's own type (f32)
   --m N                  neighbours that a node chooses (16)
@@ -69,6 +71,8 @@ impl Kind {
 pub(crate) struct Settings {
     pub(crate) datasets: Vec<PathBuf>,
     pub(crate) index: Kind,
+    pub(crate) quantization: Quantization,
+    pub(crate) originals: Originals,
     /// `None`: the type that the data set has.
     pub(crate) element: Option<Element>,
     pub(crate) m: usize,
@@ -89,6 +93,8 @@ impl Default for Settings {
         Self {
             datasets: Vec::new(),
             index: Kind::Hnsw,
+            quantization: Quantization::None,
+            originals: Originals::Kept,
             element: Some(Element::F32),
             m: 16,
             ef_construction: 200,
@@ -131,9 +137,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
                     other => return Err(format!("--index is '{other}'; allowed: hnsw, flat")),
                 }
             }
-            "--quantization" => match value()?.as_str() {
-                "none" => (),
-                other => return Err(format!("--quantization is '{other}'; allowed: none")),
+            "--quantization" => settings.quantization = quantization(&value()?)?,
+            "--originals" => match value()?.as_str() {
+                "kept" => settings.originals = Originals::Kept,
+                "dropped" => settings.originals = Originals::Dropped,
+                other => {
+                    settings.originals = Originals::Kept;
+                    settings.element = element(other).map_err(|_| {
+                        format!("--originals is '{other}'; allowed: kept, dropped, f32, f16, ...")
+                    })?;
+                }
             },
             "--element" => settings.element = element(&value()?)?,
             "--m" => settings.m = number(&name, &value()?)?,
@@ -161,6 +174,28 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
         return Err(format!("no --ef reaches --k {}", settings.k));
     }
     Ok(Command::Run(settings))
+}
+
+/// The names of `--quantization`, here and in results.
+const QUANTIZATIONS: [(&str, Quantization); 4] = [
+    ("none", Quantization::None),
+    ("auto", Quantization::Auto),
+    ("sq8", Quantization::Sq8),
+    ("sq4", Quantization::Sq4),
+];
+
+fn quantization(name: &str) -> Result<Quantization, String> {
+    QUANTIZATIONS.iter().find(|(known, _)| *known == name).map(|&(_, q)| q).ok_or_else(|| {
+        let known = QUANTIZATIONS.map(|(known, _)| known).join(", ");
+        format!("--quantization is '{name}'; allowed: {known}")
+    })
+}
+
+impl Settings {
+    /// The quantization's name.
+    pub(crate) fn quantization_name(&self) -> &'static str {
+        QUANTIZATIONS.iter().find(|(_, q)| *q == self.quantization).map_or("?", |(name, _)| name)
+    }
 }
 
 fn element(name: &str) -> Result<Option<Element>, String> {

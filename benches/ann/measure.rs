@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use nearfield::dataset::recall;
-use nearfield::{BatchHits, Hits};
+use nearfield::{BatchHits, Hits, Originals};
 
 use crate::args::{Kind, Settings};
 use crate::progress::Bar;
@@ -68,6 +68,8 @@ pub(crate) fn measure(set: &Set, settings: &Settings) -> Result<Vec<Point>, Box<
             dim: set.dimension,
             metric: set.metric,
             element: set.element,
+            quantization: settings.quantization_name(),
+            dropped: settings.originals == Originals::Dropped,
             index: settings.index,
             isa: stats.isa.to_string(),
             m: settings.m,

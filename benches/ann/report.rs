@@ -14,6 +14,9 @@ pub(crate) struct Point {
     pub(crate) dim: usize,
     pub(crate) metric: Metric,
     pub(crate) element: Element,
+    pub(crate) quantization: &'static str,
+    /// Whether the vectors themselves are not kept.
+    pub(crate) dropped: bool,
     pub(crate) index: Kind,
     pub(crate) isa: String,
     pub(crate) m: usize,
@@ -44,12 +47,13 @@ pub(crate) fn table(points: &[Point]) -> String {
         Kind::Flat => "flat".into(),
     };
     let heading = format!(
-        "{}: {} x {}, {}, {shape}, {} on {}, {} build and {} query threads",
+        "{}: {} x {}, {}, {shape}, {} quantization {} on {}, {} build and {} query threads",
         first.dataset,
         thousands(first.n as f64),
         first.dim,
         first.metric,
-        first.element,
+        if first.dropped { "no" } else { first.element.name() },
+        first.quantization,
         first.isa,
         first.build_threads,
         first.threads,
@@ -94,7 +98,7 @@ pub(crate) fn json(p: &Point) -> String {
         ("n", p.n.to_string()),
         ("dim", p.dim.to_string()),
         ("metric", text(p.metric.name())),
-        ("quantization", text("none")),
+        ("quantization", text(p.quantization)),
         ("m", graph(p.m)),
         ("ef_construction", graph(p.ef_construction)),
         ("ef", graph(p.ef)),
@@ -112,6 +116,7 @@ pub(crate) fn json(p: &Point) -> String {
         ("index_bytes", p.index_bytes.to_string()),
         ("index", text(p.index.name())),
         ("element", text(p.element.name())),
+        ("originals", text(if p.dropped { "dropped" } else { "kept" })),
         ("isa", text(&p.isa)),
         ("distances", format!("{:.1}", p.distances)),
     ];

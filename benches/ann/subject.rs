@@ -16,6 +16,8 @@ impl Subject {
             Kind::Hnsw => {
                 let mut builder = Hnsw::builder(set.dimension, set.metric)
                     .element(set.element)
+                    .quantization(settings.quantization)
+                    .originals(settings.originals)
                     .m(settings.m)
                     .ef_construction(settings.ef_construction);
                 if let Some(alpha) = settings.alpha {

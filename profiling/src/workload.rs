@@ -1,67 +1,209 @@
-//! The work that is looked at: building an index, then searching it.
+//! The work that the profilers look at. A new workload implements [`Workload`] and joins [`all`].
 
-use std::error::Error;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nearfield::dataset::{Dataset, Generated, Vectors};
-use nearfield::{Element, Hits, Hnsw, IndexError, Metric};
+use nearfield::dataset::Vectors;
+use nearfield::store::{Durability, Store, StoreOptions};
+use nearfield::{Element, Hits};
+use profiling_worker::set::{Set, Source};
+use profiling_worker::subject::{Recipe, Subject};
+use profiling_worker::work::ASK;
 
-/// Vectors and queries in memory.
-pub(crate) struct Workload {
-    metric: Metric,
-    dimension: usize,
-    element: Element,
-    base: Vectors,
-    queries: Vectors,
+use crate::Failure;
+use crate::args::usage;
+
+/// Repeatable work. Everything before [`Workload::run`] stays out of the profile.
+pub(crate) trait Workload {
+    fn name(&self) -> &'static str;
+
+    /// What is counted: `insertion`, `search`, ...
+    fn operation(&self) -> &'static str;
+
+    /// Makes what the work needs, and does a little of it, so that buffers are there.
+    fn prepare(&mut self) -> Result<(), Failure>;
+
+    /// One pass; returns the number of operations.
+    fn pass(&mut self) -> Result<u64, Failure>;
+
+    /// The index that it works on, if there is one.
+    fn index(&self) -> Option<&dyn Subject>;
+
+    /// Passes until the time is over, at least one; returns the number of operations.
+    fn run(&mut self, time: Duration) -> Result<u64, Failure> {
+        let started = Instant::now();
+        let mut operations = self.pass()?;
+        while started.elapsed() < time {
+            operations += self.pass()?;
+        }
+        Ok(operations)
+    }
 }
 
-impl Workload {
-    /// A folder's data set, or a generated one.
-    pub(crate) fn load(dataset: Option<&Path>) -> Result<Self, Box<dyn Error>> {
-        let Some(folder) = dataset else {
-            let (base, queries) = Generated::builder(20_000, 128).build()?.into_parts();
-            let (metric, element) = (Metric::L2, Element::F32);
-            return Ok(Self { metric, dimension: 128, element, base, queries });
-        };
-        let set = Dataset::open(folder)?;
-        let floats = |vectors: &Vectors| {
-            if set.metric() == Metric::Hamming {
-                Vectors::from_rows(vectors.dimension(), vectors)
-            } else {
-                Vectors::from_rows(vectors.dimension(), &vectors.to_f32()?)
-            }
-        };
-        let (metric, dimension) = (set.metric(), set.dimension());
-        let element = if metric == Metric::Hamming { Element::Bit } else { Element::F32 };
-        let (base, queries) = (floats(set.base())?, floats(set.queries())?);
-        Ok(Self { metric, dimension, element, base, queries })
-    }
+/// Names of all workloads.
+pub(crate) const NAMES: [&str; 4] = ["build", "search", "batch", "store"];
 
-    /// Builds the index on this thread: a profile of one thread reads best.
-    pub(crate) fn build(&self) -> Result<Hnsw, IndexError> {
-        let index = Hnsw::builder(self.dimension, self.metric).element(self.element).build()?;
-        let keys: Vec<u64> = (0..self.base.len() as u64).collect();
-        let started = Instant::now();
-        index.insert_batch(&keys, &self.base).threads(1).run()?;
-        eprintln!("built {} vectors in {:.2?}", index.len(), started.elapsed());
-        Ok(index)
+/// A workload by name, over a data set's folder or generated vectors.
+pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Workload>, Failure> {
+    let indexed = |part| -> Result<Box<dyn Workload>, Failure> {
+        Ok(Box::new(Indexed { part, set: load(dataset)?, index: None, hits: Hits::new() }))
+    };
+    match name {
+        "build" => indexed(Part::Build),
+        "search" => indexed(Part::Search),
+        "batch" => indexed(Part::Batch),
+        "store" => Ok(Box::new(Records { store: None, round: 0 })),
+        other => Err(usage(format!("no workload '{other}'; there are: {}", NAMES.join(", ")))),
     }
+}
 
-    /// Asks all queries again and again for a while; returns how many were answered.
-    pub(crate) fn search(&self, index: &Hnsw, time: Duration) -> Result<usize, IndexError> {
-        let mut hits = Hits::new();
-        let mut answered = 0;
-        let started = Instant::now();
-        while started.elapsed() < time {
-            for query in self.queries.iter() {
-                index.search(&query).k(10).ef(64).run_into(&mut hits)?;
-                black_box(&hits);
-            }
-            answered += self.queries.len();
+/// A folder's vectors as floats, or generated ones: 20,000 of 128 dimensions.
+pub(crate) fn load(dataset: Option<&Path>) -> Result<Set, Failure> {
+    match dataset {
+        Some(folder) => Source::Folder(folder.to_owned(), Some(Element::F32)).load(),
+        None => Source::Generated { rows: 20_000, dimension: 128 }.load(),
+    }
+}
+
+enum Part {
+    /// One vector after the other into an empty index.
+    Build,
+    /// One query after the other.
+    Search,
+    /// All queries at once on this thread.
+    Batch,
+}
+
+/// Work on an index, on this thread: a profile of one thread reads best.
+struct Indexed {
+    part: Part,
+    set: Set,
+    index: Option<Box<dyn Subject>>,
+    hits: Hits,
+}
+
+impl Indexed {
+    fn recipe(&self) -> Recipe {
+        Recipe::hnsw(self.set.element)
+    }
+}
+
+impl Workload for Indexed {
+    fn name(&self) -> &'static str {
+        match self.part {
+            Part::Build => "build",
+            Part::Search => "search",
+            Part::Batch => "batch",
         }
-        eprintln!("answered {answered} queries in {:.2?}", started.elapsed());
-        Ok(answered)
+    }
+
+    fn operation(&self) -> &'static str {
+        match self.part {
+            Part::Build => "insertion",
+            Part::Search | Part::Batch => "search",
+        }
+    }
+
+    fn prepare(&mut self) -> Result<(), Failure> {
+        if !matches!(self.part, Part::Build) {
+            let index = self.recipe().make(&self.set)?;
+            index.insert_set(&self.set, 1)?;
+            self.index = Some(index);
+            self.pass()?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self) -> Result<u64, Failure> {
+        if let Part::Build = self.part {
+            let index = self.recipe().make(&self.set)?;
+            for (key, vector) in (0..).zip(self.set.base.iter()) {
+                index.insert(key, &vector)?;
+            }
+            self.index = Some(index);
+            return Ok(self.set.base.len() as u64);
+        }
+        let index = self.index.as_deref().ok_or("prepare first")?;
+        let queries: &Vectors = &self.set.queries;
+        if let Part::Batch = self.part {
+            black_box(index.search_set(&self.set, ASK, 1)?);
+        } else {
+            for query in queries.iter() {
+                index.search(&query, ASK, &mut self.hits)?;
+                black_box(&self.hits);
+            }
+        }
+        Ok(queries.len() as u64)
+    }
+
+    fn index(&self) -> Option<&dyn Subject> {
+        self.index.as_deref()
+    }
+}
+
+/// Records of a store in memory: written in commits of ten, read, scanned, and removed again, so that its size is the
+/// same after every pass.
+struct Records {
+    store: Option<Store>,
+    round: u64,
+}
+
+impl Records {
+    const COMMITS: u64 = 1000;
+    const RECORDS: u64 = 10;
+    const VALUE: [u8; 256] = [7; 256];
+
+    fn key(round: u64, commit: u64, record: u64) -> [u8; 16] {
+        let mut state = (round << 40) ^ (commit << 20) ^ record;
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&crate::stats::next(&mut state).to_be_bytes());
+        key[8..].copy_from_slice(&crate::stats::next(&mut state).to_be_bytes());
+        key
+    }
+}
+
+impl Workload for Records {
+    fn name(&self) -> &'static str {
+        "store"
+    }
+
+    fn operation(&self) -> &'static str {
+        "commit"
+    }
+
+    fn prepare(&mut self) -> Result<(), Failure> {
+        self.store = Some(StoreOptions::new().open_in_memory()?);
+        self.pass()?;
+        Ok(())
+    }
+
+    fn pass(&mut self) -> Result<u64, Failure> {
+        let store = self.store.as_ref().ok_or("prepare first")?;
+        self.round += 1;
+        for commit in 0..Self::COMMITS {
+            let mut tx = store.begin_write()?;
+            tx.set_durability(Durability::None);
+            let mut table = tx.table::<[u8]>("records")?;
+            for record in 0..Self::RECORDS {
+                table.insert(&Self::key(self.round, commit, record), &Self::VALUE)?;
+                // What the round before wrote.
+                table.remove(&Self::key(self.round - 1, commit, record))?;
+            }
+            tx.commit()?;
+            let tx = store.begin_read()?;
+            let table = tx.table::<[u8]>("records")?;
+            for record in 0..Self::RECORDS {
+                black_box(table.get(&Self::key(self.round, commit, record))?);
+            }
+            for entry in table.range(&Self::key(self.round, commit, 0)[..]..)?.take(100) {
+                black_box(entry?);
+            }
+        }
+        Ok(Self::COMMITS)
+    }
+
+    fn index(&self) -> Option<&dyn Subject> {
+        None
     }
 }

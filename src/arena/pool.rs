@@ -4,13 +4,17 @@
 //! Yashunin, 2018): up to a few hundred entries, moving a tail of eight-byte entries costs less
 //! than sifting, and the next candidate is found without a search.
 
+use crate::simd::{Simd, Task, run_detected};
+
 /// An entry is `key << 32 | id << 1 | expanded`, so one comparison orders by key and then id.
 const EXPANDED: u64 = 1;
 
 /// A bounded list of `(key, id)` in ascending order, each expanded at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
+    /// The first `len` count; one more than the capacity.
     entries: Vec<u64>,
+    len: usize,
     capacity: usize,
     /// Entries before it are expanded.
     cursor: usize,
@@ -20,8 +24,10 @@ impl Pool {
     /// Empties the pool and bounds it to `capacity > 0` entries.
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
-        self.entries.clear();
-        self.entries.reserve(capacity + 1);
+        if self.entries.len() <= capacity {
+            self.entries.resize(capacity + 1, 0);
+        }
+        self.len = 0;
         self.capacity = capacity;
         self.cursor = 0;
     }
@@ -29,33 +35,31 @@ impl Pool {
     /// The key that a candidate must beat, above every key while there is room.
     #[inline(always)]
     pub(crate) fn bound(&self) -> u64 {
-        if self.entries.len() < self.capacity {
-            u64::MAX
-        } else {
-            self.entries.last().map_or(u64::MAX, |&last| last >> 32)
-        }
+        if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
     }
 
     /// Adds a candidate whose key is below [`Self::bound`], dropping the worst one if full.
-    #[inline(always)]
     pub(crate) fn insert(&mut self, key: u32, id: u32) {
-        let entry = u64::from(key) << 32 | u64::from(id) << 1;
-        let at = self.entries.partition_point(|&e| e < entry);
-        if self.entries.len() == self.capacity {
-            self.entries.pop();
-        }
-        self.entries.insert(at.min(self.entries.len()), entry);
-        self.cursor = self.cursor.min(at);
+        run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
+    }
+
+    /// Adds the candidates whose keys are below [`Self::bound`] when their turn comes, and drops
+    /// the worst for each when full. The ids of those added are left in the front of `ids`; their
+    /// number is returned.
+    #[inline]
+    pub(crate) fn offer(&mut self, keys: &[u32], ids: &mut [u32]) -> usize {
+        run_detected(Offer { pool: self, keys, ids })
     }
 
     /// The nearest candidate not yet expanded; it is then.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<u32> {
-        let entry = self.entries.get_mut(self.cursor)?;
+        let entries = &mut self.entries[..self.len];
+        let entry = entries.get_mut(self.cursor)?;
         *entry |= EXPANDED;
         let id = id_of(*entry);
         self.cursor += 1;
-        while self.entries.get(self.cursor).is_some_and(|e| e & EXPANDED != 0) {
+        while entries.get(self.cursor).is_some_and(|e| e & EXPANDED != 0) {
             self.cursor += 1;
         }
         Some(id)
@@ -64,12 +68,46 @@ impl Pool {
     /// `(key, id)` from the nearest to the farthest.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
-        self.entries.iter().map(|&e| ((e >> 32) as u32, id_of(e)))
+        self.entries[..self.len].iter().map(|&e| ((e >> 32) as u32, id_of(e)))
     }
 
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.entries.capacity() * 8
+    }
+}
+
+/// Insertions into a pool, with the widest instructions there are.
+struct Offer<'a> {
+    pool: &'a mut Pool,
+    keys: &'a [u32],
+    ids: &'a mut [u32],
+}
+
+impl Task for Offer<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> usize {
+        let Self { pool, keys, ids } = self;
+        let ids = &mut ids[..keys.len()];
+        let mut bound = pool.bound();
+        let mut added = 0;
+        for (at, &key) in keys.iter().enumerate() {
+            if u64::from(key) >= bound {
+                continue;
+            }
+            let id = ids[at];
+            let kept = pool.len.min(pool.capacity - 1);
+            let entry = u64::from(key) << 32 | u64::from(id) << 1;
+            let place = simd.insert_sorted(&mut pool.entries, kept, entry);
+            pool.len = kept + 1;
+            pool.cursor = pool.cursor.min(place);
+            bound = pool.bound();
+            ids[added] = id;
+            added += 1;
+        }
+        added
     }
 }
 

@@ -35,6 +35,37 @@ impl Visited {
     }
 
     /// Adds `id`, which is below the limit; whether it is new.
+    pub(crate) fn insert(&mut self, id: u32) -> bool {
+        let mut open = self.open();
+        let new = open.insert(id);
+        open.close();
+        new
+    }
+
+    /// The set with its fields at hand, for adding many ids in a row.
+    #[inline(always)]
+    pub(crate) fn open(&mut self) -> Open<'_> {
+        let Self { words, touched, count } = self;
+        Open { words, touched, filled: *count, count }
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.words.capacity() * 8 + self.touched.capacity() * 4
+    }
+}
+
+/// A [`Visited`] that a loop adds to: what changes with each id stays in registers.
+#[derive(Debug)]
+pub(crate) struct Open<'a> {
+    words: &'a mut [u64],
+    touched: &'a mut [u32],
+    filled: usize,
+    count: &'a mut usize,
+}
+
+impl Open<'_> {
+    /// Adds `id`, which is below the limit; whether it is new.
     #[inline(always)]
     pub(crate) fn insert(&mut self, id: u32) -> bool {
         let at = (id >> 6) as usize;
@@ -42,14 +73,15 @@ impl Visited {
         let (old, bit) = (*word, 1_u64 << (id & 63));
         *word = old | bit;
         // Written in any case, and kept if the word was zero.
-        self.touched[self.count] = at as u32;
-        self.count += usize::from(old == 0);
+        self.touched[self.filled] = at as u32;
+        self.filled += usize::from(old == 0);
         old & bit == 0
     }
 
-    /// Bytes of memory in use.
-    pub(crate) fn bytes(&self) -> usize {
-        self.words.capacity() * 8 + self.touched.capacity() * 4
+    /// Keeps what was added.
+    #[inline(always)]
+    pub(crate) fn close(self) {
+        *self.count = self.filled;
     }
 }
 

@@ -129,3 +129,137 @@ kernel! {
     /// [`NibbleDot`] between two codes.
     NibblesDot, BetweenDot, |query, sum| i8::dot_key(sum * 4), |key| -i8::dot_of(key) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::{Visitor, with_isa};
+    use crate::simd::{Isa, Task};
+    use bytemuck::cast_slice_mut;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    /// The keys of a query and four rows, from four calls and from one.
+    struct Ask<'a> {
+        query: &'a [Block],
+        rows: [&'a [Block]; 4],
+    }
+
+    struct Inside<'a, K>(K, Ask<'a>);
+
+    impl Visitor for Ask<'_> {
+        type Output = [[u32; 4]; 2];
+        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
+            simd.run(Inside(kernel, self))
+        }
+    }
+
+    impl<K: Kernel> Task for Inside<'_, K> {
+        type Output = [[u32; 4]; 2];
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(kernel, Ask { query, rows }) = self;
+            let query = cast_slice(query);
+            let rows = rows.map(cast_slice);
+            [rows.map(|row| kernel.key(simd, query, row)), kernel.key4(simd, query, rows)]
+        }
+    }
+
+    fn nibbles(row: &[Block]) -> Vec<i64> {
+        let bytes: &[u8] = cast_slice(row);
+        let block = |b: &[u8; 64]| {
+            b.map(|b| i64::from(b & 15)).into_iter().chain(b.map(|b| i64::from(b >> 4)))
+        };
+        bytes.as_chunks::<64>().0.iter().flat_map(|b| block(b).collect::<Vec<_>>()).collect()
+    }
+
+    fn components(query: &[Block]) -> Vec<i64> {
+        let bytes: &[i8] = cast_slice(&query[..query.len() - 1]);
+        bytes.iter().map(|&b| i64::from(b)).collect()
+    }
+
+    fn dot_key(dot: i64) -> u32 {
+        i8::dot_key(i32::try_from(dot).unwrap())
+    }
+
+    #[test]
+    fn every_kernel_is_exact_on_every_instruction_set() {
+        let mut random = SmallRng::seed_from_u64(5);
+        let longest = if cfg!(miri) { 2 } else { 512 };
+        for blocks in (1..=17).chain([100, 511, 512]).filter(|&blocks| blocks <= longest) {
+            for extreme in [false, true] {
+                let mut byte = |any: &[u8]| {
+                    if extreme { any[random.random_range(..any.len())] } else { random.random() }
+                };
+                let mut row = || {
+                    let mut row = vec![Block::ZERO; blocks];
+                    cast_slice_mut::<_, u8>(&mut row).fill_with(|| byte(&[0, 0xff, 0xf0, 0x0f]));
+                    row
+                };
+                let rows = [row(), row(), row(), row()];
+                let mut query = vec![Block::ZERO; 2 * blocks + 1];
+                let mut sum = 0;
+                for product in [false, true] {
+                    let len = 128 * blocks;
+                    for x in &mut cast_slice_mut::<_, i8>(&mut query)[..len] {
+                        *x = match (extreme, product) {
+                            (false, false) => random.random_range(-4..=123),
+                            (true, false) => [-4, 123][random.random_range(..2_usize)],
+                            (false, true) => random.random_range(-127..=127),
+                            (true, true) => [-127, 127][random.random_range(..2_usize)],
+                        };
+                        sum += i64::from(*x) * i64::from(product);
+                    }
+                    cast_slice_mut::<_, i32>(&mut query[2 * blocks..])[0] = (15 * sum) as i32;
+                    let q = components(&query);
+                    let r = rows.each_ref().map(Vec::as_slice);
+                    let expected: [[u32; 4]; 2] = if product {
+                        [
+                            r.map(|row| {
+                                dot_key(
+                                    q.iter().zip(nibbles(row)).map(|(q, c)| q * (2 * c - 15)).sum(),
+                                )
+                            }),
+                            r.map(|row| {
+                                let pairs = nibbles(r[0]).into_iter().zip(nibbles(row));
+                                dot_key(pairs.map(|(a, b)| 4 * (2 * a - 15) * (2 * b - 15)).sum())
+                            }),
+                        ]
+                    } else {
+                        [
+                            r.map(|row| {
+                                q.iter()
+                                    .zip(nibbles(row))
+                                    .map(|(q, c)| (q - 8 * c).pow(2))
+                                    .sum::<i64>() as u32
+                            }),
+                            r.map(|row| {
+                                let pairs = nibbles(r[0]).into_iter().zip(nibbles(row));
+                                pairs.map(|(a, b)| 64 * (a - b).pow(2)).sum::<i64>() as u32
+                            }),
+                        ]
+                    };
+                    for &isa in Isa::available() {
+                        let found = if product {
+                            [
+                                with_isa(NibbleDot, isa, Ask { query: &query, rows: r }).unwrap(),
+                                with_isa(NibblesDot, isa, Ask { query: r[0], rows: r }).unwrap(),
+                            ]
+                        } else {
+                            [
+                                with_isa(NibbleL2, isa, Ask { query: &query, rows: r }).unwrap(),
+                                with_isa(NibblesL2, isa, Ask { query: r[0], rows: r }).unwrap(),
+                            ]
+                        };
+                        for (found, expected) in found.iter().zip(&expected) {
+                            assert_eq!(
+                                found, &[*expected; 2],
+                                "{isa} {blocks} {extreme} {product}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

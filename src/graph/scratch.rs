@@ -26,8 +26,6 @@ pub(super) struct Fresh {
     pub(super) nodes: Vec<u32>,
     /// Keys of their distances.
     pub(super) keys: Vec<u32>,
-    /// Positions of those that may enter the pool.
-    pub(super) below: Vec<u32>,
 }
 
 impl Fresh {
@@ -43,7 +41,7 @@ impl Fresh {
     #[inline(never)]
     fn grow(&mut self, neighbours: usize) {
         // One more: the walk writes the next entry before it knows whether to keep it.
-        for list in [&mut self.rows, &mut self.nodes, &mut self.keys, &mut self.below] {
+        for list in [&mut self.rows, &mut self.nodes, &mut self.keys] {
             list.resize(neighbours + 1, 0);
         }
     }
@@ -63,7 +61,7 @@ impl Scratch {
     pub(crate) fn bytes(&self) -> usize {
         self.pool.bytes()
             + self.visited.bytes()
-            + 16 * self.fresh.nodes.capacity()
+            + 12 * self.fresh.nodes.capacity()
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.prune.bytes()
             + self.lists.allocated_bytes()

@@ -61,7 +61,9 @@ impl Graph {
         scratches: &mut [Scratch],
     ) -> bool {
         let Some(entry) = self.entry() else {
-            scratches.iter_mut().for_each(|scratch| scratch.pool.begin(ef));
+            for scratch in scratches {
+                scratch.pool.begin(ef);
+            }
             return true;
         };
         let space = space.refresh();
@@ -197,7 +199,9 @@ fn gather_new<S: Space, C: Cell>(
     scratch: &mut Scratch,
 ) -> usize {
     let Scratch { visited, fresh, counters, .. } = scratch;
+    let mut visited = visited.open();
     let count = gather(space, rows, row, limit, fresh, |row| visited.insert(row));
+    visited.close();
     counters.hops += 1;
     counters.distances += count as u64;
     count
@@ -215,19 +219,20 @@ fn gather<S: Space, C: Cell>(
     mut admit: impl FnMut(u32) -> bool,
 ) -> usize {
     let mut count = 0;
+    let (found, nodes) = (&mut fresh.rows[..], &mut fresh.nodes[..]);
     for link in rows.links(row) {
         // A link may be younger than the views of this walk.
         if link.row >= limit || (C::HEAD > 0 && link.node >= space.len()) {
             continue;
         }
         // Written in any case, and kept if admitted.
-        fresh.nodes[count] = link.node;
+        nodes[count] = link.node;
         if C::HEAD > 0 {
-            fresh.rows[count] = link.row;
+            found[count] = link.row;
         }
         count += usize::from(admit(link.row));
     }
-    space.prefetch(&fresh.nodes[..count]);
+    space.prefetch(&nodes[..count]);
     count
 }
 
@@ -240,21 +245,11 @@ fn measure<S: Space, C: Cell>(
     scratch: &mut Scratch,
 ) {
     let Scratch { pool, fresh, .. } = scratch;
-    let Fresh { rows: found, nodes, keys, below } = fresh;
+    let Fresh { rows: found, nodes, keys } = fresh;
     space.keys(query, &nodes[..count], &mut keys[..count]);
-    let found = if C::HEAD > 0 { &found[..count] } else { &nodes[..count] };
-    let bound = pool.bound();
-    let mut candidates = 0;
-    for (at, &key) in keys[..count].iter().enumerate() {
-        // Written in any case, and kept if near enough.
-        below[candidates] = at as u32;
-        candidates += usize::from(u64::from(key) < bound);
-    }
-    for &at in &below[..candidates] {
-        let (key, row) = (keys[at as usize], found[at as usize]);
-        if u64::from(key) < pool.bound() {
-            pool.insert(key, row);
-            rows.prefetch(row);
-        }
+    let found = if C::HEAD > 0 { found } else { nodes };
+    let added = pool.offer(&keys[..count], &mut found[..count]);
+    for &row in &found[..added] {
+        rows.prefetch(row);
     }
 }

@@ -142,6 +142,24 @@ impl HnswBuilder {
     }
 
     /// What walks read; the vectors themselves ([`Quantization::None`]) if not said.
+    /// [`Quantization::Auto`] makes searches and insertions over `f32` and `f16` two to four times
+    /// as fast, for an eighth of the memory of `f32` vectors more.
+    ///
+    /// ```
+    /// use nearfield::{Element, Hnsw, Metric, Originals, Quantization};
+    ///
+    /// // Walks on 4-bit codes, answers from half-precision vectors.
+    /// let index = Hnsw::builder(384, Metric::Cosine)
+    ///     .element(Element::F16)
+    ///     .quantization(Quantization::Auto)
+    ///     .build()?;
+    /// // A tenth of the memory: the codes are all there is.
+    /// let small = Hnsw::builder(384, Metric::Cosine)
+    ///     .quantization(Quantization::Sq4)
+    ///     .originals(Originals::Dropped)
+    ///     .build()?;
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
     pub fn quantization(mut self, quantization: Quantization) -> Self {
         self.quantization = quantization;
         self
@@ -181,6 +199,15 @@ impl HnswBuilder {
         let alpha = squared.then_some(alpha * alpha);
         let parameters = Parameters { m, ef_construction, seed };
         let Encoder { dimension, metric, element } = encoder;
+        if element == Element::Bit
+            && !matches!(quantization, Quantization::None | Quantization::Auto)
+        {
+            return Err(IndexError::Parameter {
+                name: "quantization",
+                value: format!("{quantization:?}"),
+                allowed: "None or Auto over packed bits, which are codes already",
+            });
+        }
         let bits = quantization.bits(dimension, metric, element);
         if bits.is_none() && originals == Originals::Dropped {
             return Err(IndexError::Parameter {

@@ -15,7 +15,7 @@ use crate::vector::{Block, Element};
 ///
 /// Codes guide the walk, and the head of what it finds is measured again by the vectors
 /// themselves, unless they are not kept ([`Originals::Dropped`]). An index starts without codes:
-/// once about 8,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
+/// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -39,7 +39,7 @@ pub enum Originals {
     #[default]
     Kept,
     /// They do not: codes answer alone, with distances and vectors as exact as codes are. The
-    /// vectors inserted before there were codes stay, about 8,000 at most.
+    /// vectors inserted before there were codes stay, about 4,000 at most.
     Dropped,
 }
 
@@ -59,10 +59,10 @@ impl Quantization {
 }
 
 /// Vectors that must be there, or about to be, before a quantizer is fitted.
-pub(super) const ENOUGH: usize = 8192;
+pub(super) const ENOUGH: usize = 4096;
 
-/// Components of a sample while others wait for nothing: a few milliseconds of work.
-const SAMPLE: usize = 1 << 18;
+/// Components of a sample: about a millisecond of work for the insertion that fits the quantizer.
+const SAMPLE: usize = 1 << 16;
 
 /// Vectors that are encoded along with one insertion.
 const STEP: u32 = 64;

@@ -4,8 +4,8 @@ use super::engine::Engine;
 use crate::arena::View;
 use crate::vector::Block;
 
-/// Candidates that are measured again at least.
-const LEAST: usize = 16;
+/// Candidates that are measured again beyond those wanted, at least.
+const LEAST: usize = 24;
 
 /// The nearest candidates by their codes, then by their vectors.
 #[derive(Debug, Default)]

@@ -126,6 +126,34 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
     /// `acc + sum((2 * a - 15) * (2 * b - 15))` over 128 pairs of nibbles.
     fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
+
+    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
+    /// there is one more, and returns where it stands.
+    #[inline(always)]
+    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+        let at = entries[..len].partition_point(|&e| e <= entry);
+        entries.copy_within(at..len, at + 1);
+        entries[at] = entry;
+        at
+    }
+}
+
+/// Runs a task on the level that [`Isa::detect`] answers.
+#[inline]
+pub(crate) fn run_detected<T: Task>(task: T) -> T::Output {
+    match Isa::detect() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => match Avx512::new() {
+            Some(simd) => simd.run(task),
+            None => Scalar::new().run(task),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => match Avx2::new() {
+            Some(simd) => simd.run(task),
+            None => Scalar::new().run(task),
+        },
+        _ => Scalar::new().run(task),
+    }
 }
 
 /// The first `N` elements of `from`, zero padded: how a tail is loaded where there are no masks.

@@ -1,7 +1,11 @@
 //! Inserting into a graph and searching it, on the data that the repository carries.
 //!
 //! Names are `group/set/parameters`. `cargo bench --bench hnsw -- --save-baseline before`, then
-//! `-- --baseline before`, compares two states of the code.
+//! `-- --baseline before`, compares two states of the code. `-- --profile-time 5 [NAME]` measures nothing and draws a
+//! flame graph of each benchmark instead: `target/criterion/NAME/profile/flamegraph.svg`.
+
+#[cfg(target_os = "linux")]
+mod flamegraphs;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -19,7 +23,7 @@ struct Carried {
 
 impl Carried {
     fn all() -> Vec<Self> {
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/data");
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/data");
         ["photo-sift-128-5k", "words-100-10k"]
             .map(|name| {
                 let set = Dataset::open(data.join(name)).expect("the repository carries it");
@@ -115,5 +119,16 @@ fn search(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, insert, search);
+fn config() -> Criterion {
+    #[cfg(target_os = "linux")]
+    return Criterion::default().with_profiler(flamegraphs::Flamegraphs::default());
+    #[cfg(not(target_os = "linux"))]
+    Criterion::default()
+}
+
+criterion_group! {
+    name = benches;
+    config = config();
+    targets = insert, search
+}
 criterion_main!(benches);

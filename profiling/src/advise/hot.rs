@@ -1,0 +1,118 @@
+//! From samples to the library's own functions that they stood in.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sampler::Stacks;
+
+/// A function of the library and its part of the time: that of its own lines and of what it calls outside the library.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hot {
+    /// Name without type parameters.
+    pub(crate) function: String,
+    /// From the root of the repository.
+    pub(crate) file: String,
+    pub(crate) share: f64,
+}
+
+/// Samples by function of the library, most first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Profile {
+    pub(super) functions: Vec<Hot>,
+    pub(super) samples: usize,
+}
+
+impl Profile {
+    pub(super) fn of(stacks: &Stacks) -> Self {
+        let mut counts: HashMap<(String, String), usize> = HashMap::new();
+        let mut samples = 0;
+        for (frames, count) in stacks {
+            samples += count;
+            let own = frames.iter().find_map(|f| Some((bare(&f.function), own(&f.file)?)));
+            *counts
+                .entry(own.unwrap_or_else(|| ("elsewhere".into(), String::new())))
+                .or_default() += count;
+        }
+        let share = |count| count as f64 / samples as f64;
+        let mut functions: Vec<Hot> = counts
+            .into_iter()
+            .map(|((function, file), count)| Hot { function, file, share: share(count) })
+            .collect();
+        functions
+            .sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.function.cmp(&b.function)));
+        Self { functions, samples }
+    }
+
+    /// Share of the functions in files whose path begins so.
+    pub(super) fn share_of(&self, path: &str) -> f64 {
+        self.functions.iter().filter(|hot| hot.file.starts_with(path)).map(|hot| hot.share).sum()
+    }
+}
+
+/// A file of the library from the root of the repository; none for others'.
+fn own(file: &str) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let path = Path::new(file).strip_prefix(root).unwrap_or(Path::new(file));
+    path.starts_with("src").then(|| path.display().to_string())
+}
+
+/// `beam<Space, u32>` as `beam`.
+fn bare(name: &str) -> String {
+    let (mut out, mut depth) = (String::new(), 0_usize);
+    for c in name.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' if !out.ends_with('-') => depth = depth.saturating_sub(1),
+            c if depth == 0 => out.push(c),
+            _ => (),
+        }
+    }
+    let out = out.trim_matches(':').replace("::::", "::");
+    if out.is_empty() { name.to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::Frame;
+
+    #[test]
+    fn time_goes_to_the_innermost_function_of_the_library() {
+        let frame =
+            |name: &str, file: &str| Frame { function: name.to_owned(), file: file.to_owned() };
+        let stacks = vec![
+            (
+                vec![
+                    frame("map<u32, 4>", "/rustc/1/library/core/array.rs"),
+                    frame("keys<Avx512, L2<f32>>", "src/index/space.rs"),
+                ],
+                3,
+            ),
+            (
+                vec![
+                    frame("memmove", "Unknown"),
+                    frame("insert", "src/arena/pool.rs"),
+                    frame("beam<S>", "src/graph/walk.rs"),
+                ],
+                1,
+            ),
+            (vec![frame("main", "profiling/src/main.rs")], 4),
+        ];
+        let profile = Profile::of(&stacks);
+        assert_eq!(profile.samples, 8);
+        assert_eq!(profile.functions[0].function, "elsewhere");
+        assert_eq!(profile.functions[1].function, "keys");
+        assert_eq!(profile.functions[1].share, 0.375);
+        assert_eq!(profile.share_of("src/arena"), 0.125);
+        assert_eq!(profile.share_of("src/graph"), 0.0);
+    }
+
+    #[test]
+    fn names_without_parameters() {
+        assert_eq!(bare("with<Result<(), Error>, F>"), "with");
+        assert_eq!(bare("{closure#0}"), "{closure#0}");
+        assert_eq!(bare("<A as B>"), "<A as B>");
+    }
+}

@@ -1,0 +1,137 @@
+//! Time of two builds, measured so that a busy machine does not decide: on the thread's own clock, in short steps that
+//! alternate, in many processes, as each process has its luck with the layout of its memory.
+//!
+//! A *trial* is three processes: the base, the new build, and the new build once more as the control, which shows
+//! what difference there is where there is none. Each round is one step of each, in another order: whoever comes after
+//! itself finds its data in the caches. A trial's result is the median over its rounds of the logarithm of the
+//! ratio; the trials are what the interval is taken over.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::process::Process;
+use crate::Failure;
+use crate::stats::{Estimate, median};
+
+/// Rounds of a trial that are measured, after some that are not: every order as often as the others.
+const ROUNDS: usize = 17 * ORDERS.len();
+const WARM_UP: usize = ORDERS.len();
+
+/// Orders of base, new and control within a round, and in which they are started.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
+
+/// Trials at first; so many are added as long as an interval is too wide, up to the most.
+const TRIALS: usize = 2 * ORDERS.len();
+const MORE_TRIALS: usize = ORDERS.len();
+const MOST_TRIALS: usize = 4 * ORDERS.len();
+
+/// Half the length of an interval, in per cent, that is sharp enough.
+const SHARP: f64 = 1.0;
+
+/// How the time of a workload changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    pub(crate) workload: String,
+    /// Microseconds of a step, base and new: medians over everything.
+    pub(crate) micros: [f64; 2],
+    /// From base to new, in per cent of the base; more is slower.
+    pub(crate) change: Estimate,
+    /// From new to new.
+    pub(crate) control: Estimate,
+    pub(crate) trials: usize,
+}
+
+/// What the trials gave, by workload.
+struct Samples {
+    workload: String,
+    change: Vec<f64>,
+    control: Vec<f64>,
+    base: Vec<f64>,
+    new: Vec<f64>,
+}
+
+/// Measures all workloads that both builds have. Also returns the share of time that workers waited for a core.
+pub(super) fn measure(
+    base: &Path,
+    new: &Path,
+    data: &Path,
+    short: bool,
+) -> Result<(Vec<Timing>, f64), Failure> {
+    let mut all: Vec<Samples> = Vec::new();
+    let (mut waits, mut trials, mut wanted) = (Vec::new(), 0, TRIALS);
+    loop {
+        while trials < wanted {
+            // Who is started first has another luck with memory than who comes last.
+            let mut started = [None, None, None];
+            for role in ORDERS[trials % ORDERS.len()] {
+                started[role] = Some(Process::start([base, new, new][role], data, short)?);
+            }
+            let [Some(mut base), Some(mut new), Some(mut control)] = started else {
+                return Err("an order leaves out a process".into());
+            };
+            for process in [&mut base, &mut new, &mut control] {
+                process.wait_until_ready()?;
+            }
+            let mut processes = [base, new, control];
+            trial(&mut processes, &mut all)?;
+            waits.extend(processes.iter().filter_map(Process::queue_wait));
+            trials += 1;
+        }
+        let timings: Vec<Timing> = all.iter().map(Samples::timing).collect();
+        let widest = timings
+            .iter()
+            .flat_map(|t| [t.change.half_width(), t.control.half_width()])
+            .fold(0.0, f64::max);
+        eprintln!("{trials} trials; the widest interval is +-{widest:.2} %");
+        if widest <= SHARP || trials >= MOST_TRIALS {
+            return Ok((timings, median(&waits)));
+        }
+        wanted = (trials + MORE_TRIALS).min(MOST_TRIALS);
+    }
+}
+
+fn trial(processes: &mut [Process; 3], all: &mut Vec<Samples>) -> Result<(), Failure> {
+    for (number, workload) in processes[1].workloads.clone().into_iter().enumerate() {
+        let Some(in_base) = processes[0].workloads.iter().position(|name| *name == workload) else {
+            continue;
+        };
+        let numbers = [in_base, number, number];
+        let mut logs: [Vec<f64>; 2] = Default::default();
+        let mut times: [Vec<f64>; 2] = Default::default();
+        for round in 0..WARM_UP + ROUNDS {
+            let mut step = [0.0; 3];
+            for at in ORDERS[round % ORDERS.len()] {
+                step[at] = processes[at].step(numbers[at])?;
+            }
+            if round >= WARM_UP {
+                logs[0].push((step[1] / step[0]).ln());
+                logs[1].push((step[2] / step[1]).ln());
+                times[0].push(step[0] / 1e3);
+                times[1].push(step[1] / 1e3);
+            }
+        }
+        let at = all.iter().position(|s| s.workload == workload).unwrap_or_else(|| {
+            let [change, control, base, new] = Default::default();
+            all.push(Samples { workload, change, control, base, new });
+            all.len() - 1
+        });
+        all[at].change.push(median(&logs[0]));
+        all[at].control.push(median(&logs[1]));
+        all[at].base.push(median(&times[0]));
+        all[at].new.push(median(&times[1]));
+    }
+    Ok(())
+}
+
+impl Samples {
+    fn timing(&self) -> Timing {
+        Timing {
+            workload: self.workload.clone(),
+            micros: [median(&self.base), median(&self.new)],
+            change: Estimate::of(&self.change).log_to_percent(),
+            control: Estimate::of(&self.control).log_to_percent(),
+            trials: self.change.len(),
+        }
+    }
+}

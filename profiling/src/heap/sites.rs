@@ -1,0 +1,104 @@
+//! Places that allocate, read from a file of dhat.
+
+#[cfg(any(test, feature = "dhat-heap"))]
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(any(test, feature = "dhat-heap"))]
+use crate::Failure;
+
+/// A place in the code that allocates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Site {
+    /// Function, file and line: the innermost frame of nearfield's own.
+    pub(crate) place: String,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+    /// Bytes at the moment when most were in use by all.
+    pub(crate) peak_bytes: u64,
+}
+
+/// What is read of the file; its format is that of valgrind's DHAT, version 2.
+#[cfg(any(test, feature = "dhat-heap"))]
+#[derive(Deserialize)]
+struct File {
+    pps: Vec<Point>,
+    ftbl: Vec<String>,
+}
+
+/// A place with its stack, innermost frame first.
+#[cfg(any(test, feature = "dhat-heap"))]
+#[derive(Deserialize)]
+struct Point {
+    tb: u64,
+    tbk: u64,
+    gb: u64,
+    fs: Vec<usize>,
+}
+
+/// The places with the most allocations, bytes or bytes at the peak: the first `top` of each, by allocations.
+#[cfg(any(test, feature = "dhat-heap"))]
+pub(super) fn read(json: &[u8], top: usize) -> Result<Vec<Site>, Failure> {
+    let file: File = serde_json::from_slice(json)?;
+    let mut places: HashMap<String, Site> = HashMap::new();
+    for point in &file.pps {
+        let place = place(point.fs.iter().filter_map(|&frame| file.ftbl.get(frame)));
+        let site = places.entry(place.clone()).or_insert(Site {
+            place,
+            blocks: 0,
+            bytes: 0,
+            peak_bytes: 0,
+        });
+        site.blocks += point.tbk;
+        site.bytes += point.tb;
+        site.peak_bytes += point.gb;
+    }
+    let mut sites: Vec<Site> = places.into_values().collect();
+    let mut kept = Vec::new();
+    for weight in [|s: &Site| s.blocks, |s: &Site| s.bytes, |s: &Site| s.peak_bytes] {
+        sites.sort_by(|a, b| weight(b).cmp(&weight(a)).then_with(|| a.place.cmp(&b.place)));
+        for site in sites.iter().take(top).filter(|site| weight(site) > 0) {
+            if !kept.contains(site) {
+                kept.push(site.clone());
+            }
+        }
+    }
+    kept.sort_by(|a, b| b.blocks.cmp(&a.blocks).then_with(|| a.place.cmp(&b.place)));
+    Ok(kept)
+}
+
+/// The innermost frame of the library, else of this program, else of anything.
+#[cfg(any(test, feature = "dhat-heap"))]
+fn place<'a>(frames: impl Iterator<Item = &'a String> + Clone) -> String {
+    let with = |name: &str| frames.clone().find(|frame| frame.contains(name));
+    // Frames read `0x55d0c0ffee: function (file:line:column)`.
+    let frame = with(" nearfield::").or_else(|| with("<nearfield::")).or_else(|| with("profiling"));
+    let frame = frame.or_else(|| frames.clone().next()).map_or("unknown", String::as_str);
+    frame.split_once(": ").map_or(frame, |(_, place)| place).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_are_named_by_the_library() {
+        let json = br#"{"dhatFileVersion":2,"pps":[
+            {"tb":100,"tbk":4,"gb":0,"fs":[1,2,3]},{"tb":50,"tbk":1,"gb":50,"fs":[1,3]},
+            {"tb":7,"tbk":7,"gb":0,"fs":[1,2,3]}],
+            "ftbl":["[root]","0x1: alloc::alloc (alloc.rs:9:1)",
+            "0x2: nearfield::index::walk (index/walk.rs:7:3)","0x3: profiling::main (main.rs:1:1)"]}"#;
+        let sites = read(json, 5).unwrap();
+        assert_eq!(sites.len(), 2);
+        assert_eq!(sites[0].place, "nearfield::index::walk (index/walk.rs:7:3)");
+        assert_eq!((sites[0].blocks, sites[0].bytes, sites[0].peak_bytes), (11, 107, 0));
+        assert_eq!(sites[1].place, "profiling::main (main.rs:1:1)");
+        assert_eq!(sites[1].peak_bytes, 50);
+    }
+
+    #[test]
+    fn what_is_no_file_of_dhat_is_refused() {
+        assert!(read(b"{}", 5).is_err());
+    }
+}

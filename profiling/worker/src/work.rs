@@ -1,0 +1,164 @@
+//! The workloads: an index, and a next step of a fixed amount.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use nearfield::{Element, Hits};
+
+use crate::Failure;
+use crate::clock::thread_time;
+use crate::set::{Set, Source};
+use crate::subject::{Ask, Recipe, Subject};
+
+/// What is asked of every search here: enough for a recall around 0.99 on the carried sets.
+pub const ASK: Ask = Ask { k: 10, ef: 64 };
+
+/// Vectors that are in an index before insertions are measured: the first ones cost next to nothing.
+const FIRST_INSERTED: usize = 500;
+
+/// A workload by its name, with the data and the index that it needs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: &'static str,
+    pub source: Source,
+    pub recipe: Recipe,
+    pub kind: Kind,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Asks the next queries.
+    Search,
+    /// Inserts the next vectors; into an empty index, once all are in.
+    Insert,
+}
+
+/// The workloads that are compared. `data` holds the carried sets. A short list leaves out the one that does not fit
+/// the caches, as its building takes most of the time.
+pub fn plans(data: &Path, short: bool) -> Vec<Plan> {
+    let photo = |element| Source::Folder(data.join("photo-sift-128-5k"), element);
+    let words = Source::Folder(data.join("words-100-10k"), None);
+    let mut plans = vec![
+        Plan {
+            name: "search/photo-sift-128-5k/f32",
+            source: photo(Some(Element::F32)),
+            recipe: Recipe::hnsw(Element::F32),
+            kind: Kind::Search,
+        },
+        Plan {
+            name: "search/photo-sift-128-5k/u8",
+            source: photo(None),
+            recipe: Recipe::hnsw(Element::U8),
+            kind: Kind::Search,
+        },
+        Plan {
+            name: "search/words-100-10k/f16",
+            source: words,
+            recipe: Recipe::hnsw(Element::F16),
+            kind: Kind::Search,
+        },
+        Plan {
+            name: "insert/photo-sift-128-5k/f32",
+            source: photo(Some(Element::F32)),
+            recipe: Recipe::hnsw(Element::F32),
+            kind: Kind::Insert,
+        },
+    ];
+    if !short {
+        plans.push(Plan {
+            name: "search/generated-128-20k/f32",
+            source: Source::Generated { rows: 20_000, dimension: 128 },
+            recipe: Recipe::hnsw(Element::F32),
+            kind: Kind::Search,
+        });
+    }
+    plans
+}
+
+/// A workload ready to run.
+pub struct Work {
+    pub plan: Plan,
+    pub set: Set,
+    pub index: Box<dyn Subject>,
+    next: usize,
+    hits: Hits,
+}
+
+impl Work {
+    /// Loads the data and, for searches, builds the index on this thread, so that it is the same in every run.
+    pub fn prepare(plan: Plan) -> Result<Self, Failure> {
+        let set = plan.source.load()?;
+        let index = plan.recipe.make(&set)?;
+        let mut work = Self { plan, set, index, next: 0, hits: Hits::new() };
+        work.begin()?;
+        Ok(work)
+    }
+
+    /// Fills the index as far as the first step wants it.
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.next = 0;
+        match self.plan.kind {
+            Kind::Search => {
+                self.insert(self.set.base.len())?;
+                self.next = 0;
+                Ok(())
+            }
+            Kind::Insert => self.insert(FIRST_INSERTED),
+        }
+    }
+
+    /// Queries or vectors of one step: some 1.5 ms of work, short enough that two processes meet the same moment of a
+    /// busy machine.
+    pub fn step_len(&self) -> usize {
+        match self.plan.kind {
+            Kind::Search => 40,
+            Kind::Insert => 20,
+        }
+    }
+
+    /// One step, and the CPU time that it took. A few unmeasured queries come first: other processes have used
+    /// the caches since the last step.
+    pub fn step(&mut self) -> Result<Duration, Failure> {
+        match self.plan.kind {
+            Kind::Search => {
+                self.search(self.step_len() / 4)?;
+                let started = thread_time();
+                self.search(self.step_len())?;
+                Ok(thread_time() - started)
+            }
+            Kind::Insert => {
+                if self.next + self.step_len() > self.set.base.len() {
+                    self.index = self.plan.recipe.make(&self.set)?;
+                    self.begin()?;
+                }
+                let started = thread_time();
+                self.insert(self.step_len())?;
+                Ok(thread_time() - started)
+            }
+        }
+    }
+
+    /// Asks the next `count` queries, round and round.
+    pub fn search(&mut self, count: usize) -> Result<(), Failure> {
+        for _ in 0..count {
+            let row = self.next % self.set.queries.len();
+            self.next += 1;
+            let query = self.set.queries.row(row).ok_or("a set without queries")?;
+            self.index.search(black_box(&query), ASK, &mut self.hits)?;
+            black_box(&self.hits);
+        }
+        Ok(())
+    }
+
+    /// Inserts the next `count` vectors.
+    pub fn insert(&mut self, count: usize) -> Result<(), Failure> {
+        for _ in 0..count {
+            let vector = self.set.base.row(self.next).ok_or("more insertions than vectors")?;
+            self.index.insert(self.next as u64, black_box(&vector))?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Quantised indexes: recall beside the unquantised one, the way over to codes, and their limits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nearfield::dataset::{Dataset, Generated, recall};
+use nearfield::{Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization};
+
+fn keys(count: usize) -> Vec<u64> {
+    (0..count as u64).collect()
+}
+
+/// Base vectors and 200 queries.
+fn generated(count: usize, dimension: usize) -> (Vec<f32>, Vec<f32>) {
+    let set = Generated::builder(count, dimension).queries(200).seed(3).build().unwrap();
+    (set.base().to_f32().unwrap(), set.queries().to_f32().unwrap())
+}
+
+/// The share of the exact ten nearest that the index finds.
+fn recall_of(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
+    let found = index.search_batch(queries).k(10).ef(ef).threads(1).run().unwrap();
+    let truth = exact.search_batch(queries).k(10).run().unwrap();
+    let mut hits = 0;
+    for (found, truth) in found.iter().zip(truth.iter()) {
+        hits += found.iter().filter(|f| truth.iter().any(|t| t.key == f.key)).count();
+    }
+    hits as f64 / (truth.len() * 10) as f64
+}
+
+#[test]
+fn codes_lose_half_a_point_of_recall_at_most() {
+    for dimension in [20, 100, 384] {
+        for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+            let (base, queries) = generated(5500, dimension);
+            let exact = Flat::builder(dimension, metric).build().unwrap();
+            exact.insert_batch(&keys(5500), &base).run().unwrap();
+            let recall = |quantization, element| {
+                let builder = Hnsw::builder(dimension, metric).element(element);
+                let index = builder.quantization(quantization).build().unwrap();
+                index.insert_batch(&keys(5500), &base).run().unwrap();
+                assert!(index.check().is_ok());
+                let bits = index.stats().code_bits;
+                assert_eq!(bits.is_some(), index.stats().bytes.codes > 0);
+                (recall_of(&index, &exact, &queries, 64), bits)
+            };
+            let (plain, bits) = recall(Quantization::None, Element::F32);
+            assert_eq!(bits, None);
+            for (quantization, bits) in [(Quantization::Sq8, 8), (Quantization::Sq4, 4)] {
+                for element in [Element::F32, Element::F16] {
+                    let (found, used) = recall(quantization, element);
+                    assert_eq!(used, Some(bits));
+                    assert!(
+                        found > plain - 0.005,
+                        "{dimension} {metric:?} {quantization:?} {element:?}: {found} after {plain}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn real_words_are_found_by_codes() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/words-100-10k");
+    let data = Dataset::open(folder).unwrap();
+    let n = data.base().len();
+    for quantization in [Quantization::Auto, Quantization::Sq8, Quantization::Sq4] {
+        for (originals, least) in [(Originals::Kept, 0.97), (Originals::Dropped, 0.75)] {
+            let builder = Hnsw::builder(data.dimension(), data.metric());
+            let builder = builder.quantization(quantization).originals(originals);
+            let index = builder.build().unwrap();
+            index.insert_batch(&keys(n), data.base()).run().unwrap();
+            let found = index.search_batch(data.queries()).k(10).ef(100).run().unwrap();
+            let found = found.iter().map(|hits| hits.iter().map(|hit| hit.key));
+            let recall = recall(found, data.truth(), 10).unwrap();
+            assert!(recall > least, "{quantization:?} {originals:?}: {recall}");
+            if originals == Originals::Dropped {
+                assert_eq!(index.stats().bytes.vectors, 0, "nothing was kept");
+                let all = data.base().to_f32().unwrap();
+                let row = &all[7 * data.dimension()..8 * data.dimension()];
+                let stored = index.get(7).unwrap();
+                let dot: f32 = row.iter().zip(&stored).map(|(a, b)| a * b).sum();
+                let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+                let norms = norm(row) * norm(&stored);
+                assert!(dot / norms > 0.98, "the code of a vector points where it points");
+            }
+        }
+    }
+}
+
+/// How long an operation held its thread up: time on the clock, without that in which the
+/// machine ran something else while the thread could have gone on.
+fn pause<T>(operation: impl FnOnce() -> T) -> (T, Duration) {
+    let waited = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        stat.split(' ')
+            .nth(1)
+            .and_then(|ns| ns.parse().ok())
+            .map_or(Duration::ZERO, Duration::from_nanos)
+    };
+    let (before, start) = (waited(), Instant::now());
+    let result = operation();
+    let elapsed = start.elapsed();
+    (result, elapsed.saturating_sub(waited().saturating_sub(before)))
+}
+
+#[test]
+fn codes_come_while_vectors_are_inserted_and_searched() {
+    const COUNT: usize = 5500;
+    let (base, queries) = generated(COUNT, 128);
+    let mut longest = Duration::MAX;
+    // Who waits for a lock waits longer if another process took the CPU from its holder.
+    for _ in 0..6 {
+        let mut worst = Duration::ZERO;
+        for originals in [Originals::Kept, Originals::Dropped] {
+            let builder = Hnsw::builder(128, Metric::L2).quantization(Quantization::Sq4);
+            let index = builder.originals(originals).build().unwrap();
+            let done = AtomicBool::new(false);
+            let pause = std::thread::scope(|scope| {
+                let searcher = scope.spawn(|| {
+                    let mut longest = Duration::ZERO;
+                    while !done.load(Ordering::Relaxed) {
+                        for query in queries.chunks_exact(128) {
+                            let known = index.len().min(10);
+                            let (hits, pause) = pause(|| index.search(query).k(10).run().unwrap());
+                            longest = longest.max(pause);
+                            assert!(hits.len() >= known);
+                        }
+                    }
+                    longest
+                });
+                let mut longest = Duration::ZERO;
+                for (key, vector) in (0..).zip(base.chunks_exact(128)) {
+                    let ((), pause) = pause(|| index.insert(key, vector).unwrap());
+                    longest = longest.max(pause);
+                }
+                done.store(true, Ordering::Relaxed);
+                longest.max(searcher.join().unwrap())
+            });
+            worst = worst.max(pause);
+            let stats = index.stats();
+            assert_eq!(stats.code_bits, Some(4));
+            assert_eq!(stats.bytes.codes, COUNT * 64 + stats.bytes.codes % 64);
+            assert!(index.check().is_ok());
+            let exact = Flat::builder(128, Metric::L2).build().unwrap();
+            exact.insert_batch(&keys(COUNT), &base).run().unwrap();
+            let least = if originals == Originals::Kept { 0.97 } else { 0.7 };
+            let found = recall_of(&index, &exact, &queries, 128);
+            assert!(found > least, "{originals:?}: {found}");
+        }
+        longest = longest.min(worst);
+        if longest < Duration::from_millis(5) {
+            return;
+        }
+    }
+    panic!("an operation took {longest:?} at best");
+}
+
+#[test]
+fn few_vectors_are_searched_without_codes() {
+    let (base, queries) = generated(1000, 33);
+    let exact = Flat::builder(33, Metric::L2).build().unwrap();
+    exact.insert_batch(&keys(1000), &base).run().unwrap();
+    for originals in [Originals::Kept, Originals::Dropped] {
+        let builder = Hnsw::builder(33, Metric::L2).quantization(Quantization::Sq4);
+        let index = builder.originals(originals).build().unwrap();
+        assert!(index.search(&queries[..33]).run().unwrap().is_empty());
+        index.insert_batch(&keys(1000), &base).run().unwrap();
+        assert_eq!(index.stats().code_bits, None);
+        let nearest = index.search(&queries[..33]).k(10).ef(50).run().unwrap();
+        assert_eq!(nearest.len(), 10);
+        assert!(recall_of(&index, &exact, &queries, 50) > 0.95);
+    }
+}
+
+#[test]
+fn equal_and_constant_vectors_are_taken() {
+    for quantization in [Quantization::Sq4, Quantization::Sq8] {
+        let index = Hnsw::builder(17, Metric::L2).quantization(quantization).build().unwrap();
+        let equal = vec![0.25_f32; 17 * 5000];
+        index.insert_batch(&keys(5000), &equal).run().unwrap();
+        assert!(index.check().is_ok());
+        let hits = index.search(&[0.25; 17]).k(10).ef(20).run().unwrap();
+        assert!(hits.len() == 10 && hits.iter().all(|hit| hit.distance == 0.0));
+        // Nothing like what the quantizer was fitted to.
+        index.insert(9999, &[1e30; 17]).unwrap();
+        assert_eq!(index.search(&[1e30; 17]).k(1).ef(400).run().unwrap()[0].key, 9999);
+    }
+}
+
+#[test]
+fn what_makes_no_codes_keeps_its_vectors() {
+    let refused = |builder: nearfield::HnswBuilder| {
+        let error = builder.originals(Originals::Dropped).build().unwrap_err();
+        assert!(matches!(error, IndexError::Parameter { name: "originals", .. }));
+    };
+    refused(Hnsw::builder(8, Metric::L2));
+    refused(Hnsw::builder(128, Metric::Hamming).quantization(Quantization::Auto));
+    refused(Hnsw::builder(8, Metric::L2).element(Element::U8).quantization(Quantization::Sq8));
+    let index = Hnsw::builder(128, Metric::Hamming).quantization(Quantization::Sq4).build();
+    assert!(matches!(index, Err(IndexError::Parameter { name: "quantization", .. })));
+}
