@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::columns::{
-    Head, Reading, Replayed, read_head, read_index, replay, settle_columns, write_columns,
+    Head, Reading, Replayed, keep, read_head, read_index, replay, settle_columns, write_columns,
     write_settings,
 };
 use super::config::Config;
@@ -16,6 +16,7 @@ use super::format::{JOURNAL, PAYLOADS, check_byte_order};
 use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::transaction::Transaction;
+use crate::arena::Keeper;
 use crate::index::{Hnsw, Search, SearchBatch, Settings, Stored};
 use crate::store::{ReadTransaction, SimulatedDisk, Store, StoreError};
 use crate::vector::AsVector;
@@ -321,7 +322,19 @@ impl Inner {
             writer.columns = column_bytes(&image);
             writer.checkpoints += 1;
             settle_columns(&Arc::new(self.store.begin_read()?), &image)
-        })
+        })?;
+        // Their extents are gone from the newest state.
+        self.drop_idle_views();
+        Ok(())
+    }
+
+    /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
+    /// replaced since can be reused.
+    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<(), CollectionError> {
+        let tx = Arc::new(self.store.begin_read()?);
+        self.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
+        self.views.lock().pin(&tx, writer.checkpointed);
+        Ok(())
     }
 
     /// Forgets views that nobody holds, which keep what they see in the file.

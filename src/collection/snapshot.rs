@@ -28,6 +28,17 @@ pub(super) struct Views {
 const IDLE: usize = 2;
 
 impl Views {
+    /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
+    pub(super) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
+        self.views.retain(|view| {
+            view.head.checkpoint.commit == checkpoint || Arc::strong_count(view) > 1
+        });
+        for view in self.views.iter_mut().filter_map(Arc::get_mut) {
+            view.index.frozen(|image| keep(&image, &(Arc::clone(tx) as Keeper)));
+            view.tx = Arc::clone(tx);
+        }
+    }
+
     /// Forgets the views that nobody holds.
     pub(super) fn drop_idle(&mut self) {
         self.views.retain(|view| Arc::strong_count(view) > 1);

@@ -196,11 +196,12 @@ impl Transaction {
                     return Err(CollectionError::Behind);
                 }
             }
-            if self.inner.is_due(&writer) {
-                // The commit is safe whatever becomes of this. An error has poisoned the store, which the next
-                // transaction tells.
-                let _ = self.inner.checkpoint(&mut writer);
-            }
+            // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
+            let _ = if self.inner.is_due(&writer) {
+                self.inner.checkpoint(&mut writer)
+            } else {
+                self.inner.pin_newest(&writer)
+            };
         }
         let commit = writer.commit;
         self.inner.return_writer(writer);

@@ -29,7 +29,8 @@ use crate::vector::{AsVector, Block, Element};
 ///
 /// All methods take `&self`: any number of threads may insert and search at the same time.
 /// Searches take no lock. No capacity is declared; the index grows, and nothing in it ever moves.
-/// It lives in memory: saving comes with the page store.
+/// It lives in memory, from which [`Hnsw::save`] writes it to a file; a
+/// [`Collection`](crate::Collection) is its durable twin.
 ///
 /// ```
 /// use nearfield::{Hnsw, Metric};
