@@ -1,6 +1,6 @@
 //! What a collection costs: opening, searching in the map, durable inserts, bytes written.
 //!
-//! `cargo bench --bench collection -- [ROWS] [DIMENSION]`; 100,000 x 128 if not said. Comparisons are of one run: the same queries on
+//! `cargo bench --bench collection -- [ROWS] [DIMENSION] [EF_CONSTRUCTION]`; 100,000 x 128 and 200 if not said. Comparisons are of one run: the same queries on
 //! the same graph in memory and in the map, the same batches into an index in memory and into a collection.
 #![allow(clippy::print_stdout, reason = "it reports")]
 
@@ -74,6 +74,7 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse::<usize>().ok());
     let rows = numbers.next().unwrap_or(100_000);
     let dimension = numbers.next().unwrap_or(128);
+    let ef_construction = numbers.next().unwrap_or(200);
     if let Some(path) = std::env::var_os(CHILD) {
         return open_once(Path::new(&path), dimension);
     }
@@ -86,7 +87,8 @@ fn main() {
     let keys: Vec<u64> = (0..rows as u64).collect();
 
     println!("{rows} x {dimension} f32, L2");
-    let index = Hnsw::builder(dimension, Metric::L2).build().unwrap();
+    let builder = Hnsw::builder(dimension, Metric::L2).ef_construction(ef_construction);
+    let index = builder.build().unwrap();
     let start = Instant::now();
     index.insert_batch(&keys, base).run().unwrap();
     println!("  built in memory in {:.1} s", start.elapsed().as_secs_f64());
@@ -133,6 +135,11 @@ fn main() {
         );
     }
     drop((loaded, mapped, index));
+    let collection = Collection::open(&path, Config::new(dimension, Metric::L2)).unwrap();
+    let start = Instant::now();
+    collection.load().unwrap();
+    println!("  collection loaded and verified in place in {:.2} s", start.elapsed().as_secs_f64());
+    drop(collection);
 
     let durable = rows.min(100_000);
     println!("batches of {BATCH}, {durable} in all");

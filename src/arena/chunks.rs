@@ -11,7 +11,7 @@ use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapOptions};
 use parking_lot::Mutex;
 
-use super::overlay::overlay;
+use super::overlay::{overlay, promote};
 use super::{ArenaError, Keeper, MAX_ROWS};
 
 /// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
@@ -166,6 +166,22 @@ impl<T: Zeroable + Sync> Chunks<T> {
         if overlaid {
             self.marks[chunk].fetch_or(OVERLAID, Ordering::Relaxed);
         } else {
+            self.marks[chunk].fetch_and(!OVERLAID, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes the first `len` bytes of a chunk memory of huge pages, where they are a map of a file and the system can.
+    /// Nobody may be changing the chunk.
+    pub(super) fn promote(&self, chunk: usize, len: usize) -> Result<(), ArenaError> {
+        let capacity = self.row_bytes() << self.shift;
+        if len > capacity || !self.is_overlaid(chunk) {
+            return Ok(());
+        }
+        // SAFETY: an overlaid chunk is mapped.
+        let base = unsafe { self.row((chunk << self.shift) as u32) }.cast::<u8>();
+        // SAFETY: as in `overlay`; who takes the index alone keeps others from writing.
+        if unsafe { promote(base, capacity, len)? } {
             self.marks[chunk].fetch_and(!OVERLAID, Ordering::Relaxed);
         }
         Ok(())

@@ -174,6 +174,11 @@ impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
         self.chunks.overlay(chunk as usize, map, bytes)
     }
 
+    fn promote(&self, chunk: u32) -> Result<(), ArenaError> {
+        let bytes = self.rows_of(chunk) as usize * self.row_bytes();
+        self.chunks.promote(chunk as usize, bytes)
+    }
+
     fn keep(&self, keeper: Keeper) -> Option<Keeper> {
         self.chunks.keep(keeper)
     }

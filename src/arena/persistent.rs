@@ -41,6 +41,10 @@ pub(crate) trait Persistent: Sync {
     /// least as many as the rows have. Searches may run; changes may not.
     fn replace(&self, chunk: u32, map: MmapMut) -> Result<(), ArenaError>;
 
+    /// Brings the chunk into memory of huge pages, if it is a map of a file and the system can. Searches may run; changes may
+    /// not.
+    fn promote(&self, chunk: u32) -> Result<(), ArenaError>;
+
     /// Keeps `keeper` until the maps are gone, in place of the last one, which is returned.
     fn keep(&self, keeper: Keeper) -> Option<Keeper>;
 

@@ -161,6 +161,47 @@ impl Collection {
         result
     }
 
+    /// Reads the whole index into memory, in huge pages where the system has them, and compares what is in the file with its checksums.
+    ///
+    /// A collection is walked in the map of its file, which needs no memory of its own and is good for what is larger than memory.
+    /// If it is not, searches are faster afterwards, and do not touch the file any more. Searches go on meanwhile; transactions
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
+    pub fn load(&self) -> Result<(), CollectionError> {
+        // A checkpoint moves chunks.
+        let writer = self.inner.take_writer()?;
+        let result = self.load_alone();
+        self.inner.return_writer(writer);
+        result
+    }
+
+    fn load_alone(&self) -> Result<(), CollectionError> {
+        let tx = self.inner.store.begin_read()?;
+        let table = tx.table::<u64>(COLUMNS)?;
+        let columns = self.inner.index.frozen(|image| {
+            image.columns.iter().map(|(_, column)| column.chunks()).collect::<Vec<_>>()
+        });
+        for (at, &chunks) in columns.iter().enumerate() {
+            for chunk in 0..chunks {
+                self.inner.index.frozen(|image| {
+                    let (number, column) = image.columns[at];
+                    if !column.is_overlaid(chunk) {
+                        return Ok(());
+                    }
+                    let stored = table.get(super::format::chunk_key(number, chunk))?;
+                    if let Some((extent, _)) = stored.map(decode_chunk).transpose()? {
+                        tx.extent(ExtentId(extent))?.bytes()?;
+                    }
+                    Ok::<(), CollectionError>(column.promote(chunk)?)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the newest commit to another file, which takes the place of what is at `path` only when it is whole and on the disk.
     /// Transactions and searches go on. The copy has no gaps; opening it applies the journal, as opening this file would.
     ///
