@@ -61,8 +61,7 @@ pub(super) fn write_columns(
             }
             buffer.clear();
             column.copy(chunk, &mut buffer);
-            let extent = tx.create_extent(len)?;
-            tx.write_extent(extent, 0, &buffer)?;
+            let extent = tx.put_extent(&buffer)?;
             tx.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(extent.0, len))?;
             if let Some((old, _)) = stored {
                 tx.remove_extent(ExtentId(old))?;
