@@ -21,6 +21,9 @@ const DIMENSION: usize = 6;
 /// Each key with the version of its vector and its payload.
 type Model = BTreeMap<u64, (u64, Option<Vec<u8>>)>;
 
+/// Each key with the bits of its vector and its payload.
+type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>)>;
+
 /// What a run has met.
 #[derive(Debug, Default)]
 struct Met {
@@ -82,10 +85,7 @@ fn change(
 }
 
 /// What the collection holds, after looking at all of it.
-fn content(
-    collection: &Collection,
-    met: &mut Met,
-) -> Result<Vec<(u64, Vec<u32>, Option<Vec<u8>>)>, String> {
+fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
     let report = collection.check().map_err(|e| format!("check: {e}"))?;
     if !report.is_ok() {
         return Err(format!("check: {report}"));
@@ -110,7 +110,7 @@ fn content(
     Ok(found)
 }
 
-fn expected(model: &Model) -> Vec<(u64, Vec<u32>, Option<Vec<u8>>)> {
+fn expected(model: &Model) -> Content {
     let bits = |key, version| vector(key, version, DIMENSION).iter().map(|x| x.to_bits()).collect();
     let entry = |(&key, (version, payload)): (&u64, &(u64, Option<Vec<u8>>))| {
         (key, bits(key, *version), payload.clone())

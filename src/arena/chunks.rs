@@ -5,7 +5,7 @@
 //! about 1.5 times as fast, and collapsing afterwards wastes no memory on a half-filled one.
 #![expect(unsafe_code, reason = "chunks hand out rows by address arithmetic")]
 
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapOptions};
@@ -197,11 +197,10 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
         assert!(!self.table[chunk].load(Ordering::Acquire).is_null(), "the chunk is mapped");
         // SAFETY: the entry is not null, so the chunk's first row lies in it.
-        let base = unsafe { self.row((chunk << self.shift) as u32) }.cast::<u8>();
-        out.reserve(bytes);
+        let base = unsafe { self.row((chunk << self.shift) as u32) };
         let words = bytes / 8;
-        // SAFETY: chunks are aligned to eight bytes at least (a map's pages), `words` of them lie within the
-        // chunk, are initialised, and are written by others through atomics only, if at all.
+        // SAFETY: chunks begin at a page of a map, so they are aligned; `words` of them lie within the chunk, are initialised,
+        // and are written by others through atomics only, if at all.
         let atomics = unsafe { std::slice::from_raw_parts(base.cast::<AtomicU64>(), words) };
         let start = out.len();
         out.resize(start + words * 8, 0);
@@ -209,8 +208,8 @@ impl<T: Zeroable + Sync> Chunks<T> {
             *to = word.load(Ordering::Relaxed).to_ne_bytes();
         }
         if !bytes.is_multiple_of(8) {
-            // SAFETY: the last four bytes begin at a multiple of four within the chunk; else as above.
-            let last = unsafe { &*base.add(words * 8).cast::<std::sync::atomic::AtomicU32>() };
+            // SAFETY: the last four bytes lie within the chunk behind `words` of eight; else as above.
+            let last = unsafe { &*base.cast::<AtomicU32>().add(words * 2) };
             out.extend(last.load(Ordering::Relaxed).to_ne_bytes());
         }
     }

@@ -315,7 +315,9 @@ mod tests {
         let operations =
             [Operation::Upsert(1, &[1, 2, 3]), Operation::Remove(u64::MAX), Operation::Remove(0)];
         let mut bytes = Vec::new();
-        operations.iter().for_each(|operation| operation.encode(&mut bytes));
+        for operation in &operations {
+            operation.encode(&mut bytes);
+        }
         assert_eq!(decode_operations(&bytes, 3).unwrap(), operations);
         for len in [1, 5, 11, 13, 20] {
             assert!(decode_operations(&bytes[..len], 3).is_err(), "{len}");
