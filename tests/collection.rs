@@ -260,3 +260,52 @@ fn compacting_gives_space_back_and_keeps_snapshots() {
     assert_eq!(stats.index.len, 8002);
     assert!(stats.column_bytes > 8000 * 64 * 4);
 }
+
+#[test]
+fn names_stand_for_keys() {
+    let folder = Folder::new("names");
+    let path = folder.file("c.nf");
+    let collection = Collection::create(&path, config_small()).unwrap();
+    let mut tx = collection.begin_write().unwrap();
+    let first = tx.key_of("first").unwrap();
+    let id = tx.key_of([7_u8; 16]).unwrap();
+    assert_eq!(tx.key_of("first").unwrap(), first);
+    assert!(first >= 1 << 63 && id >= 1 << 63 && id != first);
+    for key in [first, id, 5] {
+        tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
+    }
+    tx.commit().unwrap();
+    let before = collection.snapshot().unwrap();
+    let mut tx = collection.begin_write().unwrap();
+    let dropped = tx.key_of("dropped").unwrap();
+    drop(tx);
+    assert_eq!(collection.key_of("dropped").unwrap(), None);
+    let mut tx = collection.begin_write().unwrap();
+    // Names alone are something to commit.
+    assert_eq!(tx.key_of("later").unwrap(), dropped);
+    assert_eq!(tx.commit().unwrap(), 2);
+    assert_eq!(before.key_of("later").unwrap(), None);
+    assert_eq!(collection.key_of("later").unwrap(), Some(dropped));
+    // Who sees an old state keeps the file from being opened by somebody who does not know.
+    drop(collection);
+    assert!(matches!(
+        Collection::open(&path, config_small()),
+        Err(CollectionError::Store(StoreError::Locked))
+    ));
+    assert_eq!(before.number(), 1);
+    drop(before);
+    let collection = open(&path, config_small());
+
+    let copy = folder.file("copy.nf");
+    collection.backup(&copy).unwrap();
+    drop(collection);
+    for path in [path, copy] {
+        let collection = open(&path, config_small());
+        let hits = collection.search(&vector(id, 0, DIMENSION)).k(1).run().unwrap();
+        assert_eq!(collection.name_of(hits[0].key).unwrap(), Some(vec![7; 16]));
+        assert_eq!(collection.key_of("first").unwrap(), Some(first));
+        assert_eq!(collection.name_of(5).unwrap(), None);
+        let snapshot = collection.snapshot().unwrap();
+        assert_eq!(snapshot.name_of(dropped).unwrap(), Some(&b"later"[..]));
+    }
+}

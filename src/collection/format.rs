@@ -22,6 +22,13 @@ pub(super) const COLUMNS: &str = "columns";
 pub(super) const JOURNAL: &str = "journal";
 /// Table from key to payload.
 pub(super) const PAYLOADS: &str = "payloads";
+/// Table from name to key.
+pub(super) const KEYS_OF_NAMES: &str = "keys of names";
+/// Table from key to name.
+pub(super) const NAMES_OF_KEYS: &str = "names of keys";
+
+/// Keys of names begin here.
+pub(super) const FIRST_NAMED: u64 = 1 << 63;
 
 /// Stands for a number that is not there.
 const NONE: u32 = u32::MAX;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::columns::{move_columns, read_head};
 use super::error::CollectionError;
-use super::format::{COLUMNS, HEAD, JOURNAL, PAYLOADS, decode_chunk, encode_chunk};
+use super::format::{
+    COLUMNS, HEAD, JOURNAL, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, decode_chunk, encode_chunk,
+};
 use super::handle::Collection;
 use super::save::replace_file;
 use crate::index::{CheckReport, Stats, Stored};
@@ -213,8 +215,10 @@ impl Collection {
         replace_file(path.as_ref(), |store| {
             let mut copy = store.begin_write()?;
             copy_table::<str>(&tx, &mut copy, HEAD)?;
-            copy_table::<u64>(&tx, &mut copy, JOURNAL)?;
-            copy_table::<u64>(&tx, &mut copy, PAYLOADS)?;
+            copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES)?;
+            for name in [JOURNAL, PAYLOADS, NAMES_OF_KEYS] {
+                copy_table::<u64>(&tx, &mut copy, name)?;
+            }
             let columns = tx.table::<u64>(COLUMNS)?;
             for entry in columns.entries()? {
                 let (key, chunk) = entry?;
@@ -270,7 +274,11 @@ fn copy_table<K: Key + ?Sized>(
 where
     for<'a> K::Item<'a>: Copy,
 {
-    let table = from.table::<K>(name)?;
+    let table = match from.table::<K>(name) {
+        Ok(table) => table,
+        Err(StoreError::TableMissing { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
     let failure = RefCell::new(None);
     let entries = table.entries()?.map_while(|entry| match entry {
         Ok(entry) => Some(entry),

@@ -7,6 +7,7 @@ mod error;
 mod format;
 mod handle;
 mod maintenance;
+mod names;
 mod reader;
 mod save;
 mod snapshot;

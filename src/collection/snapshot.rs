@@ -16,6 +16,8 @@ struct View {
     index: Hnsw,
     head: Head,
     commit: u64,
+    /// Who opened the file anew for writing would not know what is seen here.
+    _store: Store,
 }
 
 /// The views that were made for snapshots. Those that nobody holds any more go on to newer commits.
@@ -86,7 +88,7 @@ impl Views {
         }
         let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
         let commit = replay(&tx, &index, &head.settings, head.checkpoint.commit)?.commit;
-        let view = Arc::new(View { tx, index, head, commit });
+        let view = Arc::new(View { tx, index, head, commit, _store: store.clone() });
         if self.views.len() >= IDLE {
             // Those in use are kept by their users.
             self.views.truncate(IDLE - 1);
@@ -97,7 +99,8 @@ impl Views {
 }
 
 /// A collection as one commit left it, for as long as this lives: later commits, of this process or another, do not
-/// change what it shows. Cheap to clone, for any thread.
+/// change what it shows. Cheap to clone, for any thread. While a snapshot of a collection that is open for writing lives, so does the
+/// right to write: the file cannot be opened for writing again.
 #[derive(Clone)]
 pub struct Snapshot {
     view: Arc<View>,
@@ -137,6 +140,10 @@ impl Snapshot {
     /// Whether there is no vector.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(super) fn store(&self) -> &ReadTransaction {
+        &self.view.tx
     }
 
     /// The payload of a key, read where it lies.

@@ -31,8 +31,8 @@ pub struct Transaction {
     changes: HashMap<u64, usize>,
     /// The keys in the order of their first change, so that the same transactions make the same graph.
     order: Vec<u64>,
-    /// Whether payloads are changed.
-    payloads: bool,
+    /// Whether payloads or names are changed.
+    records: bool,
 }
 
 impl Transaction {
@@ -52,11 +52,16 @@ impl Transaction {
             vectors: Vec::new(),
             changes: HashMap::new(),
             order: Vec::new(),
-            payloads: false,
+            records: false,
         })
     }
 
-    fn store(&mut self) -> Result<&mut WriteTransaction, CollectionError> {
+    /// Notes that there is something to commit besides vectors.
+    pub(super) fn note_records(&mut self) {
+        self.records = true;
+    }
+
+    pub(super) fn store(&mut self) -> Result<&mut WriteTransaction, CollectionError> {
         Ok(self.store.as_mut().ok_or(StoreError::TransactionFailed)?)
     }
 
@@ -138,7 +143,7 @@ impl Transaction {
             return Err(CollectionError::KeyMissing { key });
         }
         self.store()?.table::<u64>(PAYLOADS)?.insert(key, payload)?;
-        self.payloads = true;
+        self.note_records();
         Ok(())
     }
 
@@ -149,7 +154,7 @@ impl Transaction {
     /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
     pub fn remove_payload(&mut self, key: u64) -> Result<bool, CollectionError> {
         let removed = self.store()?.table::<u64>(PAYLOADS)?.remove(key)?;
-        self.payloads |= removed;
+        self.records |= removed;
         Ok(removed)
     }
 
@@ -214,7 +219,7 @@ impl Transaction {
         writer: &Writer,
         store: &mut WriteTransaction,
     ) -> Result<Vec<Vec<u8>>, CollectionError> {
-        if self.order.is_empty() && !self.payloads {
+        if self.order.is_empty() && !self.records {
             return Ok(Vec::new());
         }
         let commit = writer.commit + 1;
