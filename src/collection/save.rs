@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::columns::{Reading, read_head, read_index, replay, write_columns, write_settings};
 use super::error::CollectionError;
 use super::format::check_byte_order;
+use crate::arena::Persistent;
 use crate::index::{Flat, Hnsw, Stored};
 use crate::store::{Store, StoreError, StoreOptions, WriterLock, sync_folder};
 
@@ -74,7 +75,15 @@ fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> 
         (false, true) => return Err(CollectionError::Kind { expected: FLAT, found: HNSW }),
         _ => {}
     }
-    let index = read_index(&tx, &head, None, reading)?;
+    let index: I = read_index(&tx, &head, None, reading)?;
+    if reading == Reading::Copied {
+        index.frozen(|image| {
+            let chunks = |&(_, column): &(u32, &dyn Persistent)| -> Result<(), CollectionError> {
+                Ok((0..column.chunks()).try_for_each(|chunk| column.promote(chunk))?)
+            };
+            image.columns.iter().try_for_each(chunks)
+        })?;
+    }
     replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
     Ok(index)
 }
