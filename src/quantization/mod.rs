@@ -16,6 +16,7 @@ mod bytes;
 mod centroids;
 mod error;
 mod kmeans;
+mod persist;
 mod product;
 mod quantizer;
 mod rabitq;

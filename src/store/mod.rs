@@ -92,6 +92,8 @@ pub use extent::{Extent, ExtentId};
 pub use handle::Store;
 pub use key::Key;
 pub use options::StoreOptions;
+pub(crate) use options::sync_folder;
+pub(crate) use process::WriterLock;
 pub use read::ReadTransaction;
 pub use stats::{Stats, TreeStats};
 pub use storage::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};

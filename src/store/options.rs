@@ -215,7 +215,7 @@ fn new_uuid() -> [u8; 16] {
 }
 
 /// Makes a new file's name durable.
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -195,6 +195,16 @@ impl Workspace {
         Ok(record)
     }
 
+    /// An extent of `bytes`, more than [`DIRECT`], which go to the file at once.
+    pub(crate) fn new_extent_of(&mut self, bytes: &[u8]) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let mut record = ExtentRecord { page: 0, len: bytes.len() as u64, checksum: 0 };
+        record.page = self.allocate(record.pages(size), record.align(size))?.start;
+        self.cover(record.page + record.pages(size))?;
+        self.write_direct(record.page * size as u64, bytes)?;
+        Ok(record)
+    }
+
     /// Makes the file long enough for all pages before `end`, and maps it.
     pub(crate) fn cover(&mut self, end: PageNo) -> Result<(), StoreError> {
         self.has_written = true;

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::snapshot::State;
 use super::table_mut::TableMut;
 use super::view::View;
-use super::workspace::Workspace;
+use super::workspace::{DIRECT, Workspace};
 
 /// When a commit is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -197,6 +197,23 @@ impl WriteTransaction {
     /// [`StoreError::TooLarge`] above 1 TiB, [`StoreError::Io`], [`StoreError::TransactionFailed`].
     pub fn create_extent(&mut self, len: u64) -> Result<ExtentId, StoreError> {
         let extent = self.change(|changes| changes.create_extent(len))?;
+        self.record(Operation::CreateExtent { extent, len });
+        Ok(ExtentId(extent))
+    }
+
+    /// Makes an extent of `bytes` and returns its number: as creating and writing it, but a long one is written once.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteTransaction::create_extent`].
+    pub(crate) fn put_extent(&mut self, bytes: &[u8]) -> Result<ExtentId, StoreError> {
+        let len = bytes.len() as u64;
+        if len <= DIRECT {
+            let extent = self.create_extent(len)?;
+            self.write_extent(extent, 0, bytes)?;
+            return Ok(extent);
+        }
+        let extent = self.change(|changes| changes.create_extent_of(bytes))?;
         self.record(Operation::CreateExtent { extent, len });
         Ok(ExtentId(extent))
     }
