@@ -127,7 +127,7 @@ impl Registration {
         // Locked and filled under a name that the writer does not look for, then renamed: the
         // writer never sees it unlocked or empty.
         let pending = sibling(path, &format!(".pending-{name}"));
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .create(true)
             .truncate(true)
             .read(true)
@@ -160,10 +160,11 @@ mod tests {
     fn a_copied_descriptor_does_not_keep_a_lock() {
         let name = format!("nearfield-lock-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let first = WriterLock::acquire(&path).unwrap();
+        let first = Lock::on(File::create(sibling(&path, ".lock")).unwrap());
+        first.file.try_lock().unwrap();
         assert!(matches!(WriterLock::acquire(&path), Err(StoreError::Locked)));
         // What a child process has between its fork and its exec.
-        let copy = first._lock.file.try_clone().unwrap();
+        let copy = first.file.try_clone().unwrap();
         drop(first);
         drop(WriterLock::acquire(&path).unwrap());
         drop(copy);
