@@ -48,7 +48,8 @@ pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
     BatchHits, Bytes, CheckReport, Fault, FaultKind, Flat, FlatBuilder, Hit, Hits, Hnsw,
-    HnswBuilder, InsertBatch, LevelCheck, Originals, Quantization, Search, SearchBatch, Stats,
+    HnswBuilder, InsertBatch, LevelCheck, Maintenance, Originals, Quantization, Search,
+    SearchBatch, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

@@ -26,6 +26,8 @@ pub(super) struct Fresh {
     pub(super) nodes: Vec<u32>,
     /// Keys of their distances.
     pub(super) keys: Vec<u32>,
+    /// Whether a link was passed over because its node is younger than the walk.
+    pub(super) is_younger: bool,
 }
 
 impl Fresh {
@@ -57,6 +59,11 @@ pub(crate) struct Counters {
 }
 
 impl Scratch {
+    /// Whether the last walk passed over a node that is younger than it.
+    pub(crate) fn passed_younger(&self) -> bool {
+        self.fresh.is_younger
+    }
+
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.pool.bytes()

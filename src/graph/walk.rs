@@ -184,6 +184,7 @@ fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, scratch: &mut Scratc
     pool.begin(ef);
     pool.insert(from.key, from.row);
     fresh.reserve(rows.capacity());
+    fresh.is_younger = false;
 }
 
 fn next(scratch: &mut Scratch) -> Turn {
@@ -219,10 +220,12 @@ fn gather<S: Space, C: Cell>(
     mut admit: impl FnMut(u32) -> bool,
 ) -> usize {
     let mut count = 0;
-    let (found, nodes) = (&mut fresh.rows[..], &mut fresh.nodes[..]);
+    let Fresh { rows: found, nodes, is_younger, .. } = fresh;
+    let (found, nodes) = (&mut found[..], &mut nodes[..]);
     for link in rows.links(row) {
         // A link may be younger than the views of this walk.
         if link.row >= limit || (C::HEAD > 0 && link.node >= space.len()) {
+            *is_younger = true;
             continue;
         }
         // Written in any case, and kept if admitted.
@@ -245,7 +248,7 @@ fn measure<S: Space, C: Cell>(
     scratch: &mut Scratch,
 ) {
     let Scratch { pool, fresh, .. } = scratch;
-    let Fresh { rows: found, nodes, keys } = fresh;
+    let Fresh { rows: found, nodes, keys, .. } = fresh;
     space.keys(query, &nodes[..count], &mut keys[..count]);
     let found = if C::HEAD > 0 { found } else { nodes };
     let added = pool.offer(&keys[..count], &mut found[..count]);

@@ -20,6 +20,9 @@ pub(super) trait Insertable: Parts {
     /// position in `work.row`.
     fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
 
+    /// Sets the vector of a key to the one in `work.row`; whether there was one before.
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
+
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
 }

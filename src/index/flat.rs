@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
+use parking_lot::Mutex;
 
 use super::batch::{InsertBatch, Insertable};
 use super::builder::FlatBuilder;
@@ -14,6 +15,7 @@ use super::search::{Search, SearchBatch, Searchable};
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
+use crate::arena::pin;
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -42,6 +44,8 @@ pub struct Flat {
     pub(super) work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
+    /// Held while a slot is hidden.
+    pub(super) leaving: Mutex<()>,
 }
 
 impl Flat {
@@ -58,6 +62,7 @@ impl Flat {
             work: WorkPool::new(),
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
+            leaving: Mutex::new(()),
         }
     }
 
@@ -168,11 +173,13 @@ impl Parts for Flat {
 
 impl Searchable for Flat {
     fn find(&self, k: usize, _ef: usize, work: &mut Work, hits: &mut Hits) {
+        let _pin = pin();
         self.entries.scan(&*self.engine, k, work, hits);
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
     fn find_all(&self, queries: &[Block], k: usize, _ef: usize, out: &mut BatchHits) {
+        let _pin = pin();
         let distances =
             self.work.with(|work| self.entries.scan_batch(&*self.engine, queries, k, work, out));
         self.search_distances.fetch_add(distances, Ordering::Relaxed);
@@ -184,7 +191,11 @@ impl Insertable for Flat {
         Self::contains(self, key)
     }
 
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        self.upsert_row(key, work)
+    }
+
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        self.entries.append(key, &work.row, &mut work.coding, None).map(|_slot| ())
+        self.entries.append(key, &work.row, &mut work.coding, None).map(|_place| ())
     }
 }

@@ -56,16 +56,33 @@ impl Hits {
         self.hops
     }
 
-    pub(super) fn set(&mut self, hits: impl ExactSizeIterator<Item = Hit>) {
+    pub(super) fn set(&mut self, hits: impl Iterator<Item = Hit>) {
         self.heap.clear();
-        self.len = hits.len();
-        if self.len > INLINE {
-            self.heap.extend(hits);
-        } else {
-            for (place, hit) in self.inline.iter_mut().zip(hits) {
+        self.len = 0;
+        for hit in hits {
+            if let Some(place) = self.inline.get_mut(self.len) {
                 *place = hit;
+            } else {
+                if self.heap.is_empty() {
+                    self.heap.extend_from_slice(&self.inline);
+                }
+                self.heap.push(hit);
             }
+            self.len += 1;
         }
+    }
+
+    /// Leaves the first hit of each key; whether there were others.
+    pub(super) fn drop_repeated_keys(&mut self) -> bool {
+        let hits = self.as_slice();
+        let is_first = |at: usize| hits[..at].iter().all(|hit| hit.key != hits[at].key);
+        if (0..hits.len()).all(is_first) {
+            return false;
+        }
+        let firsts: Vec<Hit> =
+            (0..hits.len()).filter(|&at| is_first(at)).map(|at| hits[at]).collect();
+        self.set(firsts.into_iter());
+        true
     }
 
     pub(super) fn set_counters(&mut self, distances: u64, hops: u64) {

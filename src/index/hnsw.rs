@@ -3,22 +3,24 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::batch::{InsertBatch, Insertable};
+use super::batch::InsertBatch;
 use super::builder::HnswBuilder;
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use super::codes::{Codes, ENOUGH, Quantized};
+use super::codes::{Codes, Quantized};
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hit, Hits};
+use super::remove::Remains;
 use super::rerank::Head;
 use super::search::{Search, SearchBatch, Searchable};
 use super::space::Rows;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
+use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Counters, Graph, LANES, Parameters, Scratch};
 use crate::metric::Metric;
@@ -46,16 +48,17 @@ use crate::vector::{AsVector, Block, Element};
 pub struct Hnsw {
     pub(super) entries: Entries,
     pub(super) graph: Graph,
-    engine: Box<dyn Engine>,
+    pub(super) engine: Box<dyn Engine>,
     isa: Isa,
     /// Factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
     pub(super) work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
-    insert_distances: CachePadded<AtomicU64>,
-    /// Shared by insertions, taken alone by `check`.
+    pub(super) insert_distances: CachePadded<AtomicU64>,
+    /// Shared by whoever changes the index; taken alone where nothing may change.
     pub(super) inserting: RwLock<()>,
+    pub(super) remains: Mutex<Remains>,
 }
 
 impl Hnsw {
@@ -82,6 +85,7 @@ impl Hnsw {
             search_distances: CachePadded::default(),
             insert_distances: CachePadded::default(),
             inserting: RwLock::new(()),
+            remains: Mutex::default(),
         }
     }
 
@@ -97,7 +101,7 @@ impl Hnsw {
         self.work.with(|work| {
             work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
             self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
-            self.insert_encoded(key, work)
+            self.insert_row(key, work)
         })
     }
 
@@ -205,7 +209,7 @@ impl Hnsw {
     /// new ones up; searches go on.
     pub fn check(&self) -> CheckReport {
         let _alone = self.inserting.write();
-        let report = self.graph.check();
+        let report = self.graph.check(|node| !self.entries.slots.is_hidden(node));
         let keys = self.entries.keys.view();
         let key = |node: u32| if node < keys.len() { keys.row(node)[0] } else { u64::MAX };
         let mut faults: Vec<_> = report
@@ -213,8 +217,11 @@ impl Hnsw {
             .iter()
             .map(|&(level, node, fault)| Fault { level, key: key(node), kind: fault.into() })
             .collect();
-        for slot in 0..keys.len() {
-            if self.entries.slot(key(slot)) != Some(slot) {
+        for slot in (0..keys.len()).filter(|&slot| !self.entries.slots.is_hidden(slot)) {
+            let found = self.entries.slot(key(slot));
+            // A vector that is about to replace another one has no key yet.
+            let is_coming = found.is_some() && self.entries.replacing.is_ambiguous();
+            if found != Some(slot) && !is_coming {
                 faults.push(Fault { level: 0, key: key(slot), kind: FaultKind::LostKey });
             }
         }
@@ -270,59 +277,35 @@ impl Hnsw {
         // Taken after the walk: no node that it met is younger.
         let keys = self.entries.keys.view();
         let key = |slot: u32| keys.row(slot)[0];
-        let found = scratch.pool.iter();
+        let all = self.entries.all_answer();
+        let began = head.began;
+        let answers = |slot: u32| all || self.entries.answers(slot, began);
+        let found = || scratch.pool.iter().filter(|&(_, slot)| answers(slot));
         let mut distances = scratch.counters.distances;
-        let take = found.len().min(k);
         match codes {
             Some(_) if self.entries.has_vectors() => {
                 let vectors = self.entries.vectors.view();
-                let candidates = found.take(Head::depth(k)).map(|(_, slot)| slot);
+                let candidates = found().take(Head::depth(k)).map(|(_, slot)| slot);
                 head.measure(&*self.engine, vectors, query, candidates);
                 distances += head.sorted.len() as u64;
-                hits.set(head.sorted[..take.min(head.sorted.len())].iter().map(
-                    |&(distance, slot)| Hit {
-                        key: key(slot),
-                        distance: self.engine.distance(distance),
-                    },
-                ));
+                hits.set(head.sorted.iter().take(k).map(|&(distance, slot)| Hit {
+                    key: key(slot),
+                    distance: self.engine.distance(distance),
+                }));
             }
-            Some(codes) => hits.set(found.take(take).map(|(distance, slot)| Hit {
+            Some(codes) => hits.set(found().take(k).map(|(distance, slot)| Hit {
                 key: key(slot),
                 distance: codes.distance(distance),
             })),
-            None => hits.set(found.take(take).map(|(distance, slot)| Hit {
+            None => hits.set(found().take(k).map(|(distance, slot)| Hit {
                 key: key(slot),
                 distance: self.engine.distance(distance),
             })),
         }
+        if self.entries.replacing.is_ambiguous() {
+            hits.drop_repeated_keys();
+        }
         hits.set_counters(distances, scratch.counters.hops);
-    }
-
-    /// Brings the codes forward, if there are to be some: a little work, after an insertion.
-    fn advance(&self, work: &mut Work) {
-        let Some(quantized) = &self.entries.quantized else { return };
-        if quantized.codes().is_some() {
-            return;
-        }
-        let vectors = self.entries.vectors.view();
-        if !quantized.is_filling() {
-            if (vectors.len() as usize) < ENOUGH {
-                return;
-            }
-            quantized.fit(vectors.len() as usize, |at, floats| {
-                self.entries.encoder.decode_into(vectors.row(at as u32), floats);
-            });
-        }
-        let decode = |slot: u32, floats: &mut Vec<f32>| {
-            self.entries.encoder.decode_into(self.entries.vectors.view().row(slot), floats);
-        };
-        // Without memory for codes, walks go on reading vectors; the next insertion tries again.
-        if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
-            // Nobody is between a slot and its links: all go on with codes.
-            let _alone = self.inserting.write();
-            let count = self.entries.vectors.view().len();
-            let _ = quantized.finish(count, &mut work.coding, decode);
-        }
     }
 }
 
@@ -344,6 +327,7 @@ impl Hnsw {
         let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
         scratches.resize_with(LANES, Scratch::default);
         let scratches = &mut scratches[..count];
+        head.began = self.entries.replacing.now();
         for scratch in &mut *scratches {
             scratch.counters = Counters::default();
         }
@@ -360,12 +344,14 @@ impl Hnsw {
             }
             let space = Rows::new(&*codes.engine, &codes.rows, None);
             self.graph.search_lanes(space, &lanes[..count], ef, scratches)
+                && self.entries.follow_all(space, &lanes[..count], scratches)
         } else {
             for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
                 *lane = query;
             }
             let space = Rows::new(&*self.engine, &self.entries.vectors, None);
             self.graph.search_lanes(space, &lanes[..count], ef, scratches)
+                && self.entries.follow_all(space, &lanes[..count], scratches)
         };
         if !complete {
             // The index went over to codes, without vectors, in this moment.
@@ -377,8 +363,15 @@ impl Hnsw {
             }
             return;
         }
-        for (scratch, query) in scratches.iter().zip(queries.chunks_exact(blocks)) {
-            self.collect(codes, query, k, scratch, head, hits);
+        for (at, query) in queries.chunks_exact(blocks).enumerate() {
+            let Work { lanes: scratches, head, .. } = &mut *work;
+            self.collect(codes, query, k, &scratches[at], head, hits);
+            let is_short = hits.len() < k && hits.len() < self.len();
+            if is_short || self.entries.may_have_missed(head, &scratches[at]) {
+                work.row.clear();
+                work.row.extend_from_slice(query);
+                self.find(k, ef.saturating_mul(2), work, hits);
+            }
             self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
             out.push(hits);
         }
@@ -387,6 +380,8 @@ impl Hnsw {
 
 impl Searchable for Hnsw {
     fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
+        let _pin = pin();
+        work.head.began = self.entries.replacing.now();
         let codes = self.entries.codes();
         if self.scans(k, ef) {
             match codes {
@@ -403,15 +398,22 @@ impl Searchable for Hnsw {
                 codes.prepare(coding);
                 let space = Rows::new(&*codes.engine, &codes.rows, None);
                 self.graph.search(space, &coding.query, ef, scratch)
+                    && self.entries.follow(space, &coding.query, scratch)
             } else {
                 let space = Rows::new(&*self.engine, &self.entries.vectors, None);
                 self.graph.search(space, row, ef, scratch)
+                    && self.entries.follow(space, row, scratch)
             };
-            if !complete {
-                // The index went over to codes, without vectors, in this moment.
+            // If not complete, the index went over to codes, without vectors, in this moment.
+            if !complete || self.entries.may_have_missed(head, scratch) {
                 return self.find(k, ef, work, hits);
             }
+            head.attempts = 0;
             self.collect(codes, row, k, scratch, head, hits);
+            if hits.len() < k && hits.len() < self.len() {
+                // Vectors that are removed but not swept yet took the places.
+                return self.find(k, ef.saturating_mul(2), work, hits);
+            }
         }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
@@ -424,6 +426,7 @@ impl Searchable for Hnsw {
         let codes = self.entries.codes();
         let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
         let mut hits = Hits::new();
+        let _pin = pin();
         self.work.with(|work| {
             if self.scans(k, ef) && self.entries.has_vectors() {
                 let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
@@ -444,52 +447,5 @@ impl Searchable for Hnsw {
                 self.find_lanes(codes, queries, k, ef, work, &mut hits, out);
             }
         });
-    }
-}
-
-impl Insertable for Hnsw {
-    fn contains(&self, key: u64) -> bool {
-        Self::contains(self, key)
-    }
-
-    fn expect(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
-        let Some(quantized) = &self.entries.quantized else { return };
-        if quantized.codes().is_some() || self.len() + count < ENOUGH {
-            return;
-        }
-        self.work.with(|work| {
-            let work = std::cell::RefCell::new(work);
-            if count >= ENOUGH / 2 {
-                quantized.fit(count, |position, floats| {
-                    let work = &mut **work.borrow_mut();
-                    vector(position, work);
-                    self.entries.encoder.decode_into(&work.row, floats);
-                });
-            }
-            let work = work.into_inner();
-            while quantized.is_filling() {
-                self.advance(work);
-            }
-        });
-    }
-
-    fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        {
-            let _shared = self.inserting.read();
-            let Work { scratch, row, coding, .. } = &mut *work;
-            let slot = self.entries.append(key, row, coding, Some(&self.graph))?;
-            scratch.counters = Counters::default();
-            if let Some(codes) = self.entries.codes() {
-                codes.prepare(coding);
-                let space = Rows::new(&*codes.engine, &codes.rows, self.alpha);
-                self.graph.insert(space, &coding.query, slot, scratch);
-            } else {
-                let space = Rows::new(&*self.engine, &self.entries.vectors, self.alpha);
-                self.graph.insert(space, row, slot, scratch);
-            }
-            self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);
-        }
-        self.advance(work);
-        Ok(())
     }
 }

@@ -10,6 +10,10 @@ const LEAST: usize = 24;
 /// The nearest candidates by their codes, then by their vectors.
 #[derive(Debug, Default)]
 pub(super) struct Head {
+    /// When the search began, as a moment of replacements.
+    pub(super) began: u64,
+    /// How often the search was begun anew.
+    pub(super) attempts: u32,
     slots: Vec<u32>,
     keys: Vec<u32>,
     /// Key and slot, the nearest first.
@@ -30,7 +34,7 @@ impl Head {
         query: &[Block],
         candidates: impl Iterator<Item = u32>,
     ) {
-        let Self { slots, keys, sorted } = self;
+        let Self { slots, keys, sorted, .. } = self;
         slots.clear();
         slots.extend(candidates.filter(|&slot| slot < vectors.len()));
         for &slot in &*slots {

@@ -32,6 +32,8 @@ pub(super) struct Work {
     pub(super) lanes: Vec<Scratch>,
     /// The encoded vector or query.
     pub(super) row: Vec<Block>,
+    /// The vector that is being removed.
+    pub(super) leaving: Vec<Block>,
     /// What codes are made with.
     pub(super) coding: CodeWork,
     /// Prepared queries of walks that take turns.
@@ -72,7 +74,7 @@ impl WorkPool {
             bytes += size_of::<Work>()
                 + work.scratch.bytes()
                 + work.lanes.iter().map(Scratch::bytes).sum::<usize>()
-                + work.row.capacity() * size_of::<Block>()
+                + (work.row.capacity() + work.leaving.capacity()) * size_of::<Block>()
                 + work.coding.bytes()
                 + work.prepared.capacity() * size_of::<Block>()
                 + work.head.bytes()
