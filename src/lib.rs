@@ -35,6 +35,7 @@ mod error;
 mod graph;
 mod index;
 mod metric;
+mod observe;
 pub mod quantization;
 mod simd;
 pub mod store;
