@@ -1,9 +1,9 @@
-//! With the features on, operations are seen by subscribers of `tracing` and recorders of `metrics`. Own ones here, which
-//! are set for the test's thread only: other tests do not disturb them.
+//! With the features on, operations are seen by subscribers of `tracing` and recorders of `metrics`. Own ones here, set for
+//! the test's thread only.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -14,6 +14,13 @@ use nearfield::{Collection, Config, Flat, Hnsw, IndexError, Metric};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
+
+/// One test at a time: where a thread without a subscriber is the first to make a span, `tracing` may take it that nobody wants
+/// that span, until the next subscriber is set.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A span as it was seen.
 #[derive(Debug, Clone, Default)]
@@ -184,6 +191,7 @@ fn small() -> Hnsw {
 
 #[test]
 fn spans_of_an_index() {
+    let _alone = alone();
     let index = small();
     let mut distances = 0;
     let spans = Watcher::watch(|| {
@@ -220,6 +228,7 @@ fn spans_of_an_index() {
 /// Commits of a collection hold those of its store, which hold the waits for the disk.
 #[test]
 fn spans_of_a_collection() {
+    let _alone = alone();
     let disk = SimulatedDisk::new();
     let config = Config::new(2, Metric::L2);
     let spans = Watcher::watch(|| {
@@ -260,6 +269,7 @@ fn spans_of_a_collection() {
 
 #[test]
 fn metrics_of_an_index() {
+    let _alone = alone();
     let index = small();
     let exact = Flat::builder(2, Metric::L2).build().unwrap();
     let (mut distances, mut hops) = (0, 0);
@@ -291,6 +301,7 @@ fn metrics_of_an_index() {
 
 #[test]
 fn metrics_of_a_collection() {
+    let _alone = alone();
     let disk = SimulatedDisk::new();
     let config = Config::new(2, Metric::L2);
     let book = Book::keep(|| {
