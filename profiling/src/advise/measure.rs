@@ -72,7 +72,7 @@ pub(super) fn measure(
     let huge_bytes = huge_resident().unwrap_or(0).saturating_sub(huge_before);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let all = timed_build(set, &recipe, threads)?.1;
-    let stats = index.stats();
+    let stats = index.stats()?;
     let asks = [ASK.ef / 2, ASK.ef, ASK.ef * 2].map(|ef| Ask { ef, ..ASK });
     let mut curve = [(0.0, 0.0); 3];
     for (point, ask) in curve.iter_mut().zip(asks) {
@@ -169,7 +169,7 @@ fn as_bytes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     }
     let recipe = Recipe::hnsw(Element::U8);
     let (index, _) = timed_build(set, &recipe, 1)?;
-    let stats = index.stats();
+    let stats = index.stats()?;
     let bytes = stats.bytes.total() as f64 / stats.len as f64;
     Ok(Some((asked_twice(index.as_ref(), set)?.0, bytes)))
 }
