@@ -10,6 +10,7 @@ use super::format::{
 use super::handle::{Inner, Writer};
 use crate::error::IndexError;
 use crate::index::Stored;
+use crate::observe::watch;
 use crate::store::{Durability, StoreError, WriteTransaction};
 use crate::vector::AsVector;
 
@@ -191,6 +192,7 @@ impl Transaction {
     /// [`StoreError::Io`] and [`StoreError::Poisoned`] if the disk refused: nothing is visible then, but a crash may bring the changes up.
     /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
     pub fn commit(mut self) -> Result<u64, CollectionError> {
+        watch!(let observed = crate::observe::Operation::Commit.begin());
         let (Some(mut writer), Some(mut store)) = (self.writer.take(), self.store.take()) else {
             return Err(StoreError::TransactionFailed.into());
         };
@@ -219,7 +221,9 @@ impl Transaction {
         }
         let commit = writer.commit;
         self.inner.return_writer(writer);
-        result.map(|_| commit)
+        result?;
+        watch!(observed.done(self.order.len() as u64));
+        Ok(commit)
     }
 
     /// Writes the journal's entries of this commit. Returns the parts; none if nothing changes.

@@ -24,6 +24,7 @@ use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Counters, Graph, LANES, Parameters, Scratch};
 use crate::metric::Metric;
+use crate::observe::watch;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
 
@@ -98,10 +99,13 @@ impl Hnsw {
     /// [`IndexError::Vector`] if it is no vector for this index, [`IndexError::KeyExists`],
     /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Insert.begin());
         self.work.with(|work| {
             work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
             self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
-            self.insert_row(key, work)
+            self.insert_row(key, work)?;
+            watch!(observed.done(1));
+            Ok(())
         })
     }
 

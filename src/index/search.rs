@@ -7,6 +7,7 @@ use super::hits::{BatchHits, Hits};
 use super::threads::Threads;
 use super::work::{Parts, Work};
 use crate::error::IndexError;
+use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// Candidates kept during a walk, if the caller does not say.
@@ -98,12 +99,15 @@ impl<'a> Search<'a> {
     ///
     /// As [`run`](Self::run); `hits` is then as it was.
     pub fn run_into(self, hits: &mut Hits) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Search.begin());
         let ef = self.wanted.ef()?;
         self.index.work().with(|work| {
             let encoder = self.index.encoder();
             work.row.resize(encoder.blocks(), Block::ZERO);
             encoder.encode(self.query, &mut work.row)?;
             self.index.find(self.wanted.k, ef, work, hits);
+            watch!(observed.found(hits.distances_computed(), hits.hops()));
+            watch!(observed.done(1));
             Ok(())
         })
     }
@@ -161,6 +165,7 @@ impl<'a> SearchBatch<'a> {
         /// Queries that a thread takes at once.
         const GRAIN: usize = 64;
 
+        watch!(let observed = crate::observe::Operation::SearchBatch.begin());
         let Self { index, queries, wanted, threads } = self;
         let ef = wanted.ef()?;
         let encoder = index.encoder();
@@ -178,7 +183,7 @@ impl<'a> SearchBatch<'a> {
             index.find_all(rows, wanted.k, ef, &mut hits);
             hits
         };
-        threads.run(
+        let hits = threads.run(
             index.own_pool(),
             || answer(&rows),
             || {
@@ -189,6 +194,8 @@ impl<'a> SearchBatch<'a> {
                 }
                 all
             },
-        )
+        )?;
+        watch!(observed.done(hits.len() as u64));
+        Ok(hits)
     }
 }
