@@ -40,8 +40,9 @@ mod vector;
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
-    BatchHits, Bytes, CheckReport, Fault, FaultKind, Flat, FlatBuilder, Hit, Hits, Hnsw,
-    HnswBuilder, InsertBatch, LevelCheck, Originals, Quantization, Search, SearchBatch, Stats,
+    BatchHits, Bytes, CheckReport, Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw,
+    HnswBuilder, InsertBatch, KeyBitmap, KeySet, LevelCheck, Originals, Plan, Quantization, Search,
+    SearchBatch, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

@@ -18,6 +18,7 @@
 //! construction, whatever the data and the order of concurrent insertions.
 
 mod check;
+mod detour;
 mod insert;
 mod layer;
 mod link;
@@ -26,6 +27,7 @@ mod scratch;
 mod walk;
 
 pub(crate) use check::RowFault;
+pub(crate) use detour::Order;
 pub(crate) use scratch::{Counters, Scratch};
 pub(crate) use walk::LANES;
 
@@ -136,6 +138,11 @@ impl Graph {
     /// Makes sure that the next [`Self::push`] finds memory.
     pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
         self.base.reserve()
+    }
+
+    /// Links that a node of the base level has at most.
+    pub(crate) fn row_capacity(&self) -> usize {
+        2 * self.parameters.m
     }
 
     /// Nodes on each level, the base first.

@@ -237,7 +237,7 @@ fn gather<S: Space, C: Cell>(
 }
 
 /// Second pass: the distances, of which the pool keeps the smallest.
-fn measure<S: Space, C: Cell>(
+pub(super) fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,

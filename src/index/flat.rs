@@ -10,7 +10,8 @@ use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hits};
-use super::search::{Search, SearchBatch, Searchable};
+use super::scan::Field;
+use super::search::{Request, Search, SearchBatch, Searchable};
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
@@ -167,15 +168,25 @@ impl Parts for Flat {
 }
 
 impl Searchable for Flat {
-    fn find(&self, k: usize, _ef: usize, work: &mut Work, hits: &mut Hits) {
-        self.entries.scan(&*self.engine, k, work, hits);
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        if let Some(filter) = request.filter {
+            let field = Field { engine: &*self.engine, rows: self.entries.vectors.view() };
+            self.entries.scan_accepted(field, None, request, filter, work, hits);
+        } else {
+            self.entries.scan(&*self.engine, request.k, work, hits);
+        }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
-    fn find_all(&self, queries: &[Block], k: usize, _ef: usize, out: &mut BatchHits) {
-        let distances =
-            self.work.with(|work| self.entries.scan_batch(&*self.engine, queries, k, work, out));
-        self.search_distances.fetch_add(distances, Ordering::Relaxed);
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
+        self.work.with(|work| {
+            if request.filter.is_some() {
+                return self.find_each(queries, request, work, out);
+            }
+            let Request { k, .. } = *request;
+            let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
+            self.search_distances.fetch_add(distances, Ordering::Relaxed);
+        });
     }
 }
 

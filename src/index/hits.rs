@@ -12,6 +12,26 @@ pub struct Hit {
     pub distance: f32,
 }
 
+/// Which way a search went to find its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Plan {
+    /// It walked the graph.
+    #[default]
+    Walk,
+    /// It looked at every vector.
+    Scan,
+    /// It looked at every vector that the filter accepts: there are few, or a walk did not find
+    /// enough of them.
+    FilteredScan,
+    /// It walked over all nodes and kept those accepted: most are.
+    FilteredWalk,
+    /// It walked over accepted nodes, and through the nearest rejected ones to their neighbours.
+    DirectedTwoHop,
+    /// It walked over accepted nodes, and through any rejected ones to their neighbours.
+    BlindTwoHop,
+}
+
 /// Hits that need no heap.
 const INLINE: usize = 32;
 
@@ -26,6 +46,7 @@ pub struct Hits {
     heap: Vec<Hit>,
     distances: u64,
     hops: u64,
+    plan: Plan,
 }
 
 impl Hits {
@@ -33,7 +54,7 @@ impl Hits {
     /// query, to reuse its memory.
     pub const fn new() -> Self {
         let inline = [Hit { key: 0, distance: 0.0 }; INLINE];
-        Self { inline, len: 0, heap: Vec::new(), distances: 0, hops: 0 }
+        Self { inline, len: 0, heap: Vec::new(), distances: 0, hops: 0, plan: Plan::Walk }
     }
 
     /// The hits, the nearest first.
@@ -54,6 +75,15 @@ impl Hits {
     /// How many rows of the graph the search read; 0 for a scan.
     pub fn hops(&self) -> u64 {
         self.hops
+    }
+
+    /// Which way the search went: what a filter's selectivity made of it.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    pub(super) fn set_plan(&mut self, plan: Plan) {
+        self.plan = plan;
     }
 
     pub(super) fn set(&mut self, hits: impl ExactSizeIterator<Item = Hit>) {
@@ -114,23 +144,26 @@ pub struct BatchHits {
     hits: Vec<Hit>,
     /// Where each query's hits end.
     ends: Vec<usize>,
+    plans: Vec<Plan>,
 }
 
 impl BatchHits {
     pub(super) fn with_capacity(queries: usize, k: usize) -> Self {
         let hits = Vec::with_capacity(queries.saturating_mul(k));
-        Self { hits, ends: Vec::with_capacity(queries) }
+        Self { hits, ends: Vec::with_capacity(queries), plans: Vec::with_capacity(queries) }
     }
 
-    pub(super) fn push(&mut self, hits: &[Hit]) {
+    pub(super) fn push(&mut self, hits: &Hits) {
         self.hits.extend_from_slice(hits);
         self.ends.push(self.hits.len());
+        self.plans.push(hits.plan);
     }
 
     pub(super) fn append(&mut self, other: &Self) {
         let start = self.hits.len();
         self.hits.extend_from_slice(&other.hits);
         self.ends.extend(other.ends.iter().map(|end| start + end));
+        self.plans.extend_from_slice(&other.plans);
     }
 
     /// Number of queries.
@@ -148,6 +181,11 @@ impl BatchHits {
         let end = *self.ends.get(i)?;
         let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
         Some(&self.hits[start..end])
+    }
+
+    /// Which way the search of query `i` went, as [`Hits::plan`].
+    pub fn plan(&self, i: usize) -> Option<Plan> {
+        self.plans.get(i).copied()
     }
 
     /// The hits of each query, in the order of the queries.

@@ -12,9 +12,9 @@ use super::codes::{Codes, ENOUGH, Quantized};
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits};
+use super::hits::{BatchHits, Hit, Hits, Plan};
 use super::rerank::Head;
-use super::search::{Search, SearchBatch, Searchable};
+use super::search::{Request, Search, SearchBatch, Searchable};
 use super::space::Rows;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
@@ -43,9 +43,9 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 #[derive(Debug)]
 pub struct Hnsw {
-    entries: Entries,
-    graph: Graph,
-    engine: Box<dyn Engine>,
+    pub(super) entries: Entries,
+    pub(super) graph: Graph,
+    pub(super) engine: Box<dyn Engine>,
     isa: Isa,
     /// Factor on squared distances for pruning.
     alpha: Option<f32>,
@@ -257,7 +257,7 @@ impl Hnsw {
     }
 
     /// Turns what a walk left in `scratch` into the `k` hits.
-    fn collect(
+    pub(super) fn collect(
         &self,
         codes: Option<&Codes>,
         query: &[Block],
@@ -295,6 +295,7 @@ impl Hnsw {
             })),
         }
         hits.set_counters(distances, scratch.counters.hops);
+        hits.set_plan(Plan::Walk);
     }
 
     /// Brings the codes forward, if there are to be some: a little work, after an insertion.
@@ -327,17 +328,16 @@ impl Hnsw {
 
 impl Hnsw {
     /// Answers up to [`LANES`] queries, whose walks take turns.
-    #[expect(clippy::too_many_arguments, reason = "what one search has, for several")]
     fn find_lanes(
         &self,
         codes: Option<&Codes>,
         queries: &[Block],
-        k: usize,
-        ef: usize,
+        request: &Request<'_>,
         work: &mut Work,
         hits: &mut Hits,
         out: &mut BatchHits,
     ) {
+        let Request { k, ef, .. } = *request;
         let blocks = self.entries.encoder.blocks();
         let count = queries.len() / blocks;
         let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
@@ -368,13 +368,7 @@ impl Hnsw {
         };
         if !complete {
             // The index went over to codes, without vectors, in this moment.
-            for query in queries.chunks_exact(blocks) {
-                work.row.clear();
-                work.row.extend_from_slice(query);
-                self.find(k, ef, work, hits);
-                out.push(hits);
-            }
-            return;
+            return self.find_each(queries, request, work, out);
         }
         for (scratch, query) in scratches.iter().zip(queries.chunks_exact(blocks)) {
             self.collect(codes, query, k, scratch, head, hits);
@@ -385,9 +379,12 @@ impl Hnsw {
 }
 
 impl Searchable for Hnsw {
-    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         let codes = self.entries.codes();
-        if self.scans(k, ef) {
+        let Request { k, ef, .. } = *request;
+        if let Some(filter) = request.filter {
+            self.find_filtered(request, filter, work, hits);
+        } else if self.scans(k, ef) {
             match codes {
                 Some(codes) if !self.entries.has_vectors() => {
                     self.entries.scan_codes(codes, k, work, hits);
@@ -408,22 +405,26 @@ impl Searchable for Hnsw {
             };
             if !complete {
                 // The index went over to codes, without vectors, in this moment.
-                return self.find(k, ef, work, hits);
+                return self.find(request, work, hits);
             }
             self.collect(codes, row, k, scratch, head, hits);
         }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
-    fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
         /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
         const BLOCKS_IN_TURN: usize = 4;
 
+        let Request { k, ef, .. } = *request;
         let blocks = self.entries.encoder.blocks();
         let codes = self.entries.codes();
         let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
         let mut hits = Hits::new();
         self.work.with(|work| {
+            if request.filter.is_some() {
+                return self.find_each(queries, request, work, out);
+            }
             if self.scans(k, ef) && self.entries.has_vectors() {
                 let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
                 self.search_distances.fetch_add(distances, Ordering::Relaxed);
@@ -431,16 +432,10 @@ impl Searchable for Hnsw {
             }
             // What waits for its turn must still be in the first cache when the turn comes.
             if self.scans(k, ef) || column.stride() > BLOCKS_IN_TURN {
-                for query in queries.chunks_exact(blocks) {
-                    work.row.clear();
-                    work.row.extend_from_slice(query);
-                    self.find(k, ef, work, &mut hits);
-                    out.push(&hits);
-                }
-                return;
+                return self.find_each(queries, request, work, out);
             }
             for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(codes, queries, k, ef, work, &mut hits, out);
+                self.find_lanes(codes, queries, request, work, &mut hits, out);
             }
         });
     }

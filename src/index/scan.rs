@@ -3,7 +3,7 @@
 use super::codes::Codes;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits};
+use super::hits::{BatchHits, Hit, Hits, Plan};
 use super::work::Work;
 use crate::arena::{Pool, View};
 use crate::vector::Block;
@@ -62,6 +62,77 @@ impl Field<'_> {
     }
 }
 
+/// The nearest of slots that come one by one.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    /// Slots that wait to be measured together.
+    waiting: Vec<u32>,
+    pool: Pool,
+    /// All that were measured, if more are wanted than a pool should hold.
+    all: Vec<(u32, u32)>,
+    k: usize,
+    /// Distances computed.
+    pub(super) measured: u64,
+}
+
+impl Matches {
+    /// Starts with nothing; `k` will be wanted.
+    pub(super) fn begin(&mut self, k: usize) {
+        self.waiting.clear();
+        self.all.clear();
+        self.pool.begin(k.clamp(1, POOLED));
+        self.k = k;
+        self.measured = 0;
+    }
+
+    /// Offers a slot, which the field has.
+    pub(super) fn add(&mut self, field: Field<'_>, query: &[Block], slot: u32) {
+        field.rows.prefetch(slot);
+        self.waiting.push(slot);
+        if self.waiting.len() == TILE {
+            self.measure(field, query);
+        }
+    }
+
+    fn measure(&mut self, field: Field<'_>, query: &[Block]) {
+        let Self { waiting, pool, all, k, measured } = self;
+        let mut keys = [0; TILE];
+        let keys = &mut keys[..waiting.len()];
+        field.engine.keys(field.rows, query, waiting, keys);
+        *measured += waiting.len() as u64;
+        if *k > POOLED {
+            all.extend(keys.iter().copied().zip(waiting.iter().copied()));
+        } else if *k > 0 {
+            pool.offer(keys, waiting);
+        }
+        waiting.clear();
+    }
+
+    /// Gives the `k` nearest, as keys and slots, to `each`.
+    pub(super) fn finish(
+        &mut self,
+        field: Field<'_>,
+        query: &[Block],
+        each: impl FnOnce(&mut dyn ExactSizeIterator<Item = (u32, u32)>),
+    ) {
+        self.measure(field, query);
+        if self.k > POOLED {
+            self.all.sort_unstable();
+            self.all.truncate(self.k);
+            each(&mut self.all.iter().copied());
+        } else if self.k > 0 {
+            each(&mut self.pool.iter());
+        } else {
+            each(&mut std::iter::empty());
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.capacity() * 4 + self.pool.bytes() + self.all.capacity() * 8
+    }
+}
+
 impl Entries {
     /// The `k` nearest to the query in `work.row` by the vectors, which are all there.
     pub(super) fn scan(&self, engine: &dyn Engine, k: usize, work: &mut Work, hits: &mut Hits) {
@@ -69,6 +140,7 @@ impl Entries {
         let field = Field { engine, rows: self.vectors.view() };
         let scanned = field.scan(row, k, pools, all, |found| hits.set(self.hits(engine, found)));
         hits.set_counters(scanned, 0);
+        hits.set_plan(Plan::Scan);
     }
 
     /// The `k` nearest to the query in `work.row` by the codes.
@@ -86,6 +158,7 @@ impl Entries {
                 }));
             });
         hits.set_counters(scanned, 0);
+        hits.set_plan(Plan::Scan);
     }
 
     /// The `k` nearest to each of the queries by the vectors, which are all there, in one pass.
@@ -121,6 +194,7 @@ impl Entries {
         let mut hits = Hits::new();
         for pool in &pools[..count] {
             hits.set(self.hits(engine, pool.iter()));
+            hits.set_plan(Plan::Scan);
             out.push(&hits);
         }
         (total * count) as u64
