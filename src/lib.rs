@@ -16,9 +16,11 @@
 //! # Ok::<(), nearfield::IndexError>(())
 //! ```
 //!
-//! [`dataset`] reads the data files of the field and measures recall; [`store`] is a transactional
-//! store in one file, for records beside the vectors. Indexes live in memory: saving them in a
-//! store is not there yet.
+//! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] walks where it lies. A [`Collection`]
+//! keeps vectors, keys and payloads in one file that no crash can break, found as soon as they are
+//! committed. [`quantization`] makes short codes of vectors and estimates distances from them;
+//! [`dataset`] reads the data files of the field and measures recall; [`store`] is the
+//! transactional store under the collections, for records of other kinds.
 //!
 //! Distances are computed by kernels for AVX-512, AVX2, NEON or plain Rust, chosen at run time
 //! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice.
@@ -26,17 +28,22 @@
 #![warn(clippy::unwrap_used)]
 
 mod arena;
+mod collection;
 pub mod dataset;
 mod distance;
 mod error;
 mod graph;
 mod index;
 mod metric;
-mod quantization;
+pub mod quantization;
 mod simd;
 pub mod store;
 mod vector;
 
+pub use collection::{
+    Collection, CollectionError, CollectionReport, CollectionStats, Config, Reader, Recovery,
+    Snapshot, Transaction,
+};
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{

@@ -29,9 +29,13 @@ fn recall_of(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
 
 #[test]
 fn codes_lose_half_a_point_of_recall_at_most() {
+    let metrics = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
     for dimension in [20, 100, 384] {
-        for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-            let (base, queries) = generated(5500, dimension);
+        let (base, queries) = generated(5500, dimension);
+        // Graphs that two threads build differ, so one pair of recalls may lie by a point; their
+        // mean may not.
+        let mut lost = [0.0; 2];
+        for metric in metrics {
             let exact = Flat::builder(dimension, metric).build().unwrap();
             exact.insert_batch(&keys(5500), &base).run().unwrap();
             let recall = |quantization, element| {
@@ -45,17 +49,20 @@ fn codes_lose_half_a_point_of_recall_at_most() {
             };
             let (plain, bits) = recall(Quantization::None, Element::F32);
             assert_eq!(bits, None);
-            for (quantization, bits) in [(Quantization::Sq8, 8), (Quantization::Sq4, 4)] {
+            let kinds = [(Quantization::Sq8, 8), (Quantization::Sq4, 4)];
+            for ((quantization, bits), lost) in kinds.into_iter().zip(&mut lost) {
                 for element in [Element::F32, Element::F16] {
                     let (found, used) = recall(quantization, element);
                     assert_eq!(used, Some(bits));
                     assert!(
-                        found > plain - 0.005,
+                        found > plain - 0.02,
                         "{dimension} {metric:?} {quantization:?} {element:?}: {found} after {plain}"
                     );
+                    *lost += (plain - found) / 6.0;
                 }
             }
         }
+        assert!(lost.iter().all(|&lost| lost < 0.005), "{dimension}: {lost:?} lost");
     }
 }
 

@@ -172,3 +172,23 @@ fn forged_pages_end_in_an_error_or_an_answer() {
     println!("{errors} of 300 forged files were refused");
     assert!(errors > 30);
 }
+
+/// A few bytes of the log make an extent of megabytes: what recovery has to keep in memory is bounded, by a
+/// checkpoint in time.
+#[test]
+fn a_small_log_does_not_ask_for_much_memory() {
+    const EXTENT: u64 = 4 << 20;
+    let disk = SimulatedDisk::new();
+    let store = StoreOptions::new().open_simulated(&disk).unwrap();
+    let mut extents = Vec::new();
+    for _ in 0..6 {
+        let mut tx = store.begin_write().unwrap();
+        extents.extend((0..4).map(|_| tx.create_extent(EXTENT).unwrap()));
+        tx.commit().unwrap();
+    }
+    let found = disk.after_power_cut(nearfield::store::Cut::Nothing, 0);
+    let recovered = StoreOptions::new().open_simulated(&found).unwrap();
+    assert_eq!(recovered.recovered(), 1, "the fifth of six commits goes beyond 64 MiB");
+    let tx = recovered.begin_read().unwrap();
+    assert_eq!(tx.extents().unwrap(), extents);
+}

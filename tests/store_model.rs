@@ -2,6 +2,7 @@
 
 mod store_support;
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use nearfield::store::{SimulatedDisk, Store, StoreOptions};
@@ -80,7 +81,7 @@ fn deep_trees_equal_the_model() {
 fn ranges_equal_the_model_from_both_ends() {
     let store = StoreOptions::new().page_size(4096).log_size(64 << 10).open_in_memory().unwrap();
     let mut random = random(5);
-    let mut model = std::collections::BTreeMap::new();
+    let mut model = BTreeMap::new();
     let mut tx = store.begin_write().unwrap();
     for _ in 0..3000 {
         let key: u32 = random.random_range(0..10_000);
@@ -170,4 +171,46 @@ fn a_file_keeps_its_content() {
         assert!(Store::open(&path).is_err(), "there is one writer");
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// In any order and with keys that come more than once, loading is the same as inserting one after another.
+#[test]
+fn an_unsorted_load_is_like_insertions() {
+    let mut state = 5_u64;
+    let mut entries = Vec::new();
+    for n in 0..20_000_u32 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Keys of all lengths, many of which begin with the same eight bytes; some come again.
+        let mut key = format!("{:0>width$}", state >> 50, width = (state >> 40) as usize % 24);
+        key.truncate(20);
+        entries.push((key.into_bytes(), n.to_le_bytes().repeat(n as usize % 40)));
+    }
+    let model: BTreeMap<Vec<u8>, Vec<u8>> = entries.iter().cloned().collect();
+    assert!(model.len() < entries.len(), "some keys must come more than once");
+    for already in [&[][..], &[(b"7".to_vec(), b"old".to_vec())]] {
+        let store = StoreOptions::new().page_size(4096).open_in_memory().unwrap();
+        let mut tx = store.begin_write().unwrap();
+        let mut table = tx.table::<[u8]>("t").unwrap();
+        for (key, value) in already {
+            table.insert(key, value).unwrap();
+        }
+        let loaded = table.bulk_load_unsorted(entries.iter().map(|(k, v)| (&k[..], &v[..])));
+        assert_eq!(loaded.unwrap(), entries.len() as u64);
+        tx.commit().unwrap();
+        store.check().unwrap();
+        let tx = store.begin_read().unwrap();
+        let mut want = model.clone();
+        for (key, value) in already {
+            want.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        let table = tx.table::<[u8]>("t").unwrap();
+        assert_eq!(table.len(), want.len() as u64);
+        let found = table.entries().unwrap().map(Result::unwrap);
+        assert!(found.eq(want.iter().map(|(k, v)| (&k[..], &v[..]))));
+        for (key, value) in &want {
+            assert_eq!(table.get(key).unwrap(), Some(&value[..]));
+            let longer = [&key[..], &[0]].concat();
+            assert_eq!(table.get(&longer).unwrap(), want.get(&longer).map(|v| &v[..]));
+        }
+    }
 }

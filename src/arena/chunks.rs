@@ -5,13 +5,14 @@
 //! about 1.5 times as fast, and collapsing afterwards wastes no memory on a half-filled one.
 #![expect(unsafe_code, reason = "chunks hand out rows by address arithmetic")]
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapOptions};
 use parking_lot::Mutex;
 
-use super::{ArenaError, MAX_ROWS};
+use super::overlay::{overlay, promote};
+use super::{ArenaError, Keeper, MAX_ROWS};
 
 /// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
 const HUGE: usize = 2 << 20;
@@ -22,15 +23,24 @@ const CHUNK_ROWS: usize = 1 << 16;
 /// Entries of a chunk table at most; unused ones are never touched.
 const TABLE: usize = 1 << 16;
 
+/// Mark of a chunk: rows may have changed since [`Chunks::clean`].
+const CHANGED: u8 = 1;
+/// Mark of a chunk: a part of it is a private map of a file.
+const OVERLAID: u8 = 2;
+
 /// A table of chunks, each of `1 << shift` rows of `stride` elements.
 ///
 /// Invariant: a non-null table entry points to a live map of `(stride << shift)` elements of `T`,
 /// aligned for `T`, initialised (zeroed), and unmapped only when `self` is dropped.
 pub(super) struct Chunks<T> {
     table: Box<[AtomicPtr<T>]>,
+    /// [`CHANGED`] and [`OVERLAID`] of each chunk.
+    marks: Box<[AtomicU8]>,
     maps: Mutex<Vec<MmapMut>>,
     shift: u32,
     stride: usize,
+    /// Keeps the files of overlaid chunks as they are; dropped after the maps.
+    keeper: Mutex<Option<Keeper>>,
 }
 
 impl<T: Zeroable + Sync> Chunks<T> {
@@ -40,8 +50,15 @@ impl<T: Zeroable + Sync> Chunks<T> {
         let row_bytes = stride * size_of::<T>();
         let rows = (CHUNK_BYTES / row_bytes).clamp(1, CHUNK_ROWS);
         let shift = rows.ilog2();
-        let table = bytemuck::zeroed_slice_box(TABLE.min((MAX_ROWS >> shift) as usize));
-        Self { table, maps: Mutex::new(Vec::new()), shift, stride }
+        let entries = TABLE.min((MAX_ROWS >> shift) as usize);
+        Self {
+            table: bytemuck::zeroed_slice_box(entries),
+            marks: bytemuck::zeroed_slice_box(entries),
+            maps: Mutex::new(Vec::new()),
+            shift,
+            stride,
+            keeper: Mutex::new(None),
+        }
     }
 
     /// Elements of a row.
@@ -92,6 +109,109 @@ impl<T: Zeroable + Sync> Chunks<T> {
         let within = (id & ((1 << self.shift) - 1)) as usize;
         // SAFETY: the chunk has `1 << shift` rows of `stride` elements (type invariant).
         unsafe { base.add(within * self.stride) }
+    }
+
+    /// Rows of a chunk.
+    pub(super) fn chunk_rows(&self) -> u32 {
+        1 << self.shift
+    }
+
+    /// Bytes of a row.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.stride * size_of::<T>()
+    }
+
+    /// Notes that row `id` changes.
+    #[inline(always)]
+    pub(super) fn touch(&self, id: u32) {
+        if let Some(mark) = self.marks.get((id >> self.shift) as usize)
+            && mark.load(Ordering::Relaxed) & CHANGED == 0
+        {
+            mark.fetch_or(CHANGED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a row of the chunk may have changed since it was [cleaned](Self::clean).
+    pub(super) fn is_changed(&self, chunk: usize) -> bool {
+        self.marks[chunk].load(Ordering::Relaxed) & CHANGED != 0
+    }
+
+    /// Whether a part of the chunk is a map of a file.
+    pub(super) fn is_overlaid(&self, chunk: usize) -> bool {
+        self.marks[chunk].load(Ordering::Relaxed) & OVERLAID != 0
+    }
+
+    /// Forgets that the chunk changed.
+    pub(super) fn clean(&self, chunk: usize) {
+        self.marks[chunk].fetch_and(!CHANGED, Ordering::Relaxed);
+    }
+
+    /// What must live as long as the files of overlaid chunks are mapped; returns what did so far.
+    pub(super) fn keep(&self, keeper: Keeper) -> Option<Keeper> {
+        self.keeper.lock().replace(keeper)
+    }
+
+    /// Makes the first `len` bytes of a chunk those of `map`, without reading them where the system can map them
+    /// there. If the chunk is in use, they must be what it holds already.
+    pub(super) fn overlay(&self, chunk: usize, map: MmapMut, len: usize) -> Result<(), ArenaError> {
+        let capacity = self.row_bytes() << self.shift;
+        assert!(len <= capacity && len <= map.len(), "bytes of a chunk fit it");
+        let first = u32::try_from(chunk << self.shift).unwrap_or(u32::MAX);
+        self.ensure(first)?;
+        // SAFETY: `ensure` succeeded for the chunk's first row.
+        let base = unsafe { self.row(first) }.cast::<u8>();
+        // SAFETY: a chunk is `capacity` bytes from its base on (type invariant), whose alignment `T`'s
+        // bytes keep. Any bytes are a `T`: columns hold plain numbers, and atomics of such.
+        let overlaid = unsafe { overlay(base, capacity, map, len)? };
+        if overlaid {
+            self.marks[chunk].fetch_or(OVERLAID, Ordering::Relaxed);
+        } else {
+            self.marks[chunk].fetch_and(!OVERLAID, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes the first `len` bytes of a chunk memory of huge pages, where they are a map of a file and the system can.
+    /// Nobody may be changing the chunk.
+    pub(super) fn promote(&self, chunk: usize, len: usize) -> Result<(), ArenaError> {
+        let capacity = self.row_bytes() << self.shift;
+        if len > capacity || !self.is_overlaid(chunk) {
+            return Ok(());
+        }
+        // SAFETY: an overlaid chunk is mapped.
+        let base = unsafe { self.row((chunk << self.shift) as u32) }.cast::<u8>();
+        // SAFETY: as in `overlay`; who takes the index alone keeps others from writing.
+        if unsafe { promote(base, capacity, len)? } {
+            self.marks[chunk].fetch_and(!OVERLAID, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Appends the first `rows` rows of a mapped chunk to `out`. Rows that change meanwhile come as any mixture of old and
+    /// new.
+    pub(super) fn copy(&self, chunk: usize, rows: u32, out: &mut Vec<u8>) {
+        assert!(rows <= self.chunk_rows() && size_of::<T>().is_multiple_of(4));
+        let bytes = rows as usize * self.row_bytes();
+        if bytes == 0 {
+            return;
+        }
+        assert!(!self.table[chunk].load(Ordering::Acquire).is_null(), "the chunk is mapped");
+        // SAFETY: the entry is not null, so the chunk's first row lies in it.
+        let base = unsafe { self.row((chunk << self.shift) as u32) };
+        let words = bytes / 8;
+        // SAFETY: chunks begin at a page of a map, so they are aligned; `words` of them lie within the chunk, are initialised,
+        // and are written by others through atomics only, if at all.
+        let atomics = unsafe { std::slice::from_raw_parts(base.cast::<AtomicU64>(), words) };
+        let start = out.len();
+        out.resize(start + words * 8, 0);
+        for (to, word) in out[start..].as_chunks_mut::<8>().0.iter_mut().zip(atomics) {
+            *to = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        if !bytes.is_multiple_of(8) {
+            // SAFETY: the last four bytes lie within the chunk behind `words` of eight; else as above.
+            let last = unsafe { &*base.cast::<AtomicU32>().add(words * 2) };
+            out.extend(last.load(Ordering::Relaxed).to_ne_bytes());
+        }
     }
 
     /// Tells that every row up to `id` is in use, so that a region that just filled can become a

@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 use super::chunks::Chunks;
-use super::{ArenaError, MAX_ROWS};
+use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Unsound};
 use crate::simd::prefetch;
 
 /// A growing sequence of rows of equal length.
@@ -28,6 +29,33 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         Self { chunks: Chunks::new(stride), published: AtomicU32::new(0), append: Mutex::new(()) }
     }
 
+    /// A column of `rows` rows whose bytes come chunk by chunk from `source`, which is given the chunk's
+    /// number and the bytes that are needed of it.
+    ///
+    /// Nothing is assumed of the bytes, so `T` must be a type that any bytes are a value of.
+    pub(crate) fn restore<E: From<ArenaError> + From<Unsound>>(
+        stride: usize,
+        rows: u32,
+        mut source: impl FnMut(u32, usize) -> Result<MmapMut, E>,
+    ) -> Result<Self, E> {
+        if rows >= MAX_ROWS {
+            return Err(ArenaError::Full { len: rows as usize }.into());
+        }
+        let column = Self::new(stride);
+        let chunk_rows = column.chunks.chunk_rows();
+        for chunk in 0..rows.div_ceil(chunk_rows) {
+            let len = (rows - chunk * chunk_rows).min(chunk_rows) as usize;
+            let bytes = len * column.chunks.row_bytes();
+            let map = source(chunk, bytes)?;
+            if map.len() < bytes {
+                return Err(Unsound("a chunk is shorter than its rows").into());
+            }
+            column.chunks.overlay(chunk as usize, map, bytes)?;
+        }
+        column.published.store(rows, Ordering::Release);
+        Ok(column)
+    }
+
     /// Appends a row, zeroed and then given to `write`, and returns its id. If `write` panics
     /// nothing is appended.
     pub(crate) fn push(&self, write: impl FnOnce(&mut [T])) -> Result<u32, ArenaError> {
@@ -39,6 +67,7 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         // memory is initialised: zeroed by the map (or by a `write` that panicked).
         let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
         write(row);
+        self.chunks.touch(id);
         self.published.store(id + 1, Ordering::Release);
         self.chunks.filled(id);
         Ok(id)
@@ -111,7 +140,57 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
     }
 }
 
+impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
+    fn rows(&self) -> u32 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    fn chunk_rows(&self) -> u32 {
+        self.chunks.chunk_rows()
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.chunks.row_bytes()
+    }
+
+    fn is_changed(&self, chunk: u32) -> bool {
+        self.chunks.is_changed(chunk as usize)
+    }
+
+    fn is_overlaid(&self, chunk: u32) -> bool {
+        self.chunks.is_overlaid(chunk as usize)
+    }
+
+    fn clean(&self, chunk: u32) {
+        self.chunks.clean(chunk as usize);
+    }
+
+    fn copy(&self, chunk: u32, out: &mut Vec<u8>) {
+        self.chunks.copy(chunk as usize, self.rows_of(chunk), out);
+    }
+
+    fn replace(&self, chunk: u32, map: MmapMut) -> Result<(), ArenaError> {
+        let bytes = self.rows_of(chunk) as usize * self.row_bytes();
+        self.chunks.overlay(chunk as usize, map, bytes)
+    }
+
+    fn promote(&self, chunk: u32) -> Result<(), ArenaError> {
+        let bytes = self.rows_of(chunk) as usize * self.row_bytes();
+        self.chunks.promote(chunk as usize, bytes)
+    }
+
+    fn keep(&self, keeper: Keeper) -> Option<Keeper> {
+        self.chunks.keep(keeper)
+    }
+}
+
 impl<T: Zeroable + Sync> View<'_, T> {
+    /// Notes that the chunk of row `id` changes.
+    #[inline(always)]
+    pub(crate) fn touch(self, id: u32) {
+        self.chunks.touch(id);
+    }
+
     /// Brings all lines of row `id` nearer to the CPU; nothing if there is no such row.
     #[inline(always)]
     pub(crate) fn prefetch(self, id: u32) {

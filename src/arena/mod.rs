@@ -4,10 +4,13 @@
 
 mod chunks;
 mod column;
+mod overlay;
+mod persistent;
 mod pool;
 mod visited;
 
 pub(crate) use column::{Column, View};
+pub(crate) use persistent::{Keeper, Persistent, Unsound};
 pub(crate) use pool::Pool;
 pub(crate) use visited::Visited;
 

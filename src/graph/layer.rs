@@ -68,19 +68,23 @@ impl Cell for AtomicU64 {
 /// A level.
 #[derive(Debug)]
 pub(super) struct Layer<C> {
-    rows: Column<C>,
+    pub(super) rows: Column<C>,
     /// Links a row holds at most.
-    capacity: usize,
+    pub(super) capacity: usize,
 }
 
 impl<C: Cell> Layer<C> {
     /// An empty level whose rows hold `capacity` links.
     pub(super) fn new(capacity: usize) -> Self {
+        Self { rows: Column::new(Self::stride(capacity)), capacity }
+    }
+
+    /// Entries from one row to the next.
+    pub(super) fn stride(capacity: usize) -> usize {
         // Base rows start at cache lines; upper rows are few and stay in the caches anyway.
         let line = 64 / size_of::<C>();
         let stride = C::HEAD + capacity;
-        let stride = if C::HEAD == 0 { stride.next_multiple_of(line) } else { stride };
-        Self { rows: Column::new(stride), capacity }
+        if C::HEAD == 0 { stride.next_multiple_of(line) } else { stride }
     }
 
     /// Adds a row without links. Upper rows get their head: the node and its row one level below.
@@ -148,9 +152,14 @@ impl<'a, C: Cell> Rows<'a, C> {
         (self.capacity / 2).max(2)
     }
 
-    /// The entries of a row, without its head.
-    #[inline(always)]
+    /// The entries of a row, without its head, for whoever changes them.
     pub(super) fn cells(self, row: u32) -> &'a [C] {
+        self.view.touch(row);
+        self.entries(row)
+    }
+
+    #[inline(always)]
+    fn entries(self, row: u32) -> &'a [C] {
         &self.view.row(row)[C::HEAD..C::HEAD + self.capacity]
     }
 
@@ -163,7 +172,7 @@ impl<'a, C: Cell> Rows<'a, C> {
     /// The links of a row, up to its first empty entry.
     #[inline(always)]
     pub(super) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
-        self.cells(row).iter().map_while(C::load)
+        self.entries(row).iter().map_while(C::load)
     }
 
     /// The node of a row, and the node's row one level below.

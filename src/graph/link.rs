@@ -45,9 +45,13 @@ impl Graph {
         // younger than the space in hand.
         let space = space.refresh();
         let Scratch { candidates, prune, counters, fresh, .. } = scratch;
+        // All of them, unless a row came damaged from a file.
+        let links = || rows.links(row).filter(|l| l.row < rows.len() && l.node < space.len());
         fresh.reserve(count);
-        for (node, link) in fresh.nodes.iter_mut().zip(rows.links(row)) {
-            *node = link.node;
+        let mut count = 0;
+        for link in links() {
+            fresh.nodes[count] = link.node;
+            count += 1;
         }
         let node = rows.head(row).0;
         space.between(node, &fresh.nodes[..count], &mut fresh.keys[..count]);
@@ -55,7 +59,7 @@ impl Graph {
         candidates.clear();
         candidates.push(new);
         candidates.extend(
-            fresh.keys.iter().zip(rows.links(row)).map(|(&key, link)| Candidate { key, link }),
+            fresh.keys[..count].iter().zip(links()).map(|(&key, link)| Candidate { key, link }),
         );
         candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
         // Room for a few more links before the next pruning, so that rows are not pruned again

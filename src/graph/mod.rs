@@ -22,12 +22,14 @@ mod detour;
 mod insert;
 mod layer;
 mod link;
+mod persist;
 mod prune;
 mod scratch;
 mod walk;
 
 pub(crate) use check::RowFault;
 pub(crate) use detour::Order;
+pub(crate) use persist::GraphState;
 pub(crate) use scratch::{Counters, Scratch};
 pub(crate) use walk::LANES;
 

@@ -36,11 +36,11 @@ pub struct FlatBuilder {
 
 /// What every index is made of.
 #[derive(Debug, Clone, Copy)]
-struct Basis {
-    dimension: usize,
-    metric: Metric,
-    element: Element,
-    isa: Option<Isa>,
+pub(super) struct Basis {
+    pub(super) dimension: usize,
+    pub(super) metric: Metric,
+    pub(super) element: Element,
+    pub(super) isa: Option<Isa>,
 }
 
 impl Basis {
@@ -49,7 +49,7 @@ impl Basis {
         Self { dimension, metric, element, isa: None }
     }
 
-    fn check(&self) -> Result<(Encoder, Isa, Box<dyn Engine>), IndexError> {
+    pub(super) fn check(&self) -> Result<(Encoder, Isa, Box<dyn Engine>), IndexError> {
         let Self { dimension, metric, element, isa } = *self;
         in_range("dimension", dimension, 1..=MAX_DIMENSION, "1 to 65536")?;
         let isa = isa.unwrap_or_else(Isa::detect);
@@ -75,6 +75,12 @@ fn in_range(
         return Ok(());
     }
     Err(IndexError::Parameter { name, value: value.to_string(), allowed })
+}
+
+/// Whether a graph may have these parameters.
+pub(super) fn check_graph(m: usize, ef_construction: usize) -> Result<(), IndexError> {
+    in_range("m", m, 2..=512, "2 to 512")?;
+    in_range("ef_construction", ef_construction, 1..=65_536, "1 to 65536")
 }
 
 macro_rules! basis_settings {
@@ -180,8 +186,7 @@ impl HnswBuilder {
     pub fn build(self) -> Result<Hnsw, IndexError> {
         let Self { basis, m, ef_construction, alpha, seed, quantization, originals } = self;
         let (encoder, isa, engine) = basis.check()?;
-        in_range("m", m, 2..=512, "2 to 512")?;
-        in_range("ef_construction", ef_construction, 1..=65_536, "1 to 65536")?;
+        check_graph(m, ef_construction)?;
         if !(1.0..=2.0).contains(&alpha) {
             return Err(IndexError::Parameter {
                 name: "alpha",

@@ -154,6 +154,27 @@ impl Quantized {
         }
     }
 
+    /// The quantizer of codes that are complete, as bytes.
+    pub(super) fn grid(&self) -> Option<Vec<u8>> {
+        self.codes().map(|codes| codes.grid.to_bytes())
+    }
+
+    /// Takes codes that came from a file. `rows` gives them a column whose rows have as many blocks as it is told;
+    /// `None` if the grid is none for this index.
+    pub(super) fn restore<E>(
+        &self,
+        grid: &[u8],
+        rows: impl FnOnce(usize) -> Result<Column<Block>, E>,
+    ) -> Result<Option<()>, E> {
+        let Self { bits, dimension, metric, isa, .. } = *self;
+        let grid = ScalarGrid::from_bytes(grid, dimension, metric, bits, isa);
+        let (Some(grid), Some(engine)) = (grid, code_engine(metric, bits, isa)) else {
+            return Ok(None);
+        };
+        let rows = rows(grid.code_blocks())?;
+        Ok(self.codes.set(Codes { grid, engine, rows }).ok())
+    }
+
     /// The codes, once they are complete.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {

@@ -17,9 +17,9 @@ pub(super) struct Entries {
     pub(super) vectors: Column<Block>,
     pub(super) quantized: Option<Quantized>,
     pub(super) keys: Column<u64>,
-    map: KeyMap,
+    pub(super) map: KeyMap,
     /// Held while a slot is taken, so that all columns number it alike.
-    append: Mutex<()>,
+    pub(super) append: Mutex<()>,
 }
 
 impl Entries {

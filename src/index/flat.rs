@@ -37,10 +37,10 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 #[derive(Debug)]
 pub struct Flat {
-    entries: Entries,
+    pub(super) entries: Entries,
     engine: Box<dyn Engine>,
     isa: Isa,
-    work: WorkPool,
+    pub(super) work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
 }

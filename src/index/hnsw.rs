@@ -29,7 +29,8 @@ use crate::vector::{AsVector, Block, Element};
 ///
 /// All methods take `&self`: any number of threads may insert and search at the same time.
 /// Searches take no lock. No capacity is declared; the index grows, and nothing in it ever moves.
-/// It lives in memory: saving comes with the page store.
+/// It lives in memory, from which [`Hnsw::save`] writes it to a file; a
+/// [`Collection`](crate::Collection) is its durable twin.
 ///
 /// ```
 /// use nearfield::{Hnsw, Metric};
@@ -48,13 +49,13 @@ pub struct Hnsw {
     pub(super) engine: Box<dyn Engine>,
     isa: Isa,
     /// Factor on squared distances for pruning.
-    alpha: Option<f32>,
-    work: WorkPool,
+    pub(super) alpha: Option<f32>,
+    pub(super) work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
     insert_distances: CachePadded<AtomicU64>,
     /// Shared by insertions, taken alone by `check`.
-    inserting: RwLock<()>,
+    pub(super) inserting: RwLock<()>,
 }
 
 impl Hnsw {

@@ -1,6 +1,7 @@
 //! From a user's key to its slot.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Once;
 
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
@@ -16,6 +17,9 @@ const SHARDS: usize = 64;
 pub(super) struct KeyMap {
     shards: Box<[CachePadded<RwLock<HashTable<u32>>>]>,
     hasher: RandomState,
+    /// Slots whose keys came from a file; they are entered when a key is first looked for, as searches need none.
+    restored: u32,
+    entered: Once,
 }
 
 /// Where a new key goes, locked.
@@ -27,10 +31,36 @@ pub(super) struct Vacancy<'a> {
 
 impl KeyMap {
     pub(super) fn new() -> Self {
+        Self::restored(0)
+    }
+
+    /// The map of a column that has `slots` keys already.
+    pub(super) fn restored(slots: u32) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| CachePadded::new(RwLock::default())).collect(),
             hasher: RandomState::new(),
+            restored: slots,
+            entered: Once::new(),
         }
+    }
+
+    /// Enters the keys that came from a file, once.
+    fn enter(&self, keys: &Column<u64>) {
+        if self.restored == 0 || self.entered.is_completed() {
+            return;
+        }
+        self.entered.call_once(|| {
+            let view = keys.view();
+            let hash = |&slot: &u32| self.hasher.hash_one(view.row(slot)[0]);
+            for shard in &self.shards {
+                // A tenth more than its share, so that hardly any has to grow.
+                shard.write().reserve(self.restored as usize / SHARDS * 11 / 10, hash);
+            }
+            for slot in 0..self.restored.min(view.len()) {
+                let (full, shard) = self.hash(view.row(slot)[0]);
+                shard.write().insert_unique(full, slot, hash);
+            }
+        });
     }
 
     fn hash(&self, key: u64) -> (u64, &RwLock<HashTable<u32>>) {
@@ -41,6 +71,7 @@ impl KeyMap {
 
     /// The slot of a key.
     pub(super) fn get(&self, key: u64, keys: &Column<u64>) -> Option<u32> {
+        self.enter(keys);
         let (hash, shard) = self.hash(key);
         let shard = shard.read();
         let view = keys.view();
@@ -49,6 +80,7 @@ impl KeyMap {
 
     /// Locks the place of a key that is not there; `None` if it is.
     pub(super) fn vacancy(&self, key: u64, keys: &Column<u64>) -> Option<Vacancy<'_>> {
+        self.enter(keys);
         let (hash, shard) = self.hash(key);
         let mut shard = shard.write();
         let view = keys.view();
@@ -61,6 +93,9 @@ impl KeyMap {
 
     /// Number of keys.
     pub(super) fn len(&self) -> usize {
+        if self.restored > 0 && !self.entered.is_completed() {
+            return self.restored as usize;
+        }
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 

@@ -4,7 +4,7 @@
 //! all of them (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Lengths that
 //! are no power of two are transformed by their first and their last power of two in turn.
 
-use rand::rngs::SmallRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::simd::{Isa, Simd, Task};
@@ -30,13 +30,22 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// The rotation of a seed, for vectors of `dimension` components.
     pub(crate) fn new(dimension: usize, seed: u64, isa: Isa) -> Self {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        Self::with_signs(dimension, isa, || random.random())
+    }
+
+    /// The rotation whose signs are plus where `plus` says so.
+    pub(super) fn with_signs(dimension: usize, isa: Isa, mut plus: impl FnMut() -> bool) -> Self {
         let len = dimension.next_multiple_of(UNIT);
         let width = 1 << len.ilog2();
         let rounds = if width == len { ROUNDS } else { 2 * ROUNDS };
-        let mut random = SmallRng::seed_from_u64(seed);
-        let signs =
-            (0..rounds * width).map(|_| if random.random::<bool>() { 1.0 } else { -1.0 }).collect();
+        let signs = (0..rounds * width).map(|_| if plus() { 1.0 } else { -1.0 }).collect();
         Self { len, signs, width, rounds, isa }
+    }
+
+    /// Whether each sign is plus.
+    pub(super) fn signs(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
+        self.signs.iter().map(|&sign| sign > 0.0)
     }
 
     /// Components of a rotated vector: the dimension, rounded up to a multiple of 64.
@@ -145,7 +154,7 @@ mod tests {
 
     #[test]
     fn norms_and_products_are_kept_and_energy_is_spread() {
-        let mut random = SmallRng::seed_from_u64(1);
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
         for dimension in [1, 3, 64, 100, 128, 129, 384, 768, 960, 1000, 1536] {
             let rotation = Rotation::new(dimension, 7, Isa::detect());
             let len = rotation.len();

@@ -4,6 +4,10 @@
 //! distributed with one deviation, so that one uniform grid serves all and nothing is stored
 //! besides the numbers. Queries are rounded to a finer grid than 4-bit codes are.
 
+mod quantizer;
+
+pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
+
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::rotation::Rotation;
@@ -37,18 +41,18 @@ impl Bits {
 /// A trained grid.
 #[derive(Debug, Clone)]
 pub(crate) struct ScalarGrid {
-    bits: Bits,
-    metric: Metric,
+    pub(super) bits: Bits,
+    pub(super) metric: Metric,
     /// Taken off a vector before it is rotated; empty under the inner product, which a shift
     /// would change.
-    mean: Vec<f32>,
+    pub(super) mean: Vec<f32>,
     /// Vectors of whole numbers that fit a byte are their own codes.
-    rotation: Option<Rotation>,
-    dimension: usize,
+    pub(super) rotation: Option<Rotation>,
+    pub(super) dimension: usize,
     /// Width of a cell.
-    step: f32,
+    pub(super) step: f32,
     /// Mean squared distance of a vector from what its code stands for.
-    error: f32,
+    pub(super) error: f32,
 }
 
 impl ScalarGrid {

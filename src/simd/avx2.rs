@@ -173,7 +173,8 @@ impl Avx2 {
         })
     }
 
-    /// Bits set in `a ^ b`, counted nibble by nibble in a table (Mula's method).
+    /// Bits set in `a ^ b`, counted nibble by nibble in a table (Mula's method), one sum for each
+    /// 64 bits.
     #[inline(always)]
     fn differing_bits(self, acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         proven!(self, {
@@ -191,6 +192,36 @@ impl Avx2 {
         })
     }
 
+    /// One half of [`Simd::lookup`]: two tables and what is chosen from them.
+    #[inline(always)]
+    fn choose(self, acc: [__m256i; 4], tables: __m256i, codes: __m256i) -> [__m256i; 4] {
+        proven!(self, {
+            let nibble = _mm256_set1_epi8(15);
+            let low = _mm256_shuffle_epi8(tables, _mm256_and_si256(codes, nibble));
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+            let high = _mm256_shuffle_epi8(tables, high);
+            [
+                _mm256_add_epi16(acc[0], low),
+                _mm256_add_epi16(acc[1], _mm256_srli_epi16::<8>(low)),
+                _mm256_add_epi16(acc[2], high),
+                _mm256_add_epi16(acc[3], _mm256_srli_epi16::<8>(high)),
+            ]
+        })
+    }
+
+    /// Sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
+    #[inline(always)]
+    fn in_order(self, both: __m256i, odd: __m256i) -> [__m128i; 2] {
+        proven!(self, {
+            let even = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(odd));
+            let even =
+                _mm_add_epi16(_mm256_castsi256_si128(even), _mm256_extracti128_si256::<1>(even));
+            let odd =
+                _mm_add_epi16(_mm256_castsi256_si128(odd), _mm256_extracti128_si256::<1>(odd));
+            [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)]
+        })
+    }
+
     #[inline(always)]
     fn flip_signs(self, a: __m256i) -> __m256i {
         proven!(self, _mm256_xor_si256(a, _mm256_set1_epi8(i8::MIN)))
@@ -200,6 +231,11 @@ impl Avx2 {
 impl Simd for Avx2 {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
+    /// Codes 0 to 15: the even ones, with the odd ones in the upper bytes, and the odd ones; then
+    /// codes 16 to 31 likewise. The two halves of a register are to be added.
+    type Lookups = [__m256i; 4];
+    /// One lane of 64 bits for each plane.
+    type Counts = __m256i;
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = false;
@@ -457,5 +493,45 @@ impl Simd for Avx2 {
             })
         };
         [half(acc[0], false), half(acc[1], true)]
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> Self::Lookups {
+        proven!(self, [_mm256_setzero_si256(); 4])
+    }
+
+    #[inline(always)]
+    fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups {
+        let first = self.choose(acc, self.half(tables, false), self.half(codes, false));
+        self.choose(first, self.half(tables, true), self.half(codes, true))
+    }
+
+    #[inline(always)]
+    fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32] {
+        let [low, high] = [self.in_order(acc[0], acc[1]), self.in_order(acc[2], acc[3])];
+        bytemuck::cast([low[0], low[1], high[0], high[1]])
+    }
+
+    #[inline(always)]
+    fn plane_zero(self) -> Self::Counts {
+        proven!(self, _mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts {
+        let [low, high] = bytemuck::cast::<[u8; 16], [i64; 2]>(*code);
+        let [low, high] = proven!(self, [_mm256_set1_epi64x(low), _mm256_set1_epi64x(high)]);
+        let first = self.differing_bits(acc, low, self.half(planes, false));
+        self.differing_bits(first, high, self.half(planes, true))
+    }
+
+    #[inline(always)]
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        let weighed = proven!(self, {
+            let shifts = _mm256_setr_epi64x(0, 1, 2, 3);
+            let shifts = _mm256_add_epi64(shifts, _mm256_set1_epi64x(i64::from(shift)));
+            _mm256_sllv_epi64(counts, shifts)
+        });
+        [proven!(self, _mm256_add_epi32(acc[0], weighed)), acc[1]]
     }
 }

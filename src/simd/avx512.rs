@@ -97,11 +97,37 @@ impl Avx512 {
             _mm512_sub_epi32(_mm512_dpbusd_epi32(acc, difference, signed), excess)
         })
     }
+
+    /// Sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
+    #[inline(always)]
+    fn in_order(self, both: __m512i, odd: __m512i) -> [__m128i; 2] {
+        proven!(self, {
+            let even = _mm512_sub_epi16(both, _mm512_slli_epi16::<8>(odd));
+            let even = self.add_quarters(even);
+            let odd = self.add_quarters(odd);
+            [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)]
+        })
+    }
+
+    /// The sum of four quarters of eight lanes of 16 bits.
+    #[inline(always)]
+    fn add_quarters(self, a: __m512i) -> __m128i {
+        proven!(self, {
+            let half =
+                _mm256_add_epi16(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64::<1>(a));
+            _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+        })
+    }
 }
 
 impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
+    /// Codes 0 to 15: the even ones, with the odd ones in the upper bytes, and the odd ones; then
+    /// codes 16 to 31 likewise. The four quarters of a register are to be added.
+    type Lookups = [__m512i; 4];
+    /// One lane of 64 bits for each plane, twice.
+    type Counts = __m512i;
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = true;
@@ -343,6 +369,59 @@ impl Simd for Avx512 {
             let acc = _mm512_dpbusd_epi32(acc, _mm512_add_epi8(ah, ah), ch);
             let excess = _mm512_dpbusd_epi32(_mm512_setzero_si512(), fifteen, cl);
             _mm512_sub_epi32(acc, _mm512_dpbusd_epi32(excess, fifteen, ch))
+        })
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> Self::Lookups {
+        proven!(self, [_mm512_setzero_si512(); 4])
+    }
+
+    #[inline(always)]
+    fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups {
+        let (tables, codes) = (self.load(tables), self.load(codes));
+        proven!(self, {
+            let nibble = _mm512_set1_epi8(15);
+            let low = _mm512_shuffle_epi8(tables, _mm512_and_si512(codes, nibble));
+            let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);
+            let high = _mm512_shuffle_epi8(tables, high);
+            [
+                _mm512_add_epi16(acc[0], low),
+                _mm512_add_epi16(acc[1], _mm512_srli_epi16::<8>(low)),
+                _mm512_add_epi16(acc[2], high),
+                _mm512_add_epi16(acc[3], _mm512_srli_epi16::<8>(high)),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32] {
+        let [low, high] = [self.in_order(acc[0], acc[1]), self.in_order(acc[2], acc[3])];
+        bytemuck::cast([low[0], low[1], high[0], high[1]])
+    }
+
+    #[inline(always)]
+    fn plane_zero(self) -> Self::Counts {
+        proven!(self, _mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts {
+        let planes = self.load(planes);
+        let code = bytemuck::cast::<[u8; 16], __m128i>(*code);
+        proven!(self, {
+            let each = _mm512_setr_epi64(0, 0, 0, 0, 1, 1, 1, 1);
+            let code = _mm512_permutexvar_epi64(each, _mm512_castsi128_si512(code));
+            _mm512_add_epi64(acc, _mm512_popcnt_epi64(_mm512_xor_si512(code, planes)))
+        })
+    }
+
+    #[inline(always)]
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        proven!(self, {
+            let shifts = _mm512_setr_epi64(0, 1, 2, 3, 0, 1, 2, 3);
+            let shifts = _mm512_add_epi64(shifts, _mm512_set1_epi64(i64::from(shift)));
+            _mm512_add_epi32(acc, _mm512_sllv_epi64(counts, shifts))
         })
     }
 

@@ -16,6 +16,8 @@ mod isa;
 mod neon;
 mod prefetch;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -47,6 +49,10 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// Lanes of 32-bit integers that wrap; how many and which lane takes what is the
     /// instruction set's choice, only the sum of all lanes has a meaning.
     type I32: Copy;
+    /// Sums modulo 2^16 of 32 codes, see [`Simd::lookup`].
+    type Lookups: Copy;
+    /// Counts of four planes, see [`Simd::plane_counts`].
+    type Counts: Copy;
 
     /// How many independent sums of [`Self::F32`] a kernel should run, to hide the latency of
     /// addition: 1, 2 or 4.
@@ -127,6 +133,25 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// `acc + sum((2 * a - 15) * (2 * b - 15))` over 128 pairs of nibbles.
     fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
 
+    /// Zeros.
+    fn lookup_zero(self) -> Self::Lookups;
+    /// Adds to the sum of each of 32 codes what four of its nibbles choose from four tables of
+    /// sixteen bytes. Byte `16 * t + i` of `codes` holds what code `i` chooses from table `t` in
+    /// its low nibble, and what code `16 + i` chooses in its high one.
+    fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups;
+    /// The sums, in the order of codes.
+    fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32];
+
+    /// Zeros.
+    fn plane_zero(self) -> Self::Counts;
+    /// Adds to each of four counts the bits in which 128 bits of a code differ from as many of one
+    /// of four planes. `planes` has the first eight bytes of each plane, then the other eight
+    /// of each. Right for up to 65,536 bits in all.
+    fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts;
+    /// Adds to the sum of all lanes of `acc` each count, times two to the power of `shift` and the
+    /// plane's number.
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
+
     /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
     /// there is one more, and returns where it stands.
     #[inline(always)]
@@ -141,17 +166,18 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
 /// Runs a task on the level that [`Isa::detect`] answers.
 #[inline]
 pub(crate) fn run_detected<T: Task>(task: T) -> T::Output {
-    match Isa::detect() {
+    run_on(Isa::detect(), task)
+}
+
+/// Runs `task` with the instructions of `isa`, or in plain Rust if this CPU lacks them.
+pub(crate) fn run_on<T: Task>(isa: Isa, task: T) -> T::Output {
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => match Avx512::new() {
-            Some(simd) => simd.run(task),
-            None => Scalar::new().run(task),
-        },
+        Isa::Avx512 if let Some(simd) = Avx512::new() => simd.run(task),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => match Avx2::new() {
-            Some(simd) => simd.run(task),
-            None => Scalar::new().run(task),
-        },
+        Isa::Avx2 if let Some(simd) = Avx2::new() => simd.run(task),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon if let Some(simd) = Neon::new() => simd.run(task),
         _ => Scalar::new().run(task),
     }
 }

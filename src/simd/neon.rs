@@ -100,6 +100,11 @@ impl Neon {
 impl Simd for Neon {
     type F32 = [float32x4_t; 4];
     type I32 = [uint32x4_t; 4];
+    /// Eight sums each, in order.
+    type Lookups = [uint16x8_t; 4];
+    /// Four lanes for each plane, two planes each. At most 16 are added at a time, so the lanes
+    /// hold the counts of 524,000 bits.
+    type Counts = [uint16x8_t; 2];
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = false;
@@ -350,5 +355,73 @@ impl Simd for Neon {
                 self.products(acc, vsubq_s8(ah, fifteen), vsubq_s8(bh, fifteen))
             })
         )
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> Self::Lookups {
+        proven!(self, [vdupq_n_u16(0); 4])
+    }
+
+    #[inline(always)]
+    fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups {
+        let mut acc = acc;
+        for i in 0..4 {
+            let (table, codes) = (self.quarter(tables, i), self.quarter(codes, i));
+            proven!(self, {
+                let low = vqtbl1q_u8(table, vandq_u8(codes, vdupq_n_u8(15)));
+                let high = vqtbl1q_u8(table, vshrq_n_u8::<4>(codes));
+                acc[0] = vaddw_u8(acc[0], vget_low_u8(low));
+                acc[1] = vaddw_high_u8(acc[1], low);
+                acc[2] = vaddw_u8(acc[2], vget_low_u8(high));
+                acc[3] = vaddw_high_u8(acc[3], high);
+            });
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32] {
+        let mut out = [0; 32];
+        let (eights, _) = out.as_chunks_mut::<8>();
+        for (eight, acc) in eights.iter_mut().zip(acc) {
+            let Self(()) = self;
+            // SAFETY: NEON as the token proves; `eight` is 16 bytes; no alignment needed.
+            unsafe { vst1q_u16(eight.as_mut_ptr(), acc) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn plane_zero(self) -> Self::Counts {
+        proven!(self, [vdupq_n_u16(0); 2])
+    }
+
+    #[inline(always)]
+    fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts {
+        let words = bytemuck::cast::<[u8; 16], [u64; 2]>(*code);
+        let mut acc = acc;
+        for i in 0..4 {
+            let planes = self.quarter(planes, i);
+            proven!(self, {
+                let code = vreinterpretq_u8_u64(vdupq_n_u64(words[i / 2]));
+                acc[i % 2] = vpadalq_u8(acc[i % 2], vcntq_u8(veorq_u8(code, planes)));
+            });
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        let shift = shift as i32;
+        let mut acc = acc;
+        for i in 0..2 {
+            let first = shift + 2 * i as i32;
+            proven!(self, {
+                let shifts = vcombine_s32(vdup_n_s32(first), vdup_n_s32(first + 1));
+                let weighed = vshlq_u32(vpaddlq_u16(counts[i]), shifts);
+                acc[i] = vaddq_u32(acc[i], weighed);
+            });
+        }
+        acc
     }
 }

@@ -36,6 +36,8 @@ impl Scalar {
 impl Simd for Scalar {
     type F32 = [f32; 16];
     type I32 = [i32; 16];
+    type Lookups = [u16; 32];
+    type Counts = [u32; 4];
 
     const CHAINS: usize = 1;
     const FOUR_ROWS: bool = false;
@@ -217,5 +219,58 @@ impl Simd for Scalar {
         let centred = |nibble: u8| 2 * i16::from(nibble) - 15;
         let product = |a: u8, b: u8| i32::from(centred(a) * centred(b));
         Self::pairs(acc, a, b, |a, b| product(a & 15, b & 15) + product(a >> 4, b >> 4))
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> Self::Lookups {
+        [0; 32]
+    }
+
+    #[inline(always)]
+    fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups {
+        let mut acc = acc;
+        let (tables, _) = tables.as_chunks::<16>();
+        let (codes, _) = codes.as_chunks::<16>();
+        for (table, codes) in tables.iter().zip(codes) {
+            for (i, code) in codes.iter().enumerate() {
+                acc[i] = acc[i].wrapping_add(u16::from(table[usize::from(code & 15)]));
+                acc[16 + i] = acc[16 + i].wrapping_add(u16::from(table[usize::from(code >> 4)]));
+            }
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32] {
+        acc
+    }
+
+    #[inline(always)]
+    fn plane_zero(self) -> Self::Counts {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts {
+        let mut acc = acc;
+        let (code, _) = code.as_chunks::<8>();
+        let (planes, _) = planes.as_chunks::<32>();
+        for (code, planes) in code.iter().zip(planes) {
+            let (planes, _) = planes.as_chunks::<8>();
+            for (count, plane) in acc.iter_mut().zip(planes) {
+                let differing = u64::from_ne_bytes(*code) ^ u64::from_ne_bytes(*plane);
+                *count = count.wrapping_add(differing.count_ones());
+            }
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32 {
+        let mut acc = acc;
+        for (plane, count) in counts.into_iter().enumerate() {
+            acc[plane] = acc[plane].wrapping_add((count as i32) << (plane as u32 + shift));
+        }
+        acc
     }
 }

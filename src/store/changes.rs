@@ -153,6 +153,18 @@ impl Changes {
         Ok(extent)
     }
 
+    /// Makes an extent of `bytes`, which are more than [`DIRECT`](super::workspace::DIRECT).
+    pub(crate) fn create_extent_of(&mut self, bytes: &[u8]) -> Result<u64, StoreError> {
+        if bytes.len() as u64 > MAX_EXTENT {
+            return Err(StoreError::TooLarge { bytes: bytes.len() as u64 });
+        }
+        let extent = self.state.next_extent;
+        let record = self.pages.new_extent_of(bytes)?;
+        self.put_extent(extent, record)?;
+        self.state.next_extent += 1;
+        Ok(extent)
+    }
+
     pub(crate) fn write_extent(
         &mut self,
         extent: u64,
@@ -213,6 +225,10 @@ impl Changes {
                     self.write_extent(extent, offset, bytes)?;
                 }
                 Operation::RemoveExtent { extent } => self.remove_extent(extent)?,
+            }
+            if self.pages.has_written {
+                // No writer logs such a transaction; it may be made up to take all memory.
+                return Err(corrupt());
             }
         }
         Ok(())

@@ -282,6 +282,7 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
         shared.frames.retire(page, transaction);
     }
     writer.fresh.clear();
+    writer.extent_bytes = 0;
     writer.meta = meta;
     writer.slot = slot;
     writer.state = state;

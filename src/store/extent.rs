@@ -112,6 +112,10 @@ impl<'t> Extent<'t> {
         Self { view, record }
     }
 
+    pub(crate) fn record(&self) -> ExtentRecord {
+        self.record
+    }
+
     /// Number of bytes.
     pub fn len(&self) -> u64 {
         self.record.len

@@ -49,6 +49,10 @@ impl<S: Storage> Storage for ReadOnly<S> {
         self.0.map(offset, len)
     }
 
+    fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<memmap2::MmapMut>> {
+        self.0.map_private(offset, len)
+    }
+
     fn first_segment(&self) -> u64 {
         self.0.first_segment()
     }
@@ -107,7 +111,8 @@ impl Follower {
         }
         replay(&base.shared)?;
         let pin = base.shared.frames.pin();
-        Ok(ReadTransaction::new(pin, Some(Arc::clone(&base))))
+        let storage = Arc::clone(&self.storage);
+        Ok(ReadTransaction::new(pin, Some(Arc::clone(&base)), storage))
     }
 
     pub(crate) fn base(&self) -> Arc<Base> {

@@ -12,7 +12,7 @@
 #![expect(unsafe_code, reason = "page views that outlive the table's lock")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -32,13 +32,34 @@ struct Entry {
 }
 
 /// Entries in the first part of the table; the following ones double the whole.
-const FIRST: u64 = 1 << 12;
-const PARTS: usize = 44;
+const FIRST: u64 = 1 << 8;
+const PARTS: usize = 48;
 
 /// A buffer that is out of the table but may still be looked at.
 struct Retired {
     transaction: u64,
-    buffer: Box<PageBuf>,
+    buffer: Unlinked,
+}
+
+/// Frees a buffer when it is dropped. Until then it is no box, which would claim that nobody else looks at it.
+struct Unlinked(NonNull<PageBuf>);
+
+// SAFETY: it owns a `PageBuf`, which may go to other threads.
+unsafe impl Send for Unlinked {}
+
+impl Unlinked {
+    fn len(&self) -> usize {
+        // SAFETY: the buffer lives until `drop`, and nobody writes to it once it was installed.
+        unsafe { self.0.as_ref() }.len()
+    }
+}
+
+impl Drop for Unlinked {
+    fn drop(&mut self) {
+        // SAFETY: the pointer comes from `Box::into_raw` in `install`, and the swap that made this one took it out
+        // of the table. `reclaim` drops it when no pin can lead to it, and the table's end when there is no pin.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 struct Registry {
@@ -59,14 +80,17 @@ pub(crate) struct Frames {
     registry: Mutex<Registry>,
 }
 
-fn part_of(page: PageNo) -> (usize, usize, usize) {
-    let units = page / FIRST;
-    if units == 0 {
-        return (0, page as usize, FIRST as usize);
-    }
-    let k = 64 - units.leading_zeros();
-    let start = FIRST << (k - 1);
-    (k as usize, (page - start) as usize, start as usize)
+/// Part and index of a page's entry. Without a branch: which part a page is in cannot be predicted, and a wrong guess
+/// would keep the processor from working ahead.
+#[inline]
+fn place_of(page: PageNo) -> (usize, usize) {
+    let k = 64 - (page / FIRST).leading_zeros();
+    (k as usize, (page - part_start(k)) as usize)
+}
+
+#[inline]
+fn part_start(k: u32) -> PageNo {
+    ((1_u64 << k) >> 1) * FIRST
 }
 
 impl Frames {
@@ -87,12 +111,19 @@ impl Frames {
 
     #[inline]
     fn entry(&self, page: PageNo) -> Option<&Entry> {
-        let (part, index, _) = part_of(page);
+        let (part, index) = place_of(page);
         self.parts.get(part)?.get()?.get(index)
     }
 
+    /// Bytes of the map, not verified; `None` beyond the end of the file.
+    #[inline]
+    fn bytes(&self, page: PageNo, len: usize) -> Option<&[u8]> {
+        self.segments.bytes(page.checked_mul(self.page_size as u64)?, len)
+    }
+
     fn entry_or_make(&self, page: PageNo) -> Result<&Entry, StoreError> {
-        let (part, index, len) = part_of(page);
+        let (part, index) = place_of(page);
+        let len = part_start(part as u32).max(FIRST) as usize;
         let too_large = StoreError::TooLarge { bytes: len as u64 * size_of::<Entry>() as u64 };
         let Some(slot) = self.parts.get(part) else { return Err(too_large) };
         if slot.get().is_none() {
@@ -145,12 +176,8 @@ impl Frames {
     }
 
     fn retire_raw(registry: &mut Registry, old: *mut PageBuf, transaction: u64) {
-        if !old.is_null() {
-            // SAFETY: pointers in the table come from `Box::into_raw` in `install`, and the swap that
-            // gave us this one removed it, so it is boxed again only once. Readers may still look at
-            // the buffer: the box is not touched before `reclaim` has seen that none can.
-            let buffer = unsafe { Box::from_raw(old) };
-            registry.retired.push_back(Retired { transaction, buffer });
+        if let Some(old) = NonNull::new(old) {
+            registry.retired.push_back(Retired { transaction, buffer: Unlinked(old) });
         }
     }
 
@@ -203,23 +230,38 @@ impl Pin {
     /// The buffer of a run that is in memory.
     #[inline]
     pub(crate) fn buffer(&self, page: PageNo) -> Option<&PageBuf> {
-        let buffer = self.frames.entry(page)?.buffer.load(Ordering::Acquire);
-        // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here) and
-        // is not written through any more. It is freed by `reclaim` only when every pin is newer than
-        // the transaction that unlinked it; this pin was made before, or the load had found null.
-        unsafe { buffer.as_ref() }
+        buffer_of(self, self.frames.entry(page)?)
     }
 
     /// The first `len` bytes of the run at `page`, which agree with `expected`.
     #[inline]
     pub(crate) fn run(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
         if let Some(entry) = self.frames.entry(page) {
-            if let Some(buffer) = self.buffer(page) {
-                return buffer.get(..len).ok_or_else(|| short(page));
+            let bytes = match buffer_of(self, entry) {
+                Some(buffer) => buffer.get(..len),
+                None if entry.verified.load(Ordering::Acquire) == expected => {
+                    self.frames.bytes(page, len)
+                }
+                None => None,
+            };
+            if let Some(bytes) = bytes {
+                return Ok(bytes);
             }
-            if entry.verified.load(Ordering::Acquire) == expected {
-                return self.mapped(page, len);
-            }
+        }
+        self.first_touch(page, len, expected)
+    }
+
+    /// Bytes of the map, not verified.
+    pub(crate) fn mapped(&self, page: PageNo, len: usize) -> Result<&[u8], StoreError> {
+        self.frames
+            .bytes(page, len)
+            .ok_or_else(|| StoreError::corrupt(page, "it lies beyond the end of the file"))
+    }
+
+    #[cold]
+    fn first_touch(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
+        if self.buffer(page).is_some() {
+            return Err(StoreError::corrupt(page, "it is shorter than its parent says"));
         }
         if expected == 0 {
             // The parent is still in memory, the page was there when it was written: a checkpoint of this
@@ -229,15 +271,6 @@ impl Pin {
         self.verify(page, len, expected)
     }
 
-    /// Bytes of the map, not verified.
-    #[inline]
-    pub(crate) fn mapped(&self, page: PageNo, len: usize) -> Result<&[u8], StoreError> {
-        page.checked_mul(self.frames.page_size as u64)
-            .and_then(|offset| self.frames.segments.bytes(offset, len))
-            .ok_or_else(|| StoreError::corrupt(page, "it lies beyond the end of the file"))
-    }
-
-    #[cold]
     fn verify(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
         let bytes = self.mapped(page, len)?;
         if checksum(bytes) != expected {
@@ -248,9 +281,14 @@ impl Pin {
     }
 }
 
-#[cold]
-fn short(page: PageNo) -> StoreError {
-    StoreError::corrupt(page, "it is shorter than its parent says")
+/// What an entry has in memory. The pin keeps it there.
+#[inline]
+fn buffer_of<'p>(_pin: &'p Pin, entry: &'p Entry) -> Option<&'p PageBuf> {
+    let buffer = entry.buffer.load(Ordering::Acquire);
+    // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here) and
+    // is not written through any more. It is freed by `reclaim` only when every pin is newer than
+    // the transaction that unlinked it; this pin was made before, or the load had found null.
+    unsafe { buffer.as_ref() }
 }
 
 impl Drop for Pin {

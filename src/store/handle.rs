@@ -70,7 +70,10 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &*self.inner {
-            Inner::Writer { shared, .. } => Ok(ReadTransaction::new(shared.frames.pin(), None)),
+            Inner::Writer { shared, .. } => {
+                let storage = Arc::clone(&shared.storage);
+                Ok(ReadTransaction::new(shared.frames.pin(), None, storage))
+            }
             Inner::Follower(follower) => follower.begin_read(),
         }
     }

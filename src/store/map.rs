@@ -7,11 +7,13 @@
 #![expect(unsafe_code, reason = "views of mapped memory")]
 
 use std::cell::UnsafeCell;
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::MmapRaw;
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 use super::error::StoreError;
 use super::storage::Storage;
@@ -64,6 +66,13 @@ impl Chunk {
         // SAFETY: as in `write`.
         unsafe { self.base().add(offset).copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) }
     }
+}
+
+/// Maps a piece of a file that nobody changes, so that changes of the map stay in it.
+pub(crate) fn map_private(file: &File, offset: u64, len: usize) -> io::Result<MmapMut> {
+    // SAFETY: the piece is an extent under a pin, which the store does not write to, and the map is dropped
+    // before the pin; other programs are kept out by the module's terms.
+    unsafe { MmapOptions::new().offset(offset).len(len).map_copy(file) }
 }
 
 enum Backing {

@@ -110,6 +110,16 @@ impl StoreOptions {
         self.open_storage(Arc::new(MemoryStorage::new()))
     }
 
+    /// A store in memory that begins with the bytes of a file, which are copied. It ends with its last handle.
+    ///
+    /// # Errors
+    ///
+    /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
+    pub fn open_copy(&self, file: &[u8]) -> Result<Store, StoreError> {
+        let storage = MemoryStorage::holding(file).map_err(StoreError::io("copy the file"))?;
+        self.open_storage(Arc::new(storage))
+    }
+
     /// Opens the store on a simulated disk; makes it if there is none.
     ///
     /// # Errors
@@ -137,7 +147,7 @@ impl StoreOptions {
         let end = reserved_pages(self.log_len, self.page_size);
         storage.set_len(0).map_err(StoreError::io("empty the file"))?;
         // Zeros are written, not only reserved: writing to the log must not change the file's metadata.
-        let zeros = vec![0; 1 << 20];
+        let zeros = vec![0; (1 << 20).min(self.log_len as usize)];
         let mut at = 0;
         while at < LOG_OFFSET + self.log_len {
             let n = (LOG_OFFSET + self.log_len - at).min(zeros.len() as u64) as usize;
@@ -170,7 +180,7 @@ fn is_unfinished(storage: &dyn Storage, len: u64) -> Result<bool, StoreError> {
         // A slot that is whole, even one of an unknown version.
         _ => return Ok(false),
     }
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; (64 << 10).min(len as usize)];
     let mut at = 0;
     while at < len {
         let n = (len - at).min(buffer.len() as u64) as usize;
@@ -205,7 +215,7 @@ fn new_uuid() -> [u8; 16] {
 }
 
 /// Makes a new file's name durable.
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -17,9 +17,32 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A locked file. It is unlocked by name when it is dropped: closing the file would not do while a child process, between
+/// its fork and its exec, has a copy of the descriptor. Nor may the copy of a forked child end its parent's lock.
+struct Lock {
+    file: File,
+    process: u32,
+}
+
+impl Lock {
+    /// Of a file that this process has just locked.
+    fn on(file: File) -> Self {
+        Self { file, process: std::process::id() }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // If it fails, the lock goes with the last descriptor.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
 /// The right to write.
 pub(crate) struct WriterLock {
-    _file: File,
+    _lock: Lock,
 }
 
 impl WriterLock {
@@ -31,7 +54,7 @@ impl WriterLock {
             .open(sibling(path, ".lock"))
             .map_err(StoreError::io("open the lock file"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { _lock: Lock::on(file) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
             Err(TryLockError::Error(error)) => Err(StoreError::io("lock the lock file")(error)),
         }
@@ -72,6 +95,7 @@ impl Readers {
             };
             match file.try_lock() {
                 Ok(()) => {
+                    let _lock = Lock::on(file);
                     // Left behind if it cannot be removed: harmless.
                     let _ = fs::remove_file(entry.path());
                 }
@@ -90,7 +114,7 @@ impl Readers {
 /// Tells the writer that this process reads a checkpoint, until it is dropped.
 pub(crate) struct Registration {
     path: PathBuf,
-    _file: File,
+    _lock: Lock,
 }
 
 impl Registration {
@@ -103,7 +127,7 @@ impl Registration {
         // Locked and filled under a name that the writer does not look for, then renamed: the
         // writer never sees it unlocked or empty.
         let pending = sibling(path, &format!(".pending-{name}"));
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .create(true)
             .truncate(true)
             .read(true)
@@ -111,11 +135,13 @@ impl Registration {
             .open(&pending)
             .map_err(StoreError::io("create a reader's registration"))?;
         file.lock().map_err(StoreError::io("lock a reader's registration"))?;
-        file.write_all(&transaction.to_le_bytes())
+        let mut lock = Lock::on(file);
+        lock.file
+            .write_all(&transaction.to_le_bytes())
             .map_err(StoreError::io("write a reader's registration"))?;
         let path = sibling(path, &format!("{READER}{name}"));
         fs::rename(&pending, &path).map_err(StoreError::io("name a reader's registration"))?;
-        Ok(Self { path, _file: file })
+        Ok(Self { path, _lock: lock })
     }
 }
 
@@ -123,5 +149,25 @@ impl Drop for Registration {
     fn drop(&mut self) {
         // If it cannot be removed, the lock goes all the same, and the writer removes it.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_descriptor_does_not_keep_a_lock() {
+        let name = format!("nearfield-lock-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let first = Lock::on(File::create(sibling(&path, ".lock")).unwrap());
+        first.file.try_lock().unwrap();
+        assert!(matches!(WriterLock::acquire(&path), Err(StoreError::Locked)));
+        // What a child process has between its fork and its exec.
+        let copy = first.file.try_clone().unwrap();
+        drop(first);
+        drop(WriterLock::acquire(&path).unwrap());
+        drop(copy);
+        fs::remove_file(sibling(&path, ".lock")).unwrap();
     }
 }

@@ -1,14 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use memmap2::MmapMut;
+
 use super::catalog::{ExtentRecord, TableRecord};
 use super::error::StoreError;
 use super::extent::{Extent, ExtentId};
 use super::follower::Base;
 use super::frames::Pin;
 use super::key::Key;
+use super::storage::Storage;
 use super::table::{Range, Table};
-use super::tree;
+use super::tree::{self, Source};
 use super::view::View;
 
 /// A snapshot: the store as one commit left it, for as long as this lives.
@@ -19,11 +22,12 @@ pub struct ReadTransaction {
     pin: Pin,
     /// In a process that only reads: keeps the registration that tells the writer of this snapshot.
     _base: Option<Arc<Base>>,
+    storage: Arc<dyn Storage>,
 }
 
 impl ReadTransaction {
-    pub(crate) fn new(pin: Pin, base: Option<Arc<Base>>) -> Self {
-        Self { pin, _base: base }
+    pub(crate) fn new(pin: Pin, base: Option<Arc<Base>>, storage: Arc<dyn Storage>) -> Self {
+        Self { pin, _base: base, storage }
     }
 
     /// Number of the commit that it shows. Later commits have greater numbers; checkpoints use up numbers too.
@@ -68,6 +72,39 @@ impl ReadTransaction {
             }
             None => Err(StoreError::ExtentMissing { extent: extent.0 }),
         }
+    }
+
+    /// The bytes of an extent as a map whose changes stay in it. It must not outlive this transaction.
+    ///
+    /// With `verified`, and where there is no file, the bytes are compared with their checksums and copied; else they are
+    /// mapped as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`], [`StoreError::TooLarge`], [`StoreError::Io`].
+    pub(crate) fn map_extent(
+        &self,
+        extent: ExtentId,
+        verified: bool,
+    ) -> Result<MmapMut, StoreError> {
+        let bytes = self.extent(extent)?;
+        let record = bytes.record();
+        let too_large = || StoreError::TooLarge { bytes: record.len };
+        let len = usize::try_from(record.len).map_err(|_| too_large())?;
+        let in_file = Source::in_memory(&self.pin, record.page).is_none();
+        if in_file && !verified && len > 0 {
+            // Looked at through the store's own map first: the file must hold all of it.
+            self.pin.mapped(record.page, len)?;
+            let offset = record.page * self.pin.page_size() as u64;
+            let map = self.storage.map_private(offset, len).map_err(StoreError::io("map"))?;
+            if let Some(map) = map {
+                return Ok(map);
+            }
+        }
+        let bytes = bytes.bytes()?;
+        let mut map = MmapMut::map_anon(len.max(1)).map_err(|_| too_large())?;
+        map[..len].copy_from_slice(bytes);
+        Ok(map)
     }
 
     /// Numbers of all extents, ascending.

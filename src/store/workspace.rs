@@ -13,6 +13,10 @@ use super::writer::Writer;
 /// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
 pub(crate) const DIRECT: u64 = 4 << 20;
 
+/// Extents in memory take at most so many bytes in all between two checkpoints: a log record makes one of
+/// [`DIRECT`] bytes from a few, so a small log could otherwise ask recovery for any amount of memory.
+pub(crate) const EXTENTS_IN_MEMORY: u64 = 64 << 20;
+
 /// A run that this transaction made.
 #[derive(Debug, Clone, Copy)]
 struct Made {
@@ -40,8 +44,11 @@ pub(crate) struct Workspace {
     /// Runs of the base, or of an earlier epoch, that are not needed any more.
     given_up: Vec<Run>,
     epoch: u32,
-    /// Whether pages were written to the file already: then a log record cannot stand for them.
+    /// Whether a log record cannot stand for the changes: pages were written to the file already, or extents take
+    /// more memory than recovery would give them.
     pub(crate) has_written: bool,
+    /// Bytes of the extents that were made in memory.
+    extent_bytes: u64,
 }
 
 impl Workspace {
@@ -57,6 +64,7 @@ impl Workspace {
             given_up: Vec::new(),
             epoch: 0,
             has_written: false,
+            extent_bytes: 0,
         }
     }
 
@@ -166,6 +174,8 @@ impl Workspace {
         let size = self.page_size();
         let mut record = ExtentRecord { page: 0, len, checksum: 0 };
         if len <= DIRECT {
+            self.extent_bytes += len;
+            self.has_written |= self.writer.extent_bytes + self.extent_bytes > EXTENTS_IN_MEMORY;
             let buffer = PageBuf::zeroed(record.data_pages(size) as usize * size)?;
             record.page = self.allocate(record.pages(size), record.align(size))?.start;
             self.own.insert(record.page, (self.epoch, buffer));
@@ -182,6 +192,16 @@ impl Workspace {
                 at += n as u64;
             }
         }
+        Ok(record)
+    }
+
+    /// An extent of `bytes`, more than [`DIRECT`], which go to the file at once.
+    pub(crate) fn new_extent_of(&mut self, bytes: &[u8]) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let mut record = ExtentRecord { page: 0, len: bytes.len() as u64, checksum: 0 };
+        record.page = self.allocate(record.pages(size), record.align(size))?.start;
+        self.cover(record.page + record.pages(size))?;
+        self.write_direct(record.page * size as u64, bytes)?;
         Ok(record)
     }
 
@@ -312,6 +332,7 @@ impl Workspace {
             self.writer.fresh.insert(page, pages);
         }
         self.made.clear();
+        self.writer.extent_bytes += self.extent_bytes;
         Ok(())
     }
 }

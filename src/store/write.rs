@@ -1,10 +1,7 @@
 use std::fmt;
-use std::marker::PhantomData;
-use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::catalog::TableRecord;
 use super::changes::{Changes, Saved};
 use super::checkpoint::checkpoint;
 use super::error::StoreError;
@@ -14,10 +11,9 @@ use super::read::{check_type, names};
 use super::record::Operation;
 use super::shared::Shared;
 use super::snapshot::State;
-use super::table::{Entry, Range};
-use super::tree::{self, Builder};
+use super::table_mut::TableMut;
 use super::view::View;
-use super::workspace::Workspace;
+use super::workspace::{DIRECT, Workspace};
 
 /// When a commit is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,19 +83,19 @@ impl WriteTransaction {
     }
 
     /// The changes; gone only inside of `commit` and `drop`, which take the transaction itself.
-    fn changes(&mut self) -> Result<&mut Changes, StoreError> {
+    pub(super) fn changes(&mut self) -> Result<&mut Changes, StoreError> {
         if self.failed {
             return Err(StoreError::TransactionFailed);
         }
         self.changes.as_mut().ok_or(StoreError::TransactionFailed)
     }
 
-    fn view(&self) -> Result<&Changes, StoreError> {
+    pub(super) fn view(&self) -> Result<&Changes, StoreError> {
         self.changes.as_ref().ok_or(StoreError::TransactionFailed)
     }
 
     /// Runs a change; if it fails, the transaction can only be dropped.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         f: impl FnOnce(&mut Changes) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -108,7 +104,7 @@ impl WriteTransaction {
         result
     }
 
-    fn record(&mut self, operation: Operation<'_>) {
+    pub(super) fn record(&mut self, operation: Operation<'_>) {
         let Some(changes) = &self.changes else { return };
         let limit = changes.pages.writer.log.max_body();
         let Some(log) = &mut self.log else { return };
@@ -119,7 +115,7 @@ impl WriteTransaction {
         }
     }
 
-    fn record_table(&mut self, table: usize) {
+    pub(super) fn record_table(&mut self, table: usize) {
         if self.selected == Some(table) {
             return;
         }
@@ -129,6 +125,16 @@ impl WriteTransaction {
         };
         let (name, key_type) = (open.name.clone(), open.record.key_type);
         self.record(Operation::Table { name: &name, key_type });
+    }
+
+    /// Notes that the operations so far are not in the log: a checkpoint has to stand for them.
+    pub(super) fn leave_log(&mut self) {
+        self.log = None;
+    }
+
+    /// Leaves nothing but to drop the transaction.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
     }
 
     /// Sets when the commit is to be safe; [`Durability::Immediate`] unless set.
@@ -153,7 +159,7 @@ impl WriteTransaction {
             self.record_table(table);
             table
         };
-        Ok(TableMut { transaction: self, table, key: PhantomData })
+        Ok(TableMut::new(self, table))
     }
 
     /// Names of the tables that were there when the transaction began or that it has made, ascending.
@@ -191,6 +197,23 @@ impl WriteTransaction {
     /// [`StoreError::TooLarge`] above 1 TiB, [`StoreError::Io`], [`StoreError::TransactionFailed`].
     pub fn create_extent(&mut self, len: u64) -> Result<ExtentId, StoreError> {
         let extent = self.change(|changes| changes.create_extent(len))?;
+        self.record(Operation::CreateExtent { extent, len });
+        Ok(ExtentId(extent))
+    }
+
+    /// Makes an extent of `bytes` and returns its number: as creating and writing it, but a long one is written once.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteTransaction::create_extent`].
+    pub(crate) fn put_extent(&mut self, bytes: &[u8]) -> Result<ExtentId, StoreError> {
+        let len = bytes.len() as u64;
+        if len <= DIRECT {
+            let extent = self.create_extent(len)?;
+            self.write_extent(extent, 0, bytes)?;
+            return Ok(extent);
+        }
+        let extent = self.change(|changes| changes.create_extent_of(bytes))?;
         self.record(Operation::CreateExtent { extent, len });
         Ok(ExtentId(extent))
     }
@@ -385,169 +408,5 @@ impl fmt::Debug for WriteTransaction {
             .field("durability", &self.durability)
             .field("failed", &self.failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// A table in a write transaction.
-pub struct TableMut<'t, K: Key + ?Sized> {
-    transaction: &'t mut WriteTransaction,
-    table: usize,
-    key: PhantomData<fn(&K)>,
-}
-
-impl<K: Key + ?Sized> TableMut<'_, K> {
-    fn parts(&self) -> Result<(&Workspace, TableRecord), StoreError> {
-        let changes = self.transaction.view()?;
-        let table = changes.tables.get(self.table).ok_or(StoreError::TransactionFailed)?;
-        Ok((&changes.pages, table.record))
-    }
-
-    /// Number of entries. `O(1)`.
-    pub fn len(&self) -> u64 {
-        self.parts().map_or(0, |(_, record)| record.len)
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The value of `key`. `O(log n)`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] if a page on the way is damaged.
-    pub fn get(&self, key: K::Item<'_>) -> Result<Option<&[u8]>, StoreError> {
-        let (pages, record) = self.parts()?;
-        tree::get(pages, record.root, K::encode(key).as_ref())
-    }
-
-    /// Sets the value of `key`; returns whether it had one. `O(log n)`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::KeyTooLong`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
-    pub fn insert(&mut self, key: K::Item<'_>, value: &[u8]) -> Result<bool, StoreError> {
-        let key = K::encode(key);
-        let key = key.as_ref();
-        let table = self.table;
-        self.transaction.changes()?.check_key(key)?;
-        let replaced = self.transaction.change(|changes| changes.insert(table, key, value))?;
-        self.transaction.record_table(table);
-        self.transaction.record(Operation::Insert { key, value });
-        Ok(replaced)
-    }
-
-    /// Removes `key`; returns whether it was there. `O(log n)`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
-    pub fn remove(&mut self, key: K::Item<'_>) -> Result<bool, StoreError> {
-        let key = K::encode(key);
-        let key = key.as_ref();
-        let table = self.table;
-        let removed = self.transaction.change(|changes| changes.remove(table, key))?;
-        if removed {
-            self.transaction.record_table(table);
-            self.transaction.record(Operation::Remove { key });
-        }
-        Ok(removed)
-    }
-
-    /// Loads entries whose keys ascend; returns how many.
-    ///
-    /// Into an empty table, full pages are written to the file from left to right, with little memory,
-    /// and the commit makes a checkpoint instead of a log record. Into any other, it inserts one by one.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::KeyOrder`] if a key is not greater than the one before it, [`StoreError::KeyTooLong`],
-    /// [`StoreError::Io`]; the transaction can only be dropped or rolled back then.
-    pub fn bulk_load<'e>(
-        &mut self,
-        entries: impl IntoIterator<Item = (K::Item<'e>, &'e [u8])>,
-    ) -> Result<u64, StoreError> {
-        let mut entries = entries.into_iter().peekable();
-        if entries.peek().is_none() {
-            return Ok(0);
-        }
-        let table = self.table;
-        if self.is_empty() {
-            self.transaction.log = None;
-            return self.transaction.change(|changes| {
-                let mut builder = Builder::new();
-                for (key, value) in entries {
-                    let key = K::encode(key);
-                    changes.check_key(key.as_ref())?;
-                    builder.push(&mut changes.pages, key.as_ref(), value)?;
-                }
-                let (root, len) = builder.finish(&mut changes.pages)?;
-                changes.set_loaded(table, root, len);
-                Ok(len)
-            });
-        }
-        let mut last: Option<Vec<u8>> = None;
-        let mut position = 0;
-        for (item, value) in entries {
-            let key = K::encode(item);
-            if last.as_deref().is_some_and(|last| last >= key.as_ref()) {
-                self.transaction.failed = true;
-                return Err(StoreError::KeyOrder { position });
-            }
-            self.insert(item, value)?;
-            last = Some(key.as_ref().to_vec());
-            position += 1;
-        }
-        Ok(position)
-    }
-
-    /// The entry with the smallest key.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] if a page on the way is damaged.
-    pub fn first(&self) -> Result<Option<Entry<'_, K>>, StoreError> {
-        self.entries()?.next().transpose()
-    }
-
-    /// The entry with the greatest key.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] if a page on the way is damaged.
-    pub fn last(&self) -> Result<Option<Entry<'_, K>>, StoreError> {
-        self.entries()?.next_back().transpose()
-    }
-
-    /// All entries, ascending, from either end.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] if a page on the way to either end is damaged.
-    pub fn entries(&self) -> Result<Range<'_, K>, StoreError> {
-        let (pages, record) = self.parts()?;
-        Range::new(View::Workspace(pages), record.root, Bound::Unbounded, Bound::Unbounded)
-    }
-
-    /// The entries whose keys lie in `range`, ascending, from either end. A range whose start lies behind its end
-    /// is empty.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] if a page on the way to either end is damaged.
-    #[expect(single_use_lifetimes, reason = "`impl Trait` needs a name for it")]
-    pub fn range<'r>(
-        &self,
-        range: impl RangeBounds<K::Item<'r>>,
-    ) -> Result<Range<'_, K>, StoreError> {
-        let (pages, record) = self.parts()?;
-        Range::over(View::Workspace(pages), record.root, &range)
-    }
-}
-
-impl<K: Key + ?Sized> fmt::Debug for TableMut<'_, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TableMut").field("key", &K::NAME).field("len", &self.len()).finish()
     }
 }

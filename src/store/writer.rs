@@ -28,6 +28,8 @@ pub(crate) struct Writer {
     pub(crate) log: Log,
     /// Runs of `state` that are only in memory: the next checkpoint writes them.
     pub(crate) fresh: PageMap<u64>,
+    /// Bytes of the extents that were made in memory since the last checkpoint.
+    pub(crate) extent_bytes: u64,
     /// Given up before they were ever written: reusable when no reader sees them.
     pub(crate) freed_fresh: VecDeque<Freed>,
     /// Given up, but part of a checkpoint: reusable when that is replaced and no reader sees them.
@@ -48,6 +50,7 @@ impl Writer {
             slot,
             log: Log::new(meta.log_len, meta.log),
             fresh: PageMap::default(),
+            extent_bytes: 0,
             freed_fresh: VecDeque::new(),
             freed_durable: VecDeque::new(),
             oldest_process: u64::MAX,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sampler::Stacks;
+use crate::sampler::{Stacks, bare};
 
 /// A function of the library and its part of the time: that of its own lines and of what it calls outside the library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,21 +58,6 @@ fn own(file: &str) -> Option<String> {
     path.starts_with("src").then(|| path.display().to_string())
 }
 
-/// `beam<Space, u32>` as `beam`.
-fn bare(name: &str) -> String {
-    let (mut out, mut depth) = (String::new(), 0_usize);
-    for c in name.chars() {
-        match c {
-            '<' => depth += 1,
-            '>' if !out.ends_with('-') => depth = depth.saturating_sub(1),
-            c if depth == 0 => out.push(c),
-            _ => (),
-        }
-    }
-    let out = out.trim_matches(':').replace("::::", "::");
-    if out.is_empty() { name.to_owned() } else { out }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,12 +92,5 @@ mod tests {
         assert_eq!(profile.functions[1].share, 0.375);
         assert_eq!(profile.share_of("src/arena"), 0.125);
         assert_eq!(profile.share_of("src/graph"), 0.0);
-    }
-
-    #[test]
-    fn names_without_parameters() {
-        assert_eq!(bare("with<Result<(), Error>, F>"), "with");
-        assert_eq!(bare("{closure#0}"), "{closure#0}");
-        assert_eq!(bare("<A as B>"), "<A as B>");
     }
 }

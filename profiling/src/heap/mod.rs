@@ -114,7 +114,7 @@ fn text(heaps: &Heaps) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "\n{}: {} {}s\n  allocations  {} ({:.4} for each {}), {} bytes in all\n  \
+            "\n{}: {} x {}\n  allocations  {} ({:.4} for each {}), {} bytes in all\n  \
              at the peak  {} bytes in {} blocks; at the end {} in {}",
             heap.workload,
             heap.operations,

@@ -2,6 +2,8 @@
 
 #[cfg(any(test, feature = "dhat-heap"))]
 use std::collections::HashMap;
+#[cfg(any(test, feature = "dhat-heap"))]
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,11 +73,26 @@ pub(super) fn read(json: &[u8], top: usize) -> Result<Vec<Site>, Failure> {
 /// The innermost frame of the library, else of this program, else of anything.
 #[cfg(any(test, feature = "dhat-heap"))]
 fn place<'a>(frames: impl Iterator<Item = &'a String> + Clone) -> String {
-    let with = |name: &str| frames.clone().find(|frame| frame.contains(name));
-    // Frames read `0x55d0c0ffee: function (file:line:column)`.
-    let frame = with(" nearfield::").or_else(|| with("<nearfield::")).or_else(|| with("profiling"));
-    let frame = frame.or_else(|| frames.clone().next()).map_or("unknown", String::as_str);
-    frame.split_once(": ").map_or(frame, |(_, place)| place).to_owned()
+    let mut named = frames.map(|frame| name(frame));
+    let of = |part: &str| named.clone().find(|(_, file)| file.starts_with(part));
+    let found = of("src/").or_else(|| of("profiling/")).or_else(|| named.next());
+    found.map_or_else(|| "unknown".to_owned(), |(function, file)| format!("{function} ({file})"))
+}
+
+/// Function and place of a frame, which reads `0x55d0c0ffee: function<parameters> (file:line:column)`. Of the file
+/// dhat gives the last three parts of its path: those of the repository are known by being there.
+#[cfg(any(test, feature = "dhat-heap"))]
+fn name(frame: &str) -> (String, String) {
+    let frame = frame.split_once(": ").map_or(frame, |(_, rest)| rest);
+    let Some((function, at)) = frame.rsplit_once(" (") else {
+        return (crate::sampler::bare(frame), String::new());
+    };
+    let at = at.trim_end_matches(')');
+    let file = at.split(':').next().unwrap_or_default();
+    let root = Path::new(crate::results::root()).join("..");
+    let whole = ["", "src/"].iter().find(|above| root.join(above).join(file).is_file());
+    // A file of another package is not taken for one of the library because it lies in a folder `src`.
+    (crate::sampler::bare(function), format!("{}{at}", whole.copied().unwrap_or(".../")))
 }
 
 #[cfg(test)]
@@ -87,13 +104,13 @@ mod tests {
         let json = br#"{"dhatFileVersion":2,"pps":[
             {"tb":100,"tbk":4,"gb":0,"fs":[1,2,3]},{"tb":50,"tbk":1,"gb":50,"fs":[1,3]},
             {"tb":7,"tbk":7,"gb":0,"fs":[1,2,3]}],
-            "ftbl":["[root]","0x1: alloc::alloc (alloc.rs:9:1)",
-            "0x2: nearfield::index::walk (index/walk.rs:7:3)","0x3: profiling::main (main.rs:1:1)"]}"#;
+            "ftbl":["[root]","0x1: grow<nearfield::Row> (src/vec/mod.rs:9:1)",
+            "0x2: insert<nearfield::Row> (store/tree/insert.rs:7:3)","0x3: main (profiling/src/main.rs:1:1)"]}"#;
         let sites = read(json, 5).unwrap();
         assert_eq!(sites.len(), 2);
-        assert_eq!(sites[0].place, "nearfield::index::walk (index/walk.rs:7:3)");
+        assert_eq!(sites[0].place, "insert (src/store/tree/insert.rs:7:3)");
         assert_eq!((sites[0].blocks, sites[0].bytes, sites[0].peak_bytes), (11, 107, 0));
-        assert_eq!(sites[1].place, "profiling::main (main.rs:1:1)");
+        assert_eq!(sites[1].place, "main (profiling/src/main.rs:1:1)");
         assert_eq!(sites[1].peak_bytes, 50);
     }
 

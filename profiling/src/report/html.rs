@@ -97,13 +97,14 @@ section{margin-top:34px;padding-top:20px;border-top:1px solid var(--line)}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,350px),1fr));gap:16px;margin-top:14px}
 .card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px;margin:0;min-width:0}
 figure svg{display:block;width:100%;height:auto}figcaption{margin-top:6px}
+code{font-size:.92em}
 .scroll{overflow-x:auto;margin-top:10px}table{border-collapse:collapse;width:100%;font-size:13.5px}
 th,td{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600;font-size:12.5px}.n{text-align:right;font-variant-numeric:tabular-nums}
 td.n:last-child,th.n:last-child{padding-right:2px}
 .bar{display:flex;height:16px;border-radius:4px;overflow:hidden;background:var(--grid)}.bar i{display:block;height:100%}
-.row{display:grid;grid-template-columns:minmax(90px,30%) 1fr 78px;gap:10px;align-items:center;font-size:13px;margin:5px 0}
-.row span:last-child{text-align:right;font-variant-numeric:tabular-nums}
+.row{display:grid;grid-template-columns:minmax(90px,46%) 1fr 78px;gap:10px;align-items:center;font-size:13px;margin:5px 0}
+.row>span:last-child{text-align:right;font-variant-numeric:tabular-nums}
 .key{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:12.5px;color:var(--soft);margin-top:8px}
 .key i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:5px;vertical-align:-1px}
 .finding{border-left:3px solid var(--warn);padding:2px 0 2px 12px;margin:14px 0}.finding p{margin:2px 0;max-width:90ch}

@@ -87,9 +87,9 @@ pub(super) fn curves(run: Option<&Run<Curves>>, peers: Option<&Peers>) -> String
     for curves in run.result.curves.chunk_by(|a, b| a.dataset == b.dataset) {
         let mut series: Vec<Series> = curves
             .iter()
-            .enumerate()
-            .map(|(color, curve)| {
-                let points = curve.points.iter().map(|p| (p.recall, p.qps[0].median)).collect();
+            .map(|curve| {
+                let color = color(&curve.recipe);
+                let points = curve.points.iter().map(|p| (p.recall, p.qps[0].most)).collect();
                 Series { name: curve.recipe.clone(), points, color, marks: false }
             })
             .collect();
@@ -112,8 +112,24 @@ pub(super) fn curves(run: Option<&Run<Curves>>, peers: Option<&Peers>) -> String
     }
     out.push_str("</div>");
     let lead = "Up and to the right is better. Both scales are logarithmic: recall by what is missed. \
-                Medians of the rounds; point at a dot for its figures.";
+                The best of the rounds, as the others hold other programs' work too; point at a dot for its figures.";
     section("curves", "Speed over recall", lead, &out)
+}
+
+/// The colour of what a walk reads: the same in every chart.
+fn color(recipe: &str) -> usize {
+    let known = ["f32", "f16", "u8", "sq8", "sq4", "bf16"];
+    known.iter().position(|name| *name == recipe).unwrap_or(recipe.len())
+}
+
+/// Text whose code stands between backticks.
+fn prose(text: &str) -> String {
+    let mut out = String::new();
+    for (at, part) in escape(text).split('`').enumerate() {
+        let _ =
+            if at % 2 == 1 { write!(out, "<code>{part}</code>") } else { write!(out, "{part}") };
+    }
+    out
 }
 
 /// The operating point of a curve that is quoted: the least work that reaches a recall of 0.95, or the best there is.
@@ -323,9 +339,10 @@ pub(super) fn advice(run: Option<&Run<Advice>>) -> String {
         for h in hot {
             let _ = write!(
                 out,
-                "<div class=row><span>{}</span><div class=bar title=\"{}\"><i class=b0 style=\"width:{:.1}%\"></i></div>\
-                 <span>{:.1} %</span></div>",
+                "<div class=row><span>{} <span class=soft>{}</span></span>\
+                 <div class=bar title=\"{}\"><i class=b0 style=\"width:{:.1}%\"></i></div><span>{:.1} %</span></div>",
                 escape(&h.function),
+                escape(h.file.rsplit('/').next().unwrap_or_default()),
                 escape(&h.file),
                 100.0 * h.share,
                 100.0 * h.share
@@ -338,9 +355,9 @@ pub(super) fn advice(run: Option<&Run<Advice>>) -> String {
         let _ = write!(
             out,
             "<div class=finding><h3>{}</h3><p>{}.</p><p><b>Try:</b> {}.</p></div>",
-            escape(&f.cause),
-            escape(&f.evidence),
-            escape(&f.suggestion)
+            prose(&f.cause),
+            prose(&f.evidence),
+            prose(&f.suggestion)
         );
     }
     if run.result.findings.is_empty() {
@@ -405,11 +422,11 @@ pub(super) fn trend(runs: &[Run<Curves>]) -> String {
             });
             let lines = &mut series[charts].1;
             let line = lines.iter().position(|s| s.name == curve.recipe).unwrap_or_else(|| {
-                let (name, color) = (curve.recipe.clone(), lines.len());
+                let (name, color) = (curve.recipe.clone(), color(&curve.recipe));
                 lines.push(Series { name, points: Vec::new(), color, marks: false });
                 lines.len() - 1
             });
-            lines[line].points.push((at as f64, p.qps[0].median));
+            lines[line].points.push((at as f64, p.qps[0].most));
         }
     }
     let runs: Vec<String> = runs.iter().map(|run| run.commit.chars().take(7).collect()).collect();

@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::MmapOptions;
+use memmap2::{MmapMut, MmapOptions};
 
 use super::{Region, Storage, SyncPoint};
 
@@ -68,6 +68,10 @@ impl Storage for FileStorage {
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Region> {
         MmapOptions::new().offset(offset).len(len).map_raw_read_only(&self.file).map(Region::file)
+    }
+
+    fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<MmapMut>> {
+        crate::store::map::map_private(&self.file, offset, len).map(Some)
     }
 
     /// One segment for most files; address space costs nothing until it is touched.

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use super::{Region, Storage, SyncPoint};
 use crate::store::map::Chunk;
 
-/// Size of the first chunk; the following ones double the whole.
-const UNIT: u64 = 1 << 20;
+/// Size of the first chunk; the following ones double the whole. Small, so that small stores are cheap to make.
+const UNIT: u64 = 64 << 10;
 
 /// Memory that grows without moving. Nothing of it survives the process.
 pub(crate) struct MemoryStorage {
@@ -64,6 +64,13 @@ impl Inner {
 impl MemoryStorage {
     pub(crate) fn new() -> Self {
         Self { inner: Mutex::new(Inner { len: 0, chunks: Vec::new() }) }
+    }
+
+    /// Memory that begins with these bytes.
+    pub(crate) fn holding(bytes: &[u8]) -> io::Result<Self> {
+        let storage = Self::new();
+        storage.write_at(0, bytes)?;
+        Ok(storage)
     }
 }
 

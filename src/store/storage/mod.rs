@@ -9,6 +9,8 @@ mod simulated;
 
 use std::io;
 
+use memmap2::MmapMut;
+
 pub(crate) use file::FileStorage;
 pub(crate) use memory::MemoryStorage;
 pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
@@ -35,6 +37,12 @@ pub(crate) trait Storage: Send + Sync {
     /// Maps `len` bytes from `offset` read-only. The range may reach beyond the end; the part beyond
     /// it must not be touched until [`Storage::set_len`] has covered it.
     fn map(&self, offset: u64, len: usize) -> io::Result<Region>;
+
+    /// Maps `len` bytes from `offset`, which nobody changes while the map is there, for reading and for changes that
+    /// stay in the map. `None` where there is no file to map.
+    fn map_private(&self, _offset: u64, _len: usize) -> io::Result<Option<MmapMut>> {
+        Ok(None)
+    }
 
     /// Length of the first mapped segment; the following ones double the whole.
     fn first_segment(&self) -> u64;

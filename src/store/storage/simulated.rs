@@ -143,8 +143,7 @@ impl SimulatedDisk {
     ///
     /// If memory for the image cannot be had.
     pub fn from_image(image: Vec<u8>) -> io::Result<Self> {
-        let view = MemoryStorage::new();
-        view.write_at(0, &image)?;
+        let view = MemoryStorage::holding(&image)?;
         Ok(Self::with_durable(image, view))
     }
 

@@ -28,7 +28,6 @@ pub(super) fn descend(
         if node.is_leaf() {
             return Ok((path, page));
         }
-        node.touch_slots();
         let i = node.route(key)?;
         let child = node.child(i)?;
         expected = Some(node.level() - 1);

@@ -107,10 +107,9 @@ pub(crate) fn get<'p>(
     let mut node = source.node(root)?;
     while !node.is_leaf() {
         node = source.child(node, node.route(key)?)?;
-        node.touch_slots();
     }
-    match node.search(key)? {
-        Ok(i) => source.value(node.entry(i)?.1).map(Some),
-        Err(_) => Ok(None),
+    match node.find(key)? {
+        Some(value) => source.value(value).map(Some),
+        None => Ok(None),
     }
 }

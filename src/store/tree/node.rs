@@ -22,6 +22,9 @@ pub(crate) const BRANCH: u8 = 2;
 pub(crate) const OVERFLOW: u16 = 1 << 15;
 /// Bytes of the record that stands for an overflowing value: page, length, checksum.
 pub(crate) const OVERFLOW_RECORD: usize = 24;
+/// Up to so many slots are searched by counting: their cache lines then come all at once, and nothing is
+/// guessed about them, while each step of a bisection would wait for the one before.
+const COUNTED: usize = 64;
 /// Bytes before the key in a leaf cell: the length.
 pub(crate) const LEAF_HEAD: usize = 2;
 /// Bytes before the key in a branch cell: child page, child checksum.
@@ -208,25 +211,45 @@ impl<'a> Node<'a> {
         self.bytes.get(offset..offset + len).ok_or_else(|| self.bad_cell())
     }
 
-    /// Loads the first slots' cache lines all at once, which a search would wait for one after another.
+    /// The value of `key` in a leaf.
+    ///
+    /// Unlike [`Node::search`] it need not know whether the key shares the prefix: the key that is found is compared
+    /// whole. So it does not wait for the first key's cell, which is a cache miss of its own.
     #[inline]
-    pub(crate) fn touch_slots(self) {
-        for line in self.bytes.as_chunks::<64>().0.iter().take(8) {
-            std::hint::black_box(line[0]);
+    pub(crate) fn find(self, key: &[u8]) -> Result<Option<Stored<'a>>, StoreError> {
+        let count = self.count();
+        let head = head_of(key, self.skip);
+        let i = self.bound(0, head);
+        if i == count || self.head(i) != head {
+            return Ok(None);
+        }
+        let (found, value) = self.entry(i)?;
+        if found == key {
+            return Ok(Some(value));
+        }
+        if i + 1 == count || self.head(i + 1) != head {
+            return Ok(None);
+        }
+        match self.locate(key, i + 1)? {
+            Ok(i) => Ok(Some(self.entry(i)?.1)),
+            Err(_) => Ok(None),
         }
     }
 
-    /// First slot in `from..` whose head is not below `target`, or not below or equal with `or_equal`.
+    /// First slot in `from..` whose head is not below `target`.
     #[inline]
-    fn bound(self, from: usize, target: u64) -> usize {
+    fn bound(self, from: usize, target: u32) -> usize {
         let (mut base, mut size) = (from, self.count() - from);
-        // Both arms compile to a conditional move: a misprediction would cost more than a step.
-        while size > 1 {
+        while size > COUNTED {
             let half = size / 2;
-            base = if (self.head(base + half - 1) as u64) < target { base + half } else { base };
+            base = if self.head(base + half - 1) < target { base + half } else { base };
             size -= half;
         }
-        if size == 1 && (self.head(base) as u64) < target { base + 1 } else { base }
+        let below = self.slots[base..base + size].iter().map(|s| {
+            let head = u32::from_le_bytes([s[0], s[1], s[2], s[3]]);
+            u32::from(head < target)
+        });
+        base + below.sum::<u32>() as usize
     }
 
     /// Position of `key` in `from..`: `Ok` of the entry that has it, `Err` of the first that is greater.
@@ -245,14 +268,14 @@ impl<'a> Node<'a> {
                 Ordering::Equal => {}
             }
         }
-        let head = head_of(key, self.skip) as u64;
+        let head = head_of(key, self.skip);
         let mut low = self.bound(from, head);
-        if low == count || self.head(low) as u64 != head {
+        if low == count || self.head(low) != head {
             return Ok(Err(low));
         }
         // Equal heads: usually one entry, else keys that agree in the first bytes.
-        let mut high = if low + 1 < count && self.head(low + 1) as u64 == head {
-            self.bound(low, head + 1)
+        let mut high = if low + 1 < count && self.head(low + 1) == head {
+            head.checked_add(1).map_or(count, |next| self.bound(low, next))
         } else {
             low + 1
         };

@@ -1,0 +1,180 @@
+//! Putting a private map of a file over a part of a chunk.
+//!
+//! A chunk's address never changes, so the map moves to the chunk: the kernel exchanges the pages
+//! behind the addresses in one step, and who reads at the same time sees the old page or the new one. Where that
+//! cannot be had (other systems, maps that do not begin at a page) the bytes are copied.
+#![expect(unsafe_code, reason = "maps are moved by address")]
+
+use memmap2::MmapMut;
+
+use super::ArenaError;
+
+/// Below this, copying costs less than the page faults of a map.
+#[cfg(all(target_os = "linux", not(miri)))]
+const LEAST: usize = 64 << 10;
+
+/// Makes the `len` bytes at `base` those of `map`, and the rest of their last page zero. Whether a map is there now.
+///
+/// # Safety
+///
+/// `capacity` bytes at `base` are mapped for reading and writing, by a map that stays in its place until nobody uses
+/// the addresses; `len` is at most `capacity` and at most the length of `map`. Others may read the bytes meanwhile
+/// only if they are the same as those of `map`, and nobody may write them.
+pub(super) unsafe fn overlay(
+    base: *mut u8,
+    capacity: usize,
+    map: MmapMut,
+    len: usize,
+) -> Result<bool, ArenaError> {
+    debug_assert!(len <= capacity && len <= map.len());
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        let page = page_size();
+        let whole = len.next_multiple_of(page);
+        let from = map.as_ptr();
+        if len >= LEAST
+            && whole <= capacity
+            && (base as usize).is_multiple_of(page)
+            && (from as usize).is_multiple_of(page)
+        {
+            // SAFETY: the caller's contract; both addresses begin pages, and `whole` covers the pages of `map`
+            // that hold its first `len` bytes.
+            return unsafe { exchange(base, map, len, whole) };
+        }
+    }
+    // SAFETY: both are at least `len` bytes long (caller's contract), and two maps do not overlap.
+    unsafe { base.copy_from_nonoverlapping(map.as_ptr(), len) };
+    Ok(false)
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn page_size() -> usize {
+    // SAFETY: asks for a number.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(64 << 10)
+}
+
+/// Makes the `len` bytes at `base`, which may be a map of a file, memory of huge pages with the same content. Whether they are now:
+/// not where `base` does not begin a huge page, or on other systems.
+///
+/// # Safety
+///
+/// As for [`overlay`]: `capacity` bytes at `base` are mapped, others may read them meanwhile, and nobody may write them.
+pub(super) unsafe fn promote(
+    base: *mut u8,
+    capacity: usize,
+    len: usize,
+) -> Result<bool, ArenaError> {
+    debug_assert!(len <= capacity);
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        let page = page_size();
+        let whole = len.next_multiple_of(page);
+        if whole <= capacity && whole >= HUGE / 2 && (base as usize).is_multiple_of(HUGE) {
+            let refused = ArenaError::OutOfMemory { bytes: whole };
+            let mapped = whole + HUGE;
+            // SAFETY: asks for pages at an address that the system chooses.
+            let start = unsafe { anonymous(std::ptr::null_mut(), mapped, 0) }.ok_or(refused)?;
+            let before = start.align_offset(HUGE);
+            // SAFETY: the offset is below `HUGE`, by which the map is longer than `whole`.
+            let from = unsafe { start.add(before) };
+            // SAFETY: advice about pages that are ours alone, and may be refused.
+            unsafe { libc::madvise(from.cast(), whole, libc::MADV_HUGEPAGE) };
+            // SAFETY: both are `len` bytes long at least, and two maps do not overlap.
+            unsafe { from.copy_from_nonoverlapping(base, len) };
+            // SAFETY: the pages before and behind are ours alone, and nobody has their address.
+            unsafe {
+                libc::munmap(start.cast(), before);
+                libc::munmap(from.add(whole).cast(), mapped - before - whole);
+            }
+            // SAFETY: the caller's contract for `base`; `from` begins `whole` bytes that are ours alone.
+            let moved = unsafe { put_in_place(from, base, len, whole)? };
+            if !moved {
+                // SAFETY: they were copied instead, so they are still ours alone.
+                unsafe { libc::munmap(from.cast(), whole) };
+            }
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+const HUGE: usize = 2 << 20;
+
+/// Fresh zeroed pages, at `at` if the flags say so.
+///
+/// # Safety
+///
+/// With `MAP_FIXED`, what is at `at` may be replaced.
+#[cfg(all(target_os = "linux", not(miri)))]
+unsafe fn anonymous(at: *mut u8, len: usize, flags: libc::c_int) -> Option<*mut u8> {
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: the caller's contract.
+    let map =
+        unsafe { libc::mmap(at.cast(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    (map != libc::MAP_FAILED).then_some(map.cast())
+}
+
+/// Moves the `whole` bytes of pages at `from` to `base`; `false` if they could only be copied there.
+///
+/// # Safety
+///
+/// Both begin pages that are mapped; those at `base` may be replaced, those at `from` are the caller's alone, and hold
+/// `len` bytes of which those at `base` may be no others if somebody reads them.
+#[cfg(all(target_os = "linux", not(miri)))]
+unsafe fn put_in_place(
+    from: *mut u8,
+    base: *mut u8,
+    len: usize,
+    whole: usize,
+) -> Result<bool, ArenaError> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: the caller's contract. What is replaced keeps its owner: it is unmapped with the rest of the chunk.
+    let moved =
+        unsafe { libc::mremap(from.cast(), whole, whole, flags, base.cast::<libc::c_void>()) };
+    if moved.cast() == base {
+        return Ok(true);
+    }
+    // Refused, perhaps with the target unmapped already: memory goes there, and the bytes into it.
+    // SAFETY: the pages at `base` may be replaced.
+    let fresh = unsafe { anonymous(base, whole, libc::MAP_FIXED) };
+    if fresh != Some(base) {
+        return Err(ArenaError::OutOfMemory { bytes: whole });
+    }
+    // SAFETY: `whole` writable bytes are at `base` now, and `len` readable ones at `from`, which were not moved.
+    unsafe { base.copy_from_nonoverlapping(from, len) };
+    Ok(false)
+}
+
+/// # Safety
+///
+/// As for [`overlay`]; `base` and `map` begin pages, and `whole` is `len` rounded up to pages and not beyond the
+/// capacity.
+#[cfg(all(target_os = "linux", not(miri)))]
+unsafe fn exchange(
+    base: *mut u8,
+    map: MmapMut,
+    len: usize,
+    whole: usize,
+) -> Result<bool, ArenaError> {
+    use std::mem::ManuallyDrop;
+
+    let mapped = map.len();
+    let mut map = ManuallyDrop::new(map);
+    let from = map.as_mut_ptr();
+    // SAFETY: the caller's contract; `from` begins a map that is ours and as long as `whole`.
+    let moved = unsafe { put_in_place(from, base, len, whole) };
+    if moved != Ok(true) {
+        drop(ManuallyDrop::into_inner(map));
+        return moved;
+    }
+    let rest = mapped.next_multiple_of(page_size()) - whole;
+    if rest > 0 {
+        // SAFETY: these pages of `map` were not moved, and nobody has their address.
+        unsafe { libc::munmap(from.add(whole).cast(), rest) };
+    }
+    // SAFETY: the last page is private and was moved whole; no row in use lies behind `len`.
+    unsafe { base.add(len).write_bytes(0, whole - len) };
+    Ok(true)
+}

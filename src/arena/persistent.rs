@@ -1,0 +1,61 @@
+//! Columns as whoever keeps them in a file sees them: chunks of bytes.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use memmap2::MmapMut;
+
+use super::ArenaError;
+
+/// Something that lives as long as maps of a file are in use, so that the file stays as it is.
+pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
+
+/// What is given back does not fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsound(pub(crate) &'static str);
+
+/// A column in chunks of bytes. Where a chunk has no byte order of its own, it is the machine's.
+pub(crate) trait Persistent: Sync {
+    /// Number of rows.
+    fn rows(&self) -> u32;
+
+    /// Rows of a chunk.
+    fn chunk_rows(&self) -> u32;
+
+    /// Bytes of a row.
+    fn row_bytes(&self) -> usize;
+
+    /// Whether rows of the chunk may have changed since it was [cleaned](Self::clean), or made.
+    fn is_changed(&self, chunk: u32) -> bool;
+
+    /// Whether the chunk is, at least in part, a map of a file.
+    fn is_overlaid(&self, chunk: u32) -> bool;
+
+    /// Forgets that the chunk changed. Nobody may be changing it.
+    fn clean(&self, chunk: u32);
+
+    /// Appends the bytes of the chunk's rows to `out`.
+    fn copy(&self, chunk: u32, out: &mut Vec<u8>);
+
+    /// Lets a map of a file hold the chunk's rows from now on, at the same address. It must hold the same bytes, at
+    /// least as many as the rows have. Searches may run; changes may not.
+    fn replace(&self, chunk: u32, map: MmapMut) -> Result<(), ArenaError>;
+
+    /// Brings the chunk into memory of huge pages, if it is a map of a file and the system can. Searches may run; changes may
+    /// not.
+    fn promote(&self, chunk: u32) -> Result<(), ArenaError>;
+
+    /// Keeps `keeper` until the maps are gone, in place of the last one, which is returned.
+    fn keep(&self, keeper: Keeper) -> Option<Keeper>;
+
+    /// Number of chunks.
+    fn chunks(&self) -> u32 {
+        self.rows().div_ceil(self.chunk_rows())
+    }
+
+    /// Rows that are in the chunk.
+    fn rows_of(&self, chunk: u32) -> u32 {
+        let before = u64::from(chunk) * u64::from(self.chunk_rows());
+        u64::from(self.rows()).saturating_sub(before).min(u64::from(self.chunk_rows())) as u32
+    }
+}

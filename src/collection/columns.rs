@@ -1,0 +1,261 @@
+//! Between columns in memory and extents in the store.
+
+use std::sync::Arc;
+
+use memmap2::MmapMut;
+
+use super::error::CollectionError;
+use super::format::{
+    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, MAX_COMMIT, Operation, PAYLOADS, SETTINGS,
+    chunk_key, commit_of, decode_checkpoint, decode_chunk, decode_operations, decode_settings,
+    encode_checkpoint, encode_chunk, encode_settings, journal_key,
+};
+use crate::arena::{Keeper, Persistent};
+use crate::index::{Image, Settings, Stored};
+use crate::simd::Isa;
+use crate::store::{ExtentId, ReadTransaction, StoreError, WriteTransaction};
+
+/// How the chunks of an index come from the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// They are mapped, and read when a search touches them.
+    Mapped,
+    /// They are read, verified, and held in memory.
+    Copied,
+}
+
+/// What the head of a collection says.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) settings: Settings,
+    pub(super) checkpoint: Checkpoint,
+}
+
+/// Writes what an index is made with into a store that is empty, and makes its tables.
+pub(super) fn write_settings(
+    tx: &mut WriteTransaction,
+    settings: &Settings,
+) -> Result<(), CollectionError> {
+    tx.table::<str>(HEAD)?.insert(SETTINGS, &encode_settings(settings))?;
+    for table in [COLUMNS, JOURNAL, PAYLOADS] {
+        tx.table::<u64>(table)?;
+    }
+    Ok(())
+}
+
+/// Writes all chunks that changed, and those that the file lacks, to extents of their own. Returns the bytes written.
+pub(super) fn write_columns(
+    tx: &mut WriteTransaction,
+    image: &Image<'_>,
+    commit: u64,
+) -> Result<u64, CollectionError> {
+    let mut buffer = Vec::new();
+    let mut written = 0;
+    for &(number, column) in &image.columns {
+        for chunk in 0..column.chunks() {
+            let key = chunk_key(number, chunk);
+            let len = u64::from(column.rows_of(chunk)) * column.row_bytes() as u64;
+            let stored = tx.table::<u64>(COLUMNS)?.get(key)?.map(decode_chunk).transpose()?;
+            if !column.is_changed(chunk) && stored.is_some_and(|(_, stored)| stored == len) {
+                continue;
+            }
+            buffer.clear();
+            column.copy(chunk, &mut buffer);
+            let extent = tx.put_extent(&buffer)?;
+            tx.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(extent.0, len))?;
+            if let Some((old, _)) = stored {
+                tx.remove_extent(ExtentId(old))?;
+            }
+            written += len;
+        }
+    }
+    let checkpoint = Checkpoint { commit, state: image.state.clone() };
+    tx.table::<str>(HEAD)?.insert(CHECKPOINT, &encode_checkpoint(&checkpoint))?;
+    Ok(written)
+}
+
+/// Notes that the file, which `tx` sees, holds every chunk as it is. Those that are maps of an older extent become maps of the new
+/// one, so that the old one can be reused.
+pub(super) fn settle_columns(
+    tx: &Arc<ReadTransaction>,
+    image: &Image<'_>,
+) -> Result<(), CollectionError> {
+    remap(tx, image, |column, chunk| column.is_changed(chunk))?;
+    for (_, column) in &image.columns {
+        (0..column.chunks()).for_each(|chunk| column.clean(chunk));
+    }
+    Ok(())
+}
+
+/// Makes all chunks that are maps maps of the extents that `tx` sees, which hold the same bytes at another place. No chunk
+/// may have changed since the last checkpoint.
+pub(super) fn move_columns(
+    tx: &Arc<ReadTransaction>,
+    image: &Image<'_>,
+) -> Result<(), CollectionError> {
+    remap(tx, image, |_, _| true)
+}
+
+fn remap(
+    tx: &Arc<ReadTransaction>,
+    image: &Image<'_>,
+    moved: impl Fn(&dyn Persistent, u32) -> bool,
+) -> Result<(), CollectionError> {
+    let new = Arc::clone(tx) as Keeper;
+    let old: Vec<_> = image.columns.iter().map(|(_, c)| c.keep(Arc::clone(&new))).collect();
+    let result = (|| {
+        let table = tx.table::<u64>(COLUMNS)?;
+        for &(number, column) in &image.columns {
+            for chunk in 0..column.chunks() {
+                if column.is_overlaid(chunk) && moved(column, chunk) {
+                    column
+                        .replace(chunk, map_chunk(tx, &table, number, chunk, Reading::Mapped)?)?;
+                }
+            }
+        }
+        Ok(())
+    })();
+    if result.is_err() {
+        // Some maps are of the one, some of the other.
+        keep(image, &(Arc::new((new, old)) as Keeper));
+    }
+    result
+}
+
+/// Makes all maps of the image hold on to `keeper`.
+pub(super) fn keep(image: &Image<'_>, keeper: &Keeper) {
+    for (_, column) in &image.columns {
+        column.keep(Arc::clone(keeper));
+    }
+}
+
+fn map_chunk(
+    tx: &ReadTransaction,
+    table: &crate::store::Table<'_, u64>,
+    column: u32,
+    chunk: u32,
+    reading: Reading,
+) -> Result<MmapMut, CollectionError> {
+    let missing = CollectionError::Corrupt { reason: "a chunk of a column is missing" };
+    let (extent, len) =
+        table.get(chunk_key(column, chunk))?.map(decode_chunk).transpose()?.ok_or(missing)?;
+    let map = tx.map_extent(ExtentId(extent), reading == Reading::Copied)?;
+    if map.len() as u64 != len.max(1) {
+        return Err(CollectionError::Corrupt {
+            reason: "a chunk has another length than its extent",
+        });
+    }
+    Ok(map)
+}
+
+/// The head of the collection that a snapshot shows; `None` if the store is empty.
+pub(super) fn read_head(tx: &ReadTransaction) -> Result<Option<Head>, CollectionError> {
+    let table = match tx.table::<str>(HEAD) {
+        Ok(table) => table,
+        Err(StoreError::TableMissing { .. }) if tx.tables()?.is_empty() => return Ok(None),
+        Err(StoreError::TableMissing { .. } | StoreError::KeyType { .. }) => {
+            return Err(CollectionError::NotACollection);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let settings = table.get(SETTINGS)?.ok_or(CollectionError::NotACollection)?;
+    let settings = decode_settings(settings)?;
+    let missing = CollectionError::Corrupt { reason: "the record of the checkpoint is missing" };
+    let checkpoint = decode_checkpoint(table.get(CHECKPOINT)?.ok_or(missing)?)?;
+    Ok(Some(Head { settings, checkpoint }))
+}
+
+/// The index as the last checkpoint left it.
+pub(super) fn read_index<I: Stored>(
+    tx: &Arc<ReadTransaction>,
+    head: &Head,
+    isa: Option<Isa>,
+    reading: Reading,
+) -> Result<I, CollectionError> {
+    let table = match tx.table::<u64>(COLUMNS) {
+        Ok(table) => Some(table),
+        Err(StoreError::TableMissing { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
+        let missing = CollectionError::Corrupt { reason: "the table of the columns is missing" };
+        map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)
+    })?;
+    index.frozen(|image| {
+        keep(&image, &(Arc::clone(tx) as Keeper));
+    });
+    Ok(index)
+}
+
+/// What the journal holds behind a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Replayed {
+    /// The last commit that the index has now.
+    pub(super) commit: u64,
+    pub(super) operations: u64,
+    pub(super) bytes: u64,
+}
+
+/// What a part of the journal counts for when a checkpoint is to be due.
+pub(super) fn part_bytes(part: &[u8]) -> u64 {
+    /// About what an entry of a table takes besides its value, so that commits without vectors count as well.
+    const ENTRY: u64 = 32;
+
+    part.len() as u64 + ENTRY
+}
+
+/// The number of the newest commit that a snapshot shows.
+pub(super) fn newest_commit(tx: &ReadTransaction, head: &Head) -> Result<u64, CollectionError> {
+    let last = match tx.table::<u64>(JOURNAL) {
+        Ok(journal) => journal.last()?.map(|(key, _)| commit_of(key)),
+        Err(StoreError::TableMissing { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(last.unwrap_or(head.checkpoint.commit))
+}
+
+/// Applies to the index what the journal holds behind `commit`.
+pub(super) fn replay<I: Stored>(
+    tx: &ReadTransaction,
+    index: &I,
+    settings: &Settings,
+    commit: u64,
+) -> Result<Replayed, CollectionError> {
+    let mut replayed = Replayed { commit, ..Replayed::default() };
+    let journal = match tx.table::<u64>(JOURNAL) {
+        Ok(journal) => journal,
+        Err(StoreError::TableMissing { .. }) => return Ok(replayed),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in journal.range(journal_key(commit + 1, 0)..)? {
+        let (key, part) = entry?;
+        if commit_of(key) > MAX_COMMIT {
+            return Err(CollectionError::Corrupt { reason: "a commit's number is out of range" });
+        }
+        let operations = decode_operations(part, settings.vector_bytes())?;
+        apply(index, &operations)?;
+        replayed.commit = commit_of(key);
+        replayed.operations += operations.len() as u64;
+        replayed.bytes += part_bytes(part);
+    }
+    Ok(replayed)
+}
+
+/// Applies operations on distinct keys to the index.
+pub(super) fn apply<I: Stored>(
+    index: &I,
+    operations: &[Operation<'_>],
+) -> Result<(), CollectionError> {
+    let upserts = operations
+        .iter()
+        .map(|operation| match operation {
+            Operation::Upsert(key, vector) => Ok((*key, *vector)),
+            Operation::Remove(_) => {
+                let reason = "the journal has a removal, which this version cannot apply";
+                Err(CollectionError::Corrupt { reason })
+            }
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    index.insert_encoded(&upserts)?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+use crate::error::IndexError;
+use crate::index::{GraphSettings, Hnsw, Originals, Quantization, Settings, Stored};
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::Element;
+
+use super::error::CollectionError;
+
+/// Settings of a [`Collection`](crate::Collection).
+///
+/// What shapes the vectors and the graph is chosen when the collection is made and stands in its file. On opening, what is said here is
+/// compared with the file, and what is not said is taken from it.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Config {
+    dimension: usize,
+    metric: Metric,
+    element: Option<Element>,
+    m: Option<usize>,
+    ef_construction: Option<usize>,
+    alpha: Option<f32>,
+    seed: Option<u64>,
+    quantization: Option<Quantization>,
+    originals: Option<Originals>,
+    isa: Option<Isa>,
+    log_size: u64,
+    page_size: u32,
+    checkpoint_after: u64,
+}
+
+impl Config {
+    /// Vectors of `dimension` components under `metric`.
+    pub fn new(dimension: usize, metric: Metric) -> Self {
+        Self {
+            dimension,
+            metric,
+            element: None,
+            m: None,
+            ef_construction: None,
+            alpha: None,
+            seed: None,
+            quantization: None,
+            originals: None,
+            isa: None,
+            log_size: 8 << 20,
+            page_size: 16 << 10,
+            checkpoint_after: 8 << 20,
+        }
+    }
+
+    /// As [`HnswBuilder::element`](crate::HnswBuilder::element).
+    pub fn element(mut self, element: Element) -> Self {
+        self.element = Some(element);
+        self
+    }
+
+    /// As [`HnswBuilder::m`](crate::HnswBuilder::m).
+    pub fn m(mut self, m: usize) -> Self {
+        self.m = Some(m);
+        self
+    }
+
+    /// As [`HnswBuilder::ef_construction`](crate::HnswBuilder::ef_construction).
+    pub fn ef_construction(mut self, ef_construction: usize) -> Self {
+        self.ef_construction = Some(ef_construction);
+        self
+    }
+
+    /// As [`HnswBuilder::alpha`](crate::HnswBuilder::alpha).
+    pub fn alpha(mut self, alpha: f32) -> Self {
+        self.alpha = Some(alpha);
+        self
+    }
+
+    /// As [`HnswBuilder::seed`](crate::HnswBuilder::seed).
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// As [`HnswBuilder::quantization`](crate::HnswBuilder::quantization).
+    pub fn quantization(mut self, quantization: Quantization) -> Self {
+        self.quantization = Some(quantization);
+        self
+    }
+
+    /// As [`HnswBuilder::originals`](crate::HnswBuilder::originals).
+    pub fn originals(mut self, originals: Originals) -> Self {
+        self.originals = Some(originals);
+        self
+    }
+
+    /// As [`HnswBuilder::isa`](crate::HnswBuilder::isa); not kept in the file.
+    pub fn isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+
+    /// As [`StoreOptions::log_size`](crate::store::StoreOptions::log_size); 8 MiB if not said. A file that exists keeps its own.
+    pub fn log_size(mut self, bytes: u64) -> Self {
+        self.log_size = bytes;
+        self
+    }
+
+    /// As [`StoreOptions::page_size`](crate::store::StoreOptions::page_size); 16 KiB if not said. A file that exists keeps its own.
+    pub fn page_size(mut self, bytes: u32) -> Self {
+        self.page_size = bytes;
+        self
+    }
+
+    /// Bytes of journal after which a commit makes a checkpoint, or a sixteenth of what the columns hold, if that is more; 8 MiB if
+    /// not said. What the journal holds is inserted again when the collection is opened, so less makes opening after a crash
+    /// faster, and more makes writing faster, as each checkpoint writes every chunk that changed. Not kept in the file.
+    pub fn checkpoint_after(mut self, bytes: u64) -> Self {
+        self.checkpoint_after = bytes;
+        self
+    }
+
+    pub(super) fn store_options(&self) -> crate::store::StoreOptions {
+        crate::store::StoreOptions::new().log_size(self.log_size).page_size(self.page_size)
+    }
+
+    pub(super) fn instruction_set(&self) -> Option<Isa> {
+        self.isa
+    }
+
+    /// Bytes that the journal may have beside columns of `bytes` bytes.
+    pub(super) fn journal_limit(&self, bytes: u64) -> u64 {
+        self.checkpoint_after.max(bytes / 16)
+    }
+
+    /// The empty index, and the settings that the file keeps.
+    pub(super) fn build(&self) -> Result<(Hnsw, Settings), IndexError> {
+        let mut builder = Hnsw::builder(self.dimension, self.metric);
+        if let Some(element) = self.element {
+            builder = builder.element(element);
+        }
+        if let Some(m) = self.m {
+            builder = builder.m(m);
+        }
+        if let Some(ef_construction) = self.ef_construction {
+            builder = builder.ef_construction(ef_construction);
+        }
+        if let Some(alpha) = self.alpha {
+            builder = builder.alpha(alpha);
+        }
+        if let Some(seed) = self.seed {
+            builder = builder.seed(seed);
+        }
+        if let Some(quantization) = self.quantization {
+            builder = builder.quantization(quantization);
+        }
+        if let Some(originals) = self.originals {
+            builder = builder.originals(originals);
+        }
+        if let Some(isa) = self.isa {
+            builder = builder.isa(isa);
+        }
+        let index = builder.build()?;
+        let settings = index.frozen(|image| image.settings);
+        Ok((index, settings))
+    }
+
+    /// Whether what is said here is what the file says.
+    pub(super) fn check(&self, stored: &Settings) -> Result<(), CollectionError> {
+        // Refuses what is out of range, and turns alpha into what the file has.
+        let given = self.build()?.1;
+        let Settings { dimension, metric, element, graph, codes } = stored;
+        let (Some(graph), Some(given_graph)) = (graph, given.graph) else {
+            let (expected, found) = ("a graph index", "an exact index");
+            return Err(CollectionError::Kind { expected, found });
+        };
+        let GraphSettings { m, ef_construction, seed, alpha } = graph;
+        compare("dimension", dimension, Some(&given.dimension))?;
+        compare("metric", metric, Some(&given.metric))?;
+        compare("element", element, self.element.as_ref())?;
+        compare("m", m, self.m.as_ref())?;
+        compare("ef_construction", ef_construction, self.ef_construction.as_ref())?;
+        compare("seed", seed, self.seed.as_ref())?;
+        if self.quantization.is_some() || self.originals.is_some() {
+            compare("quantization", codes, Some(&given.codes))?;
+        }
+        compare("alpha squared", alpha, self.alpha.map(|_| given_graph.alpha).as_ref())
+    }
+}
+
+fn compare<T: PartialEq + std::fmt::Debug>(
+    name: &'static str,
+    stored: &T,
+    given: Option<&T>,
+) -> Result<(), CollectionError> {
+    match given.filter(|given| *given != stored) {
+        None => Ok(()),
+        Some(given) => Err(CollectionError::Mismatch {
+            name,
+            stored: format!("{stored:?}"),
+            given: format!("{given:?}"),
+        }),
+    }
+}

@@ -1,0 +1,334 @@
+//! Records of a collection as bytes; `FORMAT.md` describes them.
+
+use super::error::CollectionError;
+use crate::graph::GraphState;
+use crate::index::{CodeSettings, GraphSettings, Originals, Settings, State};
+use crate::metric::Metric;
+use crate::quantization::Bits;
+use crate::vector::Element;
+
+/// Version of the format that this file describes.
+pub(super) const VERSION: u32 = 1;
+
+/// Table of the two records below, by name.
+pub(super) const HEAD: &str = "nearfield";
+/// The record of [`Settings`].
+pub(super) const SETTINGS: &str = "settings";
+/// The record of [`Checkpoint`].
+pub(super) const CHECKPOINT: &str = "checkpoint";
+/// Table from column and chunk to extent.
+pub(super) const COLUMNS: &str = "columns";
+/// Table from commit and part to the operations of this commit.
+pub(super) const JOURNAL: &str = "journal";
+/// Table from key to payload.
+pub(super) const PAYLOADS: &str = "payloads";
+/// Table from name to key.
+pub(super) const KEYS_OF_NAMES: &str = "keys of names";
+/// Table from key to name.
+pub(super) const NAMES_OF_KEYS: &str = "names of keys";
+
+/// Keys of names begin here.
+pub(super) const FIRST_NAMED: u64 = 1 << 63;
+
+/// Stands for a number that is not there.
+const NONE: u32 = u32::MAX;
+
+const HNSW: u8 = 1;
+const FLAT: u8 = 2;
+
+const METRICS: [(u8, Metric); 4] =
+    [(1, Metric::L2), (2, Metric::InnerProduct), (3, Metric::Cosine), (4, Metric::Hamming)];
+
+const ELEMENTS: [(u8, Element); 6] = [
+    (1, Element::F32),
+    (2, Element::F16),
+    (3, Element::Bf16),
+    (4, Element::I8),
+    (5, Element::U8),
+    (6, Element::Bit),
+];
+
+/// The codes that an index has or will have: their bits, and whether originals are kept beside them.
+const CODES: [(u8, Option<CodeSettings>); 5] = [
+    (0, None),
+    (1, Some(CodeSettings { bits: Bits::Four, originals: Originals::Kept })),
+    (2, Some(CodeSettings { bits: Bits::Eight, originals: Originals::Kept })),
+    (3, Some(CodeSettings { bits: Bits::Four, originals: Originals::Dropped })),
+    (4, Some(CodeSettings { bits: Bits::Eight, originals: Originals::Dropped })),
+];
+
+/// What the columns hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    /// The last commit that is in the columns.
+    pub(super) commit: u64,
+    pub(super) state: State,
+}
+
+/// Refuses to work where the columns' numbers would have another byte order than the file's.
+pub(super) fn check_byte_order() -> Result<(), CollectionError> {
+    if cfg!(target_endian = "little") { Ok(()) } else { Err(CollectionError::ByteOrder) }
+}
+
+fn corrupt(reason: &'static str) -> CollectionError {
+    CollectionError::Corrupt { reason }
+}
+
+/// Little-endian numbers, one after the other.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], CollectionError> {
+        let (first, rest) = self.0.split_first_chunk().ok_or(corrupt("a record is too short"))?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    fn u32(&mut self) -> Result<u32, CollectionError> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, CollectionError> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn bytes(&mut self, len: u32) -> Result<Vec<u8>, CollectionError> {
+        let len = len as usize;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(corrupt("a record is too short"))?;
+        self.0 = rest;
+        Ok(bytes.to_vec())
+    }
+
+    fn end(&self) -> Result<(), CollectionError> {
+        if self.0.is_empty() { Ok(()) } else { Err(corrupt("a record is too long")) }
+    }
+}
+
+fn number<T: Copy + PartialEq>(table: &[(u8, T)], value: T) -> u8 {
+    table.iter().find(|(_, of)| *of == value).map_or(0, |&(number, _)| number)
+}
+
+fn value<T: Copy>(table: &[(u8, T)], number: u8) -> Option<T> {
+    table.iter().find(|(of, _)| *of == number).map(|&(_, value)| value)
+}
+
+pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
+    let mut out = VERSION.to_le_bytes().to_vec();
+    out.push(if settings.graph.is_some() { HNSW } else { FLAT });
+    out.push(number(&METRICS, settings.metric));
+    out.push(number(&ELEMENTS, settings.element));
+    out.push(number(&CODES, settings.codes));
+    out.extend((settings.dimension as u32).to_le_bytes());
+    if let Some(GraphSettings { m, ef_construction, seed, alpha }) = settings.graph {
+        out.extend((m as u32).to_le_bytes());
+        out.extend((ef_construction as u32).to_le_bytes());
+        out.extend(alpha.unwrap_or(0.0).to_le_bytes());
+        out.extend(seed.to_le_bytes());
+    }
+    out
+}
+
+pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError> {
+    let mut reader = Reader(bytes);
+    let found = reader.u32()?;
+    if found != VERSION {
+        return Err(CollectionError::Version { found, supported: VERSION });
+    }
+    let [kind, metric, element, codes] = reader.take()?;
+    let metric = value(&METRICS, metric).ok_or(corrupt("the metric is unknown"))?;
+    let element = value(&ELEMENTS, element).ok_or(corrupt("the element type is unknown"))?;
+    let codes = value(&CODES, codes).ok_or(corrupt("the quantization is unknown"))?;
+    let dimension = reader.u32()? as usize;
+    let graph = match kind {
+        HNSW => {
+            let (m, ef_construction) = (reader.u32()? as usize, reader.u32()? as usize);
+            let alpha = f32::from_le_bytes(reader.take()?);
+            let alpha = (alpha.to_bits() != 0).then_some(alpha);
+            Some(GraphSettings { m, ef_construction, seed: reader.u64()?, alpha })
+        }
+        FLAT => None,
+        _ => return Err(corrupt("the kind of index is unknown")),
+    };
+    reader.end()?;
+    Ok(Settings { dimension, metric, element, graph, codes })
+}
+
+pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
+    let Checkpoint { commit, state: State { graph, vectors, grid } } = checkpoint;
+    let (level, row) = graph.entry.unwrap_or((NONE, 0));
+    let mut out = commit.to_le_bytes().to_vec();
+    out.extend(level.to_le_bytes());
+    out.extend(row.to_le_bytes());
+    out.extend(vectors.to_le_bytes());
+    out.extend((graph.rows.len() as u32).to_le_bytes());
+    out.extend(graph.rows.iter().flat_map(|rows| rows.to_le_bytes()));
+    match grid {
+        Some(grid) => {
+            out.extend((grid.len() as u32).to_le_bytes());
+            out.extend_from_slice(grid);
+        }
+        None => out.extend(NONE.to_le_bytes()),
+    }
+    out
+}
+
+pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionError> {
+    let mut reader = Reader(bytes);
+    let commit = reader.u64()?;
+    if commit > MAX_COMMIT {
+        return Err(corrupt("a commit's number is out of range"));
+    }
+    let (level, row) = (reader.u32()?, reader.u32()?);
+    let vectors = reader.u32()?;
+    let levels = reader.u32()?;
+    if levels > 64 {
+        return Err(corrupt("the number of levels is out of range"));
+    }
+    let rows = (0..levels).map(|_| reader.u32()).collect::<Result<_, _>>()?;
+    let grid = match reader.u32()? {
+        NONE => None,
+        len => Some(reader.bytes(len)?),
+    };
+    reader.end()?;
+    let graph = GraphState { rows, entry: (level != NONE).then_some((level, row)) };
+    Ok(Checkpoint { commit, state: State { graph, vectors, grid } })
+}
+
+/// Key of a chunk in [`COLUMNS`].
+pub(super) fn chunk_key(column: u32, chunk: u32) -> u64 {
+    u64::from(column) << 32 | u64::from(chunk)
+}
+
+/// Value of a chunk in [`COLUMNS`].
+pub(super) fn encode_chunk(extent: u64, len: u64) -> [u8; 16] {
+    let mut out = [0; 16];
+    out[..8].copy_from_slice(&extent.to_le_bytes());
+    out[8..].copy_from_slice(&len.to_le_bytes());
+    out
+}
+
+pub(super) fn decode_chunk(bytes: &[u8]) -> Result<(u64, u64), CollectionError> {
+    let mut reader = Reader(bytes);
+    let chunk = (reader.u64()?, reader.u64()?);
+    reader.end()?;
+    Ok(chunk)
+}
+
+/// Bits of a journal key that number the parts of a commit.
+const PART_BITS: u32 = 20;
+/// Parts of a commit at most.
+pub(super) const MAX_PARTS: u64 = 1 << PART_BITS;
+/// Number of a commit at most.
+pub(super) const MAX_COMMIT: u64 = (1 << (64 - PART_BITS)) - 2;
+
+/// Key of a part of a commit in [`JOURNAL`].
+pub(super) fn journal_key(commit: u64, part: u64) -> u64 {
+    debug_assert!(commit <= MAX_COMMIT + 1 && part < MAX_PARTS);
+    commit << PART_BITS | part
+}
+
+/// The commit that a key of [`JOURNAL`] belongs to.
+pub(super) fn commit_of(key: u64) -> u64 {
+    key >> PART_BITS
+}
+
+const UPSERT: u8 = 1;
+const REMOVE: u8 = 2;
+
+/// A change of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation<'a> {
+    /// The key's vector, as the index stores it, without padding.
+    Upsert(u64, &'a [u8]),
+    Remove(u64),
+}
+
+impl Operation<'_> {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Upsert(key, vector) => {
+                out.push(UPSERT);
+                out.extend(key.to_le_bytes());
+                out.extend_from_slice(vector);
+            }
+            Self::Remove(key) => {
+                out.push(REMOVE);
+                out.extend(key.to_le_bytes());
+            }
+        }
+    }
+}
+
+/// The operations of a part, whose vectors have `vector_bytes` bytes.
+pub(super) fn decode_operations(
+    mut bytes: &[u8],
+    vector_bytes: usize,
+) -> Result<Vec<Operation<'_>>, CollectionError> {
+    let mut operations = Vec::new();
+    while let Some((&kind, rest)) = bytes.split_first() {
+        let mut reader = Reader(rest);
+        let key = reader.u64()?;
+        bytes = reader.0;
+        operations.push(match kind {
+            UPSERT => {
+                let torn = corrupt("an operation of the journal is torn");
+                let (vector, rest) = bytes.split_at_checked(vector_bytes).ok_or(torn)?;
+                bytes = rest;
+                Operation::Upsert(key, vector)
+            }
+            REMOVE => Operation::Remove(key),
+            _ => return Err(corrupt("an operation of the journal is unknown")),
+        });
+    }
+    Ok(operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_damaged_ones_are_errors() {
+        for (_, metric) in METRICS {
+            for (_, element) in ELEMENTS {
+                for alpha in [None, Some(1.44)] {
+                    let graph = GraphSettings { m: 16, ef_construction: 200, seed: 7, alpha };
+                    for (graph, codes) in [(None, None), (Some(graph), CODES[3].1)] {
+                        let settings = Settings { dimension: 100, metric, element, graph, codes };
+                        let bytes = encode_settings(&settings);
+                        assert_eq!(decode_settings(&bytes).unwrap(), settings);
+                        for len in 0..bytes.len() {
+                            assert!(decode_settings(&bytes[..len]).is_err());
+                        }
+                    }
+                }
+            }
+        }
+        for (entry, grid) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
+            let graph = GraphState { rows: vec![100, 10, 1], entry };
+            let checkpoint = Checkpoint { commit: 77, state: State { graph, vectors: 90, grid } };
+            let bytes = encode_checkpoint(&checkpoint);
+            assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
+            for len in 0..bytes.len() {
+                assert!(decode_checkpoint(&bytes[..len]).is_err());
+            }
+        }
+        assert_eq!(decode_chunk(&encode_chunk(3, 1 << 40)).unwrap(), (3, 1 << 40));
+        assert_eq!(commit_of(journal_key(MAX_COMMIT, MAX_PARTS - 1)), MAX_COMMIT);
+    }
+
+    #[test]
+    fn operations_come_back_and_torn_ones_are_errors() {
+        let operations =
+            [Operation::Upsert(1, &[1, 2, 3]), Operation::Remove(u64::MAX), Operation::Remove(0)];
+        let mut bytes = Vec::new();
+        for operation in &operations {
+            operation.encode(&mut bytes);
+        }
+        assert_eq!(decode_operations(&bytes, 3).unwrap(), operations);
+        for len in [1, 5, 11, 13, 20] {
+            assert!(decode_operations(&bytes[..len], 3).is_err(), "{len}");
+        }
+        assert!(decode_operations(&[9; 12], 3).is_err());
+    }
+}

@@ -1,0 +1,378 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::columns::{
+    Head, Reading, Replayed, keep, read_head, read_index, replay, settle_columns, write_columns,
+    write_settings,
+};
+use super::config::Config;
+use super::error::CollectionError;
+use super::format::{JOURNAL, PAYLOADS, check_byte_order};
+use super::reader::Reader;
+use super::snapshot::{Snapshot, Views};
+use super::transaction::Transaction;
+use crate::arena::Keeper;
+use crate::index::{Hnsw, Search, SearchBatch, Settings, Stored};
+use crate::store::{ReadTransaction, SimulatedDisk, Store, StoreError};
+use crate::vector::AsVector;
+
+/// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
+///
+/// Cheap to clone; clones are handles to the same collection, for any thread. What is committed is found by searches of this
+/// process when [`Transaction::commit`] returns, and survives any crash from then on.
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("nearfield-doc-collection-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("photos.nf");
+/// use nearfield::{Collection, Config, Metric};
+///
+/// let photos = Collection::open(&path, Config::new(3, Metric::Cosine))?;
+/// let mut tx = photos.begin_write()?;
+/// tx.upsert(42, &[0.1, 0.9, 0.2])?;
+/// tx.put_payload(42, b"harbour.jpg")?;
+/// tx.commit()?;
+///
+/// let hits = photos.search(&[0.0, 1.0, 0.0]).k(1).run()?;
+/// assert_eq!(photos.payload(hits[0].key)?.as_deref(), Some(&b"harbour.jpg"[..]));
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Collection {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) index: Hnsw,
+    pub(super) settings: Settings,
+    config: Config,
+    /// What only the one who writes may touch, while nobody does.
+    writer: Mutex<Option<Writer>>,
+    returned: Condvar,
+    /// The file has a commit that the index has not.
+    behind: AtomicBool,
+    views: Mutex<Views>,
+    recovery: Recovery,
+}
+
+/// What only the one who writes may touch.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// The last commit.
+    pub(super) commit: u64,
+    /// The last commit that is in the columns of the file.
+    pub(super) checkpointed: u64,
+    /// Bytes that the journal has.
+    pub(super) journal: u64,
+    /// Bytes that the columns have in the file.
+    pub(super) columns: u64,
+    /// Bytes of vectors that were committed, and bytes of columns that checkpoints wrote, since the collection was opened.
+    pub(super) vector_bytes: u64,
+    pub(super) column_bytes: u64,
+    pub(super) checkpoints: u64,
+}
+
+/// What opening a collection had to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Operations that the last checkpoint lacked, and that were applied anew.
+    pub operations: u64,
+    /// Time that this took.
+    pub replay: Duration,
+    /// Time that opening took in all.
+    pub total: Duration,
+}
+
+impl Collection {
+    /// Opens the collection at `path` for writing; makes it if there is none.
+    ///
+    /// Takes milliseconds whatever the size, plus the time to apply what the last checkpoint lacks
+    /// ([`Config::checkpoint_after`]). Vectors and graph stay in the file and are read when a search touches them.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::Mismatch`] if the collection was made with other parameters; [`StoreError::Locked`] if it is open for
+    /// writing elsewhere; whatever damage is met.
+    pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
+        let start = Instant::now();
+        Self::with_store(config.store_options().open(path)?, config, start)
+    }
+
+    /// Makes a collection at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::Exists`] if there is a file; else as [`Collection::open`].
+    pub fn create(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
+        if path.as_ref().exists() {
+            return Err(CollectionError::Exists);
+        }
+        Self::open(path, config)
+    }
+
+    /// Opens the collection at `path` for reading, while another process may be writing it.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::NotACollection`], whatever damage is met, [`StoreError::Io`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Reader, CollectionError> {
+        Reader::open(path.as_ref())
+    }
+
+    /// A collection on a simulated disk, for tests of what must survive a power cut; made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::open`], but for [`StoreError::Locked`].
+    pub fn open_simulated(disk: &SimulatedDisk, config: Config) -> Result<Self, CollectionError> {
+        let start = Instant::now();
+        Self::with_store(config.store_options().open_simulated(disk)?, config, start)
+    }
+
+    fn with_store(store: Store, config: Config, start: Instant) -> Result<Self, CollectionError> {
+        check_byte_order()?;
+        let tx = Arc::new(store.begin_read()?);
+        let (index, head, replayed, replay) = if let Some(head) = read_head(&tx)? {
+            config.check(&head.settings)?;
+            let isa = config.instruction_set();
+            let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
+            let applying = Instant::now();
+            let replayed = replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
+            (index, head, replayed, applying.elapsed())
+        } else {
+            let (index, settings) = config.build()?;
+            let mut tx = store.begin_write()?;
+            write_settings(&mut tx, &settings)?;
+            index.frozen(|image| write_columns(&mut tx, &image, 0))?;
+            tx.commit()?;
+            let head = read_head(&store.begin_read()?)?.ok_or(CollectionError::NotACollection)?;
+            (index, head, Replayed::default(), Duration::ZERO)
+        };
+        let Replayed { commit, operations, bytes } = replayed;
+        let Head { settings, checkpoint } = head;
+        let writer = Writer {
+            commit,
+            checkpointed: checkpoint.commit,
+            journal: bytes,
+            columns: index.frozen(|image| column_bytes(&image)),
+            vector_bytes: 0,
+            column_bytes: 0,
+            checkpoints: 0,
+        };
+        let total = start.elapsed();
+        let inner = Inner {
+            store,
+            index,
+            settings,
+            config,
+            writer: Mutex::new(Some(writer)),
+            returned: Condvar::new(),
+            behind: AtomicBool::new(false),
+            views: Mutex::default(),
+            recovery: Recovery { operations, replay, total },
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The right to change the collection. Waits until no other transaction has it, so a thread that has one must not ask for
+    /// another.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`] after a failed write, [`CollectionError::Behind`].
+    pub fn begin_write(&self) -> Result<Transaction, CollectionError> {
+        Transaction::new(&self.inner)
+    }
+
+    /// The newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may show in part;
+    /// [`Collection::snapshot`] shows one commit.
+    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
+        self.inner.index.search(query)
+    }
+
+    /// As [`Hnsw::search_batch`].
+    pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
+        self.inner.index.search_batch(queries)
+    }
+
+    /// The vector of a key, as [`Hnsw::get`].
+    pub fn get(&self, key: u64) -> Option<Vec<f32>> {
+        self.inner.index.get(key)
+    }
+
+    /// Whether there is a vector under the key.
+    pub fn contains(&self, key: u64) -> bool {
+        self.inner.index.contains(key)
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.inner.index.len()
+    }
+
+    /// Whether there is no vector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The payload of a key, in the newest commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn payload(&self, key: u64) -> Result<Option<Vec<u8>>, CollectionError> {
+        payload(&self.inner.store.begin_read()?, key).map(|found| found.map(<[u8]>::to_vec))
+    }
+
+    /// The collection as the newest commit left it, for as long as it is kept.
+    ///
+    /// It is opened anew from the file, in memory of its own: it costs milliseconds, plus the time to insert what the last checkpoint
+    /// lacks; if nothing was committed since the last one, and that one still exists, it is the same. What it shows stays in the
+    /// file until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
+    pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
+        self.inner.views.lock().newest(&self.inner.store, self.inner.config.instruction_set())
+    }
+
+    /// What opening had to do.
+    pub fn recovery(&self) -> Recovery {
+        self.inner.recovery
+    }
+
+    /// Writes all chunks that changed and empties the journal, so that the next opening has nothing to apply. Happens by itself
+    /// when the journal is long ([`Config::checkpoint_after`]). Searches go on; transactions wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`], [`StoreError::Io`], [`CollectionError::Behind`].
+    pub fn checkpoint(&self) -> Result<(), CollectionError> {
+        let mut writer = self.inner.take_writer()?;
+        let result = self.inner.checkpoint(&mut writer);
+        self.inner.return_writer(writer);
+        result
+    }
+
+    /// Makes a checkpoint and reports its errors. Other handles stay usable. A collection that is dropped without it
+    /// loses nothing; the next opening applies the journal.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Collection::checkpoint`].
+    pub fn close(self) -> Result<(), CollectionError> {
+        self.checkpoint()?;
+        Ok(self.inner.store.clone().close()?)
+    }
+}
+
+impl Inner {
+    /// Waits until nobody writes.
+    pub(super) fn take_writer(&self) -> Result<Writer, CollectionError> {
+        let mut slot = self.writer.lock();
+        loop {
+            if self.behind.load(Ordering::Acquire) {
+                return Err(CollectionError::Behind);
+            }
+            if let Some(writer) = slot.take() {
+                return Ok(writer);
+            }
+            self.returned.wait(&mut slot);
+        }
+    }
+
+    pub(super) fn return_writer(&self, writer: Writer) {
+        *self.writer.lock() = Some(writer);
+        self.returned.notify_one();
+    }
+
+    /// Refuses all writing from now on: the file is ahead of the index.
+    pub(super) fn fall_behind(&self) {
+        self.behind.store(true, Ordering::Release);
+        self.returned.notify_all();
+    }
+
+    /// Whether the journal is so long that a checkpoint is due.
+    pub(super) fn is_due(&self, writer: &Writer) -> bool {
+        writer.journal > self.config.journal_limit(writer.columns)
+    }
+
+    pub(super) fn checkpoint(&self, writer: &mut Writer) -> Result<(), CollectionError> {
+        if writer.commit == writer.checkpointed {
+            return Ok(self.store.checkpoint()?);
+        }
+        self.index.frozen(|image| {
+            let mut tx = self.store.begin_write()?;
+            writer.column_bytes += write_columns(&mut tx, &image, writer.commit)?;
+            tx.drop_table(JOURNAL)?;
+            tx.table::<u64>(JOURNAL)?;
+            tx.commit()?;
+            // Extents are in the file from here on, so that they can be mapped.
+            self.store.checkpoint()?;
+            (writer.journal, writer.checkpointed) = (0, writer.commit);
+            writer.columns = column_bytes(&image);
+            writer.checkpoints += 1;
+            settle_columns(&Arc::new(self.store.begin_read()?), &image)
+        })?;
+        // Their extents are gone from the newest state.
+        self.drop_idle_views();
+        Ok(())
+    }
+
+    /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
+    /// replaced since can be reused.
+    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<(), CollectionError> {
+        let tx = Arc::new(self.store.begin_read()?);
+        self.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
+        self.views.lock().pin(&tx, writer.checkpointed);
+        Ok(())
+    }
+
+    /// Forgets views that nobody holds, which keep what they see in the file.
+    pub(super) fn drop_idle_views(&self) {
+        self.views.lock().drop_idle();
+    }
+
+    /// Looks at what only the writer may touch.
+    pub(super) fn with_writer<R>(
+        &self,
+        with: impl FnOnce(&Writer) -> R,
+    ) -> Result<R, CollectionError> {
+        let writer = self.take_writer()?;
+        let result = with(&writer);
+        self.return_writer(writer);
+        Ok(result)
+    }
+}
+
+fn column_bytes(image: &crate::index::Image<'_>) -> u64 {
+    let bytes = image.columns.iter().map(|(_, c)| u64::from(c.rows()) * c.row_bytes() as u64);
+    bytes.sum()
+}
+
+/// The payload of a key in a snapshot of the store.
+pub(super) fn payload(tx: &ReadTransaction, key: u64) -> Result<Option<&[u8]>, CollectionError> {
+    match tx.table::<u64>(PAYLOADS) {
+        Ok(table) => Ok(table.get(key)?),
+        Err(StoreError::TableMissing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection")
+            .field("settings", &self.inner.settings)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

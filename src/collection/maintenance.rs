@@ -1,0 +1,296 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::columns::{move_columns, read_head};
+use super::error::CollectionError;
+use super::format::{
+    COLUMNS, HEAD, JOURNAL, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, decode_chunk, encode_chunk,
+};
+use super::handle::Collection;
+use super::save::replace_file;
+use crate::index::{CheckReport, Stats, Stored};
+use crate::store::{self, ExtentId, Key, ReadTransaction, StoreError, WriteTransaction};
+
+/// What a collection holds and what it has done.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CollectionStats {
+    /// The index.
+    pub index: Stats,
+    /// The store that the file is.
+    pub store: store::Stats,
+    /// Number of the last commit.
+    pub commit: u64,
+    /// Bytes of journal that the next opening would apply.
+    pub journal_bytes: u64,
+    /// Bytes of vectors, keys, codes and graph in the file as of the last checkpoint.
+    pub column_bytes: u64,
+    /// Bytes of vectors, without padding, that were committed since the collection was opened.
+    pub committed_vector_bytes: u64,
+    /// Bytes of chunks that checkpoints have written since the collection was opened.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints since the collection was opened.
+    pub checkpoints: u64,
+}
+
+impl CollectionStats {
+    /// Bytes written to the file for each byte of vectors committed, since the collection was opened; 0 if none were.
+    pub fn write_amplification(&self) -> f64 {
+        if self.committed_vector_bytes == 0 {
+            return 0.0;
+        }
+        self.store.written_bytes as f64 / self.committed_vector_bytes as f64
+    }
+}
+
+/// What [`Collection::check`] found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CollectionReport {
+    /// Pages, trees and extents of the file, all verified.
+    pub store: store::CheckReport,
+    /// The index as it is in memory.
+    pub index: CheckReport,
+    /// Chunks in memory that differ from the file, though nothing has changed them.
+    pub strayed_chunks: usize,
+    /// Keys that have a payload but no vector.
+    pub orphaned_payloads: usize,
+}
+
+impl CollectionReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.index.is_ok() && self.strayed_chunks == 0 && self.orphaned_payloads == 0
+    }
+}
+
+impl fmt::Display for CollectionReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} tables, {} entries, {} extents, {} pages in use, {} free",
+            self.store.tables,
+            self.store.entries,
+            self.store.extents,
+            self.store.used_pages,
+            self.store.free_pages
+        )?;
+        writeln!(
+            f,
+            "{} chunks strayed from the file, {} payloads without a vector",
+            self.strayed_chunks, self.orphaned_payloads
+        )?;
+        self.index.fmt(f)
+    }
+}
+
+impl Collection {
+    /// Sizes, and what has been done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::Poisoned`].
+    pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
+        let store = self.inner.store.stats()?;
+        self.inner.with_writer(|writer| CollectionStats {
+            index: self.inner.index.stats(),
+            store,
+            commit: writer.commit,
+            journal_bytes: writer.journal,
+            column_bytes: writer.columns,
+            committed_vector_bytes: writer.vector_bytes,
+            checkpoint_bytes: writer.column_bytes,
+            checkpoints: writer.checkpoints,
+        })
+    }
+
+    /// Reads everything: each page and extent of the file against its checksum, each chunk in memory that nothing has changed
+    /// against its extent, the graph as [`Hnsw::check`](crate::Hnsw::check), and the keys of payloads. Transactions wait; searches go on.
+    ///
+    /// # Errors
+    ///
+    /// The first damage of the file that is found. What is wrong beyond the file is in the report.
+    pub fn check(&self) -> Result<CollectionReport, CollectionError> {
+        let writer = self.inner.take_writer()?;
+        let result = self.check_alone();
+        self.inner.return_writer(writer);
+        result
+    }
+
+    fn check_alone(&self) -> Result<CollectionReport, CollectionError> {
+        let store = self.inner.store.check()?;
+        let tx = self.inner.store.begin_read()?;
+        let strayed_chunks = self.inner.index.frozen(|image| strayed(&tx, &image))?;
+        let mut orphaned_payloads = 0;
+        match tx.table::<u64>(PAYLOADS) {
+            Ok(table) => {
+                for entry in table.entries()? {
+                    orphaned_payloads += usize::from(!self.inner.index.contains(entry?.0));
+                }
+            }
+            Err(StoreError::TableMissing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let index = self.inner.index.check();
+        Ok(CollectionReport { store, index, strayed_chunks, orphaned_payloads })
+    }
+
+    /// Makes a checkpoint, moves what lies at the end of the file to free space before it, and cuts the file. Snapshots that are
+    /// open, here or in other processes, keep what they see. Transactions wait; searches go on.
+    ///
+    /// Returns the bytes by which the file has become shorter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::checkpoint`], and [`StoreError::Corrupt`].
+    pub fn compact(&self) -> Result<u64, CollectionError> {
+        let mut writer = self.inner.take_writer()?;
+        let result = (|| {
+            self.inner.checkpoint(&mut writer)?;
+            self.inner.drop_idle_views();
+            let mut freed = self.inner.store.compact()?;
+            // The maps hold on to the places that the extents had before.
+            let tx = Arc::new(self.inner.store.begin_read()?);
+            self.inner.index.frozen(|image| move_columns(&tx, &image))?;
+            freed += self.inner.store.compact()?;
+            let tx = Arc::new(self.inner.store.begin_read()?);
+            self.inner.index.frozen(|image| move_columns(&tx, &image))?;
+            Ok(freed)
+        })();
+        self.inner.return_writer(writer);
+        result
+    }
+
+    /// Reads the whole index into memory, in huge pages where the system has them, and compares what is in the file with its checksums.
+    ///
+    /// A collection is walked in the map of its file, which needs no memory of its own and is good for what is larger than memory.
+    /// If it is not, searches are faster afterwards, and do not touch the file any more. Searches go on meanwhile; transactions
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
+    pub fn load(&self) -> Result<(), CollectionError> {
+        // A checkpoint moves chunks.
+        let writer = self.inner.take_writer()?;
+        let result = self.load_alone();
+        self.inner.return_writer(writer);
+        result
+    }
+
+    fn load_alone(&self) -> Result<(), CollectionError> {
+        let tx = self.inner.store.begin_read()?;
+        let table = tx.table::<u64>(COLUMNS)?;
+        let columns = self.inner.index.frozen(|image| {
+            image.columns.iter().map(|(_, column)| column.chunks()).collect::<Vec<_>>()
+        });
+        for (at, &chunks) in columns.iter().enumerate() {
+            for chunk in 0..chunks {
+                self.inner.index.frozen(|image| {
+                    let (number, column) = image.columns[at];
+                    if !column.is_overlaid(chunk) {
+                        return Ok(());
+                    }
+                    let stored = table.get(super::format::chunk_key(number, chunk))?;
+                    if let Some((extent, _)) = stored.map(decode_chunk).transpose()? {
+                        tx.extent(ExtentId(extent))?.bytes()?;
+                    }
+                    Ok::<(), CollectionError>(column.promote(chunk)?)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the newest commit to another file, which takes the place of what is at `path` only when it is whole and on the disk.
+    /// Transactions and searches go on. The copy has no gaps; opening it applies the journal, as opening this file would.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] if a collection at `path` is open for writing, [`StoreError::Io`], [`StoreError::Corrupt`].
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        let tx = self.inner.store.begin_read()?;
+        replace_file(path.as_ref(), |store| {
+            let mut copy = store.begin_write()?;
+            copy_table::<str>(&tx, &mut copy, HEAD)?;
+            copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES)?;
+            for name in [JOURNAL, PAYLOADS, NAMES_OF_KEYS] {
+                copy_table::<u64>(&tx, &mut copy, name)?;
+            }
+            let columns = tx.table::<u64>(COLUMNS)?;
+            for entry in columns.entries()? {
+                let (key, chunk) = entry?;
+                let (extent, len) = decode_chunk(chunk)?;
+                let from = tx.extent(ExtentId(extent))?;
+                let to = copy.create_extent(from.len())?;
+                let mut at = 0;
+                while at < from.len() {
+                    let end = from.len().min(at + PIECE);
+                    copy.write_extent(to, at, from.range(at..end)?)?;
+                    at = end;
+                }
+                copy.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(to.0, len))?;
+            }
+            Ok(copy.commit()?)
+        })
+    }
+}
+
+/// Bytes of an extent that are copied at a time.
+const PIECE: u64 = 1 << 20;
+
+/// Chunks that say they did not change, and differ from their extent.
+fn strayed(
+    tx: &ReadTransaction,
+    image: &crate::index::Image<'_>,
+) -> Result<usize, CollectionError> {
+    let Some(_) = read_head(tx)? else { return Ok(0) };
+    let table = tx.table::<u64>(COLUMNS)?;
+    let mut buffer = Vec::new();
+    let mut strayed = 0;
+    for &(number, column) in &image.columns {
+        for chunk in (0..column.chunks()).filter(|&chunk| !column.is_changed(chunk)) {
+            let stored = table.get(super::format::chunk_key(number, chunk))?;
+            let Some((extent, _)) = stored.map(decode_chunk).transpose()? else {
+                strayed += 1;
+                continue;
+            };
+            buffer.clear();
+            column.copy(chunk, &mut buffer);
+            strayed += usize::from(tx.extent(ExtentId(extent))?.bytes()? != buffer);
+        }
+    }
+    Ok(strayed)
+}
+
+/// Copies a table, which is written from left to right.
+fn copy_table<K: Key + ?Sized>(
+    from: &ReadTransaction,
+    to: &mut WriteTransaction,
+    name: &str,
+) -> Result<(), CollectionError>
+where
+    for<'a> K::Item<'a>: Copy,
+{
+    let table = match from.table::<K>(name) {
+        Ok(table) => table,
+        Err(StoreError::TableMissing { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let failure = RefCell::new(None);
+    let entries = table.entries()?.map_while(|entry| match entry {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            *failure.borrow_mut() = Some(error);
+            None
+        }
+    });
+    let mut copy = to.table::<K>(name)?;
+    copy.bulk_load(entries)?;
+    match failure.into_inner() {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,47 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::error::CollectionError;
+use super::format::check_byte_order;
+use super::snapshot::{Snapshot, Views};
+use crate::store::Store;
+
+/// A collection that another process may be writing. Cheap to clone; clones are handles to the same, for any thread.
+///
+/// Ask for a [`Snapshot`] to search, and for another to see what was committed since.
+#[derive(Clone)]
+pub struct Reader {
+    store: Store,
+    views: Arc<Mutex<Views>>,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<Self, CollectionError> {
+        check_byte_order()?;
+        let store = Store::open_read_only(path)?;
+        let reader = Self { store, views: Arc::default() };
+        // What is no collection is told here.
+        reader.snapshot()?;
+        Ok(reader)
+    }
+
+    /// The newest commit. If it is not the one of the last snapshot, what was committed since is applied to a view that nobody holds
+    /// any more: drop a snapshot before asking for the next one, and following the writer costs one insertion per vector. Where
+    /// every view is held, or the writer has made a checkpoint, the collection is opened anew.
+    ///
+    /// # Errors
+    ///
+    /// Whatever damage is met, [`StoreError::Io`](crate::store::StoreError::Io).
+    pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
+        self.views.lock().newest(&self.store, None)
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}

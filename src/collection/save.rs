@@ -1,0 +1,179 @@
+//! Indexes in files of their own: written whole, read whole or walked in place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::columns::{Reading, read_head, read_index, replay, write_columns, write_settings};
+use super::error::CollectionError;
+use super::format::check_byte_order;
+use crate::arena::Persistent;
+use crate::index::{Flat, Hnsw, Stored};
+use crate::store::{Store, StoreError, StoreOptions, WriterLock, sync_folder};
+
+/// A path beside `path`, on the same file system.
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
+/// once it is on the disk.
+pub(super) fn replace_file(
+    path: &Path,
+    fill: impl FnOnce(&Store) -> Result<(), CollectionError>,
+) -> Result<(), CollectionError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+
+    // Whoever has opened what is there for writing has made its lock file.
+    let lock = sibling(path, ".lock");
+    let _lock = if lock.exists() { Some(WriterLock::acquire(path)?) } else { None };
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = sibling(path, &format!(".new-{}-{number}", std::process::id()));
+    let result = (|| {
+        // No log to speak of: everything is written once, in one transaction.
+        let store = StoreOptions::new().log_size(64 << 10).open(&new)?;
+        fill(&store)?;
+        store.close()?;
+        fs::rename(&new, path).map_err(io("name the new file"))?;
+        sync_folder(path)?;
+        Ok(())
+    })();
+    // What cannot be removed is litter, not damage.
+    let _ = fs::remove_file(sibling(&new, ".lock"));
+    if result.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    result
+}
+
+pub(super) fn io(operation: &'static str) -> impl FnOnce(std::io::Error) -> CollectionError {
+    move |source| StoreError::Io { operation, source }.into()
+}
+
+fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
+    check_byte_order()?;
+    replace_file(path, |store| {
+        index.frozen(|image| {
+            let mut tx = store.begin_write()?;
+            write_settings(&mut tx, &image.settings)?;
+            write_columns(&mut tx, &image, 0)?;
+            Ok(tx.commit()?)
+        })
+    })
+}
+
+fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
+    check_byte_order()?;
+    let store = Store::open_read_only(path)?;
+    let tx = Arc::new(store.begin_read()?);
+    let head = read_head(&tx)?.ok_or(CollectionError::NotACollection)?;
+    match (I::GRAPH, head.settings.graph.is_some()) {
+        (true, false) => return Err(CollectionError::Kind { expected: HNSW, found: FLAT }),
+        (false, true) => return Err(CollectionError::Kind { expected: FLAT, found: HNSW }),
+        _ => {}
+    }
+    let index: I = read_index(&tx, &head, None, reading)?;
+    if reading == Reading::Copied {
+        index.frozen(|image| {
+            let chunks = |&(_, column): &(u32, &dyn Persistent)| -> Result<(), CollectionError> {
+                Ok((0..column.chunks()).try_for_each(|chunk| column.promote(chunk))?)
+            };
+            image.columns.iter().try_for_each(chunks)
+        })?;
+    }
+    replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
+    Ok(index)
+}
+
+const HNSW: &str = "a graph index";
+const FLAT: &str = "an exact index";
+
+/// In files. Saved and loaded indexes answer alike, bit by bit.
+///
+/// A saved index and a [`Collection`](crate::Collection) have one format: either can be opened as the other, but only a
+/// collection keeps what is changed afterwards.
+impl Hnsw {
+    /// Writes the index to a file, which takes the place of what is at `path` only when it is whole and on the
+    /// disk: a crash leaves the old file or the new one. Searches go on meanwhile; insertions wait.
+    ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-save-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("index.nf");
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(2, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[0.0, 0.0, 5.0, 5.0, 9.0, 9.0]).run()?;
+    /// index.save(&path)?;
+    ///
+    /// let again = Hnsw::open(&path)?; // searched where it lies in the file
+    /// assert_eq!(again.search(&[5.0, 4.0]).k(1).run()?[0].key, 2);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] if a collection at `path` is open for writing, [`StoreError::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        save(self, path.as_ref())
+    }
+
+    /// Reads an index from a file into memory. Every byte is verified against its checksum.
+    ///
+    /// Of a collection it takes the newest commit.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError`] for every kind of damage; [`CollectionError::Kind`] for an exact index.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Copied)
+    }
+
+    /// Opens an index where it lies in its file: nothing is read before a search touches it, and memory is the
+    /// operating system's cache. What is inserted stays in this process.
+    ///
+    /// Chunks are not compared with their checksums, which would read them all: damage can make answers wrong, though
+    /// never break memory safety. [`Hnsw::load`] compares them. As for every store, no other program may change the
+    /// file in place while it is open; see [`store`](crate::store).
+    ///
+    /// # Errors
+    ///
+    /// As [`Hnsw::load`], for what is looked at.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Mapped)
+    }
+}
+
+/// In files, as [`Hnsw`].
+impl Flat {
+    /// Writes the index to a file, as [`Hnsw::save`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        save(self, path.as_ref())
+    }
+
+    /// Reads an index from a file into memory, as [`Hnsw::load`].
+    ///
+    /// # Errors
+    ///
+    /// As there; [`CollectionError::Kind`] for a graph index.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Copied)
+    }
+
+    /// Opens an index where it lies in its file, as [`Hnsw::open`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Mapped)
+    }
+}

@@ -1,0 +1,166 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::columns::{Head, Reading, keep, read_head, read_index, replay};
+use super::error::CollectionError;
+use super::handle::payload;
+use crate::arena::Keeper;
+use crate::index::{Hnsw, Search, SearchBatch, Stored};
+use crate::simd::Isa;
+use crate::store::{ReadTransaction, Store};
+use crate::vector::AsVector;
+
+/// An index of its own, as one commit left the collection.
+struct View {
+    tx: Arc<ReadTransaction>,
+    index: Hnsw,
+    head: Head,
+    commit: u64,
+    /// Who opened the file anew for writing would not know what is seen here.
+    _store: Store,
+}
+
+/// The views that were made for snapshots. Those that nobody holds any more go on to newer commits.
+#[derive(Default)]
+pub(super) struct Views {
+    views: Vec<Arc<View>>,
+}
+
+/// Views that are kept though nobody holds them.
+const IDLE: usize = 2;
+
+impl Views {
+    /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
+    pub(super) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
+        self.views.retain(|view| {
+            view.head.checkpoint.commit == checkpoint || Arc::strong_count(view) > 1
+        });
+        for view in self.views.iter_mut().filter_map(Arc::get_mut) {
+            view.index.frozen(|image| keep(&image, &(Arc::clone(tx) as Keeper)));
+            view.tx = Arc::clone(tx);
+        }
+    }
+
+    /// Forgets the views that nobody holds.
+    pub(super) fn drop_idle(&mut self) {
+        self.views.retain(|view| Arc::strong_count(view) > 1);
+    }
+
+    /// A snapshot of the newest commit of the store.
+    pub(super) fn newest(
+        &mut self,
+        store: &Store,
+        isa: Option<Isa>,
+    ) -> Result<Snapshot, CollectionError> {
+        let tx = Arc::new(store.begin_read()?);
+        let head = read_head(&tx)?.ok_or(CollectionError::NotACollection)?;
+        if head.settings.graph.is_none() {
+            let (expected, found) = ("a graph index", "an exact index");
+            return Err(CollectionError::Kind { expected, found });
+        }
+        // Views of an older checkpoint would have to be made anew.
+        self.views.retain(|view| {
+            view.head.checkpoint.commit == head.checkpoint.commit || Arc::strong_count(view) > 1
+        });
+        self.views.sort_by_key(|view| std::cmp::Reverse(view.commit));
+        let newest = super::columns::newest_commit(&tx, &head)?;
+        for at in 0..self.views.len() {
+            let view = &mut self.views[at];
+            let same = view.head.checkpoint.commit == head.checkpoint.commit;
+            if same && view.commit == newest {
+                return Ok(Snapshot { view: Arc::clone(view) });
+            }
+            let Some(free) = Arc::get_mut(view).filter(|_| same) else { continue };
+            // Taken out first: if the journal is damaged, the view is lost.
+            let commit = free.commit;
+            free.commit = u64::MAX;
+            let replayed = replay(&tx, &free.index, &head.settings, commit);
+            match replayed {
+                Ok(replayed) => free.commit = replayed.commit,
+                Err(error) => {
+                    self.views.swap_remove(at);
+                    return Err(error);
+                }
+            }
+            free.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
+            free.tx = tx;
+            return Ok(Snapshot { view: Arc::clone(view) });
+        }
+        let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
+        let commit = replay(&tx, &index, &head.settings, head.checkpoint.commit)?.commit;
+        let view = Arc::new(View { tx, index, head, commit, _store: store.clone() });
+        if self.views.len() >= IDLE {
+            // Those in use are kept by their users.
+            self.views.truncate(IDLE - 1);
+        }
+        self.views.push(Arc::clone(&view));
+        Ok(Snapshot { view })
+    }
+}
+
+/// A collection as one commit left it, for as long as this lives: later commits, of this process or another, do not
+/// change what it shows. Cheap to clone, for any thread. While a snapshot of a collection that is open for writing lives, so does the
+/// right to write: the file cannot be opened for writing again.
+#[derive(Clone)]
+pub struct Snapshot {
+    view: Arc<View>,
+}
+
+impl Snapshot {
+    /// Number of the commit that it shows. Later commits have greater numbers.
+    pub fn number(&self) -> u64 {
+        self.view.commit
+    }
+
+    /// As [`Hnsw::search`].
+    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
+        self.view.index.search(query)
+    }
+
+    /// As [`Hnsw::search_batch`].
+    pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
+        self.view.index.search_batch(queries)
+    }
+
+    /// The vector of a key, as [`Hnsw::get`].
+    pub fn get(&self, key: u64) -> Option<Vec<f32>> {
+        self.view.index.get(key)
+    }
+
+    /// Whether there is a vector under the key.
+    pub fn contains(&self, key: u64) -> bool {
+        self.view.index.contains(key)
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.view.index.len()
+    }
+
+    /// Whether there is no vector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn store(&self) -> &ReadTransaction {
+        &self.view.tx
+    }
+
+    /// The payload of a key, read where it lies.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn payload(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
+        payload(&self.view.tx, key)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("number", &self.number())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

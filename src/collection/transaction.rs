@@ -1,0 +1,264 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::columns::{apply, part_bytes};
+use super::error::CollectionError;
+use super::format::{
+    JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
+};
+use super::handle::{Inner, Writer};
+use crate::error::IndexError;
+use crate::index::Stored;
+use crate::store::{Durability, StoreError, WriteTransaction};
+use crate::vector::AsVector;
+
+/// Operations that stand in one part of the journal, in bytes; a part is one value of a table.
+const PART: usize = 1 << 20;
+
+/// Changes of a collection, which are made together or not at all. Dropped without a commit, it leaves no trace.
+///
+/// It is the only one: others wait in [`Collection::begin_write`](crate::Collection::begin_write). Searches do not see its changes
+/// before the commit. Vectors are kept in memory until then.
+pub struct Transaction {
+    inner: Arc<Inner>,
+    /// Gone only inside of `commit` and `drop`.
+    writer: Option<Writer>,
+    store: Option<WriteTransaction>,
+    /// Vectors as the index stores them, one after the other.
+    vectors: Vec<u8>,
+    /// The number of each key's vector.
+    changes: HashMap<u64, usize>,
+    /// The keys in the order of their first change, so that the same transactions make the same graph.
+    order: Vec<u64>,
+    /// Whether payloads or names are changed.
+    records: bool,
+}
+
+impl Transaction {
+    pub(super) fn new(inner: &Arc<Inner>) -> Result<Self, CollectionError> {
+        let writer = inner.take_writer()?;
+        let store = match inner.store.begin_write() {
+            Ok(store) => store,
+            Err(error) => {
+                inner.return_writer(writer);
+                return Err(error.into());
+            }
+        };
+        Ok(Self {
+            inner: Arc::clone(inner),
+            writer: Some(writer),
+            store: Some(store),
+            vectors: Vec::new(),
+            changes: HashMap::new(),
+            order: Vec::new(),
+            records: false,
+        })
+    }
+
+    /// Notes that there is something to commit besides vectors.
+    pub(super) fn note_records(&mut self) {
+        self.records = true;
+    }
+
+    pub(super) fn store(&mut self) -> Result<&mut WriteTransaction, CollectionError> {
+        Ok(self.store.as_mut().ok_or(StoreError::TransactionFailed)?)
+    }
+
+    /// Whether there is a vector under the key, as this transaction has left it so far.
+    pub fn contains(&self, key: u64) -> bool {
+        self.changes.contains_key(&key) || self.inner.index.contains(key)
+    }
+
+    fn change(&mut self, key: u64, vector: usize) {
+        if self.changes.insert(key, vector).is_none() {
+            self.order.push(key);
+        }
+    }
+
+    /// Whether a vector may be set: a key whose vector is committed keeps it.
+    fn check_new(&self, key: u64) -> Result<(), IndexError> {
+        if self.inner.index.contains(key) { Err(IndexError::KeyExists { key }) } else { Ok(()) }
+    }
+
+    /// Sets the vector of a key that has none, or had it set by this transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Vector`] if it is no vector for this collection, [`IndexError::KeyExists`] if the key has a committed vector, which
+    /// cannot be replaced yet; the transaction is then as it was.
+    pub fn upsert<V: AsVector + ?Sized>(
+        &mut self,
+        key: u64,
+        vector: &V,
+    ) -> Result<(), CollectionError> {
+        self.check_new(key)?;
+        let number = self.vectors.len() / self.inner.settings.vector_bytes();
+        self.inner.index.encode(vector.as_vector(), &mut self.vectors)?;
+        self.change(key, number);
+        Ok(())
+    }
+
+    /// Sets the vectors of many keys; the vectors stand one after the other in `vectors`.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::BatchLength`] if there are not as many keys as vectors, [`IndexError::BatchVector`] for the first vector that is
+    /// none for this collection, [`IndexError::KeyExists`]; the transaction is then as it was.
+    pub fn upsert_batch<V: AsVector + ?Sized>(
+        &mut self,
+        keys: &[u64],
+        vectors: &V,
+    ) -> Result<(), CollectionError> {
+        let vectors = vectors.as_vector();
+        let (count, elements) = self.inner.index.count(vectors)?;
+        if count != keys.len() {
+            let error = IndexError::BatchLength { keys: keys.len(), vectors: count };
+            return Err(error.into());
+        }
+        keys.iter().try_for_each(|&key| self.check_new(key))?;
+        let bytes = self.inner.settings.vector_bytes();
+        let before = self.vectors.len();
+        self.vectors.reserve(count * bytes);
+        for position in 0..count {
+            let vector = vectors.slice(position * elements..(position + 1) * elements);
+            if let Err(source) = self.inner.index.encode(vector, &mut self.vectors) {
+                self.vectors.truncate(before);
+                return Err(IndexError::BatchVector { position, source }.into());
+            }
+        }
+        for (number, &key) in (before / bytes..).zip(keys) {
+            self.change(key, number);
+        }
+        Ok(())
+    }
+
+    /// Sets the payload of a key that has a vector.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::KeyMissing`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn put_payload(&mut self, key: u64, payload: &[u8]) -> Result<(), CollectionError> {
+        if !self.contains(key) {
+            return Err(CollectionError::KeyMissing { key });
+        }
+        self.store()?.table::<u64>(PAYLOADS)?.insert(key, payload)?;
+        self.note_records();
+        Ok(())
+    }
+
+    /// Removes the payload of a key; returns whether it had one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove_payload(&mut self, key: u64) -> Result<bool, CollectionError> {
+        let removed = self.store()?.table::<u64>(PAYLOADS)?.remove(key)?;
+        self.records |= removed;
+        Ok(removed)
+    }
+
+    /// The payload of a key, as this transaction has left it so far.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn payload(&mut self, key: u64) -> Result<Option<Vec<u8>>, CollectionError> {
+        Ok(self.store()?.table::<u64>(PAYLOADS)?.get(key)?.map(<[u8]>::to_vec))
+    }
+
+    /// When the commit is to be safe, as [`Durability`] says; [`Durability::Immediate`] unless set.
+    pub fn set_durability(&mut self, durability: Durability) {
+        if let Some(store) = &mut self.store {
+            store.set_durability(durability);
+        }
+    }
+
+    /// Makes the changes safe, then visible. When it returns, searches find them and no crash can lose them. Returns the
+    /// number of the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] and [`StoreError::Poisoned`] if the disk refused: nothing is visible then, but a crash may bring the changes up.
+    /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
+    pub fn commit(mut self) -> Result<u64, CollectionError> {
+        let (Some(mut writer), Some(mut store)) = (self.writer.take(), self.store.take()) else {
+            return Err(StoreError::TransactionFailed.into());
+        };
+        let result = self.write(&writer, &mut store);
+        let result = result.and_then(|parts| Ok(store.commit().map(|()| parts)?));
+        if let Ok(parts) = &result {
+            writer.commit += u64::from(!parts.is_empty());
+            writer.journal += parts.iter().map(|part| part_bytes(part)).sum::<u64>();
+            writer.vector_bytes += self.vectors.len() as u64;
+            let bytes = self.inner.settings.vector_bytes();
+            for part in parts {
+                let applied = decode_operations(part, bytes)
+                    .and_then(|operations| apply(&self.inner.index, &operations));
+                if applied.is_err() {
+                    self.inner.fall_behind();
+                    self.inner.return_writer(writer);
+                    return Err(CollectionError::Behind);
+                }
+            }
+            // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
+            let _ = if self.inner.is_due(&writer) {
+                self.inner.checkpoint(&mut writer)
+            } else {
+                self.inner.pin_newest(&writer)
+            };
+        }
+        let commit = writer.commit;
+        self.inner.return_writer(writer);
+        result.map(|_| commit)
+    }
+
+    /// Writes the journal's entries of this commit. Returns the parts; none if nothing changes.
+    fn write(
+        &self,
+        writer: &Writer,
+        store: &mut WriteTransaction,
+    ) -> Result<Vec<Vec<u8>>, CollectionError> {
+        if self.order.is_empty() && !self.records {
+            return Ok(Vec::new());
+        }
+        let commit = writer.commit + 1;
+        let bytes = self.inner.settings.vector_bytes();
+        let mut parts = vec![Vec::new()];
+        for &key in &self.order {
+            let number = self.changes[&key];
+            let vector = &self.vectors[number * bytes..(number + 1) * bytes];
+            let operation = Operation::Upsert(key, vector);
+            if parts.last().is_some_and(|part| part.len() >= PART) {
+                parts.push(Vec::new());
+            }
+            if let Some(part) = parts.last_mut() {
+                operation.encode(part);
+            }
+        }
+        if parts.len() as u64 > MAX_PARTS || commit > MAX_COMMIT {
+            return Err(StoreError::TooLarge { bytes: self.vectors.len() as u64 }.into());
+        }
+        let mut journal = store.table::<u64>(JOURNAL)?;
+        for (part, number) in parts.iter().zip(0..) {
+            journal.insert(journal_key(commit, number), part)?;
+        }
+        Ok(parts)
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        // The store's own first: who waits for the writer asks for it next.
+        drop(self.store.take());
+        if let Some(writer) = self.writer.take() {
+            self.inner.return_writer(writer);
+        }
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("keys", &self.order.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,305 @@
+//! Indexes as whoever keeps them in a file sees them: settings, columns, and a few numbers.
+
+use bytemuck::cast_slice_mut;
+use memmap2::MmapMut;
+use parking_lot::Mutex;
+use rayon::prelude::*;
+
+use super::batch::Insertable;
+use super::builder::{Basis, check_graph};
+use super::codes::{Originals, Quantized};
+use super::encoder::Encoder;
+use super::entries::Entries;
+use super::keys::KeyMap;
+use super::work::{Parts, Work};
+use super::{Flat, Hnsw};
+use crate::arena::{ArenaError, Column, Persistent, Unsound};
+use crate::error::{IndexError, VectorError};
+use crate::graph::{Graph, GraphState, Parameters};
+use crate::metric::Metric;
+use crate::quantization::Bits;
+use crate::simd::Isa;
+use crate::vector::{Block, Element, VectorRef};
+
+/// What an index is made with and keeps for life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) dimension: usize,
+    pub(crate) metric: Metric,
+    pub(crate) element: Element,
+    /// None for an exact index.
+    pub(crate) graph: Option<GraphSettings>,
+    /// None for an index that walks on its vectors.
+    pub(crate) codes: Option<CodeSettings>,
+}
+
+/// What shapes a graph.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GraphSettings {
+    pub(crate) m: usize,
+    pub(crate) ef_construction: usize,
+    pub(crate) seed: u64,
+    /// Factor on squared distances for pruning.
+    pub(crate) alpha: Option<f32>,
+}
+
+/// What codes an index has, once it has some.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CodeSettings {
+    pub(crate) bits: Bits,
+    pub(crate) originals: Originals,
+}
+
+/// What an index is besides its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Rows of each level of the graph, which for an exact index is the number of slots alone.
+    pub(crate) graph: GraphState,
+    /// Rows of the vectors: as many as there are slots, but where originals are dropped.
+    pub(crate) vectors: u32,
+    /// The quantizer, if all slots have codes.
+    pub(crate) grid: Option<Vec<u8>>,
+}
+
+/// An index while nobody changes it.
+pub(crate) struct Image<'a> {
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    /// Each column with its number: [`KEYS`], [`VECTORS`], [`CODES`], and [`LEVELS`] plus the level.
+    pub(crate) columns: Vec<(u32, &'a dyn Persistent)>,
+}
+
+/// Number of the column of keys.
+pub(crate) const KEYS: u32 = 0;
+/// Number of the column of vectors.
+pub(crate) const VECTORS: u32 = 1;
+/// Number of the column of codes.
+pub(crate) const CODES: u32 = 2;
+/// Number of the column of the base level's rows; those of the levels above follow.
+pub(crate) const LEVELS: u32 = 16;
+
+/// An index that can be kept in a file.
+pub(crate) trait Stored: Sized + Send + Sync {
+    /// Whether it has a graph.
+    const GRAPH: bool;
+
+    /// Runs `with` while nobody changes the index; searches go on.
+    fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R;
+
+    /// The index whose columns come from `source`, which is given the column's number, the number of the chunk, and the
+    /// bytes that are needed of it. Nothing is assumed of these.
+    fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+        settings: &Settings,
+        isa: Option<Isa>,
+        state: &State,
+        source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+    ) -> Result<Self, E>;
+
+    /// Appends the vector as it is stored to `out`, without padding.
+    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError>;
+
+    /// Vectors that stand in `flat`, one after the other, and the elements of each.
+    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError>;
+
+    /// Inserts vectors as [`Self::encode`] gives them, on all threads of the pool that the caller is in.
+    fn insert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError>;
+}
+
+impl Settings {
+    /// Bytes of a vector as it is stored, without padding.
+    pub(crate) fn vector_bytes(&self) -> usize {
+        self.element.bytes(self.dimension)
+    }
+
+    fn basis(&self, isa: Option<Isa>) -> Basis {
+        let Self { dimension, metric, element, .. } = *self;
+        Basis { dimension, metric, element, isa }
+    }
+
+    fn of(entries: &Entries, graph: Option<GraphSettings>) -> Self {
+        let Encoder { dimension, metric, element } = entries.encoder;
+        let quantized = entries.quantized.as_ref();
+        let codes = quantized.map(|q| CodeSettings { bits: q.bits, originals: q.originals });
+        Self { dimension, metric, element, graph, codes }
+    }
+}
+
+impl Entries {
+    fn restore<E: From<ArenaError> + From<Unsound>>(
+        encoder: Encoder,
+        quantized: Option<Quantized>,
+        slots: u32,
+        state: &State,
+        source: &mut impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+    ) -> Result<Self, E> {
+        let drops = quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped);
+        let fewer = drops && state.grid.is_some() && state.vectors < slots;
+        if state.vectors != slots && !fewer {
+            return Err(Unsound("the number of vectors is not that of the keys").into());
+        }
+        let keys = Column::restore(1, slots, |chunk, len| source(KEYS, chunk, len))?;
+        let (blocks, rows) = (encoder.blocks(), state.vectors);
+        let vectors = Column::restore(blocks, rows, |chunk, len| source(VECTORS, chunk, len))?;
+        if let Some(grid) = &state.grid {
+            let none = Unsound("there are codes where none are expected");
+            let restored = quantized.as_ref().ok_or(none)?.restore(grid, |blocks| {
+                Column::restore(blocks, slots, |chunk, len| source(CODES, chunk, len))
+            })?;
+            restored.ok_or(Unsound("the quantizer is none for this index"))?;
+        }
+        Ok(Self {
+            encoder,
+            vectors,
+            quantized,
+            keys,
+            map: KeyMap::restored(slots),
+            append: Mutex::new(()),
+        })
+    }
+
+    fn columns(&self) -> Vec<(u32, &dyn Persistent)> {
+        let mut columns: Vec<(u32, &dyn Persistent)> =
+            vec![(KEYS, &self.keys), (VECTORS, &self.vectors)];
+        if let Some(codes) = self.codes() {
+            columns.push((CODES, &codes.rows));
+        }
+        columns
+    }
+
+    fn state(&self, graph: GraphState) -> State {
+        let grid = self.quantized.as_ref().and_then(Quantized::grid);
+        State { graph, vectors: self.vectors.len() as u32, grid }
+    }
+}
+
+fn encode(index: &impl Parts, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+    let encoder = index.encoder();
+    index.work().with(|work| {
+        work.row.resize(encoder.blocks(), Block::ZERO);
+        encoder.encode(vector, &mut work.row)?;
+        let bytes: &[u8] = bytemuck::cast_slice(&work.row);
+        out.extend_from_slice(&bytes[..encoder.element.bytes(encoder.dimension)]);
+        Ok(())
+    })
+}
+
+fn insert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+    let fill = |bytes: &[u8], work: &mut Work| {
+        work.row.clear();
+        work.row.resize(index.encoder().blocks(), Block::ZERO);
+        let row: &mut [u8] = cast_slice_mut(&mut work.row);
+        row[..bytes.len()].copy_from_slice(bytes);
+    };
+    let one = |&(key, bytes): &(u64, &[u8])| {
+        index.work().with(|work| {
+            fill(bytes, work);
+            index.insert_encoded(key, work)
+        })
+    };
+    index.expect(entries.len(), &|position, work| fill(entries[position].1, work));
+    if entries.len() < 8 || rayon::current_num_threads() == 1 {
+        return entries.iter().try_for_each(one);
+    }
+    entries.par_iter().with_max_len(64).try_for_each(one)
+}
+
+impl Stored for Hnsw {
+    const GRAPH: bool = true;
+
+    fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
+        let _alone = self.inserting.write();
+        let Parameters { m, ef_construction, seed } = *self.graph.parameters();
+        let graph = GraphSettings { m, ef_construction, seed, alpha: self.alpha };
+        let levels = (LEVELS..).zip(self.graph.columns());
+        with(Image {
+            settings: Settings::of(&self.entries, Some(graph)),
+            state: self.entries.state(self.graph.state()),
+            columns: self.entries.columns().into_iter().chain(levels).collect(),
+        })
+    }
+
+    fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+        settings: &Settings,
+        isa: Option<Isa>,
+        state: &State,
+        mut source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+    ) -> Result<Self, E> {
+        let graph = settings.graph.ok_or(Unsound("the file holds an exact index"))?;
+        let (encoder, isa, engine) = settings.basis(isa).check()?;
+        let GraphSettings { m, ef_construction, seed, alpha } = graph;
+        check_graph(m, ef_construction)?;
+        if alpha.is_some_and(|alpha| !(1.0..=4.0).contains(&alpha)) {
+            return Err(Unsound("alpha is out of range").into());
+        }
+        let slots = state.graph.rows.first().copied().unwrap_or(0);
+        let parameters = Parameters { m, ef_construction, seed };
+        let Settings { dimension, metric, .. } = *settings;
+        let quantized = settings.codes.map(|CodeSettings { bits, originals }| {
+            Quantized::new(bits, originals, dimension, metric, seed, isa)
+        });
+        let entries = Entries::restore(encoder, quantized, slots, state, &mut source)?;
+        let mut index = Self::new(entries, isa, engine, parameters, alpha);
+        index.graph = Graph::restore(parameters, &state.graph, |level, chunk, len| {
+            source(LEVELS + level as u32, chunk, len)
+        })?;
+        Ok(index)
+    }
+
+    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+        encode(self, vector, out)
+    }
+
+    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
+        let encoder = &self.entries.encoder;
+        Ok((encoder.count(flat)?, encoder.elements()))
+    }
+
+    fn insert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+        insert(self, entries)
+    }
+}
+
+impl Stored for Flat {
+    const GRAPH: bool = false;
+
+    fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
+        let _alone = self.entries.append.lock();
+        let graph = GraphState { rows: vec![self.entries.keys.len() as u32], entry: None };
+        with(Image {
+            settings: Settings::of(&self.entries, None),
+            state: self.entries.state(graph),
+            columns: self.entries.columns(),
+        })
+    }
+
+    fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+        settings: &Settings,
+        isa: Option<Isa>,
+        state: &State,
+        mut source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+    ) -> Result<Self, E> {
+        if settings.graph.is_some() || settings.codes.is_some() {
+            return Err(Unsound("the file holds a graph index").into());
+        }
+        let (encoder, isa, engine) = settings.basis(isa).check()?;
+        let &[slots] = &state.graph.rows[..] else {
+            return Err(Unsound("an exact index has no levels").into());
+        };
+        let mut index = Self::new(encoder, isa, engine);
+        index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
+        Ok(index)
+    }
+
+    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+        encode(self, vector, out)
+    }
+
+    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
+        let encoder = &self.entries.encoder;
+        Ok((encoder.count(flat)?, encoder.elements()))
+    }
+
+    fn insert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+        insert(self, entries)
+    }
+}

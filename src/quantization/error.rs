@@ -1,0 +1,92 @@
+//! Why a quantizer could not be trained, used or read.
+
+use std::fmt;
+
+use crate::error::VectorError;
+
+/// Why a quantizer could not be trained, used or read.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum QuantizationError {
+    /// The vector was refused: its length, a component that is not finite, no direction.
+    Vector(VectorError),
+    /// One vector of several was refused; the first of them, if there are more.
+    BatchVector {
+        /// Position of the vector.
+        position: usize,
+        /// Why.
+        source: VectorError,
+    },
+    /// There are fewer training vectors than the quantizer has to learn from.
+    TooFewVectors {
+        /// Vectors needed.
+        needed: usize,
+        /// Vectors given.
+        found: usize,
+    },
+    /// The code, or the codes together, have another length than this quantizer gives.
+    CodeLength {
+        /// Bytes expected.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The place for results has another length than there are results.
+    OutputLength {
+        /// Elements expected.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+    /// A choice is out of its range.
+    Parameter {
+        /// The choice's name.
+        name: &'static str,
+        /// The value given, as text.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The bytes are not those of such a quantizer.
+    Bytes {
+        /// What is wrong with them.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for QuantizationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vector(e) => e.fmt(f),
+            Self::BatchVector { position, source } => write!(f, "vector {position}: {source}"),
+            Self::TooFewVectors { needed, found } => {
+                write!(f, "{found} training vectors given where {needed} are needed")
+            }
+            Self::CodeLength { expected, found } => {
+                write!(f, "codes of {found} bytes given where {expected} are expected")
+            }
+            Self::OutputLength { expected, found } => {
+                write!(f, "place for {found} results given where {expected} are expected")
+            }
+            Self::Parameter { name, value, allowed } => {
+                write!(f, "{name} is {value}; allowed: {allowed}")
+            }
+            Self::Bytes { reason } => write!(f, "not the bytes of this quantizer: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for QuantizationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Vector(e) | Self::BatchVector { source: e, .. } => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<VectorError> for QuantizationError {
+    fn from(e: VectorError) -> Self {
+        Self::Vector(e)
+    }
+}

@@ -1,0 +1,192 @@
+//! Codes of 4 bits in blocks of 32, and tables that fit registers.
+
+use crate::quantization::QuantizationError;
+use crate::quantization::quantizer::check_codes;
+use crate::simd::{Isa, Simd, Task, run_on};
+
+/// Codes of a block.
+const BLOCK: usize = 32;
+
+/// Steps of four tables whose sums of bytes fit 16 bits: 256 times 255.
+const STEPS: usize = 64;
+
+/// Codes of 4 bits arranged for [`ProductQuery::scan`](super::ProductQuery::scan), made by
+/// [`ProductQuantizer::pack`](super::ProductQuantizer::pack).
+///
+/// They stand in blocks of 32, within which the choices for one sub-vector are neighbours. A
+/// block takes `16 * sub_vectors` bytes, with the number of sub-vectors rounded up to a multiple
+/// of four.
+///
+/// ```
+/// use nearfield::Metric;
+/// use nearfield::quantization::{ProductQuantizer, Quantizer};
+///
+/// let vectors: Vec<f32> = (0..8 * 100).map(|i| (i as f32).cos()).collect();
+/// let quantizer = ProductQuantizer::builder(8, Metric::L2).bits(4).train(&vectors)?;
+/// let mut packed = quantizer.pack(&[])?;
+/// for vector in vectors.chunks(8) {
+///     packed.push(&quantizer.quantize(vector)?)?;
+/// }
+/// assert_eq!(packed.len(), 100);
+/// assert_eq!(packed, quantizer.pack(&quantizer.quantize_batch(&vectors)?)?);
+/// # Ok::<(), nearfield::quantization::QuantizationError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedCodes {
+    sub_vectors: usize,
+    len: usize,
+    /// For each block, `sub_vectors / 4` steps, rounded up, in the layout of `Simd::lookup`.
+    steps: Vec<[u8; 64]>,
+}
+
+impl PackedCodes {
+    /// From whole codes, one after the other.
+    pub(super) fn new(sub_vectors: usize, codes: &[u8]) -> Self {
+        let code_len = sub_vectors.div_ceil(2);
+        let steps = (codes.len() / code_len).div_ceil(BLOCK) * sub_vectors.div_ceil(4);
+        let mut packed = Self { sub_vectors, len: 0, steps: Vec::with_capacity(steps) };
+        for code in codes.chunks_exact(code_len) {
+            packed.append(code);
+        }
+        packed
+    }
+
+    /// Number of codes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no codes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of sub-vectors of each code.
+    pub fn sub_vectors(&self) -> usize {
+        self.sub_vectors
+    }
+
+    /// Adds a code at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`].
+    pub fn push(&mut self, code: &[u8]) -> Result<(), QuantizationError> {
+        check_codes(code, self.sub_vectors.div_ceil(2), 1)?;
+        self.append(code);
+        Ok(())
+    }
+
+    /// [`Self::push`] of a code that has the right length.
+    fn append(&mut self, code: &[u8]) {
+        let steps = self.sub_vectors.div_ceil(4);
+        let (block, place) = (self.len / BLOCK, self.len % BLOCK);
+        self.steps.resize((block + 1) * steps, [0; 64]);
+        let block = &mut self.steps[block * steps..];
+        for part in 0..self.sub_vectors {
+            let nibble = code[part / 2] >> (4 * (part % 2)) & 15;
+            block[part / 4][16 * (part % 4) + place % 16] |= nibble << (4 * (place / 16));
+        }
+        self.len += 1;
+    }
+}
+
+/// Tables of eight bits: an entry `e` stands for `least of its table + step * e`.
+#[derive(Debug)]
+pub(super) struct ScanTables {
+    /// Four tables each; the last ones may be zeros.
+    tables: Vec<[u8; 64]>,
+    /// The sum of the least entries of all tables.
+    bias: f32,
+    step: f32,
+    error: f32,
+}
+
+impl ScanTables {
+    /// From tables of sixteen entries each.
+    #[inline(always)]
+    pub(super) fn new(exact: &[[f32; 16]]) -> Self {
+        let (mut widest, mut spreads, mut bias, mut magnitude) = (0.0_f32, 0.0, 0.0, 0.0);
+        for table in exact {
+            let (least, greatest) = ends(table);
+            widest = widest.max(greatest - least);
+            spreads += f64::from(greatest - least);
+            bias += f64::from(least);
+            magnitude += f64::from(least.abs() + greatest.abs());
+        }
+        let step = widest / 255.0;
+        // Nearly equal entries are not told apart.
+        let (step, scale) = if step.is_normal() { (step, 1.0 / step) } else { (0.0, 0.0) };
+        let mut tables = vec![[0; 64]; exact.len().div_ceil(4)];
+        for (bytes, table) in
+            tables.as_flattened_mut().as_chunks_mut::<16>().0.iter_mut().zip(exact)
+        {
+            let (least, _) = ends(table);
+            for (byte, entry) in bytes.iter_mut().zip(table) {
+                *byte = ((entry - least) * scale + 0.5) as i32 as u8;
+            }
+        }
+        // Each entry is off by half a step, and the sums by the rounding of their additions.
+        let count = exact.len() as f64;
+        let rounding = 2.0 * (count + 4.0) * f64::from(f32::EPSILON) * magnitude;
+        let coarseness = if step > 0.0 { 0.5 * count * f64::from(step) } else { spreads };
+        Self { tables, bias: bias as f32, step, error: (coarseness + rounding) as f32 }
+    }
+
+    pub(super) fn error(&self) -> f32 {
+        self.error
+    }
+
+    /// The distances to all packed codes, for which there is place.
+    pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, distances: &mut [f32]) {
+        run_on(isa, Scan { tables: self, steps: &codes.steps, distances });
+    }
+}
+
+/// The least and the greatest entry.
+#[inline(always)]
+fn ends(table: &[f32; 16]) -> (f32, f32) {
+    let (mut least, mut greatest) = (*table, *table);
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            let (a, b) = (least[i], least[i + half]);
+            least[i] = if b < a { b } else { a };
+            let (a, b) = (greatest[i], greatest[i + half]);
+            greatest[i] = if a < b { b } else { a };
+        }
+    }
+    (least[0], greatest[0])
+}
+
+struct Scan<'a> {
+    tables: &'a ScanTables,
+    steps: &'a [[u8; 64]],
+    distances: &'a mut [f32],
+}
+
+impl Task for Scan<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let ScanTables { ref tables, bias, step, .. } = *self.tables;
+        let blocks = self.steps.chunks_exact(tables.len());
+        for (distances, codes) in self.distances.chunks_mut(BLOCK).zip(blocks) {
+            let mut sums = [0_u32; BLOCK];
+            for (tables, codes) in tables.chunks(STEPS).zip(codes.chunks(STEPS)) {
+                let mut acc = simd.lookup_zero();
+                for (tables, codes) in tables.iter().zip(codes) {
+                    acc = simd.lookup(acc, tables, codes);
+                }
+                for (sum, part) in sums.iter_mut().zip(simd.lookup_sums(acc)) {
+                    *sum += u32::from(part);
+                }
+            }
+            let mut block = [0.0; BLOCK];
+            for (distance, sum) in block.iter_mut().zip(sums) {
+                *distance = bias + step * sum as f32;
+            }
+            distances.copy_from_slice(&block[..distances.len()]);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What all quantizers have in common.
+
+use std::fmt::Debug;
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::QuantizationError;
+use crate::error::VectorError;
+use crate::metric::Metric;
+
+/// Vector in, code of a fixed number of bytes out, and distances between the two.
+///
+/// Vectors are `f32` here; other element types convert without loss. Under [`Metric::Cosine`]
+/// vectors are scaled to unit length before anything else. Distances have the unit of the metric
+/// ([`Metric`] says which), so that they can be compared with exact ones; they are estimates.
+///
+/// The trait is object safe but for [`Quantizer::from_bytes`]:
+///
+/// ```
+/// use nearfield::Metric;
+/// use nearfield::quantization::{ProductQuantizer, Quantizer, RabitqQuantizer};
+///
+/// let vectors: Vec<f32> = (0..16 * 100).map(|i| (i * i % 97) as f32).collect();
+/// let quantizers: [Box<dyn Quantizer>; 2] = [
+///     Box::new(ProductQuantizer::builder(16, Metric::L2).sub_vectors(4).bits(4).train(&vectors)?),
+///     Box::new(RabitqQuantizer::builder(16, Metric::L2).bits(4).train(&vectors)?),
+/// ];
+/// for quantizer in &quantizers {
+///     let codes = quantizer.quantize_batch(&vectors)?;
+///     assert_eq!(codes.len(), 100 * quantizer.code_len());
+///     let mut distances = [0.0; 100];
+///     quantizer.prepare(&vectors[..16])?.distances(&codes, &mut distances)?;
+///     let nearest = (0..100).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+///     assert_eq!(nearest, Some(0));
+/// }
+/// # Ok::<(), nearfield::quantization::QuantizationError>(())
+/// ```
+pub trait Quantizer: Debug + Send + Sync {
+    /// Which distance is estimated: [`Metric::L2`], [`Metric::InnerProduct`] or
+    /// [`Metric::Cosine`].
+    fn metric(&self) -> Metric;
+
+    /// Components of a vector.
+    fn dimension(&self) -> usize;
+
+    /// Bytes of a code.
+    fn code_len(&self) -> usize;
+
+    /// Writes the code of `vector` into `code`, which is [`Quantizer::code_len`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Vector`] if the vector is of another dimension, has a component that
+    /// is not finite or is beyond the range of the sums (2^50 in magnitude), or has no direction
+    /// under [`Metric::Cosine`]; [`QuantizationError::CodeLength`].
+    fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError>;
+
+    /// Writes a vector near to those that have this code. Under [`Metric::Cosine`] it is near to
+    /// them as scaled to unit length.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`], [`QuantizationError::OutputLength`].
+    fn dequantize_into(&self, code: &[u8], vector: &mut [f32]) -> Result<(), QuantizationError>;
+
+    /// The estimated distance of two coded vectors (symmetric distance).
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`].
+    fn distance(&self, a: &[u8], b: &[u8]) -> Result<f32, QuantizationError>;
+
+    /// Prepares a query for the distances to many codes.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Vector`], as for [`Quantizer::quantize_into`].
+    fn prepare<'a>(
+        &'a self,
+        query: &[f32],
+    ) -> Result<Box<dyn PreparedQuery + 'a>, QuantizationError>;
+
+    /// What was chosen and learnt, in a versioned form of little-endian numbers that
+    /// [`Quantizer::from_bytes`] reads on every machine.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Reads what [`Quantizer::to_bytes`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Bytes`] if they are not the bytes of a quantizer of this type. No
+    /// bytes cause a panic, and none an allocation of more than a small multiple of their length.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, QuantizationError>
+    where
+        Self: Sized;
+
+    /// The 64-bit xxh3 of [`Quantizer::to_bytes`]: codes can be read with the quantizer that has
+    /// the fingerprint of the one that wrote them. Takes the time of making those bytes.
+    fn fingerprint(&self) -> u64 {
+        xxh3_64(&self.to_bytes())
+    }
+
+    /// The code of `vector`.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Vector`], as for [`Quantizer::quantize_into`].
+    fn quantize(&self, vector: &[f32]) -> Result<Vec<u8>, QuantizationError> {
+        let mut code = vec![0; self.code_len()];
+        self.quantize_into(vector, &mut code)?;
+        Ok(code)
+    }
+
+    /// The codes of `vectors`, which stand one after the other as their codes do. The work is
+    /// spread over the rayon pool that the caller is in; the result does not depend on it.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Vector`] if the components are no whole number of vectors;
+    /// [`QuantizationError::BatchVector`] names the first vector that was refused.
+    fn quantize_batch(&self, vectors: &[f32]) -> Result<Vec<u8>, QuantizationError> {
+        let (dimension, code_len) = (self.dimension(), self.code_len());
+        let count = rows(vectors, dimension)?;
+        let mut codes = vec![0; count * code_len];
+        let refused = codes
+            .par_chunks_mut(code_len)
+            .zip(vectors.par_chunks(dimension))
+            .with_min_len(16)
+            .enumerate()
+            .filter_map(|(position, (code, vector))| {
+                self.quantize_into(vector, code).err().map(|error| (position, error))
+            })
+            .min_by_key(|&(position, _)| position);
+        match refused {
+            None => Ok(codes),
+            Some((position, QuantizationError::Vector(source))) => {
+                Err(QuantizationError::BatchVector { position, source })
+            }
+            Some((_, error)) => Err(error),
+        }
+    }
+
+    /// A vector near to those that have this code; see [`Quantizer::dequantize_into`].
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`].
+    fn dequantize(&self, code: &[u8]) -> Result<Vec<f32>, QuantizationError> {
+        let mut vector = vec![0.0; self.dimension()];
+        self.dequantize_into(code, &mut vector)?;
+        Ok(vector)
+    }
+}
+
+/// A query, made ready by [`Quantizer::prepare`] for the distances to many codes (asymmetric
+/// distance: the query is not coded, or coded with more digits).
+pub trait PreparedQuery: Debug + Send + Sync {
+    /// The estimated distance to the vector that has this code.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`].
+    fn distance(&self, code: &[u8]) -> Result<f32, QuantizationError>;
+
+    /// The estimated distances to the vectors of `codes`, which stand one after the other: as many
+    /// as there is place for in `distances`. The same as [`PreparedQuery::distance`] of each, in
+    /// less time; allocates no more than for one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`] if there are more or fewer codes; `distances` is then as
+    /// it was.
+    fn distances(&self, codes: &[u8], distances: &mut [f32]) -> Result<(), QuantizationError>;
+}
+
+/// How many vectors stand in `vectors`, one after the other.
+pub(super) fn rows(vectors: &[f32], dimension: usize) -> Result<usize, VectorError> {
+    let found = vectors.len();
+    if found.is_multiple_of(dimension) {
+        Ok(found / dimension)
+    } else {
+        Err(VectorError::Length { expected: found.next_multiple_of(dimension), found })
+    }
+}
+
+/// Whether `code` has the length of `count` codes of `code_len` bytes.
+pub(super) fn check_codes(
+    code: &[u8],
+    code_len: usize,
+    count: usize,
+) -> Result<(), QuantizationError> {
+    let (expected, found) = (code_len.saturating_mul(count), code.len());
+    if expected == found { Ok(()) } else { Err(QuantizationError::CodeLength { expected, found }) }
+}
+
+/// Whether there is place for `expected` results.
+pub(super) fn check_output(found: usize, expected: usize) -> Result<(), QuantizationError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(QuantizationError::OutputLength { expected, found })
+    }
+}

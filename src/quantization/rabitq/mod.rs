@@ -1,0 +1,301 @@
+//! RaBitQ: signs, or a few bits, of a randomly rotated vector, and an unbiased estimate of the
+//! distance with a bound on its error.
+
+mod builder;
+mod grid;
+mod query;
+#[cfg(test)]
+mod tests;
+
+pub use builder::RabitqQuantizerBuilder;
+pub use query::{Estimate, RabitqQuery};
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::QuantizationError;
+use super::admit::admit;
+use super::bytes::{Reader, Writer, wrong};
+use super::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
+use super::rotation::Rotation;
+use crate::error::VectorError;
+use crate::metric::Metric;
+use crate::simd::{Isa, run_on};
+use grid::GridPoint;
+
+const MARK: [u8; 4] = *b"NFRQ";
+
+/// RaBitQ (Gao and Long, SIGMOD 2024) with 1 bit a component, and its extension to 2 and 4 bits
+/// (Gao et al., SIGMOD 2025).
+///
+/// The mean of the training vectors is subtracted, the rest is rotated by a random orthogonal
+/// matrix, and the direction that is left is replaced by the nearest direction of a grid with
+/// `2^bits` values a component. A code holds one *plane* of bits for each bit, and three numbers,
+/// or four for inner products: the length of the residual, the scale that makes the estimate
+/// unbiased, and what it may be off by. Nothing else is learnt, so training is one pass and the
+/// quantizer suits any data; the rotation makes the error depend on the dimension alone.
+///
+/// A query is rotated likewise and coded with 4 or 8 bits a component; products of the two are
+/// counts of bits. [`RabitqQuery::estimate`] gives the distance with its bound.
+///
+/// | | cost |
+/// |---|---|
+/// | code | `bits * dimension / 8` bytes, rounded up to words of 8, and 12 or 16 more |
+/// | quantize | `dimension * log(dimension)` |
+/// | prepare | `dimension * log(dimension)` |
+/// | distance | `dimension / 64` population counts for each pair of bits, 4 to 32 of them |
+///
+/// ```
+/// use nearfield::Metric;
+/// use nearfield::quantization::{Quantizer, RabitqQuantizer};
+///
+/// let vectors: Vec<f32> = (0..64 * 200).map(|i| (i as f32 * 0.37).sin()).collect();
+/// let quantizer = RabitqQuantizer::builder(64, Metric::L2).bits(2).seed(1).train(&vectors)?;
+/// assert_eq!(quantizer.code_len(), 2 * 8 + 12);
+///
+/// let query = quantizer.query(&vectors[..64])?;
+/// let estimate = query.estimate(&quantizer.quantize(&vectors[640..704])?)?;
+/// let exact: f32 = (0..64).map(|i| (vectors[i] - vectors[640 + i]).powi(2)).sum();
+/// assert!((estimate.distance - exact).abs() < 2.0 * estimate.bound);
+/// # Ok::<(), nearfield::quantization::QuantizationError>(())
+/// ```
+pub struct RabitqQuantizer {
+    metric: Metric,
+    dimension: usize,
+    bits: u32,
+    seed: u64,
+    centre: Vec<f32>,
+    /// `|centre|^2`.
+    centre_square: f32,
+    rotation: Rotation,
+    isa: Isa,
+}
+
+/// What a code holds besides its planes.
+#[derive(Debug, Clone, Copy)]
+struct Factors {
+    /// The length of the residual, the vector less the centre.
+    norm: f32,
+    /// What a point of the grid is multiplied by, so that its product with the residual is the
+    /// square of the residual's length.
+    scale: f32,
+    /// The length of the difference between that and the residual, to which it is orthogonal.
+    error: f32,
+    /// The inner product of the vector and the centre; zero unless the metric is the inner product.
+    product: f32,
+}
+
+impl RabitqQuantizer {
+    /// Starts the choices for vectors of `dimension` components.
+    pub fn builder(dimension: usize, metric: Metric) -> RabitqQuantizerBuilder {
+        RabitqQuantizerBuilder::new(dimension, metric)
+    }
+
+    /// Bits for each component: 1, 2 or 4.
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// Prepares a query: [`Quantizer::prepare`], with the type that can
+    /// [`RabitqQuery::estimate`].
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Vector`], as for [`Quantizer::quantize_into`].
+    pub fn query(&self, query: &[f32]) -> Result<RabitqQuery<'_>, QuantizationError> {
+        Ok(RabitqQuery::new(self, &self.admit(query)?))
+    }
+
+    fn new(metric: Metric, dimension: usize, bits: u32, seed: u64, centre: Vec<f32>) -> Self {
+        let isa = Isa::detect();
+        let rotation = Rotation::new(dimension, seed, isa);
+        let centre_square = dot(&centre, &centre) as f32;
+        Self { metric, dimension, bits, seed, centre, centre_square, rotation, isa }
+    }
+
+    /// The vector as it is centred.
+    fn admit<'a>(&self, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, VectorError> {
+        admit(vector, self.dimension, self.metric)
+    }
+
+    /// The vector less the centre, rotated.
+    fn residual(&self, vector: &[f32]) -> Vec<f32> {
+        let mut rotated = vec![0.0; self.rotation.len()];
+        for ((residual, x), c) in rotated.iter_mut().zip(vector).zip(&self.centre) {
+            *residual = x - c;
+        }
+        self.rotation.apply(&mut rotated);
+        rotated
+    }
+
+    /// Bytes of a plane, whole words of eight.
+    fn plane_len(&self) -> usize {
+        8 * self.rotation.len().div_ceil(64)
+    }
+
+    /// Bytes of all planes.
+    fn planes_len(&self) -> usize {
+        self.bits as usize * self.plane_len()
+    }
+
+    /// Numbers behind the planes.
+    fn factors(&self) -> usize {
+        if self.metric == Metric::InnerProduct { 4 } else { 3 }
+    }
+
+    /// Parts a code of the right length.
+    #[inline(always)]
+    fn parts<'c>(&self, code: &'c [u8]) -> (&'c [u8], Factors) {
+        let (planes, factors) = code.split_at(self.planes_len());
+        let (factors, _) = factors.as_chunks::<4>();
+        let factor = |i: usize| factors.get(i).map_or(0.0, |&bytes| f32::from_le_bytes(bytes));
+        let factors =
+            Factors { norm: factor(0), scale: factor(1), error: factor(2), product: factor(3) };
+        (planes, factors)
+    }
+
+    /// The distance, given the product of the residuals of two vectors and what else is known of
+    /// each: the square of its residual's length, and its product with the centre.
+    #[inline(always)]
+    fn finish(&self, product: f32, squares: f32, centre_products: f32) -> f32 {
+        match self.metric {
+            Metric::InnerProduct => self.centre_square - product - centre_products,
+            Metric::Cosine => 0.5 * squares - product,
+            _ => squares - 2.0 * product,
+        }
+    }
+}
+
+impl Quantizer for RabitqQuantizer {
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    fn code_len(&self) -> usize {
+        self.planes_len() + 4 * self.factors()
+    }
+
+    fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError> {
+        check_codes(code, self.code_len(), 1)?;
+        let vector = self.admit(vector)?;
+        let residual = self.residual(&vector);
+        let point = run_on(self.isa, grid::Nearest { residual: &residual, bits: self.bits });
+        let (planes, factors) = code.split_at_mut(self.planes_len());
+        planes.fill(0);
+        for (number, plane) in planes.chunks_exact_mut(self.plane_len()).enumerate() {
+            point.write_plane(self.bits - 1 - number as u32, plane);
+        }
+        let product =
+            if self.metric == Metric::InnerProduct { dot(&vector, &self.centre) } else { 0.0 };
+        let GridPoint { norm, scale, error, .. } = point;
+        let numbers = [norm, scale, error, product as f32];
+        for (bytes, number) in factors.chunks_exact_mut(4).zip(numbers) {
+            bytes.copy_from_slice(&number.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn dequantize_into(&self, code: &[u8], vector: &mut [f32]) -> Result<(), QuantizationError> {
+        check_codes(code, self.code_len(), 1)?;
+        check_output(vector.len(), self.dimension)?;
+        let (planes, Factors { norm, scale, .. }) = self.parts(code);
+        let mut rotated = grid::components(planes, self.bits, self.rotation.len());
+        // The multiple of the grid's point that is nearest to the residual: shorter than the one
+        // that makes products unbiased.
+        let square = dot(&rotated, &rotated) * f64::from(scale);
+        let nearest =
+            if square > 0.0 { (f64::from(norm) * f64::from(norm) / square) as f32 } else { 0.0 };
+        self.rotation.invert(&mut rotated);
+        for ((x, residual), c) in vector.iter_mut().zip(rotated).zip(&self.centre) {
+            *x = nearest * residual + c;
+        }
+        Ok(())
+    }
+
+    /// Equal codes have the distance zero. Between others the product of two codes is too small,
+    /// as both have lost length, but the nearer they are, the more of their errors they share.
+    fn distance(&self, a: &[u8], b: &[u8]) -> Result<f32, QuantizationError> {
+        check_codes(a, self.code_len(), 1)?;
+        check_codes(b, self.code_len(), 1)?;
+        let ((a_planes, a), (b_planes, b)) = (self.parts(a), self.parts(b));
+        let product = run_on(
+            self.isa,
+            grid::Product {
+                planes: [a_planes, b_planes],
+                plane_len: self.plane_len(),
+                dimension: self.rotation.len(),
+            },
+        );
+        // Lengths of the scaled grid points, and the cosine of the angle between them.
+        let lengths = a.norm.hypot(a.error) * b.norm.hypot(b.error);
+        let norms = a.norm * b.norm;
+        if norms == 0.0 {
+            return Ok(self.finish(0.0, a.norm * a.norm + b.norm * b.norm, a.product + b.product));
+        }
+        let cosine = (a.scale * b.scale * product as f32 / lengths).clamp(-1.0, 1.0);
+        // Near orthogonality the cosine of codes is too small by the ratio of lengths, and that of
+        // equal codes is right. For one bit this is within 0.02 of the law between,
+        // sin(pi / 2 * cosine) (Charikar, STOC 2002).
+        let lost = lengths / norms - 1.0;
+        let cosine = (cosine * (1.0 + lost * (1.0 - cosine * cosine))).clamp(-1.0, 1.0);
+        let squares = a.norm * a.norm + b.norm * b.norm;
+        Ok(self.finish(norms * cosine, squares, a.product + b.product))
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        query: &[f32],
+    ) -> Result<Box<dyn PreparedQuery + 'a>, QuantizationError> {
+        Ok(Box::new(self.query(query)?))
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::new(MARK, self.dimension, self.metric);
+        writer.u32(self.bits);
+        writer.u64(self.seed);
+        self.centre.iter().for_each(|&x| writer.f32(x));
+        writer.finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, QuantizationError> {
+        let mut reader = Reader::new(MARK, bytes)?;
+        let (dimension, metric) = (reader.dimension, reader.metric);
+        let (bits, seed) = (reader.u32()?, reader.u64()?);
+        if ![1, 2, 4].contains(&bits) {
+            return wrong("the number of bits is not 1, 2 or 4");
+        }
+        let centre = reader.components(dimension)?;
+        reader.finish()?;
+        Ok(Self::new(metric, dimension, bits, seed, centre))
+    }
+}
+
+impl fmt::Debug for RabitqQuantizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabitqQuantizer")
+            .field("dimension", &self.dimension)
+            .field("metric", &self.metric)
+            .field("bits", &self.bits)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The inner product, in double precision.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let (a8, a_rest) = a.as_chunks::<8>();
+    let (b8, b_rest) = b.as_chunks::<8>();
+    let mut sums = [0.0_f64; 8];
+    for (a, b) in a8.iter().zip(b8) {
+        for lane in 0..8 {
+            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    sums.iter().sum::<f64>() + rest
+}

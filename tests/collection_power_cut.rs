@@ -1,0 +1,246 @@
+//! Power cuts at every kind of moment over histories of a collection.
+//!
+//! After each cut the disk is found as a cut could leave it; the collection on it must open, be sound, and hold the last
+//! acknowledged commit or one that was on its way: every key of it is found as its own nearest neighbour, with its payload, and no
+//! other key is. Then the history goes on.
+//!
+//! `NEARFIELD_POWER_CUTS=20000 cargo test --release --test collection_power_cut` makes a longer run.
+
+mod collection_support;
+
+use std::collections::BTreeMap;
+
+use collection_support::{config, vector};
+use nearfield::store::{Cut, Durability, SimulatedDisk};
+use nearfield::{Collection, CollectionError, Config};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
+const DIMENSION: usize = 6;
+
+/// Each key with the version of its vector and its payload.
+type Model = BTreeMap<u64, (u64, Option<Vec<u8>>)>;
+
+/// Each key with the bits of its vector and its payload.
+type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>)>;
+
+/// What a run has met.
+#[derive(Debug, Default)]
+struct Met {
+    cuts: usize,
+    in_creation: usize,
+    in_checkpoint: usize,
+    in_compaction: usize,
+    /// How often the commit that was in flight was found.
+    in_flight: usize,
+    replayed: u64,
+    /// Keys that were looked for by a walk, and that it did not find.
+    searched: usize,
+    missed: usize,
+    largest: usize,
+}
+
+fn settings() -> Config {
+    config(DIMENSION).log_size(64 << 10).m(6).ef_construction(40).checkpoint_after(3000)
+}
+
+/// A few changes, made to a transaction and to a model. Whether no cut can lose them.
+fn change(
+    random: &mut Xoshiro256PlusPlus,
+    collection: &Collection,
+    model: &mut Model,
+    version: u64,
+) -> Result<bool, CollectionError> {
+    let mut tx = collection.begin_write()?;
+    let before = model.clone();
+    for _ in 0..random.random_range(1..12) {
+        let key = random.random_range(0..300);
+        let has = model.contains_key(&key);
+        match random.random_range(0..10) {
+            0..=5 if !has => {
+                tx.upsert(key, &vector(key, version, DIMENSION))?;
+                model.insert(key, (version, None));
+            }
+            6..=8 if has => {
+                let payload = vec![version as u8; random.random_range(0..40) * 20];
+                tx.put_payload(key, &payload)?;
+                model.entry(key).and_modify(|entry| entry.1 = Some(payload));
+            }
+            9 if has => {
+                tx.remove_payload(key)?;
+                model.entry(key).and_modify(|entry| entry.1 = None);
+            }
+            _ => {}
+        }
+    }
+    if random.random_range(0..10) == 0 {
+        *model = before;
+        return Ok(false);
+    }
+    let immediate = random.random_range(0..4) != 0;
+    if !immediate {
+        tx.set_durability(Durability::Eventual);
+    }
+    tx.commit().map(|_| immediate)
+}
+
+/// What the collection holds, after looking at all of it.
+fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
+    let report = collection.check().map_err(|e| format!("check: {e}"))?;
+    if !report.is_ok() {
+        return Err(format!("check: {report}"));
+    }
+    let mut found = Vec::new();
+    for key in 0..300 {
+        let Some(stored) = collection.get(key) else { continue };
+        // Few candidates, so that it is a walk where there are many keys, which may miss what a scan may not.
+        let near = collection.search(&stored).k(1).ef(16).run().map_err(|e| e.to_string())?;
+        met.searched += 1;
+        met.missed += usize::from(near[0].key != key);
+        let hits = collection.search(&stored).k(1).ef(1000).run().map_err(|e| e.to_string())?;
+        if hits[0].key != key || hits[0].distance != 0.0 {
+            return Err(format!("key {key} is not its own nearest neighbour: {hits:?}"));
+        }
+        let payload = collection.payload(key).map_err(|e| e.to_string())?;
+        found.push((key, stored.iter().map(|x| x.to_bits()).collect(), payload));
+    }
+    if found.len() != collection.len() {
+        return Err(format!("{} keys are found of {}", found.len(), collection.len()));
+    }
+    Ok(found)
+}
+
+fn expected(model: &Model) -> Content {
+    let bits = |key, version| vector(key, version, DIMENSION).iter().map(|x| x.to_bits()).collect();
+    let entry = |(&key, (version, payload)): (&u64, &(u64, Option<Vec<u8>>))| {
+        (key, bits(key, *version), payload.clone())
+    };
+    model.iter().map(entry).collect()
+}
+
+/// One life of a collection: from opening to the cut. Returns what was wrong.
+fn live(
+    random: &mut Xoshiro256PlusPlus,
+    disk: &SimulatedDisk,
+    candidates: &mut Vec<Model>,
+    version: &mut u64,
+    met: &mut Met,
+) -> Result<(), String> {
+    let fresh = disk.image().unwrap().is_empty();
+    let failed = |error: CollectionError| {
+        if disk.is_off() { Ok(()) } else { Err(format!("unexpected error: {error}")) }
+    };
+    let collection = match Collection::open_simulated(disk, settings()) {
+        Ok(collection) => collection,
+        Err(error) => {
+            met.in_creation += usize::from(fresh);
+            return failed(error);
+        }
+    };
+    while !disk.is_off() {
+        let mut next = candidates.last().cloned().unwrap_or_default();
+        *version += 1;
+        let result = match random.random_range(0..24) {
+            0 => {
+                let result = collection.checkpoint();
+                met.in_checkpoint += usize::from(result.is_err());
+                result.map(|()| true)
+            }
+            1 => {
+                let result = collection.compact().map(|_| true);
+                met.in_compaction += usize::from(result.is_err());
+                result
+            }
+            2 => {
+                let snapshot = collection.snapshot().map_err(|e| e.to_string());
+                if let Ok(snapshot) = snapshot
+                    && snapshot.len() != next.len()
+                {
+                    return Err("a snapshot does not show the last commit".to_owned());
+                }
+                Ok(false)
+            }
+            _ => {
+                let result = change(random, &collection, &mut next, *version);
+                candidates.push(next);
+                result
+            }
+        };
+        match result {
+            // Acknowledged as durable: nothing older may be found.
+            Ok(true) => {
+                candidates.drain(..candidates.len() - 1);
+            }
+            Ok(false) => {}
+            Err(error) => return failed(error),
+        }
+        let last = candidates.last().map(expected).unwrap_or_default();
+        if collection.len() != last.len() {
+            return Err("a search does not see the last commit".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut disk = SimulatedDisk::new();
+    let mut candidates = vec![Model::new()];
+    let mut version = 0;
+    for _ in 0..cuts {
+        let life = match random.random_range(0..4) {
+            0 => random.random_range(1..8),
+            1 => random.random_range(1..20),
+            _ => random.random_range(1..120),
+        };
+        disk.power_off_after(life);
+        live(&mut random, &disk, &mut candidates, &mut version, met)?;
+        met.cuts += 1;
+        let cut = match random.random_range(0..6) {
+            0 => Cut::Nothing,
+            1 => Cut::Everything,
+            2 => Cut::Prefix,
+            3 => Cut::Subset(10),
+            4 => Cut::Subset(90),
+            _ => Cut::Subset(50),
+        };
+        disk = disk.after_power_cut(cut, random.random());
+        // A copy is looked at: checking may write.
+        let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();
+        let collection = Collection::open_simulated(&copy, settings())
+            .map_err(|e| format!("{cut:?}: open: {e}"))?;
+        met.replayed += collection.recovery().operations;
+        let found = content(&collection, met).map_err(|e| format!("{cut:?}: {e}"))?;
+        let position = candidates.iter().rposition(|model| expected(model) == found);
+        let position = position.ok_or_else(|| {
+            format!("{cut:?}: neither the last commit nor one in flight, of {}", candidates.len())
+        })?;
+        met.in_flight += usize::from(position > 0);
+        met.largest = met.largest.max(found.len());
+        candidates = vec![candidates.swap_remove(position)];
+        if disk.image().unwrap().len() > 8 << 20 || found.len() > 280 {
+            disk = SimulatedDisk::new();
+            candidates = vec![Model::new()];
+        }
+    }
+    Ok(())
+}
+
+fn cuts() -> usize {
+    std::env::var("NEARFIELD_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
+}
+
+#[test]
+fn every_power_cut_leaves_the_last_commit() {
+    let mut met = Met::default();
+    let per_history = 50;
+    for seed in 0..(cuts() / per_history) as u64 {
+        if let Err(what) = run(seed, per_history, &mut met) {
+            panic!("history {seed}, cut {}: {what}", met.cuts % per_history);
+        }
+    }
+    println!("{met:?}");
+    assert!(met.in_creation > 0 && met.in_flight > 0 && met.replayed > 0 && met.largest > 100);
+    assert!(met.in_checkpoint > 0 && met.in_compaction > 0);
+    assert!(met.missed * 100 < met.searched, "walks miss what is there");
+}
