@@ -122,7 +122,9 @@ fn bitmap(
         Relation::Near => &all[..part],
         _ => &all[count - part..],
     };
-    accepted.iter().for_each(|hit| set(hit.key));
+    for hit in accepted {
+        set(hit.key);
+    }
     Ok(words)
 }
 

@@ -9,8 +9,8 @@
 use std::sync::atomic::AtomicU32;
 
 use super::layer::Rows;
-use super::walk::measure;
-use super::{Graph, Scratch, Space};
+use super::walk::{Watch, measure};
+use super::{Counters, Graph, Scratch, Space};
 use crate::arena::Visited;
 
 /// In which order a walk goes through the rejected neighbours of a node.
@@ -61,7 +61,7 @@ impl Graph {
     ///
     /// Each node is asked about once, if at all.
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
-    pub(crate) fn search_accepted<S: Space>(
+    pub(crate) fn search_accepted<S: Space, W: Watch>(
         &self,
         space: S,
         query: S::Query,
@@ -69,6 +69,7 @@ impl Graph {
         order: Order,
         seeds: &[u32],
         accepts: &mut dyn FnMut(u32) -> bool,
+        watch: &mut W,
         scratch: &mut Scratch,
     ) {
         let rows = self.base.rows();
@@ -88,8 +89,15 @@ impl Graph {
         scratch.detour.seeds = starts;
 
         while let Some(row) = scratch.pool.next() {
+            let before = scratch.counters;
             scratch.counters.hops += 1;
             trip.expand(rows.links(row).map(|link| link.row), rows.capacity(), order, scratch);
+            let Counters { distances, hops } = scratch.counters;
+            // Asking about the nodes of a row takes time, too.
+            let asked = (hops - before.hops) as usize * rows.capacity();
+            if watch.spent((distances - before.distances) as usize + asked) {
+                break;
+            }
         }
     }
 }

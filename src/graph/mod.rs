@@ -31,7 +31,7 @@ pub(crate) use check::RowFault;
 pub(crate) use detour::Order;
 pub(crate) use persist::GraphState;
 pub(crate) use scratch::{Counters, Scratch};
-pub(crate) use walk::LANES;
+pub(crate) use walk::{LANES, Watch};
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

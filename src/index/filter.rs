@@ -19,8 +19,9 @@ pub trait Filter: Sync {
         None
     }
 
-    /// Calls `each` with every accepted key, once. Only called if [`count`](Self::count) is known.
-    fn for_each(&self, each: &mut dyn FnMut(u64)) {
+    /// Calls `each` with every accepted key, once, until it returns `false`. Only called if
+    /// [`count`](Self::count) is known.
+    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
         let _ = each;
     }
 }
@@ -107,8 +108,8 @@ impl Filter for &KeySet {
         Some(self.len())
     }
 
-    fn for_each(&self, each: &mut dyn FnMut(u64)) {
-        self.keys.iter().for_each(|&key| each(key));
+    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
+        let _ = self.keys.iter().all(|&key| each(key));
     }
 }
 
@@ -171,11 +172,13 @@ impl Filter for KeyBitmap<'_> {
         Some(self.count)
     }
 
-    fn for_each(&self, each: &mut dyn FnMut(u64)) {
+    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
         for (at, &word) in self.words.iter().enumerate() {
             let mut rest = word;
             while rest != 0 {
-                each(at as u64 * 64 + u64::from(rest.trailing_zeros()));
+                if !each(at as u64 * 64 + u64::from(rest.trailing_zeros())) {
+                    return;
+                }
                 rest &= rest - 1;
             }
         }

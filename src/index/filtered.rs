@@ -4,15 +4,17 @@
 //! walk that ends with less is followed by a look at every accepted vector.
 
 use super::codes::Codes;
+use super::deliver::Scale;
 use super::entries::Entries;
 use super::filter::Filter;
-use super::hits::{Hit, Hits, Plan};
+use super::hits::{Hits, Plan};
 use super::hnsw::Hnsw;
+use super::limit::Timer;
+use super::request::Request;
 use super::scan::Field;
-use super::search::Request;
 use super::space::Rows;
 use super::work::Work;
-use crate::graph::{Counters, Order};
+use crate::graph::{Counters, Order, Watch};
 
 /// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
 /// many are accepted, at most so many. They also give a walk places to start from.
@@ -43,15 +45,19 @@ const MEASURE: f64 = 15.0;
 const LOOK_UP: f64 = 10.0;
 const ASK: f64 = 9.0;
 
+/// Slots that are asked about between two thoughts of the time.
+const ASKED: usize = 64;
+
 impl Entries {
-    /// The `k` nearest accepted vectors, exactly: by the vectors if they are there, else by the
-    /// codes.
+    /// The nearest accepted vectors, exactly: by the vectors if they are there, else by the codes.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     pub(super) fn scan_accepted(
         &self,
         field: Field<'_>,
         codes: Option<&Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
+        timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
     ) {
@@ -65,23 +71,30 @@ impl Entries {
             // Looking up a few keys is less than asking about all slots.
             Some(count) if (count as f64) * LOOK_UP < f64::from(limit) => {
                 filter.for_each(&mut |key| {
-                    if let Some(slot) = self.slot(key).filter(|&slot| slot < limit) {
-                        matches.add(field, query, slot);
+                    if timer.spent(1) {
+                        return false;
                     }
+                    let slot = self.slot(key).filter(|&slot| slot < limit);
+                    slot.is_none_or(|slot| matches.add(field, query, slot, timer))
                 });
             }
             _ => {
-                for slot in (0..limit).filter(|&slot| filter.accepts(keys.row(slot)[0])) {
-                    matches.add(field, query, slot);
+                'all: for first in (0..limit).step_by(ASKED) {
+                    for slot in first..limit.min(first + ASKED as u32) {
+                        if filter.accepts(keys.row(slot)[0])
+                            && !matches.add(field, query, slot, timer)
+                        {
+                            break 'all;
+                        }
+                    }
+                    if timer.spent(ASKED / MEASURE as usize) {
+                        break;
+                    }
                 }
             }
         }
-        let distance = |key| codes.map_or_else(|| field.engine.distance(key), |c| c.distance(key));
-        matches.finish(field, query, |found| {
-            hits.set(
-                found.map(|(key, slot)| Hit { key: keys.row(slot)[0], distance: distance(key) }),
-            );
-        });
+        let scale = codes.map_or(Scale::Vectors(field.engine), Scale::Codes);
+        matches.finish(field, query, |found| self.deliver(scale, request, found, hits));
         hits.set_counters(matches.measured, 0);
         hits.set_plan(Plan::FilteredScan);
     }
@@ -101,6 +114,7 @@ impl Hnsw {
         &self,
         request: &Request<'_>,
         filter: &dyn Filter,
+        timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
     ) {
@@ -112,21 +126,21 @@ impl Hnsw {
         let plan = if request.k == 0 || estimate.scan <= walk {
             None
         } else if estimate.share > ONE_HOP {
-            self.walk_over_all(codes, request, filter, &seeds, estimate.share, work)
+            self.walk_over_all(codes, request, filter, &seeds, estimate.share, timer, work)
         } else {
-            self.walk_by_detours(codes, request, filter, &seeds, estimate.share, work)
+            self.walk_by_detours(codes, request, filter, &seeds, estimate.share, timer, work)
         };
         work.seeds = seeds;
 
-        let enough = work.scratch.pool.iter().len() >= request.k;
+        let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
         if let Some(plan) = plan.filter(|_| enough) {
             let Work { scratch, row, head, .. } = &mut *work;
-            self.collect(codes, row, request.k, scratch, head, hits);
+            self.collect(codes, row, request, timer, scratch, head, hits);
             hits.set_plan(plan);
             return;
         }
         let walked = work.scratch.counters;
-        self.scan_filtered(codes, request, filter, work, hits);
+        self.scan_filtered(codes, request, filter, timer, work, hits);
         hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
     }
 
@@ -135,6 +149,7 @@ impl Hnsw {
         codes: Option<&Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
+        timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
     ) {
@@ -146,7 +161,7 @@ impl Hnsw {
         } else {
             Field { engine: &*self.engine, rows: self.entries.vectors.view() }
         };
-        self.entries.scan_accepted(field, codes, request, filter, work, hits);
+        self.entries.scan_accepted(field, codes, request, filter, timer, work, hits);
     }
 
     /// Asks about some slots, spread over all; those accepted are left in `seeds`.
@@ -158,9 +173,10 @@ impl Hnsw {
         while asked < MOST_ASKED.min(total)
             && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED)
         {
-            // Multiples of the golden ratio: evenly spread, however many are taken.
-            let at = asked.wrapping_mul(0x9e37_79b9);
-            let slot = ((u64::from(at) * u64::from(total)) >> 32) as u32;
+            // Spread without a pattern, which the filter might have, too.
+            let mut at = asked.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
+            at = (at ^ at >> 13).wrapping_mul(0xc2b2_ae35);
+            let slot = ((u64::from(at ^ at >> 16) * u64::from(total)) >> 32) as u32;
             if filter.accepts(keys.row(slot)[0]) {
                 seeds.push(slot);
             }
@@ -200,6 +216,7 @@ impl Hnsw {
     /// The walk of an unfiltered search, with a pool that is larger by what it will reject.
     /// Where fewer are accepted around the query than elsewhere, a walk by detours follows; where
     /// next to none are, nothing (see [`AVOIDS`]).
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn walk_over_all(
         &self,
         codes: Option<&Codes>,
@@ -207,12 +224,13 @@ impl Hnsw {
         filter: &dyn Filter,
         seeds: &[u32],
         share: f64,
+        timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
         let ef = (request.ef as f64 / share).ceil();
-        self.walk(codes, ef as usize, work)?;
+        self.walk(codes, ef as usize, None, timer, work)?;
         let accepted = self.accepted(filter, work);
-        if accepted >= request.k.max(request.ef / 4 * 3) {
+        if timer.expired() || accepted >= request.k.max(request.ef / 4 * 3) {
             let keys = self.entries.keys.view();
             work.scratch.pool.retain(|slot| filter.accepts(keys.row(slot)[0]));
             return Some(Plan::FilteredWalk);
@@ -220,10 +238,11 @@ impl Hnsw {
         if accepted as f64 * AVOIDS < ef * share {
             return None;
         }
-        self.detour(codes, request.ef, Order::Directed, filter, seeds, work);
+        self.detour(codes, request.ef, Order::Directed, filter, seeds, timer, work);
         Some(Plan::DirectedTwoHop)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn walk_by_detours(
         &self,
         codes: Option<&Codes>,
@@ -231,16 +250,20 @@ impl Hnsw {
         filter: &dyn Filter,
         seeds: &[u32],
         share: f64,
+        timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
         let scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
-        self.walk(codes, scouts as usize, work)?;
+        self.walk(codes, scouts as usize, None, timer, work)?;
         let expected = scouts * share;
-        if expected >= 1.0 && (self.accepted(filter, work) as f64) * AVOIDS < expected {
+        if !timer.expired()
+            && expected >= 1.0
+            && (self.accepted(filter, work) as f64) * AVOIDS < expected
+        {
             return None;
         }
         let order = if share > BLIND { Order::Directed } else { Order::Blind };
-        self.detour(codes, request.ef, order, filter, seeds, work);
+        self.detour(codes, request.ef, order, filter, seeds, timer, work);
         Some(match order {
             Order::Directed => Plan::DirectedTwoHop,
             Order::Blind => Plan::BlindTwoHop,
@@ -253,23 +276,8 @@ impl Hnsw {
         work.scratch.pool.iter().filter(|&(_, slot)| filter.accepts(keys.row(slot)[0])).count()
     }
 
-    /// An unfiltered walk; `None` if the index went over to codes, without vectors, in this
-    /// moment.
-    fn walk(&self, codes: Option<&Codes>, ef: usize, work: &mut Work) -> Option<()> {
-        let Work { scratch, row, coding, .. } = work;
-        let complete = if let Some(codes) = codes {
-            self.entries.encoder.decode_into(row, &mut coding.floats);
-            codes.prepare(coding);
-            let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.graph.search(space, &coding.query, ef, scratch)
-        } else {
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.graph.search(space, row, ef, scratch)
-        };
-        complete.then_some(())
-    }
-
     /// A walk among accepted nodes, from what an unfiltered one left.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn detour(
         &self,
         codes: Option<&Codes>,
@@ -277,6 +285,7 @@ impl Hnsw {
         order: Order,
         filter: &dyn Filter,
         seeds: &[u32],
+        timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
         let Work { scratch, row, coding, .. } = work;
@@ -287,6 +296,6 @@ impl Hnsw {
         // Taken after the rows: whoever has a row has a key.
         let keys = self.entries.keys.view();
         let accepts = &mut |slot: u32| filter.accepts(keys.row(slot)[0]);
-        self.graph.search_accepted(space, query, ef, order, seeds, accepts, scratch);
+        self.graph.search_accepted(space, query, ef, order, seeds, accepts, timer, scratch);
     }
 }

@@ -47,6 +47,7 @@ pub struct Hits {
     distances: u64,
     hops: u64,
     plan: Plan,
+    complete: bool,
 }
 
 impl Hits {
@@ -54,7 +55,15 @@ impl Hits {
     /// query, to reuse its memory.
     pub const fn new() -> Self {
         let inline = [Hit { key: 0, distance: 0.0 }; INLINE];
-        Self { inline, len: 0, heap: Vec::new(), distances: 0, hops: 0, plan: Plan::Walk }
+        Self {
+            inline,
+            len: 0,
+            heap: Vec::new(),
+            distances: 0,
+            hops: 0,
+            plan: Plan::Walk,
+            complete: true,
+        }
     }
 
     /// The hits, the nearest first.
@@ -82,19 +91,41 @@ impl Hits {
         self.plan
     }
 
+    /// Whether the search came to its end: not so if [`Search::deadline`](crate::Search::deadline)
+    /// or [`Search::cancel`](crate::Search::cancel) broke it off. The hits are then the nearest of
+    /// what was looked at, and may be fewer than wanted.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn set_complete(&mut self, complete: bool) {
+        self.complete = complete;
+    }
+
     pub(super) fn set_plan(&mut self, plan: Plan) {
         self.plan = plan;
     }
 
-    pub(super) fn set(&mut self, hits: impl ExactSizeIterator<Item = Hit>) {
+    /// The answer of a search that was over before it began.
+    pub(super) fn set_nothing(&mut self) {
         self.heap.clear();
-        self.len = hits.len();
-        if self.len > INLINE {
-            self.heap.extend(hits);
-        } else {
-            for (place, hit) in self.inline.iter_mut().zip(hits) {
-                *place = hit;
+        (self.len, self.distances, self.hops) = (0, 0, 0);
+        (self.plan, self.complete) = (Plan::Walk, false);
+    }
+
+    pub(super) fn set(&mut self, hits: impl Iterator<Item = Hit>) {
+        self.heap.clear();
+        self.len = 0;
+        for hit in hits {
+            if self.len < INLINE {
+                self.inline[self.len] = hit;
+            } else {
+                if self.len == INLINE {
+                    self.heap.extend_from_slice(&self.inline);
+                }
+                self.heap.push(hit);
             }
+            self.len += 1;
         }
     }
 
@@ -145,18 +176,24 @@ pub struct BatchHits {
     /// Where each query's hits end.
     ends: Vec<usize>,
     plans: Vec<Plan>,
+    complete: Vec<bool>,
 }
 
 impl BatchHits {
     pub(super) fn with_capacity(queries: usize, k: usize) -> Self {
-        let hits = Vec::with_capacity(queries.saturating_mul(k));
-        Self { hits, ends: Vec::with_capacity(queries), plans: Vec::with_capacity(queries) }
+        Self {
+            hits: Vec::with_capacity(queries.saturating_mul(k)),
+            ends: Vec::with_capacity(queries),
+            plans: Vec::with_capacity(queries),
+            complete: Vec::with_capacity(queries),
+        }
     }
 
     pub(super) fn push(&mut self, hits: &Hits) {
         self.hits.extend_from_slice(hits);
         self.ends.push(self.hits.len());
         self.plans.push(hits.plan);
+        self.complete.push(hits.complete);
     }
 
     pub(super) fn append(&mut self, other: &Self) {
@@ -164,6 +201,7 @@ impl BatchHits {
         self.hits.extend_from_slice(&other.hits);
         self.ends.extend(other.ends.iter().map(|end| start + end));
         self.plans.extend_from_slice(&other.plans);
+        self.complete.extend_from_slice(&other.complete);
     }
 
     /// Number of queries.
@@ -186,6 +224,16 @@ impl BatchHits {
     /// Which way the search of query `i` went, as [`Hits::plan`].
     pub fn plan(&self, i: usize) -> Option<Plan> {
         self.plans.get(i).copied()
+    }
+
+    /// Whether the searches of all queries came to their ends, as [`Hits::is_complete`].
+    pub fn is_complete(&self) -> bool {
+        self.complete.iter().all(|&complete| complete)
+    }
+
+    /// Whether the search of query `i` did, as [`Hits::is_complete`].
+    pub fn completed(&self, i: usize) -> Option<bool> {
+        self.complete.get(i).copied()
     }
 
     /// The hits of each query, in the order of the queries.

@@ -7,20 +7,20 @@ use parking_lot::RwLock;
 
 use super::batch::{InsertBatch, Insertable};
 use super::builder::HnswBuilder;
+use super::calibrate::{Calibrate, Curve};
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use super::codes::{Codes, ENOUGH, Quantized};
+use super::codes::{ENOUGH, Quantized};
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits, Plan};
-use super::rerank::Head;
-use super::search::{Request, Search, SearchBatch, Searchable};
+use super::search::Search;
+use super::search_batch::SearchBatch;
 use super::space::Rows;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
-use crate::graph::{Counters, Graph, LANES, Parameters, Scratch};
+use crate::graph::{Counters, Graph, Parameters};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
@@ -52,8 +52,10 @@ pub struct Hnsw {
     pub(super) alpha: Option<f32>,
     pub(super) work: WorkPool,
     own_pool: OwnPool,
-    search_distances: CachePadded<AtomicU64>,
+    pub(super) search_distances: CachePadded<AtomicU64>,
     insert_distances: CachePadded<AtomicU64>,
+    /// Which `ef` gives which recall, once that was measured.
+    pub(super) curve: Curve,
     /// Shared by insertions, taken alone by `check`.
     pub(super) inserting: RwLock<()>,
 }
@@ -81,6 +83,7 @@ impl Hnsw {
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
             insert_distances: CachePadded::default(),
+            curve: Curve::default(),
             inserting: RwLock::new(()),
         }
     }
@@ -133,6 +136,12 @@ impl Hnsw {
         SearchBatch::new(self, queries)
     }
 
+    /// Measures which `ef` gives which recall, so that [`Search::recall`] can be asked for:
+    /// `index.calibrate().run()?`.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        Calibrate::new(self)
+    }
+
     /// The vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
     /// rounded to the element type; bits come as 0 and 1.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
@@ -178,13 +187,10 @@ impl Hnsw {
             dimension,
             metric,
             element,
-            code_bits: self
-                .entries
-                .codes()
-                .and(self.entries.quantized.as_ref())
-                .map(|q| q.bits.count()),
+            code_bits: self.code_bits(),
             isa: self.isa,
             levels: self.graph.level_sizes(),
+            calibration: self.curve.calibration(),
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 codes: self.entries.quantized.as_ref().map_or(0, Quantized::bytes),
@@ -248,55 +254,10 @@ impl Parts for Hnsw {
 }
 
 impl Hnsw {
-    /// Whether a walk would touch about as many vectors as there are, so that a scan, which is
-    /// exact, costs less.
-    fn scans(&self, k: usize, ef: usize) -> bool {
-        /// Rows that a walk touches for each candidate it keeps: about this many at least.
-        const TOUCHED: usize = 16;
-
-        k == 0 || ef.saturating_mul(TOUCHED) >= self.entries.keys.len()
-    }
-
-    /// Turns what a walk left in `scratch` into the `k` hits.
-    pub(super) fn collect(
-        &self,
-        codes: Option<&Codes>,
-        query: &[Block],
-        k: usize,
-        scratch: &Scratch,
-        head: &mut Head,
-        hits: &mut Hits,
-    ) {
-        // Taken after the walk: no node that it met is younger.
-        let keys = self.entries.keys.view();
-        let key = |slot: u32| keys.row(slot)[0];
-        let found = scratch.pool.iter();
-        let mut distances = scratch.counters.distances;
-        let take = found.len().min(k);
-        match codes {
-            Some(_) if self.entries.has_vectors() => {
-                let vectors = self.entries.vectors.view();
-                let candidates = found.take(Head::depth(k)).map(|(_, slot)| slot);
-                head.measure(&*self.engine, vectors, query, candidates);
-                distances += head.sorted.len() as u64;
-                hits.set(head.sorted[..take.min(head.sorted.len())].iter().map(
-                    |&(distance, slot)| Hit {
-                        key: key(slot),
-                        distance: self.engine.distance(distance),
-                    },
-                ));
-            }
-            Some(codes) => hits.set(found.take(take).map(|(distance, slot)| Hit {
-                key: key(slot),
-                distance: codes.distance(distance),
-            })),
-            None => hits.set(found.take(take).map(|(distance, slot)| Hit {
-                key: key(slot),
-                distance: self.engine.distance(distance),
-            })),
-        }
-        hits.set_counters(distances, scratch.counters.hops);
-        hits.set_plan(Plan::Walk);
+    /// Bits of a component of the codes, if there are.
+    pub(super) fn code_bits(&self) -> Option<u32> {
+        let quantized = self.entries.quantized.as_ref();
+        quantized.filter(|quantized| quantized.codes().is_some()).map(|q| q.bits.count())
     }
 
     /// Brings the codes forward, if there are to be some: a little work, after an insertion.
@@ -324,121 +285,6 @@ impl Hnsw {
             let count = self.entries.vectors.view().len();
             let _ = quantized.finish(count, &mut work.coding, decode);
         }
-    }
-}
-
-impl Hnsw {
-    /// Answers up to [`LANES`] queries, whose walks take turns.
-    fn find_lanes(
-        &self,
-        codes: Option<&Codes>,
-        queries: &[Block],
-        request: &Request<'_>,
-        work: &mut Work,
-        hits: &mut Hits,
-        out: &mut BatchHits,
-    ) {
-        let Request { k, ef, .. } = *request;
-        let blocks = self.entries.encoder.blocks();
-        let count = queries.len() / blocks;
-        let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
-        scratches.resize_with(LANES, Scratch::default);
-        let scratches = &mut scratches[..count];
-        for scratch in &mut *scratches {
-            scratch.counters = Counters::default();
-        }
-        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
-        let complete = if let Some(codes) = codes {
-            prepared.clear();
-            for query in queries.chunks_exact(blocks) {
-                self.entries.encoder.decode_into(query, &mut coding.floats);
-                codes.prepare(coding);
-                prepared.extend_from_slice(&coding.query);
-            }
-            for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
-                *lane = query;
-            }
-            let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
-        } else {
-            for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
-                *lane = query;
-            }
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
-        };
-        if !complete {
-            // The index went over to codes, without vectors, in this moment.
-            return self.find_each(queries, request, work, out);
-        }
-        for (scratch, query) in scratches.iter().zip(queries.chunks_exact(blocks)) {
-            self.collect(codes, query, k, scratch, head, hits);
-            self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
-            out.push(hits);
-        }
-    }
-}
-
-impl Searchable for Hnsw {
-    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
-        let codes = self.entries.codes();
-        let Request { k, ef, .. } = *request;
-        if let Some(filter) = request.filter {
-            self.find_filtered(request, filter, work, hits);
-        } else if self.scans(k, ef) {
-            match codes {
-                Some(codes) if !self.entries.has_vectors() => {
-                    self.entries.scan_codes(codes, k, work, hits);
-                }
-                _ => self.entries.scan(&*self.engine, k, work, hits),
-            }
-        } else {
-            let Work { scratch, row, coding, head, .. } = &mut *work;
-            scratch.counters = Counters::default();
-            let complete = if let Some(codes) = codes {
-                self.entries.encoder.decode_into(row, &mut coding.floats);
-                codes.prepare(coding);
-                let space = Rows::new(&*codes.engine, &codes.rows, None);
-                self.graph.search(space, &coding.query, ef, scratch)
-            } else {
-                let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-                self.graph.search(space, row, ef, scratch)
-            };
-            if !complete {
-                // The index went over to codes, without vectors, in this moment.
-                return self.find(request, work, hits);
-            }
-            self.collect(codes, row, k, scratch, head, hits);
-        }
-        self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
-    }
-
-    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
-        /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
-        const BLOCKS_IN_TURN: usize = 4;
-
-        let Request { k, ef, .. } = *request;
-        let blocks = self.entries.encoder.blocks();
-        let codes = self.entries.codes();
-        let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
-        let mut hits = Hits::new();
-        self.work.with(|work| {
-            if request.filter.is_some() {
-                return self.find_each(queries, request, work, out);
-            }
-            if self.scans(k, ef) && self.entries.has_vectors() {
-                let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
-                self.search_distances.fetch_add(distances, Ordering::Relaxed);
-                return;
-            }
-            // What waits for its turn must still be in the first cache when the turn comes.
-            if self.scans(k, ef) || column.stride() > BLOCKS_IN_TURN {
-                return self.find_each(queries, request, work, out);
-            }
-            for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(codes, queries, request, work, &mut hits, out);
-            }
-        });
     }
 }
 

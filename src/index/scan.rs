@@ -1,11 +1,15 @@
 //! Exact answers: looking at every vector.
 
 use super::codes::Codes;
+use super::deliver::Scale;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits, Plan};
+use super::hits::{BatchHits, Hits, Plan};
+use super::limit::Timer;
+use super::request::Request;
 use super::work::Work;
 use crate::arena::{Pool, View};
+use crate::graph::Watch;
 use crate::vector::Block;
 
 /// Answers that a sorted pool keeps; beyond, everything is collected and sorted once.
@@ -30,7 +34,8 @@ impl Field<'_> {
         k: usize,
         pools: &mut Vec<Pool>,
         all: &mut Vec<(u32, u32)>,
-        each: impl FnOnce(&mut dyn ExactSizeIterator<Item = (u32, u32)>),
+        timer: &mut Timer<'_>,
+        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
     ) -> u64 {
         let Self { engine, rows } = self;
         let total = rows.len() as usize;
@@ -45,20 +50,23 @@ impl Field<'_> {
                 let mut keys = [0; TILE];
                 engine.keys(rows, query, slots, &mut keys[..slots.len()]);
                 all.extend(keys.into_iter().zip(slots.iter().copied()));
+                !timer.spent(slots.len())
             });
-            if k < total {
+            let measured = all.len() as u64;
+            if k < all.len() {
                 all.select_nth_unstable(k);
                 all.truncate(k);
             }
             all.sort_unstable();
             each(&mut all.iter().copied());
+            measured
         } else {
             pools.resize_with(pools.len().max(1), Pool::default);
             pools[0].begin(k);
-            offer(engine, rows, query, &mut pools[..1]);
+            let measured = offer(engine, rows, query, &mut pools[..1], timer);
             each(&mut pools[0].iter());
+            measured
         }
-        total as u64
     }
 }
 
@@ -85,13 +93,21 @@ impl Matches {
         self.measured = 0;
     }
 
-    /// Offers a slot, which the field has.
-    pub(super) fn add(&mut self, field: Field<'_>, query: &[Block], slot: u32) {
+    /// Offers a slot, which the field has; `false` if it is time to stop.
+    pub(super) fn add(
+        &mut self,
+        field: Field<'_>,
+        query: &[Block],
+        slot: u32,
+        timer: &mut Timer<'_>,
+    ) -> bool {
         field.rows.prefetch(slot);
         self.waiting.push(slot);
-        if self.waiting.len() == TILE {
-            self.measure(field, query);
+        if self.waiting.len() < TILE {
+            return true;
         }
+        self.measure(field, query);
+        !timer.spent(TILE)
     }
 
     fn measure(&mut self, field: Field<'_>, query: &[Block]) {
@@ -113,12 +129,15 @@ impl Matches {
         &mut self,
         field: Field<'_>,
         query: &[Block],
-        each: impl FnOnce(&mut dyn ExactSizeIterator<Item = (u32, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
     ) {
         self.measure(field, query);
         if self.k > POOLED {
+            if self.k < self.all.len() {
+                self.all.select_nth_unstable(self.k);
+                self.all.truncate(self.k);
+            }
             self.all.sort_unstable();
-            self.all.truncate(self.k);
             each(&mut self.all.iter().copied());
         } else if self.k > 0 {
             each(&mut self.pool.iter());
@@ -134,54 +153,66 @@ impl Matches {
 }
 
 impl Entries {
-    /// The `k` nearest to the query in `work.row` by the vectors, which are all there.
-    pub(super) fn scan(&self, engine: &dyn Engine, k: usize, work: &mut Work, hits: &mut Hits) {
+    /// The nearest to the query in `work.row` by the vectors, which are all there.
+    pub(super) fn scan(
+        &self,
+        engine: &dyn Engine,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
         let Work { row, pools, all, .. } = work;
         let field = Field { engine, rows: self.vectors.view() };
-        let scanned = field.scan(row, k, pools, all, |found| hits.set(self.hits(engine, found)));
-        hits.set_counters(scanned, 0);
+        let measured = field.scan(row, request.k, pools, all, timer, |found| {
+            self.deliver(Scale::Vectors(engine), request, found, hits);
+        });
+        hits.set_counters(measured, 0);
         hits.set_plan(Plan::Scan);
     }
 
-    /// The `k` nearest to the query in `work.row` by the codes.
-    pub(super) fn scan_codes(&self, codes: &Codes, k: usize, work: &mut Work, hits: &mut Hits) {
+    /// The nearest to the query in `work.row` by the codes.
+    pub(super) fn scan_codes(
+        &self,
+        codes: &Codes,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
         let Work { row, pools, all, coding, .. } = work;
         self.encoder.decode_into(row, &mut coding.floats);
         codes.prepare(coding);
         let field = Field { engine: &*codes.engine, rows: codes.rows.view() };
-        let scanned =
-            field.scan(&coding.query, k, pools, all, |found| {
-                let keys = self.keys.view();
-                hits.set(found.map(|(key, slot)| Hit {
-                    key: keys.row(slot)[0],
-                    distance: codes.distance(key),
-                }));
-            });
-        hits.set_counters(scanned, 0);
+        let measured = field.scan(&coding.query, request.k, pools, all, timer, |found| {
+            self.deliver(Scale::Codes(codes), request, found, hits);
+        });
+        hits.set_counters(measured, 0);
         hits.set_plan(Plan::Scan);
     }
 
-    /// The `k` nearest to each of the queries by the vectors, which are all there, in one pass.
-    /// Distances computed are returned.
+    /// The nearest to each of the queries by the vectors, which are all there, in one pass.
+    /// Distances computed are returned. The request has no filter and no limit.
     pub(super) fn scan_batch(
         &self,
         engine: &dyn Engine,
         queries: &[Block],
-        k: usize,
+        request: &Request<'_>,
         work: &mut Work,
         out: &mut BatchHits,
     ) -> u64 {
         let vectors = self.vectors.view();
         let total = vectors.len() as usize;
-        let k = k.min(total);
+        let k = request.k.min(total);
         let count = queries.len() / self.vectors.stride();
+        let timer = &mut Timer::new(request.limit, k, 0);
+        let mut hits = Hits::new();
         if k == 0 || k > POOLED {
             let mut distances = 0;
-            let mut hits = Hits::new();
             for query in queries.chunks_exact(self.vectors.stride()) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
-                self.scan(engine, k, work, &mut hits);
+                self.scan(engine, request, timer, work, &mut hits);
                 distances += hits.distances_computed();
                 out.push(&hits);
             }
@@ -190,31 +221,28 @@ impl Entries {
         let pools = &mut work.pools;
         pools.resize_with(pools.len().max(count), Pool::default);
         pools[..count].iter_mut().for_each(|pool| pool.begin(k));
-        offer(engine, vectors, queries, &mut pools[..count]);
-        let mut hits = Hits::new();
+        let measured = offer(engine, vectors, queries, &mut pools[..count], timer);
         for pool in &pools[..count] {
-            hits.set(self.hits(engine, pool.iter()));
+            self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
             hits.set_plan(Plan::Scan);
             out.push(&hits);
         }
-        (total * count) as u64
-    }
-
-    fn hits(
-        &self,
-        engine: &dyn Engine,
-        found: impl ExactSizeIterator<Item = (u32, u32)>,
-    ) -> impl ExactSizeIterator<Item = Hit> {
-        let keys = self.keys.view();
-        found.map(move |(key, slot)| Hit { key: keys.row(slot)[0], distance: engine.distance(key) })
+        measured
     }
 }
 
 /// Offers all slots to the pools of the queries, which are stored one after the other, all of one
-/// length.
-fn offer(engine: &dyn Engine, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
+/// length. Distances computed are returned.
+fn offer(
+    engine: &dyn Engine,
+    vectors: View<'_, Block>,
+    queries: &[Block],
+    pools: &mut [Pool],
+    timer: &mut Timer<'_>,
+) -> u64 {
     let mut keys = [0; TILE];
     let length = queries.len() / pools.len().max(1);
+    let mut measured = 0;
     each_tile(vectors, |slots| {
         for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
             engine.keys(vectors, query, slots, &mut keys[..slots.len()]);
@@ -224,17 +252,22 @@ fn offer(engine: &dyn Engine, vectors: View<'_, Block>, queries: &[Block], pools
                 }
             }
         }
+        measured += slots.len() * pools.len();
+        !timer.spent(slots.len() * pools.len())
     });
+    measured as u64
 }
 
-/// Calls `each` with all slots, a tile at a time.
-fn each_tile(vectors: View<'_, Block>, mut each: impl FnMut(&[u32])) {
+/// Calls `each` with all slots, a tile at a time, until it returns `false`.
+fn each_tile(vectors: View<'_, Block>, mut each: impl FnMut(&[u32]) -> bool) {
     let mut slots = [0; TILE];
     for start in (0..vectors.len()).step_by(TILE) {
         let count = (vectors.len() - start).min(TILE as u32) as usize;
         for (slot, number) in slots.iter_mut().zip(start..) {
             *slot = number;
         }
-        each(&slots[..count]);
+        if !each(&slots[..count]) {
+            break;
+        }
     }
 }
