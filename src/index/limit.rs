@@ -132,7 +132,7 @@ impl<'a> Timer<'a> {
     #[cold]
     #[inline(never)]
     fn look(&mut self) -> bool {
-        self.spent = self.spent.saturating_add_signed(self.stride - self.left);
+        self.spent = self.spent.saturating_add_signed(self.stride.saturating_sub(self.left));
         self.left = self.stride;
         // No more can be delivered than was met.
         let reached = self.limit.is_reached(self.delivery, self.spent.min(self.k));
