@@ -34,9 +34,12 @@ const TOGETHER: f64 = 2.0;
 ///
 /// Recall at several `ef` is measured against exact neighbours, either of queries that the caller
 /// has or of a sample of the vectors in the index. In the second case each is searched for as if it
-/// were not there, neither as an answer nor on the way. **Queries of the kind that will be asked are
-/// better**: where they come from elsewhere than the vectors, as questions do that are
-/// to find passages of text, they are harder, and the sample promises too much.
+/// were not there, neither as an answer nor on the way. As its links are missing too, queries from
+/// outside that are like the vectors find more than was asked for: 0.93 to 0.97 where 0.9 was, on
+/// word vectors, sentence embeddings and photo descriptors. **Queries of the kind that will be asked
+/// are better**: where they come from elsewhere than the vectors, as questions do that are to find
+/// passages of text, they may be harder than any vector of the index, and the sample then promises
+/// too much.
 ///
 /// ```
 /// use nearfield::dataset::Generated;

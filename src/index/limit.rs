@@ -69,7 +69,7 @@ impl Limit<'_> {
     }
 }
 
-/// Bytes of vectors between two looks at the clock: some microseconds of work.
+/// Bytes read or moved between two looks at the clock: some microseconds of work.
 const STRIDE: usize = 1 << 16;
 
 /// Nanoseconds that must be left for each answer wanted: putting it in order, and looking up its
@@ -96,12 +96,13 @@ pub(super) struct Timer<'a> {
 }
 
 impl<'a> Timer<'a> {
-    /// Starts, for a search for `k` answers among rows of as many bytes.
-    pub(super) fn new(limit: Limit<'a>, k: usize, row: usize) -> Self {
+    /// Starts, for a search for `k` answers in which a distance costs as much as reading so many
+    /// bytes.
+    pub(super) fn new(limit: Limit<'a>, k: usize, bytes: usize) -> Self {
         let stride = if limit.is_none() {
             isize::MAX
         } else {
-            (STRIDE / row.max(1)).clamp(1, 1024) as isize
+            (STRIDE / bytes.max(1)).clamp(1, 1024) as isize
         };
         let delivery = Duration::from_nanos(DELIVERY);
         let mut timer = Self { limit, k, delivery, left: stride, stride, spent: 0, expired: false };

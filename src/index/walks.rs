@@ -140,7 +140,9 @@ impl Hnsw {
 impl Searchable for Hnsw {
     fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         let request = &Request { ef: request.ef.max(request.k), ..*request };
-        let timer = &mut Timer::new(request.limit, request.k, self.row_bytes());
+        // Where many candidates are kept, putting one in its place takes longer than its distance.
+        let bytes = self.row_bytes() + request.ef.min(self.scan_ef());
+        let timer = &mut Timer::new(request.limit, request.k, bytes);
         if timer.expired() {
             return hits.set_nothing();
         }
