@@ -58,9 +58,10 @@ pub use collection::{
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
-    BatchHits, Bytes, CheckReport, Fault, FaultKind, Flat, FlatBuilder, Hit, Hits, Hnsw,
-    HnswBuilder, InsertBatch, LevelCheck, Maintenance, Originals, Quantization, Search,
-    SearchBatch, Stats,
+    BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor, Drift,
+    Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch,
+    KeyBitmap, KeySet, LevelCheck, Maintenance, Originals, Plan, Quantization, Search, SearchBatch,
+    SearchIter, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::transaction::Transaction;
 use crate::arena::Keeper;
-use crate::index::{Hnsw, Search, SearchBatch, Settings, Stored};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Stored};
 use crate::observe::watch;
 use crate::store::{ReadTransaction, SimulatedDisk, Store, StoreError};
 use crate::vector::AsVector;
@@ -199,6 +199,11 @@ impl Collection {
     /// [`Collection::snapshot`] shows one commit.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         self.inner.index.search(query)
+    }
+
+    /// As [`Hnsw::calibrate`]. What is measured is not written to the file.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        self.inner.index.calibrate()
     }
 
     /// As [`Hnsw::search_batch`].

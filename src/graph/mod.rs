@@ -29,6 +29,7 @@
 mod bypass;
 mod check;
 mod cut;
+mod detour;
 mod insert;
 mod layer;
 mod link;
@@ -40,10 +41,11 @@ mod upper;
 mod walk;
 
 pub(crate) use check::RowFault;
+pub(crate) use detour::Order;
 pub(crate) use persist::GraphState;
 pub(crate) use scratch::{Counters, Scratch};
 pub(crate) use sweep::Sweep;
-pub(crate) use walk::LANES;
+pub(crate) use walk::{LANES, Watch};
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -159,6 +161,11 @@ impl Graph {
     /// Makes sure that the next [`Self::push`] finds memory.
     pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
         self.base.reserve()
+    }
+
+    /// Links that a node of the base level has at most.
+    pub(crate) fn row_capacity(&self) -> usize {
+        2 * self.parameters.m
     }
 
     /// Nodes on each level, the base first.

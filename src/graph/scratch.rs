@@ -2,6 +2,7 @@
 
 use bumpalo::Bump;
 
+use super::detour::Detour;
 use super::prune::{Candidate, Prune};
 use crate::arena::{Pool, Visited};
 
@@ -11,6 +12,8 @@ pub(crate) struct Scratch {
     pub(crate) pool: Pool,
     pub(super) visited: Visited,
     pub(super) fresh: Fresh,
+    /// What only walks among accepted nodes need.
+    pub(super) detour: Detour,
     pub(super) candidates: Vec<Candidate>,
     pub(super) prune: Prune,
     /// Lists that an insertion keeps until it links.
@@ -69,6 +72,7 @@ impl Scratch {
         self.pool.bytes()
             + self.visited.bytes()
             + 12 * self.fresh.nodes.capacity()
+            + self.detour.bytes()
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.prune.bytes()
             + self.lists.allocated_bytes()

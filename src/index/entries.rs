@@ -9,7 +9,7 @@ use super::replace::Replacing;
 use crate::arena::{ArenaError, Column, Slots, Vacant, pin};
 use crate::error::IndexError;
 use crate::graph::Graph;
-use crate::vector::Block;
+use crate::vector::{Block, VectorRef};
 
 /// Where a vector was written.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +161,22 @@ impl Entries {
     /// The slot of a key.
     pub(super) fn slot(&self, key: u64) -> Option<u32> {
         self.map.get(key, &self.keys)
+    }
+
+    /// Writes the row of a slot, or what its code stands for where vectors were dropped; whether
+    /// there is one.
+    pub(super) fn row_into(&self, slot: u32, row: &mut [Block]) -> bool {
+        let vectors = self.vectors.view();
+        if slot < vectors.len() {
+            row.copy_from_slice(vectors.row(slot));
+            return true;
+        }
+        let Some(codes) = self.codes().filter(|codes| slot < codes.rows.view().len()) else {
+            return false;
+        };
+        let mut floats = Vec::new();
+        codes.grid.decode(codes.rows.view().row(slot), &mut floats);
+        self.encoder.encode(VectorRef::F32(&floats), row).is_ok()
     }
 
     /// The vector of a key, as floats.

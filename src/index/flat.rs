@@ -11,7 +11,11 @@ use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hits};
-use super::search::{Search, SearchBatch, Searchable};
+use super::limit::Timer;
+use super::request::Request;
+use super::scan::Field;
+use super::search::{Search, Searchable};
+use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
@@ -149,6 +153,7 @@ impl Flat {
             code_bits: None,
             isa: self.isa,
             levels: Vec::new(),
+            calibration: None,
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 keys: self.entries.key_bytes(),
@@ -176,17 +181,44 @@ impl Parts for Flat {
 }
 
 impl Searchable for Flat {
-    fn find(&self, k: usize, _ef: usize, work: &mut Work, hits: &mut Hits) {
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         let _pin = pin();
-        self.entries.scan(&*self.engine, k, work, hits);
+        let began = self.entries.replacing.now();
+        let request = &Request { began, ..*request };
+        let row = self.entries.vectors.stride() * size_of::<Block>();
+        let timer = &mut Timer::new(request.limit, request.k, row);
+        if timer.expired() {
+            return hits.set_nothing();
+        }
+        if let Some(filter) = request.filter {
+            let rows = self.entries.vectors.view();
+            let field = Field { engine: &*self.engine, rows, entries: &self.entries, began };
+            self.entries.scan_accepted(field, None, request, filter, timer, work, hits);
+        } else {
+            self.entries.scan(&*self.engine, request, timer, work, hits);
+        }
+        hits.set_complete(!timer.expired());
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
-    fn find_all(&self, queries: &[Block], k: usize, _ef: usize, out: &mut BatchHits) {
-        let _pin = pin();
-        let distances =
-            self.work.with(|work| self.entries.scan_batch(&*self.engine, queries, k, work, out));
-        self.search_distances.fetch_add(distances, Ordering::Relaxed);
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
+        self.work.with(|work| {
+            if request.filter.is_some() || !request.limit.is_none() {
+                return self.find_each(queries, request, work, out);
+            }
+            let _pin = pin();
+            let request = &Request { began: self.entries.replacing.now(), ..*request };
+            let distances = self.entries.scan_batch(&*self.engine, queries, request, work, out);
+            self.search_distances.fetch_add(distances, Ordering::Relaxed);
+        });
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn ef_for(&self, _recall: f64, _k: Option<usize>) -> Result<usize, IndexError> {
+        Ok(1)
     }
 }
 

@@ -7,22 +7,20 @@ use parking_lot::{Mutex, RwLock};
 
 use super::batch::InsertBatch;
 use super::builder::HnswBuilder;
+use super::calibrate::{Calibrate, Curve};
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use super::codes::{Codes, Quantized};
+use super::codes::Quantized;
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits};
 use super::remove::Remains;
-use super::rerank::Head;
-use super::search::{Search, SearchBatch, Searchable};
-use super::space::Rows;
+use super::search::Search;
+use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
-use super::work::{Parts, Work, WorkPool};
-use crate::arena::pin;
+use super::work::{Parts, WorkPool};
 use crate::error::IndexError;
-use crate::graph::{Counters, Graph, LANES, Parameters, Scratch};
+use crate::graph::{Graph, Parameters};
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::simd::Isa;
@@ -55,8 +53,10 @@ pub struct Hnsw {
     pub(super) alpha: Option<f32>,
     pub(super) work: WorkPool,
     own_pool: OwnPool,
-    search_distances: CachePadded<AtomicU64>,
+    pub(super) search_distances: CachePadded<AtomicU64>,
     pub(super) insert_distances: CachePadded<AtomicU64>,
+    /// Which `ef` gives which recall, once that was measured.
+    pub(super) curve: Curve,
     /// Shared by whoever changes the index; taken alone where nothing may change.
     pub(super) inserting: RwLock<()>,
     pub(super) remains: Mutex<Remains>,
@@ -85,6 +85,7 @@ impl Hnsw {
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
             insert_distances: CachePadded::default(),
+            curve: Curve::default(),
             inserting: RwLock::new(()),
             remains: Mutex::default(),
         }
@@ -141,6 +142,12 @@ impl Hnsw {
         SearchBatch::new(self, queries)
     }
 
+    /// Measures which `ef` gives which recall, so that [`Search::recall`] can be asked for:
+    /// `index.calibrate().run()?`.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        Calibrate::new(self)
+    }
+
     /// The vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
     /// rounded to the element type; bits come as 0 and 1.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
@@ -186,13 +193,10 @@ impl Hnsw {
             dimension,
             metric,
             element,
-            code_bits: self
-                .entries
-                .codes()
-                .and(self.entries.quantized.as_ref())
-                .map(|q| q.bits.count()),
+            code_bits: self.code_bits(),
             isa: self.isa,
             levels: self.graph.level_sizes(),
+            calibration: self.curve.calibration(),
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 codes: self.entries.quantized.as_ref().map_or(0, Quantized::bytes),
@@ -259,197 +263,9 @@ impl Parts for Hnsw {
 }
 
 impl Hnsw {
-    /// Whether a walk would touch about as many vectors as there are, so that a scan, which is
-    /// exact, costs less.
-    fn scans(&self, k: usize, ef: usize) -> bool {
-        /// Rows that a walk touches for each candidate it keeps: about this many at least.
-        const TOUCHED: usize = 16;
-
-        k == 0 || ef.saturating_mul(TOUCHED) >= self.entries.keys.len()
-    }
-
-    /// Turns what a walk left in `scratch` into the `k` hits.
-    fn collect(
-        &self,
-        codes: Option<&Codes>,
-        query: &[Block],
-        k: usize,
-        scratch: &Scratch,
-        head: &mut Head,
-        hits: &mut Hits,
-    ) {
-        // Taken after the walk: no node that it met is younger.
-        let keys = self.entries.keys.view();
-        let key = |slot: u32| keys.row(slot)[0];
-        let all = self.entries.all_answer();
-        let began = head.began;
-        let answers = |slot: u32| all || self.entries.answers(slot, began);
-        let found = || scratch.pool.iter().filter(|&(_, slot)| answers(slot));
-        let mut distances = scratch.counters.distances;
-        match codes {
-            Some(_) if self.entries.has_vectors() => {
-                let vectors = self.entries.vectors.view();
-                let candidates = found().take(Head::depth(k)).map(|(_, slot)| slot);
-                head.measure(&*self.engine, vectors, query, candidates);
-                distances += head.sorted.len() as u64;
-                hits.set(head.sorted.iter().take(k).map(|&(distance, slot)| Hit {
-                    key: key(slot),
-                    distance: self.engine.distance(distance),
-                }));
-            }
-            Some(codes) => hits.set(found().take(k).map(|(distance, slot)| Hit {
-                key: key(slot),
-                distance: codes.distance(distance),
-            })),
-            None => hits.set(found().take(k).map(|(distance, slot)| Hit {
-                key: key(slot),
-                distance: self.engine.distance(distance),
-            })),
-        }
-        if self.entries.replacing.is_ambiguous() {
-            hits.drop_repeated_keys();
-        }
-        hits.set_counters(distances, scratch.counters.hops);
-    }
-}
-
-impl Hnsw {
-    /// Answers up to [`LANES`] queries, whose walks take turns.
-    #[expect(clippy::too_many_arguments, reason = "what one search has, for several")]
-    fn find_lanes(
-        &self,
-        codes: Option<&Codes>,
-        queries: &[Block],
-        k: usize,
-        ef: usize,
-        work: &mut Work,
-        hits: &mut Hits,
-        out: &mut BatchHits,
-    ) {
-        let blocks = self.entries.encoder.blocks();
-        let count = queries.len() / blocks;
-        let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
-        scratches.resize_with(LANES, Scratch::default);
-        let scratches = &mut scratches[..count];
-        head.began = self.entries.replacing.now();
-        for scratch in &mut *scratches {
-            scratch.counters = Counters::default();
-        }
-        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
-        let complete = if let Some(codes) = codes {
-            prepared.clear();
-            for query in queries.chunks_exact(blocks) {
-                self.entries.encoder.decode_into(query, &mut coding.floats);
-                codes.prepare(coding);
-                prepared.extend_from_slice(&coding.query);
-            }
-            for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
-                *lane = query;
-            }
-            let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
-                && self.entries.follow_all(space, &lanes[..count], scratches)
-        } else {
-            for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
-                *lane = query;
-            }
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
-                && self.entries.follow_all(space, &lanes[..count], scratches)
-        };
-        if !complete {
-            // The index went over to codes, without vectors, in this moment.
-            for query in queries.chunks_exact(blocks) {
-                work.row.clear();
-                work.row.extend_from_slice(query);
-                self.find(k, ef, work, hits);
-                out.push(hits);
-            }
-            return;
-        }
-        for (at, query) in queries.chunks_exact(blocks).enumerate() {
-            let Work { lanes: scratches, head, .. } = &mut *work;
-            self.collect(codes, query, k, &scratches[at], head, hits);
-            let is_short = hits.len() < k && hits.len() < self.len();
-            if is_short || self.entries.may_have_missed(head, &scratches[at]) {
-                work.row.clear();
-                work.row.extend_from_slice(query);
-                self.find(k, ef.saturating_mul(2), work, hits);
-            }
-            self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
-            out.push(hits);
-        }
-    }
-}
-
-impl Searchable for Hnsw {
-    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
-        let _pin = pin();
-        work.head.began = self.entries.replacing.now();
-        let codes = self.entries.codes();
-        if self.scans(k, ef) {
-            match codes {
-                Some(codes) if !self.entries.has_vectors() => {
-                    self.entries.scan_codes(codes, k, work, hits);
-                }
-                _ => self.entries.scan(&*self.engine, k, work, hits),
-            }
-        } else {
-            let Work { scratch, row, coding, head, .. } = &mut *work;
-            scratch.counters = Counters::default();
-            let complete = if let Some(codes) = codes {
-                self.entries.encoder.decode_into(row, &mut coding.floats);
-                codes.prepare(coding);
-                let space = Rows::new(&*codes.engine, &codes.rows, None);
-                self.graph.search(space, &coding.query, ef, scratch)
-                    && self.entries.follow(space, &coding.query, scratch)
-            } else {
-                let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-                self.graph.search(space, row, ef, scratch)
-                    && self.entries.follow(space, row, scratch)
-            };
-            // If not complete, the index went over to codes, without vectors, in this moment.
-            if !complete || self.entries.may_have_missed(head, scratch) {
-                return self.find(k, ef, work, hits);
-            }
-            head.attempts = 0;
-            self.collect(codes, row, k, scratch, head, hits);
-            if hits.len() < k && hits.len() < self.len() {
-                // Vectors that are removed but not swept yet took the places.
-                return self.find(k, ef.saturating_mul(2), work, hits);
-            }
-        }
-        self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
-    }
-
-    fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
-        /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
-        const BLOCKS_IN_TURN: usize = 4;
-
-        let blocks = self.entries.encoder.blocks();
-        let codes = self.entries.codes();
-        let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
-        let mut hits = Hits::new();
-        let _pin = pin();
-        self.work.with(|work| {
-            if self.scans(k, ef) && self.entries.has_vectors() {
-                let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
-                self.search_distances.fetch_add(distances, Ordering::Relaxed);
-                return;
-            }
-            // What waits for its turn must still be in the first cache when the turn comes.
-            if self.scans(k, ef) || column.stride() > BLOCKS_IN_TURN {
-                for query in queries.chunks_exact(blocks) {
-                    work.row.clear();
-                    work.row.extend_from_slice(query);
-                    self.find(k, ef, work, &mut hits);
-                    out.push(&hits);
-                }
-                return;
-            }
-            for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(codes, queries, k, ef, work, &mut hits, out);
-            }
-        });
+    /// Bits of a component of the codes, if there are.
+    pub(super) fn code_bits(&self) -> Option<u32> {
+        let quantized = self.entries.quantized.as_ref();
+        quantized.filter(|quantized| quantized.codes().is_some()).map(|q| q.bits.count())
     }
 }

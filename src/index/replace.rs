@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 
 use super::entries::Entries;
-use super::rerank::Head;
 use super::space::Rows;
 use crate::arena::pin;
 use crate::graph::{Scratch, Space};
@@ -107,13 +106,9 @@ impl Entries {
     }
 
     /// Whether a walk may have missed both vectors of a key: rows may lead to the new one alone, and that is younger than
-    /// the walk. Not more than a few times in a row.
-    pub(super) fn may_have_missed(&self, head: &mut Head, scratch: &Scratch) -> bool {
-        const ATTEMPTS: u32 = 8;
-
-        head.attempts += 1;
-        let is_likely = scratch.passed_younger() && self.replacing.is_ambiguous();
-        is_likely && head.attempts < ATTEMPTS
+    /// the walk.
+    pub(super) fn may_have_missed(&self, scratch: &Scratch) -> bool {
+        scratch.passed_younger() && self.replacing.is_ambiguous()
     }
 
     /// [`Self::follow`] for each of several queries.

@@ -7,6 +7,7 @@ use crossbeam::queue::ArrayQueue;
 use super::codes::CodeWork;
 use super::encoder::Encoder;
 use super::rerank::Head;
+use super::scan::Matches;
 use super::threads::OwnPool;
 use crate::arena::Pool;
 use crate::graph::Scratch;
@@ -44,6 +45,10 @@ pub(super) struct Work {
     pub(super) pools: Vec<Pool>,
     /// Every slot, for a scan that wants more than a pool should hold.
     pub(super) all: Vec<(u32, u32)>,
+    /// The nearest of what a filter accepts.
+    pub(super) matches: Matches,
+    /// Accepted slots that a walk may start from.
+    pub(super) seeds: Vec<u32>,
 }
 
 /// Idle buffers. Taking and giving back locks nothing.
@@ -79,7 +84,9 @@ impl WorkPool {
                 + work.prepared.capacity() * size_of::<Block>()
                 + work.head.bytes()
                 + work.pools.iter().map(Pool::bytes).sum::<usize>()
-                + work.all.capacity() * size_of::<(u32, u32)>();
+                + work.all.capacity() * size_of::<(u32, u32)>()
+                + work.matches.bytes()
+                + work.seeds.capacity() * 4;
             drop(self.idle.push(work));
         }
         bytes
