@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batch = thread::scope(|scope| {
         let token = cancel.clone();
         scope.spawn(move || {
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(20));
             token.cancel();
         });
         exact.search_batch(&queries).cancel(&cancel).run()

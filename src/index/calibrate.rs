@@ -280,15 +280,16 @@ impl Hnsw {
             };
             let point = CalibrationPoint::new(ef, k, &found);
             points.push(point);
-            if point.at_least >= CERTAIN {
+            // Where all was found, these queries tell no more.
+            if point.at_least >= CERTAIN || point.recall >= 1.0 {
                 break;
             }
             // About the root of two.
             ef = (ef * 7).div_ceil(5);
         }
-        if ef >= self.scan_ef() && self.scan_ef() <= max_ef.max(k) {
-            let ef = self.scan_ef().max(k);
-            points.push(CalibrationPoint { ef, recall: 1.0, at_least: 1.0 });
+        let scan = self.scan_ef().max(k);
+        if scan <= max_ef.max(k) && points.last().is_none_or(|point| point.ef < scan) {
+            points.push(CalibrationPoint { ef: scan, recall: 1.0, at_least: 1.0 });
         }
         let code_bits = self.code_bits();
         Calibration { k, queries: count, own: !own.is_empty(), len: self.len(), code_bits, points }
