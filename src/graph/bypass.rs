@@ -73,8 +73,39 @@ impl Graph {
         for &mut source in sources {
             self.mend(space, level, layer, source, |l| l.row == row, &others, scratch);
         }
+        // Those that it led to need other ways to them, too.
+        for orphan in own().filter(|l| space.is_live(l.node)) {
+            self.lead_to(space, level, layer, orphan, &others, scratch);
+        }
         scratch.lists = lists;
         nearest
+    }
+
+    /// Gives the nearest of `others` a link to a node that lost one.
+    fn lead_to<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        orphan: Link,
+        others: &[Link],
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { fresh, counters, .. } = &mut *scratch;
+        fresh.reserve(others.len());
+        let mut count = 0;
+        for other in others.iter().filter(|other| other.row != orphan.row) {
+            fresh.nodes[count] = other.node;
+            count += 1;
+        }
+        space.between(orphan.node, &fresh.nodes[..count], &mut fresh.keys[..count]);
+        counters.distances += count as u64;
+        let others = others.iter().filter(|other| other.row != orphan.row);
+        let nearest = fresh.keys[..count].iter().zip(others).min_by_key(|&(&key, o)| (key, o.row));
+        if let Some((&key, &from)) = nearest {
+            let link = Link { tree: false, ..orphan };
+            self.connect(space, level, layer, from.row, Candidate { key, link }, scratch);
+        }
     }
 
     /// Takes the links that are `lost` out of a row, but for those of the tree, and puts some of `others` in their

@@ -85,8 +85,8 @@ impl Hnsw {
         })
     }
 
-    /// Inserts a vector, in place of the one under the same key if there is one; whether there was. A search finds
-    /// the old one or the new one, never both and never none.
+    /// Inserts a vector, in place of the one under the same key if there is one; whether there was. A search answers
+    /// the old one or the new one, never both, and only the new one if it begins when this has returned.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
@@ -338,8 +338,8 @@ impl Flat {
         Ok(slot.is_some())
     }
 
-    /// Inserts a vector, in place of the one under the same key if there is one; whether there was. A search finds
-    /// the old one or the new one, never both and never none.
+    /// Inserts a vector, in place of the one under the same key if there is one; whether there was. A search answers
+    /// the old one or the new one, never both, and only the new one if it begins when this has returned.
     ///
     /// # Errors
     ///

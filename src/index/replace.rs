@@ -54,11 +54,12 @@ impl Replacing {
     pub(super) fn switch(&self, old: u32, switch: impl FnOnce()) {
         let recent = &self.recent;
         let mut slots = recent.slots.write();
-        // Whoever begins from now on waits here before it looks at the old slot.
-        let moment = self.moment.fetch_add(1, Ordering::SeqCst) + 1;
+        // One at a time, and the moment comes last: whoever begins before it may go on taking the old slot.
+        let moment = self.moment.load(Ordering::SeqCst) + 1;
         slots.push((old, moment));
         recent.len.store(slots.len(), Ordering::SeqCst);
         switch();
+        self.moment.store(moment, Ordering::SeqCst);
         drop(slots);
         let recent = Arc::clone(recent);
         pin().defer(move || {
