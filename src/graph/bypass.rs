@@ -53,16 +53,13 @@ impl Graph {
         let rows = layer.rows();
         beam(space, query, rows, from, self.parameters.ef_construction / 2, scratch);
         let nearest = scratch.pool.iter().next().map_or(from, |(key, row)| Near { key, row });
-        let mut lists = std::mem::take(&mut scratch.lists);
-        lists.reset();
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
         let own = || rows.links(row).filter(sound);
         let met = || scratch.pool.iter().map(|(_, row)| row).filter(|&met| met != row);
         let leads_here = |&other: &u32| rows.links(other).any(|l| l.row == row);
         // Its own neighbours link back more often than not.
         let strangers = own().map(|l| l.row).filter(|&own| met().all(|met| met != own));
-        let sources = lists
-            .alloc_slice_fill_iter(met().chain(strangers).filter(leads_here).collect::<Vec<_>>());
+        let sources: Vec<u32> = met().chain(strangers).filter(leads_here).collect();
         let living = |l: &Link| space.is_live(l.node);
         let nearby =
             met().take(NEARBY).map(|row| Link { row, node: rows.head(row).0, tree: false });
@@ -70,14 +67,13 @@ impl Graph {
             own().map(|l| Link { tree: false, ..l }).chain(nearby).filter(living).collect();
         others.sort_unstable_by_key(|l| l.row);
         others.dedup_by_key(|l| l.row);
-        for &mut source in sources {
+        for source in sources {
             self.mend(space, level, layer, source, |l| l.row == row, &others, scratch);
         }
         // Those that it led to need other ways to them, too.
         for orphan in own().filter(|l| space.is_live(l.node)) {
             self.lead_to(space, level, layer, orphan, &others, scratch);
         }
-        scratch.lists = lists;
         nearest
     }
 

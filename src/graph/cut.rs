@@ -1,12 +1,12 @@
 //! Taking a node out of the trees, and out of where searches start.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use super::layer::{Cell, Layer, Link, Rows};
 use super::prune::Candidate;
 use super::{EMPTY, Entry, Graph, LinkSpace, Scratch};
-use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
 
 impl Graph {
     /// Cuts out a node, which is not alive any more. Nobody else may be changing the graph; walks
@@ -36,7 +36,7 @@ impl Graph {
     ) {
         let rows = layer.rows();
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
-        let mut parts: Vec<Link> = rows.links(row).filter(|l| l.tree && sound(l)).collect();
+        let parts: Vec<Link> = rows.links(row).filter(|l| l.tree && sound(l)).collect();
         for cell in rows.cells(row) {
             if let Some(link) = cell.load().filter(|l| l.tree) {
                 cell.store(Some(Link { tree: false, ..link }));
@@ -48,8 +48,8 @@ impl Graph {
         let mut keys = vec![0; parts.len()];
         let nodes: Vec<u32> = parts.iter().map(|l| l.node).collect();
         space.between(node, &nodes, &mut keys);
-        // The nearest stand in the middle of the chain of none: order matters little, but let it be one.
-        let mut order: Vec<(u32, Link)> = keys.into_iter().zip(parts.drain(..)).collect();
+        // Any order will do, but the same removals shall make the same graph.
+        let mut order: Vec<(u32, Link)> = keys.into_iter().zip(parts).collect();
         order.sort_unstable_by_key(|&(key, link)| (key, link.row));
         for pair in order.windows(2) {
             self.join_trees(space, level, layer, pair[0].1, pair[1].1, scratch);

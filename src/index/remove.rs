@@ -186,13 +186,7 @@ impl Hnsw {
     /// Cuts a hidden slot, to which no key leads, out of the graph. Nobody else may be changing the index.
     fn cut(&self, slot: u32, work: &mut Work) {
         work.scratch.counters = Counters::default();
-        if let Some(codes) = self.entries.codes() {
-            let space = Rows::new(&*codes.engine, &codes.rows, Some(self.linking()));
-            self.graph.cut(space, slot, &mut work.scratch);
-        } else {
-            let space = Rows::new(&*self.engine, &self.entries.vectors, Some(self.linking()));
-            self.graph.cut(space, slot, &mut work.scratch);
-        }
+        self.graph.cut(self.linking_space(), slot, &mut work.scratch);
         self.count_insertion(work);
     }
 
@@ -211,15 +205,22 @@ impl Hnsw {
         if let Some(codes) = self.entries.codes() {
             codes.grid.decode(codes.rows.view().row(slot), &mut coding.floats);
             codes.prepare(coding);
-            let space = Rows::new(&*codes.engine, &codes.rows, Some(self.linking()));
-            self.graph.bypass(space, &coding.query, slot, scratch);
+            self.graph.bypass(self.linking_space(), &coding.query, slot, scratch);
         } else {
             leaving.clear();
             leaving.extend_from_slice(self.entries.vectors.view().row(slot));
-            let space = Rows::new(&*self.engine, &self.entries.vectors, Some(self.linking()));
-            self.graph.bypass(space, leaving, slot, scratch);
+            self.graph.bypass(self.linking_space(), leaving, slot, scratch);
         }
         self.count_insertion(work);
+    }
+
+    /// What walks read, the codes or the vectors, with what changing rows needs.
+    fn linking_space(&self) -> Rows<'_> {
+        let linking = Some(self.linking());
+        match self.entries.codes() {
+            Some(codes) => Rows::new(&*codes.engine, &codes.rows, linking),
+            None => Rows::new(&*self.engine, &self.entries.vectors, linking),
+        }
     }
 
     /// What changing rows needs.
@@ -251,13 +252,7 @@ impl Hnsw {
             Sweep::default()
         };
         work.scratch.counters = Counters::default();
-        remains.sweep = if let Some(codes) = self.entries.codes() {
-            let space = Rows::new(&*codes.engine, &codes.rows, Some(self.linking()));
-            self.graph.sweep(space, from, rows, &mut work.scratch)
-        } else {
-            let space = Rows::new(&*self.engine, &self.entries.vectors, Some(self.linking()));
-            self.graph.sweep(space, from, rows, &mut work.scratch)
-        };
+        remains.sweep = self.graph.sweep(self.linking_space(), from, rows, &mut work.scratch);
         self.count_insertion(work);
         if remains.sweep.is_some() {
             return false;
@@ -291,7 +286,8 @@ impl Hnsw {
     /// # Ok::<(), nearfield::IndexError>(())
     /// ```
     pub fn maintain(&self, budget: Duration) -> Maintenance {
-        let end = Instant::now() + budget;
+        // A budget beyond the end of time is none.
+        let end = Instant::now().checked_add(budget);
         let mut done = Maintenance::default();
         self.work.with(|work| {
             loop {
@@ -308,7 +304,7 @@ impl Hnsw {
                         done.freed += count - remains.fresh.len();
                     }
                 }
-                if Instant::now() >= end {
+                if end.is_some_and(|end| Instant::now() >= end) {
                     break;
                 }
             }
