@@ -209,8 +209,9 @@ fn a_closure_is_asked_about_few_keys() {
         };
         assert_eq!(pair.graph.search(&query).filter(half).run().unwrap().len(), 10);
     }
+    // About 300; a few thousand when by chance the slots asked first make the filter look rarer.
     let asked = asked.into_inner() / pair.queries.len();
-    assert!(asked < 1000, "{asked} of 60,000");
+    assert!(asked < 6000, "{asked} of 60,000");
 }
 
 #[test]

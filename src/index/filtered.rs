@@ -31,6 +31,8 @@ const BLIND: f64 = 0.08;
 const EXPECTED: f64 = 4.0;
 /// Candidates of that walk.
 const SCOUTS: (f64, f64) = (16.0, 256.0);
+/// So many times more are met by a second walk, where the first met suspiciously few.
+const AGAIN: f64 = 4.0;
 /// Where so many times fewer than expected are accepted around the query, the filter keeps away
 /// from it. The answers are then scattered in all directions, each far from the others, and no
 /// walk finds most of them.
@@ -198,7 +200,11 @@ impl Hnsw {
         match filter.count() {
             Some(count) => {
                 let count = (count as f64).min(total);
-                let share = if asked < total { share.min(count / total) } else { share };
+                // Keys that are not in the index count, too; only the slots asked show that.
+                let most = count / total;
+                let expected = asked * most;
+                let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
+                let share = if fewer || asked >= total { share.min(most) } else { most };
                 let ask = (count * LOOK_UP).min(total);
                 Estimate { share, scan: ask + share * total * MEASURE }
             }
@@ -267,21 +273,23 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
-        let scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
-        self.walk(codes, scouts as usize, None, timer, work)?;
-        let expected = scouts * share;
-        if !timer.expired()
-            && expected >= 1.0
-            && (self.accepted(filter, work) as f64) * AVOIDS < expected
-        {
-            return None;
+        let mut scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
+        for _ in 0..2 {
+            self.walk(codes, scouts as usize, None, timer, work)?;
+            let expected = scouts * share;
+            let met = self.accepted(filter, work) as f64;
+            if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
+                let order = if share > BLIND { Order::Directed } else { Order::Blind };
+                self.detour(codes, request.ef, order, filter, seeds, timer, work);
+                return Some(match order {
+                    Order::Directed => Plan::DirectedTwoHop,
+                    Order::Blind => Plan::BlindTwoHop,
+                });
+            }
+            // One in fifty filters that have nothing to do with the query does so by chance.
+            scouts *= AGAIN;
         }
-        let order = if share > BLIND { Order::Directed } else { Order::Blind };
-        self.detour(codes, request.ef, order, filter, seeds, timer, work);
-        Some(match order {
-            Order::Directed => Plan::DirectedTwoHop,
-            Order::Blind => Plan::BlindTwoHop,
-        })
+        None
     }
 
     /// How many of the nodes that a walk left are accepted.
