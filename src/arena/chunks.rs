@@ -5,13 +5,14 @@
 //! about 1.5 times as fast, and collapsing afterwards wastes no memory on a half-filled one.
 #![expect(unsafe_code, reason = "chunks hand out rows by address arithmetic")]
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapOptions};
 use parking_lot::Mutex;
 
-use super::overlay::{overlay, promote};
+use super::overlay::{discard, overlay, promote};
 use super::{ArenaError, Keeper, MAX_ROWS};
 
 /// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
@@ -228,6 +229,25 @@ impl<T: Zeroable + Sync> Chunks<T> {
         let base = unsafe { self.row(id - within as u32) }.cast::<u8>();
         // SAFETY: the region ends at or before the end of row `id`, within the chunk.
         collapse(unsafe { base.add(region.start) }, region.len());
+    }
+
+    /// Gives the memory of rows back to the system, where whole pages hold nothing else. They hold anything afterwards.
+    ///
+    /// # Safety
+    ///
+    /// The rows lie in mapped chunks, and nobody reads or writes them meanwhile but through atomics.
+    pub(super) unsafe fn release(&self, rows: Range<u32>) {
+        let row_bytes = self.row_bytes();
+        let mut first = rows.start;
+        while first < rows.end {
+            let within = (first & (self.chunk_rows() - 1)) as usize;
+            let count = (rows.end - first).min(self.chunk_rows() - within as u32);
+            // SAFETY: the rows are mapped (caller's contract).
+            let base = unsafe { self.row(first - within as u32) }.cast::<u8>();
+            // SAFETY: the bytes are those of rows of the chunk that begins at `base`; caller's contract.
+            unsafe { discard(base, within * row_bytes..(within + count as usize) * row_bytes) };
+            first += count;
+        }
     }
 
     /// Bytes of the chunk table and of whatever else is not a row.

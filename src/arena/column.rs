@@ -8,7 +8,7 @@ use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 use super::chunks::Chunks;
-use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Unsound, Vacant};
+use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Slots, Unsound, Vacant, VacantRun};
 use crate::simd::prefetch;
 
 /// A growing sequence of rows of equal length.
@@ -84,6 +84,15 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         write(row);
     }
 
+    /// Gives the memory of vacant rows back to the system. The slots must be those that this column is for.
+    pub(crate) fn release(&self, run: &VacantRun) {
+        let limit = self.published.load(Ordering::Acquire);
+        let rows = run.slots();
+        // SAFETY: ids below the limit are published, so they are mapped. The rows are vacant and nobody can take them
+        // (`Slots::release`), so what still goes over them, slot after slot, is what changes rows of links, by atomics.
+        unsafe { self.chunks.release(rows.start.min(limit)..rows.end.min(limit)) };
+    }
+
     /// Makes sure that the next push finds memory, if nobody else pushes in between.
     pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
         let id = self.published.load(Ordering::Relaxed);
@@ -111,7 +120,12 @@ impl<T: Zeroable + Sync + Send> Column<T> {
 
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.len() * self.stride() * size_of::<T>() + self.chunks.overhead()
+        self.len() * self.chunks.row_bytes() + self.chunks.overhead()
+    }
+
+    /// Bytes of memory in use, of a column for these slots.
+    pub(crate) fn bytes_of(&self, slots: &Slots) -> usize {
+        self.bytes() - slots.released(self.len()) * self.chunks.row_bytes()
     }
 }
 
@@ -279,6 +293,37 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn released_rows_are_written_again() {
+        for stride in [1, 3, 700] {
+            let (column, slots) = (Column::<u64>::new(stride), Slots::new());
+            let rows = if cfg!(miri) { 40 } else { 9000 };
+            for i in 0..rows {
+                slots.reserve(i).unwrap();
+                column.push(|row| row.fill(u64::from(i))).unwrap();
+            }
+            (7..rows - 2).for_each(|slot| slots.hide(slot));
+            // SAFETY: nobody has been at the rows of this test.
+            unsafe { slots.retire((7..rows - 2).collect()) };
+            while slots.vacant() == 0 {
+                slots.settle(0);
+            }
+            slots.release(2, |run| column.release(run));
+            let at = |id| column.view().row(id);
+            for slot in 0..rows {
+                if slot < 7 || slot >= rows - 2 {
+                    assert_eq!(at(slot), vec![u64::from(slot); stride]);
+                }
+            }
+            while let Some(vacant) = slots.take() {
+                column.refill(&vacant, |row| row.fill(5));
+                vacant.show();
+            }
+            assert!((7..rows - 2).all(|slot| at(slot).iter().all(|&x| x == 5)));
+            assert_eq!(at(6)[0], 6);
+        }
     }
 
     #[test]

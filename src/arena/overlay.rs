@@ -5,6 +5,8 @@
 //! cannot be had (other systems, maps that do not begin at a page) the bytes are copied.
 #![expect(unsafe_code, reason = "maps are moved by address")]
 
+use std::ops::Range;
+
 use memmap2::MmapMut;
 
 use super::ArenaError;
@@ -97,6 +99,30 @@ pub(super) unsafe fn promote(
         }
     }
     Ok(false)
+}
+
+/// Gives the pages that lie wholly in `bytes` from `base` on back to the system: the next who writes there gets
+/// fresh ones. Nothing where the system cannot.
+///
+/// # Safety
+///
+/// The bytes are mapped, nobody reads or writes them meanwhile but through atomics, and they may hold anything
+/// afterwards.
+pub(super) unsafe fn discard(base: *mut u8, bytes: Range<usize>) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        let page = page_size();
+        // Chunks that are smaller than a huge page begin anywhere.
+        let before = base.align_offset(page);
+        let start = before + bytes.start.saturating_sub(before).next_multiple_of(page);
+        let end = before + bytes.end.saturating_sub(before) / page * page;
+        if start < end {
+            // SAFETY: `before <= start < end <= bytes.end`, and the pages hold nothing that is to stay.
+            unsafe { libc::madvise(base.add(start).cast(), end - start, libc::MADV_DONTNEED) };
+        }
+    }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = (base, bytes);
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]

@@ -7,9 +7,11 @@
 #![expect(unsafe_code, reason = "that nobody can come to a slot is a promise of its users")]
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam::epoch::{self, Guard};
 use parking_lot::Mutex;
@@ -33,16 +35,37 @@ pub(crate) struct Slots {
 /// Slots that may be written.
 #[derive(Debug, Default)]
 struct Vacancies {
-    /// The first ones are taken first, so that memory behind the last slot in use can be given back.
-    heap: Mutex<BinaryHeap<Reverse<u32>>>,
+    book: Mutex<Book>,
     len: AtomicUsize,
 }
 
+#[derive(Debug, Default)]
+struct Book {
+    /// The first ones are taken first, so that memory behind the last slot in use can be given back.
+    heap: BinaryHeap<Reverse<u32>>,
+    /// Of them, those without memory, in ascending order. Whatever is taken is the first of all.
+    released: VecDeque<Range<u32>>,
+}
+
 impl Vacancies {
-    fn add(&self, slots: &[u32]) {
-        let mut heap = self.heap.lock();
-        heap.extend(slots.iter().copied().map(Reverse));
-        self.len.store(heap.len(), Ordering::Release);
+    fn add(&self, slots: impl IntoIterator<Item = u32>) {
+        let mut book = self.book.lock();
+        book.heap.extend(slots.into_iter().map(Reverse));
+        self.len.store(book.heap.len(), Ordering::Release);
+    }
+
+    fn take(&self, limit: u32) -> Option<u32> {
+        let mut book = self.book.lock();
+        book.heap.peek().filter(|first| first.0 < limit)?;
+        let Reverse(slot) = book.heap.pop()?;
+        self.len.store(book.heap.len(), Ordering::Release);
+        if let Some(run) = book.released.front_mut().filter(|run| run.start <= slot) {
+            run.start = slot + 1;
+            if run.start == run.end {
+                book.released.pop_front();
+            }
+        }
+        Some(slot)
     }
 }
 
@@ -53,6 +76,10 @@ pub(crate) struct Vacant<'a> {
     slots: &'a Slots,
     is_shown: bool,
 }
+
+/// Vacant slots, one after the other, that nobody can take meanwhile.
+#[derive(Debug)]
+pub(crate) struct VacantRun(Range<u32>);
 
 /// Whoever reads slots without a lock holds one meanwhile: what is retired in this time stays as it is.
 pub(crate) fn pin() -> Guard {
@@ -136,32 +163,87 @@ impl Slots {
         }
         let vacant = Arc::clone(&self.vacant);
         let guard = epoch::pin();
-        guard.defer(move || vacant.add(&slots));
+        guard.defer(move || vacant.add(slots));
         guard.flush();
     }
 
-    /// Lets what was retired become vacant, if nobody holds a [`pin`]: who works alone need not wait for others to come by.
-    pub(crate) fn hasten() {
-        // Each pin moves the epoch on by one at most; two are between retiring and vacancy.
-        for _ in 0..4 {
-            epoch::pin().flush();
+    /// Waits until all hidden slots but `others` are vacant: for those who hold a [`pin`], if they let it go soon.
+    /// The slots must be retired.
+    pub(crate) fn settle(&self, others: usize) {
+        /// Enough for a search that has begun.
+        const TRIES: u32 = 200;
+        for tried in 0..TRIES {
+            // Each pin moves the epoch on by one at most; two are between retiring and vacancy.
+            for _ in 0..4 {
+                epoch::pin().flush();
+            }
+            if self.vacant() + others >= self.hidden() {
+                return;
+            }
+            if tried > 0 {
+                std::thread::sleep(Duration::from_micros(50));
+            }
         }
     }
 
     /// The first vacant slot. It goes back if it is not [shown](Vacant::show).
     pub(crate) fn take(&self) -> Option<Vacant<'_>> {
+        self.take_below(u32::MAX)
+    }
+
+    /// The first vacant slot, if it is below `limit`.
+    pub(crate) fn take_below(&self, limit: u32) -> Option<Vacant<'_>> {
         if self.vacant() == 0 {
             return None;
         }
-        let mut heap = self.vacant.heap.lock();
-        let Reverse(slot) = heap.pop()?;
-        self.vacant.len.store(heap.len(), Ordering::Release);
+        let slot = self.vacant.take(limit)?;
         Some(Vacant { slot, slots: self, is_shown: false })
+    }
+
+    /// Whether the first vacant slot is below `limit`.
+    pub(crate) fn has_vacant_below(&self, limit: u32) -> bool {
+        self.vacant.book.lock().heap.peek().is_some_and(|first| first.0 < limit)
+    }
+
+    /// Slots below `limit` whose memory was given back, and which were not taken since.
+    pub(crate) fn released(&self, limit: usize) -> usize {
+        let below = |at: u32| (at as usize).min(limit);
+        let book = self.vacant.book.lock();
+        book.released.iter().map(|run| below(run.end) - below(run.start)).sum()
+    }
+
+    /// Gives the memory of vacant slots back, where at least `least` are next to each other: `release` does it for
+    /// each such run.
+    pub(crate) fn release(&self, least: u32, mut release: impl FnMut(&VacantRun)) {
+        let mut slots: Vec<u32> = {
+            let mut book = self.vacant.book.lock();
+            book.released.clear();
+            self.vacant.len.store(0, Ordering::Release);
+            std::mem::take(&mut book.heap).into_iter().map(|Reverse(slot)| slot).collect()
+        };
+        slots.sort_unstable();
+        let mut runs = VecDeque::new();
+        for run in slots.chunk_by(|a, b| a + 1 == *b).filter(|run| run.len() >= least as usize) {
+            let run = VacantRun(run[0]..run[0] + run.len() as u32);
+            release(&run);
+            runs.push_back(run.0);
+        }
+        let mut book = self.vacant.book.lock();
+        book.released = runs;
+        book.heap.extend(slots.into_iter().map(Reverse));
+        self.vacant.len.store(book.heap.len(), Ordering::Release);
     }
 
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.hidden.bytes() + self.vacant.heap.lock().capacity() * size_of::<u32>()
+        self.hidden.bytes() + self.vacant.book.lock().heap.capacity() * size_of::<u32>()
+    }
+}
+
+impl VacantRun {
+    /// The slots' numbers.
+    pub(crate) fn slots(&self) -> Range<u32> {
+        self.0.clone()
     }
 }
 
@@ -184,7 +266,7 @@ impl Vacant<'_> {
 impl Drop for Vacant<'_> {
     fn drop(&mut self) {
         if !self.is_shown {
-            self.slots.vacant.add(&[self.slot]);
+            self.slots.vacant.add([self.slot]);
         }
     }
 }
@@ -205,12 +287,12 @@ mod tests {
         let reader = pin();
         // SAFETY: the slots of this test are numbers without rows.
         unsafe { slots.retire(vec![130, 7, 64]) };
-        Slots::hasten();
+        slots.settle(0);
         assert!(slots.take().is_none(), "a reader may be there");
         drop(reader);
         // Other tests hold pins, too, but not for long.
         while slots.vacant() == 0 {
-            Slots::hasten();
+            slots.settle(0);
         }
         let first = slots.take().unwrap();
         assert_eq!(first.slot(), 7);
@@ -224,6 +306,35 @@ mod tests {
         }
         assert!(slots.take().is_none() && slots.hidden() == 0);
         assert!(slots.bytes() > 0);
+    }
+
+    #[test]
+    fn what_was_released_is_counted_until_it_is_taken() {
+        let slots = Slots::new();
+        slots.reserve(400).unwrap();
+        let gone: Vec<u32> = (0..400).filter(|slot| *slot != 100 && *slot != 103).collect();
+        for &slot in &gone {
+            slots.hide(slot);
+        }
+        // SAFETY: the slots of this test are numbers without rows.
+        unsafe { slots.retire(gone) };
+        while slots.vacant() < 398 {
+            slots.settle(0);
+        }
+        let mut runs = Vec::new();
+        slots.release(10, |run| runs.push(run.slots()));
+        assert_eq!(runs, [0..100, 104..400]);
+        assert_eq!((slots.released(400), slots.vacant()), (396, 398));
+        for _ in 0..103 {
+            slots.take().unwrap().show();
+        }
+        assert_eq!((slots.released(400), slots.released(110)), (295, 5));
+        assert!(slots.take_below(105).is_none());
+        assert_eq!(slots.take_below(106).unwrap().slot(), 105);
+        // It came back, but its memory may have been used.
+        assert_eq!((slots.released(400), slots.vacant()), (294, 295));
+        slots.release(1000, |_| panic!("no run is so long"));
+        assert_eq!((slots.released(400), slots.vacant()), (0, 295));
     }
 
     #[test]

@@ -105,11 +105,6 @@ impl<C: Cell> Layer<C> {
         self.rows.len()
     }
 
-    /// Bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
-        self.rows.bytes()
-    }
-
     /// The rows that exist now.
     #[inline(always)]
     pub(super) fn rows(&self) -> Rows<'_, C> {

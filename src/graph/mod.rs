@@ -55,7 +55,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::arena::ArenaError;
+use crate::arena::{ArenaError, Slots, VacantRun};
 use layer::Layer;
 use upper::Places;
 
@@ -174,10 +174,15 @@ impl Graph {
         std::iter::once(self.base.len()).chain(upper).collect()
     }
 
-    /// Bytes of the base rows, and of the upper ones.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
-        let upper: usize = self.upper.iter().filter_map(OnceLock::get).map(Layer::bytes).sum();
-        (self.base.bytes(), upper + self.place_bytes())
+    /// Bytes of the base rows, which stand in `slots`, and of the upper ones.
+    pub(crate) fn bytes(&self, slots: &Slots) -> (usize, usize) {
+        let upper = self.upper.iter().filter_map(OnceLock::get).map(|layer| layer.rows.bytes());
+        (self.base.rows.bytes_of(slots), upper.sum::<usize>() + self.place_bytes())
+    }
+
+    /// Gives the memory of the base rows of nodes back that no way leads to.
+    pub(crate) fn release(&self, run: &VacantRun) {
+        self.base.rows.release(run);
     }
 
     fn layer(&self, level: usize) -> &Layer<AtomicU64> {

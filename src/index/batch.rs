@@ -21,11 +21,36 @@ pub(super) trait Insertable: Parts {
     /// position in `work.row`.
     fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
 
-    /// Sets the vector of a key to the one in `work.row`; whether there was one before.
-    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
-
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
+
+    /// Replaces the vector of a key by the one in `work.row`, if the key is there; whether it was.
+    fn replace_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
+
+    /// Sets the vector of a key to the one in `work.row`; whether there was one before.
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        loop {
+            if !self.contains(key) {
+                match self.insert_encoded(key, work) {
+                    // Another thread was faster.
+                    Err(IndexError::KeyExists { .. }) => {}
+                    other => return other.map(|()| false),
+                }
+            }
+            if self.replace_encoded(key, work)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sets the vector of a key; whether there was one before.
+    fn upsert_vector(&self, key: u64, vector: VectorRef<'_>) -> Result<bool, IndexError> {
+        self.work().with(|work| {
+            work.row.resize(self.encoder().blocks(), Block::ZERO);
+            self.encoder().encode(vector, &mut work.row)?;
+            self.upsert_encoded(key, work)
+        })
+    }
 }
 
 /// What is called with the vectors inserted so far and the vectors of the batch.

@@ -246,11 +246,8 @@ impl Quantized {
         self.codes.get().is_none() && self.filling.lock().is_some()
     }
 
-    /// Bytes of the codes.
+    /// Bytes of codes that are not complete.
     pub(super) fn bytes(&self) -> usize {
-        match self.codes.get() {
-            Some(codes) => codes.rows.bytes(),
-            None => self.filling.lock().as_ref().map_or(0, |codes| codes.rows.bytes()),
-        }
+        self.filling.lock().as_ref().map_or(0, |codes| codes.rows.bytes())
     }
 }

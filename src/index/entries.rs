@@ -6,7 +6,8 @@ use super::codes::{CodeWork, Codes, Originals, Quantized};
 use super::encoder::Encoder;
 use super::keys::KeyMap;
 use super::replace::Replacing;
-use crate::arena::{ArenaError, Column, Slots, Vacant, pin};
+use super::work::Work;
+use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
 use crate::error::IndexError;
 use crate::graph::Graph;
 use crate::vector::{Block, VectorRef};
@@ -91,8 +92,7 @@ impl Entries {
             self.encoder.decode_into(row, &mut coding.floats);
             codes.encode(coding);
         }
-        // While codes are made, slot by slot, what was coded must not change.
-        if (self.quantized.is_none() || codes.is_some())
+        if self.may_refill()
             && let Some(vacant) = self.slots.take()
         {
             return Ok(self.write_again(vacant, key, row, coding));
@@ -126,6 +126,60 @@ impl Entries {
             debug_assert_eq!(slot, same);
         }
         Ok(Place { slot, is_reused: false })
+    }
+
+    /// While codes are made, slot by slot, what was coded must not change.
+    fn may_refill(&self) -> bool {
+        self.quantized.is_none() || self.codes().is_some()
+    }
+
+    /// The key that leads to a slot; whoever asks is [pinned](pin).
+    pub(super) fn key_at(&self, slot: u32) -> Option<u64> {
+        let key = self.keys.view().row(slot)[0];
+        (self.slot(key) == Some(slot)).then_some(key)
+    }
+
+    /// Writes the vector of a key into a vacant slot before its own, `slot`, if there is one. The copy is left in
+    /// `work`, too. Whoever asks is [pinned](pin).
+    pub(super) fn copy_down(&self, key: u64, slot: u32, work: &mut Work) -> Option<Place> {
+        let Work { row, coding, .. } = work;
+        if !self.may_refill() || self.slot(key) != Some(slot) {
+            return None;
+        }
+        row.resize(self.encoder.blocks(), Block::ZERO);
+        if !self.row_into(slot, row) {
+            return None;
+        }
+        if let Some(codes) = self.codes() {
+            coding.code.clear();
+            coding.code.extend_from_slice(codes.rows.view().row(slot));
+            self.encoder.decode_into(row, &mut coding.floats);
+        }
+        let vacant = self.slots.take_below(slot)?;
+        Some(self.write_again(vacant, key, row, coding))
+    }
+
+    /// Lets a key lead to `new` in place of `old`, which is hidden.
+    pub(super) fn supersede(&self, key: u64, old: u32, new: u32) {
+        self.replacing.switch(old, || {
+            self.map.redirect(key, new, &self.keys);
+            self.slots.hide(old);
+        });
+    }
+
+    /// Gives the memory of vacant slots back, and lets `others` do the same for what is not here.
+    pub(super) fn release(&self, least: u32, others: impl Fn(&VacantRun)) {
+        if !self.may_refill() {
+            return;
+        }
+        self.slots.release(least, |run| {
+            self.keys.release(run);
+            self.vectors.release(run);
+            if let Some(codes) = self.codes() {
+                codes.rows.release(run);
+            }
+            others(run);
+        });
     }
 
     fn write_again(&self, vacant: Vacant<'_>, key: u64, row: &[Block], coding: &CodeWork) -> Place {
@@ -193,6 +247,11 @@ impl Entries {
         Some(vector)
     }
 
+    /// Bytes of all slots.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.bytes_of(&self.slots) + self.vector_bytes() + self.code_bytes()
+    }
+
     /// Number of keys.
     pub(super) fn len(&self) -> usize {
         self.map.len()
@@ -200,7 +259,21 @@ impl Entries {
 
     /// Bytes of the keys and their map.
     pub(super) fn key_bytes(&self) -> usize {
-        self.keys.bytes() + self.map.bytes() + self.slots.bytes()
+        self.keys.bytes_of(&self.slots) + self.map.bytes() + self.slots.bytes()
+    }
+
+    /// Bytes of the vectors.
+    pub(super) fn vector_bytes(&self) -> usize {
+        self.vectors.bytes_of(&self.slots)
+    }
+
+    /// Bytes of the codes.
+    pub(super) fn code_bytes(&self) -> usize {
+        match (self.codes(), &self.quantized) {
+            (Some(codes), _) => codes.rows.bytes_of(&self.slots),
+            (None, Some(quantized)) => quantized.bytes(),
+            (None, None) => 0,
+        }
     }
 }
 

@@ -107,7 +107,7 @@ impl Entries {
 
 /// What is known of a filter before the search.
 struct Estimate {
-    /// Accepted among all slots.
+    /// Accepted among all vectors.
     share: f64,
     /// Units that a look at every accepted vector costs.
     scan: f64,
@@ -180,21 +180,28 @@ impl Hnsw {
         let keys = self.entries.keys.view();
         let total = keys.len();
         seeds.clear();
-        let mut asked = 0;
-        while asked < MOST_ASKED.min(total)
+        let (mut tried, mut asked) = (0, 0);
+        while tried < MOST_ASKED.min(total)
             && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED)
         {
             // Spread without a pattern, which the filter might have, too.
-            let mut at = asked.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
+            let mut at = tried.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
             at = (at ^ at >> 13).wrapping_mul(0xc2b2_ae35);
             let slot = ((u64::from(at ^ at >> 16) * u64::from(total)) >> 32) as u32;
+            tried += 1;
             // The key of a slot that holds nothing may be being written.
-            if !self.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]) {
-                seeds.push(slot);
+            if self.entries.slots.is_hidden(slot) {
+                continue;
             }
             asked += 1;
+            if filter.accepts(keys.row(slot)[0]) {
+                seeds.push(slot);
+            }
         }
-        let (asked, total) = (f64::from(asked).max(1.0), f64::from(total).max(1.0));
+        // Walks meet no slots that hold nothing; a scan passes over them.
+        let slots = f64::from(total);
+        let total = slots - self.entries.slots.hidden() as f64;
+        let (asked, total) = (f64::from(asked).max(1.0), total.max(1.0));
         // One more than was seen: none accepted among few does not mean that there is none.
         let share = ((seeds.len() as f64 + 0.5) / (asked + 0.5)).min(1.0);
         match filter.count() {
@@ -205,10 +212,10 @@ impl Hnsw {
                 let expected = asked * most;
                 let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
                 let share = if fewer || asked >= total { share.min(most) } else { most };
-                let ask = (count * LOOK_UP).min(total);
+                let ask = (count * LOOK_UP).min(slots);
                 Estimate { share, scan: ask + share * total * MEASURE }
             }
-            None => Estimate { share, scan: total + share * total * MEASURE },
+            None => Estimate { share, scan: slots + share * total * MEASURE },
         }
     }
 

@@ -155,7 +155,7 @@ impl Flat {
             levels: Vec::new(),
             calibration: None,
             bytes: Bytes {
-                vectors: self.entries.vectors.bytes(),
+                vectors: self.entries.vector_bytes(),
                 keys: self.entries.key_bytes(),
                 scratch: self.work.bytes(),
                 ..Bytes::default()
@@ -227,8 +227,10 @@ impl Insertable for Flat {
         Self::contains(self, key)
     }
 
-    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
-        self.upsert_row(key, work)
+    fn replace_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        self.supersede(key, None, work, |Work { row, coding, .. }| {
+            self.entries.write(key, row, coding, None).map(Some)
+        })
     }
 
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {

@@ -9,11 +9,10 @@ use super::batch::InsertBatch;
 use super::builder::HnswBuilder;
 use super::calibrate::{Calibrate, Curve};
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use super::codes::Quantized;
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::remove::Remains;
+use super::maintain::Remains;
 use super::search::Search;
 use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
@@ -187,7 +186,7 @@ impl Hnsw {
     /// Sizes, and what has been done.
     pub fn stats(&self) -> Stats {
         let Encoder { dimension, metric, element } = self.entries.encoder;
-        let (rows, upper) = self.graph.bytes();
+        let (rows, upper) = self.graph.bytes(&self.entries.slots);
         Stats {
             len: self.len(),
             dimension,
@@ -198,8 +197,8 @@ impl Hnsw {
             levels: self.graph.level_sizes(),
             calibration: self.curve.calibration(),
             bytes: Bytes {
-                vectors: self.entries.vectors.bytes(),
-                codes: self.entries.quantized.as_ref().map_or(0, Quantized::bytes),
+                vectors: self.entries.vector_bytes(),
+                codes: self.entries.code_bytes(),
                 rows,
                 upper,
                 keys: self.entries.key_bytes(),

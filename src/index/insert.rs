@@ -112,8 +112,13 @@ impl Insertable for Hnsw {
         });
     }
 
-    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
-        self.upsert_row(key, work)
+    fn replace_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        let is_replaced = self.supersede(key, None, work, |Work { row, coding, .. }| {
+            self.entries.write(key, row, coding, Some(&self.graph)).map(Some)
+        })?;
+        self.advance(work);
+        self.sweep_on(work);
+        Ok(is_replaced)
     }
 
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {

@@ -11,7 +11,7 @@ use super::codes::{Originals, Quantized};
 use super::encoder::Encoder;
 use super::entries::Entries;
 use super::keys::KeyMap;
-use super::remove::Remains;
+use super::maintain::Remains;
 use super::replace::Replacing;
 use super::work::{Parts, Work};
 use super::{Flat, Hnsw};
@@ -315,6 +315,8 @@ impl Stored for Flat {
         };
         let mut index = Self::new(encoder, isa, engine);
         index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
+        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
+        index.retire(hidden.collect());
         Ok(index)
     }
 

@@ -1,0 +1,285 @@
+//! What removals leave to be done: links to sweep away, slots to give to others, memory to give back.
+#![expect(unsafe_code, reason = "who sweeps the links to a slot away says so")]
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::entries::Entries;
+use super::work::Work;
+use super::{Flat, Hnsw};
+use crate::arena::pin;
+use crate::error::IndexError;
+use crate::graph::{Counters, Sweep};
+
+/// Rows that are swept along with one change.
+const STEP: u32 = 256;
+
+/// Removed vectors that a sweep waits for at least, and the part of all slots otherwise.
+const FEW: usize = 64;
+const PART: usize = 64;
+
+/// What removing leaves behind, until it is swept.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    /// Hidden slots that no sweep has taken on.
+    fresh: Vec<u32>,
+    /// Those of the sweep that is under way.
+    swept: Vec<u32>,
+    sweep: Option<Sweep>,
+}
+
+impl Remains {
+    /// Slots that were hidden before they could be swept.
+    pub(super) fn of(slots: Vec<u32>) -> Self {
+        Self { fresh: slots, ..Self::default() }
+    }
+
+    /// Slots that no sweep is through with.
+    fn len(&self) -> usize {
+        self.fresh.len() + self.swept.len()
+    }
+
+    /// A hidden slot more.
+    pub(super) fn add(&mut self, slot: u32) {
+        self.fresh.push(slot);
+    }
+}
+
+/// Vacant slots from which on moving vectors together is considered, and the part of all slots with memory that they must be.
+const WASTE: (usize, usize) = (4096, 4);
+
+/// Vacant slots next to each other whose memory is given back.
+const RUN: u32 = 1024;
+
+/// What [`Hnsw::maintain`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Maintenance {
+    /// Places of removed vectors that became free for others.
+    pub freed: usize,
+    /// Vectors that were moved, so that free places are next to each other.
+    pub moved: usize,
+    /// Bytes of memory that were given back to the system.
+    pub returned_bytes: usize,
+    /// Whether there is nothing left to do, or the budget was used up before.
+    pub is_complete: bool,
+}
+
+impl fmt::Display for Maintenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { freed, moved, returned_bytes, is_complete } = self;
+        let rest = if *is_complete { "" } else { "; more to do" };
+        write!(
+            f,
+            "{freed} places freed, {moved} vectors moved, {returned_bytes} bytes returned{rest}"
+        )
+    }
+}
+
+/// A time to end at.
+#[derive(Debug, Clone, Copy)]
+struct End(Option<Instant>);
+
+impl End {
+    fn after(budget: Duration) -> Self {
+        // A budget beyond the end of time is none.
+        Self(Instant::now().checked_add(budget))
+    }
+
+    fn is_over(self) -> bool {
+        self.0.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
+impl Entries {
+    /// Moves vectors from the end to vacant slots, if these are many; `relocate` moves the one of a key from a slot, if
+    /// it is still there. Returns how many; nothing if the time is over.
+    fn gather(
+        &self,
+        end: End,
+        mut relocate: impl FnMut(u64, u32) -> Result<bool, IndexError>,
+    ) -> Option<usize> {
+        let mut moved = 0;
+        let (vacant, slots) = (self.slots.vacant(), self.keys.len());
+        let released = self.slots.released(slots);
+        let (few, part) = WASTE;
+        if vacant - released.min(vacant) < few.max((slots - released) / part) {
+            return Some(moved);
+        }
+        for slot in (0..slots as u32).rev() {
+            if self.slots.is_hidden(slot) {
+                continue;
+            }
+            if !self.slots.has_vacant_below(slot) {
+                break;
+            }
+            if end.is_over() {
+                return None;
+            }
+            // Without memory it stays where it is.
+            let key = self.key_at(slot);
+            moved += usize::from(key.is_some_and(|key| relocate(key, slot).unwrap_or(false)));
+        }
+        Some(moved)
+    }
+}
+
+impl Hnsw {
+    /// Does what removals have left to be done, for about as long as `budget`: takes out the last links to removed
+    /// vectors, so that their places can be used again. Insertions and removals do this, too, a little
+    /// at a time. If then a quarter of the index or more is free places, and some thousands, vectors move
+    /// from its end to free places (each takes about as long as an insertion), and memory that holds nothing any
+    /// more goes back to the system, where it is Linux. Call it after many removals, in a quiet hour. Searches
+    /// and changes may go on meanwhile.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// for key in 0..1000 {
+    ///     index.insert(key, &[key as f32])?;
+    /// }
+    /// for key in 0..900 {
+    ///     index.remove(key)?;
+    /// }
+    /// let done = index.maintain(Duration::from_secs(1));
+    /// assert!(done.is_complete);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn maintain(&self, budget: Duration) -> Maintenance {
+        let end = End::after(budget);
+        let mut done = Maintenance::default();
+        self.work.with(|work| {
+            while self.sweep_all(end, &mut done, work) {
+                match self.gather(end, work) {
+                    Some(0) => {
+                        done.is_complete = true;
+                        break;
+                    }
+                    Some(moved) => done.moved += moved,
+                    None => break,
+                }
+            }
+        });
+        if done.is_complete {
+            self.entries.map.shrink(&self.entries.keys);
+            let _shared = self.inserting.read();
+            done.returned_bytes = self.released_by(|| {
+                self.entries.release(RUN, |run| self.graph.release(run));
+            });
+        }
+        done
+    }
+
+    /// Bytes of memory that `release` makes less.
+    fn released_by(&self, release: impl FnOnce()) -> usize {
+        let bytes = || self.graph.bytes(&self.entries.slots).0 + self.entries.bytes();
+        let before = bytes();
+        release();
+        before.saturating_sub(bytes())
+    }
+
+    /// Sweeps until nothing is left to be swept, or the time is over; `false` then.
+    fn sweep_all(&self, end: End, done: &mut Maintenance, work: &mut Work) -> bool {
+        let is_clean = loop {
+            {
+                let _shared = self.inserting.read();
+                let mut remains = self.remains.lock();
+                if remains.sweep.is_none() && remains.fresh.is_empty() {
+                    break true;
+                }
+                let _pin = pin();
+                let count = remains.len();
+                if self.sweep_some(&mut remains, 16 * STEP, work) {
+                    done.freed += count - remains.fresh.len();
+                }
+            }
+            if end.is_over() {
+                break false;
+            }
+        };
+        let waiting = self.remains.lock().len();
+        self.entries.slots.settle(waiting);
+        is_clean
+    }
+
+    /// Moves vectors from the end to vacant slots, as [`Entries::gather`] says.
+    fn gather(&self, end: End, work: &mut Work) -> Option<usize> {
+        self.entries.gather(end, |key, slot| {
+            let copy = |work: &mut Work| Ok(self.entries.copy_down(key, slot, work));
+            self.supersede(key, Some(slot), work, copy)
+        })
+    }
+
+    /// Goes on with the sweep, or begins one, if there is enough to sweep: a little work, after a change.
+    pub(super) fn sweep_on(&self, work: &mut Work) {
+        if self.entries.slots.hidden() == self.entries.slots.vacant() {
+            return;
+        }
+        let _shared = self.inserting.read();
+        let Some(mut remains) = self.remains.try_lock() else { return };
+        let enough = (self.entries.keys.len() / PART).max(FEW);
+        if remains.sweep.is_none() && remains.fresh.len() < enough {
+            return;
+        }
+        self.sweep_some(&mut remains, STEP, work);
+    }
+
+    /// Sweeps some rows, and retires the slots once all are swept; `true` then. The index must be shared with others
+    /// who change it, at most.
+    fn sweep_some(&self, remains: &mut Remains, rows: u32, work: &mut Work) -> bool {
+        let from = if let Some(from) = remains.sweep {
+            from
+        } else {
+            remains.swept = std::mem::take(&mut remains.fresh);
+            Sweep::default()
+        };
+        work.scratch.counters = Counters::default();
+        remains.sweep = self.graph.sweep(self.linking_space(), from, rows, &mut work.scratch);
+        self.count_insertion(work);
+        if remains.sweep.is_some() {
+            return false;
+        }
+        let swept = std::mem::take(&mut remains.swept);
+        // SAFETY: the slots were hidden, and their keys taken out of the map, before the sweep began, while nobody changed
+        // the graph. Since then links are written to living nodes only (`Graph::find`, `connect`, `mend`), where searches
+        // start is a living node (`Graph::cut`), and the sweep, now through, took out the links that there were. Scans ask
+        // `Slots::is_hidden`. A key leads to a slot only by `append` and `replace`, which write it first.
+        unsafe { self.entries.slots.retire(swept) };
+        true
+    }
+}
+
+impl Flat {
+    /// Moves vectors together and gives memory back, as [`Hnsw::maintain`] does. There is nothing to sweep: places are
+    /// free at once.
+    pub fn maintain(&self, budget: Duration) -> Maintenance {
+        let end = End::after(budget);
+        self.entries.slots.settle(0);
+        let moved = self.work.with(|work| {
+            self.entries.gather(end, |key, slot| {
+                let copy = |work: &mut Work| Ok(self.entries.copy_down(key, slot, work));
+                self.supersede(key, Some(slot), work, copy)
+            })
+        });
+        let mut done = Maintenance::default();
+        if let Some(moved) = moved {
+            self.entries.slots.settle(0);
+            self.entries.map.shrink(&self.entries.keys);
+            // A checkpoint copies what there is.
+            let _nobody_leaves = self.leaving.lock();
+            let before = self.entries.bytes();
+            self.entries.release(RUN, |_| ());
+            let returned_bytes = before.saturating_sub(self.entries.bytes());
+            done = Maintenance { moved, returned_bytes, is_complete: true, ..done };
+        }
+        done
+    }
+
+    /// Lets hidden slots, to which no key leads, be used again.
+    pub(super) fn retire(&self, slots: Vec<u32>) {
+        // SAFETY: no key leads to the slots, there are no links, and scans ask `Slots::is_hidden`.
+        unsafe { self.entries.slots.retire(slots) };
+    }
+}
