@@ -117,7 +117,7 @@ fn codes_come_while_vectors_are_inserted_and_searched() {
     let (base, queries) = generated(COUNT, 128);
     let mut longest = Duration::MAX;
     // Who waits for a lock waits longer if another process took the CPU from its holder.
-    for _ in 0..6 {
+    for _ in 0..20 {
         let mut worst = Duration::ZERO;
         for originals in [Originals::Kept, Originals::Dropped] {
             let builder = Hnsw::builder(128, Metric::L2).quantization(Quantization::Sq4);
