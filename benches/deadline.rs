@@ -1,15 +1,17 @@
-//! Are deadlines kept? `cargo bench --bench deadline -- [--dataset DIR] [--micros N]`.
+//! Are deadlines kept? `cargo bench --bench deadline -- [--dataset DIR] [--micros N] [--json FILE]`.
 //!
 //! Searches that would take much longer than their deadline (walks with a huge `ef`, scans, all
 //! answers at once, filters that accept nothing, ranges), on vectors and on codes: how long they
 //! take, and how many come back in time with a fifth added. Without a data set, 200,000 x 128 are
 //! generated.
 
+mod input;
+
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use nearfield::dataset::{Dataset, Generated, Vectors};
-use nearfield::{Flat, Hits, Hnsw, IndexError, Metric, Quantization};
+use input::{Arguments, Input};
+use nearfield::{Flat, Hits, Hnsw, IndexError, Quantization};
 
 const SEARCHES: usize = 500;
 
@@ -17,25 +19,10 @@ const SEARCHES: usize = 500;
 type Asked<'a> = dyn Fn(&[f32], &mut Hits) -> Result<(), IndexError> + 'a;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut dataset, mut micros) = (None, 1000);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--bench" => (),
-            "--dataset" => dataset = Some(value()?),
-            "--micros" => micros = value()?.parse()?,
-            _ => return Err(format!("unknown argument '{arg}'").into()),
-        }
-    }
-    let floats = |vectors: &Vectors| -> Result<Vec<f32>, Box<dyn Error>> { Ok(vectors.to_f32()?) };
-    let (base, queries, metric, dimension) = if let Some(folder) = dataset {
-        let set = Dataset::open(folder)?;
-        (floats(set.base())?, floats(set.queries())?, set.metric(), set.dimension())
-    } else {
-        let made = Generated::builder(200_000, 128).build()?;
-        (floats(made.base())?, floats(made.queries())?, Metric::L2, 128)
-    };
+    let args = Arguments::read(&["dataset", "micros", "json"])?;
+    let micros = args.value("micros", 1000)?;
+    let mut json = args.json()?;
+    let Input { base, queries, metric, dimension } = args.input(200_000, 128)?;
     let count = base.len() / dimension;
     let keys: Vec<u64> = (0..count as u64).collect();
     let deadline = Duration::from_micros(micros);
@@ -44,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let exact = Flat::builder(dimension, metric).build()?;
     exact.insert_batch(&keys, &base).threads(2).run()?;
-    let report = |index: &str, what: &str, search: &Asked<'_>| {
+    let mut report = |index: &str, what: &str, search: &Asked<'_>| {
         let mut hits = Hits::new();
         let mut took = Vec::with_capacity(SEARCHES);
         let mut complete = 0;
@@ -68,6 +55,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             took[SEARCHES - 1],
             100.0 * in_time as f64 / SEARCHES as f64,
         );
+        json.line(&format!(
+            "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
+             \"index\": \"{index}\", \"search\": \"{what}\", \"deadline_us\": {micros}, \
+             \"p50_us\": {:.1}, \"p99_us\": {:.1}, \"complete\": {complete}}}",
+            took[SEARCHES / 2].as_secs_f64() * 1e6,
+            took[SEARCHES * 99 / 100].as_secs_f64() * 1e6,
+        ))?;
         Ok::<(), Box<dyn Error>>(())
     };
     let nothing = |_: u64| false;

@@ -5,14 +5,14 @@
 //! as a closure: recall@10 against the exact answers, queries per second on one thread, hits that
 //! are missing, and the plans that were chosen. Without a data set, 100,000 x 64 are generated.
 
+mod input;
+
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs::File;
-use std::io::Write;
 use std::time::Instant;
 
-use nearfield::dataset::{Dataset, Generated, Vectors};
-use nearfield::{Filter, Flat, Hit, Hits, Hnsw, KeyBitmap, Metric, VectorRef};
+use input::{Arguments, Input};
+use nearfield::{Filter, Flat, Hit, Hits, Hnsw, KeyBitmap, VectorRef};
 
 const QUERIES: usize = 200;
 const K: usize = 10;
@@ -26,27 +26,10 @@ enum Relation {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut dataset, mut ef, mut json) = (None, 64, None);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--bench" => (),
-            "--dataset" => dataset = Some(value()?),
-            "--ef" => ef = value()?.parse()?,
-            "--json" => json = Some(File::create(value()?)?),
-            _ => return Err(format!("unknown argument '{arg}'").into()),
-        }
-    }
-    let (base, queries, metric) = if let Some(folder) = dataset {
-        let set = Dataset::open(folder)?;
-        let row = |vectors: &Vectors| -> Result<Vec<f32>, Box<dyn Error>> { Ok(vectors.to_f32()?) };
-        (row(set.base())?, row(set.queries())?, (set.metric(), set.dimension()))
-    } else {
-        let made = Generated::builder(100_000, 64).build()?;
-        (made.base().to_f32()?, made.queries().to_f32()?, (Metric::L2, 64))
-    };
-    let (metric, dimension) = metric;
+    let args = Arguments::read(&["dataset", "ef", "json"])?;
+    let ef = args.value("ef", 64)?;
+    let mut json = args.json()?;
+    let Input { base, queries, metric, dimension } = args.input(100_000, 64)?;
     let count = base.len() / dimension;
     let keys: Vec<u64> = (0..count as u64).collect();
     let graph = Hnsw::builder(dimension, metric).build()?;
@@ -80,16 +63,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                     "{percent:>6} % {:<9} {kind:<8} {recall:>9.4} {qps:>10.0} {missing:>8}  {plans:?}",
                     format!("{relation:?}").to_lowercase()
                 );
-                if let Some(json) = &mut json {
-                    writeln!(
-                        json,
-                        "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
-                         \"metric\": \"{metric}\", \"ef\": {ef}, \"k\": {K}, \
-                         \"percent\": {percent}, \"relation\": \"{relation:?}\", \
-                         \"filter\": \"{kind}\", \"recall\": {recall:.5}, \"qps\": {qps:.1}, \
-                         \"missing\": {missing}}}"
-                    )?;
-                }
+                json.line(&format!(
+                    "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
+                     \"metric\": \"{metric}\", \"ef\": {ef}, \"k\": {K}, \
+                     \"percent\": {percent}, \"relation\": \"{relation:?}\", \
+                     \"filter\": \"{kind}\", \"recall\": {recall:.5}, \"qps\": {qps:.1}, \
+                     \"missing\": {missing}}}"
+                ))?;
             }
         }
     }

@@ -5,36 +5,21 @@
 //! how many insertions there were. Without a data set, 100,000 x 64 are generated; half are in the
 //! index at the beginning.
 
+mod input;
+
 use std::error::Error;
-use std::fs::File;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nearfield::dataset::{Dataset, Generated};
-use nearfield::{Hits, Hnsw, IndexError, Metric};
+use input::{Arguments, Input};
+use nearfield::{Hits, Hnsw, IndexError};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut dataset, mut seconds, mut json) = (None, 5, None);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--bench" => (),
-            "--dataset" => dataset = Some(value()?),
-            "--seconds" => seconds = value()?.parse()?,
-            "--json" => json = Some(File::create(value()?)?),
-            _ => return Err(format!("unknown argument '{arg}'").into()),
-        }
-    }
-    let (base, queries, metric, dimension) = if let Some(folder) = dataset {
-        let set = Dataset::open(folder)?;
-        (set.base().to_f32()?, set.queries().to_f32()?, set.metric(), set.dimension())
-    } else {
-        let made = Generated::builder(100_000, 64).build()?;
-        (made.base().to_f32()?, made.queries().to_f32()?, Metric::L2, 64)
-    };
+    let args = Arguments::read(&["dataset", "seconds", "json"])?;
+    let seconds = args.value("seconds", 5)?;
+    let mut json = args.json()?;
+    let Input { base, queries, metric, dimension } = args.input(100_000, 64)?;
     let count = base.len() / dimension;
     let (first, rest) = base.split_at(count / 2 * dimension);
     println!("{count} x {dimension}, {metric}, half of them at first; {seconds} s each");
@@ -61,18 +46,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             at(0.99),
             at(0.999),
         );
-        if let Some(json) = &mut json {
-            writeln!(
-                json,
-                "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
-                 \"metric\": \"{metric}\", \"pace\": {pace}, \"inserted\": {inserted}, \
-                 \"searches\": {searches}, \"p50_us\": {:.1}, \"p99_us\": {:.1}, \
-                 \"p999_us\": {:.1}}}",
-                at(0.5).as_secs_f64() * 1e6,
-                at(0.99).as_secs_f64() * 1e6,
-                at(0.999).as_secs_f64() * 1e6,
-            )?;
-        }
+        json.line(&format!(
+            "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
+             \"metric\": \"{metric}\", \"pace\": {pace}, \"inserted\": {inserted}, \
+             \"searches\": {searches}, \"p50_us\": {:.1}, \"p99_us\": {:.1}, \
+             \"p999_us\": {:.1}}}",
+            at(0.5).as_secs_f64() * 1e6,
+            at(0.99).as_secs_f64() * 1e6,
+            at(0.999).as_secs_f64() * 1e6,
+        ))?;
     }
     Ok(())
 }
