@@ -65,6 +65,23 @@ impl Pool {
         Some(id)
     }
 
+    /// The key of the nearest candidate not yet expanded.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<u32> {
+        self.entries[..self.len].get(self.cursor).map(|entry| (entry >> 32) as u32)
+    }
+
+    /// The key of the entry of a rank, counted from zero.
+    #[inline(always)]
+    pub(crate) fn key_at(&self, rank: usize) -> Option<u32> {
+        self.entries[..self.len].get(rank).map(|entry| (entry >> 32) as u32)
+    }
+
+    /// Number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// `(key, id)` from the nearest to the farthest.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {

@@ -169,9 +169,14 @@ pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
         }
         None => out.extend(NONE.to_le_bytes()),
     }
-    if !hidden.is_empty() {
+    let (sum, count) = graph.spread;
+    if !hidden.is_empty() || count > 0 {
         out.extend((hidden.len() as u32).to_le_bytes());
         out.extend(hidden.iter().flat_map(|word| word.to_le_bytes()));
+    }
+    if count > 0 {
+        out.extend(sum.to_le_bytes());
+        out.extend(count.to_le_bytes());
     }
     out
 }
@@ -199,8 +204,9 @@ pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionEr
             hidden.push(reader.u64()?);
         }
     }
+    let spread = if reader.0.is_empty() { (0, 0) } else { (reader.u64()?, reader.u64()?) };
     reader.end()?;
-    let graph = GraphState { rows, entry: (level != NONE).then_some((level, row)) };
+    let graph = GraphState { rows, entry: (level != NONE).then_some((level, row)), spread };
     Ok(Checkpoint { commit, state: State { graph, vectors, grid, hidden } })
 }
 
@@ -315,7 +321,7 @@ mod tests {
             }
         }
         for (entry, grid) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
-            let graph = GraphState { rows: vec![100, 10, 1], entry };
+            let graph = GraphState { rows: vec![100, 10, 1], entry, spread: (0, 0) };
             let state = State { graph, vectors: 90, grid, hidden: Vec::new() };
             let mut checkpoint = Checkpoint { commit: 77, state };
             let bytes = encode_checkpoint(&checkpoint);
@@ -328,6 +334,13 @@ mod tests {
             let bytes = encode_checkpoint(&checkpoint);
             assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
             for len in short + 1..bytes.len() {
+                assert!(decode_checkpoint(&bytes[..len]).is_err());
+            }
+            let long = bytes.len();
+            checkpoint.state.graph.spread = (7, 9);
+            let bytes = encode_checkpoint(&checkpoint);
+            assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
+            for len in long + 1..bytes.len() {
                 assert!(decode_checkpoint(&bytes[..len]).is_err());
             }
         }

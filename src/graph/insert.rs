@@ -150,6 +150,9 @@ impl Graph {
     ) -> Found<'a> {
         let rows = place.layer.rows();
         beam(space, query, rows, from, self.parameters.ef_construction, scratch);
+        if place.level == 0 {
+            self.spread.learn(space, &scratch.pool);
+        }
         let Scratch { pool, candidates, prune, counters, .. } = scratch;
         candidates.clear();
         let others = pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {

@@ -36,6 +36,7 @@ mod link;
 mod persist;
 mod prune;
 mod scratch;
+mod spread;
 mod sweep;
 mod upper;
 mod walk;
@@ -57,6 +58,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::arena::{ArenaError, Slots, VacantRun};
 use layer::Layer;
+use spread::Spread;
 use upper::Places;
 
 /// What a walk needs to know of the vectors: distances, as keys that order like them.
@@ -75,6 +77,9 @@ pub(crate) trait Space: Copy {
 
     /// Keys of the distances between `query` and each of `nodes`, written to `keys`.
     fn keys(&self, query: Self::Query, nodes: &[u32], keys: &mut [u32]);
+
+    /// The distance that a key stands for.
+    fn distance(&self, key: u32) -> f32;
 
     /// Key of the distance between `query` and a node.
     fn key(&self, query: Self::Query, node: u32) -> u32 {
@@ -130,6 +135,16 @@ pub(crate) struct Graph {
     locks: Box<[CachePadded<Mutex<()>>]>,
     /// Where nodes stand on upper levels.
     places: Mutex<Places>,
+    spread: CachePadded<Spread>,
+}
+
+/// How far a walk looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beam {
+    /// Candidates that it keeps.
+    pub(crate) ef: usize,
+    /// The nearest that are wanted, if fewer: the walk may end where they stand out.
+    pub(crate) k: Option<usize>,
 }
 
 /// Where searches start.
@@ -150,6 +165,7 @@ impl Graph {
             growth: Mutex::new(()),
             locks: (0..LOCKS).map(|_| CachePadded::new(Mutex::new(()))).collect(),
             places: Mutex::default(),
+            spread: CachePadded::default(),
         }
     }
 
@@ -161,6 +177,11 @@ impl Graph {
     /// Makes sure that the next [`Self::push`] finds memory.
     pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
         self.base.reserve()
+    }
+
+    /// Tells that from now on the space gives other distances.
+    pub(crate) fn forget_distances(&self) {
+        self.spread.forget();
     }
 
     /// Links that a node of the base level has at most.

@@ -4,6 +4,7 @@ use bumpalo::Bump;
 
 use super::detour::Detour;
 use super::prune::{Candidate, Prune};
+use super::spread::Halt;
 use crate::arena::{Pool, Visited};
 
 /// Buffers of one search or insertion. Once they have grown, a search allocates nothing.
@@ -12,6 +13,7 @@ pub(crate) struct Scratch {
     pub(crate) pool: Pool,
     pub(super) visited: Visited,
     pub(super) fresh: Fresh,
+    pub(super) halt: Halt,
     /// What only walks among accepted nodes need.
     pub(super) detour: Detour,
     pub(super) candidates: Vec<Candidate>,

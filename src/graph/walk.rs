@@ -5,7 +5,8 @@
 
 use super::layer::{Cell, Rows};
 use super::scratch::Fresh;
-use super::{Entry, Graph, Scratch, Space};
+use super::spread::{Halt, is_far_enough};
+use super::{Beam, Entry, Graph, Scratch, Space};
 
 /// A row and the key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +43,8 @@ impl Watch for () {
 pub(crate) const LANES: usize = 4;
 
 impl Graph {
-    /// Leaves the `ef` nearest nodes that a walk on the base level finds in `scratch.pool`, the
-    /// nearest first. `false` if the space does not have the node that searches start from.
+    /// Leaves the nearest nodes that a walk on the base level finds in `scratch.pool`, the nearest first: `ef` of them,
+    /// or more or fewer where fewer are wanted. `false` if the space does not have the node that searches start from.
     ///
     /// The walk goes as if the node `without`, if there is one, did not exist. Searches must not
     /// start from it: see [`Self::is_base_only`].
@@ -51,7 +52,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        ef: usize,
+        Beam { ef, k }: Beam,
         without: Option<u32>,
         watch: &mut W,
         scratch: &mut Scratch,
@@ -67,7 +68,9 @@ impl Graph {
         }
         let from = self.descend(space, query, entry, 0, scratch);
         let rows = self.base.rows();
-        begin(rows, from, ef, scratch);
+        let (kept, halt) = self.halt(ef, k);
+        begin(rows, from, kept, scratch);
+        scratch.halt = halt;
         if let Some(node) = without.filter(|&node| node < rows.len()) {
             scratch.visited.insert(node);
         }
@@ -86,7 +89,7 @@ impl Graph {
         &self,
         space: S,
         queries: &[S::Query],
-        ef: usize,
+        Beam { ef, k }: Beam,
         scratches: &mut [Scratch],
     ) -> bool {
         let Some(entry) = self.entry() else {
@@ -101,12 +104,14 @@ impl Graph {
         }
         let rows = self.base.rows();
         let limit = rows.len().min(space.len());
+        let (kept, halt) = self.halt(ef, k);
         let mut turns = [Turn::Done; LANES];
         let mut walking = 0;
         for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
             let from = self.descend(space, query, entry, 0, scratch);
-            begin(rows, from, ef, scratch);
-            *turn = next(scratch);
+            begin(rows, from, kept, scratch);
+            scratch.halt = halt;
+            *turn = next(space, scratch);
             walking += 1;
         }
         while walking > 0 {
@@ -117,7 +122,7 @@ impl Graph {
                     }
                     Turn::Measure(count) => {
                         measure(space, query, rows, count, scratch);
-                        let turn = next(scratch);
+                        let turn = next(space, scratch);
                         walking -= usize::from(matches!(turn, Turn::Done));
                         turn
                     }
@@ -126,6 +131,11 @@ impl Graph {
             }
         }
         true
+    }
+
+    /// Candidates to keep, and when to end.
+    fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
+        k.map_or((ef, Halt::NEVER), |k| Halt::new(k, ef, self.spread.exponent()))
     }
 
     /// The node that searches start from.
@@ -211,7 +221,7 @@ fn proceed<S: Space, C: Cell, W: Watch>(
     scratch: &mut Scratch,
 ) {
     let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
-    while let Some(row) = scratch.pool.next() {
+    while let Turn::Gather(row) = next(space, scratch) {
         let count = gather_new(space, rows, row, limit, scratch);
         measure(space, query, rows, count, scratch);
         if watch.spent(count) {
@@ -221,7 +231,8 @@ fn proceed<S: Space, C: Cell, W: Watch>(
 }
 
 fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, scratch: &mut Scratch) {
-    let Scratch { pool, visited, fresh, .. } = scratch;
+    let Scratch { pool, visited, fresh, halt, .. } = scratch;
+    *halt = Halt::NEVER;
     visited.begin(rows.len());
     visited.insert(from.row);
     pool.begin(ef);
@@ -230,7 +241,11 @@ fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, scratch: &mut Scratc
     fresh.is_younger = false;
 }
 
-fn next(scratch: &mut Scratch) -> Turn {
+#[inline(always)]
+fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
+    if is_far_enough(space, scratch) {
+        return Turn::Done;
+    }
     scratch.pool.next().map_or(Turn::Done, Turn::Gather)
 }
 

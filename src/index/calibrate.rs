@@ -301,7 +301,7 @@ impl Hnsw {
         let timer = &mut Timer::new(request.limit, request.k, 0);
         let mut hits = Hits::new();
         work.scratch.counters = Counters::default();
-        if self.walk(codes, request.ef, without, timer, work).is_some() {
+        if self.walk(codes, self.beam(request), without, timer, work).is_some() {
             let Work { scratch, row, head, .. } = work;
             self.collect(codes, row, request, timer, scratch, head, &mut hits);
         }

@@ -14,7 +14,7 @@ use super::request::Request;
 use super::scan::Field;
 use super::space::Rows;
 use super::work::Work;
-use crate::graph::{Counters, Order, Watch};
+use crate::graph::{Beam, Counters, Order, Watch};
 
 /// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
 /// many are accepted, at most so many. They also give a walk places to start from.
@@ -251,7 +251,7 @@ impl Hnsw {
         work: &mut Work,
     ) -> Option<Plan> {
         let ef = (request.ef as f64 / share).ceil();
-        self.walk(codes, ef as usize, None, timer, work)?;
+        self.walk(codes, Beam { ef: ef as usize, k: None }, None, timer, work)?;
         let accepted = self.accepted(filter, work);
         if timer.expired() || accepted >= request.k.max(request.ef / 4 * 3) {
             let keys = self.entries.keys.view();
@@ -282,7 +282,7 @@ impl Hnsw {
     ) -> Option<Plan> {
         let mut scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
         for _ in 0..2 {
-            self.walk(codes, scouts as usize, None, timer, work)?;
+            self.walk(codes, Beam { ef: scouts as usize, k: None }, None, timer, work)?;
             let expected = scouts * share;
             let met = self.accepted(filter, work) as f64;
             if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {

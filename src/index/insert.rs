@@ -38,6 +38,7 @@ impl Hnsw {
             let _alone = self.inserting.write();
             let count = self.entries.vectors.view().len();
             let _ = quantized.finish(count, &mut work.coding, decode);
+            self.graph.forget_distances();
         }
     }
 

@@ -292,7 +292,8 @@ impl Stored for Flat {
     fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
         let _nobody_leaves = self.leaving.lock();
         let _alone = self.entries.append.lock();
-        let graph = GraphState { rows: vec![self.entries.keys.len() as u32], entry: None };
+        let graph =
+            GraphState { rows: vec![self.entries.keys.len() as u32], entry: None, spread: (0, 0) };
         with(Image {
             settings: Settings::of(&self.entries, None),
             state: self.entries.state(graph),

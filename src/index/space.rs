@@ -45,6 +45,11 @@ impl<'a> Space for Rows<'a> {
         self.view.len()
     }
 
+    #[inline(always)]
+    fn distance(&self, key: u32) -> f32 {
+        self.engine.distance(key)
+    }
+
     fn prefetch(&self, nodes: &[u32]) {
         for &node in nodes {
             self.view.prefetch(node);

@@ -14,7 +14,8 @@ use super::space::Rows;
 use super::work::Work;
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::graph::{Counters, LANES, Scratch};
+use crate::graph::{Beam, Counters, LANES, Scratch};
+use crate::metric::Metric;
 use crate::vector::Block;
 
 /// Rows that a walk touches for each candidate it keeps: about this many at least.
@@ -38,7 +39,7 @@ impl Hnsw {
     pub(super) fn walk(
         &self,
         codes: Option<&Codes>,
-        ef: usize,
+        beam: Beam,
         without: Option<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -52,11 +53,11 @@ impl Hnsw {
                 self.entries.encoder.decode_into(row, &mut coding.floats);
                 codes.prepare(coding);
                 let space = Rows::new(&*codes.engine, &codes.rows, None);
-                self.graph.search(space, &coding.query, ef, without, timer, scratch)
+                self.graph.search(space, &coding.query, beam, without, timer, scratch)
                     && self.entries.follow(space, &coding.query, scratch)
             } else {
                 let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-                self.graph.search(space, row, ef, without, timer, scratch)
+                self.graph.search(space, row, beam, without, timer, scratch)
                     && self.entries.follow(space, row, scratch)
             };
             if !complete {
@@ -67,6 +68,12 @@ impl Hnsw {
             }
         }
         Some(())
+    }
+
+    /// How far a walk for all that is asked looks. Where distances may be negative, one does not tell how far another is.
+    pub(super) fn beam(&self, request: &Request<'_>) -> Beam {
+        let compares = self.metric() != Metric::InnerProduct && request.radius.is_none();
+        Beam { ef: request.ef, k: compares.then_some(request.k) }
     }
 
     /// Turns what a walk left in `scratch` into hits.
@@ -132,14 +139,14 @@ impl Hnsw {
                 *lane = query;
             }
             let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.graph.search_lanes(space, &lanes[..count], request.ef, scratches)
+            self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
                 && self.entries.follow_all(space, &lanes[..count], scratches)
         } else {
             for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
                 *lane = query;
             }
             let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.graph.search_lanes(space, &lanes[..count], request.ef, scratches)
+            self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
                 && self.entries.follow_all(space, &lanes[..count], scratches)
         };
         if !complete {
@@ -196,7 +203,7 @@ impl Searchable for Hnsw {
             }
         } else {
             work.scratch.counters = Counters::default();
-            if self.walk(codes, request.ef, None, timer, work).is_none() {
+            if self.walk(codes, self.beam(request), None, timer, work).is_none() {
                 // The index went over to codes, without vectors, in this moment.
                 return self.find(request, work, hits);
             }
