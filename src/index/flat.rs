@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hits};
-use super::search::{Search, SearchBatch, Searchable};
+use super::search::{Probing, Request, Search, SearchBatch, Searchable};
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
@@ -140,6 +140,7 @@ impl Flat {
             code_bits: None,
             isa: self.isa,
             levels: Vec::new(),
+            lists: None,
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 keys: self.entries.key_bytes(),
@@ -167,15 +168,20 @@ impl Parts for Flat {
 }
 
 impl Searchable for Flat {
-    fn find(&self, k: usize, _ef: usize, work: &mut Work, hits: &mut Hits) {
-        self.entries.scan(&*self.engine, k, work, hits);
+    fn find(&self, request: &Request, work: &mut Work, hits: &mut Hits) {
+        self.entries.scan(&*self.engine, request.k, work, hits);
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
-    fn find_all(&self, queries: &[Block], k: usize, _ef: usize, out: &mut BatchHits) {
+    fn find_all(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
+        let k = request.k;
         let distances =
             self.work.with(|work| self.entries.scan_batch(&*self.engine, queries, k, work, out));
         self.search_distances.fetch_add(distances, Ordering::Relaxed);
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::Ignored
     }
 }
 

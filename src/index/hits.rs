@@ -15,7 +15,8 @@ pub struct Hit {
 /// Hits that need no heap.
 const INLINE: usize = 32;
 
-/// The answers to one query, the nearest first; equal distances in the order of insertion.
+/// The answers to one query, the nearest first; equal distances in the order of insertion,
+/// in an [`Ivf`](crate::Ivf) in that of keys.
 ///
 /// Up to 32 hits stand in the value itself, so a search for that many allocates nothing.
 #[derive(Clone)]
@@ -51,7 +52,8 @@ impl Hits {
         self.distances
     }
 
-    /// How many rows of the graph the search read; 0 for a scan.
+    /// How many rows of the graph the search read, or lists of an [`Ivf`](crate::Ivf); 0 for a
+    /// scan.
     pub fn hops(&self) -> u64 {
         self.hops
     }

@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hit, Hits};
 use super::rerank::Head;
-use super::search::{Search, SearchBatch, Searchable};
+use super::search::{Probing, Request, Search, SearchBatch, Searchable};
 use super::space::Rows;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
@@ -185,9 +185,11 @@ impl Hnsw {
                 .map(|q| q.bits.count()),
             isa: self.isa,
             levels: self.graph.level_sizes(),
+            lists: None,
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 codes: self.entries.quantized.as_ref().map_or(0, Quantized::bytes),
+                centroids: 0,
                 rows,
                 upper,
                 keys: self.entries.key_bytes(),
@@ -328,17 +330,16 @@ impl Hnsw {
 
 impl Hnsw {
     /// Answers up to [`LANES`] queries, whose walks take turns.
-    #[expect(clippy::too_many_arguments, reason = "what one search has, for several")]
     fn find_lanes(
         &self,
         codes: Option<&Codes>,
         queries: &[Block],
-        k: usize,
-        ef: usize,
+        request: &Request,
         work: &mut Work,
         hits: &mut Hits,
         out: &mut BatchHits,
     ) {
+        let Request { k, ef, .. } = *request;
         let blocks = self.entries.encoder.blocks();
         let count = queries.len() / blocks;
         let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
@@ -372,7 +373,7 @@ impl Hnsw {
             for query in queries.chunks_exact(blocks) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
-                self.find(k, ef, work, hits);
+                self.find(request, work, hits);
                 out.push(hits);
             }
             return;
@@ -386,7 +387,8 @@ impl Hnsw {
 }
 
 impl Searchable for Hnsw {
-    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits) {
+    fn find(&self, request: &Request, work: &mut Work, hits: &mut Hits) {
+        let Request { k, ef, .. } = *request;
         let codes = self.entries.codes();
         if self.scans(k, ef) {
             match codes {
@@ -409,17 +411,18 @@ impl Searchable for Hnsw {
             };
             if !complete {
                 // The index went over to codes, without vectors, in this moment.
-                return self.find(k, ef, work, hits);
+                return self.find(request, work, hits);
             }
             self.collect(codes, row, k, scratch, head, hits);
         }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
-    fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
+    fn find_all(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
         /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
         const BLOCKS_IN_TURN: usize = 4;
 
+        let Request { k, ef, .. } = *request;
         let blocks = self.entries.encoder.blocks();
         let codes = self.entries.codes();
         let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
@@ -435,15 +438,19 @@ impl Searchable for Hnsw {
                 for query in queries.chunks_exact(blocks) {
                     work.row.clear();
                     work.row.extend_from_slice(query);
-                    self.find(k, ef, work, &mut hits);
+                    self.find(request, work, &mut hits);
                     out.push(&hits);
                 }
                 return;
             }
             for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(codes, queries, k, ef, work, &mut hits, out);
+                self.find_lanes(codes, queries, request, work, &mut hits, out);
             }
         });
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::Refused
     }
 }
 

@@ -15,20 +15,50 @@ const DEFAULT_EF: usize = 64;
 /// What an index must offer so that it can be asked.
 pub(super) trait Searchable: Parts {
     /// Answers the query in `work.row`.
-    fn find(&self, k: usize, ef: usize, work: &mut Work, hits: &mut Hits);
+    fn find(&self, request: &Request, work: &mut Work, hits: &mut Hits);
 
     /// Answers the encoded queries, one after the other in `queries`.
-    fn find_all(&self, queries: &[Block], k: usize, ef: usize, out: &mut BatchHits) {
+    fn find_all(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
         self.work().with(|work| {
             let mut hits = Hits::new();
             for query in queries.chunks_exact(self.encoder().blocks()) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
-                self.find(k, ef, work, &mut hits);
+                self.find(request, work, &mut hits);
                 out.push(&hits);
             }
         });
     }
+
+    /// What `nprobe` means to this index.
+    fn probing(&self) -> Probing;
+
+    /// Queries of a batch of `count` that one thread should answer at once.
+    fn grain(&self, count: usize) -> usize {
+        /// Enough to keep a thread busy, few enough for all threads to have some.
+        const GRAIN: usize = 64;
+
+        GRAIN.min(count)
+    }
+}
+
+/// What [`Search::nprobe`] means to an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probing {
+    /// The number of lists that are read.
+    Lists,
+    /// Nothing: every vector is looked at anyhow.
+    Ignored,
+    /// An error: the caller means another index, or `ef`.
+    Refused,
+}
+
+/// What an index is asked, whatever the query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    pub(super) k: usize,
+    pub(super) ef: usize,
+    pub(super) nprobe: Option<usize>,
 }
 
 /// How many answers are wanted, and how hard to look for them.
@@ -36,10 +66,28 @@ pub(super) trait Searchable: Parts {
 struct Wanted {
     k: usize,
     ef: Option<usize>,
+    nprobe: Option<usize>,
 }
 
 impl Wanted {
-    const DEFAULT: Self = Self { k: 10, ef: None };
+    const DEFAULT: Self = Self { k: 10, ef: None, nprobe: None };
+
+    fn request(self, index: &dyn Searchable) -> Result<Request, IndexError> {
+        Ok(Request { k: self.k, ef: self.ef()?, nprobe: self.nprobe(index.probing())? })
+    }
+
+    fn nprobe(self, probing: Probing) -> Result<Option<usize>, IndexError> {
+        let refused = |value: usize, allowed| {
+            Err(IndexError::Parameter { name: "nprobe", value: value.to_string(), allowed })
+        };
+        match (self.nprobe, probing) {
+            (Some(0), _) => refused(0, "1 or more"),
+            (Some(n), Probing::Refused) => {
+                refused(n, "none here: only an Ivf has lists; an Hnsw takes ef")
+            }
+            (nprobe, _) => Ok(nprobe),
+        }
+    }
 
     fn ef(self) -> Result<usize, IndexError> {
         match self.ef {
@@ -74,9 +122,18 @@ impl<'a> Search<'a> {
     }
 
     /// Candidates kept during the walk; 64 if not said, and never fewer than `k`. More: better
-    /// recall, slower. An exact index ignores it.
+    /// recall, slower. An exact index ignores it. An [`Ivf`](crate::Ivf) with codes keeps as many
+    /// by their codes, to measure them again by their vectors; one without ignores it.
     pub fn ef(mut self, ef: usize) -> Self {
         self.wanted.ef = Some(ef);
+        self
+    }
+
+    /// Lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; what the index
+    /// chose if not said, all of them if there are no more. More: better recall, slower. An exact
+    /// index ignores it.
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.wanted.nprobe = Some(nprobe);
         self
     }
 
@@ -85,7 +142,8 @@ impl<'a> Search<'a> {
     /// # Errors
     ///
     /// [`IndexError::Vector`] if the query is no vector for this index, [`IndexError::Parameter`]
-    /// if `ef` is 0.
+    /// if `ef` or `nprobe` is 0, or if `nprobe` is asked of an [`Hnsw`](crate::Hnsw), which has no
+    /// lists.
     pub fn run(self) -> Result<Hits, IndexError> {
         let mut hits = Hits::new();
         self.run_into(&mut hits)?;
@@ -98,12 +156,12 @@ impl<'a> Search<'a> {
     ///
     /// As [`run`](Self::run); `hits` is then as it was.
     pub fn run_into(self, hits: &mut Hits) -> Result<(), IndexError> {
-        let ef = self.wanted.ef()?;
+        let request = self.wanted.request(self.index)?;
         self.index.work().with(|work| {
             let encoder = self.index.encoder();
             work.row.resize(encoder.blocks(), Block::ZERO);
             encoder.encode(self.query, &mut work.row)?;
-            self.index.find(self.wanted.k, ef, work, hits);
+            self.index.find(&request, work, hits);
             Ok(())
         })
     }
@@ -137,6 +195,12 @@ impl<'a> SearchBatch<'a> {
         self
     }
 
+    /// As [`Search::nprobe`], for each query.
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.wanted.nprobe = Some(nprobe);
+        self
+    }
+
     /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
     /// or the global one.
     pub fn threads(mut self, threads: usize) -> Self {
@@ -158,11 +222,8 @@ impl<'a> SearchBatch<'a> {
     /// [`IndexError::Vector`] tells that the queries do not divide into vectors; otherwise as
     /// [`Search::run`].
     pub fn run(self) -> Result<BatchHits, IndexError> {
-        /// Queries that a thread takes at once.
-        const GRAIN: usize = 64;
-
         let Self { index, queries, wanted, threads } = self;
-        let ef = wanted.ef()?;
+        let request = wanted.request(index)?;
         let encoder = index.encoder();
         let count = encoder.count(queries)?;
         let (elements, blocks) = (encoder.elements(), encoder.blocks());
@@ -175,14 +236,15 @@ impl<'a> SearchBatch<'a> {
         }
         let answer = |rows: &[Block]| {
             let mut hits = BatchHits::with_capacity(rows.len() / blocks, wanted.k.min(1024));
-            index.find_all(rows, wanted.k, ef, &mut hits);
+            index.find_all(rows, &request, &mut hits);
             hits
         };
         threads.run(
             index.own_pool(),
             || answer(&rows),
             || {
-                let parts: Vec<_> = rows.par_chunks(GRAIN * blocks).map(answer).collect();
+                let parts: Vec<_> =
+                    rows.par_chunks(index.grain(count).max(1) * blocks).map(answer).collect();
                 let mut all = BatchHits::default();
                 for part in &parts {
                     all.append(part);

@@ -6,6 +6,7 @@ use crossbeam::queue::ArrayQueue;
 
 use super::codes::CodeWork;
 use super::encoder::Encoder;
+use super::ivf::Probe;
 use super::rerank::Head;
 use super::threads::OwnPool;
 use crate::arena::Pool;
@@ -42,6 +43,8 @@ pub(super) struct Work {
     pub(super) pools: Vec<Pool>,
     /// Every slot, for a scan that wants more than a pool should hold.
     pub(super) all: Vec<(u32, u32)>,
+    /// What a search of lists works with.
+    pub(super) probe: Probe,
 }
 
 /// Idle buffers. Taking and giving back locks nothing.
@@ -77,7 +80,8 @@ impl WorkPool {
                 + work.prepared.capacity() * size_of::<Block>()
                 + work.head.bytes()
                 + work.pools.iter().map(Pool::bytes).sum::<usize>()
-                + work.all.capacity() * size_of::<(u32, u32)>();
+                + work.all.capacity() * size_of::<(u32, u32)>()
+                + work.probe.bytes();
             drop(self.idle.push(work));
         }
         bytes

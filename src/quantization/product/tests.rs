@@ -214,3 +214,35 @@ fn what_cannot_be_scanned_is_refused() {
     );
     assert_eq!(packed.len(), 300);
 }
+
+#[test]
+fn packed_codes_change_like_a_list() {
+    for sub_vectors in [1, 3, 4, 9] {
+        let data = vectors(&mut Random(4), 200, 9);
+        let builder = ProductQuantizer::builder(9, Metric::L2).bits(4).rounds(1);
+        let quantizer = builder.sub_vectors(sub_vectors).train(&data).unwrap();
+        let codes = quantizer.quantize_batch(&data).unwrap();
+        let mut list: Vec<&[u8]> = codes.chunks(quantizer.code_len()).collect();
+        let mut packed = quantizer.pack(&codes).unwrap();
+        let mut random = Random(5);
+        while !list.is_empty() {
+            let position = random.next() as usize % list.len();
+            let other = random.next() as usize % list.len();
+            packed.set(other, list[position]).unwrap();
+            list[other] = list[position];
+            packed.swap_remove(position).unwrap();
+            list.swap_remove(position);
+            if list.len() % 7 == 0 {
+                packed.push(&codes[..quantizer.code_len()]).unwrap();
+                list.push(&codes[..quantizer.code_len()]);
+                packed.swap_remove(0).unwrap();
+                list.swap_remove(0);
+            }
+            assert_eq!(packed, quantizer.pack(&list.concat()).unwrap());
+            assert_eq!(packed.get(list.len()), None);
+            assert!(list.iter().enumerate().all(|(i, code)| packed.get(i).unwrap() == *code));
+        }
+        let code = &codes[..quantizer.code_len()];
+        assert!(packed.swap_remove(0).is_err() && packed.set(0, code).is_err());
+    }
+}
