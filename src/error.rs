@@ -122,6 +122,21 @@ pub enum IndexError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// A recall was asked for, and it was not measured yet what gives it: see
+    /// [`Hnsw::calibrate`](crate::Hnsw::calibrate).
+    NotCalibrated {
+        /// Answers wanted.
+        k: usize,
+        /// Answers that it was measured for; none if it was not measured at all.
+        measured: Option<usize>,
+    },
+    /// A recall was asked for that no `ef` gave when it was measured.
+    RecallUnreachable {
+        /// The recall asked for.
+        recall: f64,
+        /// The greatest that is certain.
+        best: f64,
+    },
     /// A pool of threads could not be started.
     Threads {
         /// The operating system's words.
@@ -153,6 +168,19 @@ impl fmt::Display for IndexError {
             Self::OutOfMemory { bytes } => {
                 write!(f, "the operating system refused {bytes} bytes of memory")
             }
+            Self::NotCalibrated { k, measured: None } => {
+                write!(f, "recall of {k} answers is not known: call `calibrate` on the index first")
+            }
+            Self::NotCalibrated { k, measured: Some(measured) } => write!(
+                f,
+                "recall was measured for up to {measured} answers, and {k} are wanted: \
+                 calibrate with `k({k})`"
+            ),
+            Self::RecallUnreachable { recall, best } => write!(
+                f,
+                "a recall of {recall} was not reached when the index was calibrated, {best:.4} was: \
+                 calibrate with a greater `max_ef` or more queries, or build a better graph"
+            ),
             Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
         }
     }

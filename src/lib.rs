@@ -25,6 +25,16 @@
 //!
 //! Distances are computed by kernels for AVX-512, AVX2, NEON or plain Rust, chosen at run time
 //! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice.
+//!
+//! # Features
+//!
+//! None is on by default, and none changes an answer or a file.
+//!
+//! - `tracing`: spans with target `nearfield` for searches, insertions, commits and maintenance.
+//! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
+//!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,
+//!   `nearfield_items_total`, `nearfield_operation_seconds`; of single searches also
+//!   `nearfield_search_distances` and `nearfield_search_hops`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 #![warn(clippy::unwrap_used)]
 
@@ -36,6 +46,7 @@ mod error;
 mod graph;
 mod index;
 mod metric;
+mod observe;
 pub mod quantization;
 mod simd;
 pub mod store;
@@ -48,9 +59,10 @@ pub use collection::{
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
-    BatchHits, Bytes, CheckReport, Fault, FaultKind, Flat, FlatBuilder, Hit, Hits, Hnsw,
-    HnswBuilder, InsertBatch, Ivf, IvfBuilder, IvfQuantization, LevelCheck, ListStats, Originals,
-    Quantization, Search, SearchBatch, Stats,
+    BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor, Drift,
+    Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch, Ivf,
+    IvfBuilder, IvfQuantization, KeyBitmap, KeySet, LevelCheck, ListStats, Maintenance, Originals,
+    Plan, Quantization, Search, SearchBatch, SearchIter, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

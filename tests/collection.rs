@@ -31,8 +31,9 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     let mut tx = collection.begin_write().unwrap();
     tx.upsert(500, &vector(500, 0, DIMENSION)).unwrap();
     tx.put_payload(7, b"changed").unwrap();
-    let taken = tx.upsert(7, &vector(7, 1, DIMENSION));
-    assert!(matches!(taken, Err(CollectionError::Index(IndexError::KeyExists { key: 7 }))));
+    tx.upsert(7, &vector(7, 1, DIMENSION)).unwrap();
+    assert!(tx.remove(8).unwrap() && !tx.remove(8).unwrap() && !tx.contains(8));
+    assert!(tx.payload(8).unwrap().is_none() && collection.contains(8));
     let wrong = tx.upsert(501, &[0.0; 3]);
     assert!(matches!(wrong, Err(CollectionError::Index(IndexError::Vector(_)))));
     drop(tx);
@@ -308,4 +309,61 @@ fn names_stand_for_keys() {
         let snapshot = collection.snapshot().unwrap();
         assert_eq!(snapshot.name_of(dropped).unwrap(), Some(&b"later"[..]));
     }
+}
+
+#[test]
+fn removed_and_replaced_vectors_stay_so() {
+    let folder = Folder::new("removed");
+    let path = folder.file("vectors");
+    let collection = open(&path, config_small());
+    let keys: Vec<u64> = (0..600).collect();
+    let all: Vec<f32> = keys.iter().flat_map(|&key| vector(key, 0, DIMENSION)).collect();
+    let mut tx = collection.begin_write().unwrap();
+    tx.upsert_batch(&keys, &all).unwrap();
+    tx.put_payload(4, b"four").unwrap();
+    tx.commit().unwrap();
+    collection.checkpoint().unwrap();
+    let before = collection.snapshot().unwrap();
+
+    let mut tx = collection.begin_write().unwrap();
+    for key in (0..600).step_by(4) {
+        assert!(tx.remove(key).unwrap());
+        tx.upsert(key + 1, &vector(key + 1, 1, DIMENSION)).unwrap();
+    }
+    tx.commit().unwrap();
+    let holds = |collection: &Collection| {
+        assert_eq!(collection.len(), 450);
+        let report = collection.check().unwrap();
+        assert!(report.is_ok(), "{report}");
+        for key in 0..600 {
+            let version = u64::from(key % 4 == 1);
+            let hits = collection.search(&vector(key, version, DIMENSION)).k(20).run().unwrap();
+            assert_eq!(hits[0].key == key && hits[0].distance == 0.0, key % 4 != 0);
+            assert!(hits.iter().all(|hit| hit.key % 4 != 0));
+        }
+        assert_eq!(collection.payload(4).unwrap(), None);
+    };
+    holds(&collection);
+    assert_eq!((before.len(), before.get(4)), (600, Some(vector(4, 0, DIMENSION))));
+    assert_eq!(before.payload(4).unwrap(), Some(&b"four"[..]));
+    let after = collection.snapshot().unwrap();
+    assert_eq!((after.len(), after.get(4)), (450, None));
+    drop((before, after));
+
+    // From the journal, then from a checkpoint; then the places are used again.
+    drop(collection);
+    holds(&open(&path, config_small()));
+    let collection = open(&path, config_small());
+    collection.checkpoint().unwrap();
+    drop(collection);
+    let collection = open(&path, config_small());
+    holds(&collection);
+    let mut tx = collection.begin_write().unwrap();
+    for key in (0..600).step_by(4) {
+        tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
+    }
+    tx.commit().unwrap();
+    collection.checkpoint().unwrap();
+    assert_eq!(collection.len(), 600);
+    assert!(collection.check().unwrap().is_ok());
 }

@@ -57,9 +57,13 @@ fn change(
         let key = random.random_range(0..300);
         let has = model.contains_key(&key);
         match random.random_range(0..10) {
-            0..=5 if !has => {
+            0..=4 => {
                 tx.upsert(key, &vector(key, version, DIMENSION))?;
-                model.insert(key, (version, None));
+                model.entry(key).or_insert((version, None)).0 = version;
+            }
+            5 => {
+                assert_eq!(tx.remove(key)?, has);
+                model.remove(&key);
             }
             6..=8 if has => {
                 let payload = vec![version as u8; random.random_range(0..40) * 20];

@@ -4,9 +4,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use nearfield::dataset::{Generated, Vectors};
-use nearfield::{Element, Flat, Hits, Hnsw, Metric, Originals, Quantization};
+use nearfield::{Cancel, Element, Flat, Hits, Hnsw, KeyBitmap, Metric, Originals, Quantization};
 
 thread_local! {
     /// Allocations of this thread: the test harness has threads of its own.
@@ -135,4 +136,48 @@ fn searching_exactly_allocates_nothing() {
         index.search(query).k(10).run_into(&mut hits).unwrap();
     });
     assert_eq!(hits.len(), 10);
+}
+
+#[test]
+fn every_way_to_ask_allocates_nothing() {
+    let (base, queries) = Generated::builder(5000, 48).queries(100).build().unwrap().into_parts();
+    let keys: Vec<u64> = (0..base.len() as u64).collect();
+    let exact = Flat::builder(48, Metric::L2).build().unwrap();
+    exact.insert_batch(&keys, &base).run().unwrap();
+    let (cancel, hour) = (Cancel::new(), Duration::from_hours(1));
+    let radius = exact.search(&queries.row(0).unwrap()).k(200).run().unwrap()[199].distance;
+    for quantization in [Quantization::None, Quantization::Sq8] {
+        let index = Hnsw::builder(48, Metric::L2).quantization(quantization).build().unwrap();
+        index.insert_batch(&keys, &base).threads(2).run().unwrap();
+        index.calibrate().sample(100).run().unwrap();
+        let mut hits = Hits::new();
+        assert_none("limits", &queries, |query| {
+            let search = index.search(query).deadline(hour).cancel(&cancel);
+            search.run_into(&mut hits).unwrap();
+        });
+        assert_none("recall", &queries, |query| {
+            index.search(query).recall(0.9).run_into(&mut hits).unwrap();
+        });
+        assert_none("within, few", &queries, |query| {
+            index.search(query).within(radius).k(20).run_into(&mut hits).unwrap();
+        });
+        assert_none("within, all", &queries, |query| {
+            index.search(query).within(radius).run_into(&mut hits).unwrap();
+            exact.search(query).within(radius).run_into(&mut hits).unwrap();
+        });
+        for one_in in [2, 5, 20, 500] {
+            let accepts = |key: u64| key.is_multiple_of(one_in);
+            let mut words = [0_u64; 5000_usize.div_ceil(64)];
+            for key in keys.iter().copied().filter(|&key| accepts(key)) {
+                words[(key / 64) as usize] |= 1 << (key % 64);
+            }
+            let map = KeyBitmap::new(&words);
+            assert_none("filters", &queries, |query| {
+                let search = index.search(query).k(3).ef(8);
+                search.filter(accepts).run_into(&mut hits).unwrap();
+                search.filter(map).deadline(hour).run_into(&mut hits).unwrap();
+                exact.search(query).filter(map).run_into(&mut hits).unwrap();
+            });
+        }
+    }
 }

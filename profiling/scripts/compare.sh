@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Is the working tree worse than commit BASE? Ends with 1 if it is.
-# compare.sh BASE [--short] [--skip time] [--accept "distances per search"]: options as of `cargo prof compare`.
+# compare.sh BASE [--exact] [--short] [--accept "distances per search"]: options as of `cargo prof compare`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 base=${1:?"usage: compare.sh BASE [OPTIONS]"}

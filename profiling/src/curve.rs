@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nearfield::dataset::recall;
-use nearfield::{BatchHits, Bytes, Element, Hits};
+use nearfield::{BatchHits, Bytes, Element, Hits, Quantization};
 use profiling_worker::allocations;
 use profiling_worker::clock::process_time;
 use profiling_worker::set::{Set, Source, carried};
@@ -21,7 +21,7 @@ use crate::{Done, Failure};
 pub(crate) const HELP: &str = "\
 curve [--quick] [--dataset DIR] [--rows N] [--threads N] [--rounds N] [--out FILE.json]
     Recall, queries per second on one and on N threads (all cores), latency quantiles, build time and memory
-    by part, for each element type. Without --dataset: the carried sets, and N generated rows (10,000; quick 5,000)
+    by part, for each element type, for codes of 8 and of 4 bits, and for a collection in a file. Without --dataset: the carried sets, and N generated rows (10,000; quick 5,000)
     of 128, 384, 768 and 1536 dimensions.";
 
 const K: usize = 10;
@@ -65,6 +65,8 @@ pub(crate) struct Build {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) vectors: usize,
+    #[serde(default)]
+    pub(crate) codes: usize,
     pub(crate) rows: usize,
     pub(crate) upper: usize,
     pub(crate) keys: usize,
@@ -155,16 +157,30 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
         if own != Element::Bit {
             elements.extend([Element::F32, Element::F16].into_iter().filter(|e| *e != own));
         }
-        for element in elements {
+        for &element in &elements {
             jobs.push((Source::Folder(folder.clone(), Some(element)), Recipe::hnsw(element)));
+        }
+        let floats = Source::Folder(folder, Some(Element::F32));
+        if own != Element::Bit {
+            jobs.extend(quantised(&floats));
+        }
+        if own == Element::F16 {
+            jobs.push((floats, Recipe::Collection { element: Element::F32 }));
         }
     }
     for dimension in DIMENSIONS.into_iter().filter(|_| generated) {
         for element in [Element::F32, Element::F16] {
             jobs.push((Source::Generated { rows, dimension }, Recipe::hnsw(element)));
         }
+        jobs.extend(quantised(&Source::Generated { rows, dimension }));
     }
     Ok(jobs)
+}
+
+/// Floats that are walked on by codes.
+fn quantised(floats: &Source) -> impl Iterator<Item = (Source, Recipe)> {
+    let recipe = |quantization| Recipe::codes(Element::F32, quantization);
+    [Quantization::Sq8, Quantization::Sq4].map(|bits| (floats.clone(), recipe(bits))).into_iter()
 }
 
 fn measure(set: &Set, recipe: &Recipe, settings: &Settings) -> Result<Curve, Failure> {
@@ -188,9 +204,10 @@ fn measure(set: &Set, recipe: &Recipe, settings: &Settings) -> Result<Curve, Fai
     }
     let (index, before) = last.ok_or("no number of threads to build with")?;
     let growth = |now: Option<u64>| now.zip(before).map_or(0, |(now, was)| now.saturating_sub(was));
-    let Bytes { vectors, rows, upper, keys, scratch, .. } = index.stats().bytes;
+    let Bytes { vectors, codes, rows, upper, keys, scratch, .. } = index.stats()?.bytes;
     let memory = Memory {
         vectors,
+        codes,
         rows,
         upper,
         keys,

@@ -15,7 +15,7 @@ use crate::workload::{Workload, named};
 use crate::{Done, Failure};
 
 pub(crate) const HELP: &str = "\
-flame [--workload build|search|batch|store] [--dataset DIR] [--seconds N] [--out FILE.svg]
+flame [--workload build|search|codes|batch|collection|store] [--dataset DIR] [--seconds N] [--out FILE.svg]
     Samples the stacks of a workload (search) for N seconds (5) and draws them: flamegraphs/WORKLOAD.svg.
 run [--workload ...] [--dataset DIR] [--seconds N]
     The same work without a profiler: something for perf, valgrind, heaptrack to look at.
@@ -85,7 +85,10 @@ pub(crate) fn run_plain(mut args: Args) -> Result<Done, Failure> {
     args.finish()?;
     workload.prepare()?;
     let operations = workload_passes(workload.as_mut(), time)?;
-    let bytes = workload.index().map_or(0, |index| index.stats().bytes.total());
+    let bytes = match workload.index() {
+        Some(index) => index.stats()?.bytes.total(),
+        None => 0,
+    };
     println!("{operations} x {}; the index takes {bytes} bytes", workload.operation());
     Ok(Done::Well)
 }

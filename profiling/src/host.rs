@@ -72,6 +72,17 @@ pub(crate) fn queue_wait(process: &str) -> Option<f64> {
     Some(if ran + waited > 0.0 { waited / (ran + waited) } else { 0.0 })
 }
 
+/// Times that threads of this process, those that are there now, went to sleep of their own.
+pub(crate) fn waits() -> Option<f64> {
+    let mut sum = 0.0;
+    for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"))?;
+        sum += line.trim().parse::<f64>().ok()?;
+    }
+    Some(sum)
+}
+
 fn steal() -> Option<f64> {
     let stat = read("/proc/stat");
     let line = stat.lines().next()?;

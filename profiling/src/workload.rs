@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use nearfield::dataset::Vectors;
 use nearfield::store::{Durability, Store, StoreOptions};
-use nearfield::{Element, Hits};
+use nearfield::{Collection, Config, Element, Hits, Quantization};
 use profiling_worker::set::{Set, Source};
-use profiling_worker::subject::{Recipe, Subject};
+use profiling_worker::subject::{Filed, Folder, Recipe, Subject};
 use profiling_worker::work::ASK;
 
 use crate::Failure;
@@ -42,7 +42,7 @@ pub(crate) trait Workload {
 }
 
 /// Names of all workloads.
-pub(crate) const NAMES: [&str; 4] = ["build", "search", "batch", "store"];
+pub(crate) const NAMES: [&str; 6] = ["build", "search", "codes", "batch", "collection", "store"];
 
 /// A workload by name, over a data set's folder or generated vectors.
 pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Workload>, Failure> {
@@ -52,7 +52,11 @@ pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Worklo
     match name {
         "build" => indexed(Part::Build),
         "search" => indexed(Part::Search),
+        "codes" => indexed(Part::Codes),
         "batch" => indexed(Part::Batch),
+        "collection" => {
+            Ok(Box::new(Transactions { set: load(dataset)?, filed: None, hits: Hits::new() }))
+        }
         "store" => Ok(Box::new(Records { store: None, round: 0 })),
         other => Err(usage(format!("no workload '{other}'; there are: {}", NAMES.join(", ")))),
     }
@@ -71,6 +75,8 @@ enum Part {
     Build,
     /// One query after the other.
     Search,
+    /// The same, walking on codes of 4 bits.
+    Codes,
     /// All queries at once on this thread.
     Batch,
 }
@@ -85,7 +91,10 @@ struct Indexed {
 
 impl Indexed {
     fn recipe(&self) -> Recipe {
-        Recipe::hnsw(self.set.element)
+        match self.part {
+            Part::Codes => Recipe::codes(self.set.element, Quantization::Sq4),
+            _ => Recipe::hnsw(self.set.element),
+        }
     }
 }
 
@@ -94,6 +103,7 @@ impl Workload for Indexed {
         match self.part {
             Part::Build => "build",
             Part::Search => "search",
+            Part::Codes => "codes",
             Part::Batch => "batch",
         }
     }
@@ -101,7 +111,7 @@ impl Workload for Indexed {
     fn operation(&self) -> &'static str {
         match self.part {
             Part::Build => "insertion",
-            Part::Search | Part::Batch => "search",
+            Part::Search | Part::Codes | Part::Batch => "search",
         }
     }
 
@@ -139,6 +149,68 @@ impl Workload for Indexed {
 
     fn index(&self) -> Option<&dyn Subject> {
         self.index.as_deref()
+    }
+}
+
+/// A collection in a file: filled by transactions of a hundred vectors with payloads, searched after each, brought to its place
+/// by a checkpoint, opened again, and thrown away.
+struct Transactions {
+    set: Set,
+    filed: Option<Box<dyn Subject>>,
+    hits: Hits,
+}
+
+impl Transactions {
+    const COMMITS: usize = 20;
+    const VECTORS: usize = 100;
+    const SEARCHES: usize = 50;
+    const PAYLOAD: [u8; 100] = [7; 100];
+}
+
+impl Workload for Transactions {
+    fn name(&self) -> &'static str {
+        "collection"
+    }
+
+    fn operation(&self) -> &'static str {
+        "commit"
+    }
+
+    fn prepare(&mut self) -> Result<(), Failure> {
+        self.pass()?;
+        Ok(())
+    }
+
+    fn pass(&mut self) -> Result<u64, Failure> {
+        // One at a time: its memory is looked at.
+        self.filed = None;
+        let folder = Folder::new()?;
+        let path = folder.0.join("collection");
+        let config = Config::new(self.set.dimension, self.set.metric).element(self.set.element);
+        let collection = Collection::open(&path, config.clone())?;
+        let mut vectors = (0..).zip(self.set.base.iter());
+        let mut queries = self.set.queries.iter().cycle();
+        for _ in 0..Self::COMMITS {
+            let mut tx = collection.begin_write()?;
+            for (key, vector) in vectors.by_ref().take(Self::VECTORS) {
+                tx.upsert(key, &vector)?;
+                tx.put_payload(key, &Self::PAYLOAD)?;
+            }
+            tx.commit()?;
+            for query in queries.by_ref().take(Self::SEARCHES) {
+                collection.search(&query).k(ASK.k).ef(ASK.ef).run_into(&mut self.hits)?;
+                if let Some(hit) = self.hits.first() {
+                    black_box(collection.payload(hit.key)?);
+                }
+            }
+        }
+        collection.close()?;
+        self.filed = Some(Box::new(Filed::open(&path, config)?));
+        Ok(Self::COMMITS as u64)
+    }
+
+    fn index(&self) -> Option<&dyn Subject> {
+        self.filed.as_deref()
     }
 }
 

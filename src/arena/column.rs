@@ -8,13 +8,13 @@ use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 use super::chunks::Chunks;
-use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Unsound};
+use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Unsound, Vacant};
 use crate::simd::prefetch;
 
 /// A growing sequence of rows of equal length.
 ///
-/// A row is written once, before its id is published, and never moves. Elements that change later
-/// must be atomics.
+/// A row is written before its id is published, and again only when its slot is [`Vacant`], and never
+/// moves. Elements that change otherwise must be atomics.
 #[derive(Debug)]
 pub(crate) struct Column<T> {
     chunks: Chunks<T>,
@@ -71,6 +71,17 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         self.published.store(id + 1, Ordering::Release);
         self.chunks.filled(id);
         Ok(id)
+    }
+
+    /// Gives the row of a vacant slot, as it was left, to `write`. The slot must be one of those that this column is for.
+    pub(crate) fn refill(&self, slot: &Vacant<'_>, write: impl FnOnce(&mut [T])) {
+        let id = slot.slot();
+        assert!(id < self.published.load(Ordering::Acquire), "row beyond the column");
+        self.chunks.touch(id);
+        // SAFETY: the id is published, so its chunk is mapped and the row initialised. The row is ours alone: there is one
+        // `Vacant` for a slot, and it exists only when no reader can be at the slot's rows (`Slots::retire`).
+        let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
+        write(row);
     }
 
     /// Makes sure that the next push finds memory, if nobody else pushes in between.
@@ -135,7 +146,8 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
     pub(crate) fn row(self, id: u32) -> &'a [T] {
         assert!(id < self.limit, "row beyond the view");
         // SAFETY: `id` is below a limit that was loaded with `Acquire` from `published`, so the
-        // chunk is mapped, the row is written, and it is never written again but through atomics.
+        // chunk is mapped and the row is written. It is written again through atomics, or in a
+        // `Vacant` slot, which whoever holds the view cannot come to.
         unsafe { std::slice::from_raw_parts(self.chunks.row(id), self.chunks.stride()) }
     }
 }

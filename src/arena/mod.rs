@@ -7,11 +7,13 @@ mod column;
 mod overlay;
 mod persistent;
 mod pool;
+mod slots;
 mod visited;
 
 pub(crate) use column::{Column, View};
 pub(crate) use persistent::{Keeper, Persistent, Unsound};
 pub(crate) use pool::Pool;
+pub(crate) use slots::{Slots, Vacant, pin};
 pub(crate) use visited::Visited;
 
 /// The operating system gave no memory, or the column has its greatest length.

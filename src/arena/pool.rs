@@ -71,6 +71,20 @@ impl Pool {
         self.entries[..self.len].iter().map(|&e| ((e >> 32) as u32, id_of(e)))
     }
 
+    /// Keeps the entries whose ids `keep` lets pass. The walk is over: nothing is next.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.len {
+            let entry = self.entries[at];
+            if keep(id_of(entry)) {
+                self.entries[kept] = entry;
+                kept += 1;
+            }
+        }
+        self.len = kept;
+        self.cursor = kept;
+    }
+
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.entries.capacity() * 8
@@ -146,5 +160,9 @@ mod tests {
             }
         }
         assert!(pool.bytes() >= 64 * 8);
+        let even: Vec<_> = pool.iter().filter(|(_, id)| id % 2 == 0).collect();
+        pool.retain(|id| id % 2 == 0);
+        assert_eq!(pool.iter().collect::<Vec<_>>(), even);
+        assert_eq!(pool.next(), None);
     }
 }

@@ -42,6 +42,12 @@ impl Visited {
         new
     }
 
+    /// Whether `id`, which is below the limit, is in the set.
+    #[inline(always)]
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.words[(id >> 6) as usize] >> (id & 63) & 1 != 0
+    }
+
     /// The set with its fields at hand, for adding many ids in a row.
     #[inline(always)]
     pub(crate) fn open(&mut self) -> Open<'_> {
@@ -97,6 +103,7 @@ mod tests {
             for id in (0..limit).rev() {
                 assert!(visited.insert(id), "{id} of {limit}");
                 assert!(!visited.insert(id));
+                assert!(visited.contains(id) && (id == 0 || !visited.contains(id - 1)));
             }
         }
         visited.begin(4096);

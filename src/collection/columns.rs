@@ -246,16 +246,13 @@ pub(super) fn apply<I: Stored>(
     index: &I,
     operations: &[Operation<'_>],
 ) -> Result<(), CollectionError> {
-    let upserts = operations
-        .iter()
-        .map(|operation| match operation {
-            Operation::Upsert(key, vector) => Ok((*key, *vector)),
-            Operation::Remove(_) => {
-                let reason = "the journal has a removal, which this version cannot apply";
-                Err(CollectionError::Corrupt { reason })
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    index.insert_encoded(&upserts)?;
+    let mut upserts = Vec::with_capacity(operations.len());
+    for operation in operations {
+        match *operation {
+            Operation::Upsert(key, vector) => upserts.push((key, vector)),
+            Operation::Remove(key) => index.remove_key(key)?,
+        }
+    }
+    index.upsert_encoded(&upserts)?;
     Ok(())
 }

@@ -154,7 +154,7 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
 }
 
 pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
-    let Checkpoint { commit, state: State { graph, vectors, grid } } = checkpoint;
+    let Checkpoint { commit, state: State { graph, vectors, grid, hidden } } = checkpoint;
     let (level, row) = graph.entry.unwrap_or((NONE, 0));
     let mut out = commit.to_le_bytes().to_vec();
     out.extend(level.to_le_bytes());
@@ -168,6 +168,10 @@ pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
             out.extend_from_slice(grid);
         }
         None => out.extend(NONE.to_le_bytes()),
+    }
+    if !hidden.is_empty() {
+        out.extend((hidden.len() as u32).to_le_bytes());
+        out.extend(hidden.iter().flat_map(|word| word.to_le_bytes()));
     }
     out
 }
@@ -189,9 +193,15 @@ pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionEr
         NONE => None,
         len => Some(reader.bytes(len)?),
     };
+    let mut hidden = Vec::new();
+    if !reader.0.is_empty() {
+        for _ in 0..reader.u32()? {
+            hidden.push(reader.u64()?);
+        }
+    }
     reader.end()?;
     let graph = GraphState { rows, entry: (level != NONE).then_some((level, row)) };
-    Ok(Checkpoint { commit, state: State { graph, vectors, grid } })
+    Ok(Checkpoint { commit, state: State { graph, vectors, grid, hidden } })
 }
 
 /// Key of a chunk in [`COLUMNS`].
@@ -306,10 +316,18 @@ mod tests {
         }
         for (entry, grid) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
             let graph = GraphState { rows: vec![100, 10, 1], entry };
-            let checkpoint = Checkpoint { commit: 77, state: State { graph, vectors: 90, grid } };
+            let state = State { graph, vectors: 90, grid, hidden: Vec::new() };
+            let mut checkpoint = Checkpoint { commit: 77, state };
             let bytes = encode_checkpoint(&checkpoint);
             assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
             for len in 0..bytes.len() {
+                assert!(decode_checkpoint(&bytes[..len]).is_err());
+            }
+            let short = bytes.len();
+            checkpoint.state.hidden = vec![5, u64::MAX];
+            let bytes = encode_checkpoint(&checkpoint);
+            assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);
+            for len in short + 1..bytes.len() {
                 assert!(decode_checkpoint(&bytes[..len]).is_err());
             }
         }

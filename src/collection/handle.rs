@@ -17,7 +17,8 @@ use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::transaction::Transaction;
 use crate::arena::Keeper;
-use crate::index::{Hnsw, Search, SearchBatch, Settings, Stored};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Stored};
+use crate::observe::watch;
 use crate::store::{ReadTransaction, SimulatedDisk, Store, StoreError};
 use crate::vector::AsVector;
 
@@ -138,6 +139,7 @@ impl Collection {
     }
 
     fn with_store(store: Store, config: Config, start: Instant) -> Result<Self, CollectionError> {
+        watch!(let observed = crate::observe::Operation::Open.begin());
         check_byte_order()?;
         let tx = Arc::new(store.begin_read()?);
         let (index, head, replayed, replay) = if let Some(head) = read_head(&tx)? {
@@ -167,6 +169,7 @@ impl Collection {
             column_bytes: 0,
             checkpoints: 0,
         };
+        watch!(observed.done(operations));
         let total = start.elapsed();
         let inner = Inner {
             store,
@@ -196,6 +199,11 @@ impl Collection {
     /// [`Collection::snapshot`] shows one commit.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         self.inner.index.search(query)
+    }
+
+    /// As [`Hnsw::calibrate`]. What is measured is not written to the file.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        self.inner.index.calibrate()
     }
 
     /// As [`Hnsw::search_batch`].
@@ -310,6 +318,8 @@ impl Inner {
         if writer.commit == writer.checkpointed {
             return Ok(self.store.checkpoint()?);
         }
+        watch!(let observed = crate::observe::Operation::Checkpoint.begin());
+        watch!(let before = writer.column_bytes);
         self.index.frozen(|image| {
             let mut tx = self.store.begin_write()?;
             writer.column_bytes += write_columns(&mut tx, &image, writer.commit)?;
@@ -325,6 +335,7 @@ impl Inner {
         })?;
         // Their extents are gone from the newest state.
         self.drop_idle_views();
+        watch!(observed.done(writer.column_bytes - before));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use super::format::{
 use super::handle::Collection;
 use super::save::replace_file;
 use crate::index::{CheckReport, Stats, Stored};
+use crate::observe::watch;
 use crate::store::{self, ExtentId, Key, ReadTransaction, StoreError, WriteTransaction};
 
 /// What a collection holds and what it has done.
@@ -113,10 +114,13 @@ impl Collection {
     ///
     /// The first damage of the file that is found. What is wrong beyond the file is in the report.
     pub fn check(&self) -> Result<CollectionReport, CollectionError> {
+        watch!(let observed = crate::observe::Operation::Check.begin());
         let writer = self.inner.take_writer()?;
         let result = self.check_alone();
         self.inner.return_writer(writer);
-        result
+        let report = result?;
+        watch!(observed.done(1));
+        Ok(report)
     }
 
     fn check_alone(&self) -> Result<CollectionReport, CollectionError> {
@@ -146,8 +150,9 @@ impl Collection {
     ///
     /// As [`Collection::checkpoint`], and [`StoreError::Corrupt`].
     pub fn compact(&self) -> Result<u64, CollectionError> {
+        watch!(let observed = crate::observe::Operation::Compact.begin());
         let mut writer = self.inner.take_writer()?;
-        let result = (|| {
+        let result: Result<u64, CollectionError> = (|| {
             self.inner.checkpoint(&mut writer)?;
             self.inner.drop_idle_views();
             let mut freed = self.inner.store.compact()?;
@@ -160,7 +165,9 @@ impl Collection {
             Ok(freed)
         })();
         self.inner.return_writer(writer);
-        result
+        let freed = result?;
+        watch!(observed.done(freed));
+        Ok(freed)
     }
 
     /// Reads the whole index into memory, in huge pages where the system has them, and compares what is in the file with its checksums.
@@ -173,11 +180,14 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`] for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn load(&self) -> Result<(), CollectionError> {
+        watch!(let observed = crate::observe::Operation::Load.begin());
         // A checkpoint moves chunks.
         let writer = self.inner.take_writer()?;
         let result = self.load_alone();
         self.inner.return_writer(writer);
-        result
+        result?;
+        watch!(observed.done(1));
+        Ok(())
     }
 
     fn load_alone(&self) -> Result<(), CollectionError> {
@@ -211,6 +221,7 @@ impl Collection {
     ///
     /// [`StoreError::Locked`] if a collection at `path` is open for writing, [`StoreError::Io`], [`StoreError::Corrupt`].
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        watch!(let observed = crate::observe::Operation::Backup.begin());
         let tx = self.inner.store.begin_read()?;
         replace_file(path.as_ref(), |store| {
             let mut copy = store.begin_write()?;
@@ -234,7 +245,9 @@ impl Collection {
                 copy.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(to.0, len))?;
             }
             Ok(copy.commit()?)
-        })
+        })?;
+        watch!(observed.done(1));
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use super::columns::{Head, Reading, keep, read_head, read_index, replay};
 use super::error::CollectionError;
 use super::handle::payload;
 use crate::arena::Keeper;
-use crate::index::{Hnsw, Search, SearchBatch, Stored};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Stored};
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
 use crate::vector::AsVector;
@@ -115,6 +115,11 @@ impl Snapshot {
     /// As [`Hnsw::search`].
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         self.view.index.search(query)
+    }
+
+    /// As [`Hnsw::calibrate`], for this snapshot and its clones; later ones need not know.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        self.view.index.calibrate()
     }
 
     /// As [`Hnsw::search_batch`].

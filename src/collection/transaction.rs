@@ -10,6 +10,7 @@ use super::format::{
 use super::handle::{Inner, Writer};
 use crate::error::IndexError;
 use crate::index::Stored;
+use crate::observe::watch;
 use crate::store::{Durability, StoreError, WriteTransaction};
 use crate::vector::AsVector;
 
@@ -27,8 +28,8 @@ pub struct Transaction {
     store: Option<WriteTransaction>,
     /// Vectors as the index stores them, one after the other.
     vectors: Vec<u8>,
-    /// The number of each key's vector.
-    changes: HashMap<u64, usize>,
+    /// The number of each key's vector; none where it is removed.
+    changes: HashMap<u64, Option<usize>>,
     /// The keys in the order of their first change, so that the same transactions make the same graph.
     order: Vec<u64>,
     /// Whether payloads or names are changed.
@@ -67,36 +68,46 @@ impl Transaction {
 
     /// Whether there is a vector under the key, as this transaction has left it so far.
     pub fn contains(&self, key: u64) -> bool {
-        self.changes.contains_key(&key) || self.inner.index.contains(key)
+        match self.changes.get(&key) {
+            Some(change) => change.is_some(),
+            None => self.inner.index.contains(key),
+        }
     }
 
-    fn change(&mut self, key: u64, vector: usize) {
+    fn change(&mut self, key: u64, vector: Option<usize>) {
         if self.changes.insert(key, vector).is_none() {
             self.order.push(key);
         }
     }
 
-    /// Whether a vector may be set: a key whose vector is committed keeps it.
-    fn check_new(&self, key: u64) -> Result<(), IndexError> {
-        if self.inner.index.contains(key) { Err(IndexError::KeyExists { key }) } else { Ok(()) }
-    }
-
-    /// Sets the vector of a key that has none, or had it set by this transaction.
+    /// Sets the vector of a key, in place of the one that it may have.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Vector`] if it is no vector for this collection, [`IndexError::KeyExists`] if the key has a committed vector, which
-    /// cannot be replaced yet; the transaction is then as it was.
+    /// [`IndexError::Vector`] if it is no vector for this collection; the transaction is then as it was.
     pub fn upsert<V: AsVector + ?Sized>(
         &mut self,
         key: u64,
         vector: &V,
     ) -> Result<(), CollectionError> {
-        self.check_new(key)?;
         let number = self.vectors.len() / self.inner.settings.vector_bytes();
         self.inner.index.encode(vector.as_vector(), &mut self.vectors)?;
-        self.change(key, number);
+        self.change(key, Some(number));
         Ok(())
+    }
+
+    /// Removes the vector of a key and its payload; whether there was a vector. A name that the key has stays its name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove(&mut self, key: u64) -> Result<bool, CollectionError> {
+        if !self.contains(key) {
+            return Ok(false);
+        }
+        self.remove_payload(key)?;
+        self.change(key, None);
+        Ok(true)
     }
 
     /// Sets the vectors of many keys; the vectors stand one after the other in `vectors`.
@@ -104,7 +115,7 @@ impl Transaction {
     /// # Errors
     ///
     /// [`IndexError::BatchLength`] if there are not as many keys as vectors, [`IndexError::BatchVector`] for the first vector that is
-    /// none for this collection, [`IndexError::KeyExists`]; the transaction is then as it was.
+    /// none for this collection; the transaction is then as it was.
     pub fn upsert_batch<V: AsVector + ?Sized>(
         &mut self,
         keys: &[u64],
@@ -116,7 +127,6 @@ impl Transaction {
             let error = IndexError::BatchLength { keys: keys.len(), vectors: count };
             return Err(error.into());
         }
-        keys.iter().try_for_each(|&key| self.check_new(key))?;
         let bytes = self.inner.settings.vector_bytes();
         let before = self.vectors.len();
         self.vectors.reserve(count * bytes);
@@ -128,7 +138,7 @@ impl Transaction {
             }
         }
         for (number, &key) in (before / bytes..).zip(keys) {
-            self.change(key, number);
+            self.change(key, Some(number));
         }
         Ok(())
     }
@@ -182,6 +192,7 @@ impl Transaction {
     /// [`StoreError::Io`] and [`StoreError::Poisoned`] if the disk refused: nothing is visible then, but a crash may bring the changes up.
     /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
     pub fn commit(mut self) -> Result<u64, CollectionError> {
+        watch!(let observed = crate::observe::Operation::Commit.begin());
         let (Some(mut writer), Some(mut store)) = (self.writer.take(), self.store.take()) else {
             return Err(StoreError::TransactionFailed.into());
         };
@@ -210,7 +221,9 @@ impl Transaction {
         }
         let commit = writer.commit;
         self.inner.return_writer(writer);
-        result.map(|_| commit)
+        result?;
+        watch!(observed.done(self.order.len() as u64));
+        Ok(commit)
     }
 
     /// Writes the journal's entries of this commit. Returns the parts; none if nothing changes.
@@ -226,9 +239,10 @@ impl Transaction {
         let bytes = self.inner.settings.vector_bytes();
         let mut parts = vec![Vec::new()];
         for &key in &self.order {
-            let number = self.changes[&key];
-            let vector = &self.vectors[number * bytes..(number + 1) * bytes];
-            let operation = Operation::Upsert(key, vector);
+            let operation = match self.changes[&key] {
+                Some(at) => Operation::Upsert(key, &self.vectors[at * bytes..(at + 1) * bytes]),
+                None => Operation::Remove(key),
+            };
             if parts.last().is_some_and(|part| part.len() >= PART) {
                 parts.push(Vec::new());
             }

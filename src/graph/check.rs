@@ -43,9 +43,9 @@ pub(crate) struct GraphReport {
 }
 
 impl Graph {
-    /// Reads every row of every level. Takes time and memory in proportion to the graph; no
-    /// insertion may be running.
-    pub(crate) fn check(&self) -> GraphReport {
+    /// Reads every row of every level. Takes time and memory in proportion to the graph; nobody may
+    /// be changing it. Nodes that are not alive are passed over, and no way may lead through them.
+    pub(crate) fn check(&self, is_live: impl Fn(u32) -> bool + Copy) -> GraphReport {
         let mut report = GraphReport::default();
         let mut starts = Vec::new();
         if let Some(entry) = self.entry() {
@@ -58,7 +58,8 @@ impl Graph {
             starts.push(row);
             starts.reverse();
         }
-        check_level(&mut report, 0, self.base.rows(), starts.first().copied(), |_| true);
+        let start = starts.first().copied();
+        check_level(&mut report, 0, self.base.rows(), start, is_live, |_| true);
         for (at, layer) in self.upper.iter().map_while(OnceLock::get).enumerate() {
             let level = at + 1;
             let node_below = |row: u32, node: u32| match level {
@@ -66,7 +67,7 @@ impl Graph {
                 _ => self.upper[level - 2].get().is_some_and(|below| is_row_of(below, row, node)),
             };
             let rows = layer.rows();
-            check_level(&mut report, level, rows, starts.get(level).copied(), |row| {
+            check_level(&mut report, level, rows, starts.get(level).copied(), is_live, |row| {
                 let (node, below) = rows.head(row);
                 node_below(below, node)
             });
@@ -85,14 +86,16 @@ fn check_level<C: Cell>(
     level: usize,
     rows: Rows<'_, C>,
     start: Option<u32>,
+    is_live: impl Fn(u32) -> bool,
     stands: impl Fn(u32) -> bool,
 ) {
     let nodes = rows.len();
-    let mut summary =
-        LevelReport { nodes: nodes as usize, fewest_links: usize::MAX, ..LevelReport::default() };
+    let mut summary = LevelReport { fewest_links: usize::MAX, ..LevelReport::default() };
+    let lives = |row: u32| is_live(rows.head(row).0);
     let valid = |link: Link| link.row < nodes && rows.head(link.row).0 == link.node;
     let mut seen = HashSet::new();
-    for row in 0..nodes {
+    for row in (0..nodes).filter(|&row| lives(row)) {
+        summary.nodes += 1;
         let mut fault = |fault| report.faults.push((level, rows.head(row).0, fault));
         if !stands(row) {
             fault(RowFault::Floating);
@@ -119,25 +122,26 @@ fn check_level<C: Cell>(
         summary.fewest_links = summary.fewest_links.min(count);
         summary.most_links = summary.most_links.max(count);
     }
-    if nodes == 0 {
+    if summary.nodes == 0 {
         summary.fewest_links = 0;
     }
 
     let mut reached = vec![false; nodes as usize];
-    let mut queue: VecDeque<u32> = start.filter(|&row| row < nodes).into_iter().collect();
+    let mut queue: VecDeque<u32> =
+        start.filter(|&row| row < nodes && lives(row)).into_iter().collect();
     for &row in &queue {
         reached[row as usize] = true;
     }
     while let Some(row) = queue.pop_front() {
         summary.reachable += 1;
-        for link in rows.links(row).filter(|&link| valid(link)) {
+        for link in rows.links(row).filter(|&link| valid(link) && lives(link.row)) {
             if !std::mem::replace(&mut reached[link.row as usize], true) {
                 queue.push_back(link.row);
             }
         }
     }
-    for (row, _) in reached.iter().enumerate().filter(|(_, reached)| !**reached) {
-        report.faults.push((level, rows.head(row as u32).0, RowFault::Unreachable));
+    for row in (0..nodes).filter(|&row| !reached[row as usize] && lives(row)) {
+        report.faults.push((level, rows.head(row).0, RowFault::Unreachable));
     }
     report.levels.push(summary);
 }

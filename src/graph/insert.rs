@@ -7,6 +7,7 @@ use bumpalo::Bump;
 use super::layer::{Cell, Layer, Link, Rows};
 use super::link::set_parent;
 use super::prune::{Candidate, select};
+use super::upper::Stack;
 use super::walk::{Near, beam};
 use super::{Entry, Graph, LinkSpace, Scratch, UPPER_LEVELS};
 
@@ -48,8 +49,36 @@ impl Graph {
         node: u32,
         scratch: &mut Scratch,
     ) {
-        let level = self.draw_level(node);
-        let (level, rows) = self.push_upper(node, level);
+        let stack = self.stack(node, self.draw_level(node));
+        self.join(space, query, node, stack, scratch);
+    }
+
+    /// [`Self::insert`] for a node that was removed, to which no way leads any more: it takes its
+    /// place on the same levels again.
+    pub(crate) fn insert_again<S: LinkSpace>(
+        &self,
+        space: S,
+        query: S::Query,
+        node: u32,
+        scratch: &mut Scratch,
+    ) {
+        let stack = self.stack_of(node);
+        clear(self.base.rows(), node);
+        for level in 1..=stack.level {
+            clear(self.layer(level).rows(), stack.rows[level]);
+        }
+        self.join(space, query, node, stack, scratch);
+    }
+
+    fn join<S: LinkSpace>(
+        &self,
+        space: S,
+        query: S::Query,
+        node: u32,
+        stack: Stack,
+        scratch: &mut Scratch,
+    ) {
+        let level = stack.level;
         // Whoever raises the entry does so alone: two nodes above it would not see each other.
         let mut raising = None;
         if self.entry().is_none_or(|entry| level > entry.level) {
@@ -65,33 +94,13 @@ impl Graph {
             let space = space.refresh();
             let mut lists = std::mem::take(&mut scratch.lists);
             lists.reset();
-            self.link(
-                space,
-                Newcomer { node, query, rows: &rows[..=level] },
-                entry,
-                &lists,
-                scratch,
-            );
+            self.link(space, Newcomer { node, query, rows: stack.rows() }, entry, &lists, scratch);
             scratch.lists = lists;
         }
         if raises {
-            self.set_entry(Entry { level, row: rows[level] });
+            self.set_entry(Entry { level, row: stack.rows[level] });
         }
         drop(raising);
-    }
-
-    /// Gives the node a row on each level up to `level`, or as far as memory goes. Returns its
-    /// level and its rows.
-    fn push_upper(&self, node: u32, level: usize) -> (usize, [u32; UPPER_LEVELS + 1]) {
-        let mut rows = [node; UPPER_LEVELS + 1];
-        for l in 1..=level {
-            let head = Link { row: rows[l - 1], node, tree: false };
-            match self.layer(l).push(Some(head)) {
-                Ok(row) => rows[l] = row,
-                Err(_) => return (l - 1, rows),
-            }
-        }
-        (level, rows)
     }
 
     fn link<S: LinkSpace>(
@@ -143,10 +152,11 @@ impl Graph {
         beam(space, query, rows, from, self.parameters.ef_construction, scratch);
         let Scratch { pool, candidates, prune, counters, .. } = scratch;
         candidates.clear();
-        candidates.extend(pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
+        let others = pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
             let link = Link { row, node: rows.head(row).0, tree: false };
             Candidate { key, link }
-        }));
+        });
+        candidates.extend(others.filter(|candidate| space.is_live(candidate.link.node)));
         counters.distances += select(space, candidates, self.parameters.m, prune);
         Found {
             selected: lists.alloc_slice_copy(&prune.kept),
@@ -192,8 +202,9 @@ impl Graph {
         self.connect(space, place.level, place.layer, parent.link.row, child, scratch)
     }
 
-    /// When every candidate has as many children as it may have: goes through the tree around
-    /// the nearest. A finite tree has leaves, and a leaf may always have a child.
+    /// When every candidate has as many children as it may have, or none is alive: goes through
+    /// the tree around the nearest, or where searches start. A finite tree has leaves, and a leaf
+    /// may always have a child.
     #[cold]
     #[inline(never)]
     fn any_parent<S: LinkSpace, C: Cell>(
@@ -203,7 +214,8 @@ impl Graph {
         candidates: &[Candidate],
         scratch: &mut Scratch,
     ) -> Option<u32> {
-        let mut queue: VecDeque<Link> = candidates.iter().take(1).map(|c| c.link).collect();
+        let first = candidates.first().map(|c| c.link).or_else(|| self.entry_link(place.level));
+        let mut queue: VecDeque<Link> = first.into_iter().collect();
         let mut seen: HashSet<u32> = queue.iter().map(|link| link.row).collect();
         while let Some(link) = queue.pop_front() {
             let space = space.refresh();
@@ -221,6 +233,11 @@ impl Graph {
         // The first node of its level, or the rows came damaged from a file.
         None
     }
+}
+
+/// Empties a row that nobody sees any more.
+fn clear<C: Cell>(rows: Rows<'_, C>, row: u32) {
+    rows.cells(row).iter().for_each(|cell| cell.store(None));
 }
 
 /// Writes the links of a row that nobody sees yet.

@@ -22,8 +22,7 @@ pub(super) trait Cell: Zeroable + Sync + Send + Debug + 'static {
     /// Entries before the links: an upper row starts with its node and its row one level below.
     const HEAD: usize;
 
-    /// Not ordered with anything: what a walk reads of a row or a vector became visible with the
-    /// count of rows that it compares a link with.
+    /// Whoever sees a link sees the node's rows and vector: slots are written anew, too.
     fn load(&self) -> Option<Link>;
 
     fn store(&self, link: Option<Link>);
@@ -35,7 +34,7 @@ impl Cell for AtomicU32 {
 
     #[inline(always)]
     fn load(&self) -> Option<Link> {
-        let word = Self::load(self, Ordering::Relaxed);
+        let word = Self::load(self, Ordering::Acquire);
         let row = (word & (u32::MAX >> 1)).checked_sub(1)?;
         Some(Link { row, node: row, tree: word >> 31 != 0 })
     }
@@ -52,7 +51,7 @@ impl Cell for AtomicU64 {
 
     #[inline(always)]
     fn load(&self) -> Option<Link> {
-        let word = Self::load(self, Ordering::Relaxed);
+        let word = Self::load(self, Ordering::Acquire);
         let row = ((word >> 32) as u32 & (u32::MAX >> 1)).checked_sub(1)?;
         Some(Link { row, node: word as u32, tree: word >> 63 != 0 })
     }

@@ -45,8 +45,9 @@ impl Graph {
         // younger than the space in hand.
         let space = space.refresh();
         let Scratch { candidates, prune, counters, fresh, .. } = scratch;
-        // All of them, unless a row came damaged from a file.
-        let links = || rows.links(row).filter(|l| l.row < rows.len() && l.node < space.len());
+        // All that were not removed, unless a row came damaged from a file.
+        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let links = || rows.links(row).filter(|l| sound(l) && (l.tree || space.is_live(l.node)));
         fresh.reserve(count);
         let mut count = 0;
         for link in links() {
@@ -64,7 +65,7 @@ impl Graph {
         candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
         // Room for a few more links before the next pruning, so that rows are not pruned again
         // and again (a fifth, after faiss).
-        let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1);
+        let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1).min(rows.capacity());
         counters.distances += select(space, candidates, limit, prune);
         for (cell, link) in
             cells.iter().zip(prune.kept.iter().map(|c| Some(c.link)).chain(std::iter::repeat(None)))

@@ -15,21 +15,37 @@
 //! Besides the links that pruning chooses, each layer keeps a spanning tree: every node but the
 //! layer's first has one *tree link* to a parent, which was there before it, and the parent has
 //! one back. Pruning never drops a tree link. So each layer is strongly connected by
-//! construction, whatever the data and the order of concurrent insertions.
+//! construction, whatever the data and the order of concurrent insertions. A node that is removed
+//! leaves its tree neighbours joined to each other.
+//!
+//! # Removal
+//!
+//! What happens to a node that is to go: it is cut out of the trees in one step while nothing else changes
+//! ([`Graph::cut`]), its neighbours get links past it ([`Graph::bypass`]), and the links to it that are left are
+//! swept away ([`Graph::sweep`]). Its own rows stay until nobody can be in them, so that no walk
+//! that is there loses its way. Links are written to living nodes only, so once a sweep is through, no
+//! way leads to what was cut before it, and the node can stand for another vector.
 
+mod bypass;
 mod check;
+mod cut;
+mod detour;
 mod insert;
 mod layer;
 mod link;
 mod persist;
 mod prune;
 mod scratch;
+mod sweep;
+mod upper;
 mod walk;
 
 pub(crate) use check::RowFault;
+pub(crate) use detour::Order;
 pub(crate) use persist::GraphState;
 pub(crate) use scratch::{Counters, Scratch};
-pub(crate) use walk::LANES;
+pub(crate) use sweep::Sweep;
+pub(crate) use walk::{LANES, Watch};
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -41,6 +57,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::arena::ArenaError;
 use layer::Layer;
+use upper::Places;
 
 /// What a walk needs to know of the vectors: distances, as keys that order like them.
 pub(crate) trait Space: Copy {
@@ -71,6 +88,9 @@ pub(crate) trait Space: Copy {
 pub(crate) trait LinkSpace: Space {
     /// Keys of the distances between the vector of a node and each of `nodes`.
     fn between(&self, node: u32, nodes: &[u32], keys: &mut [u32]);
+
+    /// Whether the node has not been removed, nor is about to be. While rows are changed, nobody may remove one.
+    fn is_live(&self, node: u32) -> bool;
 
     /// Whether a neighbour at `between` from a candidate makes a link to that candidate, which is
     /// at `base`, superfluous: RobustPrune's `alpha * between < base` (Subramanya et al., 2019).
@@ -108,6 +128,8 @@ pub(crate) struct Graph {
     /// Held while a node above the entry's level is inserted.
     growth: Mutex<()>,
     locks: Box<[CachePadded<Mutex<()>>]>,
+    /// Where nodes stand on upper levels.
+    places: Mutex<Places>,
 }
 
 /// Where searches start.
@@ -127,6 +149,7 @@ impl Graph {
             entry: CachePadded::new(AtomicU64::new(EMPTY)),
             growth: Mutex::new(()),
             locks: (0..LOCKS).map(|_| CachePadded::new(Mutex::new(()))).collect(),
+            places: Mutex::default(),
         }
     }
 
@@ -140,6 +163,11 @@ impl Graph {
         self.base.reserve()
     }
 
+    /// Links that a node of the base level has at most.
+    pub(crate) fn row_capacity(&self) -> usize {
+        2 * self.parameters.m
+    }
+
     /// Nodes on each level, the base first.
     pub(crate) fn level_sizes(&self) -> Vec<usize> {
         let upper = self.upper.iter().map_while(OnceLock::get).map(Layer::len);
@@ -148,8 +176,8 @@ impl Graph {
 
     /// Bytes of the base rows, and of the upper ones.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        let upper = self.upper.iter().filter_map(OnceLock::get).map(Layer::bytes).sum();
-        (self.base.bytes(), upper)
+        let upper: usize = self.upper.iter().filter_map(OnceLock::get).map(Layer::bytes).sum();
+        (self.base.bytes(), upper + self.place_bytes())
     }
 
     fn layer(&self, level: usize) -> &Layer<AtomicU64> {
@@ -162,6 +190,19 @@ impl Graph {
             EMPTY => None,
             word => Some(Entry { level: (word >> 32) as usize, row: word as u32 }),
         }
+    }
+
+    /// The row on `level` of the node that searches start from, if it stands there.
+    fn entry_link(&self, level: usize) -> Option<layer::Link> {
+        let entry = self.entry().filter(|entry| entry.level >= level)?;
+        if entry.level == 0 {
+            return Some(layer::Link { row: entry.row, node: entry.row, tree: false });
+        }
+        let (node, mut row) = (self.layer(entry.level).rows().head(entry.row).0, entry.row);
+        for above in (level + 1..=entry.level).rev() {
+            row = self.layer(above).rows().head(row).1;
+        }
+        Some(layer::Link { row, node, tree: false })
     }
 
     fn set_entry(&self, entry: Entry) {

@@ -64,7 +64,8 @@ impl Graph {
             graph.upper[level - 1] = OnceLock::from(layer);
         }
         match state.entry {
-            None if nodes == 0 => {}
+            // An empty graph, or one whose nodes are all gone, which the caller knows.
+            None => {}
             Some((level, row))
                 if state.rows.get(level as usize).is_some_and(|&rows| row < rows) =>
             {

@@ -2,6 +2,7 @@
 
 use bumpalo::Bump;
 
+use super::detour::Detour;
 use super::prune::{Candidate, Prune};
 use crate::arena::{Pool, Visited};
 
@@ -11,6 +12,8 @@ pub(crate) struct Scratch {
     pub(crate) pool: Pool,
     pub(super) visited: Visited,
     pub(super) fresh: Fresh,
+    /// What only walks among accepted nodes need.
+    pub(super) detour: Detour,
     pub(super) candidates: Vec<Candidate>,
     pub(super) prune: Prune,
     /// Lists that an insertion keeps until it links.
@@ -26,6 +29,8 @@ pub(super) struct Fresh {
     pub(super) nodes: Vec<u32>,
     /// Keys of their distances.
     pub(super) keys: Vec<u32>,
+    /// Whether a link was passed over because its node is younger than the walk.
+    pub(super) is_younger: bool,
 }
 
 impl Fresh {
@@ -57,11 +62,17 @@ pub(crate) struct Counters {
 }
 
 impl Scratch {
+    /// Whether the last walk passed over a node that is younger than it.
+    pub(crate) fn passed_younger(&self) -> bool {
+        self.fresh.is_younger
+    }
+
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.pool.bytes()
             + self.visited.bytes()
             + 12 * self.fresh.nodes.capacity()
+            + self.detour.bytes()
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.prune.bytes()
             + self.lists.allocated_bytes()

@@ -24,17 +24,36 @@ enum Turn {
     Done,
 }
 
+/// Who may end a walk before it is done.
+pub(crate) trait Watch {
+    /// Told of work that was done, in distances; whether to stop.
+    fn spent(&mut self, distances: usize) -> bool;
+}
+
+/// Nobody does.
+impl Watch for () {
+    #[inline(always)]
+    fn spent(&mut self, _distances: usize) -> bool {
+        false
+    }
+}
+
 /// Walks that take turns: enough that what one waits for arrives while the others work.
 pub(crate) const LANES: usize = 4;
 
 impl Graph {
     /// Leaves the `ef` nearest nodes that a walk on the base level finds in `scratch.pool`, the
     /// nearest first. `false` if the space does not have the node that searches start from.
-    pub(crate) fn search<S: Space>(
+    ///
+    /// The walk goes as if the node `without`, if there is one, did not exist. Searches must not
+    /// start from it: see [`Self::is_base_only`].
+    pub(crate) fn search<S: Space, W: Watch>(
         &self,
         space: S,
         query: S::Query,
         ef: usize,
+        without: Option<u32>,
+        watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
         let Some(entry) = self.entry() else {
@@ -47,8 +66,18 @@ impl Graph {
             return false;
         }
         let from = self.descend(space, query, entry, 0, scratch);
-        beam(space, query, self.base.rows(), from, ef, scratch);
+        let rows = self.base.rows();
+        begin(rows, from, ef, scratch);
+        if let Some(node) = without.filter(|&node| node < rows.len()) {
+            scratch.visited.insert(node);
+        }
+        proceed(space, query, rows, watch, scratch);
         true
+    }
+
+    /// Whether a node stands on the base level alone, and no search starts from it.
+    pub(crate) fn is_base_only(&self, node: u32) -> bool {
+        self.draw_level(node) == 0 && self.entry().is_some_and(|entry| self.node(entry) != node)
     }
 
     /// [`Self::search`] for up to [`LANES`] queries, each with a scratch of its own. The walks take
@@ -169,11 +198,25 @@ pub(super) fn beam<S: Space, C: Cell>(
     ef: usize,
     scratch: &mut Scratch,
 ) {
-    let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
     begin(rows, from, ef, scratch);
+    proceed(space, query, rows, &mut (), scratch);
+}
+
+/// The walk itself, from what is in the pool.
+fn proceed<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
     while let Some(row) = scratch.pool.next() {
         let count = gather_new(space, rows, row, limit, scratch);
         measure(space, query, rows, count, scratch);
+        if watch.spent(count) {
+            break;
+        }
     }
 }
 
@@ -184,6 +227,7 @@ fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, scratch: &mut Scratc
     pool.begin(ef);
     pool.insert(from.key, from.row);
     fresh.reserve(rows.capacity());
+    fresh.is_younger = false;
 }
 
 fn next(scratch: &mut Scratch) -> Turn {
@@ -219,10 +263,12 @@ fn gather<S: Space, C: Cell>(
     mut admit: impl FnMut(u32) -> bool,
 ) -> usize {
     let mut count = 0;
-    let (found, nodes) = (&mut fresh.rows[..], &mut fresh.nodes[..]);
+    let Fresh { rows: found, nodes, is_younger, .. } = fresh;
+    let (found, nodes) = (&mut found[..], &mut nodes[..]);
     for link in rows.links(row) {
         // A link may be younger than the views of this walk.
         if link.row >= limit || (C::HEAD > 0 && link.node >= space.len()) {
+            *is_younger = true;
             continue;
         }
         // Written in any case, and kept if admitted.
@@ -237,7 +283,7 @@ fn gather<S: Space, C: Cell>(
 }
 
 /// Second pass: the distances, of which the pool keeps the smallest.
-fn measure<S: Space, C: Cell>(
+pub(super) fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,
@@ -245,7 +291,7 @@ fn measure<S: Space, C: Cell>(
     scratch: &mut Scratch,
 ) {
     let Scratch { pool, fresh, .. } = scratch;
-    let Fresh { rows: found, nodes, keys } = fresh;
+    let Fresh { rows: found, nodes, keys, .. } = fresh;
     space.keys(query, &nodes[..count], &mut keys[..count]);
     let found = if C::HEAD > 0 { found } else { nodes };
     let added = pool.offer(&keys[..count], &mut found[..count]);

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::threads::Threads;
 use super::work::{Parts, Work};
 use crate::error::IndexError;
+use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// What an index must offer so that batches can be inserted.
@@ -19,6 +20,9 @@ pub(super) trait Insertable: Parts {
     /// Tells that `count` vectors are about to come, of which `vector` leaves the one at a
     /// position in `work.row`.
     fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
+
+    /// Sets the vector of a key to the one in `work.row`; whether there was one before.
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
 
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
@@ -78,6 +82,7 @@ impl<'a> InsertBatch<'a> {
     /// a part of the batch inserted: [`IndexError::KeyExists`] if another thread took a key
     /// meanwhile, [`IndexError::OutOfMemory`] and [`IndexError::Full`].
     pub fn run(self) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::InsertBatch.begin());
         let Self { index, keys, vectors, threads, progress } = self;
         let encoder = index.encoder();
         let count = encoder.count(vectors)?;
@@ -138,7 +143,9 @@ impl<'a> InsertBatch<'a> {
                 share(0..count)
                     .try_for_each(|position| index.work().with(|work| insert(position, work)))
             },
-        )?
+        )??;
+        watch!(observed.done(count as u64));
+        Ok(())
     }
 }
 

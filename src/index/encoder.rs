@@ -2,7 +2,7 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use crate::error::VectorError;
+use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
 use crate::vector::{Bf16, Block, Element, F16, VectorRef};
 
@@ -99,6 +99,19 @@ impl Encoder {
                 with_floats!(v, |values| self.encode_integers(values, row, |x| x as u8))
             }
         }
+    }
+
+    /// The rows of vectors that stand one after the other in `flat`.
+    pub(super) fn encode_all(&self, flat: VectorRef<'_>) -> Result<Vec<Block>, IndexError> {
+        let count = self.count(flat)?;
+        let (elements, blocks) = (self.elements(), self.blocks());
+        let mut rows = bytemuck::zeroed_vec::<Block>(count * blocks);
+        for (position, row) in rows.chunks_exact_mut(blocks).enumerate() {
+            let vector = flat.slice(position * elements..(position + 1) * elements);
+            self.encode(vector, row)
+                .map_err(|source| IndexError::BatchVector { position, source })?;
+        }
+        Ok(rows)
     }
 
     /// The vector of a row, as floats (bits as 0 and 1).

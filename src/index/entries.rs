@@ -5,10 +5,19 @@ use parking_lot::Mutex;
 use super::codes::{CodeWork, Codes, Originals, Quantized};
 use super::encoder::Encoder;
 use super::keys::KeyMap;
-use crate::arena::{ArenaError, Column};
+use super::replace::Replacing;
+use crate::arena::{ArenaError, Column, Slots, Vacant, pin};
 use crate::error::IndexError;
 use crate::graph::Graph;
-use crate::vector::Block;
+use crate::vector::{Block, VectorRef};
+
+/// Where a vector was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) slot: u32,
+    /// Whether another vector stood there before.
+    pub(super) is_reused: bool,
+}
 
 /// Dense slots, each with a key and a vector, a code, or both.
 #[derive(Debug)]
@@ -18,6 +27,9 @@ pub(super) struct Entries {
     pub(super) quantized: Option<Quantized>,
     pub(super) keys: Column<u64>,
     pub(super) map: KeyMap,
+    /// Which slots hold nothing.
+    pub(super) slots: Slots,
+    pub(super) replacing: Replacing,
     /// Held while a slot is taken, so that all columns number it alike.
     pub(super) append: Mutex<()>,
 }
@@ -30,6 +42,8 @@ impl Entries {
             quantized,
             keys: Column::new(1),
             map: KeyMap::new(),
+            slots: Slots::new(),
+            replacing: Replacing::default(),
             append: Mutex::new(()),
         }
     }
@@ -49,24 +63,44 @@ impl Entries {
         self.quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped)
     }
 
-    /// Takes a slot for `key` and its encoded vector, in the graph too if there is one. On an
-    /// error everything is as it was.
+    /// Takes a slot for `key`, which is new, and its encoded vector, in the graph too if there is
+    /// one. On an error everything is as it was.
     pub(super) fn append(
         &self,
         key: u64,
         row: &[Block],
         coding: &mut CodeWork,
         graph: Option<&Graph>,
-    ) -> Result<u32, IndexError> {
+    ) -> Result<Place, IndexError> {
         let vacancy = self.map.vacancy(key, &self.keys).ok_or(IndexError::KeyExists { key })?;
+        let place = self.write(key, row, coding, graph)?;
+        vacancy.fill(place.slot);
+        Ok(place)
+    }
+
+    /// Takes a slot and writes `key` and its encoded vector there; the key does not lead there yet.
+    pub(super) fn write(
+        &self,
+        key: u64,
+        row: &[Block],
+        coding: &mut CodeWork,
+        graph: Option<&Graph>,
+    ) -> Result<Place, IndexError> {
         let codes = self.codes();
         if let Some(codes) = codes {
             self.encoder.decode_into(row, &mut coding.floats);
             codes.encode(coding);
         }
+        // While codes are made, slot by slot, what was coded must not change.
+        if (self.quantized.is_none() || codes.is_some())
+            && let Some(vacant) = self.slots.take()
+        {
+            return Ok(self.write_again(vacant, key, row, coding));
+        }
         let keeps = codes.is_none() || !self.drops();
         let _one_writer = self.append.lock();
         // Whatever can fail comes before the first change.
+        self.slots.reserve(self.keys.len() as u32)?;
         self.keys.reserve()?;
         if keeps {
             self.vectors.reserve()?;
@@ -91,8 +125,37 @@ impl Entries {
             let same = graph.push()?;
             debug_assert_eq!(slot, same);
         }
-        vacancy.fill(slot);
-        Ok(slot)
+        Ok(Place { slot, is_reused: false })
+    }
+
+    fn write_again(&self, vacant: Vacant<'_>, key: u64, row: &[Block], coding: &CodeWork) -> Place {
+        let slot = vacant.slot();
+        self.keys.refill(&vacant, |place| place[0] = key);
+        // Where originals are dropped, the first slots have some.
+        if (slot as usize) < self.vectors.len() {
+            self.vectors.refill(&vacant, |vector| vector.copy_from_slice(row));
+        }
+        if let Some(codes) = self.codes() {
+            codes.rows.refill(&vacant, |code| code.copy_from_slice(&coding.code));
+        }
+        vacant.show();
+        Place { slot, is_reused: true }
+    }
+
+    /// Makes sure that any slot can be hidden: those that were appended can, those from a file may need memory.
+    pub(super) fn reserve_hiding(&self) -> Result<(), ArenaError> {
+        let slots = self.keys.len() as u32;
+        if slots > 0 { self.slots.reserve(slots - 1) } else { Ok(()) }
+    }
+
+    /// Whether the slot may be among the answers of a search that began at a moment of [`Replacing`].
+    pub(super) fn answers(&self, slot: u32, began: u64) -> bool {
+        !self.slots.is_hidden(slot) || self.replacing.since(began, slot)
+    }
+
+    /// Whether all slots are answers.
+    pub(super) fn all_answer(&self) -> bool {
+        self.slots.hidden() == 0
     }
 
     /// The slot of a key.
@@ -100,8 +163,25 @@ impl Entries {
         self.map.get(key, &self.keys)
     }
 
+    /// Writes the row of a slot, or what its code stands for where vectors were dropped; whether
+    /// there is one.
+    pub(super) fn row_into(&self, slot: u32, row: &mut [Block]) -> bool {
+        let vectors = self.vectors.view();
+        if slot < vectors.len() {
+            row.copy_from_slice(vectors.row(slot));
+            return true;
+        }
+        let Some(codes) = self.codes().filter(|codes| slot < codes.rows.view().len()) else {
+            return false;
+        };
+        let mut floats = Vec::new();
+        codes.grid.decode(codes.rows.view().row(slot), &mut floats);
+        self.encoder.encode(VectorRef::F32(&floats), row).is_ok()
+    }
+
     /// The vector of a key, as floats.
     pub(super) fn get(&self, key: u64) -> Option<Vec<f32>> {
+        let _pin = pin();
         let slot = self.slot(key)?;
         let vectors = self.vectors.view();
         if slot < vectors.len() {
@@ -120,7 +200,7 @@ impl Entries {
 
     /// Bytes of the keys and their map.
     pub(super) fn key_bytes(&self) -> usize {
-        self.keys.bytes() + self.map.bytes()
+        self.keys.bytes() + self.map.bytes() + self.slots.bytes()
     }
 }
 

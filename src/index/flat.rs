@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
+use parking_lot::Mutex;
 
 use super::batch::{InsertBatch, Insertable};
 use super::builder::FlatBuilder;
@@ -10,12 +11,18 @@ use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{BatchHits, Hits};
-use super::search::{Probing, Request, Search, SearchBatch, Searchable};
+use super::limit::Timer;
+use super::request::Request;
+use super::scan::Field;
+use super::search::{Search, Searchable};
+use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
+use crate::arena::pin;
 use crate::error::IndexError;
 use crate::metric::Metric;
+use crate::observe::watch;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
 
@@ -42,6 +49,8 @@ pub struct Flat {
     pub(super) work: WorkPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
+    /// Held while a slot is hidden.
+    pub(super) leaving: Mutex<()>,
 }
 
 impl Flat {
@@ -58,6 +67,7 @@ impl Flat {
             work: WorkPool::new(),
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
+            leaving: Mutex::new(()),
         }
     }
 
@@ -67,10 +77,13 @@ impl Flat {
     ///
     /// As [`Hnsw::insert`](crate::Hnsw::insert).
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Insert.begin());
         self.work.with(|work| {
             work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
             self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
-            self.insert_encoded(key, work)
+            self.insert_encoded(key, work)?;
+            watch!(observed.done(1));
+            Ok(())
         })
     }
 
@@ -141,6 +154,7 @@ impl Flat {
             isa: self.isa,
             levels: Vec::new(),
             lists: None,
+            calibration: None,
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 keys: self.entries.key_bytes(),
@@ -168,20 +182,44 @@ impl Parts for Flat {
 }
 
 impl Searchable for Flat {
-    fn find(&self, request: &Request, work: &mut Work, hits: &mut Hits) {
-        self.entries.scan(&*self.engine, request.k, work, hits);
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        let _pin = pin();
+        let began = self.entries.replacing.now();
+        let request = &Request { began, ..*request };
+        let row = self.entries.vectors.stride() * size_of::<Block>();
+        let timer = &mut Timer::new(request.limit, request.k, row);
+        if timer.expired() {
+            return hits.set_nothing();
+        }
+        if let Some(filter) = request.filter {
+            let rows = self.entries.vectors.view();
+            let field = Field { engine: &*self.engine, rows, entries: &self.entries, began };
+            self.entries.scan_accepted(field, None, request, filter, timer, work, hits);
+        } else {
+            self.entries.scan(&*self.engine, request, timer, work, hits);
+        }
+        hits.set_complete(!timer.expired());
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 
-    fn find_all(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
-        let k = request.k;
-        let distances =
-            self.work.with(|work| self.entries.scan_batch(&*self.engine, queries, k, work, out));
-        self.search_distances.fetch_add(distances, Ordering::Relaxed);
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
+        self.work.with(|work| {
+            if request.filter.is_some() || !request.limit.is_none() {
+                return self.find_each(queries, request, work, out);
+            }
+            let _pin = pin();
+            let request = &Request { began: self.entries.replacing.now(), ..*request };
+            let distances = self.entries.scan_batch(&*self.engine, queries, request, work, out);
+            self.search_distances.fetch_add(distances, Ordering::Relaxed);
+        });
     }
 
-    fn probing(&self) -> Probing {
-        Probing::Ignored
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn ef_for(&self, _recall: f64, _k: Option<usize>) -> Result<usize, IndexError> {
+        Ok(1)
     }
 }
 
@@ -190,7 +228,11 @@ impl Insertable for Flat {
         Self::contains(self, key)
     }
 
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        self.upsert_row(key, work)
+    }
+
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        self.entries.append(key, &work.row, &mut work.coding, None).map(|_slot| ())
+        self.entries.append(key, &work.row, &mut work.coding, None).map(|_place| ())
     }
 }

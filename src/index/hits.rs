@@ -12,6 +12,28 @@ pub struct Hit {
     pub distance: f32,
 }
 
+/// Which way a search went to find its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Plan {
+    /// It walked the graph.
+    #[default]
+    Walk,
+    /// It read the nearest lists of an [`Ivf`](crate::Ivf), with a filter or without.
+    Probe,
+    /// It looked at every vector.
+    Scan,
+    /// It looked at every vector that the filter accepts: there are few, or a walk did not find
+    /// enough of them.
+    FilteredScan,
+    /// It walked over all nodes and kept those accepted: most are.
+    FilteredWalk,
+    /// It walked over accepted nodes, and through the nearest rejected ones to their neighbours.
+    DirectedTwoHop,
+    /// It walked over accepted nodes, and through any rejected ones to their neighbours.
+    BlindTwoHop,
+}
+
 /// Hits that need no heap.
 const INLINE: usize = 32;
 
@@ -27,6 +49,8 @@ pub struct Hits {
     heap: Vec<Hit>,
     distances: u64,
     hops: u64,
+    plan: Plan,
+    complete: bool,
 }
 
 impl Hits {
@@ -34,7 +58,15 @@ impl Hits {
     /// query, to reuse its memory.
     pub const fn new() -> Self {
         let inline = [Hit { key: 0, distance: 0.0 }; INLINE];
-        Self { inline, len: 0, heap: Vec::new(), distances: 0, hops: 0 }
+        Self {
+            inline,
+            len: 0,
+            heap: Vec::new(),
+            distances: 0,
+            hops: 0,
+            plan: Plan::Walk,
+            complete: true,
+        }
     }
 
     /// The hits, the nearest first.
@@ -58,16 +90,60 @@ impl Hits {
         self.hops
     }
 
-    pub(super) fn set(&mut self, hits: impl ExactSizeIterator<Item = Hit>) {
+    /// Which way the search went: what a filter's selectivity made of it.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Whether the search came to its end: not so if [`Search::deadline`](crate::Search::deadline)
+    /// or [`Search::cancel`](crate::Search::cancel) broke it off. The hits are then the nearest of
+    /// what was looked at, and may be fewer than wanted.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn set_complete(&mut self, complete: bool) {
+        self.complete = complete;
+    }
+
+    pub(super) fn set_plan(&mut self, plan: Plan) {
+        self.plan = plan;
+    }
+
+    /// The answer of a search that was over before it began.
+    pub(super) fn set_nothing(&mut self) {
         self.heap.clear();
-        self.len = hits.len();
-        if self.len > INLINE {
-            self.heap.extend(hits);
-        } else {
-            for (place, hit) in self.inline.iter_mut().zip(hits) {
+        (self.len, self.distances, self.hops) = (0, 0, 0);
+        (self.plan, self.complete) = (Plan::Walk, false);
+    }
+
+    pub(super) fn set(&mut self, hits: impl Iterator<Item = Hit>) {
+        self.heap.clear();
+        self.len = 0;
+        for hit in hits {
+            if let Some(place) = self.inline.get_mut(self.len) {
                 *place = hit;
+            } else {
+                if self.heap.is_empty() {
+                    self.heap.extend_from_slice(&self.inline);
+                }
+                self.heap.push(hit);
             }
+            self.len += 1;
         }
+    }
+
+    /// Leaves the first hit of each key; whether there were others.
+    pub(super) fn drop_repeated_keys(&mut self) -> bool {
+        let hits = self.as_slice();
+        let is_first = |at: usize| hits[..at].iter().all(|hit| hit.key != hits[at].key);
+        if (0..hits.len()).all(is_first) {
+            return false;
+        }
+        let firsts: Vec<Hit> =
+            (0..hits.len()).filter(|&at| is_first(at)).map(|at| hits[at]).collect();
+        self.set(firsts.into_iter());
+        true
     }
 
     pub(super) fn set_counters(&mut self, distances: u64, hops: u64) {
@@ -116,23 +192,33 @@ pub struct BatchHits {
     hits: Vec<Hit>,
     /// Where each query's hits end.
     ends: Vec<usize>,
+    plans: Vec<Plan>,
+    complete: Vec<bool>,
 }
 
 impl BatchHits {
     pub(super) fn with_capacity(queries: usize, k: usize) -> Self {
-        let hits = Vec::with_capacity(queries.saturating_mul(k));
-        Self { hits, ends: Vec::with_capacity(queries) }
+        Self {
+            hits: Vec::with_capacity(queries.saturating_mul(k)),
+            ends: Vec::with_capacity(queries),
+            plans: Vec::with_capacity(queries),
+            complete: Vec::with_capacity(queries),
+        }
     }
 
-    pub(super) fn push(&mut self, hits: &[Hit]) {
+    pub(super) fn push(&mut self, hits: &Hits) {
         self.hits.extend_from_slice(hits);
         self.ends.push(self.hits.len());
+        self.plans.push(hits.plan);
+        self.complete.push(hits.complete);
     }
 
     pub(super) fn append(&mut self, other: &Self) {
         let start = self.hits.len();
         self.hits.extend_from_slice(&other.hits);
         self.ends.extend(other.ends.iter().map(|end| start + end));
+        self.plans.extend_from_slice(&other.plans);
+        self.complete.extend_from_slice(&other.complete);
     }
 
     /// Number of queries.
@@ -150,6 +236,21 @@ impl BatchHits {
         let end = *self.ends.get(i)?;
         let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
         Some(&self.hits[start..end])
+    }
+
+    /// Which way the search of query `i` went, as [`Hits::plan`].
+    pub fn plan(&self, i: usize) -> Option<Plan> {
+        self.plans.get(i).copied()
+    }
+
+    /// Whether the searches of all queries came to their ends, as [`Hits::is_complete`].
+    pub fn is_complete(&self) -> bool {
+        self.complete.iter().all(|&complete| complete)
+    }
+
+    /// Whether the search of query `i` did, as [`Hits::is_complete`].
+    pub fn completed(&self, i: usize) -> Option<bool> {
+        self.complete.get(i).copied()
     }
 
     /// The hits of each query, in the order of the queries.

@@ -3,25 +3,26 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::batch::{InsertBatch, Insertable};
+use super::batch::InsertBatch;
 use super::builder::HnswBuilder;
+use super::calibrate::{Calibrate, Curve};
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use super::codes::{Codes, ENOUGH, Quantized};
+use super::codes::Quantized;
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits};
-use super::rerank::Head;
-use super::search::{Probing, Request, Search, SearchBatch, Searchable};
-use super::space::Rows;
+use super::remove::Remains;
+use super::search::Search;
+use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
-use super::work::{Parts, Work, WorkPool};
+use super::work::{Parts, WorkPool};
 use crate::error::IndexError;
-use crate::graph::{Counters, Graph, LANES, Parameters, Scratch};
+use crate::graph::{Graph, Parameters};
 use crate::metric::Metric;
+use crate::observe::watch;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
 
@@ -46,16 +47,19 @@ use crate::vector::{AsVector, Block, Element};
 pub struct Hnsw {
     pub(super) entries: Entries,
     pub(super) graph: Graph,
-    engine: Box<dyn Engine>,
+    pub(super) engine: Box<dyn Engine>,
     isa: Isa,
     /// Factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
     pub(super) work: WorkPool,
     own_pool: OwnPool,
-    search_distances: CachePadded<AtomicU64>,
-    insert_distances: CachePadded<AtomicU64>,
-    /// Shared by insertions, taken alone by `check`.
+    pub(super) search_distances: CachePadded<AtomicU64>,
+    pub(super) insert_distances: CachePadded<AtomicU64>,
+    /// Which `ef` gives which recall, once that was measured.
+    pub(super) curve: Curve,
+    /// Shared by whoever changes the index; taken alone where nothing may change.
     pub(super) inserting: RwLock<()>,
+    pub(super) remains: Mutex<Remains>,
 }
 
 impl Hnsw {
@@ -81,7 +85,9 @@ impl Hnsw {
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
             insert_distances: CachePadded::default(),
+            curve: Curve::default(),
             inserting: RwLock::new(()),
+            remains: Mutex::default(),
         }
     }
 
@@ -94,10 +100,13 @@ impl Hnsw {
     /// [`IndexError::Vector`] if it is no vector for this index, [`IndexError::KeyExists`],
     /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Insert.begin());
         self.work.with(|work| {
             work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
             self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
-            self.insert_encoded(key, work)
+            self.insert_row(key, work)?;
+            watch!(observed.done(1));
+            Ok(())
         })
     }
 
@@ -131,6 +140,12 @@ impl Hnsw {
     /// on many threads.
     pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
         SearchBatch::new(self, queries)
+    }
+
+    /// Measures which `ef` gives which recall, so that [`Search::recall`] can be asked for:
+    /// `index.calibrate().run()?`.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        Calibrate::new(self)
     }
 
     /// The vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
@@ -178,14 +193,11 @@ impl Hnsw {
             dimension,
             metric,
             element,
-            code_bits: self
-                .entries
-                .codes()
-                .and(self.entries.quantized.as_ref())
-                .map(|q| q.bits.count()),
+            code_bits: self.code_bits(),
             isa: self.isa,
             levels: self.graph.level_sizes(),
             lists: None,
+            calibration: self.curve.calibration(),
             bytes: Bytes {
                 vectors: self.entries.vectors.bytes(),
                 codes: self.entries.quantized.as_ref().map_or(0, Quantized::bytes),
@@ -207,7 +219,7 @@ impl Hnsw {
     /// new ones up; searches go on.
     pub fn check(&self) -> CheckReport {
         let _alone = self.inserting.write();
-        let report = self.graph.check();
+        let report = self.graph.check(|node| !self.entries.slots.is_hidden(node));
         let keys = self.entries.keys.view();
         let key = |node: u32| if node < keys.len() { keys.row(node)[0] } else { u64::MAX };
         let mut faults: Vec<_> = report
@@ -215,8 +227,11 @@ impl Hnsw {
             .iter()
             .map(|&(level, node, fault)| Fault { level, key: key(node), kind: fault.into() })
             .collect();
-        for slot in 0..keys.len() {
-            if self.entries.slot(key(slot)) != Some(slot) {
+        for slot in (0..keys.len()).filter(|&slot| !self.entries.slots.is_hidden(slot)) {
+            let found = self.entries.slot(key(slot));
+            // A vector that is about to replace another one has no key yet.
+            let is_coming = found.is_some() && self.entries.replacing.is_ambiguous();
+            if found != Some(slot) && !is_coming {
                 faults.push(Fault { level: 0, key: key(slot), kind: FaultKind::LostKey });
             }
         }
@@ -250,253 +265,9 @@ impl Parts for Hnsw {
 }
 
 impl Hnsw {
-    /// Whether a walk would touch about as many vectors as there are, so that a scan, which is
-    /// exact, costs less.
-    fn scans(&self, k: usize, ef: usize) -> bool {
-        /// Rows that a walk touches for each candidate it keeps: about this many at least.
-        const TOUCHED: usize = 16;
-
-        k == 0 || ef.saturating_mul(TOUCHED) >= self.entries.keys.len()
-    }
-
-    /// Turns what a walk left in `scratch` into the `k` hits.
-    fn collect(
-        &self,
-        codes: Option<&Codes>,
-        query: &[Block],
-        k: usize,
-        scratch: &Scratch,
-        head: &mut Head,
-        hits: &mut Hits,
-    ) {
-        // Taken after the walk: no node that it met is younger.
-        let keys = self.entries.keys.view();
-        let key = |slot: u32| keys.row(slot)[0];
-        let found = scratch.pool.iter();
-        let mut distances = scratch.counters.distances;
-        let take = found.len().min(k);
-        match codes {
-            Some(_) if self.entries.has_vectors() => {
-                let vectors = self.entries.vectors.view();
-                let candidates = found.take(Head::depth(k)).map(|(_, slot)| slot);
-                head.measure(&*self.engine, vectors, query, candidates);
-                distances += head.sorted.len() as u64;
-                hits.set(head.sorted[..take.min(head.sorted.len())].iter().map(
-                    |&(distance, slot)| Hit {
-                        key: key(slot),
-                        distance: self.engine.distance(distance),
-                    },
-                ));
-            }
-            Some(codes) => hits.set(found.take(take).map(|(distance, slot)| Hit {
-                key: key(slot),
-                distance: codes.distance(distance),
-            })),
-            None => hits.set(found.take(take).map(|(distance, slot)| Hit {
-                key: key(slot),
-                distance: self.engine.distance(distance),
-            })),
-        }
-        hits.set_counters(distances, scratch.counters.hops);
-    }
-
-    /// Brings the codes forward, if there are to be some: a little work, after an insertion.
-    fn advance(&self, work: &mut Work) {
-        let Some(quantized) = &self.entries.quantized else { return };
-        if quantized.codes().is_some() {
-            return;
-        }
-        let vectors = self.entries.vectors.view();
-        if !quantized.is_filling() {
-            if (vectors.len() as usize) < ENOUGH {
-                return;
-            }
-            quantized.fit(vectors.len() as usize, |at, floats| {
-                self.entries.encoder.decode_into(vectors.row(at as u32), floats);
-            });
-        }
-        let decode = |slot: u32, floats: &mut Vec<f32>| {
-            self.entries.encoder.decode_into(self.entries.vectors.view().row(slot), floats);
-        };
-        // Without memory for codes, walks go on reading vectors; the next insertion tries again.
-        if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
-            // Nobody is between a slot and its links: all go on with codes.
-            let _alone = self.inserting.write();
-            let count = self.entries.vectors.view().len();
-            let _ = quantized.finish(count, &mut work.coding, decode);
-        }
-    }
-}
-
-impl Hnsw {
-    /// Answers up to [`LANES`] queries, whose walks take turns.
-    fn find_lanes(
-        &self,
-        codes: Option<&Codes>,
-        queries: &[Block],
-        request: &Request,
-        work: &mut Work,
-        hits: &mut Hits,
-        out: &mut BatchHits,
-    ) {
-        let Request { k, ef, .. } = *request;
-        let blocks = self.entries.encoder.blocks();
-        let count = queries.len() / blocks;
-        let Work { lanes: scratches, coding, prepared, head, .. } = &mut *work;
-        scratches.resize_with(LANES, Scratch::default);
-        let scratches = &mut scratches[..count];
-        for scratch in &mut *scratches {
-            scratch.counters = Counters::default();
-        }
-        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
-        let complete = if let Some(codes) = codes {
-            prepared.clear();
-            for query in queries.chunks_exact(blocks) {
-                self.entries.encoder.decode_into(query, &mut coding.floats);
-                codes.prepare(coding);
-                prepared.extend_from_slice(&coding.query);
-            }
-            for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
-                *lane = query;
-            }
-            let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
-        } else {
-            for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
-                *lane = query;
-            }
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.graph.search_lanes(space, &lanes[..count], ef, scratches)
-        };
-        if !complete {
-            // The index went over to codes, without vectors, in this moment.
-            for query in queries.chunks_exact(blocks) {
-                work.row.clear();
-                work.row.extend_from_slice(query);
-                self.find(request, work, hits);
-                out.push(hits);
-            }
-            return;
-        }
-        for (scratch, query) in scratches.iter().zip(queries.chunks_exact(blocks)) {
-            self.collect(codes, query, k, scratch, head, hits);
-            self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
-            out.push(hits);
-        }
-    }
-}
-
-impl Searchable for Hnsw {
-    fn find(&self, request: &Request, work: &mut Work, hits: &mut Hits) {
-        let Request { k, ef, .. } = *request;
-        let codes = self.entries.codes();
-        if self.scans(k, ef) {
-            match codes {
-                Some(codes) if !self.entries.has_vectors() => {
-                    self.entries.scan_codes(codes, k, work, hits);
-                }
-                _ => self.entries.scan(&*self.engine, k, work, hits),
-            }
-        } else {
-            let Work { scratch, row, coding, head, .. } = &mut *work;
-            scratch.counters = Counters::default();
-            let complete = if let Some(codes) = codes {
-                self.entries.encoder.decode_into(row, &mut coding.floats);
-                codes.prepare(coding);
-                let space = Rows::new(&*codes.engine, &codes.rows, None);
-                self.graph.search(space, &coding.query, ef, scratch)
-            } else {
-                let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-                self.graph.search(space, row, ef, scratch)
-            };
-            if !complete {
-                // The index went over to codes, without vectors, in this moment.
-                return self.find(request, work, hits);
-            }
-            self.collect(codes, row, k, scratch, head, hits);
-        }
-        self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
-    }
-
-    fn find_all(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
-        /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
-        const BLOCKS_IN_TURN: usize = 4;
-
-        let Request { k, ef, .. } = *request;
-        let blocks = self.entries.encoder.blocks();
-        let codes = self.entries.codes();
-        let column = codes.map_or(&self.entries.vectors, |codes| &codes.rows);
-        let mut hits = Hits::new();
-        self.work.with(|work| {
-            if self.scans(k, ef) && self.entries.has_vectors() {
-                let distances = self.entries.scan_batch(&*self.engine, queries, k, work, out);
-                self.search_distances.fetch_add(distances, Ordering::Relaxed);
-                return;
-            }
-            // What waits for its turn must still be in the first cache when the turn comes.
-            if self.scans(k, ef) || column.stride() > BLOCKS_IN_TURN {
-                for query in queries.chunks_exact(blocks) {
-                    work.row.clear();
-                    work.row.extend_from_slice(query);
-                    self.find(request, work, &mut hits);
-                    out.push(&hits);
-                }
-                return;
-            }
-            for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(codes, queries, request, work, &mut hits, out);
-            }
-        });
-    }
-
-    fn probing(&self) -> Probing {
-        Probing::Refused
-    }
-}
-
-impl Insertable for Hnsw {
-    fn contains(&self, key: u64) -> bool {
-        Self::contains(self, key)
-    }
-
-    fn expect(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
-        let Some(quantized) = &self.entries.quantized else { return };
-        if quantized.codes().is_some() || self.len() + count < ENOUGH {
-            return;
-        }
-        self.work.with(|work| {
-            let work = std::cell::RefCell::new(work);
-            if count >= ENOUGH / 2 {
-                quantized.fit(count, |position, floats| {
-                    let work = &mut **work.borrow_mut();
-                    vector(position, work);
-                    self.entries.encoder.decode_into(&work.row, floats);
-                });
-            }
-            let work = work.into_inner();
-            while quantized.is_filling() {
-                self.advance(work);
-            }
-        });
-    }
-
-    fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        {
-            let _shared = self.inserting.read();
-            let Work { scratch, row, coding, .. } = &mut *work;
-            let slot = self.entries.append(key, row, coding, Some(&self.graph))?;
-            scratch.counters = Counters::default();
-            if let Some(codes) = self.entries.codes() {
-                codes.prepare(coding);
-                let space = Rows::new(&*codes.engine, &codes.rows, self.alpha);
-                self.graph.insert(space, &coding.query, slot, scratch);
-            } else {
-                let space = Rows::new(&*self.engine, &self.entries.vectors, self.alpha);
-                self.graph.insert(space, row, slot, scratch);
-            }
-            self.insert_distances.fetch_add(scratch.counters.distances, Ordering::Relaxed);
-        }
-        self.advance(work);
-        Ok(())
+    /// Bits of a component of the codes, if there are.
+    pub(super) fn code_bits(&self) -> Option<u32> {
+        let quantized = self.entries.quantized.as_ref();
+        quantized.filter(|quantized| quantized.codes().is_some()).map(|q| q.bits.count())
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct KeyMap {
     hasher: RandomState,
     /// Slots whose keys came from a file; they are entered when a key is first looked for, as searches need none.
     restored: u32,
+    /// A bit for each of those that hold nothing.
+    hidden: Vec<u64>,
     entered: Once,
 }
 
@@ -31,15 +33,16 @@ pub(super) struct Vacancy<'a> {
 
 impl KeyMap {
     pub(super) fn new() -> Self {
-        Self::restored(0)
+        Self::restored(0, Vec::new())
     }
 
-    /// The map of a column that has `slots` keys already.
-    pub(super) fn restored(slots: u32) -> Self {
+    /// The map of a column that has `slots` keys already, but for those of which `hidden` has a bit set.
+    pub(super) fn restored(slots: u32, hidden: Vec<u64>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| CachePadded::new(RwLock::default())).collect(),
             hasher: RandomState::new(),
             restored: slots,
+            hidden,
             entered: Once::new(),
         }
     }
@@ -56,7 +59,11 @@ impl KeyMap {
                 // A tenth more than its share, so that hardly any has to grow.
                 shard.write().reserve(self.restored as usize / SHARDS * 11 / 10, hash);
             }
-            for slot in 0..self.restored.min(view.len()) {
+            let lives = |&slot: &u32| {
+                let word = self.hidden.get((slot / u64::BITS) as usize).copied().unwrap_or(0);
+                word >> (slot % u64::BITS) & 1 == 0
+            };
+            for slot in (0..self.restored.min(view.len())).filter(lives) {
                 let (full, shard) = self.hash(view.row(slot)[0]);
                 shard.write().insert_unique(full, slot, hash);
             }
@@ -91,10 +98,38 @@ impl KeyMap {
         Some(Vacancy { shard, hash })
     }
 
+    /// Takes a key out, and returns its slot.
+    pub(super) fn remove(&self, key: u64, keys: &Column<u64>) -> Option<u32> {
+        self.enter(keys);
+        let (hash, shard) = self.hash(key);
+        let mut shard = shard.write();
+        let view = keys.view();
+        let entry = shard.find_entry(hash, |&slot| view.row(slot)[0] == key).ok()?;
+        Some(entry.remove().0)
+    }
+
+    /// Lets a key that is there lead to another slot.
+    pub(super) fn redirect(&self, key: u64, to: u32, keys: &Column<u64>) {
+        let (hash, shard) = self.hash(key);
+        let view = keys.view();
+        if let Some(slot) = shard.write().find_mut(hash, |&slot| view.row(slot)[0] == key) {
+            *slot = to;
+        }
+    }
+
+    /// Gives back the memory of keys that were removed.
+    pub(super) fn shrink(&self, keys: &Column<u64>) {
+        let view = keys.view();
+        for shard in &self.shards {
+            shard.write().shrink_to_fit(|&slot| self.hasher.hash_one(view.row(slot)[0]));
+        }
+    }
+
     /// Number of keys.
     pub(super) fn len(&self) -> usize {
         if self.restored > 0 && !self.entered.is_completed() {
-            return self.restored as usize;
+            let hidden: u32 = self.hidden.iter().map(|word| word.count_ones()).sum();
+            return (self.restored - hidden) as usize;
         }
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }

@@ -11,9 +11,11 @@ use super::codes::{Originals, Quantized};
 use super::encoder::Encoder;
 use super::entries::Entries;
 use super::keys::KeyMap;
+use super::remove::Remains;
+use super::replace::Replacing;
 use super::work::{Parts, Work};
 use super::{Flat, Hnsw};
-use crate::arena::{ArenaError, Column, Persistent, Unsound};
+use crate::arena::{ArenaError, Column, Persistent, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
@@ -59,6 +61,8 @@ pub(crate) struct State {
     pub(crate) vectors: u32,
     /// The quantizer, if all slots have codes.
     pub(crate) grid: Option<Vec<u8>>,
+    /// A bit for each slot that holds nothing; slots beyond the last word all hold something.
+    pub(crate) hidden: Vec<u64>,
 }
 
 /// An index while nobody changes it.
@@ -101,8 +105,11 @@ pub(crate) trait Stored: Sized + Send + Sync {
     /// Vectors that stand in `flat`, one after the other, and the elements of each.
     fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError>;
 
-    /// Inserts vectors as [`Self::encode`] gives them, on all threads of the pool that the caller is in.
-    fn insert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError>;
+    /// Sets vectors as [`Self::encode`] gives them, on all threads of the pool that the caller is in.
+    fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError>;
+
+    /// Removes the vector of a key, if there is one.
+    fn remove_key(&self, key: u64) -> Result<(), IndexError>;
 }
 
 impl Settings {
@@ -147,12 +154,22 @@ impl Entries {
             })?;
             restored.ok_or(Unsound("the quantizer is none for this index"))?;
         }
+        let words = &state.hidden;
+        let last = words
+            .iter()
+            .rposition(|&word| word != 0)
+            .map_or(0, |at| at as u64 * 64 + u64::from(u64::BITS - words[at].leading_zeros()));
+        if words.len() > slots.div_ceil(64) as usize || last > u64::from(slots) {
+            return Err(Unsound("slots are empty that do not exist").into());
+        }
         Ok(Self {
             encoder,
             vectors,
             quantized,
             keys,
-            map: KeyMap::restored(slots),
+            map: KeyMap::restored(slots, words.clone()),
+            slots: Slots::restore(words)?,
+            replacing: Replacing::default(),
             append: Mutex::new(()),
         })
     }
@@ -168,7 +185,8 @@ impl Entries {
 
     fn state(&self, graph: GraphState) -> State {
         let grid = self.quantized.as_ref().and_then(Quantized::grid);
-        State { graph, vectors: self.vectors.len() as u32, grid }
+        let hidden = if self.slots.hidden() == 0 { Vec::new() } else { self.slots.words() };
+        State { graph, vectors: self.vectors.len() as u32, grid, hidden }
     }
 }
 
@@ -183,7 +201,7 @@ fn encode(index: &impl Parts, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Resul
     })
 }
 
-fn insert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
     let fill = |bytes: &[u8], work: &mut Work| {
         work.row.clear();
         work.row.resize(index.encoder().blocks(), Block::ZERO);
@@ -193,7 +211,7 @@ fn insert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), Index
     let one = |&(key, bytes): &(u64, &[u8])| {
         index.work().with(|work| {
             fill(bytes, work);
-            index.insert_encoded(key, work)
+            index.upsert_encoded(key, work).map(|_was_there| ())
         })
     };
     index.expect(entries.len(), &|position, work| fill(entries[position].1, work));
@@ -242,6 +260,11 @@ impl Stored for Hnsw {
         index.graph = Graph::restore(parameters, &state.graph, |level, chunk, len| {
             source(LEVELS + level as u32, chunk, len)
         })?;
+        if state.graph.entry.is_none() && index.entries.slots.hidden() < slots as usize {
+            return Err(Unsound("searches start nowhere").into());
+        }
+        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
+        index.remains = Mutex::new(Remains::of(hidden.collect()));
         Ok(index)
     }
 
@@ -254,8 +277,12 @@ impl Stored for Hnsw {
         Ok((encoder.count(flat)?, encoder.elements()))
     }
 
-    fn insert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
-        insert(self, entries)
+    fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+        upsert(self, entries)
+    }
+
+    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
+        self.remove(key).map(|_was_there| ())
     }
 }
 
@@ -263,6 +290,7 @@ impl Stored for Flat {
     const GRAPH: bool = false;
 
     fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
+        let _nobody_leaves = self.leaving.lock();
         let _alone = self.entries.append.lock();
         let graph = GraphState { rows: vec![self.entries.keys.len() as u32], entry: None };
         with(Image {
@@ -299,7 +327,11 @@ impl Stored for Flat {
         Ok((encoder.count(flat)?, encoder.elements()))
     }
 
-    fn insert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
-        insert(self, entries)
+    fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+        upsert(self, entries)
+    }
+
+    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
+        self.remove(key).map(|_was_there| ())
     }
 }

@@ -1,11 +1,15 @@
 //! Exact answers: looking at every vector.
 
 use super::codes::Codes;
+use super::deliver::Scale;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::hits::{BatchHits, Hit, Hits};
+use super::hits::{BatchHits, Hits, Plan};
+use super::limit::Timer;
+use super::request::Request;
 use super::work::Work;
 use crate::arena::{Pool, View};
+use crate::graph::Watch;
 use crate::vector::Block;
 
 /// Answers that a sorted pool keeps; beyond, everything is collected and sorted once.
@@ -19,6 +23,9 @@ const TILE: usize = 32;
 pub(super) struct Field<'a> {
     pub(super) engine: &'a dyn Engine,
     pub(super) rows: View<'a, Block>,
+    pub(super) entries: &'a Entries,
+    /// When the search began, as a moment of replacements.
+    pub(super) began: u64,
 }
 
 impl Field<'_> {
@@ -30,9 +37,10 @@ impl Field<'_> {
         k: usize,
         pools: &mut Vec<Pool>,
         all: &mut Vec<(u32, u32)>,
-        each: impl FnOnce(&mut dyn ExactSizeIterator<Item = (u32, u32)>),
+        timer: &mut Timer<'_>,
+        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
     ) -> u64 {
-        let Self { engine, rows } = self;
+        let Self { engine, rows, .. } = self;
         let total = rows.len() as usize;
         let k = k.min(total);
         if k == 0 {
@@ -41,74 +49,232 @@ impl Field<'_> {
         }
         if k > POOLED {
             all.clear();
-            each_tile(rows, |slots| {
+            self.each_tile(|slots| {
                 let mut keys = [0; TILE];
                 engine.keys(rows, query, slots, &mut keys[..slots.len()]);
                 all.extend(keys.into_iter().zip(slots.iter().copied()));
+                !timer.spent(slots.len())
             });
-            if k < total {
+            let measured = all.len() as u64;
+            if k < all.len() {
                 all.select_nth_unstable(k);
                 all.truncate(k);
             }
             all.sort_unstable();
             each(&mut all.iter().copied());
+            measured
         } else {
             pools.resize_with(pools.len().max(1), Pool::default);
             pools[0].begin(k);
-            offer(engine, rows, query, &mut pools[..1]);
+            let measured = self.offer(query, &mut pools[..1], timer);
             each(&mut pools[0].iter());
+            measured
         }
-        total as u64
+    }
+
+    /// Offers all slots to the pools of the queries, which are stored one after the other, all of
+    /// one length. Distances computed are returned.
+    fn offer(self, queries: &[Block], pools: &mut [Pool], timer: &mut Timer<'_>) -> u64 {
+        let mut keys = [0; TILE];
+        let length = queries.len() / pools.len().max(1);
+        let mut measured = 0;
+        self.each_tile(|slots| {
+            for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
+                self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
+                for (&key, &slot) in keys.iter().zip(slots) {
+                    if u64::from(key) < pool.bound() {
+                        pool.insert(key, slot);
+                    }
+                }
+            }
+            measured += slots.len() * pools.len();
+            !timer.spent(slots.len() * pools.len())
+        });
+        measured as u64
+    }
+
+    /// Calls `each` with all slots that may be answers, a tile at a time, until it returns `false`.
+    fn each_tile(self, mut each: impl FnMut(&[u32]) -> bool) {
+        let Self { rows, entries, began, .. } = self;
+        let mut slots = [0; TILE];
+        for start in (0..rows.len()).step_by(TILE) {
+            let mut count = 0;
+            let all = entries.all_answer();
+            for slot in start..rows.len().min(start + TILE as u32) {
+                slots[count] = slot;
+                count += usize::from(all || entries.answers(slot, began));
+            }
+            if !each(&slots[..count]) {
+                break;
+            }
+        }
+    }
+}
+
+/// The nearest of slots that come one by one.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    /// Slots that wait to be measured together.
+    waiting: Vec<u32>,
+    pool: Pool,
+    /// All that were measured, if more are wanted than a pool should hold.
+    all: Vec<(u32, u32)>,
+    k: usize,
+    /// Distances computed.
+    pub(super) measured: u64,
+}
+
+impl Matches {
+    /// Starts with nothing; `k` will be wanted.
+    pub(super) fn begin(&mut self, k: usize) {
+        self.waiting.clear();
+        self.all.clear();
+        self.pool.begin(k.clamp(1, POOLED));
+        self.k = k;
+        self.measured = 0;
+    }
+
+    /// Offers a slot, which the field has; `false` if it is time to stop.
+    pub(super) fn add(
+        &mut self,
+        field: Field<'_>,
+        query: &[Block],
+        slot: u32,
+        timer: &mut Timer<'_>,
+    ) -> bool {
+        field.rows.prefetch(slot);
+        self.waiting.push(slot);
+        if self.waiting.len() < TILE {
+            return true;
+        }
+        self.measure(field, query);
+        !timer.spent(TILE)
+    }
+
+    fn measure(&mut self, field: Field<'_>, query: &[Block]) {
+        let Self { waiting, pool, all, k, measured } = self;
+        let mut keys = [0; TILE];
+        let keys = &mut keys[..waiting.len()];
+        field.engine.keys(field.rows, query, waiting, keys);
+        *measured += waiting.len() as u64;
+        if *k > POOLED {
+            all.extend(keys.iter().copied().zip(waiting.iter().copied()));
+        } else if *k > 0 {
+            pool.offer(keys, waiting);
+        }
+        waiting.clear();
+    }
+
+    /// Gives the `k` nearest, as keys and slots, to `each`.
+    pub(super) fn finish(
+        &mut self,
+        field: Field<'_>,
+        query: &[Block],
+        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
+    ) {
+        self.measure(field, query);
+        if self.k > POOLED {
+            if self.k < self.all.len() {
+                self.all.select_nth_unstable(self.k);
+                self.all.truncate(self.k);
+            }
+            self.all.sort_unstable();
+            each(&mut self.all.iter().copied());
+        } else if self.k > 0 {
+            each(&mut self.pool.iter());
+        } else {
+            each(&mut std::iter::empty());
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.capacity() * 4 + self.pool.bytes() + self.all.capacity() * 8
     }
 }
 
 impl Entries {
-    /// The `k` nearest to the query in `work.row` by the vectors, which are all there.
-    pub(super) fn scan(&self, engine: &dyn Engine, k: usize, work: &mut Work, hits: &mut Hits) {
+    /// The nearest to the query in `work.row` by the vectors, which are all there.
+    pub(super) fn scan(
+        &self,
+        engine: &dyn Engine,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
         let Work { row, pools, all, .. } = work;
-        let field = Field { engine, rows: self.vectors.view() };
-        let scanned = field.scan(row, k, pools, all, |found| hits.set(self.hits(engine, found)));
-        hits.set_counters(scanned, 0);
+        let mut measured = 0;
+        self.until_full(request, |request| {
+            let (rows, began) = (self.vectors.view(), request.began);
+            let field = Field { engine, rows, entries: self, began };
+            let mut is_full = true;
+            measured += field.scan(row, request.k, pools, all, timer, |found| {
+                is_full = self.deliver(Scale::Vectors(engine), request, found, hits);
+            });
+            is_full || timer.expired()
+        });
+        hits.set_counters(measured, 0);
+        hits.set_plan(Plan::Scan);
     }
 
-    /// The `k` nearest to the query in `work.row` by the codes.
-    pub(super) fn scan_codes(&self, codes: &Codes, k: usize, work: &mut Work, hits: &mut Hits) {
+    /// The nearest to the query in `work.row` by the codes.
+    pub(super) fn scan_codes(
+        &self,
+        codes: &Codes,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
         let Work { row, pools, all, coding, .. } = work;
         self.encoder.decode_into(row, &mut coding.floats);
         codes.prepare(coding);
-        let field = Field { engine: &*codes.engine, rows: codes.rows.view() };
-        let scanned =
-            field.scan(&coding.query, k, pools, all, |found| {
-                let keys = self.keys.view();
-                hits.set(found.map(|(key, slot)| Hit {
-                    key: keys.row(slot)[0],
-                    distance: codes.distance(key),
-                }));
+        let mut measured = 0;
+        self.until_full(request, |request| {
+            let (engine, rows) = (&*codes.engine, codes.rows.view());
+            let field = Field { engine, rows, entries: self, began: request.began };
+            let mut is_full = true;
+            measured += field.scan(&coding.query, request.k, pools, all, timer, |found| {
+                is_full = self.deliver(Scale::Codes(codes), request, found, hits);
             });
-        hits.set_counters(scanned, 0);
+            is_full || timer.expired()
+        });
+        hits.set_counters(measured, 0);
+        hits.set_plan(Plan::Scan);
     }
 
-    /// The `k` nearest to each of the queries by the vectors, which are all there, in one pass.
-    /// Distances computed are returned.
+    /// Runs `scan` again, as a search that begins anew, until a key that was just replaced does not
+    /// take two of the places.
+    fn until_full(&self, request: &Request<'_>, mut scan: impl FnMut(&Request<'_>) -> bool) {
+        let mut request = *request;
+        while !scan(&request) {
+            request.began = self.replacing.now();
+        }
+    }
+
+    /// The nearest to each of the queries by the vectors, which are all there, in one pass.
+    /// Distances computed are returned. The request has no filter and no limit.
     pub(super) fn scan_batch(
         &self,
         engine: &dyn Engine,
         queries: &[Block],
-        k: usize,
+        request: &Request<'_>,
         work: &mut Work,
         out: &mut BatchHits,
     ) -> u64 {
         let vectors = self.vectors.view();
         let total = vectors.len() as usize;
-        let k = k.min(total);
+        let k = request.k.min(total);
         let count = queries.len() / self.vectors.stride();
+        let timer = &mut Timer::new(request.limit, k, 0);
+        let mut hits = Hits::new();
         if k == 0 || k > POOLED {
             let mut distances = 0;
-            let mut hits = Hits::new();
             for query in queries.chunks_exact(self.vectors.stride()) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
-                self.scan(engine, k, work, &mut hits);
+                self.scan(engine, request, timer, work, &mut hits);
                 distances += hits.distances_computed();
                 out.push(&hits);
             }
@@ -117,50 +283,14 @@ impl Entries {
         let pools = &mut work.pools;
         pools.resize_with(pools.len().max(count), Pool::default);
         pools[..count].iter_mut().for_each(|pool| pool.begin(k));
-        offer(engine, vectors, queries, &mut pools[..count]);
-        let mut hits = Hits::new();
+        let began = request.began;
+        let field = Field { engine, rows: vectors, entries: self, began };
+        let measured = field.offer(queries, &mut pools[..count], timer);
         for pool in &pools[..count] {
-            hits.set(self.hits(engine, pool.iter()));
+            self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
+            hits.set_plan(Plan::Scan);
             out.push(&hits);
         }
-        (total * count) as u64
-    }
-
-    fn hits(
-        &self,
-        engine: &dyn Engine,
-        found: impl ExactSizeIterator<Item = (u32, u32)>,
-    ) -> impl ExactSizeIterator<Item = Hit> {
-        let keys = self.keys.view();
-        found.map(move |(key, slot)| Hit { key: keys.row(slot)[0], distance: engine.distance(key) })
-    }
-}
-
-/// Offers all slots to the pools of the queries, which are stored one after the other, all of one
-/// length.
-fn offer(engine: &dyn Engine, vectors: View<'_, Block>, queries: &[Block], pools: &mut [Pool]) {
-    let mut keys = [0; TILE];
-    let length = queries.len() / pools.len().max(1);
-    each_tile(vectors, |slots| {
-        for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
-            engine.keys(vectors, query, slots, &mut keys[..slots.len()]);
-            for (&key, &slot) in keys.iter().zip(slots) {
-                if u64::from(key) < pool.bound() {
-                    pool.insert(key, slot);
-                }
-            }
-        }
-    });
-}
-
-/// Calls `each` with all slots, a tile at a time.
-fn each_tile(vectors: View<'_, Block>, mut each: impl FnMut(&[u32])) {
-    let mut slots = [0; TILE];
-    for start in (0..vectors.len()).step_by(TILE) {
-        let count = (vectors.len() - start).min(TILE as u32) as usize;
-        for (slot, number) in slots.iter_mut().zip(start..) {
-            *slot = number;
-        }
-        each(&slots[..count]);
+        measured
     }
 }

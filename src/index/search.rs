@@ -1,139 +1,237 @@
 //! Asking an index.
 
-use rayon::ThreadPool;
-use rayon::prelude::*;
+use std::fmt;
+use std::time::Duration;
 
+use super::filter::Filter;
 use super::hits::{BatchHits, Hits};
-use super::threads::Threads;
+use super::iter::{Cursor, SearchIter};
+use super::limit::Cancel;
+use super::request::{Request, Wanted};
 use super::work::{Parts, Work};
 use crate::error::IndexError;
+use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
-
-/// Candidates kept during a walk, if the caller does not say.
-const DEFAULT_EF: usize = 64;
 
 /// What an index must offer so that it can be asked.
 pub(super) trait Searchable: Parts {
     /// Answers the query in `work.row`.
-    fn find(&self, request: &Request, work: &mut Work, hits: &mut Hits);
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits);
 
     /// Answers the encoded queries, one after the other in `queries`.
-    fn find_all(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
-        self.work().with(|work| {
-            let mut hits = Hits::new();
-            for query in queries.chunks_exact(self.encoder().blocks()) {
-                work.row.clear();
-                work.row.extend_from_slice(query);
-                self.find(request, work, &mut hits);
-                out.push(&hits);
-            }
-        });
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits);
+
+    /// Whether every answer is exact.
+    fn is_exact(&self) -> bool;
+
+    /// Whether there are lists to probe.
+    fn has_lists(&self) -> bool {
+        false
     }
 
-    /// What `nprobe` means to this index.
-    fn probing(&self) -> Probing;
-
-    /// Queries of a batch of `count` that one thread should answer at once.
-    fn grain(&self, count: usize) -> usize {
-        /// Enough to keep a thread busy, few enough for all threads to have some.
-        const GRAIN: usize = 64;
-
-        GRAIN.min(count)
-    }
-}
-
-/// What [`Search::nprobe`] means to an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Probing {
-    /// The number of lists that are read.
-    Lists,
-    /// Nothing: every vector is looked at anyhow.
-    Ignored,
-    /// An error: the caller means another index, or `ef`.
-    Refused,
-}
-
-/// What an index is asked, whatever the query.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
-    pub(super) k: usize,
-    pub(super) ef: usize,
-    pub(super) nprobe: Option<usize>,
-}
-
-/// How many answers are wanted, and how hard to look for them.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    k: usize,
-    ef: Option<usize>,
-    nprobe: Option<usize>,
-}
-
-impl Wanted {
-    const DEFAULT: Self = Self { k: 10, ef: None, nprobe: None };
-
-    fn request(self, index: &dyn Searchable) -> Result<Request, IndexError> {
-        Ok(Request { k: self.k, ef: self.ef()?, nprobe: self.nprobe(index.probing())? })
+    /// Queries of a batch of `count` that one thread answers at once: enough to keep it busy, few
+    /// enough for all threads to have some.
+    fn grain(&self, _count: usize) -> usize {
+        64
     }
 
-    fn nprobe(self, probing: Probing) -> Result<Option<usize>, IndexError> {
-        let refused = |value: usize, allowed| {
-            Err(IndexError::Parameter { name: "nprobe", value: value.to_string(), allowed })
-        };
-        match (self.nprobe, probing) {
-            (Some(0), _) => refused(0, "1 or more"),
-            (Some(n), Probing::Refused) => {
-                refused(n, "none here: only an Ivf has lists; an Hnsw takes ef")
-            }
-            (nprobe, _) => Ok(nprobe),
+    /// The `ef` that gives this recall for `k` answers, or for as many as it was measured for.
+    fn ef_for(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError>;
+
+    /// [`Self::find`], in rounds where that is better.
+    fn answer(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        if request.takes_rounds() && !self.is_exact() {
+            request.rounds(hits, |request, hits| self.find(request, work, hits));
+        } else {
+            self.find(request, work, hits);
         }
     }
 
-    fn ef(self) -> Result<usize, IndexError> {
-        match self.ef {
-            Some(0) => Err(IndexError::Parameter {
-                name: "ef",
-                value: 0.to_string(),
-                allowed: "1 or more; it is raised to k",
-            }),
-            ef => Ok(ef.unwrap_or(DEFAULT_EF).max(self.k)),
+    /// [`Self::find_all`] for one query after the other.
+    fn find_each(
+        &self,
+        queries: &[Block],
+        request: &Request<'_>,
+        work: &mut Work,
+        out: &mut BatchHits,
+    ) {
+        let mut hits = Hits::new();
+        for query in queries.chunks_exact(self.encoder().blocks()) {
+            work.row.clear();
+            work.row.extend_from_slice(query);
+            self.answer(request, work, &mut hits);
+            out.push(&hits);
         }
     }
 }
 
-/// One query. Made by `search`; nothing happens until [`run`](Self::run).
-#[derive(Debug, Clone, Copy)]
+/// The type of a filter where there is none.
+pub(super) type AnyKey = fn(u64) -> bool;
+
+/// One query. Made by `search`; nothing happens until [`run`](Self::run) or [`iter`](Self::iter).
+#[derive(Clone, Copy)]
 #[must_use = "a search does nothing until `run` is called"]
-pub struct Search<'a> {
+pub struct Search<'a, F = AnyKey> {
     index: &'a dyn Searchable,
     query: VectorRef<'a>,
-    wanted: Wanted,
+    wanted: Wanted<'a>,
+    filter: Option<F>,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new<V: AsVector + ?Sized>(index: &'a dyn Searchable, query: &'a V) -> Self {
-        Self { index, query: query.as_vector(), wanted: Wanted::DEFAULT }
+        Self { index, query: query.as_vector(), wanted: Wanted::DEFAULT, filter: None }
+    }
+}
+
+impl<'a, F: Filter> Search<'a, F> {
+    /// Only vectors whose keys the filter accepts are answers: a closure over keys, a
+    /// [`KeySet`](crate::KeySet) or a [`KeyBitmap`](crate::KeyBitmap). Replaces a filter given
+    /// before.
+    ///
+    /// There will be `k` hits, or all accepted vectors if there are fewer. Which way leads to
+    /// them depends on how many are accepted, and is told by [`Hits::plan`].
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
+    /// let hits = index.search(&[0.0]).k(3).filter(|key| key % 2 == 0).run()?;
+    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [2, 4]);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn filter<G: Filter>(self, filter: G) -> Search<'a, G> {
+        let Self { index, query, wanted, .. } = self;
+        Search { index, query, wanted, filter: Some(filter) }
     }
 
     /// Answers wanted; 10 if not said. Fewer come if the index holds fewer.
     pub fn k(mut self, k: usize) -> Self {
-        self.wanted.k = k;
+        self.wanted.k = Some(k);
         self
     }
 
     /// Candidates kept during the walk; 64 if not said, and never fewer than `k`. More: better
-    /// recall, slower. An exact index ignores it. An [`Ivf`](crate::Ivf) with codes keeps as many
-    /// by their codes, to measure them again by their vectors; one without ignores it.
+    /// recall, slower. An exact index ignores it. Replaces [`recall`](Self::recall).
+    ///
+    /// An [`Ivf`](crate::Ivf) with codes and vectors keeps as many by their codes, and measures
+    /// them again by their vectors; one without codes, or without vectors, ignores it.
     pub fn ef(mut self, ef: usize) -> Self {
-        self.wanted.ef = Some(ef);
+        self.wanted.set_ef(ef);
         self
     }
 
     /// Lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; what the index
-    /// chose if not said, all of them if there are no more. More: better recall, slower. An exact
-    /// index ignores it.
+    /// chose if not said, all of them if there are no more. More: better recall, slower. Other
+    /// indexes have no lists and refuse it.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, IndexError, Ivf, Metric};
+    ///
+    /// let index = Ivf::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
+    /// assert_eq!(index.search(&[0.0]).nprobe(8).run()?[0].key, 1);
+    ///
+    /// let graph = Hnsw::builder(1, Metric::L2).build()?;
+    /// let refused = graph.search(&[0.0]).nprobe(8).run().unwrap_err();
+    /// assert!(matches!(refused, IndexError::Parameter { name: "nprobe", .. }));
+    /// # Ok::<(), IndexError>(())
+    /// ```
     pub fn nprobe(mut self, nprobe: usize) -> Self {
         self.wanted.nprobe = Some(nprobe);
+        self
+    }
+
+    /// As many candidates as give this recall, above 0 and up to 1, as measured by
+    /// [`Hnsw::calibrate`](crate::Hnsw::calibrate). Replaces [`ef`](Self::ef). An exact index
+    /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: say
+    /// [`nprobe`](Self::nprobe).
+    ///
+    /// Recall is the share of the `k` nearest vectors that are found, on average over queries:
+    /// that of a single query is not promised. Without a filter, that is; with one the search goes
+    /// the same length, but what it then achieves was not measured.
+    ///
+    /// ```
+    /// use nearfield::dataset::Generated;
+    /// use nearfield::{Hnsw, IndexError, Metric};
+    ///
+    /// let (base, queries) = Generated::builder(2000, 16).build()?.into_parts();
+    /// let index = Hnsw::builder(16, Metric::L2).build()?;
+    /// index.insert_batch(&(0..2000).collect::<Vec<_>>(), &base).run()?;
+    /// let query = queries.row(0).unwrap();
+    ///
+    /// let unknown = index.search(&query).recall(0.95).run().unwrap_err();
+    /// assert!(matches!(unknown, IndexError::NotCalibrated { .. }));
+    /// index.calibrate().run()?;
+    /// assert_eq!(index.search(&query).recall(0.95).run()?.len(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recall(mut self, recall: f64) -> Self {
+        self.wanted.set_recall(recall);
+        self
+    }
+
+    /// Only vectors up to this distance are answers, in the unit of
+    /// [`Hit::distance`](crate::Hit::distance):
+    ///
+    /// | metric | the distance | `within(r)` |
+    /// |---|---|---|
+    /// | [`L2`](crate::Metric::L2) | squared | `r * r` for a ball of radius `r` |
+    /// | [`InnerProduct`](crate::Metric::InnerProduct) | negated product | `-p` for products of `p` or more |
+    /// | [`Cosine`](crate::Metric::Cosine) | `1 - cos` | `1 - c` for cosines of `c` or more |
+    /// | [`Hamming`](crate::Metric::Hamming) | differing bits | a number of bits |
+    ///
+    /// If `k` is not said, all vectors up to this distance are answers, and the search goes on
+    /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
+    /// one may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
+    /// after the other, have none. Where the vectors were dropped
+    /// ([`Originals::Dropped`](crate::Originals::Dropped)), the distance is the estimate from the
+    /// code.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[1.0, 2.0, 3.0, 4.0]).run()?;
+    /// let hits = index.search(&[0.0]).within(9.0).run()?;
+    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2, 3]);
+    /// let hits = index.search(&[0.0]).within(9.0).k(2).run()?;
+    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn within(mut self, radius: f32) -> Self {
+        self.wanted.radius = Some(radius);
+        self
+    }
+
+    /// Ends the search after this time, counted from the call of [`run`](Self::run), with what it
+    /// has found by then: [`Hits::is_complete`] tells. The clock is looked at every few
+    /// microseconds, and putting many answers in order is allowed for; what is not interrupted is
+    /// the time that a filter of the caller's takes for one key, and that one row of neighbours takes,
+    /// which counts from some ten thousand dimensions on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use nearfield::{Flat, Metric};
+    ///
+    /// let index = Flat::builder(1, Metric::L2).build()?;
+    /// index.insert(1, &[1.0])?;
+    /// let hits = index.search(&[0.0]).deadline(Duration::ZERO).run()?;
+    /// assert!(hits.is_empty() && !hits.is_complete());
+    /// let hits = index.search(&[0.0]).deadline(Duration::from_secs(60)).run()?;
+    /// assert!(hits.len() == 1 && hits.is_complete());
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.wanted.deadline = Some(deadline);
+        self
+    }
+
+    /// Ends the search when [`Cancel::cancel`] is called, with what it has found by then:
+    /// [`Hits::is_complete`] tells.
+    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+        self.wanted.cancel = Some(cancel);
         self
     }
 
@@ -141,9 +239,10 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     ///
-    /// [`IndexError::Vector`] if the query is no vector for this index, [`IndexError::Parameter`]
-    /// if `ef` or `nprobe` is 0, or if `nprobe` is asked of an [`Hnsw`](crate::Hnsw), which has no
-    /// lists.
+    /// [`IndexError::Vector`] if the query is no vector for this index; [`IndexError::Parameter`]
+    /// if `ef` or `nprobe` is 0, the recall not above 0 and up to 1, the radius not a number, or
+    /// if the index takes no `nprobe` or no recall; [`IndexError::NotCalibrated`] and
+    /// [`IndexError::RecallUnreachable`] if a recall is asked for.
     pub fn run(self) -> Result<Hits, IndexError> {
         let mut hits = Hits::new();
         self.run_into(&mut hits)?;
@@ -156,101 +255,72 @@ impl<'a> Search<'a> {
     ///
     /// As [`run`](Self::run); `hits` is then as it was.
     pub fn run_into(self, hits: &mut Hits) -> Result<(), IndexError> {
-        let request = self.wanted.request(self.index)?;
+        watch!(let observed = crate::observe::Operation::Search.begin());
+        let request = self.wanted.request(self.index, self.filter.as_ref())?;
         self.index.work().with(|work| {
             let encoder = self.index.encoder();
             work.row.resize(encoder.blocks(), Block::ZERO);
             encoder.encode(self.query, &mut work.row)?;
-            self.index.find(&request, work, hits);
+            self.index.answer(&request, work, hits);
+            watch!(observed.found(hits.distances_computed(), hits.hops()));
+            watch!(observed.done(1));
             Ok(())
         })
     }
-}
 
-/// Many queries. Made by `search_batch`; nothing happens until [`run`](Self::run).
-#[derive(Debug, Clone, Copy)]
-#[must_use = "a search does nothing until `run` is called"]
-pub struct SearchBatch<'a> {
-    index: &'a dyn Searchable,
-    queries: VectorRef<'a>,
-    wanted: Wanted,
-    threads: Threads<'a>,
-}
-
-impl<'a> SearchBatch<'a> {
-    pub(super) fn new<V: AsVector + ?Sized>(index: &'a dyn Searchable, queries: &'a V) -> Self {
-        let (wanted, threads) = (Wanted::DEFAULT, Threads::Ambient);
-        Self { index, queries: queries.as_vector(), wanted, threads }
-    }
-
-    /// As [`Search::k`], for each query.
-    pub fn k(mut self, k: usize) -> Self {
-        self.wanted.k = k;
-        self
-    }
-
-    /// As [`Search::ef`], for each query.
-    pub fn ef(mut self, ef: usize) -> Self {
-        self.wanted.ef = Some(ef);
-        self
-    }
-
-    /// As [`Search::nprobe`], for each query.
-    pub fn nprobe(mut self, nprobe: usize) -> Self {
-        self.wanted.nprobe = Some(nprobe);
-        self
-    }
-
-    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
-    /// or the global one.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = Threads::Count(threads);
-        self
-    }
-
-    /// The rayon pool to use.
-    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
-        self.threads = Threads::Pool(pool);
-        self
-    }
-
-    /// Searches.
+    /// Searches for one answer after the other, the nearest first, for as long as the caller goes
+    /// on: for pages, or where only the caller can tell when it has enough.
+    ///
+    /// It searches for some, and for twice as many each time they run out, so that all in all it
+    /// costs a few times what a search for as many would. The hits of each of these rounds are in
+    /// order; one that an earlier round missed comes later than its place. If `k` is
+    /// said, there are no more than `k`. A filter, a radius, a deadline (counted from here) and a
+    /// token apply to all rounds.
+    ///
+    /// Between two hits nothing is locked or held but the index itself; vectors that are inserted
+    /// meanwhile may be found. [`SearchIter::cursor`] is the place reached, without the index:
+    /// [`iter_from`](Self::iter_from) goes on from it.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[1.0, 2.0, 3.0, 4.0]).run()?;
+    /// let mut sum = 0.0;
+    /// let enough = index.search(&[0.0]).iter()?.find(|hit| {
+    ///     sum += hit.distance;
+    ///     sum >= 5.0
+    /// });
+    /// assert_eq!(enough.unwrap().key, 2);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`IndexError::BatchVector`] names the first query that is no vector for this index, and
-    /// [`IndexError::Vector`] tells that the queries do not divide into vectors; otherwise as
-    /// [`Search::run`].
-    pub fn run(self) -> Result<BatchHits, IndexError> {
-        let Self { index, queries, wanted, threads } = self;
-        let request = wanted.request(index)?;
-        let encoder = index.encoder();
-        let count = encoder.count(queries)?;
-        let (elements, blocks) = (encoder.elements(), encoder.blocks());
-        let mut rows = bytemuck::zeroed_vec::<Block>(count * blocks);
-        for (position, row) in rows.chunks_exact_mut(blocks).enumerate() {
-            let query = queries.slice(position * elements..(position + 1) * elements);
-            encoder
-                .encode(query, row)
-                .map_err(|source| IndexError::BatchVector { position, source })?;
-        }
-        let answer = |rows: &[Block]| {
-            let mut hits = BatchHits::with_capacity(rows.len() / blocks, wanted.k.min(1024));
-            index.find_all(rows, &request, &mut hits);
-            hits
-        };
-        threads.run(
-            index.own_pool(),
-            || answer(&rows),
-            || {
-                let parts: Vec<_> =
-                    rows.par_chunks(index.grain(count).max(1) * blocks).map(answer).collect();
-                let mut all = BatchHits::default();
-                for part in &parts {
-                    all.append(part);
-                }
-                all
-            },
-        )
+    /// As [`run`](Self::run).
+    #[expect(clippy::iter_not_returning_iterator, reason = "a query may be refused")]
+    pub fn iter(self) -> Result<SearchIter<'a, F>, IndexError> {
+        self.iter_from(Cursor::default())
+    }
+
+    /// Goes on from where another iteration of the same query was: what it gave is not given
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and [`IndexError::Parameter`] if the cursor is another query's.
+    pub fn iter_from(self, cursor: Cursor) -> Result<SearchIter<'a, F>, IndexError> {
+        let Self { index, query, wanted, filter } = self;
+        SearchIter::new(index, query, wanted, filter, cursor)
+    }
+}
+
+impl<F> fmt::Debug for Search<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Search")
+            .field("query", &self.query)
+            .field("wanted", &self.wanted)
+            .field("filter", &self.filter.is_some())
+            .finish_non_exhaustive()
     }
 }

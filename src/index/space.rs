@@ -1,7 +1,7 @@
 //! Distances over stored rows, as the graph wants them.
 
 use super::engine::Engine;
-use crate::arena::{Column, View};
+use crate::arena::{Column, Slots, View};
 use crate::graph::{LinkSpace, Space};
 use crate::vector::Block;
 
@@ -11,17 +11,26 @@ pub(super) struct Rows<'a> {
     engine: &'a dyn Engine,
     column: &'a Column<Block>,
     view: View<'a, Block>,
-    /// Factor on squared distances for pruning; without one, keys are compared as they are.
-    alpha: Option<f32>,
+    /// Whether a node is alive, and a factor on squared distances for pruning, without which keys are compared as they are.
+    linking: Option<Linking<'a>>,
+}
+
+/// What changing rows needs besides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linking<'a> {
+    pub(super) slots: &'a Slots,
+    /// A node that is about to go, and is not to be linked to any more.
+    pub(super) leaving: Option<u32>,
+    pub(super) alpha: Option<f32>,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(
         engine: &'a dyn Engine,
         column: &'a Column<Block>,
-        alpha: Option<f32>,
+        linking: Option<Linking<'a>>,
     ) -> Self {
-        Self { engine, column, view: column.view(), alpha }
+        Self { engine, column, view: column.view(), linking }
     }
 }
 
@@ -52,8 +61,12 @@ impl LinkSpace for Rows<'_> {
         self.engine.between(self.view, node, nodes, keys);
     }
 
+    fn is_live(&self, node: u32) -> bool {
+        self.linking.is_none_or(|l| !l.slots.is_hidden(node) && l.leaving != Some(node))
+    }
+
     fn occludes(&self, between: u32, base: u32) -> bool {
-        match self.alpha {
+        match self.linking.and_then(|linking| linking.alpha) {
             None => between < base,
             Some(alpha) => alpha * self.engine.distance(between) < self.engine.distance(base),
         }

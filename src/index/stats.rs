@@ -1,5 +1,6 @@
 //! Facts about an index.
 
+use super::calibrate::Calibration;
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
@@ -24,12 +25,64 @@ pub struct Stats {
     pub levels: Vec<usize>,
     /// The lists of an inverted-file index.
     pub lists: Option<ListStats>,
+    /// What [`Hnsw::calibrate`](crate::Hnsw::calibrate) measured last, if it was called.
+    pub calibration: Option<Calibration>,
     /// Memory in use.
     pub bytes: Bytes,
     /// Distances that searches have computed since the index was made.
     pub search_distances: u64,
     /// Distances that insertions have computed since the index was made.
     pub insert_distances: u64,
+}
+
+impl Stats {
+    /// Why the recall that was measured may not hold any more; `None` if it may, or was not
+    /// measured. [`Search::recall`](crate::Search::recall) goes on as measured: calibrate anew.
+    ///
+    /// ```
+    /// use nearfield::dataset::Generated;
+    /// use nearfield::{Drift, Hnsw, Metric};
+    ///
+    /// let (base, _) = Generated::builder(2000, 16).build()?.into_parts();
+    /// let index = Hnsw::builder(16, Metric::L2).build()?;
+    /// index.insert_batch(&(0..2000).collect::<Vec<_>>(), &base).run()?;
+    /// index.calibrate().run()?;
+    /// assert_eq!(index.stats().drift(), None);
+    /// index.insert_batch(&(2000..4000).collect::<Vec<_>>(), &base).run()?;
+    /// assert_eq!(index.stats().drift(), Some(Drift::Size { measured: 2000, now: 4000 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drift(&self) -> Option<Drift> {
+        let calibration = self.calibration.as_ref()?;
+        let (measured, now) = (calibration.len, self.len);
+        let (small, large) = (measured.min(now) as f64, measured.max(now) as f64);
+        if calibration.code_bits != self.code_bits {
+            Some(Drift::Codes)
+        } else if large > small * GROWN {
+            Some(Drift::Size { measured, now })
+        } else {
+            None
+        }
+    }
+}
+
+/// The index has so many times as many vectors as it had, or one in so many: its recall at the same
+/// `ef` may be another by more than half a point.
+const GROWN: f64 = 1.25;
+
+/// Why a measured recall may not hold any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Drift {
+    /// The index has grown or shrunk by more than a quarter.
+    Size {
+        /// Vectors when recall was measured.
+        measured: usize,
+        /// Vectors now.
+        now: usize,
+    },
+    /// Walks read other codes than they did, or codes instead of vectors.
+    Codes,
 }
 
 /// The lists of an [`Ivf`](crate::Ivf) index.

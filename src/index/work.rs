@@ -8,6 +8,7 @@ use super::codes::CodeWork;
 use super::encoder::Encoder;
 use super::ivf::Probe;
 use super::rerank::Head;
+use super::scan::Matches;
 use super::threads::OwnPool;
 use crate::arena::Pool;
 use crate::graph::Scratch;
@@ -33,6 +34,8 @@ pub(super) struct Work {
     pub(super) lanes: Vec<Scratch>,
     /// The encoded vector or query.
     pub(super) row: Vec<Block>,
+    /// The vector that is being removed.
+    pub(super) leaving: Vec<Block>,
     /// What codes are made with.
     pub(super) coding: CodeWork,
     /// Prepared queries of walks that take turns.
@@ -43,6 +46,10 @@ pub(super) struct Work {
     pub(super) pools: Vec<Pool>,
     /// Every slot, for a scan that wants more than a pool should hold.
     pub(super) all: Vec<(u32, u32)>,
+    /// The nearest of what a filter accepts.
+    pub(super) matches: Matches,
+    /// Accepted slots that a walk may start from.
+    pub(super) seeds: Vec<u32>,
     /// What a search of lists works with.
     pub(super) probe: Probe,
 }
@@ -75,12 +82,14 @@ impl WorkPool {
             bytes += size_of::<Work>()
                 + work.scratch.bytes()
                 + work.lanes.iter().map(Scratch::bytes).sum::<usize>()
-                + work.row.capacity() * size_of::<Block>()
+                + (work.row.capacity() + work.leaving.capacity()) * size_of::<Block>()
                 + work.coding.bytes()
                 + work.prepared.capacity() * size_of::<Block>()
                 + work.head.bytes()
                 + work.pools.iter().map(Pool::bytes).sum::<usize>()
                 + work.all.capacity() * size_of::<(u32, u32)>()
+                + work.matches.bytes()
+                + work.seeds.capacity() * 4
                 + work.probe.bytes();
             drop(self.idle.push(work));
         }

@@ -13,6 +13,7 @@ use super::snapshot::State;
 use super::storage::SyncPoint;
 use super::tree::{Node, NodeMut, Stored};
 use super::writer::{Freed, Writer};
+use crate::observe::watch;
 
 /// Granularity of the file's length.
 const STEP: u64 = 256 << 10;
@@ -241,7 +242,10 @@ fn write_free_list(shared: &Shared, writer: &mut Writer) -> Result<FreeList, Sto
 /// Brings the writer's state to the file and shows it to readers. On an error the file is as
 /// before, but the store must take no more writes.
 pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
-    shared.poison_on_error(try_checkpoint(shared, writer))
+    watch!(let observed = crate::observe::Operation::StoreCheckpoint.begin());
+    shared.poison_on_error(try_checkpoint(shared, writer))?;
+    watch!(observed.done(1));
+    Ok(())
 }
 
 fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {

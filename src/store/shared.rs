@@ -10,6 +10,7 @@ use super::frames::Frames;
 use super::process::{Readers, WriterLock};
 use super::storage::{Storage, SyncPoint};
 use super::writer::Writer;
+use crate::observe::watch;
 
 /// Counters since the store was opened.
 #[derive(Debug, Default)]
@@ -124,7 +125,10 @@ impl Shared {
             SyncPoint::CheckpointMeta => "sync the meta slot",
         };
         self.traffic.syncs.fetch_add(1, Ordering::Relaxed);
-        self.storage.sync(point).map_err(StoreError::io(operation))
+        watch!(let observed = crate::observe::Operation::StoreSync.begin());
+        self.storage.sync(point).map_err(StoreError::io(operation))?;
+        watch!(observed.done(1));
+        Ok(())
     }
 
     /// Notes that the log is handed to the operating system up to `lsn`.

@@ -14,6 +14,7 @@ use super::snapshot::State;
 use super::table_mut::TableMut;
 use super::view::View;
 use super::workspace::{DIRECT, Workspace};
+use crate::observe::watch;
 
 /// When a commit is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -303,13 +304,16 @@ impl WriteTransaction {
     /// [`StoreError::TransactionFailed`] if an operation failed before, [`StoreError::Io`] and
     /// [`StoreError::Poisoned`] if the disk refused.
     pub fn commit(mut self) -> Result<(), StoreError> {
+        watch!(let observed = crate::observe::Operation::StoreCommit.begin());
         self.change(Changes::seal)?;
         let Some(mut changes) = self.changes.take() else {
             return Err(StoreError::TransactionFailed);
         };
         let unchanged = self.log.as_ref().is_some_and(Vec::is_empty);
         if unchanged && !changes.pages.has_written {
-            return flush(changes, self.durability);
+            flush(changes, self.durability)?;
+            watch!(observed.done(1));
+            return Ok(());
         }
         let result = apply(&mut changes, self.log.take(), self.durability);
         let (shared, writer) = changes.pages.abandon();
@@ -325,6 +329,7 @@ impl WriteTransaction {
             shared.frames.publish(state);
         }
         shared.traffic.commits.fetch_add(1, Ordering::Relaxed);
+        watch!(observed.done(1));
         Ok(())
     }
 }

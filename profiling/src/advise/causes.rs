@@ -15,7 +15,7 @@ pub(crate) struct Finding {
 /// A cause: nothing, or a finding.
 type Cause = fn(&Facts) -> Option<Finding>;
 
-const CAUSES: [Cause; 10] = [
+const CAUSES: [Cause; 12] = [
     memory_bound,
     capped_instruction_set,
     kernel_not_vectorised,
@@ -26,6 +26,8 @@ const CAUSES: [Cause; 10] = [
     too_little_recall,
     exact_as_bytes,
     contention,
+    lock_waits,
+    codes_would_do,
 ];
 
 /// Everything that the facts show.
@@ -33,7 +35,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     CAUSES.iter().chain(&PROFILED).filter_map(|cause| cause(facts)).collect()
 }
 
-const PROFILED: [Cause; 2] = [pruning, checksums];
+const PROFILED: [Cause; 4] = [pruning, rerank, own_memory_of_commits, checksums];
 
 fn finding(cause: &str, evidence: String, suggestion: &str) -> Finding {
     Finding { cause: cause.to_owned(), evidence, suggestion: suggestion.to_owned() }
@@ -183,6 +185,62 @@ fn contention(f: &Facts) -> Option<Finding> {
     })
 }
 
+fn lock_waits(f: &Facts) -> Option<Finding> {
+    (f.threads > 1 && f.build_waits >= 0.2).then(|| {
+        finding(
+            "threads that build wait for locks",
+            format!(
+                "a thread goes to sleep {:.2} times for each insertion on {} threads",
+                f.build_waits, f.threads
+            ),
+            "look for a lock that is held over distances: `src/graph/link.rs`, `src/index/entries.rs`",
+        )
+    })
+}
+
+fn codes_would_do(f: &Facts) -> Option<Finding> {
+    let (micros, recall) = f.by_codes?;
+    let full = f.recalls[1];
+    (micros <= 0.75 * f.first_us && recall >= full - 0.005).then(|| {
+        finding(
+            "the walk reads vectors where codes would do",
+            format!(
+                "with codes of 4 bits a search takes {micros:.1} us instead of {:.1} us, and recall is {recall:.4} instead of {full:.4}",
+                f.first_us
+            ),
+            "`quantization(Quantization::Auto)`: codes guide the walk, vectors order the answers",
+        )
+    })
+}
+
+/// Measuring the head of a walk's finds again by the vectors.
+fn rerank(f: &Facts) -> Option<Finding> {
+    let share = f.codes.share_within("src/index/rerank.rs");
+    (share >= 0.2).then(|| {
+        finding(
+            "a walk on codes spends its time on measuring again",
+            format!("{} of {} samples of searches by codes are in src/index/rerank.rs or below", percent(share), f.codes.samples),
+            "rerank less deep (`Head::depth`), or keep vectors as `Element::F16`; codes of 8 bits need less of it",
+        )
+    })
+}
+
+/// Copies that a collection makes, which are the system's work.
+fn own_memory_of_commits(f: &Facts) -> Option<Finding> {
+    let share = f.collection.share_within("src/arena/overlay.rs");
+    (share >= 0.15).then(|| {
+        finding(
+            "a collection spends its time on moving chunks between file and memory",
+            format!(
+                "{} of {} samples of transactions are in src/arena/overlay.rs or below",
+                percent(share),
+                f.collection.samples
+            ),
+            "fewer, longer transactions; a later checkpoint (`Config::checkpoint_after`)",
+        )
+    })
+}
+
 fn pruning(f: &Facts) -> Option<Finding> {
     let share = f.build.share_of("src/graph/prune.rs");
     (share >= 0.3).then(|| {
@@ -211,7 +269,7 @@ fn checksums(f: &Facts) -> Option<Finding> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::hot::{Hot, Profile};
+    use super::super::hot::Profile;
     use super::*;
     use nearfield::Isa;
 
@@ -220,6 +278,8 @@ pub(super) mod tests {
         Facts {
             build: Profile::default(),
             search: Profile::default(),
+            codes: Profile::default(),
+            collection: Profile::default(),
             store: Profile::default(),
             first_us: 30.0,
             again_us: 28.0,
@@ -238,6 +298,8 @@ pub(super) mod tests {
             huge_pages: "madvise".into(),
             threads: 2,
             build_overhead: 1.05,
+            build_waits: 0.01,
+            by_codes: Some((25.0, 0.97)),
             bytes_per_vector: 660.0,
             as_bytes: None,
         }
@@ -267,14 +329,19 @@ pub(super) mod tests {
         assert!(found(|f| f.recalls = [0.7, 0.8, 0.9]).contains("low for this data"));
         assert!(found(|f| f.as_bytes = Some((12.0, 280.0))).contains("whole numbers"));
         assert!(found(|f| f.build_overhead = 1.5).contains("each other's way"));
-        let hot = |file: &str| Profile {
-            functions: vec![Hot { function: "f".into(), file: file.into(), share: 0.4 }],
-            samples: 1000,
-        };
+        assert!(found(|f| f.build_waits = 0.5).contains("wait for locks"));
+        assert!(found(|f| f.by_codes = Some((12.0, 0.978))).contains("codes would do"));
+        let hot = |file: &str| Profile::of_one(file, 0.4);
         let mut facts = healthy();
         facts.build = hot("src/graph/prune.rs");
+        facts.codes = hot("src/index/rerank.rs");
+        facts.collection = hot("src/arena/overlay.rs");
         facts.store = hot("src/store/page.rs");
         let causes: Vec<_> = all(&facts).into_iter().map(|f| f.cause).collect();
-        assert!(causes[0].contains("pruning") && causes[1].contains("checksums"), "{causes:?}");
+        let expected = ["pruning", "measuring again", "moving chunks", "checksums"];
+        assert_eq!(causes.len(), expected.len(), "{causes:?}");
+        for (cause, part) in causes.iter().zip(expected) {
+            assert!(cause.contains(part), "{causes:?}");
+        }
     }
 }

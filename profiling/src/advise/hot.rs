@@ -1,6 +1,6 @@
 //! From samples to the library's own functions that they stood in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -21,15 +21,22 @@ pub(crate) struct Hot {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Profile {
     pub(super) functions: Vec<Hot>,
+    /// Share of the samples that have a function of the file anywhere on their stack.
+    within: HashMap<String, f64>,
     pub(super) samples: usize,
 }
 
 impl Profile {
     pub(super) fn of(stacks: &Stacks) -> Self {
         let mut counts: HashMap<(String, String), usize> = HashMap::new();
+        let mut within: HashMap<String, usize> = HashMap::new();
         let mut samples = 0;
         for (frames, count) in stacks {
             samples += count;
+            let files: HashSet<String> = frames.iter().filter_map(|f| own(&f.file)).collect();
+            for file in files {
+                *within.entry(file).or_default() += count;
+            }
             let own = frames.iter().find_map(|f| Some((bare(&f.function), own(&f.file)?)));
             *counts
                 .entry(own.unwrap_or_else(|| ("elsewhere".into(), String::new())))
@@ -42,12 +49,30 @@ impl Profile {
             .collect();
         functions
             .sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.function.cmp(&b.function)));
-        Self { functions, samples }
+        let within = within.into_iter().map(|(file, count)| (file, share(count))).collect();
+        Self { functions, within, samples }
     }
 
     /// Share of the functions in files whose path begins so.
     pub(super) fn share_of(&self, path: &str) -> f64 {
         self.functions.iter().filter(|hot| hot.file.starts_with(path)).map(|hot| hot.share).sum()
+    }
+}
+
+impl Profile {
+    /// Share of the samples in functions of a file and in what these call.
+    pub(super) fn share_within(&self, file: &str) -> f64 {
+        self.within.get(file).copied().unwrap_or(0.0)
+    }
+
+    /// A profile of one function, for tests of what is made of it.
+    #[cfg(test)]
+    pub(super) fn of_one(file: &str, share: f64) -> Self {
+        Self {
+            functions: vec![Hot { function: "f".into(), file: file.into(), share }],
+            within: [(file.to_owned(), share)].into(),
+            samples: 1000,
+        }
     }
 }
 
@@ -92,5 +117,7 @@ mod tests {
         assert_eq!(profile.functions[1].share, 0.375);
         assert_eq!(profile.share_of("src/arena"), 0.125);
         assert_eq!(profile.share_of("src/graph"), 0.0);
+        assert_eq!(profile.share_within("src/graph/walk.rs"), 0.125);
+        assert_eq!(profile.share_within("src/index/space.rs"), 0.375);
     }
 }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use nearfield::dataset::recall;
-use nearfield::{Element, Hits, Isa};
+use nearfield::{Element, Hits, Isa, Quantization};
 use profiling_worker::allocations;
 use profiling_worker::clock::{process_time, thread_time};
 use profiling_worker::set::Set;
@@ -15,7 +15,7 @@ use profiling_worker::work::ASK;
 use super::hot::Profile;
 use crate::Failure;
 use crate::flame::sample;
-use crate::host::{Host, huge_resident};
+use crate::host::{self, Host, huge_resident};
 use crate::kernels::nanoseconds;
 use crate::stats::median;
 use crate::workload::named;
@@ -25,6 +25,9 @@ use crate::workload::named;
 pub(super) struct Facts {
     pub(super) build: Profile,
     pub(super) search: Profile,
+    /// Searches that walk on codes.
+    pub(super) codes: Profile,
+    pub(super) collection: Profile,
     pub(super) store: Profile,
     /// Microseconds of CPU time of a search, and of the same one asked again at once: medians over the queries.
     pub(super) first_us: f64,
@@ -48,6 +51,10 @@ pub(super) struct Facts {
     /// CPU time of building with all cores over that with one.
     pub(super) threads: usize,
     pub(super) build_overhead: f64,
+    /// Times that a thread went to sleep for each insertion, building with all cores.
+    pub(super) build_waits: f64,
+    /// Walking on codes of 4 bits at the same `ef`: microseconds and recall; none if there are too few vectors for codes.
+    pub(super) by_codes: Option<(f64, f64)>,
     pub(super) bytes_per_vector: f64,
     /// The same as bytes where all components are whole numbers from 0 to 255: microseconds and bytes a vector.
     pub(super) as_bytes: Option<(f64, f64)>,
@@ -64,15 +71,20 @@ pub(super) fn measure(
         workload.prepare()?;
         Ok(Profile::of(&sample(workload.as_mut(), time)?.0))
     };
-    let (build, search, store) = (profile("build")?, profile("search")?, profile("store")?);
+    let (build, search, codes) = (profile("build")?, profile("search")?, profile("codes")?);
+    let (collection, store) = (profile("collection")?, profile("store")?);
     eprintln!("measuring");
     let huge_before = huge_resident().unwrap_or(0);
     let recipe = Recipe::hnsw(set.element);
     let (index, one) = timed_build(set, &recipe, 1)?;
     let huge_bytes = huge_resident().unwrap_or(0).saturating_sub(huge_before);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let all = timed_build(set, &recipe, threads)?.1;
-    let stats = index.stats();
+    let waits = host::waits();
+    let (beside, all) = timed_build(set, &recipe, threads)?;
+    // While its threads are still there, of which each counts its own.
+    let waits = host::waits().zip(waits).map_or(0.0, |(now, before)| now - before);
+    drop(beside);
+    let stats = index.stats()?;
     let asks = [ASK.ef / 2, ASK.ef, ASK.ef * 2].map(|ef| Ask { ef, ..ASK });
     let mut curve = [(0.0, 0.0); 3];
     for (point, ask) in curve.iter_mut().zip(asks) {
@@ -95,6 +107,8 @@ pub(super) fn measure(
     Ok(Facts {
         build,
         search,
+        codes,
+        collection,
         store,
         first_us,
         again_us,
@@ -113,6 +127,8 @@ pub(super) fn measure(
         huge_pages: Host::now().huge_pages,
         threads,
         build_overhead: all.as_secs_f64() / one.as_secs_f64(),
+        build_waits: waits / set.base.len() as f64,
+        by_codes: by_codes(set)?,
         bytes_per_vector: stats.bytes.total() as f64 / stats.len as f64,
         as_bytes: as_bytes(set)?,
     })
@@ -158,6 +174,16 @@ fn asked_twice(index: &dyn Subject, set: &Set) -> Result<(f64, f64), Failure> {
     Ok((median(&micros[0]), median(&micros[1])))
 }
 
+/// What walking on codes would cost, and find.
+fn by_codes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
+    let (index, _) = timed_build(set, &Recipe::codes(set.element, Quantization::Sq4), 1)?;
+    if index.stats()?.code_bits.is_none() {
+        return Ok(None);
+    }
+    let recall = quality(index.as_ref(), set, ASK)?.0;
+    Ok(Some((asked_twice(index.as_ref(), set)?.0, recall)))
+}
+
 /// What bytes cost, if they lose nothing.
 fn as_bytes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     if set.element != Element::F32 {
@@ -169,7 +195,7 @@ fn as_bytes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     }
     let recipe = Recipe::hnsw(Element::U8);
     let (index, _) = timed_build(set, &recipe, 1)?;
-    let stats = index.stats();
+    let stats = index.stats()?;
     let bytes = stats.bytes.total() as f64 / stats.len as f64;
     Ok(Some((asked_twice(index.as_ref(), set)?.0, bytes)))
 }

@@ -17,7 +17,7 @@ pub(crate) use hot::Hot;
 
 pub(crate) const HELP: &str = "\
 advise [--quick] [--dataset DIR] [--out FILE.json]
-    Runs building, searching and the store under the profiler, names the hot functions, and relates them to
+    Runs building, searching, collections and the store under the profiler, names the hot functions, and relates them to
     known causes with the figures that show them. What has no evidence is not said.";
 
 /// Functions that are listed for each workload, and the least share of one.
@@ -43,12 +43,18 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     let set = crate::workload::load(dataset.as_deref())?;
     let facts = measure::measure(&set, dataset.as_deref(), time)?;
     let findings = causes::all(&facts);
-    let hot = [("build", facts.build), ("search", facts.search), ("store", facts.store)]
-        .map(|(name, profile)| {
-            let hot = profile.functions.into_iter().take(LISTED).filter(|hot| hot.share >= LEAST);
-            (name.to_owned(), profile.samples, hot.collect())
-        })
-        .into();
+    let hot = [
+        ("build", facts.build),
+        ("search", facts.search),
+        ("codes", facts.codes),
+        ("collection", facts.collection),
+        ("store", facts.store),
+    ]
+    .map(|(name, profile)| {
+        let hot = profile.functions.into_iter().take(LISTED).filter(|hot| hot.share >= LEAST);
+        (name.to_owned(), profile.samples, hot.collect())
+    })
+    .into();
     let (n, dimension) = (set.base.len(), set.dimension);
     let advice = Advice { dataset: set.name, n, dimension, hot, findings };
     print(&advice);

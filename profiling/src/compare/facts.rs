@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use profiling_worker::section;
+use profiling_worker::subject::Folder;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -53,39 +55,54 @@ fn counts(worker: &Path, data: &Path, short: bool) -> Result<Vec<(String, String
         .collect()
 }
 
-/// Instructions of searches and of insertions as valgrind counts them, to the last one the same in every run; on kernels
-/// for AVX2, as it knows no AVX-512. Nothing where there is no valgrind.
+/// Instructions of each section as valgrind counts them, in every run nearly or exactly the same; on kernels for AVX2, as it
+/// knows no AVX-512. Nothing where there is no valgrind.
 pub(super) fn instructions(base: &Path, new: &Path, data: &Path) -> Result<Vec<Fact>, Failure> {
-    let sections = [("search", "counted_searches"), ("insert", "counted_insertions")];
-    let mut facts = Vec::new();
-    for (workload, section) in sections {
-        let (Some(base), Some(new)) =
-            (executed(base, section, data)?, executed(new, section, data)?)
-        else {
-            return Ok(Vec::new());
-        };
-        let (workload, quantity) = (workload.to_owned(), "instructions".to_owned());
-        facts.push(Fact { workload, quantity, base, new });
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return Ok(Vec::new());
     }
-    Ok(facts)
+    // Counts do not mind company, and most machines have two cores.
+    let (base, new) = std::thread::scope(|scope| {
+        let base = scope.spawn(|| executed(base, data));
+        let new = executed(new, data);
+        (base.join(), new)
+    });
+    let (base, new) = (base.map_err(|_| "counting stopped")??, new?);
+    let facts = section::NAMES.iter().zip(base.into_iter().zip(new));
+    Ok(facts
+        .map(|(name, (base, new))| {
+            let (workload, quantity) = ((*name).to_owned(), "instructions".to_owned());
+            Fact { workload, quantity, base, new }
+        })
+        .collect())
 }
 
-fn executed(worker: &Path, section: &str, data: &Path) -> Result<Option<f64>, Failure> {
-    let spawned = Command::new("valgrind")
+/// The instructions of each section.
+fn executed(worker: &Path, data: &Path) -> Result<Vec<f64>, Failure> {
+    let folder = Folder::new()?;
+    let prepared = Command::new(worker).arg("prepare").arg(data).arg(&folder.0).status();
+    let prepared = prepared.map_err(|e| format!("{}: {e}", worker.display()))?;
+    if !prepared.success() {
+        return Err(format!("{}: {prepared}", worker.display()).into());
+    }
+    section::NAMES.iter().map(|name| executed_in(worker, name, data, &folder.0)).collect()
+}
+
+fn executed_in(worker: &Path, section: &str, data: &Path, folder: &Path) -> Result<f64, Failure> {
+    let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no", "--callgrind-out-file=/dev/null"])
-        .arg(format!("--toggle-collect=*{section}*"))
+        .arg("--toggle-collect=*counted_section*")
         .arg(worker)
-        .arg("section")
-        .arg(data)
-        .output();
-    let Ok(output) = spawned else { return Ok(None) };
+        .args(["section", section])
+        .args([data, folder])
+        .output()?;
     let report = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(format!("valgrind: {}\n{report}", output.status).into());
     }
     let collected = report.lines().find_map(|line| line.split_once("Collected :"));
     match collected.and_then(|(_, count)| count.trim().parse().ok()) {
-        Some(count) if count > 0.0 => Ok(Some(count)),
+        Some(count) if count > 0.0 => Ok(count),
         _ => Err(format!("valgrind counted nothing in {section}:\n{report}").into()),
     }
 }

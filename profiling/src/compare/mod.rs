@@ -19,10 +19,11 @@ pub(crate) use judge::Verdict;
 pub(crate) use timing::Timing;
 
 pub(crate) const HELP: &str = "\
-compare --base WORKER --new WORKER [--data DIR] [--short] [--skip instructions,time,facts]
+compare --base WORKER --new WORKER [--data DIR] [--short] [--exact] [--skip instructions,time,facts]
         [--accept QUANTITY,...] [--out FILE.json]
     Whether the second build of `worker` is worse than the first. Exact counts are held strictly,
     time by trials of three processes that take turns. Ends with 1 if it is. `scripts/compare.sh BASE` builds both.
+    --short takes one workload of each kind; --exact takes these and leaves time out, which is done in seconds.
     --accept names quantities, or `time`, whose loss is intended: it is reported and does not fail.";
 
 /// A comparison of two builds.
@@ -48,14 +49,15 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     };
     let accepted = list(args.text("--accept")?);
     let skip = list(args.text("--skip")?);
-    let (short, out) = (args.flag("--short"), args.path("--out")?);
+    let exact = args.flag("--exact");
+    let (short, out) = (args.flag("--short") || exact, args.path("--out")?);
     args.finish()?;
     if let Some(other) =
         skip.iter().find(|s| !["instructions", "time", "facts"].contains(&s.as_str()))
     {
         return Err(usage(format!("--skip is '{other}'; allowed: instructions, time, facts")));
     }
-    let does = |what: &str| !skip.iter().any(|name| name == what);
+    let does = |what: &str| !(skip.iter().any(|name| name == what) || exact && what == "time");
 
     let mut facts = Vec::new();
     if does("facts") {

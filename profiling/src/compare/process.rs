@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::Failure;
 
@@ -72,8 +74,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The end of its input ends it, unless it is still preparing.
+        // The end of its input ends it, and its files with it; while it is still preparing it does not listen.
         drop(self.input.take());
+        for _ in 0..200 {
+            match self.child.try_wait() {
+                Ok(None) => sleep(Duration::from_millis(10)),
+                _ => return,
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -14,8 +14,10 @@ use super::process::Process;
 use crate::Failure;
 use crate::stats::{Estimate, median};
 
-/// Rounds of a trial that are measured, after some that are not: every order as often as the others.
-const ROUNDS: usize = 17 * ORDERS.len();
+/// Rounds of a trial that are measured, after some that are not: every order as often as the others, in every naming of the
+/// processes. With one naming only, the middle one of the ratios favours whoever was idle for less time in most of the rounds: 1 %
+/// was measured between processes of one build.
+const ROUNDS: usize = 3 * ORDERS.len() * ORDERS.len();
 const WARM_UP: usize = ORDERS.len();
 
 /// Orders of base, new and control within a round, and in which they are started.
@@ -91,6 +93,12 @@ pub(super) fn measure(
     }
 }
 
+/// Who comes after whom in a round.
+fn order(round: usize) -> [usize; 3] {
+    let names = ORDERS[round / ORDERS.len() % ORDERS.len()];
+    ORDERS[round % ORDERS.len()].map(|at| names[at])
+}
+
 fn trial(processes: &mut [Process; 3], all: &mut Vec<Samples>) -> Result<(), Failure> {
     for (number, workload) in processes[1].workloads.clone().into_iter().enumerate() {
         let Some(in_base) = processes[0].workloads.iter().position(|name| *name == workload) else {
@@ -101,7 +109,7 @@ fn trial(processes: &mut [Process; 3], all: &mut Vec<Samples>) -> Result<(), Fai
         let mut times: [Vec<f64>; 2] = Default::default();
         for round in 0..WARM_UP + ROUNDS {
             let mut step = [0.0; 3];
-            for at in ORDERS[round % ORDERS.len()] {
+            for at in order(round) {
                 step[at] = processes[at].step(numbers[at])?;
             }
             if round >= WARM_UP {
@@ -133,5 +141,36 @@ impl Samples {
             control: Estimate::of(&self.control).log_to_percent(),
             trials: self.change.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In each pair of processes, each is idle for longer than the other in as many rounds.
+    #[test]
+    fn no_process_is_favoured() {
+        let (mut last, mut now) = ([0; 3], 0);
+        let mut longer = [[0; 3]; 3];
+        // Once around before it counts, as the first rounds have nothing before them.
+        let cycle = ORDERS.len() * ORDERS.len();
+        for round in 0..2 * cycle {
+            let mut idle = [0; 3];
+            for at in order(round) {
+                now += 1;
+                idle[at] = now - last[at];
+                last[at] = now;
+            }
+            for (a, b) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+                longer[a][b] += usize::from(round >= cycle && idle[a] > idle[b]);
+            }
+        }
+        for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+            assert_eq!(longer[a][b], longer[b][a], "{longer:?}");
+        }
+        let mut orders: Vec<_> = (0..cycle).map(order).collect();
+        orders.sort_unstable();
+        assert!(orders.chunk_by(|a, b| a == b).all(|same| same.len() == ORDERS.len()));
     }
 }

@@ -10,7 +10,7 @@ use crate::{Done, Failure};
 pub(crate) use sites::Site;
 
 pub(crate) const HELP: &str = "\
-heap [--workload build,search,batch,store] [--dataset DIR] [--top N] [--out FILE.json]
+heap [--workload build,search,codes,batch,collection,store] [--dataset DIR] [--top N] [--out FILE.json]
     (with `--features dhat-heap`) Records every allocation of each workload. Prints totals, the peak, allocations
     per operation and the top sites; writes memory/heap-WORKLOAD.json for dh_view.html, which comes with valgrind,
     memory/heap.txt, and the report as JSON. Column storage is mapped, not allocated: it is told apart.";
@@ -88,6 +88,10 @@ fn record(
     let operations = workload.pass()?;
     let stats = dhat::HeapStats::get();
     drop(profiler);
+    let index_bytes = match workload.index() {
+        Some(index) => index.stats()?.bytes.total() as u64,
+        None => 0,
+    };
     Ok(Heap {
         workload: workload.name().to_owned(),
         operation: workload.operation().to_owned(),
@@ -98,7 +102,7 @@ fn record(
         peak_bytes: stats.max_bytes as u64,
         end_blocks: stats.curr_blocks as u64,
         end_bytes: stats.curr_bytes as u64,
-        index_bytes: workload.index().map_or(0, |index| index.stats().bytes.total() as u64),
+        index_bytes,
         sites: sites::read(&std::fs::read(file)?, top)?,
     })
 }

@@ -118,7 +118,7 @@ pub(super) fn curves(run: Option<&Run<Curves>>, peers: Option<&Peers>) -> String
 
 /// The colour of what a walk reads: the same in every chart.
 fn color(recipe: &str) -> usize {
-    let known = ["f32", "f16", "u8", "sq8", "sq4", "bf16"];
+    let known = ["f32", "f16", "u8", "sq8", "sq4", "collection-f32"];
     known.iter().position(|name| *name == recipe).unwrap_or(recipe.len())
 }
 
@@ -175,10 +175,11 @@ pub(super) fn latencies(run: Option<&Run<Curves>>) -> String {
 
 pub(super) fn memory(run: Option<&Run<Curves>>) -> String {
     let Some(run) = run else { return String::new() };
-    let parts = ["vectors", "base rows", "upper levels", "keys", "scratch"];
+    let parts = ["vectors", "codes", "base rows", "upper levels", "keys", "scratch"];
     let each = |curve: &Curve| {
         let m = &curve.memory;
-        [m.vectors, m.rows, m.upper, m.keys, m.scratch].map(|part| part as f64 / curve.n as f64)
+        [m.vectors, m.codes, m.rows, m.upper, m.keys, m.scratch]
+            .map(|part| part as f64 / curve.n as f64)
     };
     let most = run.result.curves.iter().map(|c| each(c).iter().sum::<f64>()).fold(1.0, f64::max);
     let mut out = String::from("<div class=card>");
@@ -204,7 +205,7 @@ pub(super) fn memory(run: Option<&Run<Curves>>) -> String {
     let mut rows = Vec::new();
     for curve in &run.result.curves {
         let m = &curve.memory;
-        let total = m.vectors + m.rows + m.upper + m.keys + m.scratch;
+        let total = m.vectors + m.codes + m.rows + m.upper + m.keys + m.scratch;
         let mut row = vec![escape(&curve.dataset), escape(&curve.recipe), bytes(total as f64)];
         row.extend([m.resident, m.peak, m.huge].map(|b| bytes(b as f64)));
         for build in &curve.build {

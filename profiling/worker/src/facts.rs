@@ -35,7 +35,7 @@ fn of_search(work: &mut Work) -> Result<Vec<Fact>, Failure> {
     // All scratch memory has its final size now.
     let (done, allocations) = allocations::during(|| work.search(COUNTED));
     done?;
-    let stats = work.index.stats();
+    let stats = work.index.stats()?;
     let per_query = |count: u64| count as f64 / queries as f64;
     let per_vector = |bytes: usize| bytes as f64 / stats.len as f64;
     Ok(vec![
@@ -49,12 +49,16 @@ fn of_search(work: &mut Work) -> Result<Vec<Fact>, Failure> {
 }
 
 fn of_insert(work: &mut Work) -> Result<Vec<Fact>, Failure> {
-    let before = work.index.stats().insert_distances;
+    let (before, written) = (work.index.stats()?.insert_distances, work.index.written()?);
     let (done, allocations) = allocations::during(|| work.insert(COUNTED));
     done?;
-    let distances = work.index.stats().insert_distances - before;
-    Ok(vec![
+    let distances = work.index.stats()?.insert_distances - before;
+    let mut facts = vec![
         ("allocations per insertion", allocations as f64 / COUNTED as f64),
         ("distances per insertion", distances as f64 / COUNTED as f64),
-    ])
+    ];
+    if let Some((before, now)) = written.zip(work.index.written()?) {
+        facts.push(("bytes written per insertion", (now - before) as f64 / COUNTED as f64));
+    }
+    Ok(facts)
 }

@@ -2,14 +2,14 @@
 //!
 //! `worker serve [--short] DATA`: prepares all workloads, says `ready` and their names, one a line, and an empty line.
 //! Then each line `NUMBER` on standard input runs a step of that workload, answered by its nanoseconds of CPU time.
-//! `worker facts [--short] DATA` prints `workload<TAB>quantity<TAB>value` lines. `worker section DATA` runs
-//! what is counted under callgrind.
+//! `worker facts [--short] DATA` prints `workload<TAB>quantity<TAB>value` lines. `worker prepare DATA FOLDER` writes
+//! what `worker section NAME DATA FOLDER` works on, which is counted under callgrind.
 
 use std::io::{BufRead, Write, stdin, stdout};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use profiling_worker::work::{Kind, Work, plans};
+use profiling_worker::work::{Work, plans};
 use profiling_worker::{Failure, allocations, facts, section};
 
 #[global_allocator]
@@ -18,16 +18,18 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let short = args.iter().position(|arg| arg == "--short").map(|at| args.remove(at)).is_some();
-    let [command, data] = args.as_slice() else {
-        eprintln!("usage: worker serve|facts|section [--short] DATA");
-        return ExitCode::from(2);
-    };
-    let data = PathBuf::from(data);
-    let done = match command.as_str() {
-        "serve" => serve(&data, short),
-        "facts" => print_facts(&data, short),
-        "section" => count(&data),
-        other => Err(format!("unknown command '{other}'").into()),
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["serve", data] => serve(Path::new(data), short),
+        ["facts", data] => print_facts(Path::new(data), short),
+        ["prepare", data, folder] => section::prepare(Path::new(data), Path::new(folder)),
+        ["section", name, data, folder] => section::run(name, Path::new(data), Path::new(folder)),
+        _ => {
+            eprintln!(
+                "usage: worker serve|facts [--short] DATA, prepare DATA FOLDER, section NAME DATA FOLDER"
+            );
+            return ExitCode::from(2);
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(data: &std::path::Path, short: bool) -> Result<(), Failure> {
+fn serve(data: &Path, short: bool) -> Result<(), Failure> {
     let mut works =
         plans(data, short).into_iter().map(Work::prepare).collect::<Result<Vec<_>, Failure>>()?;
     let mut out = stdout().lock();
@@ -58,7 +60,7 @@ fn serve(data: &std::path::Path, short: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_facts(data: &std::path::Path, short: bool) -> Result<(), Failure> {
+fn print_facts(data: &Path, short: bool) -> Result<(), Failure> {
     for plan in plans(data, short) {
         let name = plan.name;
         for (quantity, value) in facts::of(&mut Work::prepare(plan)?)? {
@@ -66,9 +68,4 @@ fn print_facts(data: &std::path::Path, short: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn count(data: &std::path::Path) -> Result<(), Failure> {
-    let plan = plans(data, true).into_iter().find(|plan| plan.kind == Kind::Insert);
-    section::run(Work::prepare(plan.ok_or("no workload of insertions")?)?)
 }

@@ -1,31 +1,96 @@
-//! Sections whose instructions are counted under `valgrind --tool=callgrind --toggle-collect=NAME`: functions of their
-//! own that no optimiser inlines, so that setting up stays out of the count.
+//! Work whose instructions are counted under `valgrind --tool=callgrind --toggle-collect=*counted_section*`: a function of its
+//! own that no optimiser inlines, so that setting up stays out of the count. What it works on is made before, without
+//! valgrind, under which everything takes some fifty times as long.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use nearfield::{Config, Element, Hits, Hnsw, Quantization};
 
 use crate::Failure;
-use crate::work::Work;
+use crate::set::{Set, Source};
+use crate::subject::{Filed, Subject};
+use crate::work::ASK;
 
-/// Work of a section: small, as it runs some fifty times slower there.
+/// Every section.
+pub const NAMES: [&str; 4] = ["search", "search-codes", "insert", "commit"];
+
+/// Rows that are there before; those that come after are what is inserted.
+const ROWS: usize = 4800;
+const ROWS_OF_COLLECTION: usize = 1000;
+
+/// Small, as it runs under valgrind.
 const SEARCHES: usize = 100;
-const INSERTIONS: usize = 200;
-const ROWS: usize = 1000;
+const INSERTIONS: usize = 100;
 
-/// Counted: 100 searches in an index of some 1500 vectors.
-#[inline(never)]
-pub fn counted_searches(work: &mut Work) -> Result<(), Failure> {
-    work.search(SEARCHES)
+fn load(data: &Path) -> Result<Set, Failure> {
+    Source::Folder(data.join("photo-sift-128-5k"), Some(Element::F32)).load()
 }
 
-/// Counted: 200 insertions into an index of some 1500 vectors.
-#[inline(never)]
-pub fn counted_insertions(work: &mut Work) -> Result<(), Failure> {
-    work.insert(INSERTIONS)
+fn config(set: &Set) -> Config {
+    Config::new(set.dimension, set.metric).element(Element::F32)
 }
 
-/// Runs both on a workload of insertions.
-pub fn run(mut work: Work) -> Result<(), Failure> {
-    work.insert(ROWS)?;
-    counted_insertions(&mut work)?;
-    // Scratch memory of searches.
-    work.search(10)?;
-    counted_searches(&mut work)
+/// Writes what the sections work on to `folder`. On one thread, so that it is the same every time.
+pub fn prepare(data: &Path, folder: &Path) -> Result<(), Failure> {
+    let set = load(data)?;
+    for (name, quantization) in [("graph", Quantization::None), ("codes", Quantization::Sq4)] {
+        let index = Hnsw::builder(set.dimension, set.metric).quantization(quantization).build()?;
+        insert(&index, &set, 0..ROWS)?;
+        index.save(folder.join(name))?;
+    }
+    let filed = Filed::open(&folder.join("collection"), config(&set))?;
+    insert(&filed, &set, 0..ROWS_OF_COLLECTION)?;
+    Ok(filed.collection().checkpoint()?)
+}
+
+/// Runs a section on what was prepared in `folder`.
+pub fn run(name: &str, data: &Path, folder: &Path) -> Result<(), Failure> {
+    let set = load(data)?;
+    let graph = |file: &str| Hnsw::load(folder.join(file));
+    match name {
+        "search" => searches(&graph("graph")?, &set),
+        "search-codes" => searches(&graph("codes")?, &set),
+        "insert" => insertions(&graph("graph")?, &set, ROWS),
+        "commit" => {
+            let filed = Filed::open(&folder.join("collection"), config(&set))?;
+            insertions(&filed, &set, ROWS_OF_COLLECTION)
+        }
+        other => Err(format!("no section '{other}'; there are: {}", NAMES.join(", ")).into()),
+    }
+}
+
+fn searches(index: &dyn Subject, set: &Set) -> Result<(), Failure> {
+    let mut hits = Hits::new();
+    let mut next = set.queries.iter().cycle();
+    let mut search = |count| {
+        for query in next.by_ref().take(count) {
+            index.search(black_box(&query), ASK, &mut hits)?;
+            black_box(&hits);
+        }
+        Ok(())
+    };
+    // Scratch memory.
+    search(10)?;
+    counted_section(|| search(SEARCHES))
+}
+
+fn insertions(index: &dyn Subject, set: &Set, from: usize) -> Result<(), Failure> {
+    let warm = from + 10;
+    insert(index, set, from..warm)?;
+    counted_section(|| insert(index, set, warm..warm + INSERTIONS))
+}
+
+fn insert(index: &dyn Subject, set: &Set, rows: std::ops::Range<usize>) -> Result<(), Failure> {
+    for row in rows {
+        let vector = set.base.row(row).ok_or("more insertions than vectors")?;
+        index.insert(row as u64, black_box(&vector))?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn counted_section(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    // Something is left to do: a call in the last place would take this function off the stack.
+    black_box(work())
 }

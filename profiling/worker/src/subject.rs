@@ -1,6 +1,13 @@
 //! An index as the workloads see it. A new kind of index, or a new setting of one, joins here and every workload has it.
 
-use nearfield::{BatchHits, Element, Flat, Hits, Hnsw, Stats, VectorRef};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nearfield::store::Durability;
+use nearfield::{
+    BatchHits, Collection, Config, Element, Flat, Hits, Hnsw, Quantization, Stats, VectorRef,
+};
 
 use crate::Failure;
 use crate::set::Set;
@@ -18,7 +25,12 @@ pub trait Subject: Send + Sync {
     /// All queries of a set at once.
     fn search_set(&self, set: &Set, ask: Ask, threads: usize) -> Result<BatchHits, Failure>;
 
-    fn stats(&self) -> Stats;
+    fn stats(&self) -> Result<Stats, Failure>;
+
+    /// Bytes written to a file so far; none if it lives in memory only.
+    fn written(&self) -> Result<Option<u64>, Failure> {
+        Ok(None)
+    }
 }
 
 /// What a search is asked for.
@@ -32,37 +44,50 @@ pub struct Ask {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipe {
     /// The graph.
-    Hnsw { element: Element, m: usize, ef_construction: usize },
+    Hnsw { element: Element, quantization: Quantization, m: usize, ef_construction: usize },
     /// The exact one.
     Flat { element: Element },
+    /// The graph in a file, with transactions.
+    Collection { element: Element },
 }
 
 impl Recipe {
     /// The graph with the settings of the published comparisons.
     pub const fn hnsw(element: Element) -> Self {
-        Self::Hnsw { element, m: 16, ef_construction: 200 }
+        Self::codes(element, Quantization::None)
+    }
+
+    /// The same, walking on codes.
+    pub const fn codes(element: Element, quantization: Quantization) -> Self {
+        Self::Hnsw { element, quantization, m: 16, ef_construction: 200 }
     }
 
     /// What it is called in reports: what the walk reads.
     pub fn name(&self) -> String {
         match self {
-            Self::Hnsw { element, .. } => element.to_string(),
+            Self::Hnsw { element, quantization: Quantization::None, .. } => element.to_string(),
+            Self::Hnsw { quantization, .. } => format!("{quantization:?}").to_lowercase(),
             Self::Flat { element } => format!("flat-{element}"),
+            Self::Collection { element } => format!("collection-{element}"),
         }
     }
 
     /// An empty index for the vectors of a set.
     pub fn make(&self, set: &Set) -> Result<Box<dyn Subject>, Failure> {
         Ok(match *self {
-            Self::Hnsw { element, m, ef_construction } => Box::new(
+            Self::Hnsw { element, quantization, m, ef_construction } => Box::new(
                 Hnsw::builder(set.dimension, set.metric)
                     .element(element)
+                    .quantization(quantization)
                     .m(m)
                     .ef_construction(ef_construction)
                     .build()?,
             ),
             Self::Flat { element } => {
                 Box::new(Flat::builder(set.dimension, set.metric).element(element).build()?)
+            }
+            Self::Collection { element } => {
+                Box::new(Filed::make(Config::new(set.dimension, set.metric).element(element))?)
             }
         })
     }
@@ -88,11 +113,97 @@ macro_rules! subject {
                 Ok(self.search_batch(&set.queries).k(ask.k).ef(ask.ef).threads(threads).run()?)
             }
 
-            fn stats(&self) -> Stats {
-                <$index>::stats(self)
+            fn stats(&self) -> Result<Stats, Failure> {
+                Ok(<$index>::stats(self))
             }
         }
     )*};
 }
 
 subject!(Hnsw, Flat);
+
+/// A collection in a file.
+pub struct Filed {
+    collection: Collection,
+    /// Where it lies, if that goes away with it.
+    _folder: Option<Folder>,
+}
+
+impl Filed {
+    /// A new one, which goes away with it.
+    fn make(config: Config) -> Result<Self, Failure> {
+        let folder = Folder::new()?;
+        let collection = Collection::open(folder.0.join("collection"), config)?;
+        Ok(Self { collection, _folder: Some(folder) })
+    }
+
+    /// The one at `path`, which stays.
+    pub fn open(path: &Path, config: Config) -> Result<Self, Failure> {
+        Ok(Self { collection: Collection::open(path, config)?, _folder: None })
+    }
+
+    /// The collection itself.
+    pub fn collection(&self) -> &Collection {
+        &self.collection
+    }
+}
+
+impl Subject for Filed {
+    /// A transaction of its own, for which the disk is not waited.
+    fn insert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
+        let mut tx = self.collection.begin_write()?;
+        tx.set_durability(Durability::Eventual);
+        tx.upsert(key, vector)?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// One transaction, which inserts on one thread, and a checkpoint.
+    fn insert_set(&self, set: &Set, _threads: usize) -> Result<(), Failure> {
+        let keys: Vec<u64> = (0..set.base.len() as u64).collect();
+        let mut tx = self.collection.begin_write()?;
+        tx.upsert_batch(&keys, &set.base)?;
+        tx.commit()?;
+        Ok(self.collection.checkpoint()?)
+    }
+
+    fn search(&self, query: &VectorRef<'_>, ask: Ask, hits: &mut Hits) -> Result<(), Failure> {
+        Ok(self.collection.search(query).k(ask.k).ef(ask.ef).run_into(hits)?)
+    }
+
+    fn search_set(&self, set: &Set, ask: Ask, threads: usize) -> Result<BatchHits, Failure> {
+        let search = self.collection.search_batch(&set.queries);
+        Ok(search.k(ask.k).ef(ask.ef).threads(threads).run()?)
+    }
+
+    fn stats(&self) -> Result<Stats, Failure> {
+        Ok(self.collection.stats()?.index)
+    }
+
+    fn written(&self) -> Result<Option<u64>, Failure> {
+        Ok(Some(self.collection.stats()?.store.written_bytes))
+    }
+}
+
+/// A folder among the temporary files, removed when it is dropped.
+#[derive(Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    /// An empty one of its own.
+    pub fn new() -> Result<Self, Failure> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nearfield-profiling-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is litter, not damage.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-use nearfield::{Element, Hits};
+use nearfield::{Element, Hits, Quantization};
 
 use crate::Failure;
 use crate::clock::thread_time;
@@ -35,44 +35,60 @@ pub enum Kind {
     Insert,
 }
 
-/// The workloads that are compared. `data` holds the carried sets. A short list leaves out the one that does not fit
-/// the caches, as its building takes most of the time.
+/// The workloads that are compared. `data` holds the carried sets. A short list has one for each kind of work.
 pub fn plans(data: &Path, short: bool) -> Vec<Plan> {
     let photo = |element| Source::Folder(data.join("photo-sift-128-5k"), element);
-    let words = Source::Folder(data.join("words-100-10k"), None);
+    let words = |element| Source::Folder(data.join("words-100-10k"), element);
+    let plan = |name, source, recipe, kind| Plan { name, source, recipe, kind };
     let mut plans = vec![
-        Plan {
-            name: "search/photo-sift-128-5k/f32",
-            source: photo(Some(Element::F32)),
-            recipe: Recipe::hnsw(Element::F32),
-            kind: Kind::Search,
-        },
-        Plan {
-            name: "search/photo-sift-128-5k/u8",
-            source: photo(None),
-            recipe: Recipe::hnsw(Element::U8),
-            kind: Kind::Search,
-        },
-        Plan {
-            name: "search/words-100-10k/f16",
-            source: words,
-            recipe: Recipe::hnsw(Element::F16),
-            kind: Kind::Search,
-        },
-        Plan {
-            name: "insert/photo-sift-128-5k/f32",
-            source: photo(Some(Element::F32)),
-            recipe: Recipe::hnsw(Element::F32),
-            kind: Kind::Insert,
-        },
+        plan(
+            "search/photo-sift-128-5k/f32",
+            photo(Some(Element::F32)),
+            Recipe::hnsw(Element::F32),
+            Kind::Search,
+        ),
+        plan(
+            "search/photo-sift-128-5k/sq4",
+            photo(Some(Element::F32)),
+            Recipe::codes(Element::F32, Quantization::Sq4),
+            Kind::Search,
+        ),
+        plan(
+            "insert/photo-sift-128-5k/f32",
+            photo(Some(Element::F32)),
+            Recipe::hnsw(Element::F32),
+            Kind::Insert,
+        ),
+        plan(
+            "commit/photo-sift-128-5k/u8",
+            photo(None),
+            Recipe::Collection { element: Element::U8 },
+            Kind::Insert,
+        ),
     ];
     if !short {
-        plans.push(Plan {
-            name: "search/generated-128-20k/f32",
-            source: Source::Generated { rows: 20_000, dimension: 128 },
-            recipe: Recipe::hnsw(Element::F32),
-            kind: Kind::Search,
-        });
+        plans.extend([
+            plan(
+                "search/photo-sift-128-5k/u8",
+                photo(None),
+                Recipe::hnsw(Element::U8),
+                Kind::Search,
+            ),
+            plan("search/words-100-10k/f16", words(None), Recipe::hnsw(Element::F16), Kind::Search),
+            plan(
+                "search/words-100-10k/sq8",
+                words(Some(Element::F32)),
+                Recipe::codes(Element::F32, Quantization::Sq8),
+                Kind::Search,
+            ),
+            // It does not fit the caches.
+            plan(
+                "search/generated-128-20k/f32",
+                Source::Generated { rows: 20_000, dimension: 128 },
+                Recipe::hnsw(Element::F32),
+                Kind::Search,
+            ),
+        ]);
     }
     plans
 }

@@ -111,11 +111,16 @@ impl Prepared<'_> {
         })
     }
 
-    /// [`Self::distance`] of all codes of a list.
-    pub(super) fn scan(&self, codes: &CodeList, distances: &mut [f32]) {
+    /// [`Self::distance`] of the codes of a list from a position on, a multiple of 32, for as many
+    /// as there are places.
+    pub(super) fn scan(&self, codes: &CodeList, from: usize, distances: &mut [f32]) {
         let scanned = match (self, codes) {
-            (Self::Product(query), CodeList::Packed(codes)) => query.scan(codes, distances),
-            (Self::Rabitq(query), CodeList::Plain(_, codes)) => query.distances(codes, distances),
+            (Self::Product(query), CodeList::Packed(codes)) => {
+                query.scan_from(codes, from, distances)
+            }
+            (Self::Rabitq(query), CodeList::Plain(len, codes)) => {
+                query.distances(&codes[from * len..(from + distances.len()) * len], distances)
+            }
             _ => {
                 distances.fill(0.0);
                 Ok(())

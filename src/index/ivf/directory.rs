@@ -10,6 +10,7 @@ use super::list::{Entry, List};
 use super::places::Places;
 use super::space::Space;
 use crate::error::IndexError;
+use crate::graph::Watch;
 use crate::metric::Metric;
 use crate::vector::Block;
 
@@ -127,14 +128,18 @@ impl Directory {
     }
 
     /// Writes to `order`, for each of the queries, which are rows of floats, as many numbers as
-    /// there are lists: a list in the lower half, its distance in the upper.
+    /// there are lists: a list in the lower half, its distance in the upper. Returns the distances
+    /// to centroids, of which each is as much work as `weight` others, and breaks off when it is
+    /// told to.
     pub(super) fn rank(
         &self,
         space: &Space,
         queries: &[Block],
         keys: &mut Vec<u32>,
         order: &mut Vec<u64>,
-    ) {
+        watch: &mut impl Watch,
+        weight: usize,
+    ) -> usize {
         /// Centroids that all queries are compared with before the next ones.
         const TILE: usize = 32;
 
@@ -142,7 +147,7 @@ impl Directory {
         order.clear();
         order.resize(queries.len() / blocks * lists, 0);
         if !self.is_trained() {
-            return;
+            return 0;
         }
         keys.resize(TILE.min(lists), 0);
         for (tile, centroids) in self.centroids.chunks(TILE * blocks).enumerate() {
@@ -155,7 +160,11 @@ impl Directory {
                     *place = u64::from(key) << 32 | u64::from(list);
                 }
             }
+            if watch.spent(keys.len() * weight) {
+                break;
+            }
         }
+        order.len()
     }
 
     /// Prepares a query, given as floats, for codes; none if there are none.
@@ -203,9 +212,9 @@ impl Directory {
         Ok(term - space.weight() * distance)
     }
 
-    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key; the list it was in
-    /// before is told with it. `moving` is called if the vector goes to another list than it was
-    /// in, and what it returns is held meanwhile.
+    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key; whether there was one
+    /// before. `moving` is called if the vector goes to another list than it was in, and what it
+    /// returns is held meanwhile.
     pub(super) fn put<M>(
         &self,
         space: &Space,
@@ -213,7 +222,7 @@ impl Directory {
         row: &[Block],
         scratch: &mut Scratch,
         replace: bool,
-        moving: impl FnOnce() -> M,
+        moving: impl Fn() -> M,
     ) -> Result<bool, IndexError> {
         space.pad(&scratch.floats, &mut scratch.row);
         let list = self.nearest(space, &scratch.row, &mut scratch.keys);
@@ -222,6 +231,13 @@ impl Directory {
         let entry = Entry { key, row, code: &scratch.code, term };
 
         let mut place = self.places.lock(key);
+        let mut meanwhile = None;
+        if replace && place.list().is_some_and(|before| before != list) {
+            // Whoever holds moves up may be asking for this place.
+            drop(place);
+            meanwhile = Some(moving());
+            place = self.places.lock(key);
+        }
         let before = place.list();
         match before {
             None => {
@@ -238,7 +254,7 @@ impl Directory {
                 }
             }
             Some(before) => {
-                let _meanwhile = moving();
+                debug_assert!(meanwhile.is_some());
                 self.push(list, entry)?;
                 place.set(list);
                 self.take(before, key);

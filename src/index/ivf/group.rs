@@ -6,9 +6,11 @@ use super::Ivf;
 use super::codec::Prepared;
 use super::directory::{Directory, Scratch};
 use super::nearest::Nearest;
-use super::probe::{Effort, Probe, Scan, TILE};
-use crate::index::hits::{BatchHits, Hits};
-use crate::index::search::Request;
+use super::probe::{Effort, Probe};
+use super::scan::{Scan, TILE};
+use crate::index::hits::{BatchHits, Hits, Plan};
+use crate::index::limit::{Limit, Timer};
+use crate::index::request::Request;
 use crate::index::work::Work;
 use crate::vector::Block;
 
@@ -28,15 +30,24 @@ struct Visit {
 }
 
 impl Ivf {
-    /// Answers encoded queries.
-    pub(super) fn find_groups(&self, queries: &[Block], request: &Request, out: &mut BatchHits) {
+    /// Answers encoded queries. The request has no filter, no radius and no limit.
+    pub(super) fn find_groups(
+        &self,
+        queries: &[Block],
+        request: &Request<'_>,
+        out: &mut BatchHits,
+    ) {
         let blocks = self.space.blocks();
         self.work.with(|work| {
             for queries in queries.chunks(GROUP * blocks) {
                 let directory = &*self.directory();
                 match self.effort(directory, request) {
                     Some(effort) => self.find_group(directory, queries, request, effort, work, out),
-                    None => queries.chunks_exact(blocks).for_each(|_| out.push(&[])),
+                    None => {
+                        let mut none = Hits::new();
+                        none.set_plan(Plan::Scan);
+                        queries.chunks_exact(blocks).for_each(|_| out.push(&none));
+                    }
                 }
             }
         });
@@ -46,7 +57,7 @@ impl Ivf {
         &self,
         directory: &Directory,
         queries: &[Block],
-        request: &Request,
+        request: &Request<'_>,
         effort: Effort,
         work: &mut Work,
         out: &mut BatchHits,
@@ -79,13 +90,13 @@ impl Ivf {
         for visits in visits.chunk_by(|a, b| a.list == b.list) {
             let number = visits[0].list;
             let list = &*directory.lists[number as usize].read();
-            let scan = Scan { ivf: self, directory, list, number };
+            let scan = Scan { ivf: self, list, number, effort: &effort };
             distances += visits.len() * list.len();
             if directory.codec.is_some() {
                 for &Visit { query, bias, .. } in visits {
                     let (prepared, nearest) =
                         (&prepared[query as usize], &mut nearest[query as usize]);
-                    scan.codes(prepared, bias, &mut probe.distances, nearest);
+                    scan.codes(prepared, bias, &mut probe.distances, nearest, &mut ());
                 }
                 continue;
             }
@@ -98,6 +109,7 @@ impl Ivf {
             }
         }
         let mut hits = Hits::new();
+        let timer = &mut Timer::new(Limit::default(), effort.k, 0);
         for (number, query) in queries.chunks_exact(blocks).enumerate() {
             if nearest[number].len() < effort.enough && effort.nprobe < directory.lists.len() {
                 // Its lists hold too few vectors: alone, it goes on to further ones.
@@ -107,7 +119,10 @@ impl Ivf {
                 distances += hits.distances_computed() as usize;
             } else {
                 nearest[number].take_sorted(&mut work.probe.found);
-                distances += self.answer(directory, query, effort.k, &mut work.probe, &mut hits);
+                let probe = &mut work.probe;
+                distances += self.answer(directory, query, &effort, probe, timer, &mut hits);
+                let all = effort.nprobe == directory.lists.len();
+                hits.set_plan(if all { Plan::Scan } else { Plan::Probe });
             }
             out.push(&hits);
         }
@@ -140,7 +155,7 @@ impl Ivf {
             debug_assert!(query.is_ok(), "queries are brought into the range of quantizers");
             prepared.extend(query.ok().flatten());
         }
-        directory.rank(space, rows, keys, order);
+        directory.rank(space, rows, keys, order, &mut (), 1);
         for (order, query) in order.chunks_exact_mut(directory.lists.len()).zip(first..) {
             if effort.nprobe < order.len() {
                 order.select_nth_unstable(effort.nprobe);

@@ -4,18 +4,18 @@ mod builder;
 mod codec;
 mod directory;
 mod group;
+mod inspect;
 mod list;
 mod nearest;
 mod places;
 mod probe;
+mod scan;
 mod space;
 mod train;
 
 pub use builder::{IvfBuilder, IvfQuantization};
 pub(super) use probe::Probe;
 
-use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -23,15 +23,15 @@ use crossbeam::utils::CachePadded;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use super::batch::{InsertBatch, Insertable};
-use super::check::{CheckReport, Fault, FaultKind};
 use super::codes::Originals;
 use super::encoder::Encoder;
-use super::search::{Search, SearchBatch};
-use super::stats::{Bytes, ListStats, Stats};
+use super::search::Search;
+use super::search_batch::SearchBatch;
 use super::threads::OwnPool;
 use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::metric::Metric;
+use crate::observe::watch;
 use crate::vector::{AsVector, Block, Element};
 use directory::Directory;
 use space::Space;
@@ -56,7 +56,7 @@ use space::Space;
 /// index.upsert(8, &[1.0, 1.0, 1.0])?;
 /// let hits = index.search(&[0.0, 0.1, 1.0]).k(1).nprobe(16).run()?;
 /// assert_eq!(hits[0].key, 7);
-/// assert!(index.remove(7));
+/// assert!(index.remove(7)?);
 /// assert_eq!(index.len(), 1);
 /// # Ok::<(), nearfield::IndexError>(())
 /// ```
@@ -79,7 +79,8 @@ use space::Space;
 /// to read it and a change to change it; a change holds up no more than searches of its list.
 /// A search that ran while an upsert moved a vector from one list to another is done again, so it
 /// sees either the old vector or the new one. Trained lists are made aside and take the old ones'
-/// place as a whole.
+/// place as a whole. Of the index that is searched, a filter may call [`get`](Self::get) and
+/// [`contains`](Self::contains); other calls may wait for the search, and so for ever.
 pub struct Ivf {
     space: Space,
     settings: IvfBuilder,
@@ -145,7 +146,10 @@ impl Ivf {
     /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was. An index
     /// with codes refuses components beyond 2^49 in magnitude.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
-        self.with_encoded(vector, |work| self.put(key, work, false)).map(|_| ())
+        watch!(let observed = crate::observe::Operation::Insert.begin());
+        self.with_encoded(vector, |work| self.put(key, work, false))?;
+        watch!(observed.done(1));
+        Ok(())
     }
 
     /// Inserts a vector, or puts it in place of the one under the key; whether there was one.
@@ -167,18 +171,22 @@ impl Ivf {
         self.with_encoded(vector, |work| self.put(key, work, true))
     }
 
-    /// Removes the vector of a key; whether there was one. Its memory is used again, or given back
-    /// once a list is half empty.
+    /// Removes the vector of a key; whether there was one. When it returns, no search that begins
+    /// finds it. Its memory is used again, or given back once a list is half empty.
     ///
     /// Takes a look at each key of the list.
-    pub fn remove(&self, key: u64) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// None so far: the type is that of [`Hnsw::remove`](crate::Hnsw::remove).
+    pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
         let _shared = self.changing.read();
         // A training that copies the list by position may have passed the free one.
         let removed = self.directory().remove(key, |moved| self.note(moved));
         if removed {
             self.note(key);
         }
-        removed
+        Ok(removed)
     }
 
     /// Inserts many vectors, which stand one after the other in `vectors`, on many threads. Large
@@ -286,94 +294,6 @@ impl Ivf {
     pub fn element(&self) -> Element {
         self.space.encoder.element
     }
-
-    /// Sizes, and what has been done.
-    pub fn stats(&self) -> Stats {
-        let Encoder { dimension, metric, element } = self.space.encoder;
-        let directory = self.directory();
-        let mut bytes = Bytes {
-            centroids: directory.centroid_bytes(),
-            keys: directory.places.bytes(),
-            scratch: self.work.bytes(),
-            ..Bytes::default()
-        };
-        let (mut empty, mut longest) = (0, 0);
-        for list in &directory.lists {
-            let list = list.read();
-            empty += usize::from(list.len() == 0);
-            longest = longest.max(list.len());
-            let [vectors, codes, keys] = list.bytes();
-            bytes.vectors += vectors;
-            bytes.codes += codes;
-            bytes.keys += keys;
-        }
-        let lists = ListStats {
-            count: directory.lists.len(),
-            empty,
-            longest,
-            imbalance: directory.imbalance(),
-            nprobe: self.probes(&directory),
-            is_trained: directory.is_trained(),
-        };
-        Stats {
-            len: directory.len(),
-            dimension,
-            metric,
-            element,
-            code_bits: directory.codec.as_ref().and(self.settings.quantization.bits()),
-            isa: self.space.isa,
-            levels: Vec::new(),
-            lists: Some(lists),
-            bytes,
-            search_distances: self.search_distances.load(Ordering::Relaxed),
-            insert_distances: self.insert_distances.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Reads all lists and tells whether they are sound: every vector in the list of its nearest
-    /// centroid, every key leading to its vector. What codes alone tell of a vector does not say
-    /// which centroid was nearest, so without originals only keys are checked.
-    ///
-    /// Takes as long as inserting the vectors; changes wait meanwhile, searches go on.
-    pub fn check(&self) -> CheckReport {
-        let _alone = self.changing.write();
-        let directory = self.directory();
-        let mut faults = Vec::new();
-        let mut fault = |key, kind| faults.push(Fault { level: 0, key, kind });
-        let mut in_lists = 0;
-        self.work.with(|work| {
-            let Work { row, probe, .. } = work;
-            let scratch = &mut probe.scratch;
-            for (number, list) in directory.lists.iter().enumerate() {
-                let number = number as u32;
-                let list = list.read();
-                in_lists += list.len();
-                let mut seen = HashSet::with_capacity(list.len());
-                for (position, &key) in list.keys.iter().enumerate() {
-                    let place = directory.places.with(key, |place| place);
-                    if place != Some(number) || !seen.insert(key) {
-                        fault(key, FaultKind::LostKey);
-                    }
-                    if directory.has_rows {
-                        directory.read(&self.space, number, &list, position, row, scratch);
-                        self.space.pad(&scratch.floats, &mut scratch.row);
-                        let (row, keys) = (&scratch.row, &mut scratch.keys);
-                        if directory.nearest(&self.space, row, keys) != number {
-                            fault(key, FaultKind::WrongList);
-                        }
-                    }
-                }
-            }
-        });
-        if in_lists != directory.places.len() || in_lists != directory.len() {
-            directory.places.for_each(|key, list| {
-                if directory.lists[list as usize].read().position(key).is_none() {
-                    fault(key, FaultKind::LostKey);
-                }
-            });
-        }
-        CheckReport { len: directory.len(), levels: Vec::new(), faults }
-    }
 }
 
 impl Ivf {
@@ -456,22 +376,6 @@ impl Drop for Moving<'_> {
     }
 }
 
-impl fmt::Debug for Ivf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let directory = self.directory();
-        f.debug_struct("Ivf")
-            .field("len", &directory.len())
-            .field("dimension", &self.dimension())
-            .field("metric", &self.metric())
-            .field("element", &self.element())
-            .field("lists", &directory.lists.len())
-            .field("trained", &directory.is_trained())
-            .field("quantization", &self.settings.quantization)
-            .field("originals", &self.settings.originals)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Parts for Ivf {
     fn encoder(&self) -> &Encoder {
         &self.space.encoder
@@ -497,6 +401,10 @@ impl Insertable for Ivf {
             // Without memory the vectors go into the lists that there are.
             drop(self.train_on(len, Some((count, vector))));
         }
+    }
+
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        self.put(key, work, true)
     }
 
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {

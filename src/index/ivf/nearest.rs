@@ -2,6 +2,8 @@
 
 use std::collections::BinaryHeap;
 
+use crate::graph::Watch;
+
 /// Where a vector was met, and how far it is. Ordered by distance, then by key, so that an answer
 /// does not depend on the order in which vectors came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +20,8 @@ pub(super) struct Candidate {
 pub(super) struct Nearest {
     heap: BinaryHeap<Candidate>,
     capacity: usize,
+    /// Those that a filter is yet to be asked about.
+    waiting: Vec<Candidate>,
 }
 
 impl Nearest {
@@ -25,6 +29,7 @@ impl Nearest {
     pub(super) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
         self.heap.clear();
+        self.waiting.clear();
         self.capacity = capacity;
     }
 
@@ -48,6 +53,27 @@ impl Nearest {
         }
     }
 
+    /// Notes a candidate for [`Self::admit`].
+    pub(super) fn wait(&mut self, candidate: Candidate) {
+        self.waiting.push(candidate);
+    }
+
+    /// Adds those that waited and are accepted, for as long as there is time.
+    pub(super) fn admit(&mut self, accepts: impl Fn(u64) -> bool, watch: &mut impl Watch) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for candidate in waiting.drain(..) {
+            if candidate.distance <= self.bound() {
+                if accepts(candidate.key) {
+                    self.offer(candidate);
+                }
+                if watch.spent(1) {
+                    break;
+                }
+            }
+        }
+        self.waiting = waiting;
+    }
+
     /// Number of candidates.
     pub(super) fn len(&self) -> usize {
         self.heap.len()
@@ -62,7 +88,7 @@ impl Nearest {
 
     /// Bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
-        self.heap.capacity() * size_of::<Candidate>()
+        (self.heap.capacity() + self.waiting.capacity()) * size_of::<Candidate>()
     }
 }
 

@@ -227,9 +227,11 @@ impl ScanTables {
         self.error
     }
 
-    /// The distances to all packed codes, for which there is place.
-    pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, distances: &mut [f32]) {
-        run_on(isa, Scan { tables: self, steps: &codes.steps, distances });
+    /// The distances to packed codes, from one that begins a block on.
+    pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, from: usize, distances: &mut [f32]) {
+        debug_assert!(from.is_multiple_of(BLOCK));
+        let steps = &codes.steps[from / BLOCK * self.tables.len()..];
+        run_on(isa, Scan { tables: self, steps, distances });
     }
 }
 

@@ -145,6 +145,11 @@ fn scans_differ_by_the_rounding_of_tables_only() {
                     let (mut exact, mut scanned) = (vec![0.0; count], vec![0.0; count]);
                     query.distances(codes, &mut exact).unwrap();
                     query.scan(&packed, &mut scanned).unwrap();
+                    for from in (0..=count).step_by(32) {
+                        let mut part = vec![0.0; (count - from).min(40)];
+                        query.scan_from(&packed, from, &mut part).unwrap();
+                        assert_eq!(part, scanned[from..][..part.len()]);
+                    }
                     let mut apart = 0.0_f32;
                     for (a, b) in exact.iter().zip(&scanned) {
                         let case = format!("{sub_vectors} {metric} {isa} {count}: {a} {b}");
@@ -175,7 +180,7 @@ fn the_greatest_sums_do_not_overflow() {
         let codes = PackedCodes::new(sub_vectors, &vec![0xff; 40 * sub_vectors.div_ceil(2)]);
         for &isa in Isa::available() {
             let mut found = [0.0; 40];
-            tables.scan(isa, &codes, &mut found);
+            tables.scan(isa, &codes, 0, &mut found);
             let off = found.map(|found| (found - sub_vectors as f32).abs());
             assert!(off.iter().all(|off| *off < 0.01), "{sub_vectors} {isa}: {found:?}");
         }

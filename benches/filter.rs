@@ -1,0 +1,166 @@
+//! Searching under filters: `cargo bench --bench filter -- [--dataset DIR] [--ef N] [--json FILE]`.
+//!
+//! For each selectivity (50, 10, 1 and 0.1 %) and each way in which a filter can have to do with
+//! the query (not at all, accepting the nearest vectors, accepting the farthest), as a bitmap and
+//! as a closure: recall@10 against the exact answers, queries per second on one thread, hits that
+//! are missing, and the plans that were chosen. Without a data set, 100,000 x 64 are generated.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::Write;
+use std::time::Instant;
+
+use nearfield::dataset::{Dataset, Generated, Vectors};
+use nearfield::{Filter, Flat, Hit, Hits, Hnsw, KeyBitmap, Metric, VectorRef};
+
+const QUERIES: usize = 200;
+const K: usize = 10;
+
+/// How a filter has to do with the query.
+#[derive(Debug, Clone, Copy)]
+enum Relation {
+    None,
+    Near,
+    Far,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut dataset, mut ef, mut json) = (None, 64, None);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--bench" => (),
+            "--dataset" => dataset = Some(value()?),
+            "--ef" => ef = value()?.parse()?,
+            "--json" => json = Some(File::create(value()?)?),
+            _ => return Err(format!("unknown argument '{arg}'").into()),
+        }
+    }
+    let (base, queries, metric) = if let Some(folder) = dataset {
+        let set = Dataset::open(folder)?;
+        let row = |vectors: &Vectors| -> Result<Vec<f32>, Box<dyn Error>> { Ok(vectors.to_f32()?) };
+        (row(set.base())?, row(set.queries())?, (set.metric(), set.dimension()))
+    } else {
+        let made = Generated::builder(100_000, 64).build()?;
+        (made.base().to_f32()?, made.queries().to_f32()?, (Metric::L2, 64))
+    };
+    let (metric, dimension) = metric;
+    let count = base.len() / dimension;
+    let keys: Vec<u64> = (0..count as u64).collect();
+    let graph = Hnsw::builder(dimension, metric).build()?;
+    graph.insert_batch(&keys, &base).threads(2).run()?;
+    let exact = Flat::builder(dimension, metric).build()?;
+    exact.insert_batch(&keys, &base).threads(2).run()?;
+    let queries: Vec<&[f32]> = queries.chunks(dimension).take(QUERIES).collect();
+
+    println!("{count} x {dimension}, {metric}, ef {ef}, {} queries", queries.len());
+    println!("accepted relation  filter      recall        QPS  missing  plans");
+    for percent in [50.0, 10.0, 1.0, 0.1] {
+        for relation in [Relation::None, Relation::Near, Relation::Far] {
+            let maps: Vec<Vec<u64>> = queries
+                .iter()
+                .map(|query| bitmap(&exact, query, count, percent / 100.0, relation))
+                .collect::<Result<_, _>>()?;
+            let truth: Vec<Hits> = queries
+                .iter()
+                .zip(&maps)
+                .map(|(query, map)| exact.search(*query).k(K).filter(KeyBitmap::new(map)).run())
+                .collect::<Result<_, _>>()?;
+            let known: Vec<_> = maps.iter().map(|map| KeyBitmap::new(map)).collect();
+            let asked: Vec<_> =
+                known.iter().map(|&map| move |key: u64| map.contains(key)).collect();
+            for (kind, line) in [
+                ("bitmap", measure(&graph, &queries, &known, &truth, ef)?),
+                ("closure", measure(&graph, &queries, &asked, &truth, ef)?),
+            ] {
+                let Line { recall, qps, missing, plans } = line;
+                println!(
+                    "{percent:>6} % {:<9} {kind:<8} {recall:>9.4} {qps:>10.0} {missing:>8}  {plans:?}",
+                    format!("{relation:?}").to_lowercase()
+                );
+                if let Some(json) = &mut json {
+                    writeln!(
+                        json,
+                        "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
+                         \"metric\": \"{metric}\", \"ef\": {ef}, \"k\": {K}, \
+                         \"percent\": {percent}, \"relation\": \"{relation:?}\", \
+                         \"filter\": \"{kind}\", \"recall\": {recall:.5}, \"qps\": {qps:.1}, \
+                         \"missing\": {missing}}}"
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The keys that are accepted for a query.
+fn bitmap(
+    exact: &Flat,
+    query: &[f32],
+    count: usize,
+    share: f64,
+    relation: Relation,
+) -> Result<Vec<u64>, Box<dyn Error>> {
+    let part = (count as f64 * share) as usize;
+    let mut words = vec![0_u64; count.div_ceil(64)];
+    let mut set = |key: u64| words[(key / 64) as usize] |= 1 << (key % 64);
+    if matches!(relation, Relation::None) {
+        for key in 0..count as u64 {
+            let x = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let x = (x ^ x >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 11;
+            if (x as f64) < share * (1_u64 << 53) as f64 {
+                set(key);
+            }
+        }
+        return Ok(words);
+    }
+    let all = exact.search(query).k(count).run()?;
+    let accepted: &[Hit] = match relation {
+        Relation::Near => &all[..part],
+        _ => &all[count - part..],
+    };
+    for hit in accepted {
+        set(hit.key);
+    }
+    Ok(words)
+}
+
+/// What one kind of filter achieved.
+struct Line {
+    recall: f64,
+    qps: f64,
+    /// Hits fewer than the exact answers have.
+    missing: usize,
+    plans: BTreeMap<String, usize>,
+}
+
+fn measure<F: Filter + Copy>(
+    graph: &Hnsw,
+    queries: &[&[f32]],
+    filters: &[F],
+    truth: &[Hits],
+    ef: usize,
+) -> Result<Line, Box<dyn Error>> {
+    let mut line = Line { recall: 0.0, qps: 0.0, missing: 0, plans: BTreeMap::new() };
+    let mut hits = Hits::new();
+    for round in 0..3 {
+        let start = Instant::now();
+        let (mut same, mut all) = (0, 0);
+        for ((query, &filter), truth) in queries.iter().zip(filters).zip(truth) {
+            let query = VectorRef::F32(query);
+            graph.search(&query).k(K).ef(ef).filter(filter).run_into(&mut hits)?;
+            same += truth.iter().filter(|t| hits.iter().any(|hit| hit.key == t.key)).count();
+            all += truth.len();
+            if round == 0 {
+                line.missing += truth.len().saturating_sub(hits.len());
+                *line.plans.entry(format!("{:?}", hits.plan())).or_default() += 1;
+            }
+        }
+        line.recall = same as f64 / all.max(1) as f64;
+        line.qps = line.qps.max(queries.len() as f64 / start.elapsed().as_secs_f64());
+    }
+    Ok(line)
+}

@@ -1,0 +1,445 @@
+//! Which `ef` gives which recall.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::hits::{BatchHits, Hits};
+use super::hnsw::Hnsw;
+use super::limit::{Limit, Timer};
+use super::request::Request;
+use super::search::Searchable;
+use super::threads::Threads;
+use super::work::{Parts, Work};
+use crate::arena::pin;
+use crate::error::IndexError;
+use crate::graph::Counters;
+use crate::vector::{AsVector, Block, VectorRef};
+
+/// Points of a curve at most.
+const POINTS: usize = 24;
+
+/// What the smallest certain recall need not exceed: the rest takes ever more queries to be seen.
+const CERTAIN: f64 = 0.9995;
+
+/// Quantile of the normal distribution: one in forty of the bounds is too high.
+const Z: f64 = 1.96;
+
+/// Neighbours of a query are found or missed together, at least so many.
+const TOGETHER: f64 = 2.0;
+
+/// A measurement to make: made by [`Hnsw::calibrate`], nothing happens until [`run`](Self::run).
+///
+/// Recall at several `ef` is measured against exact neighbours, either of queries that the caller
+/// has or of a sample of the vectors in the index. In the second case each is searched for as if it
+/// were not there, neither as an answer nor on the way. As its links are missing too, queries from
+/// outside that are like the vectors find more than was asked for: 0.93 to 0.97 where 0.9 was, on
+/// word vectors, sentence embeddings and photo descriptors. **Queries of the kind that will be asked
+/// are better**: where they come from elsewhere than the vectors, as questions do that are to find
+/// passages of text, they may be harder than any vector of the index, and the sample then promises
+/// too much.
+///
+/// ```
+/// use nearfield::dataset::Generated;
+/// use nearfield::{Hnsw, Metric};
+///
+/// let (base, queries) = Generated::builder(6000, 16).build()?.into_parts();
+/// let index = Hnsw::builder(16, Metric::L2).build()?;
+/// index.insert_batch(&(0..6000).collect::<Vec<_>>(), &base).run()?;
+///
+/// let calibration = index.calibrate().queries(&queries).run()?;
+/// for point in &calibration.points {
+///     println!("ef {}: recall {:.4}", point.ef, point.recall);
+/// }
+/// let hits = index.search(&queries.row(0).unwrap()).recall(0.99).run()?;
+/// assert_eq!(hits.len(), 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+#[must_use = "nothing is measured until `run` is called"]
+pub struct Calibrate<'a> {
+    index: &'a Hnsw,
+    queries: Option<VectorRef<'a>>,
+    sample: usize,
+    k: usize,
+    max_ef: usize,
+    threads: Threads<'a>,
+}
+
+/// How recall depends on `ef`, as measured.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Calibration {
+    /// Neighbours of each query. What was measured is used for searches for as many, or fewer.
+    pub k: usize,
+    /// Queries.
+    pub queries: usize,
+    /// Whether they were vectors of the index.
+    pub own: bool,
+    /// Vectors in the index.
+    pub len: usize,
+    /// Bits of a component of the codes that walks read; none if they read the vectors.
+    pub code_bits: Option<u32>,
+    /// The curve, by ascending `ef`. The last one may stand for looking at every vector.
+    pub points: Vec<CalibrationPoint>,
+}
+
+/// Recall at one `ef`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct CalibrationPoint {
+    /// Candidates kept during the walk.
+    pub ef: usize,
+    /// Share of the nearest `k` that was found, on average over the queries.
+    pub recall: f64,
+    /// What the recall over all queries of this kind exceeds with a certainty of 97.5 %: the lower
+    /// end of Wilson's interval (Wilson, 1927), for as many independent trials as have
+    /// the variance seen between queries. [`Search::recall`](crate::Search::recall) goes by it.
+    pub at_least: f64,
+}
+
+impl<'a> Calibrate<'a> {
+    pub(super) fn new(index: &'a Hnsw) -> Self {
+        Self { index, queries: None, sample: 1000, k: 10, max_ef: 4096, threads: Threads::Ambient }
+    }
+
+    /// Queries to measure with, one after the other: some hundreds, of the kind that will be
+    /// asked, and not themselves in the index.
+    pub fn queries<V: AsVector + ?Sized>(mut self, queries: &'a V) -> Self {
+        self.queries = Some(queries.as_vector());
+        self
+    }
+
+    /// How many vectors of the index to take, if there are no queries; 1,000 if not said, all if
+    /// there are fewer.
+    pub fn sample(mut self, sample: usize) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    /// For how many answers; 10 if not said. It must be as many as searches that ask for a
+    /// recall will want, or more.
+    pub fn k(mut self, k: usize) -> Self {
+        self.k = k;
+        self
+    }
+
+    /// The greatest `ef` to try; 4,096 if not said. Fewer are tried where recall is perfect
+    /// before, or where looking at every vector costs less.
+    pub fn max_ef(mut self, max_ef: usize) -> Self {
+        self.max_ef = max_ef;
+        self
+    }
+
+    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
+    /// or the global one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// The rayon pool to use.
+    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+        self.threads = Threads::Pool(pool);
+        self
+    }
+
+    /// Measures, and keeps the curve in the index in place of an older one, for
+    /// [`Search::recall`](crate::Search::recall) and [`Stats::calibration`](crate::Stats).
+    ///
+    /// Takes as long as an exact search for each query, and some ten thousand distances more.
+    /// Searches and insertions go on meanwhile. The curve is not saved in files: calibrate after
+    /// opening. Where the vectors were dropped ([`Originals::Dropped`](crate::Originals)), the
+    /// exact answers are those by the codes.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Parameter`] if `k`, `sample`, `max_ef` or the number of queries is 0, or there
+    /// are not more than `k` vectors; those of [`SearchBatch::run`](crate::SearchBatch::run) for
+    /// the queries.
+    pub fn run(self) -> Result<Calibration, IndexError> {
+        let Self { index, queries, sample, k, max_ef, threads } = self;
+        for (name, value) in [("k", k), ("sample", sample), ("max_ef", max_ef)] {
+            if value == 0 {
+                let value = value.to_string();
+                return Err(IndexError::Parameter { name, value, allowed: "1 or more" });
+            }
+        }
+        if index.len() <= k {
+            let allowed = "fewer than there are vectors in the index";
+            return Err(IndexError::Parameter { name: "k", value: k.to_string(), allowed });
+        }
+        let subjects = match queries {
+            Some(queries) => Subjects { rows: index.encoder().encode_all(queries)?, own: vec![] },
+            None => index.sample(sample),
+        };
+        if subjects.rows.is_empty() {
+            let allowed = "1 or more, of vectors that are on the base level alone";
+            return Err(IndexError::Parameter { name: "queries", value: "0".to_owned(), allowed });
+        }
+        let calibration = threads.run(
+            index.own_pool(),
+            || index.measure_over_ef(&subjects, k, max_ef, false),
+            || index.measure_over_ef(&subjects, k, max_ef, true),
+        )?;
+        index.curve.set(&calibration);
+        Ok(calibration)
+    }
+}
+
+/// What is searched for.
+struct Subjects {
+    /// Encoded, one after the other.
+    rows: Vec<Block>,
+    /// Their slots and keys, if they are vectors of the index.
+    own: Vec<(u32, u64)>,
+}
+
+impl Hnsw {
+    /// Some vectors of the index, spread over all.
+    fn sample(&self, wanted: usize) -> Subjects {
+        let _pin = pin();
+        let keys = self.entries.keys.view();
+        let total = keys.len();
+        let mut subjects = Subjects { rows: Vec::new(), own: Vec::new() };
+        let mut row = vec![Block::ZERO; self.entries.encoder.blocks()];
+        // Multiples of the golden ratio, evenly spread; some are passed over or met twice.
+        for at in 0..total {
+            let fraction = (at + 1).wrapping_mul(0x9e37_79b9);
+            let slot = ((u64::from(fraction) * u64::from(total)) >> 32) as u32;
+            // On upper levels it could not be left out.
+            let is_there = !self.entries.slots.is_hidden(slot) && self.graph.is_base_only(slot);
+            if is_there && self.entries.row_into(slot, &mut row) {
+                subjects.rows.extend_from_slice(&row);
+                subjects.own.push((slot, keys.row(slot)[0]));
+            }
+            if subjects.own.len() == wanted {
+                break;
+            }
+        }
+        subjects
+    }
+
+    /// Measures recall at ever greater `ef`.
+    fn measure_over_ef(
+        &self,
+        subjects: &Subjects,
+        k: usize,
+        max_ef: usize,
+        parallel: bool,
+    ) -> Calibration {
+        let Subjects { rows, own } = subjects;
+        let blocks = self.entries.encoder.blocks();
+        let count = rows.len() / blocks;
+        let row = |at: usize| &rows[at * blocks..(at + 1) * blocks];
+        let request = |k: usize, ef: usize| {
+            let limit = Limit::default();
+            Request { k, ef, nprobe: None, filter: None, radius: None, limit, began: 0 }
+        };
+        // The distance of the last of the nearest: whatever is no farther is one of them.
+        let reach = |queries: std::ops::Range<usize>| -> Vec<f32> {
+            let mut exact = BatchHits::default();
+            let all = &rows[queries.start * blocks..queries.end * blocks];
+            let more = usize::from(!own.is_empty());
+            self.find_all(all, &request(k + more, usize::MAX), &mut exact);
+            let last = |(at, hits): (usize, &[_])| {
+                let key = own.get(queries.start + at).map(|&(_, key)| key);
+                let others = hits.iter().filter(|hit: &&super::hits::Hit| Some(hit.key) != key);
+                others.take(k).last().map_or(f32::INFINITY, |hit| hit.distance)
+            };
+            exact.iter().enumerate().map(last).collect()
+        };
+        let grains: Vec<_> =
+            (0..count).step_by(GRAIN).map(|at| at..count.min(at + GRAIN)).collect();
+        let reach: Vec<f32> = if parallel {
+            grains.par_iter().cloned().flat_map_iter(reach).collect()
+        } else {
+            grains.iter().cloned().flat_map(reach).collect()
+        };
+
+        let found = |ef: usize, at: usize| {
+            self.work.with(|work| {
+                work.row.clear();
+                work.row.extend_from_slice(row(at));
+                let without = own.get(at).map(|&(slot, _)| slot);
+                let hits = self.walk_without(&request(k, ef), without, work);
+                let near = hits.iter().take_while(|hit| hit.distance <= reach[at]);
+                near.count().min(k)
+            })
+        };
+        let mut points = Vec::new();
+        let mut ef = k;
+        while ef <= max_ef && ef < self.scan_ef() && points.len() < POINTS - 1 {
+            let found: Vec<usize> = if parallel {
+                (0..count).into_par_iter().map(|at| found(ef, at)).collect()
+            } else {
+                (0..count).map(|at| found(ef, at)).collect()
+            };
+            let point = CalibrationPoint::new(ef, k, &found);
+            points.push(point);
+            // Where all was found, these queries tell no more.
+            if point.at_least >= CERTAIN || point.recall >= 1.0 {
+                break;
+            }
+            // About the root of two.
+            ef = (ef * 7).div_ceil(5);
+        }
+        let scan = self.scan_ef().max(k);
+        if scan <= max_ef.max(k) && points.last().is_none_or(|point| point.ef < scan) {
+            points.push(CalibrationPoint { ef: scan, recall: 1.0, at_least: 1.0 });
+        }
+        let code_bits = self.code_bits();
+        Calibration { k, queries: count, own: !own.is_empty(), len: self.len(), code_bits, points }
+    }
+
+    /// The answer of a walk to the query in `work.row`, as if one vector were not there.
+    fn walk_without(&self, request: &Request<'_>, without: Option<u32>, work: &mut Work) -> Hits {
+        let codes = self.entries.codes();
+        let timer = &mut Timer::new(request.limit, request.k, 0);
+        let mut hits = Hits::new();
+        work.scratch.counters = Counters::default();
+        if self.walk(codes, request.ef, without, timer, work).is_some() {
+            let Work { scratch, row, head, .. } = work;
+            self.collect(codes, row, request, timer, scratch, head, &mut hits);
+        }
+        hits
+    }
+}
+
+/// Queries that pass over the vectors together.
+const GRAIN: usize = 64;
+
+impl CalibrationPoint {
+    /// From how many of its `k` nearest were found for each query.
+    fn new(ef: usize, k: usize, found: &[usize]) -> Self {
+        let (queries, k) = (found.len() as f64, k as f64);
+        let recall = found.iter().sum::<usize>() as f64 / (queries * k);
+        let square = |&found: &usize| (found as f64 / k - recall).powi(2);
+        let variance = found.iter().map(square).sum::<f64>() / (queries - 1.0).max(1.0);
+        let alone = recall * (1.0 - recall) / k;
+        let together = if alone > 0.0 { variance / alone } else { 0.0 };
+        let trials = queries * k / together.max(TOGETHER).min(k);
+        let at_least = wilson(recall, trials);
+        Self { ef, recall, at_least }
+    }
+}
+
+/// The lower end of Wilson's interval for a share seen in so many trials.
+fn wilson(share: f64, trials: f64) -> f64 {
+    let square = Z * Z / trials;
+    let spread = Z * (share * (1.0 - share) / trials + square / (4.0 * trials)).sqrt();
+    ((share + square / 2.0 - spread) / (1.0 + square)).max(0.0)
+}
+
+/// A curve as searches read it, without a lock. Each point is one word, and a mixture of two
+/// curves is none the worse for being one.
+#[derive(Debug, Default)]
+pub(super) struct Curve {
+    /// `ef << 32` and the bits of the recall that is certain; 0 behind the last.
+    points: [AtomicU64; POINTS],
+    /// Answers that it was measured for; 0 for no curve.
+    k: AtomicUsize,
+    last: Mutex<Option<Calibration>>,
+}
+
+impl Curve {
+    /// What was measured last.
+    pub(super) fn calibration(&self) -> Option<Calibration> {
+        self.last.lock().clone()
+    }
+
+    fn set(&self, calibration: &Calibration) {
+        let mut last = self.last.lock();
+        let words = calibration.points.iter().map(|point| {
+            let ef = u32::try_from(point.ef).unwrap_or(u32::MAX);
+            u64::from(ef) << 32 | u64::from((point.at_least as f32).to_bits())
+        });
+        for (place, word) in self.points.iter().zip(words.chain(std::iter::repeat(0))) {
+            place.store(word, Ordering::Relaxed);
+        }
+        self.k.store(calibration.k, Ordering::Release);
+        *last = Some(calibration.clone());
+    }
+
+    /// The `ef` from which on the recall is certain. Between two points on a straight line, which
+    /// lies below the curve.
+    pub(super) fn ef(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError> {
+        let measured = self.k.load(Ordering::Acquire);
+        let k = k.unwrap_or(measured);
+        if k > measured || measured == 0 {
+            let measured = Some(measured).filter(|&measured| measured > 0);
+            return Err(IndexError::NotCalibrated { k, measured });
+        }
+        let mut below: Option<(f64, f64)> = None;
+        for word in &self.points {
+            let word = word.load(Ordering::Relaxed);
+            let (ef, certain) = ((word >> 32) as f64, f64::from(f32::from_bits(word as u32)));
+            if word == 0 {
+                break;
+            }
+            if certain >= recall {
+                let Some((from, less)) = below else { return Ok(ef as usize) };
+                return Ok(
+                    (from + (ef - from) * (recall - less) / (certain - less)).ceil() as usize
+                );
+            }
+            below = below.filter(|&(_, less)| less > certain).or(Some((ef, certain)));
+        }
+        let best = below.map_or(0.0, |(_, best)| best);
+        Err(IndexError::RecallUnreachable { recall, best })
+    }
+}
+
+impl fmt::Debug for Calibrate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calibrate")
+            .field("queries", &self.queries.map(|queries| queries.len()))
+            .field("sample", &self.sample)
+            .field("k", &self.k)
+            .field("max_ef", &self.max_ef)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_that_of_wilson() {
+        // 81 of 100, from tables: 0.7222 to 0.8749.
+        assert!((wilson(0.81, 100.0) - 0.7222).abs() < 1e-4);
+        assert!(wilson(1.0, 100.0) < 1.0 && wilson(0.0, 100.0) < 1e-9);
+        let even = CalibrationPoint::new(10, 10, &[9; 100]);
+        let uneven: Vec<_> = (0..100).map(|i| if i % 10 == 0 { 0 } else { 10 }).collect();
+        let uneven = CalibrationPoint::new(10, 10, &uneven);
+        assert!((even.recall - 0.9).abs() < 1e-9 && (uneven.recall - 0.9).abs() < 1e-9);
+        assert!(uneven.at_least < even.at_least && even.at_least < 0.9);
+    }
+
+    #[test]
+    fn a_curve_gives_the_least_ef_that_is_certain() {
+        let curve = Curve::default();
+        let none = IndexError::NotCalibrated { k: 3, measured: None };
+        assert_eq!(curve.ef(0.5, Some(3)), Err(none));
+        let point = |ef, at_least| CalibrationPoint { ef, recall: at_least, at_least };
+        let points = vec![point(10, 0.5), point(20, 0.75), point(40, 0.7), point(80, 0.875)];
+        let (k, queries, own, len) = (10, 1, true, 100);
+        curve.set(&Calibration { k, queries, own, len, code_bits: None, points });
+        assert_eq!(curve.ef(0.3, None), Ok(10));
+        assert_eq!(curve.ef(0.5, Some(10)), Ok(10));
+        assert_eq!(curve.ef(0.625, Some(1)), Ok(15));
+        assert_eq!(curve.ef(0.75, Some(1)), Ok(20));
+        assert_eq!(curve.ef(0.875, Some(1)), Ok(80));
+        assert_eq!(
+            curve.ef(0.9, Some(1)),
+            Err(IndexError::RecallUnreachable { recall: 0.9, best: 0.875 })
+        );
+        let fewer = IndexError::NotCalibrated { k: 11, measured: Some(10) };
+        assert_eq!(curve.ef(0.5, Some(11)), Err(fewer));
+    }
+}

@@ -1,0 +1,51 @@
+//! Slots become hits.
+
+use super::codes::Codes;
+use super::engine::Engine;
+use super::entries::Entries;
+use super::hits::{Hit, Hits};
+use super::request::Request;
+
+/// What keys of distances stand for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scale<'a> {
+    /// Distances between vectors.
+    Vectors(&'a dyn Engine),
+    /// Distances between a query and codes.
+    Codes(&'a Codes),
+}
+
+impl Scale<'_> {
+    fn distance(self, key: u32) -> f32 {
+        match self {
+            Self::Vectors(engine) => engine.distance(key),
+            Self::Codes(codes) => codes.distance(key),
+        }
+    }
+}
+
+impl Entries {
+    /// Makes hits of keys of distances and slots, which come in ascending order: as many as are
+    /// wanted, and none beyond the radius.
+    ///
+    /// This is the one place where slots become hits. It reads the keys after the slots were
+    /// found, so that each has one. `false` if a key was found twice, and there are fewer hits for it than wanted.
+    pub(super) fn deliver(
+        &self,
+        scale: Scale<'_>,
+        request: &Request<'_>,
+        found: impl Iterator<Item = (u32, u32)>,
+        hits: &mut Hits,
+    ) -> bool {
+        let Request { k, radius, began, .. } = *request;
+        let keys = self.keys.view();
+        let all = self.all_answer();
+        let found = found
+            .filter(|&(_, slot)| all || self.answers(slot, began))
+            .map(|(key, slot)| Hit { key: keys.row(slot)[0], distance: scale.distance(key) })
+            .take_while(|hit| radius.is_none_or(|radius| hit.distance <= radius));
+        hits.set(found.take(k));
+        let is_short = self.replacing.is_ambiguous() && hits.drop_repeated_keys();
+        !is_short || hits.len() >= k.min(self.len())
+    }
+}

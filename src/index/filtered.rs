@@ -1,0 +1,327 @@
+//! Answers under a filter: which way to look for them, and looking.
+//!
+//! Every way keeps one promise: `k` hits, or all vectors that are accepted if there are fewer. A
+//! walk that ends with less is followed by a look at every accepted vector.
+
+use super::codes::Codes;
+use super::deliver::Scale;
+use super::entries::Entries;
+use super::filter::Filter;
+use super::hits::{Hits, Plan};
+use super::hnsw::Hnsw;
+use super::limit::Timer;
+use super::request::Request;
+use super::scan::Field;
+use super::space::Rows;
+use super::work::Work;
+use crate::graph::{Counters, Order, Watch};
+
+/// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
+/// many are accepted, at most so many. They also give a walk places to start from.
+const LEAST_ASKED: u32 = 64;
+const ENOUGH_ACCEPTED: usize = 32;
+const MOST_ASKED: u32 = 2048;
+
+/// Above it, a walk over all nodes finds enough accepted ones on its way.
+const ONE_HOP: f64 = 0.4;
+/// Below it, the distances that put the detours in order cost more than they save.
+const BLIND: f64 = 0.08;
+
+/// Accepted nodes that the walk into the query's neighbourhood should meet before detours begin.
+const EXPECTED: f64 = 4.0;
+/// Candidates of that walk.
+const SCOUTS: (f64, f64) = (16.0, 256.0);
+/// So many times more are met by a second walk, where the first met suspiciously few.
+const AGAIN: f64 = 4.0;
+/// Where so many times fewer than expected are accepted around the query, the filter keeps away
+/// from it. The answers are then scattered in all directions, each far from the others, and no
+/// walk finds most of them.
+const AVOIDS: f64 = 4.0;
+
+/// A walk by detours needs about as many accepted nodes within two hops, or it ends in a corner.
+const TWO_HOPS_MEET: f64 = 8.0;
+
+/// Costs in the unit of asking about one slot after the other, about 2.5 ns: measuring a vector
+/// somewhere in memory, looking up a key, and asking about a slot somewhere in memory.
+const MEASURE: f64 = 15.0;
+const LOOK_UP: f64 = 10.0;
+const ASK: f64 = 9.0;
+
+/// Slots that are asked about between two thoughts of the time.
+const ASKED: usize = 64;
+
+impl Entries {
+    /// The nearest accepted vectors, exactly: by the vectors if they are there, else by the codes.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    pub(super) fn scan_accepted(
+        &self,
+        field: Field<'_>,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let Work { row, coding, matches, .. } = work;
+        // Taken after the rows: whoever has a row has a key.
+        let keys = self.keys.view();
+        let limit = field.rows.len();
+        let query = if codes.is_some() { &coding.query } else { row };
+        matches.begin(request.k.min(limit as usize));
+        match filter.count() {
+            // Looking up a few keys is less than asking about all slots.
+            Some(count) if (count as f64) * LOOK_UP < f64::from(limit) => {
+                filter.for_each(&mut |key| {
+                    if timer.spent(1) {
+                        return false;
+                    }
+                    let slot = self.slot(key).filter(|&slot| slot < limit);
+                    slot.is_none_or(|slot| matches.add(field, query, slot, timer))
+                });
+            }
+            _ => {
+                'all: for first in (0..limit).step_by(ASKED) {
+                    for slot in first..limit.min(first + ASKED as u32) {
+                        if self.answers(slot, request.began)
+                            && filter.accepts(keys.row(slot)[0])
+                            && !matches.add(field, query, slot, timer)
+                        {
+                            break 'all;
+                        }
+                    }
+                    if timer.spent(ASKED / MEASURE as usize) {
+                        break;
+                    }
+                }
+            }
+        }
+        let scale = codes.map_or(Scale::Vectors(field.engine), Scale::Codes);
+        matches.finish(field, query, |found| {
+            self.deliver(scale, request, found, hits);
+        });
+        hits.set_counters(matches.measured, 0);
+        hits.set_plan(Plan::FilteredScan);
+    }
+}
+
+/// What is known of a filter before the search.
+struct Estimate {
+    /// Accepted among all slots.
+    share: f64,
+    /// Units that a look at every accepted vector costs.
+    scan: f64,
+}
+
+impl Hnsw {
+    /// Answers the query in `work.row` under a filter.
+    pub(super) fn find_filtered(
+        &self,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let codes = self.entries.codes();
+        let mut seeds = std::mem::take(&mut work.seeds);
+        let estimate = self.estimate(filter, &mut seeds);
+        let walk = self.walk_cost(estimate.share, request.ef);
+        work.scratch.counters = Counters::default();
+        let plan = if request.k == 0 || estimate.scan <= walk {
+            None
+        } else if estimate.share > ONE_HOP {
+            self.walk_over_all(codes, request, filter, &seeds, estimate.share, timer, work)
+        } else {
+            self.walk_by_detours(codes, request, filter, &seeds, estimate.share, timer, work)
+        };
+        work.seeds = seeds;
+
+        let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
+        if let Some(plan) = plan.filter(|_| enough) {
+            let Work { scratch, row, head, .. } = &mut *work;
+            self.collect(codes, row, request, timer, scratch, head, hits);
+            hits.set_plan(plan);
+            return;
+        }
+        let walked = work.scratch.counters;
+        self.scan_filtered(codes, request, filter, timer, work, hits);
+        hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
+    }
+
+    fn scan_filtered(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let codes = codes.filter(|_| !self.entries.has_vectors());
+        let began = request.began;
+        let field = if let Some(codes) = codes {
+            self.entries.encoder.decode_into(&work.row, &mut work.coding.floats);
+            codes.prepare(&mut work.coding);
+            Field { engine: &*codes.engine, rows: codes.rows.view(), entries: &self.entries, began }
+        } else {
+            Field {
+                engine: &*self.engine,
+                rows: self.entries.vectors.view(),
+                entries: &self.entries,
+                began,
+            }
+        };
+        self.entries.scan_accepted(field, codes, request, filter, timer, work, hits);
+    }
+
+    /// Asks about some slots, spread over all; those accepted are left in `seeds`.
+    fn estimate(&self, filter: &dyn Filter, seeds: &mut Vec<u32>) -> Estimate {
+        let keys = self.entries.keys.view();
+        let total = keys.len();
+        seeds.clear();
+        let mut asked = 0;
+        while asked < MOST_ASKED.min(total)
+            && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED)
+        {
+            // Spread without a pattern, which the filter might have, too.
+            let mut at = asked.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
+            at = (at ^ at >> 13).wrapping_mul(0xc2b2_ae35);
+            let slot = ((u64::from(at ^ at >> 16) * u64::from(total)) >> 32) as u32;
+            // The key of a slot that holds nothing may be being written.
+            if !self.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]) {
+                seeds.push(slot);
+            }
+            asked += 1;
+        }
+        let (asked, total) = (f64::from(asked).max(1.0), f64::from(total).max(1.0));
+        // One more than was seen: none accepted among few does not mean that there is none.
+        let share = ((seeds.len() as f64 + 0.5) / (asked + 0.5)).min(1.0);
+        match filter.count() {
+            Some(count) => {
+                let count = (count as f64).min(total);
+                // Keys that are not in the index count, too; only the slots asked show that.
+                let most = count / total;
+                let expected = asked * most;
+                let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
+                let share = if fewer || asked >= total { share.min(most) } else { most };
+                let ask = (count * LOOK_UP).min(total);
+                Estimate { share, scan: ask + share * total * MEASURE }
+            }
+            None => Estimate { share, scan: total + share * total * MEASURE },
+        }
+    }
+
+    /// Units that a walk costs, roughly.
+    fn walk_cost(&self, share: f64, ef: usize) -> f64 {
+        let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
+        if share > ONE_HOP {
+            // Half of a row's neighbours were met before.
+            ef / share * row / 2.0 * MEASURE * 1.5
+        } else if share > BLIND {
+            // A row of gates and a row of accepted nodes are measured, some gates' rows read.
+            ef * row * (2.0 * MEASURE + ASK / share)
+        } else if share * row * row > TWO_HOPS_MEET {
+            // Half of the nodes two hops away were asked about before.
+            ef * row * row * ASK / 2.0
+        } else {
+            f64::INFINITY
+        }
+    }
+
+    /// The walk of an unfiltered search, with a pool that is larger by what it will reject.
+    /// Where fewer are accepted around the query than elsewhere, a walk by detours follows; where
+    /// next to none are, nothing (see [`AVOIDS`]).
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    fn walk_over_all(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        seeds: &[u32],
+        share: f64,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<Plan> {
+        let ef = (request.ef as f64 / share).ceil();
+        self.walk(codes, ef as usize, None, timer, work)?;
+        let accepted = self.accepted(filter, work);
+        if timer.expired() || accepted >= request.k.max(request.ef / 4 * 3) {
+            let keys = self.entries.keys.view();
+            let entries = &self.entries;
+            let accepts = |slot: u32| {
+                entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
+            };
+            work.scratch.pool.retain(accepts);
+            return Some(Plan::FilteredWalk);
+        }
+        if accepted as f64 * AVOIDS < ef * share {
+            return None;
+        }
+        self.detour(codes, request.ef, Order::Directed, filter, seeds, timer, work);
+        Some(Plan::DirectedTwoHop)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    fn walk_by_detours(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        seeds: &[u32],
+        share: f64,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<Plan> {
+        let mut scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
+        for _ in 0..2 {
+            self.walk(codes, scouts as usize, None, timer, work)?;
+            let expected = scouts * share;
+            let met = self.accepted(filter, work) as f64;
+            if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
+                let order = if share > BLIND { Order::Directed } else { Order::Blind };
+                self.detour(codes, request.ef, order, filter, seeds, timer, work);
+                return Some(match order {
+                    Order::Directed => Plan::DirectedTwoHop,
+                    Order::Blind => Plan::BlindTwoHop,
+                });
+            }
+            // One in fifty filters that have nothing to do with the query does so by chance.
+            scouts *= AGAIN;
+        }
+        None
+    }
+
+    /// How many of the nodes that a walk left are accepted.
+    fn accepted(&self, filter: &dyn Filter, work: &Work) -> usize {
+        let keys = self.entries.keys.view();
+        let accepts =
+            |slot: u32| !self.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
+        work.scratch.pool.iter().filter(|&(_, slot)| accepts(slot)).count()
+    }
+
+    /// A walk among accepted nodes, from what an unfiltered one left.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    fn detour(
+        &self,
+        codes: Option<&Codes>,
+        ef: usize,
+        order: Order,
+        filter: &dyn Filter,
+        seeds: &[u32],
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) {
+        let Work { scratch, row, coding, .. } = work;
+        let (space, query) = match codes {
+            Some(codes) => (Rows::new(&*codes.engine, &codes.rows, None), &coding.query),
+            None => (Rows::new(&*self.engine, &self.entries.vectors, None), &*row),
+        };
+        // Taken after the rows: whoever has a row has a key.
+        let keys = self.entries.keys.view();
+        let accepts = &mut |slot: u32| {
+            !self.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])
+        };
+        self.graph.search_accepted(space, query, ef, order, seeds, accepts, timer, scratch);
+    }
+}

@@ -1,0 +1,122 @@
+//! Inserting into the graph index, one vector at a time.
+
+use std::sync::atomic::Ordering;
+
+use super::Hnsw;
+use super::batch::Insertable;
+use super::codes::ENOUGH;
+use super::entries::Place;
+use super::space::{Linking, Rows};
+use super::work::Work;
+use crate::arena::pin;
+use crate::error::IndexError;
+use crate::graph::{Counters, Scratch};
+use crate::vector::Block;
+
+impl Hnsw {
+    /// Brings the codes forward, if there are to be some: a little work, after an insertion.
+    pub(super) fn advance(&self, work: &mut Work) {
+        let Some(quantized) = &self.entries.quantized else { return };
+        if quantized.codes().is_some() {
+            return;
+        }
+        let vectors = self.entries.vectors.view();
+        if !quantized.is_filling() {
+            if (vectors.len() as usize) < ENOUGH {
+                return;
+            }
+            quantized.fit(vectors.len() as usize, |at, floats| {
+                self.entries.encoder.decode_into(vectors.row(at as u32), floats);
+            });
+        }
+        let decode = |slot: u32, floats: &mut Vec<f32>| {
+            self.entries.encoder.decode_into(self.entries.vectors.view().row(slot), floats);
+        };
+        // Without memory for codes, walks go on reading vectors; the next insertion tries again.
+        if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
+            // Nobody is between a slot and its links: all go on with codes.
+            let _alone = self.inserting.write();
+            let count = self.entries.vectors.view().len();
+            let _ = quantized.finish(count, &mut work.coding, decode);
+        }
+    }
+
+    /// Inserts the vector in `work.row` under a new key.
+    pub(super) fn insert_row(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
+        {
+            let _shared = self.inserting.read();
+            let _pin = pin();
+            let Work { row, coding, .. } = &mut *work;
+            let place = self.entries.append(key, row, coding, Some(&self.graph))?;
+            self.link(place, None, work);
+        }
+        self.advance(work);
+        self.sweep_on(work);
+        Ok(())
+    }
+
+    /// Links what was written at a place, and is in `work` still, to all but `leaving`.
+    pub(super) fn link(&self, place: Place, leaving: Option<u32>, work: &mut Work) {
+        let linking = Some(Linking { leaving, ..self.linking() });
+        let Work { scratch, row, coding, .. } = &mut *work;
+        scratch.counters = Counters::default();
+        if let Some(codes) = self.entries.codes() {
+            codes.prepare(coding);
+            let space = Rows::new(&*codes.engine, &codes.rows, linking);
+            self.join(space, &coding.query, place, scratch);
+        } else {
+            let space = Rows::new(&*self.engine, &self.entries.vectors, linking);
+            self.join(space, row, place, scratch);
+        }
+        self.count_insertion(work);
+    }
+
+    fn join(&self, space: Rows<'_>, query: &[Block], place: Place, scratch: &mut Scratch) {
+        if place.is_reused {
+            self.graph.insert_again(space, query, place.slot, scratch);
+        } else {
+            self.graph.insert(space, query, place.slot, scratch);
+        }
+    }
+
+    /// Adds what a change of the graph has computed.
+    pub(super) fn count_insertion(&self, work: &Work) {
+        let distances = work.scratch.counters.distances;
+        self.insert_distances.fetch_add(distances, Ordering::Relaxed);
+    }
+}
+
+impl Insertable for Hnsw {
+    fn contains(&self, key: u64) -> bool {
+        Self::contains(self, key)
+    }
+
+    fn expect(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
+        let Some(quantized) = &self.entries.quantized else { return };
+        if quantized.codes().is_some() || self.entries.keys.len() + count < ENOUGH {
+            return;
+        }
+        self.work.with(|work| {
+            let work = std::cell::RefCell::new(work);
+            if count >= ENOUGH / 2 {
+                quantized.fit(count, |position, floats| {
+                    let work = &mut **work.borrow_mut();
+                    vector(position, work);
+                    self.entries.encoder.decode_into(&work.row, floats);
+                });
+            }
+            let work = work.into_inner();
+            while quantized.is_filling() {
+                self.advance(work);
+            }
+        });
+    }
+
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        self.upsert_row(key, work)
+    }
+
+    fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
+        self.insert_row(key, work)
+    }
+}

@@ -1,0 +1,124 @@
+//! One vector in place of another under the same key, in one step for whoever searches.
+//!
+//! Both vectors are in the index for a while. A search that begins before the key is led from one to the
+//! other may meet either, or both, and takes one; a search that begins afterwards must not take the old one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+use super::entries::Entries;
+use super::space::Rows;
+use crate::arena::pin;
+use crate::graph::{Scratch, Space};
+use crate::vector::Block;
+
+/// Replacements that are under way, and those that searches may have seen the beginning of.
+#[derive(Debug, Default)]
+pub(super) struct Replacing {
+    /// Replacements of which the new vector may be there while the key leads to the old one.
+    going_on: AtomicUsize,
+    /// Keys that were led elsewhere so far.
+    moment: AtomicU64,
+    recent: Arc<Recent>,
+}
+
+/// Old slots, each with the moment in which it was replaced, for as long as a search may have begun before.
+#[derive(Debug, Default)]
+struct Recent {
+    len: AtomicUsize,
+    slots: RwLock<Vec<(u32, u64)>>,
+}
+
+/// Ends a replacement when it is dropped.
+pub(super) struct Replacement<'a>(&'a Replacing);
+
+impl Replacing {
+    pub(super) fn begin(&self) -> Replacement<'_> {
+        self.going_on.fetch_add(1, Ordering::SeqCst);
+        Replacement(self)
+    }
+
+    /// Whether two slots may have one key, for some search.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.going_on.load(Ordering::SeqCst) != 0 || self.recent.len.load(Ordering::SeqCst) != 0
+    }
+
+    /// Now: what a search notes when it begins, pinned.
+    pub(super) fn now(&self) -> u64 {
+        self.moment.load(Ordering::SeqCst)
+    }
+
+    /// Runs `switch`, which leads a key to another slot and hides `old`.
+    pub(super) fn switch(&self, old: u32, switch: impl FnOnce()) {
+        let recent = &self.recent;
+        let mut slots = recent.slots.write();
+        // One at a time, and the moment comes last: whoever begins before it may go on taking the old slot.
+        let moment = self.moment.load(Ordering::SeqCst) + 1;
+        slots.push((old, moment));
+        recent.len.store(slots.len(), Ordering::SeqCst);
+        switch();
+        self.moment.store(moment, Ordering::SeqCst);
+        drop(slots);
+        let recent = Arc::clone(recent);
+        pin().defer(move || {
+            let mut slots = recent.slots.write();
+            slots.retain(|&(_, other)| other != moment);
+            recent.len.store(slots.len(), Ordering::SeqCst);
+        });
+    }
+
+    /// Whether a hidden slot was replaced since `began`.
+    pub(super) fn since(&self, began: u64, slot: u32) -> bool {
+        self.recent.len.load(Ordering::SeqCst) != 0
+            && self.recent.slots.read().iter().any(|&(old, when)| old == slot && when > began)
+    }
+}
+
+impl Drop for Replacement<'_> {
+    fn drop(&mut self) {
+        self.0.going_on.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Entries {
+    /// Adds to what a walk found the vectors that took the place of old ones that it met, in case it came by before
+    /// the new ones were linked, or while rows changed. `true` unless the space lacks one of them.
+    pub(super) fn follow(&self, space: Rows<'_>, query: &[Block], scratch: &mut Scratch) -> bool {
+        if self.slots.hidden() == 0 {
+            return true;
+        }
+        let space = space.refresh();
+        let keys = self.keys.view();
+        let old = scratch.pool.iter().map(|(_, slot)| slot).filter(|&s| self.slots.is_hidden(s));
+        let new: Vec<u32> =
+            old.filter_map(|slot| self.map.get(keys.row(slot)[0], &self.keys)).collect();
+        for slot in new {
+            if slot >= space.len() {
+                return false;
+            }
+            if scratch.pool.iter().all(|(_, met)| met != slot) {
+                scratch.counters.distances += 1;
+                scratch.pool.insert(space.key(query, slot), slot);
+            }
+        }
+        true
+    }
+
+    /// Whether a walk may have missed both vectors of a key: rows may lead to the new one alone, and that is younger than
+    /// the walk.
+    pub(super) fn may_have_missed(&self, scratch: &Scratch) -> bool {
+        scratch.passed_younger() && self.replacing.is_ambiguous()
+    }
+
+    /// [`Self::follow`] for each of several queries.
+    pub(super) fn follow_all(
+        &self,
+        space: Rows<'_>,
+        queries: &[&[Block]],
+        scratches: &mut [Scratch],
+    ) -> bool {
+        queries.iter().zip(scratches).all(|(query, scratch)| self.follow(space, query, scratch))
+    }
+}

@@ -1,0 +1,153 @@
+//! What is asked of an index, as the caller says it and as the index does it.
+
+use std::time::{Duration, Instant};
+
+use super::filter::Filter;
+use super::hits::{Hits, Plan};
+use super::limit::{Cancel, Limit};
+use super::search::Searchable;
+use crate::error::IndexError;
+
+/// Candidates kept during a walk, if the caller does not say.
+const DEFAULT_EF: usize = 64;
+
+/// Answers, if the caller does not say.
+const DEFAULT_K: usize = 10;
+
+/// What an index is asked, whatever the query.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    /// Answers at most.
+    pub(super) k: usize,
+    pub(super) ef: usize,
+    /// Lists to read; what the index chooses if the caller does not say.
+    pub(super) nprobe: Option<usize>,
+    pub(super) filter: Option<&'a dyn Filter>,
+    /// The farthest answer.
+    pub(super) radius: Option<f32>,
+    pub(super) limit: Limit<'a>,
+    /// When the search began, as a moment of replacements.
+    pub(super) began: u64,
+}
+
+/// Answers within a radius that are looked for at first, where all of them are wanted.
+const FIRST_ROUND: usize = 64;
+
+/// How many times as many are looked for in the next round.
+const GROWTH: usize = 4;
+
+impl Request<'_> {
+    /// Whether so many answers are allowed within a radius that a search for all at once would be
+    /// a waste if there are few.
+    pub(super) fn takes_rounds(&self) -> bool {
+        self.radius.is_some() && self.k > FIRST_ROUND
+    }
+
+    /// The rounds, each of a search for more answers, until `find` finds fewer than it looked for.
+    pub(super) fn rounds(&self, hits: &mut Hits, mut find: impl FnMut(&Request<'_>, &mut Hits)) {
+        let (mut distances, mut hops) = (0, 0);
+        let mut k = FIRST_ROUND.min(self.k);
+        loop {
+            // The last answers would be found worse than the first, had the walk no more room.
+            find(&Request { k, ef: k.saturating_add(self.ef), ..*self }, hits);
+            distances += hits.distances_computed();
+            hops += hits.hops();
+            if hits.len() < k || k == self.k || !hits.is_complete() {
+                break;
+            }
+            let scanned = matches!(hits.plan(), Plan::Scan | Plan::FilteredScan);
+            k = if scanned { self.k } else { k.saturating_mul(GROWTH).min(self.k) };
+        }
+        hits.set_counters(distances, hops);
+    }
+}
+
+/// How hard to look.
+#[derive(Debug, Clone, Copy)]
+enum Effort {
+    Ef(usize),
+    Recall(f64),
+}
+
+/// How many answers are wanted, and how hard to look for them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) k: Option<usize>,
+    effort: Effort,
+    pub(super) nprobe: Option<usize>,
+    pub(super) radius: Option<f32>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) cancel: Option<&'a Cancel>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) const DEFAULT: Self = Self {
+        k: None,
+        effort: Effort::Ef(DEFAULT_EF),
+        nprobe: None,
+        radius: None,
+        deadline: None,
+        cancel: None,
+    };
+
+    pub(super) fn set_ef(&mut self, ef: usize) {
+        self.effort = Effort::Ef(ef);
+    }
+
+    pub(super) fn set_recall(&mut self, recall: f64) {
+        self.effort = Effort::Recall(recall);
+    }
+
+    /// Answers at most: within a radius all, if the caller does not say.
+    pub(super) fn k(&self) -> usize {
+        self.k.unwrap_or(if self.radius.is_some() { usize::MAX } else { DEFAULT_K })
+    }
+
+    /// The same for the index. The deadline begins now.
+    pub(super) fn request<F: Filter>(
+        self,
+        index: &dyn Searchable,
+        filter: Option<&'a F>,
+    ) -> Result<Request<'a>, IndexError> {
+        let Self { radius, deadline, cancel, .. } = self;
+        if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
+            let value = radius.to_string();
+            return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });
+        }
+        // A deadline beyond the end of time is none.
+        let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+        let limit = Limit { until, cancel };
+        let filter = filter.map(|filter| filter as &dyn Filter);
+        let (ef, nprobe) = (self.ef(index)?, self.nprobe(index)?);
+        Ok(Request { k: self.k(), ef, nprobe, filter, radius, limit, began: 0 })
+    }
+
+    fn nprobe(&self, index: &dyn Searchable) -> Result<Option<usize>, IndexError> {
+        let allowed = match self.nprobe {
+            Some(_) if !index.has_lists() => "none here: only an Ivf has lists",
+            Some(0) => "1 or more",
+            nprobe => return Ok(nprobe),
+        };
+        let value = self.nprobe.unwrap_or_default().to_string();
+        Err(IndexError::Parameter { name: "nprobe", value, allowed })
+    }
+
+    fn ef(&self, index: &dyn Searchable) -> Result<usize, IndexError> {
+        match self.effort {
+            Effort::Ef(0) => Err(IndexError::Parameter {
+                name: "ef",
+                value: 0.to_string(),
+                allowed: "1 or more; it is raised to k",
+            }),
+            Effort::Ef(ef) => Ok(ef),
+            Effort::Recall(recall) if recall > 0.0 && recall <= 1.0 => {
+                index.ef_for(recall, self.k.or(self.radius.is_none().then_some(DEFAULT_K)))
+            }
+            Effort::Recall(recall) => Err(IndexError::Parameter {
+                name: "recall",
+                value: recall.to_string(),
+                allowed: "above 0, up to 1",
+            }),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Answers of a graph index: walking, or looking at every vector where that costs less.
+
+use std::sync::atomic::Ordering;
+
+use super::codes::Codes;
+use super::deliver::Scale;
+use super::hits::{BatchHits, Hits, Plan};
+use super::hnsw::Hnsw;
+use super::limit::Timer;
+use super::request::Request;
+use super::rerank::Head;
+use super::search::Searchable;
+use super::space::Rows;
+use super::work::Work;
+use crate::arena::pin;
+use crate::error::IndexError;
+use crate::graph::{Counters, LANES, Scratch};
+use crate::vector::Block;
+
+/// Rows that a walk touches for each candidate it keeps: about this many at least.
+const TOUCHED: usize = 16;
+
+impl Hnsw {
+    /// The `ef` from which on every vector is looked at: a walk would touch about as many vectors
+    /// as there are, and a scan is exact.
+    pub(super) fn scan_ef(&self) -> usize {
+        self.entries.keys.len().div_ceil(TOUCHED)
+    }
+
+    /// Bytes of a row that walks read.
+    pub(super) fn row_bytes(&self) -> usize {
+        let codes = self.entries.codes();
+        codes.map_or(&self.entries.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
+    }
+
+    /// Walks to the query in `work.row`, without a filter; what is found is left in the scratch.
+    /// `None` if the index went over to codes, without vectors, in this moment.
+    pub(super) fn walk(
+        &self,
+        codes: Option<&Codes>,
+        ef: usize,
+        without: Option<u32>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<()> {
+        /// Walks at most, one after the other, while vectors are replaced.
+        const ATTEMPTS: usize = 8;
+
+        let Work { scratch, row, coding, .. } = work;
+        for _ in 0..ATTEMPTS {
+            let complete = if let Some(codes) = codes {
+                self.entries.encoder.decode_into(row, &mut coding.floats);
+                codes.prepare(coding);
+                let space = Rows::new(&*codes.engine, &codes.rows, None);
+                self.graph.search(space, &coding.query, ef, without, timer, scratch)
+                    && self.entries.follow(space, &coding.query, scratch)
+            } else {
+                let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+                self.graph.search(space, row, ef, without, timer, scratch)
+                    && self.entries.follow(space, row, scratch)
+            };
+            if !complete {
+                return None;
+            }
+            if !self.entries.may_have_missed(scratch) || timer.expired() {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    /// Turns what a walk left in `scratch` into hits.
+    #[expect(clippy::too_many_arguments, reason = "parts of the work, of which others are in use")]
+    pub(super) fn collect(
+        &self,
+        codes: Option<&Codes>,
+        query: &[Block],
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        scratch: &Scratch,
+        head: &mut Head,
+        hits: &mut Hits,
+    ) {
+        let all = self.entries.all_answer();
+        let answers = |slot: u32| all || self.entries.answers(slot, request.began);
+        let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+        let mut distances = scratch.counters.distances;
+        match codes {
+            Some(_) if self.entries.has_vectors() => {
+                let vectors = self.entries.vectors.view();
+                let candidates = found.take(Head::depth(request.k)).map(|(_, slot)| slot);
+                head.measure(&*self.engine, vectors, query, candidates, timer);
+                distances += head.sorted.len() as u64;
+                let sorted = head.sorted.iter().copied();
+                self.entries.deliver(Scale::Vectors(&*self.engine), request, sorted, hits)
+            }
+            Some(codes) => self.entries.deliver(Scale::Codes(codes), request, found, hits),
+            None => self.entries.deliver(Scale::Vectors(&*self.engine), request, found, hits),
+        };
+        hits.set_counters(distances, scratch.counters.hops);
+        hits.set_plan(Plan::Walk);
+    }
+
+    /// Answers up to [`LANES`] queries, whose walks take turns. The request has no filter and no
+    /// limit.
+    fn find_lanes(
+        &self,
+        codes: Option<&Codes>,
+        queries: &[Block],
+        request: &Request<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+        out: &mut BatchHits,
+    ) {
+        let blocks = self.entries.encoder.blocks();
+        let count = queries.len() / blocks;
+        let Work { lanes: scratches, coding, prepared, .. } = &mut *work;
+        scratches.resize_with(LANES, Scratch::default);
+        let scratches = &mut scratches[..count];
+        for scratch in &mut *scratches {
+            scratch.counters = Counters::default();
+        }
+        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
+        let complete = if let Some(codes) = codes {
+            prepared.clear();
+            for query in queries.chunks_exact(blocks) {
+                self.entries.encoder.decode_into(query, &mut coding.floats);
+                codes.prepare(coding);
+                prepared.extend_from_slice(&coding.query);
+            }
+            for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
+                *lane = query;
+            }
+            let space = Rows::new(&*codes.engine, &codes.rows, None);
+            self.graph.search_lanes(space, &lanes[..count], request.ef, scratches)
+                && self.entries.follow_all(space, &lanes[..count], scratches)
+        } else {
+            for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
+                *lane = query;
+            }
+            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            self.graph.search_lanes(space, &lanes[..count], request.ef, scratches)
+                && self.entries.follow_all(space, &lanes[..count], scratches)
+        };
+        if !complete {
+            // The index went over to codes, without vectors, in this moment.
+            return self.find_each(queries, request, work, out);
+        }
+        let timer = &mut Timer::new(request.limit, request.k, 0);
+        for (at, query) in queries.chunks_exact(blocks).enumerate() {
+            let Work { lanes: scratches, head, .. } = &mut *work;
+            self.collect(codes, query, request, timer, &scratches[at], head, hits);
+            if self.is_short(hits, request) || self.entries.may_have_missed(&scratches[at]) {
+                work.row.clear();
+                work.row.extend_from_slice(query);
+                self.find(request, work, hits);
+                out.push(hits);
+                continue;
+            }
+            self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+            out.push(hits);
+        }
+    }
+}
+
+impl Hnsw {
+    /// Whether there are fewer hits than there should be.
+    fn is_short(&self, hits: &Hits, request: &Request<'_>) -> bool {
+        hits.len() < request.k && request.radius.is_none() && hits.len() < self.len()
+    }
+}
+
+impl Searchable for Hnsw {
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        let _pin = pin();
+        let began = self.entries.replacing.now();
+        let request = &Request { ef: request.ef.max(request.k), began, ..*request };
+        // Where many candidates are kept, putting one in its place takes longer than its distance.
+        let bytes = self.row_bytes() + request.ef.min(self.scan_ef());
+        let timer = &mut Timer::new(request.limit, request.k, bytes);
+        if timer.expired() {
+            return hits.set_nothing();
+        }
+        let codes = self.entries.codes();
+        if codes.is_some() && self.entries.has_vectors() {
+            timer.leave_for_vectors(self.entries.vectors.stride() * size_of::<Block>());
+        }
+        if let Some(filter) = request.filter {
+            self.find_filtered(request, filter, timer, work, hits);
+        } else if request.k == 0 || request.ef >= self.scan_ef() {
+            match codes {
+                Some(codes) if !self.entries.has_vectors() => {
+                    self.entries.scan_codes(codes, request, timer, work, hits);
+                }
+                _ => self.entries.scan(&*self.engine, request, timer, work, hits),
+            }
+        } else {
+            work.scratch.counters = Counters::default();
+            if self.walk(codes, request.ef, None, timer, work).is_none() {
+                // The index went over to codes, without vectors, in this moment.
+                return self.find(request, work, hits);
+            }
+            let Work { scratch, row, head, .. } = work;
+            self.collect(codes, row, request, timer, scratch, head, hits);
+            if self.is_short(hits, request) && !timer.expired() {
+                // Vectors that are removed but not swept yet took the places.
+                return self.find(
+                    &Request { ef: request.ef.saturating_mul(2), ..*request },
+                    work,
+                    hits,
+                );
+            }
+        }
+        hits.set_complete(!timer.expired());
+        self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+    }
+
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
+        /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
+        const BYTES_IN_TURN: usize = 256;
+
+        let _pin = pin();
+        let began = self.entries.replacing.now();
+        let raised = &Request { ef: request.ef.max(request.k), began, ..*request };
+        let blocks = self.entries.encoder.blocks();
+        let codes = self.entries.codes();
+        let plain = request.filter.is_none() && request.limit.is_none() && !request.takes_rounds();
+        let scans = request.k == 0 || raised.ef >= self.scan_ef();
+        let mut hits = Hits::new();
+        self.work.with(|work| {
+            if plain && scans && self.entries.has_vectors() {
+                let engine = &*self.engine;
+                let distances = self.entries.scan_batch(engine, queries, raised, work, out);
+                self.search_distances.fetch_add(distances, Ordering::Relaxed);
+                return;
+            }
+            // What waits for its turn must still be in the first cache when the turn comes.
+            if !plain || scans || self.row_bytes() > BYTES_IN_TURN {
+                return self.find_each(queries, request, work, out);
+            }
+            for queries in queries.chunks(LANES * blocks) {
+                self.find_lanes(codes, queries, raised, work, &mut hits, out);
+            }
+        });
+    }
+
+    fn is_exact(&self) -> bool {
+        false
+    }
+
+    fn ef_for(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError> {
+        self.curve.ef(recall, k)
+    }
+}

@@ -1,0 +1,75 @@
+//! An operation from its beginning to its end.
+
+#[cfg(feature = "metrics")]
+use super::meter::Meter;
+#[cfg(feature = "tracing")]
+use super::span::Span;
+
+/// What can be watched. Names are those of spans and of the label `operation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// One query; an item is a query.
+    Search,
+    SearchBatch,
+    /// One vector; an item is a vector.
+    Insert,
+    InsertBatch,
+    /// Of a collection; an item is a changed vector.
+    Commit,
+    /// Of a collection; an item is a byte of a chunk. The store's own is in it.
+    Checkpoint,
+    /// Of a collection; an item is a byte by which the file became shorter.
+    Compact,
+    /// Of a collection: everything is read and verified.
+    Check,
+    /// A collection is read into memory.
+    Load,
+    /// A collection is copied to another file.
+    Backup,
+    /// A collection is opened; an item is an operation of the journal that was applied anew.
+    Open,
+    /// Of the store under collections.
+    StoreCommit,
+    StoreCheckpoint,
+    /// A wait for the disk.
+    StoreSync,
+}
+
+impl Operation {
+    /// Notes that the operation begins.
+    pub(crate) fn begin(self) -> Observed {
+        Observed {
+            #[cfg(feature = "tracing")]
+            span: Span::begin(self),
+            #[cfg(feature = "metrics")]
+            meter: Meter::begin(self),
+        }
+    }
+}
+
+/// An operation that goes on.
+#[must_use = "an operation that is dropped has failed"]
+pub(crate) struct Observed {
+    #[cfg(feature = "tracing")]
+    span: Span,
+    #[cfg(feature = "metrics")]
+    meter: Meter,
+}
+
+impl Observed {
+    /// Notes what a search for one query cost.
+    pub(crate) fn found(&self, distances: u64, hops: u64) {
+        #[cfg(feature = "tracing")]
+        self.span.found(distances, hops);
+        #[cfg(feature = "metrics")]
+        self.meter.found(distances, hops);
+    }
+
+    /// Notes that the operation ended well, and with how many items.
+    pub(crate) fn done(self, items: u64) {
+        #[cfg(feature = "metrics")]
+        self.meter.done(items);
+        #[cfg(feature = "tracing")]
+        self.span.done(items);
+    }
+}

@@ -1,0 +1,69 @@
+//! Turnover: an index whose vectors are all replaced stays as good and as large as a fresh one.
+//!
+//! In a process of its own: that places are used again depends on searches of other tests that run meanwhile.
+
+use nearfield::dataset::Dataset;
+use nearfield::{Element, Flat, Hnsw, Originals, Quantization};
+
+fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
+    range.map(|key| key as u64).collect()
+}
+
+/// The share of the exact ten nearest that the index finds.
+fn recall(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
+    let found = index.search_batch(queries).k(10).ef(ef).threads(1).run().unwrap();
+    let truth = exact.search_batch(queries).k(10).run().unwrap();
+    let mut hits = 0;
+    for (found, truth) in found.iter().zip(truth.iter()) {
+        hits += found.iter().filter(|f| truth.iter().any(|t| t.key == f.key)).count();
+    }
+    hits as f64 / (truth.len() * 10) as f64
+}
+
+#[test]
+fn turnovers_lose_no_recall() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/words-100-10k");
+    let data = Dataset::open(folder).unwrap();
+    let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
+    let queries = data.queries().to_f32().unwrap();
+    let queries = &queries[..dimension * 200.min(queries.len() / dimension)];
+    let row = |at: usize| &vectors[at * dimension..(at + 1) * dimension];
+    for (quantization, originals) in [
+        (Quantization::None, Originals::Kept),
+        (Quantization::Sq4, Originals::Kept),
+        (Quantization::Sq4, Originals::Dropped),
+    ] {
+        let new = || {
+            let builder = Hnsw::builder(dimension, data.metric()).element(Element::F32);
+            builder.quantization(quantization).originals(originals).build().unwrap()
+        };
+        let index = new();
+        index.insert_batch(&keys(0..5000), &vectors[..5000 * dimension]).run().unwrap();
+        // Two turnovers: each step removes the oldest vector and brings back the one that went 5,000 steps ago.
+        for step in 0..10_000 {
+            assert!(index.remove(step as u64 % 10_000).unwrap());
+            let new = (step + 5000) % 10_000;
+            index.insert(new as u64, row(new)).unwrap();
+        }
+        assert!(index.check().is_ok());
+        assert!(index.stats().levels[0] < 5600, "{:?}", index.stats().levels);
+        let fresh = new();
+        fresh.insert_batch(&keys(0..5000), &vectors[..5000 * dimension]).run().unwrap();
+        let exact = Flat::builder(dimension, data.metric()).build().unwrap();
+        exact.insert_batch(&keys(0..5000), &vectors[..5000 * dimension]).run().unwrap();
+        let (turned, built) =
+            (recall(&index, &exact, queries, 48), recall(&fresh, &exact, queries, 48));
+        let lost = |index: &Hnsw| {
+            let own = |&key: &usize| {
+                let hits = index.search(row(key)).k(10).ef(24).run().unwrap();
+                hits.keys().all(|found| found != key as u64)
+            };
+            (0..5000).filter(own).count()
+        };
+        let (lost_turned, lost_built) = (lost(&index), lost(&fresh));
+        println!(
+            "{quantization:?} {originals:?}: {turned} after turnovers, {built} fresh; {lost_turned} and {lost_built} do not find themselves"
+        );
+        assert!(turned > built - 0.02, "{turned} after turnovers, {built} fresh");
+    }
+}
