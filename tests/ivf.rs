@@ -412,7 +412,7 @@ fn searches_go_on_while_the_index_trains() {
 fn many_equal_vectors_and_nothing_else() {
     for quantization in [IvfQuantization::None, IvfQuantization::Pq4, IvfQuantization::Rabitq2] {
         let index = Ivf::builder(5, Metric::L2).quantization(quantization).build().unwrap();
-        index.insert_batch(&keys(5000), &[1.5_f32; 25_000]).threads(2).run().unwrap();
+        index.insert_batch(&keys(5000), &vec![1.5_f32; 25_000]).threads(2).run().unwrap();
         assert!(index.is_trained());
         sound(&index);
         assert_eq!(index.stats().lists.unwrap().count, 1);

@@ -55,7 +55,7 @@ const NPROBE: [usize; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 2
 /// What is to be done.
 pub(crate) enum Command {
     Help,
-    Run(Settings),
+    Run(Box<Settings>),
 }
 
 /// Which index.
@@ -207,7 +207,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
     if settings.ef.is_empty() {
         return Err(format!("no --ef reaches --k {}", settings.k));
     }
-    Ok(Command::Run(settings))
+    Ok(Command::Run(Box::new(settings)))
 }
 
 /// The names of `--quantization`, here and in results.

@@ -41,14 +41,13 @@ impl Ivf {
         self.work.with(|work| {
             for queries in queries.chunks(GROUP * blocks) {
                 let directory = &*self.directory();
-                match self.effort(directory, request) {
-                    Some(effort) => self.find_group(directory, queries, request, effort, work, out),
-                    None => {
-                        let mut none = Hits::new();
-                        none.set_plan(Plan::Scan);
-                        queries.chunks_exact(blocks).for_each(|_| out.push(&none));
-                    }
+                if let Some(effort) = self.effort(directory, request) {
+                    self.find_group(directory, queries, request, effort, work, out);
+                    continue;
                 }
+                let mut none = Hits::new();
+                none.set_plan(Plan::Scan);
+                queries.chunks_exact(blocks).for_each(|_| out.push(&none));
             }
         });
     }

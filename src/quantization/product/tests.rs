@@ -237,7 +237,7 @@ fn packed_codes_change_like_a_list() {
             list[other] = list[position];
             packed.swap_remove(position).unwrap();
             list.swap_remove(position);
-            if list.len() % 7 == 0 {
+            if list.len().is_multiple_of(7) {
                 packed.push(&codes[..quantizer.code_len()]).unwrap();
                 list.push(&codes[..quantizer.code_len()]);
                 packed.swap_remove(0).unwrap();
