@@ -84,8 +84,8 @@ impl Hits {
         self.distances
     }
 
-    /// How many rows of the graph the search read, or lists of an [`Ivf`](crate::Ivf); 0 for a
-    /// scan.
+    /// How many rows of the graph the search read, 0 for a scan; of an [`Ivf`](crate::Ivf), how
+    /// many lists.
     pub fn hops(&self) -> u64 {
         self.hops
     }

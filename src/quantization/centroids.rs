@@ -126,18 +126,13 @@ fn squares<const N: usize>(block: &[[f32; 16]], points: [&[f32]; N]) -> [[f32; 1
     let points = points.map(|point| &point[..block.len()]);
     let mut sums = [[0.0; 16]; N];
     for (d, lanes) in block.iter().enumerate() {
-        // Made anew as a whole: a loop over points would keep the sums in memory.
-        sums = std::array::from_fn(|n| add_squares(sums[n], points[n][d], lanes));
-    }
-    sums
-}
-
-/// Adds the squared differences of `x` and sixteen numbers to their sums.
-#[inline(always)]
-fn add_squares(mut sums: [f32; 16], x: f32, lanes: &[f32; 16]) -> [f32; 16] {
-    for (sum, y) in sums.iter_mut().zip(lanes) {
-        let difference = x - y;
-        *sum += difference * difference;
+        for n in 0..N {
+            let x = points[n][d];
+            for lane in 0..16 {
+                let difference = x - lanes[lane];
+                sums[n][lane] += difference * difference;
+            }
+        }
     }
     sums
 }

@@ -18,11 +18,10 @@ pub enum IvfQuantization {
     /// The vector itself.
     #[default]
     None,
-    /// What gives the best recall for its memory: [`Rabitq4`](Self::Rabitq4), an eighth of `f32`
-    /// vectors.
+    /// [`Rabitq4`](Self::Rabitq4), the most precise.
     Auto,
     /// Product quantization, 4 bits for each sub-vector of two components: a sixteenth of `f32`
-    /// vectors. 32 codes are compared at a time, which is the fastest there is.
+    /// vectors. 32 codes are compared at a time.
     Pq4,
     /// `RaBitQ` with 1 bit a component: a thirty-second of `f32` vectors, for hundreds of
     /// dimensions and more.
@@ -108,7 +107,7 @@ impl IvfBuilder {
     ///     .element(nearfield::Element::F16)
     ///     .quantization(IvfQuantization::Pq4)
     ///     .build()?;
-    /// // Codes are all there is: 250 bytes a vector, its key and its place included.
+    /// // Codes are all there is: 192 bytes a vector, and some for its key and its place.
     /// let small = Ivf::builder(384, Metric::Cosine)
     ///     .quantization(IvfQuantization::Rabitq4)
     ///     .originals(Originals::Dropped)

@@ -39,14 +39,17 @@ use space::Space;
 /// An inverted-file index: vectors in lists by their nearest centroid, of which a search reads the
 /// few nearest (Sivic and Zisserman, ICCV 2003; Jegou, Douze and Schmid, IEEE TPAMI 33, 2011).
 ///
-/// The right choice where memory is short or queries come in large batches: it is built several
-/// times as fast as [`Hnsw`](crate::Hnsw), with codes it takes a fraction of the memory
-/// ([`IvfQuantization`]), a batch reads each list once for many queries, and vectors are removed
-/// and replaced at no cost to later searches. Single queries are faster in an `Hnsw`.
+/// The right choice where memory is short or vectors come and go: without links between vectors
+/// it takes little more than the vectors, with codes alone a fraction of them
+/// ([`IvfQuantization`]), and a removed vector leaves nothing behind. A batch reads each list once
+/// for many queries. Single queries are faster in an [`Hnsw`](crate::Hnsw).
 ///
-/// It has the methods of `Hnsw`. How many lists are read is the search's
+/// It has the methods of `Hnsw`, and all ways to ask but [`recall`](Search::recall). It lives in
+/// memory: it is not saved to a file. How many lists are read is the search's
 /// [`nprobe`](Search::nprobe), where the graph has `ef`. If the lists that are read hold fewer than
-/// `k` vectors, further ones are, so that there are `k` hits if there are as many vectors.
+/// `k` vectors, or `k` that a filter accepts, further ones are, so that there are `k` hits if there
+/// are as many. A search within a radius reads on until `nprobe` lists, one after the other, have
+/// no answer. A filter that gives a few keys is answered by looking these up.
 ///
 /// ```
 /// use nearfield::{Ivf, Metric};
@@ -67,9 +70,9 @@ use space::Space;
 /// one batch brings them, it is *trained*: centroids are found by k-means on a sample, and the
 /// vectors are put into their lists. Lists that would be many times as long as others are split
 /// then, where the index chooses their number. It is trained anew when there are four times as many (sixteen
-/// times without originals), or when the lists have become twice as uneven, so insertions one by
-/// one cost little more than one batch. The insertion that sets training off does it, on the rayon
-/// pool that it is in or the global one, and takes seconds for a million vectors; all others, and
+/// times without originals), or when the lists have become twice as uneven. The insertion that sets
+/// training off does it, on the rayon pool that it is in or the global one: that takes time in
+/// proportion to the vectors, about as long as inserting them in one batch; all others, and
 /// searches, go on meanwhile. [`train`](Self::train) does it at once. Both the old lists and the
 /// new ones are in memory then.
 ///
