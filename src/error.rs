@@ -105,6 +105,13 @@ pub enum IndexError {
         /// The element type.
         element: Element,
     },
+    /// There are fewer vectors in the index than training takes.
+    TooFewVectors {
+        /// Vectors needed.
+        needed: usize,
+        /// Vectors in the index.
+        found: usize,
+    },
     /// The index cannot hold more vectors.
     Full {
         /// The number it holds.
@@ -153,6 +160,9 @@ impl fmt::Display for IndexError {
             }
             Self::Unsupported { metric, element } => {
                 write!(f, "{metric} is not defined over {element}")
+            }
+            Self::TooFewVectors { needed, found } => {
+                write!(f, "training takes {needed} vectors; the index has {found}")
             }
             Self::Full { len } => write!(f, "the index is full at {len} vectors"),
             Self::OutOfMemory { bytes } => {

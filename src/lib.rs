@@ -1,8 +1,9 @@
 //! Embeddable vector search.
 //!
 //! [`Hnsw`] finds the approximate nearest neighbours of a vector among millions, [`Flat`] the exact
-//! ones among some ten thousand. Both take vectors under `u64` keys, grow without a declared
-//! capacity, and may be searched by any number of threads while others insert.
+//! ones among some ten thousand; [`Ivf`] takes less memory than a graph, and large batches of
+//! queries. All take vectors under `u64` keys, grow without a declared capacity, and may be searched
+//! by any number of threads while others insert.
 //!
 //! ```
 //! use nearfield::{Hnsw, Metric};
@@ -59,9 +60,9 @@ pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
     BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor, Drift,
-    Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch,
-    KeyBitmap, KeySet, LevelCheck, Maintenance, Originals, Plan, Quantization, Search, SearchBatch,
-    SearchIter, Stats,
+    Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch, Ivf,
+    IvfBuilder, IvfQuantization, KeyBitmap, KeySet, LevelCheck, ListStats, Maintenance, Originals,
+    Plan, Quantization, Search, SearchBatch, SearchIter, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

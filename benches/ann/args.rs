@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use nearfield::{Element, Originals, Quantization};
+use nearfield::{Element, IvfQuantization, Originals, Quantization};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -16,8 +16,9 @@ Without --dataset: two real sets that the repository carries and a generated one
 
   --dataset DIR          a folder with base.*, query.*, gt.ibin or gt.ivecs, and meta.json with
                          \"metric\": \"l2\", \"cosine\", \"ip\" or \"hamming\"; may be repeated
-  --index hnsw|flat      the index (hnsw)
-  --quantization TYPE    what the walk reads: none (the vectors themselves), auto, sq8, sq4 (none)
+  --index hnsw|ivf|flat  the index (hnsw)
+  --quantization TYPE    what searches read: none (the vectors themselves), auto; hnsw: sq8, sq4;
+                         ivf: pq4, rabitq1, rabitq2, rabitq4 (none)
   --originals TYPE       the vectors beside the codes: kept, dropped, or a TYPE of --element, which
                          keeps them as such (kept)
   --element TYPE         what vectors are stored as: f32, f16, bf16, i8, u8, or native, which
@@ -26,7 +27,11 @@ Without --dataset: two real sets that the repository carries and a generated one
   --ef-construction N    candidates that an insertion considers (200)
   --alpha X              slack of the pruning rule, 1.0 to 2.0 (the index's default)
   --ef N,N,...           candidates that a search keeps, one operating point each
-                         (10,12,14,16,20,24,32,40,48,64,80,96,128,192,256,400); below k: left out
+                         (10,12,14,16,20,24,32,40,48,64,80,96,128,192,256,400); below k: left out;
+                         ivf: candidates that are measured again, for each --nprobe (64)
+  --lists N              lists of an ivf index (the index's choice)
+  --nprobe N,N,...       lists that a search of an ivf index reads, one operating point each
+                         (1,2,4,8,12,16,24,32,48,64,96,128,192,256)
   --k N                  answers to a query (10)
   --threads N            threads that answer the batch of all queries (1)
   --build-threads N      threads that build (2)
@@ -44,16 +49,20 @@ before. NEARFIELD_SIMD=scalar|avx2|avx512|neon caps the instruction set.";
 /// Operating points, unless `--ef` says otherwise.
 const EF: [usize; 16] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 400];
 
+/// Operating points of an inverted-file index, unless `--nprobe` says otherwise.
+const NPROBE: [usize; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+
 /// What is to be done.
 pub(crate) enum Command {
     Help,
-    Run(Settings),
+    Run(Box<Settings>),
 }
 
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Hnsw,
+    Ivf,
     Flat,
 }
 
@@ -61,6 +70,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hnsw => "hnsw",
+            Self::Ivf => "ivf",
             Self::Flat => "flat",
         }
     }
@@ -71,7 +81,8 @@ impl Kind {
 pub(crate) struct Settings {
     pub(crate) datasets: Vec<PathBuf>,
     pub(crate) index: Kind,
-    pub(crate) quantization: Quantization,
+    /// By its name, which depends on the index.
+    pub(crate) quantization: &'static str,
     pub(crate) originals: Originals,
     /// `None`: the type that the data set has.
     pub(crate) element: Option<Element>,
@@ -79,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) ef_construction: usize,
     pub(crate) alpha: Option<f32>,
     pub(crate) ef: Vec<usize>,
+    pub(crate) lists: Option<usize>,
+    pub(crate) nprobe: Vec<usize>,
     pub(crate) k: usize,
     pub(crate) threads: usize,
     pub(crate) build_threads: usize,
@@ -93,13 +106,15 @@ impl Default for Settings {
         Self {
             datasets: Vec::new(),
             index: Kind::Hnsw,
-            quantization: Quantization::None,
+            quantization: "none",
             originals: Originals::Kept,
             element: Some(Element::F32),
             m: 16,
             ef_construction: 200,
             alpha: None,
             ef: Vec::new(),
+            lists: None,
+            nprobe: Vec::new(),
             k: 10,
             threads: 1,
             build_threads: 2,
@@ -115,6 +130,7 @@ impl Default for Settings {
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut args = args.into_iter();
     let mut settings = Settings::default();
+    let mut quantization = settings.quantization.to_owned();
     while let Some(arg) = args.next() {
         let (name, mut value) = match arg.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -133,11 +149,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
             "--index" => {
                 settings.index = match value()?.as_str() {
                     "hnsw" => Kind::Hnsw,
+                    "ivf" => Kind::Ivf,
                     "flat" => Kind::Flat,
-                    other => return Err(format!("--index is '{other}'; allowed: hnsw, flat")),
+                    other => return Err(format!("--index is '{other}'; allowed: hnsw, ivf, flat")),
                 }
             }
-            "--quantization" => settings.quantization = quantization(&value()?)?,
+            "--quantization" => quantization = value()?,
             "--originals" => match value()?.as_str() {
                 "kept" => settings.originals = Originals::Kept,
                 "dropped" => settings.originals = Originals::Dropped,
@@ -156,12 +173,29 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
                 settings.ef =
                     value()?.split(',').map(|ef| positive(&name, ef)).collect::<Result<_, _>>()?;
             }
+            "--lists" => settings.lists = Some(positive(&name, &value()?)?),
+            "--nprobe" => {
+                let value = value()?;
+                let numbers = value.split(',').map(|n| positive(&name, n));
+                settings.nprobe = numbers.collect::<Result<_, _>>()?;
+            }
             "--k" => settings.k = positive(&name, &value()?)?,
             "--threads" => settings.threads = positive(&name, &value()?)?,
             "--build-threads" => settings.build_threads = positive(&name, &value()?)?,
             "--rounds" => settings.rounds = positive(&name, &value()?)?,
             _ => return Err(format!("unknown argument '{name}'")),
         }
+    }
+    settings.quantization = named(&quantization, settings.index)?;
+    if settings.index == Kind::Ivf {
+        if settings.ef.is_empty() {
+            settings.ef = vec![settings.k.max(64)];
+        }
+        if settings.nprobe.is_empty() {
+            settings.nprobe = if settings.quick { vec![4, 16, 64] } else { NPROBE.to_vec() };
+        }
+    } else if settings.lists.is_some() || !settings.nprobe.is_empty() {
+        return Err("--lists and --nprobe belong to --index ivf".to_owned());
     }
     if settings.rounds == 0 {
         settings.rounds = if settings.quick { 1 } else { 3 };
@@ -173,7 +207,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
     if settings.ef.is_empty() {
         return Err(format!("no --ef reaches --k {}", settings.k));
     }
-    Ok(Command::Run(settings))
+    Ok(Command::Run(Box::new(settings)))
 }
 
 /// The names of `--quantization`, here and in results.
@@ -184,18 +218,63 @@ const QUANTIZATIONS: [(&str, Quantization); 4] = [
     ("sq4", Quantization::Sq4),
 ];
 
-fn quantization(name: &str) -> Result<Quantization, String> {
-    QUANTIZATIONS.iter().find(|(known, _)| *known == name).map(|&(_, q)| q).ok_or_else(|| {
-        let known = QUANTIZATIONS.map(|(known, _)| known).join(", ");
-        format!("--quantization is '{name}'; allowed: {known}")
+/// The same for an inverted-file index.
+const IVF_QUANTIZATIONS: [(&str, IvfQuantization); 6] = [
+    ("none", IvfQuantization::None),
+    ("auto", IvfQuantization::Auto),
+    ("pq4", IvfQuantization::Pq4),
+    ("rabitq1", IvfQuantization::Rabitq1),
+    ("rabitq2", IvfQuantization::Rabitq2),
+    ("rabitq4", IvfQuantization::Rabitq4),
+];
+
+/// The name of a quantization that the index has.
+fn named(name: &str, index: Kind) -> Result<&'static str, String> {
+    let known = match index {
+        Kind::Ivf => IVF_QUANTIZATIONS.map(|(name, _)| name).to_vec(),
+        Kind::Hnsw => QUANTIZATIONS.map(|(name, _)| name).to_vec(),
+        Kind::Flat => vec!["none"],
+    };
+    known.iter().find(|known| **known == name).copied().ok_or_else(|| {
+        let (index, known) = (index.name(), known.join(", "));
+        format!("--quantization is '{name}'; allowed for {index}: {known}")
     })
 }
 
 impl Settings {
-    /// The quantization's name.
-    pub(crate) fn quantization_name(&self) -> &'static str {
-        QUANTIZATIONS.iter().find(|(_, q)| *q == self.quantization).map_or("?", |(name, _)| name)
+    /// The quantization of a graph.
+    pub(crate) fn graph_quantization(&self) -> Quantization {
+        let found = QUANTIZATIONS.iter().find(|(name, _)| *name == self.quantization);
+        found.map_or(Quantization::None, |&(_, quantization)| quantization)
     }
+
+    /// The quantization of lists.
+    pub(crate) fn list_quantization(&self) -> IvfQuantization {
+        let found = IVF_QUANTIZATIONS.iter().find(|(name, _)| *name == self.quantization);
+        found.map_or(IvfQuantization::None, |&(_, quantization)| quantization)
+    }
+
+    /// The operating points of the index: `ef` and `nprobe` of each.
+    pub(crate) fn efforts(&self) -> Vec<Effort> {
+        match self.index {
+            Kind::Hnsw => self.ef.iter().map(|&ef| Effort { ef, nprobe: None }).collect(),
+            Kind::Ivf => {
+                let probes = |&ef: &usize| {
+                    self.nprobe.iter().map(move |&nprobe| Effort { ef, nprobe: Some(nprobe) })
+                };
+                self.ef.iter().flat_map(probes).collect()
+            }
+            // An exact index has but one.
+            Kind::Flat => vec![Effort { ef: self.ef[0], nprobe: None }],
+        }
+    }
+}
+
+/// How hard a search looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) ef: usize,
+    pub(crate) nprobe: Option<usize>,
 }
 
 fn element(name: &str) -> Result<Option<Element>, String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::{Point, thousands};
+use crate::report::{Point, shape, thousands};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 520.0;
@@ -83,14 +83,13 @@ fn frame(out: &mut String, axes: &Axes, first: &Point) {
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n\
          <text x=\"{LEFT}\" y=\"34\" font-size=\"19\" font-weight=\"bold\" fill=\"#222222\">\
          Queries per second over recall</text>\n\
-         <text x=\"{LEFT}\" y=\"55\" font-size=\"12.5\" fill=\"#555555\">{}, m {}, \
-         ef_construction {}, {} query thread{}, {}; small figures: ef</text>",
-        first.index.name(),
-        first.m,
-        first.ef_construction,
+         <text x=\"{LEFT}\" y=\"55\" font-size=\"12.5\" fill=\"#555555\">{}, \
+         {} query thread{}, {}; small figures: {}</text>",
+        shape(first),
         first.threads,
         if first.threads == 1 { "" } else { "s" },
         first.isa,
+        effort(first).0,
     );
     for qps in ticks().into_iter().filter(|q| (axes.bottom..=axes.top).contains(q)) {
         let y = axes.y(qps);
@@ -128,7 +127,12 @@ fn frame(out: &mut String, axes: &Axes, first: &Point) {
     );
 }
 
-/// One index: its line, its points with their ef, and its entry in the legend.
+/// What a search varies, and how much of it an operating point has.
+fn effort(point: &Point) -> (&'static str, usize) {
+    point.nprobe.map_or(("ef", point.ef), |nprobe| ("nprobe", nprobe))
+}
+
+/// One index: its line, its points with their effort, and its entry in the legend.
 fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: usize) {
     let places: Vec<(f64, f64)> =
         points.iter().map(|p| (axes.x(p.recall), axes.y(p.qps))).collect();
@@ -140,7 +144,8 @@ fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: 
     );
     let mut labelled = (f64::NEG_INFINITY, f64::NEG_INFINITY);
     for (point, &(x, y)) in points.iter().zip(&places) {
-        let title = format!("ef {}: recall {:.4}, {:.0} QPS", point.ef, point.recall, point.qps);
+        let (name, effort) = effort(point);
+        let title = format!("{name} {effort}: recall {:.4}, {:.0} QPS", point.recall, point.qps);
         let _ = writeln!(
             out,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\" fill=\"{color}\">\
@@ -154,8 +159,7 @@ fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: 
             let _ = writeln!(
                 out,
                 "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"10\" fill=\"{color}\" \
-                 text-anchor=\"{anchor}\">{}</text>",
-                point.ef
+                 text-anchor=\"{anchor}\">{effort}</text>"
             );
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nearfield::dataset::recall;
 use nearfield::{BatchHits, Hits, Originals};
 
-use crate::args::{Kind, Settings};
+use crate::args::{Effort, Settings};
 use crate::progress::Bar;
 use crate::report::Point;
 use crate::sets::Set;
@@ -32,22 +32,19 @@ pub(crate) fn measure(set: &Set, settings: &Settings) -> Result<Vec<Point>, Box<
     let mem_mb = resident_mb().zip(resident).map(|(after, before)| after - before);
     bar.finish();
 
-    // An exact index has but one operating point.
-    let efs = match settings.index {
-        Kind::Hnsw => &settings.ef[..],
-        Kind::Flat => &settings.ef[..1],
-    };
-    let ask = |ef| index.search_batch(set).k(settings.k).ef(ef).threads(settings.threads).run();
+    let efforts = settings.efforts();
+    let ask =
+        |effort| index.search_batch(set, effort).k(settings.k).threads(settings.threads).run();
     // Once unmeasured: scratch memory is made, threads are started, caches are filled.
-    ask(efs[0])?;
-    let mut seconds = vec![Vec::with_capacity(settings.rounds); efs.len()];
-    let mut answers: Vec<Option<BatchHits>> = efs.iter().map(|_| None).collect();
+    ask(efforts[0])?;
+    let mut seconds = vec![Vec::with_capacity(settings.rounds); efforts.len()];
+    let mut answers: Vec<Option<BatchHits>> = efforts.iter().map(|_| None).collect();
     for _ in 0..settings.rounds {
         // In turn over the operating points, so that a slow moment of the machine falls on one
         // round of each instead of on all rounds of one.
-        for ((&ef, times), answer) in efs.iter().zip(&mut seconds).zip(&mut answers) {
+        for ((&effort, times), answer) in efforts.iter().zip(&mut seconds).zip(&mut answers) {
             let started = Instant::now();
-            let hits = ask(ef)?;
+            let hits = ask(effort)?;
             times.push(started.elapsed().as_secs_f64());
             *answer = Some(hits);
         }
@@ -55,26 +52,28 @@ pub(crate) fn measure(set: &Set, settings: &Settings) -> Result<Vec<Point>, Box<
 
     let stats = index.stats();
     let queries = set.queries.len() as f64;
-    let mut points = Vec::with_capacity(efs.len());
-    for ((&ef, mut times), answer) in efs.iter().zip(seconds).zip(answers) {
+    let mut points = Vec::with_capacity(efforts.len());
+    for ((&effort, mut times), answer) in efforts.iter().zip(seconds).zip(answers) {
         let found = answer.iter().flat_map(BatchHits::iter);
         let found = found.map(|hits| hits.iter().map(|hit| hit.key));
         let recall = recall(found, &set.truth, settings.k)?;
         times.sort_by(f64::total_cmp);
-        let latency = latencies(&index, set, settings.k, ef)?;
+        let latency = latencies(&index, set, settings.k, effort)?;
         points.push(Point {
             dataset: set.name.clone(),
             n: set.base.len(),
             dim: set.dimension,
             metric: set.metric,
             element: set.element,
-            quantization: settings.quantization_name(),
+            quantization: settings.quantization,
             dropped: settings.originals == Originals::Dropped,
             index: settings.index,
             isa: stats.isa.to_string(),
             m: settings.m,
             ef_construction: settings.ef_construction,
-            ef,
+            ef: effort.ef,
+            nprobe: effort.nprobe,
+            lists: stats.lists.map(|lists| lists.count),
             k: settings.k,
             threads: settings.threads,
             recall,
@@ -91,7 +90,7 @@ pub(crate) fn measure(set: &Set, settings: &Settings) -> Result<Vec<Point>, Box<
         });
     }
     match index.fault() {
-        Some(fault) => Err(format!("{}: the graph is not sound: {fault}", set.name).into()),
+        Some(fault) => Err(format!("{}: the index is not sound: {fault}", set.name).into()),
         None => Ok(points),
     }
 }
@@ -104,11 +103,16 @@ struct Latency {
 }
 
 /// Times each query alone, on this thread, after a round unmeasured.
-fn latencies(index: &Subject, set: &Set, k: usize, ef: usize) -> Result<Latency, Box<dyn Error>> {
+fn latencies(
+    index: &Subject,
+    set: &Set,
+    k: usize,
+    effort: Effort,
+) -> Result<Latency, Box<dyn Error>> {
     let mut hits = Hits::new();
     let mut distances = 0;
     for query in set.queries.iter() {
-        index.search(&query).k(k).ef(ef).run_into(&mut hits)?;
+        index.search(&query, effort).k(k).run_into(&mut hits)?;
         distances += hits.distances_computed();
     }
     let rounds = LATENCIES.div_ceil(set.queries.len());
@@ -116,7 +120,7 @@ fn latencies(index: &Subject, set: &Set, k: usize, ef: usize) -> Result<Latency,
     for _ in 0..rounds {
         for query in set.queries.iter() {
             let started = Instant::now();
-            index.search(&query).k(k).ef(ef).run_into(&mut hits)?;
+            index.search(&query, effort).k(k).run_into(&mut hits)?;
             micros.push(started.elapsed().as_secs_f64() * 1e6);
         }
     }

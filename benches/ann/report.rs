@@ -22,6 +22,9 @@ pub(crate) struct Point {
     pub(crate) m: usize,
     pub(crate) ef_construction: usize,
     pub(crate) ef: usize,
+    /// Of an inverted-file index.
+    pub(crate) nprobe: Option<usize>,
+    pub(crate) lists: Option<usize>,
     pub(crate) k: usize,
     pub(crate) threads: usize,
     pub(crate) recall: f64,
@@ -42,10 +45,7 @@ pub(crate) struct Point {
 pub(crate) fn table(points: &[Point]) -> String {
     let mut out = String::new();
     let Some(first) = points.first() else { return out };
-    let shape = match first.index {
-        Kind::Hnsw => format!("hnsw m {} ef_construction {}", first.m, first.ef_construction),
-        Kind::Flat => "flat".into(),
-    };
+    let shape = shape(first);
     let heading = format!(
         "{}: {} x {}, {}, {shape}, {} quantization {} on {}, {} build and {} query threads",
         first.dataset,
@@ -61,11 +61,22 @@ pub(crate) fn table(points: &[Point]) -> String {
     let recall = format!("recall@{}", first.k);
     let header = format!(
         "{:>6} {recall:>10} {:>10} {:>9} {:>9} {:>9} {:>11} {:>8} {:>8}",
-        "ef", "QPS", "p50 us", "p95 us", "p99 us", "distances", "build s", "MB"
+        if first.index == Kind::Ivf { "nprobe" } else { "ef" },
+        "QPS",
+        "p50 us",
+        "p95 us",
+        "p99 us",
+        "distances",
+        "build s",
+        "MB"
     );
     let mut lines = vec![String::new(), heading, header];
     for p in points {
-        let ef = if p.index == Kind::Flat { "-".into() } else { p.ef.to_string() };
+        let ef = match p.index {
+            Kind::Hnsw => p.ef.to_string(),
+            Kind::Ivf => optional(p.nprobe).replace("null", "-"),
+            Kind::Flat => "-".into(),
+        };
         let memory = p.mem_mb.map_or("-".into(), |mb| format!("{mb:.1}"));
         lines.push(format!(
             "{ef:>6} {:>10.4} {:>10} {:>9.1} {:>9.1} {:>9.1} {:>11} {:>8.2} {memory:>8}",
@@ -85,12 +96,22 @@ pub(crate) fn table(points: &[Point]) -> String {
     out
 }
 
+/// The index and what it was made with.
+pub(crate) fn shape(point: &Point) -> String {
+    match point.index {
+        Kind::Hnsw => format!("hnsw m {} ef_construction {}", point.m, point.ef_construction),
+        Kind::Ivf => format!("ivf of {} lists", point.lists.unwrap_or_default()),
+        Kind::Flat => "flat".into(),
+    }
+}
+
 /// One object on one line. These keys are kept from release to release; new ones may join.
 pub(crate) fn json(p: &Point) -> String {
     let graph = |value: usize| match p.index {
         Kind::Hnsw => value.to_string(),
-        Kind::Flat => "null".into(),
+        Kind::Ivf | Kind::Flat => "null".into(),
     };
+    let ef = if p.index == Kind::Flat { "null".into() } else { p.ef.to_string() };
     let mem_mb = p.mem_mb.map_or("null".into(), |mb| format!("{mb:.1}"));
     let fields = [
         ("system", text("nearfield")),
@@ -101,7 +122,7 @@ pub(crate) fn json(p: &Point) -> String {
         ("quantization", text(p.quantization)),
         ("m", graph(p.m)),
         ("ef_construction", graph(p.ef_construction)),
-        ("ef", graph(p.ef)),
+        ("ef", ef),
         ("k", p.k.to_string()),
         ("threads", p.threads.to_string()),
         ("recall", format!("{:.5}", p.recall)),
@@ -119,10 +140,17 @@ pub(crate) fn json(p: &Point) -> String {
         ("originals", text(if p.dropped { "dropped" } else { "kept" })),
         ("isa", text(&p.isa)),
         ("distances", format!("{:.1}", p.distances)),
+        ("nprobe", optional(p.nprobe)),
+        ("lists", optional(p.lists)),
     ];
     let fields: Vec<String> =
         fields.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
     format!("{{{}}}", fields.join(", "))
+}
+
+/// A number, or the JSON of none.
+fn optional(value: Option<usize>) -> String {
+    value.map_or("null".into(), |value| value.to_string())
 }
 
 /// A JSON string.

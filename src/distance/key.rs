@@ -3,7 +3,7 @@
 /// Ascending like `distance`, of which it must not be a negative zero; what is not a number comes
 /// last, whatever its sign.
 #[inline(always)]
-pub(super) fn of_f32(distance: f32) -> u32 {
+pub(crate) fn of_f32(distance: f32) -> u32 {
     if distance.is_nan() {
         return u32::MAX;
     }
@@ -14,7 +14,7 @@ pub(super) fn of_f32(distance: f32) -> u32 {
 
 /// The float that [`of_f32`] made `key` from.
 #[inline(always)]
-pub(super) fn to_f32(key: u32) -> f32 {
+pub(crate) fn to_f32(key: u32) -> f32 {
     let flipped = ((!key as i32) >> 31) as u32 | 0x8000_0000;
     f32::from_bits(key ^ flipped)
 }

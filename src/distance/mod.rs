@@ -9,7 +9,7 @@ mod dispatch;
 mod erased;
 mod float;
 mod hamming;
-mod key;
+pub(crate) mod key;
 mod nibble;
 #[cfg(test)]
 mod reference;

@@ -24,24 +24,8 @@ pub(super) trait Insertable: Parts {
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
 
-    /// Replaces the vector of a key by the one in `work.row`, if the key is there; whether it was.
-    fn replace_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
-
     /// Sets the vector of a key to the one in `work.row`; whether there was one before.
-    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
-        loop {
-            if !self.contains(key) {
-                match self.insert_encoded(key, work) {
-                    // Another thread was faster.
-                    Err(IndexError::KeyExists { .. }) => {}
-                    other => return other.map(|()| false),
-                }
-            }
-            if self.replace_encoded(key, work)? {
-                return Ok(true);
-            }
-        }
-    }
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
 
     /// Sets the vector of a key; whether there was one before.
     fn upsert_vector(&self, key: u64, vector: VectorRef<'_>) -> Result<bool, IndexError> {
@@ -50,6 +34,28 @@ pub(super) trait Insertable: Parts {
             self.encoder().encode(vector, &mut work.row)?;
             self.upsert_encoded(key, work)
         })
+    }
+}
+
+/// Inserts the vector in `work.row`, or lets `replace` put it in the place of the key's, if the key is there, and tell
+/// whether it was. Whether it was replaced.
+pub(super) fn insert_or_replace(
+    index: &impl Insertable,
+    key: u64,
+    work: &mut Work,
+    mut replace: impl FnMut(&mut Work) -> Result<bool, IndexError>,
+) -> Result<bool, IndexError> {
+    loop {
+        if !index.contains(key) {
+            match index.insert_encoded(key, work) {
+                // Another thread was faster.
+                Err(IndexError::KeyExists { .. }) => {}
+                other => return other.map(|()| false),
+            }
+        }
+        if replace(work)? {
+            return Ok(true);
+        }
     }
 }
 

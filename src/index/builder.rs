@@ -44,7 +44,7 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    fn new(dimension: usize, metric: Metric) -> Self {
+    pub(super) fn new(dimension: usize, metric: Metric) -> Self {
         let element = if metric == Metric::Hamming { Element::Bit } else { Element::F32 };
         Self { dimension, metric, element, isa: None }
     }
@@ -65,7 +65,7 @@ impl Basis {
     }
 }
 
-fn in_range(
+pub(super) fn in_range(
     name: &'static str,
     value: usize,
     range: std::ops::RangeInclusive<usize>,
@@ -100,6 +100,8 @@ macro_rules! basis_settings {
         }
     };
 }
+
+pub(super) use basis_settings;
 
 impl HnswBuilder {
     pub(super) fn new(dimension: usize, metric: Metric) -> Self {

@@ -237,7 +237,7 @@ impl Hnsw {
         let row = |at: usize| &rows[at * blocks..(at + 1) * blocks];
         let request = |k: usize, ef: usize| {
             let limit = Limit::default();
-            Request { k, ef, filter: None, radius: None, limit, began: 0 }
+            Request { k, ef, nprobe: None, filter: None, radius: None, limit, began: 0 }
         };
         // The distance of the last of the nearest: whatever is no farther is one of them.
         let reach = |queries: std::ops::Range<usize>| -> Vec<f32> {

@@ -97,6 +97,8 @@ pub enum FaultKind {
     Unreachable,
     /// The key does not lead to its vector.
     LostKey,
+    /// The vector is not in the list of its nearest centroid.
+    WrongList,
 }
 
 impl From<RowFault> for FaultKind {
@@ -122,6 +124,7 @@ impl fmt::Display for Fault {
             FaultKind::MissingBelow => "missing on the level below",
             FaultKind::Unreachable => "no chain of links leads to it",
             FaultKind::LostKey => "the key does not lead to its vector",
+            FaultKind::WrongList => "not in the list of its nearest centroid",
         };
         write!(f, "key {} on level {}: {what}", self.key, self.level)
     }

@@ -260,7 +260,7 @@ fn check_finite(values: &[f32]) -> Result<(), VectorError> {
 }
 
 /// Scales to unit length; sums in `f64`, where the squares of `f32` cannot overflow.
-fn normalize(values: &mut [f32]) -> Result<(), VectorError> {
+pub(super) fn normalize(values: &mut [f32]) -> Result<(), VectorError> {
     // Independent sums let the additions overlap.
     let mut sums = [0.0_f64; 8];
     let (eights, rest) = values.as_chunks::<8>();

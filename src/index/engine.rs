@@ -25,6 +25,10 @@ pub(super) trait Engine: Send + Sync + Debug {
         self.keys(rows, rows.row(slot), slots, keys);
     }
 
+    /// Keys of the distances between `query` and each of as many `rows` as there are `keys`, which
+    /// stand one after the other.
+    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]);
+
     /// The distance that a key stands for.
     fn distance(&self, key: u32) -> f32;
 }
@@ -81,6 +85,10 @@ impl Engine for Asymmetric {
         self.between.keys(rows, rows.row(slot), slots, keys);
     }
 
+    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {
+        self.query.keys_in_line(rows, query, keys);
+    }
+
     fn distance(&self, key: u32) -> f32 {
         self.query.distance(key)
     }
@@ -96,6 +104,10 @@ struct Bound<S, K> {
 impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
     fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
         self.simd.run(Measure { kernel: self.kernel, rows, query, slots, keys });
+    }
+
+    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {
+        self.simd.run(MeasureLine { kernel: self.kernel, rows, query, keys });
     }
 
     fn distance(&self, key: u32) -> f32 {
@@ -127,6 +139,34 @@ impl<K: Kernel> Task for Measure<'_, K> {
         }
         for (&slot, out) in rest.iter().zip(last) {
             *out = kernel.key(simd, query, row(slot));
+        }
+    }
+}
+
+/// Distances from one query to rows that stand one after the other.
+struct MeasureLine<'a, K> {
+    kernel: K,
+    rows: &'a [Block],
+    query: &'a [Block],
+    keys: &'a mut [u32],
+}
+
+impl<K: Kernel> Task for MeasureLine<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { kernel, rows, query, keys } = self;
+        let query: &[K::Element] = cast_slice(query);
+        let stride = rows.len() / keys.len().max(1);
+        let (fours, rest) = keys.as_chunks_mut::<4>();
+        let (four_rows, rows) = rows.split_at(4 * stride * fours.len());
+        for (four, rows) in fours.iter_mut().zip(four_rows.chunks_exact(4 * stride.max(1))) {
+            let row = |i: usize| cast_slice(&rows[i * stride..(i + 1) * stride]);
+            *four = kernel.key4(simd, query, [row(0), row(1), row(2), row(3)]);
+        }
+        for (one, row) in rest.iter_mut().zip(rows.chunks_exact(stride.max(1))) {
+            *one = kernel.key(simd, query, cast_slice(row));
         }
     }
 }

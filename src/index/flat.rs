@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
-use super::batch::{InsertBatch, Insertable};
+use super::batch::{InsertBatch, Insertable, insert_or_replace};
 use super::builder::FlatBuilder;
 use super::encoder::Encoder;
 use super::engine::Engine;
@@ -153,6 +153,7 @@ impl Flat {
             code_bits: None,
             isa: self.isa,
             levels: Vec::new(),
+            lists: None,
             calibration: None,
             bytes: Bytes {
                 vectors: self.entries.vector_bytes(),
@@ -227,9 +228,11 @@ impl Insertable for Flat {
         Self::contains(self, key)
     }
 
-    fn replace_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
-        self.supersede(key, None, work, |Work { row, coding, .. }| {
-            self.entries.write(key, row, coding, None).map(Some)
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        insert_or_replace(self, key, work, |work| {
+            self.supersede(key, None, work, |Work { row, coding, .. }| {
+                self.entries.write(key, row, coding, None).map(Some)
+            })
         })
     }
 

@@ -19,6 +19,8 @@ pub enum Plan {
     /// It walked the graph.
     #[default]
     Walk,
+    /// It read the nearest lists of an [`Ivf`](crate::Ivf), with a filter or without.
+    Probe,
     /// It looked at every vector.
     Scan,
     /// It looked at every vector that the filter accepts: there are few, or a walk did not find
@@ -35,7 +37,8 @@ pub enum Plan {
 /// Hits that need no heap.
 const INLINE: usize = 32;
 
-/// The answers to one query, the nearest first; equal distances in the order of insertion.
+/// The answers to one query, the nearest first; equal distances in the order of insertion,
+/// in an [`Ivf`](crate::Ivf) in that of keys.
 ///
 /// Up to 32 hits stand in the value itself, so a search for that many allocates nothing.
 #[derive(Clone)]
@@ -81,7 +84,8 @@ impl Hits {
         self.distances
     }
 
-    /// How many rows of the graph the search read; 0 for a scan.
+    /// How many rows of the graph the search read, 0 for a scan; of an [`Ivf`](crate::Ivf), how
+    /// many lists.
     pub fn hops(&self) -> u64 {
         self.hops
     }

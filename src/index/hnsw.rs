@@ -195,10 +195,12 @@ impl Hnsw {
             code_bits: self.code_bits(),
             isa: self.isa,
             levels: self.graph.level_sizes(),
+            lists: None,
             calibration: self.curve.calibration(),
             bytes: Bytes {
                 vectors: self.entries.vector_bytes(),
                 codes: self.entries.code_bytes(),
+                centroids: 0,
                 rows,
                 upper,
                 keys: self.entries.key_bytes(),

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Hnsw;
-use super::batch::Insertable;
+use super::batch::{Insertable, insert_or_replace};
 use super::codes::ENOUGH;
 use super::entries::Place;
 use super::space::{Linking, Rows};
@@ -113,13 +113,15 @@ impl Insertable for Hnsw {
         });
     }
 
-    fn replace_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
-        let is_replaced = self.supersede(key, None, work, |Work { row, coding, .. }| {
-            self.entries.write(key, row, coding, Some(&self.graph)).map(Some)
-        })?;
-        self.advance(work);
-        self.sweep_on(work);
-        Ok(is_replaced)
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        insert_or_replace(self, key, work, |work| {
+            let is_replaced = self.supersede(key, None, work, |Work { row, coding, .. }| {
+                self.entries.write(key, row, coding, Some(&self.graph)).map(Some)
+            })?;
+            self.advance(work);
+            self.sweep_on(work);
+            Ok(is_replaced)
+        })
     }
 
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {

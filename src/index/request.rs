@@ -20,6 +20,8 @@ pub(super) struct Request<'a> {
     /// Answers at most.
     pub(super) k: usize,
     pub(super) ef: usize,
+    /// Lists to read; what the index chooses if the caller does not say.
+    pub(super) nprobe: Option<usize>,
     pub(super) filter: Option<&'a dyn Filter>,
     /// The farthest answer.
     pub(super) radius: Option<f32>,
@@ -72,6 +74,7 @@ enum Effort {
 pub(super) struct Wanted<'a> {
     pub(super) k: Option<usize>,
     effort: Effort,
+    pub(super) nprobe: Option<usize>,
     pub(super) radius: Option<f32>,
     pub(super) deadline: Option<Duration>,
     pub(super) cancel: Option<&'a Cancel>,
@@ -81,6 +84,7 @@ impl<'a> Wanted<'a> {
     pub(super) const DEFAULT: Self = Self {
         k: None,
         effort: Effort::Ef(DEFAULT_EF),
+        nprobe: None,
         radius: None,
         deadline: None,
         cancel: None,
@@ -114,7 +118,18 @@ impl<'a> Wanted<'a> {
         let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let limit = Limit { until, cancel };
         let filter = filter.map(|filter| filter as &dyn Filter);
-        Ok(Request { k: self.k(), ef: self.ef(index)?, filter, radius, limit, began: 0 })
+        let (ef, nprobe) = (self.ef(index)?, self.nprobe(index)?);
+        Ok(Request { k: self.k(), ef, nprobe, filter, radius, limit, began: 0 })
+    }
+
+    fn nprobe(&self, index: &dyn Searchable) -> Result<Option<usize>, IndexError> {
+        let allowed = match self.nprobe {
+            Some(_) if !index.has_lists() => "none here: only an Ivf has lists",
+            Some(0) => "1 or more",
+            nprobe => return Ok(nprobe),
+        };
+        let value = self.nprobe.unwrap_or_default().to_string();
+        Err(IndexError::Parameter { name: "nprobe", value, allowed })
     }
 
     fn ef(&self, index: &dyn Searchable) -> Result<usize, IndexError> {

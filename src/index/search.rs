@@ -24,6 +24,17 @@ pub(super) trait Searchable: Parts {
     /// Whether every answer is exact.
     fn is_exact(&self) -> bool;
 
+    /// Whether there are lists to probe.
+    fn has_lists(&self) -> bool {
+        false
+    }
+
+    /// Queries of a batch of `count` that one thread answers at once: enough to keep it busy, few
+    /// enough for all threads to have some.
+    fn grain(&self, _count: usize) -> usize {
+        64
+    }
+
     /// The `ef` that gives this recall for `k` answers, or for as many as it was measured for.
     fn ef_for(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError>;
 
@@ -105,14 +116,39 @@ impl<'a, F: Filter> Search<'a, F> {
     /// recall, slower. Where the `k` nearest stand out, the walk ends before all are looked at, and where they do not it
     /// keeps up to 1.4 times as many (adaptive beam search, Al-Jazzazi et al., 2025), so that the time goes to
     /// the queries that need it. An exact index ignores it. Replaces [`recall`](Self::recall).
+    ///
+    /// An [`Ivf`](crate::Ivf) with codes and vectors keeps as many by their codes, and measures
+    /// them again by their vectors; one without codes, or without vectors, ignores it.
     pub fn ef(mut self, ef: usize) -> Self {
         self.wanted.set_ef(ef);
         self
     }
 
+    /// Lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; what the index
+    /// chose if not said, all of them if there are no more. More: better recall, slower. Other
+    /// indexes have no lists and refuse it.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, IndexError, Ivf, Metric};
+    ///
+    /// let index = Ivf::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
+    /// assert_eq!(index.search(&[0.0]).nprobe(8).run()?[0].key, 1);
+    ///
+    /// let graph = Hnsw::builder(1, Metric::L2).build()?;
+    /// let refused = graph.search(&[0.0]).nprobe(8).run().unwrap_err();
+    /// assert!(matches!(refused, IndexError::Parameter { name: "nprobe", .. }));
+    /// # Ok::<(), IndexError>(())
+    /// ```
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.wanted.nprobe = Some(nprobe);
+        self
+    }
+
     /// As many candidates as give this recall, above 0 and up to 1, as measured by
     /// [`Hnsw::calibrate`](crate::Hnsw::calibrate). Replaces [`ef`](Self::ef). An exact index
-    /// ignores it.
+    /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: say
+    /// [`nprobe`](Self::nprobe).
     ///
     /// Recall is the share of the `k` nearest vectors that are found, on average over queries:
     /// that of a single query is not promised. Without a filter, that is; with one the search goes
@@ -150,7 +186,8 @@ impl<'a, F: Filter> Search<'a, F> {
     ///
     /// If `k` is not said, all vectors up to this distance are answers, and the search goes on
     /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
-    /// one may be missed. Where the vectors were dropped
+    /// one may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
+    /// after the other, have none. Where the vectors were dropped
     /// ([`Originals::Dropped`](crate::Originals::Dropped)), the distance is the estimate from the
     /// code.
     ///
@@ -205,9 +242,9 @@ impl<'a, F: Filter> Search<'a, F> {
     /// # Errors
     ///
     /// [`IndexError::Vector`] if the query is no vector for this index; [`IndexError::Parameter`]
-    /// if `ef` is 0, the recall not above 0 and up to 1, or the radius not a number;
-    /// [`IndexError::NotCalibrated`] and [`IndexError::RecallUnreachable`] if a recall is asked
-    /// for.
+    /// if `ef` or `nprobe` is 0, the recall not above 0 and up to 1, the radius not a number, or
+    /// if the index takes no `nprobe` or no recall; [`IndexError::NotCalibrated`] and
+    /// [`IndexError::RecallUnreachable`] if a recall is asked for.
     pub fn run(self) -> Result<Hits, IndexError> {
         let mut hits = Hits::new();
         self.run_into(&mut hits)?;

@@ -53,6 +53,12 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         self
     }
 
+    /// As [`Search::nprobe`](crate::Search::nprobe), for each query.
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.wanted.nprobe = Some(nprobe);
+        self
+    }
+
     /// As [`Search::recall`](crate::Search::recall), on average over the queries.
     pub fn recall(mut self, recall: f64) -> Self {
         self.wanted.set_recall(recall);
@@ -99,9 +105,6 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
     /// [`IndexError::Vector`] tells that the queries do not divide into vectors; otherwise as
     /// [`Search::run`](crate::Search::run).
     pub fn run(self) -> Result<BatchHits, IndexError> {
-        /// Queries that a thread takes at once.
-        const GRAIN: usize = 64;
-
         watch!(let observed = crate::observe::Operation::SearchBatch.begin());
         let Self { index, queries, wanted, threads, filter } = self;
         let request = wanted.request(index, filter.as_ref())?;
@@ -118,7 +121,8 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
             index.own_pool(),
             || answer(&rows),
             || {
-                let parts: Vec<_> = rows.par_chunks(GRAIN * blocks).map(answer).collect();
+                let grain = index.grain(rows.len() / blocks).max(1);
+                let parts: Vec<_> = rows.par_chunks(grain * blocks).map(answer).collect();
                 let mut all = BatchHits::default();
                 for part in &parts {
                     all.append(part);

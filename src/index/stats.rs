@@ -23,6 +23,8 @@ pub struct Stats {
     pub isa: Isa,
     /// Nodes on each level of the graph, the base first; empty for an exact index.
     pub levels: Vec<usize>,
+    /// The lists of an inverted-file index.
+    pub lists: Option<ListStats>,
     /// What [`Hnsw::calibrate`](crate::Hnsw::calibrate) measured last, if it was called.
     pub calibration: Option<Calibration>,
     /// Memory in use.
@@ -83,6 +85,25 @@ pub enum Drift {
     Codes,
 }
 
+/// The lists of an [`Ivf`](crate::Ivf) index.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ListStats {
+    /// How many there are; one before the index is trained.
+    pub count: usize,
+    /// Those without a vector.
+    pub empty: usize,
+    /// Vectors in the longest.
+    pub longest: usize,
+    /// How many times as many vectors a search reads as if all lists were equally long: 1 is
+    /// best.
+    pub imbalance: f64,
+    /// Lists that a search reads if it does not say.
+    pub nprobe: usize,
+    /// Whether the index is trained; a search looks at every vector until then.
+    pub is_trained: bool,
+}
+
 /// Memory in use by its purpose, in bytes. Pages that are mapped but not yet used do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -91,6 +112,8 @@ pub struct Bytes {
     pub vectors: usize,
     /// Codes of a quantizer.
     pub codes: usize,
+    /// Centroids of an inverted-file index.
+    pub centroids: usize,
     /// Neighbour lists of the base level.
     pub rows: usize,
     /// Neighbour lists of the upper levels.
@@ -104,6 +127,12 @@ pub struct Bytes {
 impl Bytes {
     /// All of them.
     pub const fn total(&self) -> usize {
-        self.vectors + self.codes + self.rows + self.upper + self.keys + self.scratch
+        self.vectors
+            + self.codes
+            + self.centroids
+            + self.rows
+            + self.upper
+            + self.keys
+            + self.scratch
     }
 }

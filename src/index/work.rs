@@ -6,6 +6,7 @@ use crossbeam::queue::ArrayQueue;
 
 use super::codes::CodeWork;
 use super::encoder::Encoder;
+use super::ivf::Probe;
 use super::rerank::Head;
 use super::scan::Matches;
 use super::threads::OwnPool;
@@ -49,6 +50,8 @@ pub(super) struct Work {
     pub(super) matches: Matches,
     /// Accepted slots that a walk may start from.
     pub(super) seeds: Vec<u32>,
+    /// What a search of lists works with.
+    pub(super) probe: Probe,
 }
 
 /// Idle buffers. Taking and giving back locks nothing.
@@ -86,7 +89,8 @@ impl WorkPool {
                 + work.pools.iter().map(Pool::bytes).sum::<usize>()
                 + work.all.capacity() * size_of::<(u32, u32)>()
                 + work.matches.bytes()
-                + work.seeds.capacity() * 4;
+                + work.seeds.capacity() * 4
+                + work.probe.bytes();
             drop(self.idle.push(work));
         }
         bytes

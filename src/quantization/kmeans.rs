@@ -98,6 +98,19 @@ impl KMeans {
     }
 }
 
+/// The centroids of `clusters` clusters of `points`, which stand one after the other and are at
+/// least as many, in at most `rounds` rounds.
+pub(crate) fn cluster(
+    points: &[f32],
+    dimension: usize,
+    clusters: usize,
+    rounds: usize,
+    seed: u64,
+) -> Vec<f32> {
+    let centroids = KMeans { clusters, rounds, seed }.train(dimension, points);
+    (0..centroids.count()).flat_map(|i| centroids.point(i)).collect()
+}
+
 /// The nearest centroid of each point and its squared distance.
 pub(super) fn assign(centroids: &Centroids, points: &[f32]) -> Vec<(u32, f32)> {
     let dimension = centroids.dimension();

@@ -26,6 +26,7 @@ mod scalar;
 mod tests;
 
 pub use error::QuantizationError;
+pub(crate) use kmeans::cluster;
 pub use product::{PackedCodes, ProductQuantizer, ProductQuantizerBuilder, ProductQuery};
 pub use quantizer::{PreparedQuery, Quantizer};
 pub use rabitq::{Estimate, RabitqQuantizer, RabitqQuantizerBuilder, RabitqQuery};

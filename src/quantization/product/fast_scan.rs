@@ -1,5 +1,7 @@
 //! Codes of 4 bits in blocks of 32, and tables that fit registers.
 
+use std::collections::TryReserveError;
+
 use crate::quantization::QuantizationError;
 use crate::quantization::quantizer::check_codes;
 use crate::simd::{Isa, Simd, Task, run_on};
@@ -77,6 +79,94 @@ impl PackedCodes {
         Ok(())
     }
 
+    /// The code at `position`, if there are as many.
+    pub fn get(&self, position: usize) -> Option<Vec<u8>> {
+        if position >= self.len {
+            return None;
+        }
+        let mut code = vec![0; self.sub_vectors.div_ceil(2)];
+        for part in 0..self.sub_vectors {
+            let (byte, shift) = self.place(position, part);
+            let nibble = self.steps.as_flattened()[byte] >> shift & 15;
+            code[part / 2] |= nibble << (4 * (part % 2));
+        }
+        Some(code)
+    }
+
+    /// Puts a code in place of the one at `position`, if there are as many.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::CodeLength`]; [`QuantizationError::Parameter`] if there are not as
+    /// many codes.
+    pub fn set(&mut self, position: usize, code: &[u8]) -> Result<(), QuantizationError> {
+        check_codes(code, self.sub_vectors.div_ceil(2), 1)?;
+        self.check_position(position)?;
+        self.write(position, code);
+        Ok(())
+    }
+
+    /// Takes the code at `position` out and puts the last one in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizationError::Parameter`] if there are not as many codes.
+    pub fn swap_remove(&mut self, position: usize) -> Result<(), QuantizationError> {
+        self.check_position(position)?;
+        let last = self.len - 1;
+        if let Some(code) = self.get(last).filter(|_| position < last) {
+            self.write(position, &code);
+        }
+        // Places beyond the last code are zeros: `append` adds its bits to them.
+        self.write(last, &vec![0; self.sub_vectors.div_ceil(2)]);
+        self.len = last;
+        self.steps.truncate(self.len.div_ceil(BLOCK) * self.sub_vectors.div_ceil(4));
+        Ok(())
+    }
+
+    /// Makes room for `additional` codes more, and for no others.
+    pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        let blocks = self.len.saturating_add(additional).div_ceil(BLOCK);
+        let steps = blocks.saturating_mul(self.sub_vectors.div_ceil(4));
+        self.steps.try_reserve_exact(steps.saturating_sub(self.steps.len()))
+    }
+
+    /// Gives back memory beyond `room` codes.
+    pub(crate) fn shrink(&mut self, room: usize) {
+        self.steps.shrink_to(room.div_ceil(BLOCK) * self.sub_vectors.div_ceil(4));
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.steps.capacity() * 64
+    }
+
+    fn check_position(&self, position: usize) -> Result<(), QuantizationError> {
+        if position < self.len {
+            return Ok(());
+        }
+        let value = position.to_string();
+        let allowed = "less than the number of codes";
+        Err(QuantizationError::Parameter { name: "position", value, allowed })
+    }
+
+    /// The byte, and the bit in it, where the choice of a code for a sub-vector begins.
+    fn place(&self, position: usize, part: usize) -> (usize, usize) {
+        let step = position / BLOCK * self.sub_vectors.div_ceil(4) + part / 4;
+        let within = position % BLOCK;
+        (64 * step + 16 * (part % 4) + within % 16, 4 * (within / 16))
+    }
+
+    /// [`Self::set`] of a code that has the right length, at a position that there is.
+    fn write(&mut self, position: usize, code: &[u8]) {
+        for part in 0..self.sub_vectors {
+            let nibble = code[part / 2] >> (4 * (part % 2)) & 15;
+            let (byte, shift) = self.place(position, part);
+            let byte = &mut self.steps.as_flattened_mut()[byte];
+            *byte = *byte & !(15 << shift) | nibble << shift;
+        }
+    }
+
     /// [`Self::push`] of a code that has the right length.
     fn append(&mut self, code: &[u8]) {
         let steps = self.sub_vectors.div_ceil(4);
@@ -137,9 +227,11 @@ impl ScanTables {
         self.error
     }
 
-    /// The distances to all packed codes, for which there is place.
-    pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, distances: &mut [f32]) {
-        run_on(isa, Scan { tables: self, steps: &codes.steps, distances });
+    /// The distances to packed codes, from one that begins a block on.
+    pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, from: usize, distances: &mut [f32]) {
+        debug_assert!(from.is_multiple_of(BLOCK));
+        let steps = &codes.steps[from / BLOCK * self.tables.len()..];
+        run_on(isa, Scan { tables: self, steps, distances });
     }
 }
 

@@ -65,6 +65,29 @@ impl<'a> ProductQuery<'a> {
         codes: &PackedCodes,
         distances: &mut [f32],
     ) -> Result<(), QuantizationError> {
+        let tables = self.scan_tables(codes)?;
+        check_output(distances.len(), codes.len())?;
+        tables.scan(self.quantizer.isa, codes, 0, distances);
+        Ok(())
+    }
+
+    /// [`Self::scan`] of the codes from a position on, a multiple of 32, for as many as there are
+    /// places.
+    pub(crate) fn scan_from(
+        &self,
+        codes: &PackedCodes,
+        from: usize,
+        distances: &mut [f32],
+    ) -> Result<(), QuantizationError> {
+        let tables = self.scan_tables(codes)?;
+        let rest = codes.len().saturating_sub(from);
+        check_output(distances.len(), rest.min(distances.len()))?;
+        tables.scan(self.quantizer.isa, codes, from, distances);
+        Ok(())
+    }
+
+    /// The tables for packed codes, if these are of the quantizer.
+    fn scan_tables(&self, codes: &PackedCodes) -> Result<&ScanTables, QuantizationError> {
         let Some(tables) = &self.scan else {
             let value = self.quantizer.bits.to_string();
             return Err(QuantizationError::Parameter { name: "bits", value, allowed: "4" });
@@ -74,9 +97,7 @@ impl<'a> ProductQuery<'a> {
             let allowed = "those of the quantizer";
             return Err(QuantizationError::Parameter { name: "sub_vectors", value, allowed });
         }
-        check_output(distances.len(), codes.len())?;
-        tables.scan(self.quantizer.isa, codes, distances);
-        Ok(())
+        Ok(tables)
     }
 
     /// How far a distance of [`ProductQuery::scan`] may be from that of

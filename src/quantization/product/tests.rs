@@ -145,6 +145,11 @@ fn scans_differ_by_the_rounding_of_tables_only() {
                     let (mut exact, mut scanned) = (vec![0.0; count], vec![0.0; count]);
                     query.distances(codes, &mut exact).unwrap();
                     query.scan(&packed, &mut scanned).unwrap();
+                    for from in (0..=count).step_by(32) {
+                        let mut part = vec![0.0; (count - from).min(40)];
+                        query.scan_from(&packed, from, &mut part).unwrap();
+                        assert_eq!(part, scanned[from..][..part.len()]);
+                    }
                     let mut apart = 0.0_f32;
                     for (a, b) in exact.iter().zip(&scanned) {
                         let case = format!("{sub_vectors} {metric} {isa} {count}: {a} {b}");
@@ -175,7 +180,7 @@ fn the_greatest_sums_do_not_overflow() {
         let codes = PackedCodes::new(sub_vectors, &vec![0xff; 40 * sub_vectors.div_ceil(2)]);
         for &isa in Isa::available() {
             let mut found = [0.0; 40];
-            tables.scan(isa, &codes, &mut found);
+            tables.scan(isa, &codes, 0, &mut found);
             let off = found.map(|found| (found - sub_vectors as f32).abs());
             assert!(off.iter().all(|off| *off < 0.01), "{sub_vectors} {isa}: {found:?}");
         }
@@ -213,4 +218,36 @@ fn what_cannot_be_scanned_is_refused() {
         Err(QuantizationError::CodeLength { expected: 5, found: 4 })
     );
     assert_eq!(packed.len(), 300);
+}
+
+#[test]
+fn packed_codes_change_like_a_list() {
+    for sub_vectors in [1, 3, 4, 9] {
+        let data = vectors(&mut Random(4), 200, 9);
+        let builder = ProductQuantizer::builder(9, Metric::L2).bits(4).rounds(1);
+        let quantizer = builder.sub_vectors(sub_vectors).train(&data).unwrap();
+        let codes = quantizer.quantize_batch(&data).unwrap();
+        let mut list: Vec<&[u8]> = codes.chunks(quantizer.code_len()).collect();
+        let mut packed = quantizer.pack(&codes).unwrap();
+        let mut random = Random(5);
+        while !list.is_empty() {
+            let position = random.next() as usize % list.len();
+            let other = random.next() as usize % list.len();
+            packed.set(other, list[position]).unwrap();
+            list[other] = list[position];
+            packed.swap_remove(position).unwrap();
+            list.swap_remove(position);
+            if list.len().is_multiple_of(7) {
+                packed.push(&codes[..quantizer.code_len()]).unwrap();
+                list.push(&codes[..quantizer.code_len()]);
+                packed.swap_remove(0).unwrap();
+                list.swap_remove(0);
+            }
+            assert_eq!(packed, quantizer.pack(&list.concat()).unwrap());
+            assert_eq!(packed.get(list.len()), None);
+            assert!(list.iter().enumerate().all(|(i, code)| packed.get(i).unwrap() == *code));
+        }
+        let code = &codes[..quantizer.code_len()];
+        assert!(packed.swap_remove(0).is_err() && packed.set(0, code).is_err());
+    }
 }

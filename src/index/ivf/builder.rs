@@ -1,0 +1,183 @@
+//! Making an inverted-file index.
+
+use super::Ivf;
+use super::space::Space;
+use crate::error::IndexError;
+use crate::index::builder::{Basis, basis_settings, in_range};
+use crate::index::codes::Originals;
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::Element;
+
+/// What the lists of an [`Ivf`] hold of each vector for searches to read.
+///
+/// Codes are of the vector less its list's centroid, and are made once the index is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IvfQuantization {
+    /// The vector itself.
+    #[default]
+    None,
+    /// [`Rabitq4`](Self::Rabitq4), the most precise.
+    Auto,
+    /// Product quantization, 4 bits for each sub-vector of two components: a sixteenth of `f32`
+    /// vectors. 32 codes are compared at a time.
+    Pq4,
+    /// `RaBitQ` with 1 bit a component: a thirty-second of `f32` vectors, for hundreds of
+    /// dimensions and more.
+    Rabitq1,
+    /// `RaBitQ` with 2 bits a component: a sixteenth of `f32` vectors.
+    Rabitq2,
+    /// `RaBitQ` with 4 bits a component: an eighth of `f32` vectors.
+    Rabitq4,
+}
+
+impl IvfQuantization {
+    /// What is done for [`Self::Auto`].
+    pub(super) fn resolved(self) -> Self {
+        if self == Self::Auto { Self::Rabitq4 } else { self }
+    }
+
+    /// Bits of a component, rounded up; none without codes.
+    pub(super) fn bits(self) -> Option<u32> {
+        match self.resolved() {
+            Self::None | Self::Auto => None,
+            Self::Rabitq1 => Some(1),
+            Self::Pq4 | Self::Rabitq2 => Some(2),
+            Self::Rabitq4 => Some(4),
+        }
+    }
+}
+
+/// Settings of an [`Ivf`] index. Made by [`Ivf::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct IvfBuilder {
+    basis: Basis,
+    pub(super) lists: Option<usize>,
+    pub(super) nprobe: Option<usize>,
+    pub(super) quantization: IvfQuantization,
+    pub(super) sub_vectors: Option<usize>,
+    pub(super) originals: Originals,
+    pub(super) seed: u64,
+}
+
+/// Lists an index takes at most.
+const MAX_LISTS: usize = 1 << 20;
+
+impl IvfBuilder {
+    pub(super) fn new(dimension: usize, metric: Metric) -> Self {
+        Self {
+            basis: Basis::new(dimension, metric),
+            lists: None,
+            nprobe: None,
+            quantization: IvfQuantization::default(),
+            sub_vectors: None,
+            originals: Originals::default(),
+            seed: 0x6e65_6172,
+        }
+    }
+
+    basis_settings!();
+
+    /// Number of lists, 1 to 1,048,576. If not said, four times the square root of the number of
+    /// vectors, chosen anew whenever the index is trained, which it is again when it has grown. An
+    /// index with a number of lists of its own is trained once, when there are 32 vectors for
+    /// each, and then only by [`Ivf::train`].
+    pub fn lists(mut self, lists: usize) -> Self {
+        self.lists = Some(lists);
+        self
+    }
+
+    /// Lists that a search reads if it does not say ([`Search::nprobe`](crate::Search::nprobe));
+    /// if not set, twice the
+    /// square root of the number of lists.
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.nprobe = Some(nprobe);
+        self
+    }
+
+    /// What searches read; the vectors themselves ([`IvfQuantization::None`]) if not said.
+    ///
+    /// ```
+    /// use nearfield::{Ivf, IvfQuantization, Metric, Originals};
+    ///
+    /// // Codes find the candidates, half-precision vectors decide.
+    /// let index = Ivf::builder(384, Metric::Cosine)
+    ///     .element(nearfield::Element::F16)
+    ///     .quantization(IvfQuantization::Pq4)
+    ///     .build()?;
+    /// // Codes are all there is: 192 bytes a vector, and some for its key and its place.
+    /// let small = Ivf::builder(384, Metric::Cosine)
+    ///     .quantization(IvfQuantization::Rabitq4)
+    ///     .originals(Originals::Dropped)
+    ///     .build()?;
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn quantization(mut self, quantization: IvfQuantization) -> Self {
+        self.quantization = quantization;
+        self
+    }
+
+    /// Sub-vectors of [`IvfQuantization::Pq4`], half a byte each: 1 to the dimension, half the
+    /// dimension if not said. Ignored without.
+    pub fn sub_vectors(mut self, sub_vectors: usize) -> Self {
+        self.sub_vectors = Some(sub_vectors);
+        self
+    }
+
+    /// Whether vectors are kept beside their codes, to measure the best candidates again; they are
+    /// if not said. Without them every training after the first is one on what the codes tell,
+    /// and loses some precision: insert such an index's vectors in few, large batches.
+    pub fn originals(mut self, originals: Originals) -> Self {
+        self.originals = originals;
+        self
+    }
+
+    /// Seed of the clustering and of a quantizer's rotation.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The empty index.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Parameter`] for a setting out of its range, [`IndexError::Unsupported`] for
+    /// a metric that is not defined over the element type.
+    pub fn build(self) -> Result<Ivf, IndexError> {
+        let (encoder, isa, engine) = self.basis.check()?;
+        if let Some(lists) = self.lists {
+            in_range("lists", lists, 1..=MAX_LISTS, "1 to 1048576")?;
+        }
+        if self.nprobe == Some(0) {
+            in_range("nprobe", 0, 1..=usize::MAX, "1 or more")?;
+        }
+        if let Some(sub_vectors) = self.sub_vectors {
+            in_range("sub_vectors", sub_vectors, 1..=encoder.dimension, "1 to the dimension")?;
+        }
+        let coded = self.quantization.resolved() != IvfQuantization::None;
+        if encoder.element == Element::Bit && coded && self.quantization != IvfQuantization::Auto {
+            return Err(IndexError::Parameter {
+                name: "quantization",
+                value: format!("{:?}", self.quantization),
+                allowed: "None or Auto over packed bits, which are codes already",
+            });
+        }
+        let quantization = if encoder.element == Element::Bit {
+            IvfQuantization::None
+        } else {
+            self.quantization.resolved()
+        };
+        if quantization == IvfQuantization::None && self.originals == Originals::Dropped {
+            return Err(IndexError::Parameter {
+                name: "originals",
+                value: "Dropped".to_owned(),
+                allowed: "Kept, unless there is a quantization that makes codes",
+            });
+        }
+        let space = Space::new(encoder, isa, engine)?;
+        Ok(Ivf::new(space, Self { quantization, ..self }))
+    }
+}

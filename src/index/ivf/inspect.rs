@@ -1,0 +1,118 @@
+//! What an index has, and whether it is sound.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use super::Ivf;
+use crate::index::check::{CheckReport, Fault, FaultKind};
+use crate::index::encoder::Encoder;
+use crate::index::stats::{Bytes, ListStats, Stats};
+use crate::index::work::Work;
+
+impl Ivf {
+    /// Sizes, and what has been done.
+    pub fn stats(&self) -> Stats {
+        let Encoder { dimension, metric, element } = self.space.encoder;
+        let directory = self.directory();
+        let mut bytes = Bytes {
+            centroids: directory.centroid_bytes(),
+            keys: directory.places.bytes(),
+            scratch: self.work.bytes(),
+            ..Bytes::default()
+        };
+        let (mut empty, mut longest) = (0, 0);
+        for list in &directory.lists {
+            let list = list.read();
+            empty += usize::from(list.len() == 0);
+            longest = longest.max(list.len());
+            let [vectors, codes, keys] = list.bytes();
+            bytes.vectors += vectors;
+            bytes.codes += codes;
+            bytes.keys += keys;
+        }
+        let lists = ListStats {
+            count: directory.lists.len(),
+            empty,
+            longest,
+            imbalance: directory.imbalance(),
+            nprobe: self.probes(&directory),
+            is_trained: directory.is_trained(),
+        };
+        Stats {
+            len: directory.len(),
+            dimension,
+            metric,
+            element,
+            code_bits: directory.codec.as_ref().and(self.settings.quantization.bits()),
+            isa: self.space.isa,
+            levels: Vec::new(),
+            lists: Some(lists),
+            calibration: None,
+            bytes,
+            search_distances: self.search_distances.load(Ordering::Relaxed),
+            insert_distances: self.insert_distances.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Reads all lists and tells whether they are sound: every vector in the list of its nearest
+    /// centroid, every key leading to its vector. What codes alone tell of a vector does not say
+    /// which centroid was nearest, so without originals only keys are checked.
+    ///
+    /// Takes as long as inserting the vectors; changes wait meanwhile, searches go on.
+    pub fn check(&self) -> CheckReport {
+        let _alone = self.changing.write();
+        let directory = self.directory();
+        let mut faults = Vec::new();
+        let mut fault = |key, kind| faults.push(Fault { level: 0, key, kind });
+        let mut in_lists = 0;
+        self.work.with(|work| {
+            let Work { row, probe, .. } = work;
+            let scratch = &mut probe.scratch;
+            for (number, list) in directory.lists.iter().enumerate() {
+                let number = number as u32;
+                let list = list.read();
+                in_lists += list.len();
+                let mut seen = HashSet::with_capacity(list.len());
+                for (position, &key) in list.keys.iter().enumerate() {
+                    let place = directory.places.with(key, |place| place);
+                    if place != Some(number) || !seen.insert(key) {
+                        fault(key, FaultKind::LostKey);
+                    }
+                    if directory.has_rows {
+                        directory.read(&self.space, number, &list, position, row, scratch);
+                        self.space.pad(&scratch.floats, &mut scratch.row);
+                        let (row, keys) = (&scratch.row, &mut scratch.keys);
+                        if directory.nearest(&self.space, row, keys) != number {
+                            fault(key, FaultKind::WrongList);
+                        }
+                    }
+                }
+            }
+        });
+        if in_lists != directory.places.len() || in_lists != directory.len() {
+            directory.places.for_each(|key, list| {
+                if directory.lists[list as usize].read().position(key).is_none() {
+                    fault(key, FaultKind::LostKey);
+                }
+            });
+        }
+        CheckReport { len: directory.len(), levels: Vec::new(), faults }
+    }
+}
+
+impl fmt::Debug for Ivf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = self.directory();
+        f.debug_struct("Ivf")
+            .field("len", &directory.len())
+            .field("dimension", &self.dimension())
+            .field("metric", &self.metric())
+            .field("element", &self.element())
+            .field("lists", &directory.lists.len())
+            .field("trained", &directory.is_trained())
+            .field("quantization", &self.settings.quantization)
+            .field("originals", &self.settings.originals)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! One list: the vectors that are nearest to one centroid, side by side.
+
+use super::codec::CodeList;
+use crate::error::IndexError;
+use crate::vector::Block;
+
+/// What a list takes of a vector.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) key: u64,
+    /// The stored row; empty where the vectors are not kept.
+    pub(super) row: &'a [Block],
+    /// The code; empty where there are none.
+    pub(super) code: &'a [u8],
+    /// What is added to the estimate by the code.
+    pub(super) term: f32,
+}
+
+/// The vectors of a list, by position. Positions are dense: the last vector takes the place of one
+/// that is removed.
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) keys: Vec<u64>,
+    /// The vectors themselves, where they are kept.
+    pub(super) rows: Vec<Block>,
+    pub(super) codes: CodeList,
+    /// One for each code.
+    pub(super) terms: Vec<f32>,
+}
+
+impl List {
+    pub(super) fn new(codes: CodeList) -> Self {
+        Self { keys: Vec::new(), rows: Vec::new(), codes, terms: Vec::new() }
+    }
+
+    /// Number of vectors.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The row at `position`, of `blocks` blocks.
+    pub(super) fn row(&self, position: usize, blocks: usize) -> &[Block] {
+        &self.rows[position * blocks..(position + 1) * blocks]
+    }
+
+    /// Where a key is.
+    pub(super) fn position(&self, key: u64) -> Option<usize> {
+        self.keys.iter().position(|&k| k == key)
+    }
+
+    /// Appends a vector. On an error nothing has changed.
+    pub(super) fn push(&mut self, entry: Entry<'_>) -> Result<(), IndexError> {
+        let len = self.keys.len();
+        if len >= u32::MAX as usize {
+            return Err(IndexError::Full { len });
+        }
+        self.reserve(&entry)?;
+        self.keys.push(entry.key);
+        self.rows.extend_from_slice(entry.row);
+        if !entry.code.is_empty() {
+            self.codes.push(entry.code);
+            self.terms.push(entry.term);
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more, and an eighth: doubling would leave a quarter of the memory idle.
+    fn reserve(&mut self, entry: &Entry<'_>) -> Result<(), IndexError> {
+        let len = self.keys.len();
+        if len < self.keys.capacity() {
+            return Ok(());
+        }
+        let more = (len / 8).max(8);
+        let (row, code) = (size_of_val(entry.row), entry.code.len());
+        let refused = |_| IndexError::OutOfMemory { bytes: (len + more) * (8 + row + code + 4) };
+        self.rows.try_reserve_exact(more * entry.row.len()).map_err(refused)?;
+        if code > 0 {
+            self.codes.reserve(more).map_err(refused)?;
+            self.terms.try_reserve_exact(more).map_err(refused)?;
+        }
+        // The last: its capacity says that the others have room.
+        self.keys.try_reserve_exact(more).map_err(refused)
+    }
+
+    /// Puts a vector in the place of another.
+    pub(super) fn replace(&mut self, position: usize, entry: Entry<'_>) {
+        self.keys[position] = entry.key;
+        let blocks = entry.row.len();
+        self.rows[position * blocks..(position + 1) * blocks].copy_from_slice(entry.row);
+        if !entry.code.is_empty() {
+            self.codes.set(position, entry.code);
+            self.terms[position] = entry.term;
+        }
+    }
+
+    /// Takes a vector out; the key of the one that took its place is returned.
+    pub(super) fn swap_remove(&mut self, position: usize) -> Option<u64> {
+        let blocks = self.rows.len() / self.keys.len();
+        let last = self.keys.len() - 1;
+        self.keys.swap_remove(position);
+        self.rows.copy_within(last * blocks..(last + 1) * blocks, position * blocks);
+        self.rows.truncate(last * blocks);
+        if !self.terms.is_empty() {
+            self.codes.swap_remove(position);
+            self.terms.swap_remove(position);
+        }
+        if self.keys.capacity() > 2 * last + 8 {
+            let room = last + last / 8;
+            self.rows.shrink_to(room * blocks);
+            self.codes.shrink(room);
+            self.terms.shrink_to(room);
+            // The capacity of the keys stands for that of all; any of them may be greater.
+            self.keys.shrink_to(last);
+        }
+        self.keys.get(position).copied()
+    }
+
+    /// Bytes of the vectors, of the codes, and of the keys.
+    pub(super) fn bytes(&self) -> [usize; 3] {
+        [
+            self.rows.capacity() * size_of::<Block>(),
+            self.codes.bytes() + self.terms.capacity() * 4,
+            self.keys.capacity() * 8,
+        ]
+    }
+}

@@ -1,0 +1,416 @@
+//! The inverted-file index.
+
+mod builder;
+mod codec;
+mod directory;
+mod group;
+mod inspect;
+mod list;
+mod nearest;
+mod places;
+mod probe;
+mod scan;
+mod space;
+mod train;
+
+pub use builder::{IvfBuilder, IvfQuantization};
+pub(super) use probe::Probe;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam::utils::CachePadded;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+
+use super::batch::{InsertBatch, Insertable};
+use super::codes::Originals;
+use super::encoder::Encoder;
+use super::search::Search;
+use super::search_batch::SearchBatch;
+use super::threads::OwnPool;
+use super::work::{Parts, Work, WorkPool};
+use crate::error::IndexError;
+use crate::metric::Metric;
+use crate::observe::watch;
+use crate::vector::{AsVector, Block, Element};
+use directory::Directory;
+use space::Space;
+
+/// An inverted-file index: vectors in lists by their nearest centroid, of which a search reads the
+/// few nearest (Sivic and Zisserman, ICCV 2003; Jegou, Douze and Schmid, IEEE TPAMI 33, 2011).
+///
+/// The right choice where memory is short or vectors come and go: without links between vectors
+/// it takes little more than the vectors, with codes alone a fraction of them
+/// ([`IvfQuantization`]), and a removed vector leaves nothing behind. A batch reads each list once
+/// for many queries. Single queries are faster in an [`Hnsw`](crate::Hnsw).
+///
+/// It has the methods of `Hnsw`, and all ways to ask but [`recall`](Search::recall). It lives in
+/// memory: it is not saved to a file. How many lists are read is the search's
+/// [`nprobe`](Search::nprobe), where the graph has `ef`. If the lists that are read hold fewer than
+/// `k` vectors, or `k` that a filter accepts, further ones are, so that there are `k` hits if there
+/// are as many. A search within a radius reads on until `nprobe` lists, one after the other, have
+/// no answer. A filter that gives a few keys is answered by looking these up.
+///
+/// ```
+/// use nearfield::{Ivf, Metric};
+///
+/// let index = Ivf::builder(3, Metric::L2).build()?;
+/// index.insert_batch(&[7, 8], &[0.0, 0.0, 1.0, 0.0, 1.0, 1.0]).run()?;
+/// index.upsert(8, &[1.0, 1.0, 1.0])?;
+/// let hits = index.search(&[0.0, 0.1, 1.0]).k(1).nprobe(16).run()?;
+/// assert_eq!(hits[0].key, 7);
+/// assert!(index.remove(7)?);
+/// assert_eq!(index.len(), 1);
+/// # Ok::<(), nearfield::IndexError>(())
+/// ```
+///
+/// # Training
+///
+/// An index begins as one list, which is searched exactly. Once about 4,000 vectors are in it, or
+/// one batch brings them, it is *trained*: centroids are found by k-means on a sample, and the
+/// vectors are put into their lists. Lists that would be many times as long as others are split
+/// then, where the index chooses their number. It is trained anew when there are four times as many (sixteen
+/// times without originals), or when the lists have become twice as uneven. The insertion that sets
+/// training off does it, on the rayon pool that it is in or the global one: that takes time in
+/// proportion to the vectors, about as long as inserting them in one batch; all others, and
+/// searches, go on meanwhile. [`train`](Self::train) does it at once. Both the old lists and the
+/// new ones are in memory then.
+///
+/// # Concurrency
+///
+/// All methods take `&self`, from any number of threads. Each list has a lock, which a search takes
+/// to read it and a change to change it; a change holds up no more than searches of its list.
+/// A search that ran while an upsert moved a vector from one list to another is done again, so it
+/// sees either the old vector or the new one. Trained lists are made aside and take the old ones'
+/// place as a whole. Of the index that is searched, a filter may call [`get`](Self::get) and
+/// [`contains`](Self::contains); other calls may wait for the search, and so for ever.
+pub struct Ivf {
+    space: Space,
+    settings: IvfBuilder,
+    directory: RwLock<Arc<Directory>>,
+    /// Shared by all changes of vectors, taken alone when the directory is replaced.
+    changing: RwLock<()>,
+    /// Whether a training is under way, which must hear of changes.
+    recording: AtomicBool,
+    /// Keys that changed since the training began.
+    journal: Mutex<Vec<u64>>,
+    training: Mutex<()>,
+    /// Vectors at which the index is trained next.
+    train_at: AtomicUsize,
+    /// Insertions since the last training.
+    changes: AtomicUsize,
+    /// The imbalance of the lists after the last training, as bits.
+    balance: AtomicU64,
+    /// Taken alone while a vector goes from one list to another.
+    moving: RwLock<()>,
+    /// Twice the number of vectors that went from one list to another; odd while one does.
+    moves: AtomicU64,
+    work: WorkPool,
+    own_pool: OwnPool,
+    search_distances: CachePadded<AtomicU64>,
+    insert_distances: CachePadded<AtomicU64>,
+}
+
+impl Ivf {
+    /// Starts an index of vectors of `dimension` components (1 to 65,536) under `metric`.
+    pub fn builder(dimension: usize, metric: Metric) -> IvfBuilder {
+        IvfBuilder::new(dimension, metric)
+    }
+
+    fn new(space: Space, settings: IvfBuilder) -> Self {
+        let train_at = train::first(&settings);
+        Self {
+            space,
+            settings,
+            directory: RwLock::new(Arc::new(Directory::untrained())),
+            changing: RwLock::new(()),
+            recording: AtomicBool::new(false),
+            journal: Mutex::default(),
+            training: Mutex::default(),
+            train_at: AtomicUsize::new(train_at),
+            changes: AtomicUsize::new(0),
+            balance: AtomicU64::new(1.0_f64.to_bits()),
+            moving: RwLock::new(()),
+            moves: AtomicU64::new(0),
+            work: WorkPool::new(),
+            own_pool: OwnPool::default(),
+            search_distances: CachePadded::default(),
+            insert_distances: CachePadded::default(),
+        }
+    }
+
+    /// Inserts a vector under a new key. When it returns, searches find the vector.
+    ///
+    /// Takes a distance to each centroid, which are about `4 * sqrt(n)`.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Vector`] if it is no vector for this index, [`IndexError::KeyExists`],
+    /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was. An index
+    /// with codes refuses components beyond 2^49 in magnitude.
+    pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Insert.begin());
+        self.with_encoded(vector, |work| self.put(key, work, false))?;
+        watch!(observed.done(1));
+        Ok(())
+    }
+
+    /// Inserts a vector, or puts it in place of the one under the key; whether there was one.
+    ///
+    /// ```
+    /// use nearfield::{Ivf, Metric};
+    ///
+    /// let index = Ivf::builder(1, Metric::L2).build()?;
+    /// assert!(!index.upsert(5, &[1.0])?);
+    /// assert!(index.upsert(5, &[2.0])?);
+    /// assert_eq!(index.get(5), Some(vec![2.0]));
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert), but for a key that is there.
+    pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
+        self.with_encoded(vector, |work| self.put(key, work, true))
+    }
+
+    /// Removes the vector of a key; whether there was one. When it returns, no search that begins
+    /// finds it. Its memory is used again, or given back once a list is half empty.
+    ///
+    /// Takes a look at each key of the list.
+    ///
+    /// # Errors
+    ///
+    /// None so far: the type is that of [`Hnsw::remove`](crate::Hnsw::remove).
+    pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
+        let _shared = self.changing.read();
+        // A training that copies the list by position may have passed the free one.
+        let removed = self.directory().remove(key, |moved| self.note(moved));
+        if removed {
+            self.note(key);
+        }
+        Ok(removed)
+    }
+
+    /// Inserts many vectors, which stand one after the other in `vectors`, on many threads. Large
+    /// batches are best: the index is trained once for all of them.
+    ///
+    /// ```
+    /// use nearfield::{Ivf, Metric};
+    ///
+    /// let index = Ivf::builder(2, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[0.0, 0.0, 5.0, 5.0, 9.0, 9.0]).threads(2).run()?;
+    /// assert_eq!(index.len(), 3);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn insert_batch<'a, V: AsVector + ?Sized>(
+        &'a self,
+        keys: &'a [u64],
+        vectors: &'a V,
+    ) -> InsertBatch<'a> {
+        InsertBatch::new(self, keys, vectors)
+    }
+
+    /// The nearest vectors to `query`: `index.search(&query).k(10).nprobe(32).run()?`.
+    ///
+    /// With as many probes as lists, and without codes, the answer is exact.
+    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
+        Search::new(self, query)
+    }
+
+    /// The nearest vectors to each of many queries, which stand one after the other in `queries`,
+    /// on many threads. Each list is read once for all queries that probe it.
+    pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
+        SearchBatch::new(self, queries)
+    }
+
+    /// Trains the index on the vectors that it has now, whatever their number. Does nothing if a
+    /// training is under way.
+    ///
+    /// ```
+    /// use nearfield::{Ivf, Metric};
+    ///
+    /// let index = Ivf::builder(1, Metric::L2).lists(4).build()?;
+    /// let vectors: Vec<f32> = (0..100).map(|i| i as f32).collect();
+    /// index.insert_batch(&(0..100).collect::<Vec<_>>(), &vectors).run()?;
+    /// assert!(!index.is_trained());
+    /// index.train()?;
+    /// assert!(index.is_trained());
+    /// assert_eq!(index.search(&[7.1]).k(1).nprobe(1).run()?[0].key, 7);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::TooFewVectors`] if there are fewer vectors than lists, or than product
+    /// quantization has centroids (16); [`IndexError::OutOfMemory`]. The index is then as it was.
+    pub fn train(&self) -> Result<(), IndexError> {
+        self.train_on(self.len(), None)
+    }
+
+    /// Whether the index is trained; searches look at every vector until then.
+    pub fn is_trained(&self) -> bool {
+        self.directory().is_trained()
+    }
+
+    /// The vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
+    /// rounded to the element type, or what its code tells if originals are dropped; bits come as
+    /// 0 and 1.
+    pub fn get(&self, key: u64) -> Option<Vec<f32>> {
+        self.work.with(|work| {
+            let Work { row, probe, .. } = work;
+            let directory = self.directory();
+            let found = directory.read_key(&self.space, key, row, &mut probe.scratch);
+            if found && directory.has_rows {
+                return Some(self.space.encoder.decode(row));
+            }
+            found.then(|| probe.scratch.floats.clone())
+        })
+    }
+
+    /// Whether there is a vector under the key.
+    pub fn contains(&self, key: u64) -> bool {
+        self.directory().places.with(key, |_| ()).is_some()
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.directory().len()
+    }
+
+    /// Whether there is no vector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Components of a vector.
+    pub fn dimension(&self) -> usize {
+        self.space.encoder.dimension
+    }
+
+    /// How vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.space.encoder.metric
+    }
+
+    /// What a component is stored as.
+    pub fn element(&self) -> Element {
+        self.space.encoder.element
+    }
+}
+
+impl Ivf {
+    fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory.read())
+    }
+
+    /// Lists that a search reads if it does not say.
+    fn probes(&self, directory: &Directory) -> usize {
+        let lists = directory.lists.len();
+        let chosen = self.settings.nprobe.unwrap_or_else(|| probe::default_nprobe(lists));
+        chosen.clamp(1, lists)
+    }
+
+    /// Whether vectors are coded once the index is trained.
+    fn is_coded(&self) -> bool {
+        self.settings.quantization != IvfQuantization::None
+    }
+
+    fn with_encoded<R, V: AsVector + ?Sized>(
+        &self,
+        vector: &V,
+        with: impl FnOnce(&mut Work) -> Result<R, IndexError>,
+    ) -> Result<R, IndexError> {
+        self.work.with(|work| {
+            work.row.resize(self.space.blocks(), Block::ZERO);
+            self.space.encoder.encode(vector.as_vector(), &mut work.row)?;
+            with(work)
+        })
+    }
+
+    /// Inserts the vector in `work.row`, or puts it in place of another; whether there was one.
+    fn put(&self, key: u64, work: &mut Work, replace: bool) -> Result<bool, IndexError> {
+        let Work { row, probe, .. } = work;
+        let scratch = &mut probe.scratch;
+        self.space.floats(row, &mut scratch.floats);
+        if self.is_coded() {
+            self.space.check_coded(&scratch.floats)?;
+        }
+        let replaced = {
+            let _shared = self.changing.read();
+            let directory = self.directory();
+            let moving = || Moving::new(self);
+            let replaced = directory.put(&self.space, key, row, scratch, replace, moving)?;
+            self.note(key);
+            let distances = if directory.is_trained() { directory.lists.len() as u64 } else { 0 };
+            self.insert_distances.fetch_add(distances, Ordering::Relaxed);
+            replaced
+        };
+        self.tend();
+        Ok(replaced)
+    }
+
+    /// Tells a training that a key changed. Called by whoever shares `changing`.
+    fn note(&self, key: u64) {
+        if self.recording.load(Ordering::Acquire) {
+            self.journal.lock().push(key);
+        }
+    }
+}
+
+/// A vector goes from one list to another; searches that run meanwhile are told.
+struct Moving<'a> {
+    moves: &'a AtomicU64,
+    _alone: RwLockWriteGuard<'a, ()>,
+}
+
+impl<'a> Moving<'a> {
+    fn new(ivf: &'a Ivf) -> Self {
+        let alone = ivf.moving.write();
+        // Seen by whoever sees one of the two lists changed.
+        ivf.moves.fetch_add(1, Ordering::Relaxed);
+        Self { moves: &ivf.moves, _alone: alone }
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.moves.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Parts for Ivf {
+    fn encoder(&self) -> &Encoder {
+        &self.space.encoder
+    }
+
+    fn work(&self) -> &WorkPool {
+        &self.work
+    }
+
+    fn own_pool(&self) -> &OwnPool {
+        &self.own_pool
+    }
+}
+
+impl Insertable for Ivf {
+    fn contains(&self, key: u64) -> bool {
+        Self::contains(self, key)
+    }
+
+    fn expect(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
+        let len = self.len().saturating_add(count);
+        if len >= self.train_at.load(Ordering::Relaxed) {
+            // Without memory the vectors go into the lists that there are.
+            drop(self.train_on(len, Some((count, vector))));
+        }
+    }
+
+    fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
+        self.put(key, work, true)
+    }
+
+    fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
+        self.put(key, work, false).map(|_| ())
+    }
+}

@@ -1,0 +1,131 @@
+//! The nearest candidates of a search.
+
+use std::collections::BinaryHeap;
+
+use crate::graph::Watch;
+
+/// Where a vector was met, and how far it is. Ordered by distance, then by key, so that an answer
+/// does not depend on the order in which vectors came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate {
+    /// A number of the order of distances.
+    pub(super) distance: u32,
+    pub(super) key: u64,
+    pub(super) list: u32,
+    pub(super) position: u32,
+}
+
+/// A bounded set of the nearest candidates.
+#[derive(Debug, Default)]
+pub(super) struct Nearest {
+    heap: BinaryHeap<Candidate>,
+    capacity: usize,
+    /// Those that a filter is yet to be asked about.
+    waiting: Vec<Candidate>,
+}
+
+impl Nearest {
+    /// Empties the set and bounds it to `capacity > 0` candidates.
+    pub(super) fn begin(&mut self, capacity: usize) {
+        debug_assert!(capacity > 0);
+        self.heap.clear();
+        self.waiting.clear();
+        self.capacity = capacity;
+    }
+
+    /// No candidate of a greater distance can enter.
+    #[inline(always)]
+    pub(super) fn bound(&self) -> u32 {
+        match self.heap.peek() {
+            Some(worst) if self.heap.len() == self.capacity => worst.distance,
+            _ => u32::MAX,
+        }
+    }
+
+    /// Adds a candidate if it is nearer than the worst, or if there is room.
+    pub(super) fn offer(&mut self, candidate: Candidate) {
+        if self.heap.len() < self.capacity {
+            self.heap.push(candidate);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && candidate < *worst
+        {
+            *worst = candidate;
+        }
+    }
+
+    /// Notes a candidate for [`Self::admit`].
+    pub(super) fn wait(&mut self, candidate: Candidate) {
+        self.waiting.push(candidate);
+    }
+
+    /// Adds those that waited and are accepted, for as long as there is time.
+    pub(super) fn admit(&mut self, accepts: impl Fn(u64) -> bool, watch: &mut impl Watch) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for candidate in waiting.drain(..) {
+            if candidate.distance <= self.bound() {
+                if accepts(candidate.key) {
+                    self.offer(candidate);
+                }
+                if watch.spent(1) {
+                    break;
+                }
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    /// Number of candidates.
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Puts the candidates in place of what `sorted` held, the nearest first.
+    pub(super) fn take_sorted(&mut self, sorted: &mut Vec<Candidate>) {
+        sorted.clear();
+        sorted.extend(self.heap.drain());
+        sorted.sort_unstable();
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        (self.heap.capacity() + self.waiting.capacity()) * size_of::<Candidate>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_are_kept_whatever_the_order() {
+        let mut all: Vec<_> = (0..500_u32)
+            .map(|i| Candidate {
+                distance: i.wrapping_mul(2_654_435_761) >> 28,
+                key: u64::from(i % 100),
+                list: i,
+                position: 0,
+            })
+            .collect();
+        let mut sorted = Vec::new();
+        let mut nearest = Nearest::default();
+        for capacity in [1, 3, 64, 1000] {
+            let mut answers = Vec::new();
+            for _ in 0..2 {
+                nearest.begin(capacity);
+                for &candidate in &all {
+                    if candidate.distance <= nearest.bound() {
+                        nearest.offer(candidate);
+                    }
+                }
+                assert_eq!(nearest.len(), capacity.min(500));
+                nearest.take_sorted(&mut sorted);
+                answers.push(sorted.clone());
+                all.reverse();
+            }
+            let mut expected = all.clone();
+            expected.sort_unstable();
+            expected.truncate(capacity);
+            assert_eq!(answers, [expected.clone(), expected]);
+        }
+    }
+}

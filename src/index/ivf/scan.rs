@@ -1,0 +1,149 @@
+//! Reading one list.
+
+use super::Ivf;
+use super::codec::Prepared;
+use super::list::List;
+use super::nearest::{Candidate, Nearest};
+use super::probe::Effort;
+use crate::distance::key::{of_f32, to_f32};
+use crate::graph::Watch;
+use crate::vector::Block;
+
+/// Rows that are measured at once.
+pub(super) const TILE: usize = 32;
+
+/// Codes that are measured at once: a few microseconds of work.
+const CODES: usize = 1024;
+
+/// A list that is read.
+#[derive(Clone, Copy)]
+pub(super) struct Scan<'a> {
+    pub(super) ivf: &'a Ivf,
+    pub(super) list: &'a List,
+    pub(super) number: u32,
+    pub(super) effort: &'a Effort,
+}
+
+impl Scan<'_> {
+    /// Offers all vectors, measured by their rows; how many there was time for.
+    pub(super) fn rows(
+        self,
+        query: &[Block],
+        nearest: &mut Nearest,
+        watch: &mut impl Watch,
+    ) -> usize {
+        let blocks = self.ivf.space.blocks();
+        let mut read = 0;
+        for (tile, rows) in self.list.rows.chunks(TILE * blocks).enumerate() {
+            self.tile(tile, rows, query, nearest);
+            let count = rows.len() / blocks;
+            read += count;
+            if watch.spent(count) {
+                break;
+            }
+        }
+        read
+    }
+
+    /// Offers the vectors of one tile of rows.
+    #[inline]
+    pub(super) fn tile(self, tile: usize, rows: &[Block], query: &[Block], nearest: &mut Nearest) {
+        let space = &self.ivf.space;
+        let mut keys = [0; TILE];
+        let keys = &mut keys[..rows.len() / space.blocks()];
+        space.engine.keys_in_line(rows, query, keys);
+        let mut bound = nearest.bound();
+        for (place, &distance) in keys.iter().enumerate() {
+            if distance <= bound {
+                self.offer(distance, tile * TILE + place, nearest);
+                bound = nearest.bound();
+            }
+        }
+    }
+
+    /// Offers all vectors, measured by their codes; how many there was time for.
+    pub(super) fn codes(
+        self,
+        query: &Prepared<'_>,
+        bias: f32,
+        distances: &mut Vec<f32>,
+        nearest: &mut Nearest,
+        watch: &mut impl Watch,
+    ) -> usize {
+        let weight = self.ivf.space.weight();
+        let bound_of = |nearest: &Nearest| match nearest.bound() {
+            u32::MAX => f32::INFINITY,
+            bound => to_f32(bound),
+        };
+        let mut bound = bound_of(nearest);
+        let mut read = 0;
+        for terms in self.list.terms.chunks(CODES) {
+            distances.resize(terms.len(), 0.0);
+            query.scan(&self.list.codes, read, distances);
+            for (distance, term) in distances.iter_mut().zip(terms) {
+                *distance = bias + (term + weight * *distance);
+            }
+            for (chunk, start) in distances.chunks(16).zip((read..).step_by(16)) {
+                // Hardly any is near enough: sixteen are dismissed at once.
+                if chunk.iter().fold(f32::INFINITY, |least, &d| if d < least { d } else { least })
+                    > bound
+                {
+                    continue;
+                }
+                for (place, &distance) in chunk.iter().enumerate() {
+                    if distance <= bound {
+                        self.offer(of_f32(distance + 0.0), start + place, nearest);
+                        bound = bound_of(nearest);
+                    }
+                }
+            }
+            read += terms.len();
+            if watch.spent(terms.len()) {
+                break;
+            }
+        }
+        read
+    }
+
+    /// Offers the vector at one position, if it is near enough.
+    pub(super) fn one(
+        self,
+        position: usize,
+        query: &[Block],
+        prepared: Option<(&Prepared<'_>, f32)>,
+        code: &mut Vec<u8>,
+        nearest: &mut Nearest,
+    ) {
+        let space = &self.ivf.space;
+        let distance = if let Some((prepared, bias)) = prepared {
+            self.list.codes.get(position, code);
+            let estimate = prepared.distance(code);
+            debug_assert!(estimate.is_ok(), "a code of this quantizer");
+            let term = self.list.terms[position];
+            of_f32(bias + (term + space.weight() * estimate.unwrap_or(f32::INFINITY)) + 0.0)
+        } else {
+            let mut key = 0;
+            let row = self.list.row(position, space.blocks());
+            space.engine.keys_in_line(row, query, std::slice::from_mut(&mut key));
+            key
+        };
+        if distance <= nearest.bound() {
+            self.offer(distance, position, nearest);
+        }
+    }
+
+    fn offer(self, distance: u32, position: usize, nearest: &mut Nearest) {
+        let Effort { cut, asks, .. } = *self.effort;
+        if cut.is_some_and(|radius| self.ivf.distance(self.effort, distance) > radius) {
+            return;
+        }
+        let key = self.list.keys[position];
+        let (list, position) = (self.number, position as u32);
+        let candidate = Candidate { distance, key, list, position };
+        if asks {
+            nearest.wait(candidate);
+        } else {
+            nearest.offer(candidate);
+        }
+    }
+}

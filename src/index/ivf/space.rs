@@ -1,0 +1,115 @@
+//! Vectors as lists see them: rows of the index's element type, and as floats for centroids.
+
+use bytemuck::cast_slice_mut;
+
+use crate::error::{IndexError, VectorError};
+use crate::index::encoder::{Encoder, normalize};
+use crate::index::engine::{Engine, engine};
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::{Block, Element};
+
+/// The greatest magnitude of a component that is coded: quantizers take residuals up to 2^50.
+const MOST_CODED: f32 = (1_u64 << 49) as f32;
+
+/// How vectors of an index are read and compared.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) encoder: Encoder,
+    pub(super) isa: Isa,
+    /// Between stored rows.
+    pub(super) engine: Box<dyn Engine>,
+    /// Between floats, to find the list of a vector.
+    pub(super) assigning: Box<dyn Engine>,
+    /// Between a query and centroids, as floats.
+    pub(super) ranking: Box<dyn Engine>,
+}
+
+impl Space {
+    pub(super) fn new(
+        encoder: Encoder,
+        isa: Isa,
+        stored: Box<dyn Engine>,
+    ) -> Result<Self, IndexError> {
+        // Among lists, those come first whose vectors have the greatest product on average.
+        let rank = match encoder.metric {
+            Metric::InnerProduct => Metric::InnerProduct,
+            _ => Metric::L2,
+        };
+        let assigning = engine(Metric::L2, Element::F32, isa)?;
+        let ranking = engine(rank, Element::F32, isa)?;
+        Ok(Self { encoder, isa, engine: stored, assigning, ranking })
+    }
+
+    /// Blocks of a stored row.
+    pub(super) fn blocks(&self) -> usize {
+        self.encoder.blocks()
+    }
+
+    /// Components of a vector.
+    pub(super) fn dimension(&self) -> usize {
+        self.encoder.dimension
+    }
+
+    /// Blocks of a vector as floats.
+    pub(super) fn float_blocks(&self) -> usize {
+        Element::F32.bytes(self.dimension()).div_ceil(size_of::<Block>())
+    }
+
+    /// Puts the vector of a row in place of what `floats` held; of unit length under the cosine.
+    pub(super) fn floats(&self, row: &[Block], floats: &mut Vec<f32>) {
+        self.encoder.decode_into(row, floats);
+        let integers = matches!(self.encoder.element, Element::I8 | Element::U8);
+        if integers && self.encoder.metric == Metric::Cosine {
+            let scaled = normalize(floats);
+            debug_assert!(scaled.is_ok(), "a stored vector has a direction");
+        }
+    }
+
+    /// Puts floats in whole blocks in place of what `row` held.
+    pub(super) fn pad(&self, floats: &[f32], row: &mut Vec<Block>) {
+        row.clear();
+        row.resize(self.float_blocks(), Block::ZERO);
+        cast_slice_mut::<_, f32>(row)[..floats.len()].copy_from_slice(floats);
+    }
+
+    /// Refuses a vector whose residual a quantizer could not take.
+    pub(super) fn check_coded(&self, floats: &[f32]) -> Result<(), VectorError> {
+        match floats.iter().position(|x| x.abs() > MOST_CODED) {
+            None => Ok(()),
+            Some(component) => {
+                let (value, element) = (floats[component], self.encoder.element);
+                Err(VectorError::NotRepresentable { component, value, element })
+            }
+        }
+    }
+
+    /// Brings a query into the range of quantizers.
+    pub(super) fn clamp(floats: &mut [f32]) {
+        for x in floats {
+            *x = x.clamp(-MOST_CODED, MOST_CODED);
+        }
+    }
+
+    /// What is added to the estimates of a list: the distance of the query and the centroid.
+    pub(super) fn bias(&self, ranked: u64) -> f32 {
+        self.ranking.distance((ranked >> 32) as u32)
+    }
+
+    /// What the distance by a code counts in an estimate, which is
+    /// `bias + term + weight * distance`.
+    pub(super) fn weight(&self) -> f32 {
+        // |q - x|^2 = |q - c|^2 + |r|^2 - 2 (q - c) r, and q x = q c + q r, for x = c + r.
+        if self.encoder.metric == Metric::InnerProduct { 1.0 } else { 2.0 }
+    }
+
+    /// The distance of an estimate.
+    pub(super) fn distance(&self, estimate: f32) -> f32 {
+        match self.encoder.metric {
+            Metric::InnerProduct => estimate,
+            // Half the square of the distance of vectors of unit length.
+            Metric::Cosine => (0.5 * estimate).clamp(0.0, 2.0),
+            _ => estimate.max(0.0),
+        }
+    }
+}
