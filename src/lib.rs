@@ -61,7 +61,8 @@ pub use index::{
     BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor, Drift,
     Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch,
     KeyBitmap, KeySet, LevelCheck, Maintenance, Originals, Plan, Quantization, Search, SearchBatch,
-    SearchIter, Stats,
+    SearchIter, Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards,
+    Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

@@ -26,6 +26,7 @@ mod rerank;
 mod scan;
 mod search;
 mod search_batch;
+mod shards;
 mod space;
 mod stats;
 mod threads;
@@ -47,4 +48,5 @@ pub(crate) use persist::{CodeSettings, GraphSettings, Image, Settings, State, St
 pub use remove::Maintenance;
 pub use search::Search;
 pub use search_batch::SearchBatch;
+pub use shards::{Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards};
 pub use stats::{Bytes, Drift, Stats};
