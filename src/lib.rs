@@ -52,8 +52,8 @@ pub mod store;
 mod vector;
 
 pub use collection::{
-    Collection, CollectionError, CollectionReport, CollectionStats, Config, Reader, Recovery,
-    Snapshot, Transaction,
+    Collection, CollectionError, CollectionReport, CollectionStats, Config, Merge, MergeRule,
+    Merged, Reader, Recovery, Snapshot, Transaction,
 };
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};

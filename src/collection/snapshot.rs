@@ -5,7 +5,7 @@ use super::columns::{Head, Reading, keep, read_head, read_index, replay};
 use super::error::CollectionError;
 use super::handle::payload;
 use crate::arena::Keeper;
-use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Shard, ShardIndex, Stored};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
 use crate::vector::AsVector;
@@ -145,6 +145,14 @@ impl Snapshot {
     /// Whether there is no vector.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(super) fn hnsw(&self) -> &Hnsw {
+        &self.view.index
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.view.head.settings
     }
 
     pub(super) fn store(&self) -> &ReadTransaction {

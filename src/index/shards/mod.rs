@@ -69,7 +69,8 @@ impl<S: Shard + Send + ?Sized> Shard for Arc<S> {
 ///
 /// They have one dimension and one metric; whatever else may differ: kinds, element types, quantization, sizes. A hit
 /// says which shard it is from by its position, as a key may be in several. Each shard is searched with the `ef` that is asked for, so
-/// many small shards take longer than one large one, and find more.
+/// many small shards take longer than one large one, and find more; [`Collection::merge`](crate::Collection::merge) makes one
+/// collection of several.
 ///
 /// ```
 /// use nearfield::{Hnsw, Metric, Shards};
