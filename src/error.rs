@@ -137,6 +137,17 @@ pub enum IndexError {
         /// The greatest that is certain.
         best: f64,
     },
+    /// Indexes that are to be searched together do not measure alike.
+    ShardMismatch {
+        /// Position of the first one that differs from the first of all.
+        shard: usize,
+        /// What differs: the dimension or the metric.
+        name: &'static str,
+        /// What the first one has, as text.
+        expected: String,
+        /// What this one has, as text.
+        found: String,
+    },
     /// A pool of threads could not be started.
     Threads {
         /// The operating system's words.
@@ -181,6 +192,12 @@ impl fmt::Display for IndexError {
                 "a recall of {recall} was not reached when the index was calibrated, {best:.4} was: \
                  calibrate with a greater `max_ef` or more queries, or build a better graph"
             ),
+            Self::ShardMismatch { shard, name, expected, found } => {
+                write!(
+                    f,
+                    "{name} of shard {shard} is {found}, where the first shard's is {expected}"
+                )
+            }
             Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
         }
     }

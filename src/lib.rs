@@ -53,8 +53,8 @@ pub mod store;
 mod vector;
 
 pub use collection::{
-    Collection, CollectionError, CollectionReport, CollectionStats, Config, Reader, Recovery,
-    Snapshot, Transaction,
+    Collection, CollectionError, CollectionReport, CollectionStats, Config, Merge, MergeRule,
+    Merged, Reader, Recovery, Snapshot, Transaction,
 };
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
@@ -62,7 +62,8 @@ pub use index::{
     BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor, Drift,
     Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch, Ivf,
     IvfBuilder, IvfQuantization, KeyBitmap, KeySet, LevelCheck, ListStats, Maintenance, Originals,
-    Plan, Quantization, Search, SearchBatch, SearchIter, Stats,
+    Plan, Quantization, Search, SearchBatch, SearchIter, Shard, ShardHit, ShardHits, ShardIndex,
+    ShardSearch, ShardSearchBatch, Shards, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

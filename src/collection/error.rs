@@ -49,6 +49,16 @@ pub enum CollectionError {
         /// The key.
         key: u64,
     },
+    /// Collections that are to be merged have different entries under the same key or name: see
+    /// [`MergeRule`](crate::MergeRule).
+    MergeConflict {
+        /// The key, in one of them.
+        key: u64,
+        /// The name, if it is one.
+        name: Option<Vec<u8>>,
+    },
+    /// It was [cancelled](crate::Cancel) before it was done.
+    Cancelled,
     /// A commit is safe in the file, but the index in memory could not take it; searches go on without it. Open the
     /// collection again to go on writing.
     Behind,
@@ -74,6 +84,14 @@ impl fmt::Display for CollectionError {
             }
             Self::Exists => f.write_str("there is a collection at this path already"),
             Self::KeyMissing { key } => write!(f, "there is no vector under the key {key}"),
+            Self::MergeConflict { name: Some(name), .. } => {
+                let name = String::from_utf8_lossy(name);
+                write!(f, "several collections have different entries under the name {name:?}")
+            }
+            Self::MergeConflict { key, name: None } => {
+                write!(f, "several collections have different entries under the key {key}")
+            }
+            Self::Cancelled => f.write_str("it was cancelled before it was done"),
             Self::Behind => f.write_str(
                 "a commit is in the file that the index in memory could not take; open it again",
             ),

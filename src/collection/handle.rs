@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::transaction::Transaction;
 use crate::arena::Keeper;
-use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Stored};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::observe::watch;
 use crate::store::{ReadTransaction, SimulatedDisk, Store, StoreError};
 use crate::vector::AsVector;
@@ -376,6 +376,12 @@ pub(super) fn payload(tx: &ReadTransaction, key: u64) -> Result<Option<&[u8]>, C
         Ok(table) => Ok(table.get(key)?),
         Err(StoreError::TableMissing { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+impl Shard for Collection {
+    fn index(&self) -> ShardIndex<'_> {
+        self.inner.index.index()
     }
 }
 

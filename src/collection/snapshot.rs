@@ -5,7 +5,7 @@ use super::columns::{Head, Reading, keep, read_head, read_index, replay};
 use super::error::CollectionError;
 use super::handle::payload;
 use crate::arena::Keeper;
-use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Stored};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
 use crate::vector::AsVector;
@@ -147,6 +147,14 @@ impl Snapshot {
         self.len() == 0
     }
 
+    pub(super) fn hnsw(&self) -> &Hnsw {
+        &self.view.index
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.view.head.settings
+    }
+
     pub(super) fn store(&self) -> &ReadTransaction {
         &self.view.tx
     }
@@ -158,6 +166,12 @@ impl Snapshot {
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
     pub fn payload(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
         payload(&self.view.tx, key)
+    }
+}
+
+impl Shard for Snapshot {
+    fn index(&self) -> ShardIndex<'_> {
+        self.view.index.index()
     }
 }
 

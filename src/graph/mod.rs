@@ -33,6 +33,7 @@ mod detour;
 mod insert;
 mod layer;
 mod link;
+mod merge;
 mod persist;
 mod prune;
 mod scratch;
@@ -43,6 +44,7 @@ mod walk;
 
 pub(crate) use check::RowFault;
 pub(crate) use detour::Order;
+pub(crate) use merge::{GONE, Source, Tick};
 pub(crate) use persist::GraphState;
 pub(crate) use scratch::{Counters, Scratch};
 pub(crate) use sweep::Sweep;

@@ -66,6 +66,13 @@ impl Spread {
         (self.sum.load(Ordering::Relaxed), self.count.load(Ordering::Relaxed))
     }
 
+    /// Learns what another has.
+    pub(super) fn absorb(&self, other: &Self) {
+        let (sum, count) = other.parts();
+        self.sum.fetch_add(sum, Ordering::Relaxed);
+        self.count.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Forgets what was learned: from now on other distances are seen.
     pub(super) fn forget(&self) {
         self.sum.store(0, Ordering::Relaxed);

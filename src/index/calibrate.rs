@@ -211,7 +211,9 @@ impl Hnsw {
             let fraction = (at + 1).wrapping_mul(0x9e37_79b9);
             let slot = ((u64::from(fraction) * u64::from(total)) >> 32) as u32;
             // On upper levels it could not be left out.
-            let is_there = !self.entries.slots.is_hidden(slot) && self.graph.is_base_only(slot);
+            let is_there = !self.entries.slots.is_hidden(slot)
+                && self.graph.is_base_only(slot)
+                && self.graph.stands_on_base_alone(slot);
             if is_there && self.entries.row_into(slot, &mut row) {
                 subjects.rows.extend_from_slice(&row);
                 subjects.own.push((slot, keys.row(slot)[0]));

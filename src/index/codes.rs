@@ -188,6 +188,14 @@ impl Quantized {
         if filling.is_some() || self.codes.get().is_some() || count == 0 {
             return;
         }
+        let grid = self.train(count, vector);
+        let Some(engine) = code_engine(self.metric, self.bits, self.isa) else { return };
+        let rows = Column::new(grid.code_blocks());
+        *filling = Some(Codes { grid, engine, rows });
+    }
+
+    /// A quantizer for `count > 0` vectors, which `vector` writes as floats.
+    pub(super) fn train(&self, count: usize, vector: impl Fn(usize, &mut Vec<f32>)) -> ScalarGrid {
         let wanted = (SAMPLE / self.dimension).clamp(64, count.max(64)).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
@@ -196,10 +204,7 @@ impl Quantized {
             sample.extend_from_slice(&floats);
         }
         let Self { bits, dimension, metric, seed, isa, .. } = *self;
-        let grid = ScalarGrid::train(&sample, dimension, metric, bits, seed, isa);
-        let Some(engine) = code_engine(metric, bits, isa) else { return };
-        let rows = Column::new(grid.code_blocks());
-        *filling = Some(Codes { grid, engine, rows });
+        ScalarGrid::train(&sample, dimension, metric, bits, seed, isa)
     }
 
     /// Encodes some of the `count` vectors that have no code yet; `true` if few are left.

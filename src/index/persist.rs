@@ -118,7 +118,7 @@ impl Settings {
         self.element.bytes(self.dimension)
     }
 
-    fn basis(&self, isa: Option<Isa>) -> Basis {
+    pub(super) fn basis(&self, isa: Option<Isa>) -> Basis {
         let Self { dimension, metric, element, .. } = *self;
         Basis { dimension, metric, element, isa }
     }

@@ -1,0 +1,243 @@
+//! Who is near whom in another graph.
+//!
+//! A graph is gone through from neighbour to neighbour. What a node finds in another graph begins at what its neighbours found there,
+//! so the walk is where it has to be at once, and needs few candidates. Only later graphs search in earlier ones: who is
+//! found learns of who found it, as in an insertion.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::layer::{Cell, Rows};
+use super::super::{LinkSpace, Scratch};
+use super::{GONE, Merge};
+
+/// Nodes of one other graph that a node finds at most.
+const FOUND: usize = 12;
+
+/// Nodes of all other graphs that are kept for a row at most.
+const KEPT: usize = 24;
+
+/// What a neighbour found that a walk begins at.
+const TAKEN: usize = 2;
+
+/// Rows that a thread takes at once.
+const GRAIN: usize = 64;
+
+/// Nothing, in a list of candidates.
+const NONE: u64 = u64::MAX;
+
+/// For each row the nearest rows of other graphs.
+pub(super) struct Near {
+    /// As many for each row, the nearest first; `key << 32 | row`.
+    lists: Vec<u64>,
+}
+
+impl Near {
+    /// Takes in what each row of `part` found in `into`, for both.
+    fn learn(&mut self, part: &Range<u32>, into: &Range<u32>, found: &[u64]) {
+        let lists = |part: &Range<u32>| part.start as usize * KEPT..part.end as usize * KEPT;
+        let own = self.lists[lists(part)].par_chunks_mut(KEPT).zip(found.par_chunks(FOUND));
+        own.for_each(|(list, found)| found.iter().for_each(|&entry| add(list, entry)));
+        let mut back: Vec<(u32, u64)> = found
+            .par_chunks(FOUND)
+            .zip(part.clone())
+            .flat_map_iter(|(found, row)| {
+                let found = found.iter().filter(|&&entry| entry != NONE);
+                found.map(move |&entry| (split(entry).1, entry >> 32 << 32 | u64::from(row)))
+            })
+            .collect();
+        back.par_sort_unstable();
+        let theirs = self.lists[lists(into)].par_chunks_mut(KEPT).zip(into.clone());
+        theirs.for_each(|(list, row)| {
+            let first = back.partition_point(|&(to, _)| to < row);
+            let of_row = back[first..].iter().take_while(|&&(to, _)| to == row);
+            of_row.for_each(|&(_, entry)| add(list, entry));
+        });
+    }
+
+    /// The key of the distance and the number of each row that is near to `row`.
+    pub(super) fn of(&self, row: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let list = self.lists.get(row as usize * KEPT..).unwrap_or_default();
+        list.iter().take(KEPT).take_while(|&&entry| entry != NONE).map(|&entry| split(entry))
+    }
+}
+
+/// Puts an entry in its place in a list, if it is among the nearest.
+fn add(list: &mut [u64], entry: u64) {
+    let at = list.partition_point(|&other| other < entry);
+    if at < list.len() && list[at] != entry {
+        list.copy_within(at..list.len() - 1, at + 1);
+        list[at] = entry;
+    }
+}
+
+fn split(entry: u64) -> (u32, u32) {
+    ((entry >> 32) as u32, entry as u32)
+}
+
+impl<S: LinkSpace + Sync> Merge<'_, S> {
+    /// The nearest of other sources for each row. `None` if it was to end before.
+    pub(super) fn cross<C: Cell>(&self, rows: Rows<'_, C>, ends: &[u32]) -> Option<Near> {
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let parts: Vec<_> = starts.zip(ends).map(|(start, &end)| start..end).collect();
+        if parts.iter().filter(|part| !part.is_empty()).count() < 2 {
+            return Some(Near { lists: Vec::new() });
+        }
+        let mut near = Near { lists: vec![NONE; rows.len() as usize * KEPT] };
+        for (number, part) in parts.iter().enumerate().skip(1) {
+            let waves = Waves::of(rows, part.clone());
+            for into in parts[..number].iter().filter(|into| !into.is_empty()) {
+                let found = self.find(rows, &waves, part.start, into.start)?;
+                near.learn(part, into, &found);
+            }
+        }
+        Some(near)
+    }
+
+    /// What each row of a part finds from `entry` on, in the order of the rows.
+    fn find<C: Cell>(
+        &self,
+        rows: Rows<'_, C>,
+        waves: &Waves,
+        start: u32,
+        entry: u32,
+    ) -> Option<Vec<u64>> {
+        let mut found = vec![NONE; waves.rank.len() * FOUND];
+        let mut from = 0;
+        for &end in &waves.ends {
+            let wave = &waves.order[from..end];
+            let lists: Vec<_> = wave
+                .par_chunks(GRAIN)
+                .map(|chunk| {
+                    let goes_on = (self.tick)(chunk.len());
+                    self.with_scratch(|scratch| {
+                        let mut lists = Vec::with_capacity(chunk.len() * FOUND);
+                        for &row in chunk.iter().filter(|_| goes_on) {
+                            // Of neighbours in waves before this one.
+                            let earlier = rows.links(row).filter_map(|link| {
+                                let at = link.row.checked_sub(start)? as usize;
+                                (*waves.rank.get(at)? < from as u32).then_some(at)
+                            });
+                            let seeds = earlier
+                                .flat_map(|at| &found[at * FOUND..][..TAKEN])
+                                .filter(|&&entry| entry != NONE)
+                                .map(|&entry| split(entry).1);
+                            self.walk(rows, row, seeds, entry, scratch);
+                            let best = scratch.pool.iter().take(FOUND);
+                            let best = best.map(|(key, row)| u64::from(key) << 32 | u64::from(row));
+                            lists.extend(best.chain(std::iter::repeat(NONE)).take(FOUND));
+                        }
+                        goes_on.then_some(lists)
+                    })
+                })
+                .collect();
+            for (chunk, lists) in wave.chunks(GRAIN).zip(lists) {
+                for (&row, list) in chunk.iter().zip(lists?.chunks_exact(FOUND)) {
+                    found[(row - start) as usize * FOUND..][..FOUND].copy_from_slice(list);
+                }
+            }
+            from = end;
+        }
+        Some(found)
+    }
+
+    /// Leaves the nearest rows to `row` that a walk finds from `seeds` in the pool; from `entry`, with more candidates, where there
+    /// are none.
+    fn walk<C: Cell>(
+        &self,
+        rows: Rows<'_, C>,
+        row: u32,
+        seeds: impl Iterator<Item = u32>,
+        entry: u32,
+        scratch: &mut Scratch,
+    ) {
+        let node = rows.head(row).0;
+        let space = self.space;
+        let Scratch { fresh, visited, .. } = &mut *scratch;
+        fresh.reserve(TAKEN * rows.capacity());
+        visited.begin(rows.len());
+        let mut count = 0;
+        for seed in seeds.filter(|&seed| visited.insert(seed)) {
+            fresh.nodes[count] = rows.head(seed).0;
+            fresh.rows[count] = seed;
+            count += 1;
+        }
+        space.prefetch(&fresh.nodes[..count]);
+        let mut ef = self.ef;
+        if count == 0 {
+            (fresh.nodes[0], fresh.rows[0], count) = (rows.head(entry).0, entry, 1);
+            visited.insert(entry);
+            ef *= 8;
+        }
+        scratch.pool.begin(ef);
+        self.offer(rows, node, count, scratch);
+        while let Some(next) = scratch.pool.next() {
+            let Scratch { fresh, visited, .. } = &mut *scratch;
+            let mut count = 0;
+            for link in rows.links(next).filter(|link| visited.insert(link.row)) {
+                fresh.nodes[count] = link.node;
+                fresh.rows[count] = link.row;
+                count += 1;
+            }
+            space.prefetch(&fresh.nodes[..count]);
+            self.offer(rows, node, count, scratch);
+        }
+    }
+
+    /// Lets the pool keep the nearest of the rows in hand.
+    fn offer<C: Cell>(&self, rows: Rows<'_, C>, node: u32, count: usize, scratch: &mut Scratch) {
+        let Scratch { pool, fresh, .. } = scratch;
+        self.space.between(node, &fresh.nodes[..count], &mut fresh.keys[..count]);
+        let added = pool.offer(&fresh.keys[..count], &mut fresh.rows[..count]);
+        for &row in &fresh.rows[..added] {
+            rows.prefetch(row);
+        }
+    }
+}
+
+/// The rows of a part in the order in which a flood from its first row reaches them.
+struct Waves {
+    order: Vec<u32>,
+    /// Where each wave ends in the order.
+    ends: Vec<usize>,
+    /// Where each row stands in the order, by its number within the part.
+    rank: Vec<u32>,
+}
+
+impl Waves {
+    fn of<C: Cell>(rows: Rows<'_, C>, part: Range<u32>) -> Self {
+        let mut waves = Self {
+            order: Vec::with_capacity(part.len()),
+            ends: Vec::new(),
+            rank: vec![GONE; part.len()],
+        };
+        for first in part.clone() {
+            // More than one flood only where rows are gone.
+            waves.reach(first, part.start);
+            let mut from = waves.ends.last().copied().unwrap_or(0);
+            while from < waves.order.len() {
+                let end = waves.order.len();
+                waves.ends.push(end);
+                for at in from..end {
+                    for link in rows.links(waves.order[at]) {
+                        waves.reach(link.row, part.start);
+                    }
+                }
+                from = end;
+            }
+        }
+        waves
+    }
+
+    fn reach(&mut self, row: u32, start: u32) {
+        let Some(rank) = row.checked_sub(start).and_then(|at| self.rank.get_mut(at as usize))
+        else {
+            return;
+        };
+        if *rank == GONE {
+            *rank = self.order.len() as u32;
+            self.order.push(row);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! One graph from several.
+//!
+//! Nearly all that building a graph costs is finding out who is near whom, and each of the graphs knows that of its own nodes.
+//! So they are laid side by side, level by level, and what is missing is found from what is there: the nodes of one graph near a node of
+//! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose among their old links and the new
+//! candidates, as an insertion does, and the levels get spanning trees anew ([`tree`]).
+//!
+//! Every step reads what the step before it has finished, and orders whatever has no order, so the result depends neither
+//! on the number of threads nor on their luck.
+
+mod copy;
+mod cross;
+mod tree;
+mod weave;
+
+use parking_lot::Mutex;
+
+use super::layer::{Cell, Layer};
+use super::{Entry, Graph, LinkSpace, Parameters, Scratch};
+use crate::arena::ArenaError;
+
+/// Stands for the new number of what does not come along.
+pub(crate) const GONE: u32 = u32::MAX;
+
+/// One of the graphs to be merged.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) graph: &'a Graph,
+    /// The new number of each of its nodes, in the order of the old ones, or [`GONE`].
+    pub(crate) nodes: Vec<u32>,
+}
+
+/// Told of so many nodes that are done; whether to go on.
+pub(crate) type Tick<'a> = &'a (dyn Fn(usize) -> bool + Sync);
+
+/// What does the work, whatever the level.
+struct Merge<'a, S> {
+    space: S,
+    /// Candidates of a walk that begins where it is to end.
+    ef: usize,
+    /// Links that a row chooses.
+    choice: usize,
+    tick: Tick<'a>,
+    scratches: Mutex<Vec<Scratch>>,
+}
+
+impl<S> Merge<'_, S> {
+    fn with_scratch<R>(&self, with: impl FnOnce(&mut Scratch) -> R) -> R {
+        let idle = self.scratches.lock().pop();
+        let mut scratch = idle.unwrap_or_default();
+        let result = with(&mut scratch);
+        self.scratches.lock().push(scratch);
+        result
+    }
+}
+
+impl Graph {
+    /// The graph of all nodes of `sources` that have a new number; these go from 0 to the number of nodes, and each source's
+    /// come after those of the source before. `space` has them all. Earlier sources are searched by later ones. `None` if `tick` put an
+    /// end to it.
+    pub(crate) fn merge<S: LinkSpace + Sync>(
+        parameters: Parameters,
+        sources: &[Source<'_>],
+        space: S,
+        tick: Tick<'_>,
+    ) -> Result<Option<Self>, ArenaError> {
+        let graph = Self::new(parameters);
+        let ef = (parameters.ef_construction / 12).clamp(4, 64);
+        let merge = Merge {
+            space,
+            ef,
+            choice: parameters.m + parameters.m / 4,
+            tick,
+            scratches: Mutex::default(),
+        };
+        let mut places: Vec<Vec<u32>> = sources.iter().map(|source| source.nodes.clone()).collect();
+        for _ in 0..space.len() {
+            graph.push()?;
+        }
+        let ends = ends_of(&places);
+        for (source, places) in sources.iter().zip(&places) {
+            copy::rows(source.graph.base.rows(), places, graph.base.rows());
+            graph.spread.absorb(&source.graph.spread);
+        }
+        if !merge.level(&graph.base, &ends) {
+            return Ok(None);
+        }
+        let mut top = 0;
+        for level in 1..=super::UPPER_LEVELS {
+            if sources.iter().all(|source| source.graph.upper[level - 1].get().is_none()) {
+                break;
+            }
+            let layer = graph.layer(level);
+            let mut above = Vec::with_capacity(sources.len());
+            for (source, below) in sources.iter().zip(&places) {
+                above.push(match source.graph.upper[level - 1].get() {
+                    Some(old) => copy::heads(old.rows(), &source.nodes, below, layer)?,
+                    None => Vec::new(),
+                });
+            }
+            places = above;
+            if layer.len() == 0 {
+                continue;
+            }
+            top = level;
+            let ends = ends_of(&places);
+            for (source, places) in sources.iter().zip(&places) {
+                if let Some(old) = source.graph.upper[level - 1].get() {
+                    copy::rows(old.rows(), places, layer.rows());
+                }
+            }
+            if !merge.level(layer, &ends) {
+                return Ok(None);
+            }
+        }
+        if space.len() > 0 {
+            graph.set_entry(Entry { level: top, row: 0 });
+        }
+        Ok(Some(graph))
+    }
+
+    /// Whether a node stands on the base level alone, by where it stands and not by the level that an insertion would draw for it.
+    pub(crate) fn stands_on_base_alone(&self, node: u32) -> bool {
+        self.stack_of(node).level == 0
+    }
+}
+
+/// Where the new rows of each source end.
+fn ends_of(places: &[Vec<u32>]) -> Vec<u32> {
+    let mut end = 0;
+    let count = |rows: &Vec<u32>| rows.iter().filter(|&&row| row != GONE).count() as u32;
+    places
+        .iter()
+        .map(|rows| {
+            end += count(rows);
+            end
+        })
+        .collect()
+}
+
+impl<S: LinkSpace + Sync> Merge<'_, S> {
+    /// Connects the rows of a level that came from several sources, each of whose rows end at one of `ends`. `false` if it was
+    /// to end before.
+    fn level<C: Cell>(&self, layer: &Layer<C>, ends: &[u32]) -> bool {
+        let rows = layer.rows();
+        let Some(near) = self.cross(rows, ends) else { return false };
+        self.weave(rows, &near);
+        tree::span(rows);
+        true
+    }
+}

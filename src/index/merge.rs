@@ -1,0 +1,209 @@
+//! One graph index from several.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::Hnsw;
+use super::builder::check_graph;
+use super::codes::{CodeWork, Codes, ENOUGH, Originals, Quantized};
+use super::entries::Entries;
+use super::keys::KeyMap;
+use super::persist::{CodeSettings, GraphSettings, Settings};
+use super::space::Rows;
+use crate::arena::Column;
+use crate::error::IndexError;
+use crate::graph::{GONE, Graph, Parameters, Source, Tick};
+use crate::vector::Block;
+
+/// Vectors that are encoded before their codes are written.
+const BATCH: usize = 1 << 14;
+
+/// An index that is to be merged, and what of it comes along.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) index: &'a Hnsw,
+    /// Slots in ascending order, each with the key that its vector is to have.
+    pub(crate) entries: Vec<(u32, u64)>,
+}
+
+impl Part<'_> {
+    /// Writes the vector of a slot as floats.
+    fn floats_into(&self, slot: u32, floats: &mut Vec<f32>) {
+        let Entries { encoder, vectors, .. } = &self.index.entries;
+        let vectors = vectors.view();
+        if slot < vectors.len() {
+            encoder.decode_into(vectors.row(slot), floats);
+        } else if let Some(codes) = self.index.entries.codes() {
+            codes.grid.decode(codes.rows.view().row(slot), floats);
+        }
+    }
+
+    fn grid(&self) -> Option<Vec<u8>> {
+        self.index.entries.quantized.as_ref().and_then(Quantized::grid)
+    }
+}
+
+/// Which quantizer the merged index has.
+enum Grid {
+    /// None: too few vectors.
+    None,
+    /// One that a part has: codes that were made with it are copied.
+    Kept(Vec<u8>),
+    /// One that is fitted to a sample of all.
+    Fitted,
+}
+
+impl Hnsw {
+    /// Slots that hold a vector, and their keys, in the order of the slots.
+    pub(crate) fn occupied(&self) -> Vec<(u32, u64)> {
+        let keys = self.entries.keys.view();
+        let lives = |slot: &u32| !self.entries.slots.is_hidden(*slot);
+        (0..keys.len()).filter(lives).map(|slot| (slot, keys.row(slot)[0])).collect()
+    }
+
+    /// Appends the vector of a slot as it is stored, or the code that stands for it, to `out`.
+    pub(crate) fn stored_into(&self, slot: u32, out: &mut Vec<u8>) {
+        let vectors = self.entries.vectors.view();
+        if slot < vectors.len() {
+            out.extend_from_slice(bytemuck::cast_slice(vectors.row(slot)));
+        } else if let Some(codes) = self.entries.codes() {
+            out.extend_from_slice(bytemuck::cast_slice(codes.rows.view().row(slot)));
+        }
+    }
+
+    /// The index of what comes along from `parts`, whose vectors must be of the kind that `settings` tell; keys must be distinct.
+    /// Slots are numbered as they come. `None` if `tick` put an end to it.
+    pub(crate) fn merged(
+        settings: &Settings,
+        parts: &[Part<'_>],
+        tick: Tick<'_>,
+    ) -> Result<Option<Self>, IndexError> {
+        let Settings { dimension, metric, graph, codes, .. } = *settings;
+        let none = || IndexError::Parameter {
+            name: "index",
+            value: "an exact index".to_owned(),
+            allowed: "a graph index",
+        };
+        let GraphSettings { m, ef_construction, seed, alpha } = graph.ok_or_else(none)?;
+        let (encoder, isa, engine) = settings.basis(None).check()?;
+        check_graph(m, ef_construction)?;
+        let quantized = codes.map(|CodeSettings { bits, originals }| {
+            Quantized::new(bits, originals, dimension, metric, seed, isa)
+        });
+        let mut entries = Entries::new(encoder, quantized);
+        let total: usize = parts.iter().map(|part| part.entries.len()).sum();
+        let grid = entries.quantized.as_ref().map_or(Grid::None, |q| quantizer(q, parts, total));
+        let keeps = matches!(grid, Grid::None)
+            || entries.quantized.as_ref().is_none_or(|q| q.originals == Originals::Kept);
+        for part in parts {
+            let vectors = part.index.entries.vectors.view();
+            for &(slot, key) in &part.entries {
+                entries.keys.push(|place| place[0] = key)?;
+                if keeps {
+                    entries.vectors.push(|row| row.copy_from_slice(vectors.row(slot)))?;
+                }
+            }
+        }
+        entries.map = KeyMap::restored(entries.keys.len() as u32, Vec::new());
+        if let Some(quantized) = &entries.quantized {
+            encode(quantized, &grid, parts, total)?;
+        }
+        let parameters = Parameters { m, ef_construction, seed };
+        let mut index = Self::new(entries, isa, engine, parameters, alpha);
+        let mut next = 0;
+        let sources: Vec<_> = parts
+            .iter()
+            .map(|part| {
+                let mut nodes = vec![GONE; part.index.entries.keys.len()];
+                for &(slot, _) in &part.entries {
+                    nodes[slot as usize] = next;
+                    next += 1;
+                }
+                Source { graph: &part.index.graph, nodes }
+            })
+            .collect();
+        let linking = Some(index.linking());
+        let space = match index.entries.codes() {
+            Some(codes) => Rows::new(&*codes.engine, &codes.rows, linking),
+            None => Rows::new(&*index.engine, &index.entries.vectors, linking),
+        };
+        let Some(graph) = Graph::merge(parameters, &sources, space, tick)? else { return Ok(None) };
+        index.graph = graph;
+        Ok(Some(index))
+    }
+}
+
+/// Which quantizer the vectors of `parts` get: their own if it is one for all. Where vectors are kept, one that is fitted to
+/// all of them; where they are not, the one of most vectors, as each change of codes would cost some of what they know.
+fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Grid {
+    let mut votes: BTreeMap<Option<Vec<u8>>, usize> = BTreeMap::new();
+    for part in parts.iter().filter(|part| !part.entries.is_empty()) {
+        *votes.entry(part.grid()).or_default() += part.entries.len();
+    }
+    let is_one = votes.len() == 1;
+    let most = votes.into_iter().filter_map(|(grid, count)| Some((count, grid?))).max();
+    match most {
+        None if total < ENOUGH => Grid::None,
+        Some((_, grid)) if is_one || quantized.originals == Originals::Dropped => Grid::Kept(grid),
+        _ => Grid::Fitted,
+    }
+}
+
+/// Gives all vectors their codes.
+fn encode(
+    quantized: &Quantized,
+    grid: &Grid,
+    parts: &[Part<'_>],
+    total: usize,
+) -> Result<(), IndexError> {
+    let mut starts = Vec::with_capacity(parts.len());
+    let mut end = 0;
+    for part in parts {
+        starts.push(end);
+        end += part.entries.len();
+    }
+    let place = |at: usize| {
+        let part = starts.partition_point(|&start| start <= at) - 1;
+        (&parts[part], parts[part].entries[at - starts[part]].0)
+    };
+    let grid = match grid {
+        Grid::None => return Ok(()),
+        Grid::Kept(grid) => grid.clone(),
+        Grid::Fitted => quantized
+            .train(total, |at, floats| {
+                let (part, slot) = place(at);
+                part.floats_into(slot, floats);
+            })
+            .to_bytes(),
+    };
+    let same: Vec<bool> = parts.iter().map(|part| part.grid().as_ref() == Some(&grid)).collect();
+    quantized.restore(&grid, |blocks| Ok::<_, IndexError>(Column::new(blocks)))?;
+    let Some(Codes { grid, rows, .. }) = quantized.codes() else { return Ok(()) };
+    let blocks = grid.code_blocks();
+    let mut batch = Vec::new();
+    for (part, same) in parts.iter().zip(same) {
+        if let Some(codes) = part.index.entries.codes().filter(|_| same) {
+            let view = codes.rows.view();
+            for &(slot, _) in &part.entries {
+                rows.push(|code| code.copy_from_slice(view.row(slot)))?;
+            }
+            continue;
+        }
+        for entries in part.entries.chunks(BATCH) {
+            batch.clear();
+            batch.resize(entries.len() * blocks, Block::ZERO);
+            batch.par_chunks_mut(blocks).zip(entries).with_min_len(256).for_each_init(
+                CodeWork::default,
+                |work, (code, &(slot, _))| {
+                    part.floats_into(slot, &mut work.floats);
+                    grid.encode(&work.floats, &mut work.rotated, code);
+                },
+            );
+            for code in batch.chunks_exact(blocks) {
+                rows.push(|row| row.copy_from_slice(code))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! Asking many indexes at once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::super::filter::Filter;
+use super::super::hits::{BatchHits, Hits};
+use super::super::limit::{Cancel, Limit};
+use super::super::request::{Request, Wanted};
+use super::super::search::AnyKey;
+use super::super::threads::Threads;
+use super::filter::{Alike, ByShard, ShardFilter};
+use super::{Shard, ShardHits, Shards};
+use crate::error::IndexError;
+use crate::observe::watch;
+use crate::vector::{AsVector, Block, Element, VectorRef};
+
+/// Queries that a thread takes at once.
+const GRAIN: usize = 64;
+
+/// One query over many shards. Made by [`Shards::search`]; nothing happens until [`run`](Self::run).
+#[must_use = "a search does nothing until `run` is called"]
+pub struct ShardSearch<'a, S> {
+    shards: &'a Shards<S>,
+    query: VectorRef<'a>,
+    wanted: Wanted<'a>,
+    threads: Threads<'a>,
+    filter: Option<Box<dyn ShardFilter + 'a>>,
+}
+
+/// Many queries over many shards. Made by [`Shards::search_batch`]; nothing happens until [`run`](Self::run).
+#[must_use = "a search does nothing until `run` is called"]
+pub struct ShardSearchBatch<'a, S> {
+    shards: &'a Shards<S>,
+    query: VectorRef<'a>,
+    wanted: Wanted<'a>,
+    threads: Threads<'a>,
+    filter: Option<Box<dyn ShardFilter + 'a>>,
+}
+
+macro_rules! settings {
+    ($search:ident, $threads:expr) => {
+        impl<'a, S: Shard> $search<'a, S> {
+            pub(super) fn new<V: AsVector + ?Sized>(shards: &'a Shards<S>, query: &'a V) -> Self {
+                let (wanted, threads) = (Wanted::DEFAULT, $threads);
+                Self { shards, query: query.as_vector(), wanted, threads, filter: None }
+            }
+        }
+
+        impl<'a, S: Shard> $search<'a, S> {
+            /// As [`Search::filter`](crate::Search::filter), for the keys of all shards alike.
+            pub fn filter(mut self, filter: impl Filter + 'a) -> Self {
+                self.filter = Some(Box::new(Alike(filter)));
+                self
+            }
+
+            /// Only vectors whose shard and key the filter accepts are answers: where a key means another thing in another
+            /// shard, as the keys of names do. Replaces a filter given before.
+            pub fn filter_by_shard(
+                mut self,
+                filter: impl Fn(usize, u64) -> bool + Sync + 'a,
+            ) -> Self {
+                self.filter = Some(Box::new(ByShard(filter)));
+                self
+            }
+
+            /// As [`Search::k`](crate::Search::k), for all shards together.
+            pub fn k(mut self, k: usize) -> Self {
+                self.wanted.k = Some(k);
+                self
+            }
+
+            /// As [`Search::ef`](crate::Search::ef), in each shard.
+            pub fn ef(mut self, ef: usize) -> Self {
+                self.wanted.set_ef(ef);
+                self
+            }
+
+            /// As [`Search::recall`](crate::Search::recall): each shard takes the `ef` that it was measured to need.
+            pub fn recall(mut self, recall: f64) -> Self {
+                self.wanted.set_recall(recall);
+                self
+            }
+
+            /// As [`Search::within`](crate::Search::within).
+            pub fn within(mut self, radius: f32) -> Self {
+                self.wanted.radius = Some(radius);
+                self
+            }
+
+            /// Ends the search after this time, counted from the call of `run`, with what was found by then. Where shards are
+            /// searched one after the other, each may take an equal share of what is left.
+            pub fn deadline(mut self, deadline: Duration) -> Self {
+                self.wanted.deadline = Some(deadline);
+                self
+            }
+
+            /// As [`Search::cancel`](crate::Search::cancel), for all shards.
+            pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+                self.wanted.cancel = Some(cancel);
+                self
+            }
+
+            /// The rayon pool to use.
+            pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+                self.threads = Threads::Pool(pool);
+                self
+            }
+        }
+
+        impl<S> fmt::Debug for $search<'_, S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($search))
+                    .field("shards", &self.shards.shards.len())
+                    .field("query", &self.query)
+                    .field("wanted", &self.wanted)
+                    .field("threads", &self.threads)
+                    .field("filter", &self.filter.is_some())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+settings!(ShardSearch, Threads::Count(1));
+settings!(ShardSearchBatch, Threads::Ambient);
+
+impl<S: Shard> ShardSearch<'_, S> {
+    /// Threads to use, one shard each at a time; the caller's own alone if not said. More are worth their start where shards are
+    /// large, or lie in files that are not in memory yet.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    ///
+    /// As [`Search::run`](crate::Search::run).
+    pub fn run(self) -> Result<ShardHits, IndexError> {
+        watch!(let observed = crate::observe::Operation::Search.begin());
+        let Self { shards, query, wanted, threads, filter } = self;
+        let filters = filters(shards, filter.as_deref());
+        let requests = requests(shards, wanted, &filters)?;
+        let answer = |(shard, request): (usize, &Request<'_>)| {
+            let index = shards.index(shard);
+            index.work().with(|work| {
+                let encoder = index.encoder();
+                work.row.resize(encoder.blocks(), Block::ZERO);
+                encoder.encode(query, &mut work.row)?;
+                let mut hits = Hits::new();
+                index.answer(request, work, &mut hits);
+                Ok::<_, IndexError>(hits)
+            })
+        };
+        let parts: Vec<Hits> = threads.run(
+            &shards.own_pool,
+            || {
+                let each = requests.iter().enumerate().map(|(shard, request)| {
+                    let limit = share(request.limit, requests.len() - shard);
+                    answer((shard, &Request { limit, ..*request }))
+                });
+                each.collect::<Result<_, _>>()
+            },
+            || requests.par_iter().enumerate().map(answer).collect::<Result<_, _>>(),
+        )??;
+        watch!(observed.found(
+            parts.iter().map(Hits::distances_computed).sum(),
+            parts.iter().map(Hits::hops).sum()
+        ));
+        watch!(observed.done(1));
+        let parts = parts.iter().map(|hits| (hits.as_slice(), hits.is_complete()));
+        Ok(ShardHits::of(parts, wanted.k()))
+    }
+}
+
+impl<S: Shard> ShardSearchBatch<'_, S> {
+    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in, or the global one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// Searches. The hits of each query are at its position.
+    ///
+    /// # Errors
+    ///
+    /// As [`SearchBatch::run`](crate::SearchBatch::run).
+    pub fn run(self) -> Result<Vec<ShardHits>, IndexError> {
+        watch!(let observed = crate::observe::Operation::SearchBatch.begin());
+        let Self { shards, query, wanted, threads, filter } = self;
+        let filters = filters(shards, filter.as_deref());
+        let requests = requests(shards, wanted, &filters)?;
+        let rows = encoded(shards, query)?;
+        let count = shards.index(0).encoder().count(query)?;
+        // A part is some queries in one shard; those of the same queries stand together.
+        let parts = count.div_ceil(GRAIN) * requests.len();
+        let answer = |part: usize| {
+            let (shard, first) = (part % requests.len(), part / requests.len() * GRAIN);
+            let index = shards.index(shard);
+            let blocks = index.encoder().blocks();
+            let rows = &rows[shard][first * blocks..(first + GRAIN).min(count) * blocks];
+            let mut hits = BatchHits::with_capacity(GRAIN, wanted.k.unwrap_or(10).min(1024));
+            index.find_all(rows, &requests[shard], &mut hits);
+            hits
+        };
+        let parts: Vec<BatchHits> = threads.run(
+            &shards.own_pool,
+            || (0..parts).map(answer).collect(),
+            || (0..parts).into_par_iter().with_max_len(1).map(answer).collect(),
+        )?;
+        let k = wanted.k();
+        let hits: Vec<_> = parts
+            .chunks_exact(requests.len())
+            .flat_map(|parts| (0..parts[0].len()).map(move |at| (parts, at)))
+            .map(|(parts, at)| {
+                ShardHits::of(parts.iter().map(|p| (&p[at], p.completed(at) == Some(true))), k)
+            })
+            .collect();
+        watch!(observed.done(hits.len() as u64));
+        Ok(hits)
+    }
+}
+
+/// The filter of each shard; none if there is no filter.
+fn filters<'r, S>(
+    shards: &Shards<S>,
+    filter: Option<&'r (dyn ShardFilter + 'r)>,
+) -> Vec<Box<dyn Filter + 'r>> {
+    let each = |filter: &'r (dyn ShardFilter + 'r)| {
+        (0..shards.shards.len()).map(|shard| filter.of_shard(shard))
+    };
+    filter.into_iter().flat_map(each).collect()
+}
+
+/// What each shard is asked. The deadline begins now.
+fn requests<'r, S: Shard>(
+    shards: &'r Shards<S>,
+    wanted: Wanted<'r>,
+    filters: &'r [Box<dyn Filter + 'r>],
+) -> Result<Vec<Request<'r>>, IndexError> {
+    let mut until = None;
+    let request = |shard| {
+        let request = wanted.request::<AnyKey>(shards.index(shard), None)?;
+        // One end for all.
+        until = until.or(request.limit.until);
+        let limit = Limit { until, ..request.limit };
+        Ok(Request { filter: filters.get(shard).map(|filter| &**filter), limit, ..request })
+    };
+    (0..shards.shards.len()).map(request).collect()
+}
+
+/// The queries as each shard takes them: shards of one element type share theirs.
+fn encoded<S: Shard>(
+    shards: &Shards<S>,
+    queries: VectorRef<'_>,
+) -> Result<Vec<Arc<[Block]>>, IndexError> {
+    let mut all: Vec<(Element, Arc<[Block]>)> = Vec::new();
+    let each = (0..shards.shards.len()).map(|shard| {
+        let encoder = shards.index(shard).encoder();
+        if let Some((_, rows)) = all.iter().find(|(element, _)| *element == encoder.element) {
+            return Ok(Arc::clone(rows));
+        }
+        let rows: Arc<[Block]> = encoder.encode_all(queries)?.into();
+        all.push((encoder.element, Arc::clone(&rows)));
+        Ok(rows)
+    });
+    each.collect()
+}
+
+/// An equal share of the time that is left, for the next of as many shards.
+fn share(limit: Limit<'_>, shards: usize) -> Limit<'_> {
+    let shared = |until: Instant| {
+        let now = Instant::now();
+        let left = until.saturating_duration_since(now);
+        now + left / u32::try_from(shards).unwrap_or(u32::MAX)
+    };
+    Limit { until: limit.until.map(shared), ..limit }
+}
