@@ -272,9 +272,12 @@ fn names_stand_for_keys() {
     let id = tx.key_of([7_u8; 16]).unwrap();
     assert_eq!(tx.key_of("first").unwrap(), first);
     assert!(first >= 1 << 63 && id >= 1 << 63 && id != first);
-    for key in [first, id, 5] {
+    for key in [first, id, id + 1, 5] {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
     }
+    // The number that would be the next is in use.
+    let other = tx.key_of("other").unwrap();
+    assert!(other > id + 1 && !tx.contains(other));
     tx.commit().unwrap();
     let before = collection.snapshot().unwrap();
     let mut tx = collection.begin_write().unwrap();

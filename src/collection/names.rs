@@ -5,11 +5,12 @@ use super::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS};
 use super::handle::Collection;
 use super::snapshot::Snapshot;
 use super::transaction::Transaction;
+use crate::error::IndexError;
 use crate::store::{Key, ReadTransaction, StoreError};
 
 impl Transaction {
-    /// The key of a name, which is given one when it is first met: 2^63 and up, so that names and numbers of your own can stand
-    /// side by side. The key stays the name's for as long as the collection lives. A name is a string, or any other bytes, such as
+    /// The key of a name, which is given one when it is first met: the next that has no vector, 2^63 and up, so that names and
+    /// numbers of your own can stand side by side. The key stays the name's for as long as the collection lives. A name is a string, or any other bytes, such as
     /// the 16 of a UUID.
     ///
     /// ```
@@ -39,11 +40,16 @@ impl Transaction {
         }
         let last = store.table::<u64>(NAMES_OF_KEYS)?.last()?.map(|(key, _)| key);
         let corrupt = CollectionError::Corrupt { reason: "a name has a key that no name has" };
-        let key = match last {
+        let mut key = match last {
             None => FIRST_NAMED,
             Some(last) if last < FIRST_NAMED => return Err(corrupt),
             Some(last) => last.checked_add(1).ok_or(corrupt)?,
         };
+        // A vector may have been put under the number itself.
+        while self.contains(key) {
+            key = key.checked_add(1).ok_or(IndexError::Full { len: usize::MAX })?;
+        }
+        let store = self.store()?;
         store.table::<[u8]>(KEYS_OF_NAMES)?.insert(name, &key.to_le_bytes())?;
         store.table::<u64>(NAMES_OF_KEYS)?.insert(key, name)?;
         self.note_records();
