@@ -92,7 +92,8 @@ impl StoreOptions {
     }
 
     /// Opens the store at `path` for reading, while another process may be writing it. Each
-    /// [`Store::begin_read`] sees the newest commit.
+    /// [`Store::begin_read`] sees the newest commit. The writer is told by a file beside the store's, so the folder must be
+    /// writable; on a file system that is mounted for reading only there can be no writer, and none is told.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@
 //! their process, however it ends, so a registration whose lock can be had is one of the dead.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,8 +111,13 @@ impl Readers {
     }
 }
 
-/// Tells the writer that this process reads a checkpoint, until it is dropped.
+/// Tells the writer that this process reads a checkpoint, until it is dropped. Nobody is told on a file system that
+/// cannot be written: there is no writer.
 pub(crate) struct Registration {
+    _told: Option<Registered>,
+}
+
+struct Registered {
     path: PathBuf,
     _lock: Lock,
 }
@@ -127,13 +132,13 @@ impl Registration {
         // Locked and filled under a name that the writer does not look for, then renamed: the
         // writer never sees it unlocked or empty.
         let pending = sibling(path, &format!(".pending-{name}"));
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(&pending)
-            .map_err(StoreError::io("create a reader's registration"))?;
+        let mut options = OpenOptions::new();
+        let file = match options.create(true).truncate(true).read(true).write(true).open(&pending) {
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                return Ok(Self { _told: None });
+            }
+            other => other.map_err(StoreError::io("create a reader's registration"))?,
+        };
         file.lock().map_err(StoreError::io("lock a reader's registration"))?;
         let mut lock = Lock::on(file);
         lock.file
@@ -141,11 +146,11 @@ impl Registration {
             .map_err(StoreError::io("write a reader's registration"))?;
         let path = sibling(path, &format!("{READER}{name}"));
         fs::rename(&pending, &path).map_err(StoreError::io("name a reader's registration"))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { _told: Some(Registered { path, _lock: lock }) })
     }
 }
 
-impl Drop for Registration {
+impl Drop for Registered {
     fn drop(&mut self) {
         // If it cannot be removed, the lock goes all the same, and the writer removes it.
         let _ = fs::remove_file(&self.path);
