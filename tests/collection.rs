@@ -155,7 +155,7 @@ fn a_growing_collection_is_checkpointed_and_stays_whole() {
             total += 1000;
         }
         for key in (0..total).step_by(97) {
-            let hits = collection.search(&vector(key, 0, dimension)).k(1).ef(100).run().unwrap();
+            let hits = collection.search(&vector(key, 0, dimension)).k(1).ef(200).run().unwrap();
             assert_eq!(hits[0].key, key, "{round}");
         }
         if round == 2 {
