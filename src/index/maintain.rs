@@ -116,8 +116,11 @@ impl Entries {
             if end.is_over() {
                 return None;
             }
+            let key = {
+                let _pin = pin();
+                self.key_at(slot)
+            };
             // Without memory it stays where it is.
-            let key = self.key_at(slot);
             moved += usize::from(key.is_some_and(|key| relocate(key, slot).unwrap_or(false)));
         }
         Some(moved)
@@ -165,19 +168,12 @@ impl Hnsw {
         if done.is_complete {
             self.entries.map.shrink(&self.entries.keys);
             let _shared = self.inserting.read();
-            done.returned_bytes = self.released_by(|| {
-                self.entries.release(RUN, |run| self.graph.release(run));
-            });
+            let bytes = || self.graph.bytes(&self.entries.slots).0 + self.entries.bytes();
+            let before = bytes();
+            self.entries.release(RUN, |run| self.graph.release(run));
+            done.returned_bytes = before.saturating_sub(bytes());
         }
         done
-    }
-
-    /// Bytes of memory that `release` makes less.
-    fn released_by(&self, release: impl FnOnce()) -> usize {
-        let bytes = || self.graph.bytes(&self.entries.slots).0 + self.entries.bytes();
-        let before = bytes();
-        release();
-        before.saturating_sub(bytes())
     }
 
     /// Sweeps until nothing is left to be swept, or the time is over; `false` then.
@@ -263,18 +259,15 @@ impl Flat {
                 self.supersede(key, Some(slot), work, copy)
             })
         });
-        let mut done = Maintenance::default();
-        if let Some(moved) = moved {
-            self.entries.slots.settle(0);
-            self.entries.map.shrink(&self.entries.keys);
-            // A checkpoint copies what there is.
-            let _nobody_leaves = self.leaving.lock();
-            let before = self.entries.bytes();
-            self.entries.release(RUN, |_| ());
-            let returned_bytes = before.saturating_sub(self.entries.bytes());
-            done = Maintenance { moved, returned_bytes, is_complete: true, ..done };
-        }
-        done
+        let Some(moved) = moved else { return Maintenance::default() };
+        self.entries.slots.settle(0);
+        self.entries.map.shrink(&self.entries.keys);
+        // A checkpoint copies what there is.
+        let _nobody_leaves = self.leaving.lock();
+        let before = self.entries.bytes();
+        self.entries.release(RUN, |_| ());
+        let returned_bytes = before.saturating_sub(self.entries.bytes());
+        Maintenance { moved, returned_bytes, is_complete: true, ..Maintenance::default() }
     }
 
     /// Lets hidden slots, to which no key leads, be used again.
