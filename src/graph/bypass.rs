@@ -5,6 +5,7 @@
 
 use super::layer::{Cell, Layer, Link};
 use super::prune::{Candidate, select};
+use super::spread::Halt;
 use super::walk::{Near, beam};
 use super::{Graph, LinkSpace, Scratch};
 
@@ -51,7 +52,7 @@ impl Graph {
         scratch: &mut Scratch,
     ) -> Near {
         let rows = layer.rows();
-        beam(space, query, rows, from, self.parameters.ef_construction / 2, scratch);
+        beam(space, query, rows, from, self.parameters.ef_construction / 2, Halt::NEVER, scratch);
         let nearest = scratch.pool.iter().next().map_or(from, |(key, row)| Near { key, row });
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
         let own = || rows.links(row).filter(sound);

@@ -7,9 +7,10 @@ use bumpalo::Bump;
 use super::layer::{Cell, Layer, Link, Rows};
 use super::link::set_parent;
 use super::prune::{Candidate, select};
+use super::spread::Halt;
 use super::upper::Stack;
 use super::walk::{Near, beam};
-use super::{Entry, Graph, LinkSpace, Scratch, UPPER_LEVELS};
+use super::{Entry, Graph, LinkSpace, Parameters, Scratch, UPPER_LEVELS};
 
 /// What an insertion found on one level, nearest first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -149,7 +150,14 @@ impl Graph {
         scratch: &mut Scratch,
     ) -> Found<'a> {
         let rows = place.layer.rows();
-        beam(space, query, rows, from, self.parameters.ef_construction, scratch);
+        let Parameters { m, ef_construction, .. } = self.parameters;
+        // Distances on the levels above grow in another way.
+        let halt = if place.level == 0 {
+            Halt::of_insertion(m, ef_construction, self.spread.exponent())
+        } else {
+            Halt::NEVER
+        };
+        beam(space, query, rows, from, ef_construction, halt, scratch);
         if place.level == 0 {
             self.spread.learn(space, &scratch.pool);
         }
@@ -160,7 +168,7 @@ impl Graph {
             Candidate { key, link }
         });
         candidates.extend(others.filter(|candidate| space.is_live(candidate.link.node)));
-        counters.distances += select(space, candidates, self.parameters.m, prune);
+        counters.distances += select(space, candidates, m, prune);
         Found {
             selected: lists.alloc_slice_copy(&prune.kept),
             candidates: lists.alloc_slice_copy(candidates),

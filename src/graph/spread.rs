@@ -25,6 +25,12 @@ const ENOUGH: u64 = 256;
 /// recall of 0.95, 4 to 16 % at 0.99.
 const MORE: f32 = 0.5;
 
+/// How far an insertion walks, as a share of what `ef_construction` candidates usually span. Of those beyond, almost none
+/// becomes a neighbour: on photographs, words and sentences recall at an `ef` stays where it is (within 0.001) with 0.6, and
+/// falls by 0.001 on sentences with 0.4, as it does on all when `ef_construction` itself is 0.6 of what it was. Where vectors
+/// crowd, it rises, as links then go to more than the crowd.
+const ENOUGH_TO_LINK: f32 = 0.6;
+
 /// Exponents beyond it are no property of vectors.
 const MOST: f32 = 16.0;
 
@@ -117,9 +123,19 @@ impl Halt {
         within: 0,
     };
 
+    /// For an insertion that chooses `m` neighbours among the candidates of a walk with `ef`: when to end.
+    pub(super) fn of_insertion(m: usize, ef: usize, exponent: Option<f32>) -> Self {
+        let rank = m.max(RANK);
+        let span = ef as f32 * ENOUGH_TO_LINK;
+        let Some(exponent) = exponent.filter(|_| span >= 2.0 * rank as f32) else {
+            return Self::NEVER;
+        };
+        Self { rank: rank - 1, stretch: (span / rank as f32).powf(exponent), ..Self::NEVER }
+    }
+
     /// For `k` answers of a walk with `ef` candidates: how many to keep, and when to end. If distances grow as usual, that
     /// is where the walk ends anyway.
-    pub(super) fn new(k: usize, ef: usize, exponent: Option<f32>) -> (usize, Self) {
+    pub(super) fn of_search(k: usize, ef: usize, exponent: Option<f32>) -> (usize, Self) {
         // How far the first few are says little.
         let rank = k.max(RANK);
         let Some(exponent) = exponent.filter(|_| ef / 2 >= rank) else { return (ef, Self::NEVER) };

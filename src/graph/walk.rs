@@ -69,8 +69,7 @@ impl Graph {
         let from = self.descend(space, query, entry, 0, scratch);
         let rows = self.base.rows();
         let (kept, halt) = self.halt(ef, k);
-        begin(rows, from, kept, scratch);
-        scratch.halt = halt;
+        begin(rows, from, kept, halt, scratch);
         if let Some(node) = without.filter(|&node| node < rows.len()) {
             scratch.visited.insert(node);
         }
@@ -109,8 +108,7 @@ impl Graph {
         let mut walking = 0;
         for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
             let from = self.descend(space, query, entry, 0, scratch);
-            begin(rows, from, kept, scratch);
-            scratch.halt = halt;
+            begin(rows, from, kept, halt, scratch);
             *turn = next(space, scratch);
             walking += 1;
         }
@@ -135,7 +133,7 @@ impl Graph {
 
     /// Candidates to keep, and when to end.
     fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
-        k.map_or((ef, Halt::NEVER), |k| Halt::new(k, ef, self.spread.exponent()))
+        k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
     }
 
     /// The node that searches start from.
@@ -199,16 +197,17 @@ fn greedy<S: Space, C: Cell>(
     }
 }
 
-/// The best-first walk: expands the nearest candidate until all of the `ef` nearest are.
+/// The best-first walk: expands the nearest candidate until all of the `ef` nearest are, or `halt` ends it.
 pub(super) fn beam<S: Space, C: Cell>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,
     from: Near,
     ef: usize,
+    halt: Halt,
     scratch: &mut Scratch,
 ) {
-    begin(rows, from, ef, scratch);
+    begin(rows, from, ef, halt, scratch);
     proceed(space, query, rows, &mut (), scratch);
 }
 
@@ -230,9 +229,9 @@ fn proceed<S: Space, C: Cell, W: Watch>(
     }
 }
 
-fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, scratch: &mut Scratch) {
-    let Scratch { pool, visited, fresh, halt, .. } = scratch;
-    *halt = Halt::NEVER;
+fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, halt: Halt, scratch: &mut Scratch) {
+    scratch.halt = halt;
+    let Scratch { pool, visited, fresh, .. } = scratch;
     visited.begin(rows.len());
     visited.insert(from.row);
     pool.begin(ef);
