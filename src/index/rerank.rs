@@ -5,67 +5,113 @@ use super::limit::Timer;
 use crate::arena::View;
 use crate::vector::Block;
 
-/// Candidates that are measured again beyond those wanted, at least.
+/// Candidates that may be measured again beyond those wanted, at least.
 const LEAST: usize = 24;
 
-/// Candidates that are measured without a look at the clock.
+/// Candidates that are measured without a look at the clock, at most.
 const PART: usize = 64;
 
-/// Candidates that are brought nearer to the CPU before their turn.
-const AHEAD: usize = 64;
+/// Candidates beyond those wanted that are measured in any case: errors are learned from the first.
+const SURE: usize = 6;
+
+/// Candidates that are measured between two looks at whether it is enough.
+const STEP: usize = 4;
+
+/// Standard deviations of the error by which a candidate's distance may be less than expected.
+const DEVIATIONS: f32 = 3.5;
 
 /// The nearest candidates by their codes, then by their vectors.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     slots: Vec<u32>,
+    /// Distances by codes.
+    estimates: Vec<f32>,
     keys: Vec<u32>,
     /// Key and slot, the nearest first.
     pub(super) sorted: Vec<(u32, u32)>,
 }
 
 impl Head {
-    /// How many of the candidates to measure for `k` answers.
+    /// How many of the candidates to measure for `k` answers, at most.
     pub(super) fn depth(k: usize) -> usize {
         k.saturating_mul(2).max(k.saturating_add(LEAST))
     }
 
-    /// Measures the candidates, nearest first by their codes, by their vectors; as many as there
-    /// is time for, but some in any case.
+    /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors; as many
+    /// as there is time for, but some in any case. Ends when none of the others is likely to be
+    /// among the nearest `k`.
     pub(super) fn measure(
         &mut self,
         engine: &dyn Engine,
         vectors: View<'_, Block>,
         query: &[Block],
-        candidates: impl Iterator<Item = u32>,
+        candidates: impl Iterator<Item = (f32, u32)>,
+        k: usize,
         timer: &mut Timer<'_>,
     ) {
-        let Self { slots, keys, sorted, .. } = self;
+        let Self { slots, estimates, keys, sorted } = self;
         slots.clear();
-        slots.extend(candidates.filter(|&slot| slot < vectors.len()));
-        for &slot in &slots[..slots.len().min(AHEAD)] {
-            vectors.prefetch(slot);
+        estimates.clear();
+        for (estimate, slot) in candidates.filter(|&(_, slot)| slot < vectors.len()) {
+            slots.push(slot);
+            estimates.push(estimate);
         }
         keys.resize(slots.len(), 0);
-        let mut done = 0;
-        for (part, out) in slots.chunks(PART).zip(keys.chunks_mut(PART)) {
-            for &slot in slots.iter().skip(done + AHEAD).take(part.len()) {
-                vectors.prefetch(slot);
+        sorted.clear();
+        let step = STEP.max(k / 4).min(PART);
+        let mut errors = Errors::default();
+        let mut asked = 0;
+        while sorted.len() < slots.len() {
+            let done = sorted.len();
+            let wanted = if done == 0 { k.saturating_add(SURE).min(PART) } else { step };
+            let end = slots.len().min(done + wanted);
+            let ahead = slots.len().min(end + step);
+            slots[asked..ahead].iter().for_each(|&slot| vectors.prefetch(slot));
+            asked = ahead;
+            engine.keys(vectors, query, &slots[done..end], &mut keys[done..end]);
+            for at in done..end {
+                errors.learn(engine.distance(keys[at]) - estimates[at]);
+                sorted.push((keys[at], slots[at]));
             }
-            engine.keys(vectors, query, part, out);
-            done += part.len();
-            if timer.is_late(done) {
+            if timer.is_late(end) {
                 break;
             }
+            if let (Some(&next), true) = (estimates.get(end), (1..=end).contains(&k)) {
+                let (_, &mut (kth, _), _) = sorted.select_nth_unstable(k - 1);
+                if errors.least(next) > engine.distance(kth) {
+                    break;
+                }
+            }
         }
-        slots.truncate(done);
-        keys.truncate(done);
-        sorted.clear();
-        sorted.extend(keys.iter().copied().zip(slots.iter().copied()));
         sorted.sort_unstable();
     }
 
     /// Bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
-        (self.slots.capacity() + self.keys.capacity()) * 4 + self.sorted.capacity() * 8
+        let words = self.slots.capacity() + self.estimates.capacity() + self.keys.capacity();
+        words * 4 + self.sorted.capacity() * 8
+    }
+}
+
+/// By how much distances differ from what codes made of them.
+#[derive(Debug, Default)]
+struct Errors {
+    count: f32,
+    sum: f32,
+    squares: f32,
+}
+
+impl Errors {
+    fn learn(&mut self, error: f32) {
+        self.count += 1.0;
+        self.sum += error;
+        self.squares += error * error;
+    }
+
+    /// The least that a distance is likely to be.
+    fn least(&self, estimate: f32) -> f32 {
+        let mean = self.sum / self.count;
+        let variance = (self.squares / self.count - mean * mean).max(0.0);
+        estimate + mean - DEVIATIONS * variance.sqrt()
     }
 }

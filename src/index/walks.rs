@@ -93,10 +93,12 @@ impl Hnsw {
         let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
         let mut distances = scratch.counters.distances;
         match codes {
-            Some(_) if self.entries.has_vectors() => {
+            Some(codes) if self.entries.has_vectors() => {
                 let vectors = self.entries.vectors.view();
-                let candidates = found.take(Head::depth(request.k)).map(|(_, slot)| slot);
-                head.measure(&*self.engine, vectors, query, candidates, timer);
+                let candidates = found
+                    .take(Head::depth(request.k))
+                    .map(|(key, slot)| (codes.distance(key), slot));
+                head.measure(&*self.engine, vectors, query, candidates, request.k, timer);
                 distances += head.sorted.len() as u64;
                 let sorted = head.sorted.iter().copied();
                 self.entries.deliver(Scale::Vectors(&*self.engine), request, sorted, hits)
