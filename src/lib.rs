@@ -59,11 +59,11 @@ pub use collection::{
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use index::{
-    BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor, Drift,
-    Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, InsertBatch, Ivf,
-    IvfBuilder, IvfQuantization, KeyBitmap, KeySet, LevelCheck, ListStats, Maintenance, Originals,
-    Plan, Quantization, Search, SearchBatch, SearchIter, Shard, ShardHit, ShardHits, ShardIndex,
-    ShardSearch, ShardSearchBatch, Shards, Stats,
+    BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor,
+    Determinism, Drift, Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder,
+    InsertBatch, Ivf, IvfBuilder, IvfQuantization, KeyBitmap, KeySet, LevelCheck, ListStats,
+    Maintenance, Originals, Plan, Quantization, Search, SearchBatch, SearchIter, Shard, ShardHit,
+    ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;

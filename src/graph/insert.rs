@@ -1,6 +1,7 @@
 //! Linking a new node.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bumpalo::Bump;
 
@@ -14,30 +15,41 @@ use super::{Entry, Graph, LinkSpace, Parameters, Scratch, UPPER_LEVELS};
 
 /// What an insertion found on one level, nearest first.
 #[derive(Debug, Clone, Copy, Default)]
-struct Found<'a> {
+pub(super) struct Found<'a> {
     /// The neighbours chosen.
-    selected: &'a [Candidate],
+    pub(super) selected: &'a [Candidate],
     /// All candidates.
-    candidates: &'a [Candidate],
+    pub(super) candidates: &'a [Candidate],
 }
 
+/// What insertions found on each of their levels, the base first.
+pub(super) type FoundByLevel<'a> = [Found<'a>; UPPER_LEVELS + 1];
+
 /// A new node's place on one level.
-#[derive(Debug, Clone, Copy)]
-struct Place<'a, C> {
-    level: usize,
-    layer: &'a Layer<C>,
-    row: u32,
-    node: u32,
+#[derive(Debug)]
+pub(super) struct Place<'a, C> {
+    pub(super) level: usize,
+    pub(super) layer: &'a Layer<C>,
+    pub(super) row: u32,
+    pub(super) node: u32,
 }
 
 /// A node that is to be linked.
 #[derive(Debug, Clone, Copy)]
-struct Newcomer<'a, Q> {
-    node: u32,
+pub(super) struct Newcomer<'a, Q> {
+    pub(super) node: u32,
     /// Its vector.
-    query: Q,
+    pub(super) query: Q,
     /// Its row on each of its levels.
-    rows: &'a [u32],
+    pub(super) rows: &'a [u32],
+}
+
+/// What a graph looks like to an insertion: where walks start and when they end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlook {
+    pub(super) entry: Entry,
+    /// On the base level. Distances on the levels above grow in another way.
+    pub(super) halt: Halt,
 }
 
 impl Graph {
@@ -63,15 +75,28 @@ impl Graph {
         node: u32,
         scratch: &mut Scratch,
     ) {
+        let stack = self.clear(node);
+        self.join(space, query, node, stack, scratch);
+    }
+
+    /// The rows of a node that was removed, empty.
+    pub(super) fn clear(&self, node: u32) -> Stack {
         let stack = self.stack_of(node);
         clear(self.base.rows(), node);
         for level in 1..=stack.level {
             clear(self.layer(level).rows(), stack.rows[level]);
         }
-        self.join(space, query, node, stack, scratch);
+        stack
     }
 
-    fn join<S: LinkSpace>(
+    /// What an insertion that begins now sees; nothing in an empty graph.
+    pub(crate) fn outlook(&self) -> Option<Outlook> {
+        let Parameters { m, ef_construction, .. } = self.parameters;
+        let halt = Halt::of_insertion(m, ef_construction, self.spread.exponent());
+        self.entry().map(|entry| Outlook { entry, halt })
+    }
+
+    pub(super) fn join<S: LinkSpace>(
         &self,
         space: S,
         query: S::Query,
@@ -85,17 +110,18 @@ impl Graph {
         if self.entry().is_none_or(|entry| level > entry.level) {
             raising = Some(self.growth.lock());
         }
-        let entry = self.entry();
-        let raises = entry.is_none_or(|entry| level > entry.level);
+        let outlook = self.outlook();
+        let raises = outlook.is_none_or(|outlook| level > outlook.entry.level);
         if !raises {
             raising = None;
         }
-        if let Some(entry) = entry {
+        if let Some(outlook) = outlook {
             // The entry may be younger than the space in hand.
             let space = space.refresh();
             let mut lists = std::mem::take(&mut scratch.lists);
             lists.reset();
-            self.link(space, Newcomer { node, query, rows: stack.rows() }, entry, &lists, scratch);
+            let new = Newcomer { node, query, rows: stack.rows() };
+            self.link(space, new, outlook, &lists, scratch);
             scratch.lists = lists;
         }
         if raises {
@@ -108,55 +134,76 @@ impl Graph {
         &self,
         space: S,
         new: Newcomer<'_, S::Query>,
-        entry: Entry,
+        outlook: Outlook,
         lists: &Bump,
         scratch: &mut Scratch,
     ) {
+        let Newcomer { node, rows, .. } = new;
+        let found = self.look(space, new, outlook, lists, scratch);
+        let top = outlook.entry.level.min(rows.len() - 1);
+        // Own links of all levels are in place before the first link to this node is.
+        self.write(&rows[..=top], |level| found[level].selected);
+        self.publish(space, &self.base_place(node), found[0], scratch);
+        for (level, &found) in found.iter().enumerate().take(top + 1).skip(1) {
+            self.publish(space, &self.place(level, rows, node), found, scratch);
+        }
+    }
+
+    pub(super) fn base_place(&self, node: u32) -> Place<'_, AtomicU32> {
+        Place { level: 0, layer: &self.base, row: node, node }
+    }
+
+    /// The place on a level above of a node with these rows.
+    pub(super) fn place(&self, level: usize, rows: &[u32], node: u32) -> Place<'_, AtomicU64> {
+        Place { level, layer: self.layer(level), row: rows[level], node }
+    }
+
+    /// Neighbours for a node on each of its levels up to the entry's. Changes nothing.
+    pub(super) fn look<'a, S: LinkSpace>(
+        &self,
+        space: S,
+        new: Newcomer<'_, S::Query>,
+        Outlook { entry, halt }: Outlook,
+        lists: &'a Bump,
+        scratch: &mut Scratch,
+    ) -> FoundByLevel<'a> {
         let Newcomer { node, query, rows } = new;
         let top = entry.level.min(rows.len() - 1);
         let mut near = self.descend(space, query, entry, top, scratch);
-        let mut found = [Found::default(); UPPER_LEVELS + 1];
+        let mut found = FoundByLevel::default();
         for level in (1..=top).rev() {
-            let place = Place { level, layer: self.layer(level), row: rows[level], node };
-            found[level] = self.find(space, query, &place, near, lists, scratch);
+            let place = self.place(level, rows, node);
+            found[level] = self.find(space, query, &place, near, Halt::NEVER, lists, scratch);
             let nearest = found[level].candidates.first();
             let (key, row) = nearest.map_or((near.key, near.row), |c| (c.key, c.link.row));
             near = Near { key, row: place.layer.rows().head(row).1 };
         }
-        let base = Place { level: 0, layer: &self.base, row: node, node };
-        found[0] = self.find(space, query, &base, near, lists, scratch);
+        found[0] = self.find(space, query, &self.base_place(node), near, halt, lists, scratch);
+        found
+    }
 
-        // Own links of all levels are in place before the first link to this node is.
-        for level in 1..=top {
-            write(self.layer(level).rows(), rows[level], found[level].selected);
-        }
-        write(self.base.rows(), node, found[0].selected);
-
-        self.publish(space, &base, found[0], scratch);
-        for level in 1..=top {
-            let place = Place { level, layer: self.layer(level), row: rows[level], node };
-            self.publish(space, &place, found[level], scratch);
+    /// Writes the own links of a node that nobody sees yet, on each level that it has a row on here.
+    pub(super) fn write<'a>(&self, rows: &[u32], links: impl Fn(usize) -> &'a [Candidate]) {
+        write(self.base.rows(), rows[0], links(0));
+        for (level, &row) in rows.iter().enumerate().skip(1) {
+            write(self.layer(level).rows(), row, links(level));
         }
     }
 
     /// The candidates of a walk on one level, and the neighbours chosen among them.
+    #[expect(clippy::too_many_arguments, reason = "a walk, its place, and what it works with")]
     fn find<'a, S: LinkSpace, C: Cell>(
         &self,
         space: S,
         query: S::Query,
         place: &Place<'_, C>,
         from: Near,
+        halt: Halt,
         lists: &'a Bump,
         scratch: &mut Scratch,
     ) -> Found<'a> {
         let rows = place.layer.rows();
         let Parameters { m, ef_construction, .. } = self.parameters;
-        // Distances on the levels above grow in another way.
-        let halt = if place.level == 0 {
-            Halt::of_insertion(m, ef_construction, self.spread.exponent())
-        } else {
-            Halt::NEVER
-        };
         beam(space, query, rows, from, ef_construction, halt, scratch);
         if place.level == 0 {
             self.spread.learn(space, &scratch.pool);
@@ -183,13 +230,7 @@ impl Graph {
         found: Found<'_>,
         scratch: &mut Scratch,
     ) {
-        let parent = found
-            .selected
-            .iter()
-            .chain(found.candidates)
-            .find(|candidate| self.adopt(space, place, **candidate, scratch))
-            .map(|candidate| candidate.link.row)
-            .or_else(|| self.any_parent(space, place, found.candidates, scratch));
+        let parent = self.enter(space, place, found, scratch);
         for neighbour in found.selected {
             if Some(neighbour.link.row) != parent {
                 let link = Link { row: place.row, node: place.node, tree: false };
@@ -197,6 +238,23 @@ impl Graph {
                 self.connect(space, place.level, place.layer, neighbour.link.row, new, scratch);
             }
         }
+    }
+
+    /// Makes a row visible, by a tree link from a parent, whose row is returned.
+    pub(super) fn enter<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        place: &Place<'_, C>,
+        found: Found<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<u32> {
+        found
+            .selected
+            .iter()
+            .chain(found.candidates)
+            .find(|candidate| self.adopt(space, place, **candidate, scratch))
+            .map(|candidate| candidate.link.row)
+            .or_else(|| self.any_parent(space, place, found.candidates, scratch))
     }
 
     /// Tries to make the node a child of `parent` in the level's tree.

@@ -30,6 +30,7 @@ mod bypass;
 mod check;
 mod cut;
 mod detour;
+mod draft;
 mod insert;
 mod layer;
 mod link;
@@ -44,6 +45,8 @@ mod walk;
 
 pub(crate) use check::RowFault;
 pub(crate) use detour::Order;
+pub(crate) use draft::{Draft, LinkBack};
+pub(crate) use insert::Outlook;
 pub(crate) use merge::{GONE, Source, Tick};
 pub(crate) use persist::GraphState;
 pub(crate) use scratch::{Counters, Scratch};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::in_order::Ordered;
 use super::threads::Threads;
 use super::work::{Parts, Work};
 use crate::error::IndexError;
@@ -23,6 +24,18 @@ pub(super) trait Insertable: Parts {
 
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
+
+    /// Inserts vectors so that the result does not depend on the number of threads.
+    fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
+        for (position, &key) in ordered.keys.iter().enumerate() {
+            self.work().with(|work| {
+                (ordered.encode)(position, work)?;
+                self.insert_encoded(key, work)
+            })?;
+            (ordered.inserted)();
+        }
+        Ok(())
+    }
 
     /// Sets the vector of a key to the one in `work.row`; whether there was one before.
     fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
@@ -62,6 +75,20 @@ pub(super) fn insert_or_replace(
 /// What is called with the vectors inserted so far and the vectors of the batch.
 type Progress<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
+/// What a batch promises about the index that it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Determinism {
+    /// Nothing: each vector is linked to what is there when its turn comes. One thread does the same twice.
+    #[default]
+    None,
+    /// The same index for any number of threads: the same graph and codes, byte by byte, so that equal searches give
+    /// equal answers. It holds for equal vectors in equal order, equal settings and seed, the same instruction set
+    /// ([`Isa`](crate::Isa)), nobody else changing the index meanwhile, and no vectors removed before: when their places
+    /// can be used again depends on searches.
+    Bitwise,
+}
+
 /// Vectors to insert. Made by `insert_batch`; nothing happens until [`run`](Self::run).
 #[derive(Clone, Copy)]
 #[must_use = "nothing is inserted until `run` is called"]
@@ -70,6 +97,7 @@ pub struct InsertBatch<'a> {
     keys: &'a [u64],
     vectors: VectorRef<'a>,
     threads: Threads<'a>,
+    determinism: Determinism,
     progress: Option<&'a Progress<'a>>,
 }
 
@@ -80,7 +108,14 @@ impl<'a> InsertBatch<'a> {
         vectors: &'a V,
     ) -> Self {
         let vectors = vectors.as_vector();
-        Self { index, keys, vectors, threads: Threads::Ambient, progress: None }
+        Self {
+            index,
+            keys,
+            vectors,
+            threads: Threads::Ambient,
+            determinism: Determinism::None,
+            progress: None,
+        }
     }
 
     /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
@@ -93,6 +128,28 @@ impl<'a> InsertBatch<'a> {
     /// The rayon pool to use.
     pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
         self.threads = Threads::Pool(pool);
+        self
+    }
+
+    /// Whether the index must be the same for any number of threads; it need not be if not said. [`Determinism::Bitwise`]
+    /// takes about as long, and works on threads of its own, as many as
+    /// the pool has. Under it, [`Flat`](crate::Flat) and [`Ivf`](crate::Ivf) insert on one thread.
+    ///
+    /// ```
+    /// use nearfield::{Determinism, Hnsw, Metric};
+    ///
+    /// let keys: Vec<u64> = (0..1000).collect();
+    /// let vectors: Vec<f32> = (0..4000).map(|i| (i as f32 * 0.7).sin()).collect();
+    /// let build = |threads| {
+    ///     let index = Hnsw::builder(4, Metric::L2).seed(7).build()?;
+    ///     index.insert_batch(&keys, &vectors).threads(threads).determinism(Determinism::Bitwise).run()?;
+    ///     index.search(&vectors[..4]).run()
+    /// };
+    /// assert_eq!(build(1)?, build(3)?);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn determinism(mut self, determinism: Determinism) -> Self {
+        self.determinism = determinism;
         self
     }
 
@@ -114,7 +171,7 @@ impl<'a> InsertBatch<'a> {
     /// meanwhile, [`IndexError::OutOfMemory`] and [`IndexError::Full`].
     pub fn run(self) -> Result<(), IndexError> {
         watch!(let observed = crate::observe::Operation::InsertBatch.begin());
-        let Self { index, keys, vectors, threads, progress } = self;
+        let Self { index, keys, vectors, threads, determinism, progress } = self;
         let encoder = index.encoder();
         let count = encoder.count(vectors)?;
         if count != keys.len() {
@@ -136,15 +193,18 @@ impl<'a> InsertBatch<'a> {
         };
         let done = AtomicUsize::new(0);
         let step = (count / 1000).max(1);
-        let insert = |position: usize, work: &mut Work| {
-            encode(position, work)?;
-            index.insert_encoded(keys[position], work)?;
+        let inserted = || {
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             if let Some(progress) = progress
                 && (done.is_multiple_of(step) || done == count)
             {
                 progress(done, count);
             }
+        };
+        let insert = |position: usize, work: &mut Work| {
+            encode(position, work)?;
+            index.insert_encoded(keys[position], work)?;
+            inserted();
             Ok(())
         };
         let expect = || {
@@ -153,6 +213,20 @@ impl<'a> InsertBatch<'a> {
                 drop(encode(position, work));
             });
         };
+        if determinism == Determinism::Bitwise {
+            let threads = threads.count()?;
+            let check = |position| index.work().with(|work| encode(position, work));
+            (0..count).try_for_each(check)?;
+            expect();
+            index.insert_in_order(&Ordered {
+                keys,
+                encode: &encode,
+                threads,
+                inserted: &inserted,
+            })?;
+            watch!(observed.done(count as u64));
+            return Ok(());
+        }
         // Small shares: one thread must not be left with a long rest.
         let share = |range: std::ops::Range<usize>| range.into_par_iter().with_max_len(256);
         threads.run(
@@ -186,6 +260,7 @@ impl fmt::Debug for InsertBatch<'_> {
             .field("keys", &self.keys.len())
             .field("vectors", &self.vectors.element())
             .field("threads", &self.threads)
+            .field("determinism", &self.determinism)
             .field("progress", &self.progress.is_some())
             .finish_non_exhaustive()
     }

@@ -6,6 +6,7 @@ use super::Hnsw;
 use super::batch::{Insertable, insert_or_replace};
 use super::codes::ENOUGH;
 use super::entries::Place;
+use super::in_order::Ordered;
 use super::space::{Linking, Rows};
 use super::work::Work;
 use crate::arena::pin;
@@ -58,16 +59,27 @@ impl Hnsw {
 
     /// Links what was written at a place, and is in `work` still, to all but `leaving`.
     pub(super) fn link(&self, place: Place, leaving: Option<u32>, work: &mut Work) {
+        self.compare(leaving, work, |space, query, scratch| {
+            self.join(space, query, place, scratch);
+        });
+    }
+
+    /// Hands the vector in `work`, which is there as floats too if there are codes, and what it is compared with to
+    /// `run`.
+    pub(super) fn compare(
+        &self,
+        leaving: Option<u32>,
+        work: &mut Work,
+        run: impl FnOnce(Rows<'_>, &[Block], &mut Scratch),
+    ) {
         let linking = Some(Linking { leaving, ..self.linking() });
         let Work { scratch, row, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
         if let Some(codes) = self.entries.codes() {
             codes.prepare(coding);
-            let space = Rows::new(&*codes.engine, &codes.rows, linking);
-            self.join(space, &coding.query, place, scratch);
+            run(Rows::new(&*codes.engine, &codes.rows, linking), &coding.query, scratch);
         } else {
-            let space = Rows::new(&*self.engine, &self.entries.vectors, linking);
-            self.join(space, row, place, scratch);
+            run(Rows::new(&*self.engine, &self.entries.vectors, linking), row, scratch);
         }
         self.count_insertion(work);
     }
@@ -126,5 +138,9 @@ impl Insertable for Hnsw {
 
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
         self.insert_row(key, work)
+    }
+
+    fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
+        Self::insert_in_order(self, ordered)
     }
 }

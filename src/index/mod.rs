@@ -14,6 +14,7 @@ mod filtered;
 mod flat;
 mod hits;
 mod hnsw;
+mod in_order;
 mod insert;
 mod iter;
 mod ivf;
@@ -36,7 +37,7 @@ mod threads;
 mod walks;
 mod work;
 
-pub use batch::InsertBatch;
+pub use batch::{Determinism, InsertBatch};
 pub use builder::{FlatBuilder, HnswBuilder};
 pub use calibrate::{Calibrate, Calibration, CalibrationPoint};
 pub use check::{CheckReport, Fault, FaultKind, LevelCheck};

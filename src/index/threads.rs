@@ -53,7 +53,21 @@ impl OwnPool {
     }
 }
 
+fn none() -> IndexError {
+    IndexError::Parameter { name: "threads", value: 0.to_string(), allowed: "1 or more" }
+}
+
 impl Threads<'_> {
+    /// How many there are.
+    pub(super) fn count(self) -> Result<usize, IndexError> {
+        match self {
+            Self::Count(0) => Err(none()),
+            Self::Count(threads) => Ok(threads),
+            Self::Pool(pool) => Ok(pool.current_num_threads()),
+            Self::Ambient => Ok(rayon::current_num_threads()),
+        }
+    }
+
     /// Runs `sequential` on the caller's thread if that is all there is, else `parallel` within
     /// the pool.
     pub(super) fn run<R: Send>(
@@ -63,11 +77,7 @@ impl Threads<'_> {
         parallel: impl FnOnce() -> R + Send,
     ) -> Result<R, IndexError> {
         match self {
-            Self::Count(0) => Err(IndexError::Parameter {
-                name: "threads",
-                value: 0.to_string(),
-                allowed: "1 or more",
-            }),
+            Self::Count(0) => Err(none()),
             Self::Count(1) => Ok(sequential()),
             Self::Count(threads) => Ok(own.get(threads)?.install(parallel)),
             Self::Pool(pool) => Ok(pool.install(parallel)),

@@ -1,0 +1,169 @@
+//! Inserting many vectors so that the index is the same, byte by byte, whatever the number of threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::Hnsw;
+use super::space::Rows;
+use super::work::Work;
+use crate::arena::pin;
+use crate::error::IndexError;
+use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
+use crate::vector::Block;
+
+/// A batch has so many nodes at most, or one in so many of those that are linked: what does not see each other is little.
+const MOST: usize = 1024;
+const PART: usize = 32;
+
+/// What a thread must have to do before it is worth its start.
+const LEAST: usize = 4;
+
+/// Vectors that are inserted in order.
+pub(super) struct Ordered<'a> {
+    pub(super) keys: &'a [u64],
+    /// Leaves the vector of a position in `work.row`.
+    pub(super) encode: &'a (dyn Fn(usize, &mut Work) -> Result<(), IndexError> + Sync),
+    /// Threads to use.
+    pub(super) threads: usize,
+    /// Told that one more is inserted.
+    pub(super) inserted: &'a (dyn Fn() + Sync),
+}
+
+/// Does `task` for each number below `count`. The threads are its own: a thread of a pool that waits here, within a lock,
+/// would take up other work, which may wait for the lock.
+fn share(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                return;
+            }
+            task(at);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(count / LEAST) {
+            // Without one more thread, the others do its work.
+            drop(std::thread::Builder::new().spawn_scoped(scope, work));
+        }
+        work();
+    });
+}
+
+impl Hnsw {
+    /// Inserts the vectors in batches, each of which does not depend on who does what.
+    pub(super) fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
+        let mut done = 0;
+        while done < ordered.keys.len() {
+            let size = (self.len() / PART).clamp(1, MOST).min(ordered.keys.len() - done);
+            let (taken, failure) = self.insert_part(ordered, done, size);
+            for _ in 0..taken {
+                self.work.with(|work| {
+                    self.advance(work);
+                    self.sweep_on(work);
+                });
+                (ordered.inserted)();
+            }
+            done += taken;
+            failure?;
+        }
+        Ok(())
+    }
+
+    /// Inserts up to `size` vectors from position `first` on; how many, and why not more.
+    fn insert_part(
+        &self,
+        ordered: &Ordered<'_>,
+        first: usize,
+        size: usize,
+    ) -> (usize, Result<(), IndexError>) {
+        let _shared = self.inserting.read();
+        let _pin = pin();
+        let mut drafts = Vec::with_capacity(size);
+        let mut failure = Ok(());
+        let mut outstanding = None;
+        for position in first..first + size {
+            match self.work.with(|work| self.draft(ordered, position, work)) {
+                Ok(draft) if self.graph.stands_out(&draft) => {
+                    outstanding = Some(draft);
+                    break;
+                }
+                Ok(draft) => drafts.push(Mutex::new(draft)),
+                Err(error) => {
+                    failure = Err(error);
+                    break;
+                }
+            }
+        }
+        let count = drafts.len();
+        if let Some(outlook) = self.graph.outlook() {
+            self.link_part(ordered, first, drafts, outlook);
+        }
+        if let Some(draft) = &outstanding {
+            self.for_query(ordered, first + count, |space, query, scratch| {
+                self.graph.link_alone(space, query, draft, scratch);
+            });
+        }
+        (count + usize::from(outstanding.is_some()), failure)
+    }
+
+    /// Links nodes, the first of which stands for the vector at position `first`.
+    fn link_part(
+        &self,
+        ordered: &Ordered<'_>,
+        first: usize,
+        mut drafts: Vec<Mutex<Draft>>,
+        outlook: Outlook,
+    ) {
+        share(ordered.threads, drafts.len(), &|at| {
+            self.for_query(ordered, first + at, |space, query, scratch| {
+                self.graph.sketch(space, query, &mut drafts[at].lock(), outlook, scratch);
+            });
+        });
+        let drafts: Vec<Draft> = drafts.drain(..).map(Mutex::into_inner).collect();
+        let links = self.work.with(|work| {
+            work.scratch.counters = Counters::default();
+            let links = self.graph.enter_all(self.linking_space(), &drafts, &mut work.scratch);
+            self.count_insertion(work);
+            links
+        });
+        let rows = LinkBack::by_row(&links);
+        share(ordered.threads, rows.len(), &|at| {
+            self.work.with(|work| {
+                work.scratch.counters = Counters::default();
+                self.graph.link_back(self.linking_space(), rows[at], &mut work.scratch);
+                self.count_insertion(work);
+            });
+        });
+    }
+
+    /// Hands the vector of a position, and what it is compared with, to `run`.
+    fn for_query(
+        &self,
+        ordered: &Ordered<'_>,
+        position: usize,
+        run: impl FnOnce(Rows<'_>, &[Block], &mut Scratch),
+    ) {
+        self.work.with(|work| {
+            // It was done before, without an error.
+            drop((ordered.encode)(position, work));
+            self.entries.encoder.decode_into(&work.row, &mut work.coding.floats);
+            self.compare(None, work, run);
+        });
+    }
+
+    /// Gives a vector its place.
+    fn draft(
+        &self,
+        ordered: &Ordered<'_>,
+        position: usize,
+        work: &mut Work,
+    ) -> Result<Draft, IndexError> {
+        (ordered.encode)(position, work)?;
+        let Work { row, coding, .. } = work;
+        let place = self.entries.append(ordered.keys[position], row, coding, Some(&self.graph))?;
+        Ok(self.graph.draft(place.slot, place.is_reused))
+    }
+}
