@@ -1,0 +1,113 @@
+//! Many equal vectors: no recall is lost, none is out of reach, and neither insertions nor searches cost more.
+
+use nearfield::dataset::{Dataset, Generated};
+use nearfield::{AsVector, Flat, Hnsw, Metric, Quantization, VectorRef};
+
+const COUNT: usize = 6000;
+
+/// Vectors, one after the other, and queries.
+struct Data {
+    dimension: usize,
+    metric: Metric,
+    vectors: Vec<f32>,
+    queries: Vec<f32>,
+}
+
+fn words() -> Data {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/words-100-10k");
+    let data = Dataset::open(folder).unwrap();
+    let dimension = data.dimension();
+    let mut vectors = data.base().to_f32().unwrap();
+    vectors.truncate(COUNT * dimension);
+    let mut queries = data.queries().to_f32().unwrap();
+    queries.truncate(100 * dimension);
+    Data { dimension, metric: data.metric(), vectors, queries }
+}
+
+fn generated() -> Data {
+    let data = Generated::builder(COUNT, 32).queries(100).build().unwrap();
+    let floats = |vectors: VectorRef<'_>| match vectors {
+        VectorRef::F32(floats) => floats.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let (vectors, queries) = (floats(data.base().as_vector()), floats(data.queries().as_vector()));
+    Data { dimension: 32, metric: Metric::L2, vectors, queries }
+}
+
+impl Data {
+    /// Of `whole` positions in a hundred, the vector becomes the one that `source` names.
+    fn repeat(mut self, percent: usize, source: impl Fn(usize) -> usize) -> Self {
+        let dimension = self.dimension;
+        for at in 0..COUNT {
+            // Spread over the whole sequence.
+            if at * 37 % 100 < percent {
+                let from = source(at) * dimension;
+                self.vectors.copy_within(from..from + dimension, at * dimension);
+            }
+        }
+        self
+    }
+
+    fn index(&self, quantization: Quantization) -> Hnsw {
+        let index = Hnsw::builder(self.dimension, self.metric).quantization(quantization);
+        let index = index.build().unwrap();
+        let keys: Vec<u64> = (0..COUNT as u64).collect();
+        index.insert_batch(&keys, &self.vectors).threads(2).run().unwrap();
+        index
+    }
+
+    /// The share of answers that are as near as the exact ones, and distances a query.
+    fn recall(&self, index: &Hnsw) -> (f64, f64) {
+        let exact = Flat::builder(self.dimension, self.metric).build().unwrap();
+        let keys: Vec<u64> = (0..COUNT as u64).collect();
+        exact.insert_batch(&keys, &self.vectors).run().unwrap();
+        let mut good = 0;
+        let mut distances = 0;
+        let queries = self.queries.chunks_exact(self.dimension);
+        // Beside what is asked of real vectors, each tenth vector is asked for itself.
+        let own = self.vectors.chunks_exact(self.dimension).step_by(97);
+        let all: Vec<&[f32]> = queries.chain(own).collect();
+        for &query in &all {
+            let hits = index.search(query).k(10).ef(64).run().unwrap();
+            let truth = exact.search(query).k(10).run().unwrap();
+            assert_eq!(hits.len(), 10);
+            let far = truth[9].distance + 1e-5;
+            good += hits.iter().filter(|hit| hit.distance <= far).count();
+            distances += hits.distances_computed();
+        }
+        (good as f64 / (all.len() * 10) as f64, distances as f64 / all.len() as f64)
+    }
+}
+
+#[test]
+fn equal_vectors_cost_neither_recall_nor_time() {
+    for (name, data) in [("words", words as fn() -> Data), ("generated", generated)] {
+        for quantization in [Quantization::None, Quantization::Sq4] {
+            let plain = data();
+            let index = plain.index(quantization);
+            let (recall, distances) = plain.recall(&index);
+            let inserted = index.stats().insert_distances;
+            type Source = fn(usize) -> usize;
+            let cases: [(&str, usize, Source); 4] = [
+                ("a fifth stands twice or more", 20, |at| at * 31 % COUNT),
+                ("a fifth is one vector", 20, |_| 17),
+                ("60 vectors stand a hundred times", 100, |at| at % 60),
+                ("almost all are one vector", 99, |_| 17),
+            ];
+            for (case, percent, source) in cases {
+                let repeated = data().repeat(percent, source);
+                let index = repeated.index(quantization);
+                assert!(index.check().is_ok());
+                let (again, computed) = repeated.recall(&index);
+                let work = index.stats().insert_distances as f64 / inserted as f64;
+                println!(
+                    "{name} {quantization:?}, {case}: recall {again:.4} of {recall:.4}, distances {computed:.0} \
+                     of {distances:.0}, of insertions {work:.2}"
+                );
+                assert!(again > recall - 0.01, "{name} {case}: {again} {recall}");
+                assert!(computed < 1.3 * distances, "{name} {case}: {computed} {distances}");
+                assert!(work < 1.3, "{name} {case}: {work}");
+            }
+        }
+    }
+}
