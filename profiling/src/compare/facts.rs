@@ -20,6 +20,17 @@ pub(crate) struct Fact {
     pub(crate) new: f64,
 }
 
+impl Fact {
+    /// By how much it changed, as text.
+    pub(crate) fn percent(&self) -> String {
+        match self.base {
+            // No share of nothing.
+            0.0 => "new".to_owned(),
+            base => format!("{:+.2}%", 100.0 * (self.new / base - 1.0)),
+        }
+    }
+}
+
 /// A quantity of a workload in one build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Value {

@@ -110,15 +110,14 @@ fn print(comparison: &Comparison) {
         if fact.base == fact.new {
             continue;
         }
-        let percent = 100.0 * (fact.new / fact.base - 1.0);
         println!(
-            "{:6} {:30} {:28} {:>14.4} {:>14.4} {:>+8.2}%",
+            "{:6} {:30} {:28} {:>14.4} {:>14.4} {:>9}",
             verdict.name(),
             fact.workload,
             fact.quantity,
             fact.base,
             fact.new,
-            percent
+            fact.percent()
         );
     }
     let same = comparison.facts.iter().filter(|(_, fact)| fact.base == fact.new).count();

@@ -97,7 +97,7 @@ section{margin-top:34px;padding-top:20px;border-top:1px solid var(--line)}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.soft{color:var(--soft)}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,350px),1fr));gap:16px;margin-top:14px}
 .card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px;margin:0;min-width:0}
-figure svg{display:block;width:100%;height:auto}figcaption{margin-top:6px}
+figure svg{display:block;width:100%;max-width:560px;height:auto}figcaption{margin-top:6px}
 code{font-size:.92em}
 .scroll{overflow-x:auto;margin-top:10px}table{border-collapse:collapse;width:100%;font-size:13.5px}
 th,td{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--line);white-space:nowrap}

@@ -25,6 +25,11 @@ pub(super) fn badge(verdict: Verdict) -> String {
     format!("<span class=\"verdict {class}\">{}</span>", verdict.name().to_lowercase())
 }
 
+/// A count with as many digits as tell something.
+fn figure(value: f64) -> String {
+    if value < 10_000.0 { format!("{value:.4}") } else { thousands(value) }
+}
+
 pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
     let Some(run) = run else { return String::new() };
     let c = &run.result;
@@ -53,14 +58,13 @@ pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
     let moved = c.facts.iter().filter(|(_, fact)| fact.base != fact.new);
     let rows: Vec<Vec<String>> = moved
         .map(|(verdict, f)| {
-            let percent = 100.0 * (f.new / f.base - 1.0);
             vec![
                 badge(*verdict),
                 escape(&f.workload),
                 escape(&f.quantity),
-                format!("{:.4}", f.base),
-                format!("{:.4}", f.new),
-                format!("{percent:+.2} %"),
+                figure(f.base),
+                figure(f.new),
+                f.percent(),
             ]
         })
         .collect();
