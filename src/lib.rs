@@ -30,7 +30,7 @@
 //!
 //! None is on by default, and none changes an answer or a file.
 //!
-//! - `tracing`: spans with target `nearfield` for searches, insertions, commits and maintenance.
+//! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
 //!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,
 //!   `nearfield_items_total`, `nearfield_operation_seconds`; of single searches also

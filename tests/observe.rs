@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
 use nearfield::store::SimulatedDisk;
-use nearfield::{Collection, Config, Flat, Hnsw, IndexError, Metric};
+use nearfield::{Collection, Config, Flat, Hnsw, IndexError, Ivf, Metric};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -225,6 +226,50 @@ fn spans_of_an_index() {
     assert_eq!(field(5, "failed"), Some(1));
 }
 
+/// Every kind of index says when vectors are replaced, removed and tidied up.
+#[test]
+fn spans_of_a_living_index() {
+    let _alone = alone();
+    let (graph, exact) = (small(), Flat::builder(2, Metric::L2).build().unwrap());
+    let lists = Ivf::builder(2, Metric::L2).lists(2).build().unwrap();
+    let spans = Watcher::watch(|| {
+        graph.upsert(1, &[2.0, 2.0]).unwrap();
+        assert!(graph.upsert(1, &[f32::NAN, 2.0]).is_err());
+        assert!(graph.remove(1).unwrap() && !graph.remove(1).unwrap());
+        assert!(graph.maintain(Duration::MAX).is_complete);
+        exact.upsert(1, &[2.0, 2.0]).unwrap();
+        exact.remove(1).unwrap();
+        exact.maintain(Duration::MAX);
+        for key in 0..3 {
+            lists.upsert(key, &[2.0, key as f32]).unwrap();
+        }
+        lists.train().unwrap();
+        lists.remove(1).unwrap();
+    });
+    let seen: Vec<_> = spans.iter().map(|s| (s.name, s.fields.get("items").copied())).collect();
+    let expected = [
+        ("upsert", Some(1)),
+        ("upsert", None),
+        ("remove", Some(1)),
+        ("remove", Some(0)),
+        // The place of the vector that was replaced, and of the one that was removed.
+        ("maintain", Some(2)),
+        ("upsert", Some(1)),
+        ("remove", Some(1)),
+        ("maintain", Some(0)),
+        ("upsert", Some(1)),
+        ("upsert", Some(1)),
+        ("upsert", Some(1)),
+        ("train", Some(3)),
+        ("remove", Some(1)),
+    ];
+    assert_eq!(seen, expected);
+    let failed = spans.iter().map(|s| s.fields.contains_key("failed"));
+    assert_eq!(failed.filter(|failed| *failed).count(), 1);
+    let levels = |name: &str| spans.iter().find(|s| s.name == name).map(|s| s.level.as_str());
+    assert_eq!((levels("remove"), levels("maintain")), (Some("TRACE"), Some("INFO")));
+}
+
 /// Commits of a collection hold those of its store, which hold the waits for the disk.
 #[test]
 fn spans_of_a_collection() {
@@ -281,6 +326,9 @@ fn metrics_of_an_index() {
         }
         exact.insert(1, &[0.5, 0.5]).unwrap();
         assert!(exact.insert(1, &[0.5, 0.5]).is_err());
+        exact.upsert(1, &[0.0, 0.5]).unwrap();
+        exact.remove(1).unwrap();
+        exact.maintain(Duration::MAX);
         index.search_batch(&ROWS).k(1).threads(1).run().unwrap();
         assert!(index.search(&[1.0]).run().is_err());
     });
@@ -290,6 +338,10 @@ fn metrics_of_an_index() {
     assert_eq!(count("nearfield_items_total{search}"), 3);
     assert_eq!(count("nearfield_operations_total{insert}"), 1);
     assert_eq!(count("nearfield_failures_total{insert}"), 1);
+    for name in ["upsert", "remove", "maintain"] {
+        assert_eq!(count(&format!("nearfield_operations_total{{{name}}}")), 1, "{name}");
+        assert_eq!(count(&format!("nearfield_failures_total{{{name}}}")), 0, "{name}");
+    }
     assert_eq!(count("nearfield_operations_total{search_batch}"), 1);
     assert_eq!(count("nearfield_items_total{search_batch}"), 4);
     let (samples, seconds) = book["nearfield_operation_seconds{search}"];

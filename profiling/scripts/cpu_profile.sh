@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-5}
 shift || true
-[ $# -gt 0 ] || set -- build search batch store
+[ $# -gt 0 ] || set -- build search batch churn collection store
 cargo build --profile profiling --package profiling
 for workload in "$@"; do
   target/profiling/profiling flame --workload "$workload" --seconds "$seconds"

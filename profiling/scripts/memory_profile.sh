@@ -3,7 +3,7 @@
 # memory_profile.sh [WORKLOAD...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-[ $# -gt 0 ] || set -- build search batch store
+[ $# -gt 0 ] || set -- build search batch churn collection store
 list=$*
 cargo run --profile profiling --package profiling --features dhat-heap -- heap --workload "${list// /,}"
 cargo build --profile profiling --package profiling

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nearfield::dataset::recall;
-use nearfield::{BatchHits, Bytes, Element, Hits, Quantization};
+use nearfield::{BatchHits, Bytes, Element, Hits, IvfQuantization, Quantization};
 use profiling_worker::allocations;
 use profiling_worker::clock::process_time;
 use profiling_worker::set::{Set, Source, carried};
@@ -21,12 +21,16 @@ use crate::{Done, Failure};
 pub(crate) const HELP: &str = "\
 curve [--quick] [--dataset DIR] [--rows N] [--threads N] [--rounds N] [--out FILE.json]
     Recall, queries per second on one and on N threads (all cores), latency quantiles, build time and memory
-    by part, for each element type, for codes of 8 and of 4 bits, and for a collection in a file. Without --dataset: the carried sets, and N generated rows (10,000; quick 5,000)
-    of 128, 384, 768 and 1536 dimensions.";
+    by part, for each element type, for codes of 8 and of 4 bits, for a collection in a file, and for the inverted file
+    with each of its codes. Without --dataset: the carried sets, and N generated rows (10,000; quick 5,000) of 128, 384,
+    768 and 1536 dimensions.";
 
 const K: usize = 10;
 const EF: [usize; 9] = [10, 16, 24, 32, 48, 64, 96, 128, 256];
 const EF_QUICK: [usize; 5] = [10, 16, 32, 64, 128];
+/// Lists that are read, for the inverted file.
+const LISTS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+const LISTS_QUICK: [usize; 5] = [1, 4, 16, 32, 64];
 const DIMENSIONS: [usize; 4] = [128, 384, 768, 1536];
 
 /// Single queries that are timed for each operating point: the quantile of 99.9 % needs this many.
@@ -69,6 +73,8 @@ pub(crate) struct Memory {
     pub(crate) codes: usize,
     pub(crate) rows: usize,
     pub(crate) upper: usize,
+    #[serde(default)]
+    pub(crate) centroids: usize,
     pub(crate) keys: usize,
     pub(crate) scratch: usize,
     /// Growth of the resident process by building, and its most while it went on; 0 where the system does not tell.
@@ -78,9 +84,10 @@ pub(crate) struct Memory {
     pub(crate) huge: u64,
 }
 
-/// One `ef`.
+/// One `ef`, or number of lists.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Point {
+    /// Candidates of the walk; of an inverted file, the lists that are read.
     pub(crate) ef: usize,
     pub(crate) k: usize,
     pub(crate) recall: f64,
@@ -163,6 +170,7 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
         let floats = Source::Folder(folder, Some(Element::F32));
         if own != Element::Bit {
             jobs.extend(quantised(&floats));
+            jobs.extend(listed(&floats));
         }
         if own == Element::F16 {
             jobs.push((floats, Recipe::Collection { element: Element::F32 }));
@@ -173,8 +181,18 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
             jobs.push((Source::Generated { rows, dimension }, Recipe::hnsw(element)));
         }
         jobs.extend(quantised(&Source::Generated { rows, dimension }));
+        jobs.extend(listed(&Source::Generated { rows, dimension }));
     }
     Ok(jobs)
+}
+
+/// Floats in lists, and in lists by each kind of code.
+fn listed(floats: &Source) -> impl Iterator<Item = (Source, Recipe)> {
+    use IvfQuantization::{None, Pq4, Rabitq1, Rabitq2, Rabitq4};
+    let element = Element::F32;
+    let recipe = move |quantization| Recipe::Ivf { element, quantization };
+    let all = [None, Pq4, Rabitq1, Rabitq2, Rabitq4];
+    all.map(|quantization| (floats.clone(), recipe(quantization))).into_iter()
 }
 
 /// Floats that are walked on by codes.
@@ -204,12 +222,13 @@ fn measure(set: &Set, recipe: &Recipe, settings: &Settings) -> Result<Curve, Fai
     }
     let (index, before) = last.ok_or("no number of threads to build with")?;
     let growth = |now: Option<u64>| now.zip(before).map_or(0, |(now, was)| now.saturating_sub(was));
-    let Bytes { vectors, codes, rows, upper, keys, scratch, .. } = index.stats()?.bytes;
+    let Bytes { vectors, codes, rows, upper, centroids, keys, scratch, .. } = index.stats()?.bytes;
     let memory = Memory {
         vectors,
         codes,
         rows,
         upper,
+        centroids,
         keys,
         scratch,
         resident: growth(host::resident()),
@@ -224,13 +243,23 @@ fn measure(set: &Set, recipe: &Recipe, settings: &Settings) -> Result<Curve, Fai
         recipe: recipe.name(),
         build,
         memory,
-        points: points(index.as_ref(), set, settings)?,
+        points: points(index.as_ref(), set, recipe, settings)?,
     })
 }
 
-fn points(index: &dyn Subject, set: &Set, settings: &Settings) -> Result<Vec<Point>, Failure> {
-    let efs: &[usize] = if settings.quick { &EF_QUICK } else { &EF };
-    let asks: Vec<Ask> = efs.iter().map(|&ef| Ask { k: K.min(set.truth.k()), ef }).collect();
+fn points(
+    index: &dyn Subject,
+    set: &Set,
+    recipe: &Recipe,
+    settings: &Settings,
+) -> Result<Vec<Point>, Failure> {
+    let efforts: &[usize] = match (recipe, settings.quick) {
+        (Recipe::Ivf { .. }, true) => &LISTS_QUICK,
+        (Recipe::Ivf { .. }, false) => &LISTS,
+        (_, true) => &EF_QUICK,
+        (_, false) => &EF,
+    };
+    let asks: Vec<Ask> = efforts.iter().map(|&ef| Ask { k: K.min(set.truth.k()), ef }).collect();
     let queries = set.queries.len() as f64;
     // Once unmeasured: scratch memory is made, threads are started, caches are filled.
     for &threads in &settings.threads {
@@ -330,7 +359,7 @@ fn print(curve: &Curve) {
     }
     println!(
         "  {:>5} {:>8} {:>22} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6}",
-        "ef",
+        if curve.recipe.starts_with("ivf") { "lists" } else { "ef" },
         "recall",
         "QPS by threads",
         "p50 us",

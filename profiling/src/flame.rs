@@ -15,7 +15,7 @@ use crate::workload::{Workload, named};
 use crate::{Done, Failure};
 
 pub(crate) const HELP: &str = "\
-flame [--workload build|search|codes|batch|collection|store] [--dataset DIR] [--seconds N] [--out FILE.svg]
+flame [--workload build|search|codes|batch|churn|collection|store] [--dataset DIR] [--seconds N] [--out FILE.svg]
     Samples the stacks of a workload (search) for N seconds (5) and draws them: flamegraphs/WORKLOAD.svg.
 run [--workload ...] [--dataset DIR] [--seconds N]
     The same work without a profiler: something for perf, valgrind, heaptrack to look at.

@@ -42,8 +42,9 @@ pub(crate) enum Done {
 type Command = fn(Args) -> Result<Done, Failure>;
 
 /// Commands by name, with the help of each.
-const COMMANDS: [(&str, Command, &str); 11] = [
+const COMMANDS: [(&str, Command, &str); 12] = [
     ("compare", compare::run, compare::HELP),
+    ("gate", compare::gate::run, compare::gate::HELP),
     ("flame", flame::run, flame::HELP),
     ("run", flame::run_plain, ""),
     ("fold", flame::fold, ""),

@@ -17,7 +17,7 @@ pub(crate) const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run<T> {
     pub(crate) schema: u32,
-    /// What `result` holds: `compare`, `curve`, `heap`, `soak`, `kernels`, `store` or `advise`.
+    /// What `result` holds: `compare`, `counts`, `curve`, `heap`, `soak`, `kernels`, `store` or `advise`.
     pub(crate) kind: String,
     /// UTC, as `2026-01-31T12:00:00Z`.
     pub(crate) time: String,
@@ -28,6 +28,14 @@ pub(crate) struct Run<T> {
     pub(crate) rustc: String,
     pub(crate) host: Host,
     pub(crate) result: T,
+}
+
+impl<T> Run<T> {
+    /// The same with another result.
+    pub(crate) fn of<R>(self, result: R) -> Run<R> {
+        let Self { schema, kind, time, commit, dirty, rustc, host, result: _ } = self;
+        Run { schema, kind, time, commit, dirty, rustc, host, result }
+    }
 }
 
 impl<T: Serialize> Run<T> {

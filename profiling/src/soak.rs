@@ -12,7 +12,7 @@ use crate::workload::{NAMES, Workload, named};
 use crate::{Done, Failure};
 
 pub(crate) const HELP: &str = "\
-soak [--minutes N] [--workload build,search,codes,batch,collection,store] [--dataset DIR] [--out FILE.json]
+soak [--minutes N] [--workload build,search,codes,batch,churn,collection,store] [--dataset DIR] [--out FILE.json]
     Repeats the workloads in turn for N minutes (5) and looks at resident memory. Ends with 1 if it
     grows: by more than 1 % and 2 MiB from the second to the last quarter of the time.";
 

@@ -9,6 +9,7 @@ use nearfield::store::{Durability, Store, StoreOptions};
 use nearfield::{Collection, Config, Element, Hits, Quantization};
 use profiling_worker::set::{Set, Source};
 use profiling_worker::subject::{Filed, Folder, Recipe, Subject};
+use profiling_worker::turnover::Turnover;
 use profiling_worker::work::ASK;
 
 use crate::Failure;
@@ -42,7 +43,8 @@ pub(crate) trait Workload {
 }
 
 /// Names of all workloads.
-pub(crate) const NAMES: [&str; 6] = ["build", "search", "codes", "batch", "collection", "store"];
+pub(crate) const NAMES: [&str; 7] =
+    ["build", "search", "codes", "batch", "churn", "collection", "store"];
 
 /// A workload by name, over a data set's folder or generated vectors.
 pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Workload>, Failure> {
@@ -54,6 +56,7 @@ pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Worklo
         "search" => indexed(Part::Search),
         "codes" => indexed(Part::Codes),
         "batch" => indexed(Part::Batch),
+        "churn" => Ok(Box::new(Churn { set: load(dataset)?, index: None, turnover: None })),
         "collection" => {
             Ok(Box::new(Transactions { set: load(dataset)?, filed: None, hits: Hits::new() }))
         }
@@ -145,6 +148,48 @@ impl Workload for Indexed {
             }
         }
         Ok(queries.len() as u64)
+    }
+
+    fn index(&self) -> Option<&dyn Subject> {
+        self.index.as_deref()
+    }
+}
+
+/// An index whose vectors leave and come back, and some of which are written anew; in the end it tidies up.
+struct Churn {
+    set: Set,
+    index: Option<Box<dyn Subject>>,
+    turnover: Option<Turnover>,
+}
+
+impl Churn {
+    const TURNOVERS: usize = 1000;
+}
+
+impl Workload for Churn {
+    fn name(&self) -> &'static str {
+        "churn"
+    }
+
+    fn operation(&self) -> &'static str {
+        "turnover"
+    }
+
+    fn prepare(&mut self) -> Result<(), Failure> {
+        let index = Recipe::hnsw(self.set.element).make(&self.set)?;
+        index.insert_set(&self.set, 1)?;
+        self.turnover = Some(Turnover::begin(index.as_ref(), &self.set)?);
+        self.index = Some(index);
+        self.pass()?;
+        Ok(())
+    }
+
+    fn pass(&mut self) -> Result<u64, Failure> {
+        let index = self.index.as_deref().ok_or("prepare first")?;
+        let turnover = self.turnover.as_mut().ok_or("prepare first")?;
+        turnover.turn(index, &self.set, Self::TURNOVERS)?;
+        index.maintain()?;
+        Ok(Self::TURNOVERS as u64)
     }
 
     fn index(&self) -> Option<&dyn Subject> {

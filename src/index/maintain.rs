@@ -10,6 +10,7 @@ use super::{Flat, Hnsw};
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Counters, Sweep};
+use crate::observe::watch;
 
 /// Rows that are swept along with one change.
 const STEP: u32 = 256;
@@ -151,6 +152,7 @@ impl Hnsw {
     /// # Ok::<(), nearfield::IndexError>(())
     /// ```
     pub fn maintain(&self, budget: Duration) -> Maintenance {
+        watch!(let observed = crate::observe::Operation::Maintain.begin());
         let end = End::after(budget);
         let mut done = Maintenance::default();
         self.work.with(|work| {
@@ -173,6 +175,7 @@ impl Hnsw {
             self.entries.release(RUN, |run| self.graph.release(run));
             done.returned_bytes = before.saturating_sub(bytes());
         }
+        watch!(observed.done((done.freed + done.moved) as u64));
         done
     }
 
@@ -251,6 +254,7 @@ impl Flat {
     /// Moves vectors together and gives memory back, as [`Hnsw::maintain`] does. There is nothing to sweep: places are
     /// free at once.
     pub fn maintain(&self, budget: Duration) -> Maintenance {
+        watch!(let observed = crate::observe::Operation::Maintain.begin());
         let end = End::after(budget);
         self.entries.slots.settle(0);
         let moved = self.work.with(|work| {
@@ -259,6 +263,7 @@ impl Flat {
                 self.supersede(key, Some(slot), work, copy)
             })
         });
+        watch!(observed.done(moved.unwrap_or(0) as u64));
         let Some(moved) = moved else { return Maintenance::default() };
         self.entries.slots.settle(0);
         self.entries.map.shrink(&self.entries.keys);

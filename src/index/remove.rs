@@ -8,6 +8,7 @@ use super::{Flat, Hnsw};
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::Counters;
+use crate::observe::watch;
 use crate::vector::AsVector;
 
 impl Hnsw {
@@ -33,9 +34,11 @@ impl Hnsw {
     ///
     /// [`IndexError::OutOfMemory`]; the index is then as it was.
     pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
+        watch!(let observed = crate::observe::Operation::Remove.begin());
         self.work.with(|work| {
             let removed = self.take_out(key, work)?;
             self.sweep_on(work);
+            watch!(observed.done(removed.into()));
             Ok(removed)
         })
     }
@@ -58,7 +61,10 @@ impl Hnsw {
     ///
     /// As [`Hnsw::insert`], but for [`IndexError::KeyExists`]. The index is then as it was.
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
-        self.upsert_vector(key, vector.as_vector())
+        watch!(let observed = crate::observe::Operation::Upsert.begin());
+        let was_there = self.upsert_vector(key, vector.as_vector())?;
+        watch!(observed.done(1));
+        Ok(was_there)
     }
 
     /// Removes a key; whether it was there.
@@ -173,12 +179,14 @@ impl Flat {
     ///
     /// As [`Hnsw::remove`].
     pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
+        watch!(let observed = crate::observe::Operation::Remove.begin());
         self.entries.reserve_hiding()?;
         let _one_leaves = self.leaving.lock();
         let slot = self.entries.map.remove(key, &self.entries.keys);
         if let Some(slot) = slot {
             self.bury(slot);
         }
+        watch!(observed.done(slot.is_some().into()));
         Ok(slot.is_some())
     }
 
@@ -189,7 +197,10 @@ impl Flat {
     ///
     /// As [`Hnsw::upsert`].
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
-        self.upsert_vector(key, vector.as_vector())
+        watch!(let observed = crate::observe::Operation::Upsert.begin());
+        let was_there = self.upsert_vector(key, vector.as_vector())?;
+        watch!(observed.done(1));
+        Ok(was_there)
     }
 
     /// As for [`Hnsw`].

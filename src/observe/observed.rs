@@ -14,6 +14,14 @@ pub(crate) enum Operation {
     /// One vector; an item is a vector.
     Insert,
     InsertBatch,
+    /// One vector; an item is a vector, whether it was new or came in place of another.
+    Upsert,
+    /// One vector; an item is a vector that was there.
+    Remove,
+    /// Of an index in memory; an item is a place that became free, or a vector that moved.
+    Maintain,
+    /// An inverted-file index finds its lists; an item is a vector.
+    Train,
     /// Of a collection; an item is a changed vector.
     Commit,
     /// Of a collection; an item is a byte of a chunk. The store's own is in it.

@@ -35,7 +35,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     CAUSES.iter().chain(&PROFILED).filter_map(|cause| cause(facts)).collect()
 }
 
-const PROFILED: [Cause; 4] = [pruning, rerank, own_memory_of_commits, checksums];
+const PROFILED: [Cause; 5] = [pruning, rerank, sweeping, own_memory_of_commits, checksums];
 
 fn finding(cause: &str, evidence: String, suggestion: &str) -> Finding {
     Finding { cause: cause.to_owned(), evidence, suggestion: suggestion.to_owned() }
@@ -225,6 +225,22 @@ fn rerank(f: &Facts) -> Option<Finding> {
     })
 }
 
+/// Taking out the last links to removed vectors: each time, all rows are read.
+fn sweeping(f: &Facts) -> Option<Finding> {
+    let share = f.churn.share_within("src/graph/sweep.rs");
+    (share >= 0.25).then(|| {
+        finding(
+            "changes spend their time on sweeping",
+            format!(
+                "{} of {} samples of changes are in src/graph/sweep.rs or below",
+                percent(share),
+                f.churn.samples
+            ),
+            "call `maintain` after more removals; each time it reads every row of the graph",
+        )
+    })
+}
+
 /// Copies that a collection makes, which are the system's work.
 fn own_memory_of_commits(f: &Facts) -> Option<Finding> {
     let share = f.collection.share_within("src/arena/overlay.rs");
@@ -279,6 +295,7 @@ pub(super) mod tests {
             build: Profile::default(),
             search: Profile::default(),
             codes: Profile::default(),
+            churn: Profile::default(),
             collection: Profile::default(),
             store: Profile::default(),
             first_us: 30.0,
@@ -335,10 +352,11 @@ pub(super) mod tests {
         let mut facts = healthy();
         facts.build = hot("src/graph/prune.rs");
         facts.codes = hot("src/index/rerank.rs");
+        facts.churn = hot("src/graph/sweep.rs");
         facts.collection = hot("src/arena/overlay.rs");
         facts.store = hot("src/store/page.rs");
         let causes: Vec<_> = all(&facts).into_iter().map(|f| f.cause).collect();
-        let expected = ["pruning", "measuring again", "moving chunks", "checksums"];
+        let expected = ["pruning", "measuring again", "sweeping", "moving chunks", "checksums"];
         assert_eq!(causes.len(), expected.len(), "{causes:?}");
         for (cause, part) in causes.iter().zip(expected) {
             assert!(cause.contains(part), "{causes:?}");

@@ -27,6 +27,7 @@ pub(super) struct Facts {
     pub(super) search: Profile,
     /// Searches that walk on codes.
     pub(super) codes: Profile,
+    pub(super) churn: Profile,
     pub(super) collection: Profile,
     pub(super) store: Profile,
     /// Microseconds of CPU time of a search, and of the same one asked again at once: medians over the queries.
@@ -72,6 +73,7 @@ pub(super) fn measure(
         Ok(Profile::of(&sample(workload.as_mut(), time)?.0))
     };
     let (build, search, codes) = (profile("build")?, profile("search")?, profile("codes")?);
+    let churn = profile("churn")?;
     let (collection, store) = (profile("collection")?, profile("store")?);
     eprintln!("measuring");
     let huge_before = huge_resident().unwrap_or(0);
@@ -108,6 +110,7 @@ pub(super) fn measure(
         build,
         search,
         codes,
+        churn,
         collection,
         store,
         first_us,

@@ -17,7 +17,7 @@ pub(crate) use hot::Hot;
 
 pub(crate) const HELP: &str = "\
 advise [--quick] [--dataset DIR] [--out FILE.json]
-    Runs building, searching, collections and the store under the profiler, names the hot functions, and relates them to
+    Runs building, searching, changes, collections and the store under the profiler, names the hot functions, and relates them to
     known causes with the figures that show them. What has no evidence is not said.";
 
 /// Functions that are listed for each workload, and the least share of one.
@@ -47,6 +47,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
         ("build", facts.build),
         ("search", facts.search),
         ("codes", facts.codes),
+        ("churn", facts.churn),
         ("collection", facts.collection),
         ("store", facts.store),
     ]

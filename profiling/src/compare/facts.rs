@@ -1,8 +1,10 @@
 //! Quantities that are the same in every run of the same code: they are held strictly.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nearfield::Isa;
 use profiling_worker::section;
 use profiling_worker::subject::Folder;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,25 @@ pub(crate) struct Fact {
     pub(crate) new: f64,
 }
 
+impl Fact {
+    /// By how much it changed, as text.
+    pub(crate) fn percent(&self) -> String {
+        match self.base {
+            // No share of nothing.
+            0.0 => "new".to_owned(),
+            base => format!("{:+.2}%", 100.0 * (self.new / base - 1.0)),
+        }
+    }
+}
+
+/// A quantity of a workload in one build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Value {
+    pub(super) workload: String,
+    pub(super) quantity: String,
+    pub(super) value: f64,
+}
+
 /// What the two builds count of themselves.
 pub(super) fn count(
     base: &Path,
@@ -25,16 +46,23 @@ pub(super) fn count(
     data: &Path,
     short: bool,
 ) -> Result<Vec<Fact>, Failure> {
-    let (base, new) = (counts(base, data, short)?, counts(new, data, short)?);
-    let pair = |(workload, quantity, new): (String, String, f64)| {
-        let base = base.iter().find(|fact| fact.0 == workload && fact.1 == quantity)?.2;
+    let (base, new) = (counts(base, data, short, None)?, counts(new, data, short, None)?);
+    let pair = |Value { workload, quantity, value: new }: Value| {
+        let same = |fact: &&Value| fact.workload == workload && fact.quantity == quantity;
+        let base = base.iter().find(same)?.value;
         Some(Fact { workload, quantity, base, new })
     };
     Ok(new.into_iter().filter_map(pair).collect())
 }
 
-fn counts(worker: &Path, data: &Path, short: bool) -> Result<Vec<(String, String, f64)>, Failure> {
-    let mut command = Command::new(worker);
+/// What a build counts of itself, on the kernels of an instruction set or on those that it chooses.
+pub(super) fn counts(
+    worker: &Path,
+    data: &Path,
+    short: bool,
+    isa: Option<Isa>,
+) -> Result<Vec<Value>, Failure> {
+    let mut command = on(worker, isa);
     command.arg("facts").arg(data).stderr(Stdio::inherit());
     if short {
         command.arg("--short");
@@ -47,49 +75,81 @@ fn counts(worker: &Path, data: &Path, short: bool) -> Result<Vec<(String, String
         .lines()
         .map(|line| {
             let mut parts = line.split('\t').map(str::to_owned);
-            let value = |text: String| text.parse::<f64>().ok();
-            let fact = || Some((parts.next()?, parts.next()?, parts.next().and_then(value)?));
-            let mut fact = fact;
-            fact().ok_or_else(|| format!("the worker said '{line}', not a fact").into())
+            let number = |text: String| text.parse::<f64>().ok();
+            let mut value = || {
+                let (workload, quantity) = (parts.next()?, parts.next()?);
+                Some(Value { workload, quantity, value: parts.next().and_then(number)? })
+            };
+            value().ok_or_else(|| format!("the worker said '{line}', not a fact").into())
         })
         .collect()
 }
 
-/// Instructions of each section as valgrind counts them, in every run nearly or exactly the same; on kernels for AVX2, as it
-/// knows no AVX-512. Nothing where there is no valgrind.
+/// A program whose kernels are those of an instruction set.
+fn on(program: impl AsRef<OsStr>, isa: Option<Isa>) -> Command {
+    let mut command = Command::new(program);
+    if let Some(isa) = isa {
+        command.env("NEARFIELD_SIMD", isa.to_string());
+    }
+    command
+}
+
+pub(super) fn has_valgrind() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok()
+}
+
+/// Instructions of each section in both builds. Nothing where there is no valgrind.
 pub(super) fn instructions(base: &Path, new: &Path, data: &Path) -> Result<Vec<Fact>, Failure> {
-    if Command::new("valgrind").arg("--version").output().is_err() {
+    if !has_valgrind() {
         return Ok(Vec::new());
     }
     // Counts do not mind company, and most machines have two cores.
     let (base, new) = std::thread::scope(|scope| {
-        let base = scope.spawn(|| executed(base, data));
-        let new = executed(new, data);
+        let base = scope.spawn(|| instructions_of(base, data, None));
+        let new = instructions_of(new, data, None);
         (base.join(), new)
     });
     let (base, new) = (base.map_err(|_| "counting stopped")??, new?);
-    let facts = section::NAMES.iter().zip(base.into_iter().zip(new));
-    Ok(facts
-        .map(|(name, (base, new))| {
-            let (workload, quantity) = ((*name).to_owned(), "instructions".to_owned());
-            Fact { workload, quantity, base, new }
+    Ok(base
+        .into_iter()
+        .zip(new)
+        .map(|(base, new)| Fact {
+            workload: new.workload,
+            quantity: new.quantity,
+            base: base.value,
+            new: new.value,
         })
         .collect())
 }
 
-/// The instructions of each section.
-fn executed(worker: &Path, data: &Path) -> Result<Vec<f64>, Failure> {
+/// Instructions of each section as valgrind counts them, in every run nearly or exactly the same; on kernels for AVX2, as it
+/// knows no AVX-512.
+pub(super) fn instructions_of(
+    worker: &Path,
+    data: &Path,
+    isa: Option<Isa>,
+) -> Result<Vec<Value>, Failure> {
     let folder = Folder::new()?;
-    let prepared = Command::new(worker).arg("prepare").arg(data).arg(&folder.0).status();
+    let prepared = on(worker, isa).arg("prepare").arg(data).arg(&folder.0).status();
     let prepared = prepared.map_err(|e| format!("{}: {e}", worker.display()))?;
     if !prepared.success() {
         return Err(format!("{}: {prepared}", worker.display()).into());
     }
-    section::NAMES.iter().map(|name| executed_in(worker, name, data, &folder.0)).collect()
+    let count = |name: &&str| -> Result<Value, Failure> {
+        let (workload, quantity) = ((*name).to_owned(), "instructions".to_owned());
+        Ok(Value { workload, quantity, value: executed_in(worker, name, data, &folder.0, isa)? })
+    };
+    section::NAMES.iter().map(count).collect()
 }
 
-fn executed_in(worker: &Path, section: &str, data: &Path, folder: &Path) -> Result<f64, Failure> {
-    let output = Command::new("valgrind")
+fn executed_in(
+    worker: &Path,
+    section: &str,
+    data: &Path,
+    folder: &Path,
+    isa: Option<Isa>,
+) -> Result<f64, Failure> {
+    let output = on("valgrind", isa)
         .args(["--tool=callgrind", "--collect-atstart=no", "--callgrind-out-file=/dev/null"])
         .arg("--toggle-collect=*counted_section*")
         .arg(worker)

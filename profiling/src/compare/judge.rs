@@ -16,12 +16,13 @@ const NOISY_PERCENT: f64 = 3.0;
 const WIDE_PERCENT: f64 = 5.0;
 
 /// The worst of all verdicts is that of the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     /// Better, beyond doubt.
     Better,
     /// No difference that matters.
+    #[default]
     Same,
     /// The machine was too noisy to tell.
     Noisy,
@@ -73,7 +74,8 @@ fn limit(quantity: &str) -> Limit {
     let (rises, share, absolute) = match quantity {
         "recall" => (true, 0.0, 0.002),
         "allocations per search" => (false, 0.0, 0.0),
-        "allocations per insertion" => (false, 0.01, 0.02),
+        // A table that grows does so a little earlier or later, as its hashes fall.
+        "allocations per insertion" | "allocations per turnover" => (false, 0.01, 0.1),
         "instructions" => (false, 0.03, 0.0),
         // Distances, hops, bytes.
         _ => (false, 0.01, 0.0),

@@ -1,6 +1,7 @@
 //! Whether a change made anything worse: two builds of the worker side by side.
 
 mod facts;
+pub(crate) mod gate;
 mod judge;
 mod process;
 mod timing;
@@ -26,9 +27,12 @@ compare --base WORKER --new WORKER [--data DIR] [--short] [--exact] [--skip inst
     --short takes one workload of each kind; --exact takes these and leaves time out, which is done in seconds.
     --accept names quantities, or `time`, whose loss is intended: it is reported and does not fail.";
 
-/// A comparison of two builds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A comparison of two builds, or of one with what was counted once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Comparison {
+    /// What it was compared with, if that was not a build.
+    #[serde(default)]
+    pub(crate) against: String,
     pub(crate) verdict: Verdict,
     pub(crate) facts: Vec<(Verdict, Fact)>,
     pub(crate) timings: Vec<(Verdict, Timing)>,
@@ -89,7 +93,8 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     let verdicts = facts.iter().map(|f| f.0).chain(timings.iter().map(|t| t.0));
     // What is better somewhere makes up for nothing elsewhere.
     let verdict = verdicts.max().ok_or("nothing was compared")?;
-    let comparison = Comparison { verdict, facts, timings, queue_wait, accepted };
+    let against = String::new();
+    let comparison = Comparison { against, verdict, facts, timings, queue_wait, accepted };
     print(&comparison);
     Run::new("compare", comparison).store(out)?;
     Ok(if verdict == Verdict::Fail { Done::Failed } else { Done::Well })
@@ -105,15 +110,14 @@ fn print(comparison: &Comparison) {
         if fact.base == fact.new {
             continue;
         }
-        let percent = 100.0 * (fact.new / fact.base - 1.0);
         println!(
-            "{:6} {:30} {:28} {:>14.4} {:>14.4} {:>+8.2}%",
+            "{:6} {:30} {:28} {:>14.4} {:>14.4} {:>9}",
             verdict.name(),
             fact.workload,
             fact.quantity,
             fact.base,
             fact.new,
-            percent
+            fact.percent()
         );
     }
     let same = comparison.facts.iter().filter(|(_, fact)| fact.base == fact.new).count();

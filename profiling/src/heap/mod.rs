@@ -10,7 +10,7 @@ use crate::{Done, Failure};
 pub(crate) use sites::Site;
 
 pub(crate) const HELP: &str = "\
-heap [--workload build,search,codes,batch,collection,store] [--dataset DIR] [--top N] [--out FILE.json]
+heap [--workload build,search,codes,batch,churn,collection,store] [--dataset DIR] [--top N] [--out FILE.json]
     (with `--features dhat-heap`) Records every allocation of each workload. Prints totals, the peak, allocations
     per operation and the top sites; writes memory/heap-WORKLOAD.json for dh_view.html, which comes with valgrind,
     memory/heap.txt, and the report as JSON. Column storage is mapped, not allocated: it is told apart.";

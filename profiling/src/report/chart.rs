@@ -12,7 +12,7 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = HEIGHT - 40.0;
 
 /// Colours of the page.
-pub(super) const COLORS: usize = 6;
+pub(super) const COLORS: usize = 10;
 
 /// Points in order, joined unless they are marks.
 pub(super) struct Series {
@@ -46,6 +46,36 @@ pub(super) fn qps_over_recall(series: &[Series]) -> String {
         format!("recall {:.4}, {} QPS", 1.0005 - 10_f64.powf(-x), thousands(q))
     };
     draw(series, scaled, &ticks, "recall@10", &title)
+}
+
+/// Queries per second over bytes for each vector, one mark for each series.
+pub(super) fn qps_over_memory(series: &[Series]) -> String {
+    let most = series.iter().flat_map(|s| &s.points).map(|p| p.0).fold(0.0, f64::max);
+    let title =
+        |bytes: f64, q: f64| format!("{} bytes a vector, {} QPS", thousands(bytes), thousands(q));
+    draw(series, |s| s.points.clone(), &ticks_to(most), "bytes for each vector", &title)
+}
+
+/// A quantity over something that has marks of its own.
+pub(super) fn over_marks(
+    series: &[Series],
+    marks: &[(f64, String)],
+    x_name: &str,
+    unit: &str,
+) -> String {
+    let title = |_, y: f64| format!("{} {unit}", thousands(y));
+    draw(series, |s| s.points.clone(), marks, x_name, &title)
+}
+
+/// Round numbers from 0 up to one that is not below `most`.
+fn ticks_to(most: f64) -> Vec<(f64, String)> {
+    let rough = most.max(1.0) / 5.0;
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|&s| s >= rough);
+    let step = step.unwrap_or(rough);
+    (0..=(most / step).ceil() as usize)
+        .map(|n| (n as f64 * step, thousands(n as f64 * step)))
+        .collect()
 }
 
 /// A quantity over the runs in which it was measured.
@@ -171,8 +201,17 @@ mod tests {
     }
 
     #[test]
+    fn ticks_are_round_and_reach_the_end() {
+        let values = |most| ticks_to(most).into_iter().map(|tick| tick.0).collect::<Vec<_>>();
+        assert_eq!(values(780.0), [0.0, 200.0, 400.0, 600.0, 800.0]);
+        assert_eq!(values(0.0), [0.0]);
+        assert_eq!(values(10.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+    }
+
+    #[test]
     fn nothing_is_drawn_of_nothing() {
         assert_eq!(qps_over_recall(&[]), "");
+        assert_eq!(qps_over_memory(&[]), "");
         assert_eq!(over_runs(&[], &[]), "");
     }
 }

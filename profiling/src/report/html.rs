@@ -81,10 +81,11 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
 
 const STYLE: &str = "
 :root{--bg:#fbfbfa;--card:#fff;--ink:#1d2126;--soft:#5b6470;--line:#e2e4e8;--grid:#eceef1;--good:#14783f;--bad:#b3261e;
---warn:#9a5b00;--link:#0b5cad;--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b0568f;--c4:#b07800;--c5:#3a8fc0}
+--warn:#9a5b00;--link:#0b5cad;--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b0568f;--c4:#b07800;--c5:#3a8fc0;
+--c6:#7a5bb5;--c7:#8a5a3c;--c8:#6b7280;--c9:#c2185b}
 @media(prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1c2024;--ink:#e6e8ea;--soft:#9aa4af;--line:#2d3339;
 --grid:#262b31;--good:#58c98a;--bad:#ff8a80;--warn:#e9b35c;--link:#7db8f0;--c0:#4aa8e0;--c1:#f08a4b;--c2:#3cc7a0;--c3:#dd92c3;
---c4:#e0ae45;--c5:#8cc9ec}}
+--c4:#e0ae45;--c5:#8cc9ec;--c6:#b49be6;--c7:#c99a78;--c8:#a3acb8;--c9:#f48fb1}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
 main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}
@@ -96,7 +97,7 @@ section{margin-top:34px;padding-top:20px;border-top:1px solid var(--line)}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.soft{color:var(--soft)}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,350px),1fr));gap:16px;margin-top:14px}
 .card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px;margin:0;min-width:0}
-figure svg{display:block;width:100%;height:auto}figcaption{margin-top:6px}
+figure svg{display:block;width:100%;max-width:560px;height:auto}figcaption{margin-top:6px}
 code{font-size:.92em}
 .scroll{overflow-x:auto;margin-top:10px}table{border-collapse:collapse;width:100%;font-size:13.5px}
 th,td{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--line);white-space:nowrap}
@@ -110,8 +111,11 @@ td.n:last-child,th.n:last-child{padding-right:2px}
 .finding{border-left:3px solid var(--warn);padding:2px 0 2px 12px;margin:14px 0}.finding p{margin:2px 0;max-width:90ch}
 svg text{fill:var(--soft);font-size:11px}svg .grid-line{stroke:var(--grid)}svg .axis{stroke:var(--line);fill:none}
 .b0{background:var(--c0)}.b1{background:var(--c1)}.b2{background:var(--c2)}.b3{background:var(--c3)}.b4{background:var(--c4)}.b5{background:var(--c5)}
+.b6{background:var(--c6)}.b7{background:var(--c7)}.b8{background:var(--c8)}.b9{background:var(--c9)}
 .s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}
+.s6{stroke:var(--c6)}.s7{stroke:var(--c7)}.s8{stroke:var(--c8)}.s9{stroke:var(--c9)}
 .f0{fill:var(--c0)}.f1{fill:var(--c1)}.f2{fill:var(--c2)}.f3{fill:var(--c3)}.f4{fill:var(--c4)}.f5{fill:var(--c5)}
+.f6{fill:var(--c6)}.f7{fill:var(--c7)}.f8{fill:var(--c8)}.f9{fill:var(--c9)}
 @media(max-width:520px){main{padding:18px 12px 40px}h1{font-size:22px}}
 ";
 

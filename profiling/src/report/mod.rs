@@ -2,8 +2,10 @@
 
 mod chart;
 mod html;
+mod living;
 mod peers;
 mod sections;
+mod speed;
 
 use crate::args::Args;
 use crate::compare::Comparison;
@@ -27,17 +29,19 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     let sections = [
         sections::comparison(comparisons.last()),
         sections::advice(advice.last()),
-        sections::curves(curves.last(), peers.as_ref()),
-        sections::latencies(curves.last()),
+        speed::curves(curves.last(), peers.as_ref()),
+        speed::trade(curves.last()),
+        speed::latencies(curves.last()),
         sections::memory(curves.last()),
         sections::kernels(kernels.last()),
         sections::store(store.last()),
         sections::heap(heaps.last(), soaks.last()),
-        sections::trend(&curves),
+        living::section(),
+        speed::trend(&curves),
         sections::peers(peers.as_ref()),
         sections::files(),
     ];
-    if sections[..9].iter().all(String::is_empty) {
+    if sections[..11].iter().all(String::is_empty) {
         return Err("there are no stored runs: try `scripts/benchmark_all.sh --quick` first".into());
     }
     let newest = curves.last().map(|run| (&run.time, &run.commit, &run.host));

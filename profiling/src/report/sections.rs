@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use super::chart::{self, Series, legend};
+use super::chart::legend;
 use super::html::{bytes, escape, section, table, thousands};
 use super::peers::Peers;
 use crate::advise::Advice;
@@ -23,6 +23,11 @@ pub(super) fn badge(verdict: Verdict) -> String {
         Verdict::Fail => "bad",
     };
     format!("<span class=\"verdict {class}\">{}</span>", verdict.name().to_lowercase())
+}
+
+/// A count with as many digits as tell something.
+fn figure(value: f64) -> String {
+    if value < 10_000.0 { format!("{value:.4}") } else { thousands(value) }
 }
 
 pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
@@ -53,14 +58,13 @@ pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
     let moved = c.facts.iter().filter(|(_, fact)| fact.base != fact.new);
     let rows: Vec<Vec<String>> = moved
         .map(|(verdict, f)| {
-            let percent = 100.0 * (f.new / f.base - 1.0);
             vec![
                 badge(*verdict),
                 escape(&f.workload),
                 escape(&f.quantity),
-                format!("{:.4}", f.base),
-                format!("{:.4}", f.new),
-                format!("{percent:+.2} %"),
+                figure(f.base),
+                figure(f.new),
+                f.percent(),
             ]
         })
         .collect();
@@ -70,56 +74,23 @@ pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
         false => table(&["", "workload", "quantity", "base", "new", "change"], 3, &rows),
     };
     let lead = format!(
-        "{} at {}, commit {}. {same} of {} exact counts are the same to the last digit. \
-         The workers waited {:.0} % of their time for a core.",
+        "{} at {}, commit {}{}. {same} of {} exact counts are the same to the last digit.{}",
         badge(c.verdict),
         escape(&run.time),
         escape(&run.commit),
+        if c.against.is_empty() {
+            String::new()
+        } else {
+            format!(", against {}", escape(&c.against))
+        },
         c.facts.len(),
-        100.0 * c.queue_wait
+        if c.timings.is_empty() {
+            " Time was not compared.".to_owned()
+        } else {
+            format!(" The workers waited {:.0} % of their time for a core.", 100.0 * c.queue_wait)
+        }
     );
     section("verdict", "Against the baseline", &lead, &(times + &facts))
-}
-
-pub(super) fn curves(run: Option<&Run<Curves>>, peers: Option<&Peers>) -> String {
-    let Some(run) = run else { return String::new() };
-    let mut out = String::from("<div class=grid>");
-    for curves in run.result.curves.chunk_by(|a, b| a.dataset == b.dataset) {
-        let mut series: Vec<Series> = curves
-            .iter()
-            .map(|curve| {
-                let color = color(&curve.recipe);
-                let points = curve.points.iter().map(|p| (p.recall, p.qps[0].most)).collect();
-                Series { name: curve.recipe.clone(), points, color, marks: false }
-            })
-            .collect();
-        let others = peers.iter().flat_map(|p| &p.rows).filter(|p| p.dataset == curves[0].dataset);
-        for (at, peer) in others.enumerate() {
-            let points = [(0.95, peer.qps_95), (0.99, peer.qps_99)];
-            let points = points.into_iter().filter_map(|(r, q)| Some((r, q?))).collect();
-            let name = peer.system.clone();
-            series.push(Series { name, points, color: curves.len() + at, marks: true });
-        }
-        let _ = write!(
-            out,
-            "<figure><h3>{}</h3>{}<figcaption>{} x {}, {}; queries a second on one thread</figcaption></figure>",
-            escape(&curves[0].dataset),
-            chart::qps_over_recall(&series),
-            thousands(curves[0].n as f64),
-            curves[0].dimension,
-            escape(&curves[0].metric)
-        );
-    }
-    out.push_str("</div>");
-    let lead = "Up and to the right is better. Both scales are logarithmic: recall by what is missed. \
-                The best of the rounds, as the others hold other programs' work too; point at a dot for its figures.";
-    section("curves", "Speed over recall", lead, &out)
-}
-
-/// The colour of what a walk reads: the same in every chart.
-fn color(recipe: &str) -> usize {
-    let known = ["f32", "f16", "u8", "sq8", "sq4", "collection-f32"];
-    known.iter().position(|name| *name == recipe).unwrap_or(recipe.len())
 }
 
 /// Text whose code stands between backticks.
@@ -132,53 +103,12 @@ fn prose(text: &str) -> String {
     out
 }
 
-/// The operating point of a curve that is quoted: the least work that reaches a recall of 0.95, or the best there is.
-fn quoted(curve: &Curve) -> Option<&crate::curve::Point> {
-    curve.points.iter().find(|p| p.recall >= 0.95).or(curve.points.last())
-}
-
-pub(super) fn latencies(run: Option<&Run<Curves>>) -> String {
-    let Some(run) = run else { return String::new() };
-    let mut rows = Vec::new();
-    for curve in &run.result.curves {
-        let Some(p) = quoted(curve) else { continue };
-        let l = &p.latency;
-        let mut row = vec![escape(&curve.dataset), escape(&curve.recipe)];
-        row.push(p.ef.to_string());
-        row.push(format!("{:.4}", p.recall));
-        row.extend([l.p50, l.p90, l.p99, l.p999, l.max].map(|us| format!("{us:.1}")));
-        row.push(format!("{:.0}", p.distances));
-        row.push(p.qps.iter().map(|q| thousands(q.median)).collect::<Vec<_>>().join(" / "));
-        rows.push(row);
-    }
-    let threads = run.result.curves.first().and_then(quoted);
-    let threads: Vec<String> =
-        threads.iter().flat_map(|p| &p.qps).map(|q| q.threads.to_string()).collect();
-    let qps = format!("QPS, {} threads", threads.join(" / "));
-    let head = [
-        "data",
-        "walk reads",
-        "ef",
-        "recall",
-        "p50",
-        "p90",
-        "p99",
-        "p99.9",
-        "max",
-        "distances",
-        &qps,
-    ];
-    let lead = "Single queries one after the other, in microseconds, at the least ef that reaches a recall of 0.95. \
-                On a shared machine the last quantiles are the neighbours'.";
-    section("latency", "Latency and threads", lead, &table(&head, 2, &rows))
-}
-
 pub(super) fn memory(run: Option<&Run<Curves>>) -> String {
     let Some(run) = run else { return String::new() };
-    let parts = ["vectors", "codes", "base rows", "upper levels", "keys", "scratch"];
+    let parts = ["vectors", "codes", "base rows", "upper levels", "centroids", "keys", "scratch"];
     let each = |curve: &Curve| {
         let m = &curve.memory;
-        [m.vectors, m.codes, m.rows, m.upper, m.keys, m.scratch]
+        [m.vectors, m.codes, m.rows, m.upper, m.centroids, m.keys, m.scratch]
             .map(|part| part as f64 / curve.n as f64)
     };
     let most = run.result.curves.iter().map(|c| each(c).iter().sum::<f64>()).fold(1.0, f64::max);
@@ -205,7 +135,7 @@ pub(super) fn memory(run: Option<&Run<Curves>>) -> String {
     let mut rows = Vec::new();
     for curve in &run.result.curves {
         let m = &curve.memory;
-        let total = m.vectors + m.codes + m.rows + m.upper + m.keys + m.scratch;
+        let total = m.vectors + m.codes + m.rows + m.upper + m.centroids + m.keys + m.scratch;
         let mut row = vec![escape(&curve.dataset), escape(&curve.recipe), bytes(total as f64)];
         row.extend([m.resident, m.peak, m.huge].map(|b| bytes(b as f64)));
         for build in &curve.build {
@@ -405,45 +335,6 @@ pub(super) fn peers(peers: Option<&Peers>) -> String {
     let content =
         format!("<details><summary>{} measurements</summary>{table}</details>", rows.len());
     section("peers", "Other systems", &format!("{}.", escape(&peers.how)), &content)
-}
-
-pub(super) fn trend(runs: &[Run<Curves>]) -> String {
-    if runs.len() < 2 {
-        return String::new();
-    }
-    // QPS at a recall of 0.95 by data set and recipe, over the runs that have it.
-    let mut series: Vec<(String, Vec<Series>)> = Vec::new();
-    for (at, run) in runs.iter().enumerate() {
-        for curve in &run.result.curves {
-            let Some(p) = quoted(curve) else { continue };
-            let charts = series.iter().position(|(name, _)| *name == curve.dataset);
-            let charts = charts.unwrap_or_else(|| {
-                series.push((curve.dataset.clone(), Vec::new()));
-                series.len() - 1
-            });
-            let lines = &mut series[charts].1;
-            let line = lines.iter().position(|s| s.name == curve.recipe).unwrap_or_else(|| {
-                let (name, color) = (curve.recipe.clone(), color(&curve.recipe));
-                lines.push(Series { name, points: Vec::new(), color, marks: false });
-                lines.len() - 1
-            });
-            lines[line].points.push((at as f64, p.qps[0].most));
-        }
-    }
-    let runs: Vec<String> = runs.iter().map(|run| run.commit.chars().take(7).collect()).collect();
-    let mut out = String::from("<div class=grid>");
-    for (name, lines) in &series {
-        let _ = write!(
-            out,
-            "<figure><h3>{}</h3>{}</figure>",
-            escape(name),
-            chart::over_runs(lines, &runs)
-        );
-    }
-    out.push_str("</div>");
-    let lead = "Queries a second at the least ef that reaches a recall of 0.95, over the stored runs, oldest first. \
-                The machine's moods are in it: a verdict comes from a comparison.";
-    section("trend", "Trend", lead, &out)
 }
 
 /// Pictures and texts that other commands left beside the page.

@@ -10,7 +10,10 @@ use crate::work::{ASK, Kind, Work};
 /// A quantity and its value.
 pub type Fact = (&'static str, f64);
 
-/// Queries or insertions over which allocations are counted.
+/// Vectors that leave and come back before the index is looked at: each row of a carried set about half a time.
+const TURNED: usize = 2500;
+
+/// Queries, insertions or turnovers over which allocations are counted.
 const COUNTED: usize = 500;
 
 /// The counts of a workload. Uses it up: insertions go on from where it stands.
@@ -18,6 +21,7 @@ pub fn of(work: &mut Work) -> Result<Vec<Fact>, Failure> {
     match work.plan.kind {
         Kind::Search => of_search(work),
         Kind::Insert => of_insert(work),
+        Kind::Churn => of_churn(work),
     }
 }
 
@@ -46,6 +50,24 @@ fn of_search(work: &mut Work) -> Result<Vec<Fact>, Failure> {
         ("distances per insertion", stats.insert_distances as f64 / stats.len as f64),
         ("bytes per vector", per_vector(stats.bytes.total() - stats.bytes.scratch)),
     ])
+}
+
+/// What a turnover takes, and what is found and read in an index that has seen many.
+fn of_churn(work: &mut Work) -> Result<Vec<Fact>, Failure> {
+    work.churn(COUNTED)?;
+    let before = work.index.stats()?.insert_distances;
+    let (done, allocations) = allocations::during(|| work.churn(COUNTED));
+    done?;
+    let distances = work.index.stats()?.insert_distances - before;
+    work.churn(TURNED - 2 * COUNTED)?;
+    work.settle()?;
+    let mut facts = vec![
+        ("allocations per turnover", allocations as f64 / COUNTED as f64),
+        ("distances per turnover", distances as f64 / COUNTED as f64),
+    ];
+    // What building took is another workload's.
+    facts.extend(of_search(work)?.into_iter().filter(|fact| fact.0 != "distances per insertion"));
+    Ok(facts)
 }
 
 fn of_insert(work: &mut Work) -> Result<Vec<Fact>, Failure> {

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod section;
 pub mod set;
 pub mod subject;
+pub mod turnover;
 pub mod work;
 
 /// Why something could not be measured.

@@ -10,10 +10,11 @@ use nearfield::{Config, Element, Hits, Hnsw, Quantization};
 use crate::Failure;
 use crate::set::{Set, Source};
 use crate::subject::{Filed, Subject};
+use crate::turnover::Turnover;
 use crate::work::ASK;
 
 /// Every section.
-pub const NAMES: [&str; 4] = ["search", "search-codes", "insert", "commit"];
+pub const NAMES: [&str; 5] = ["search", "search-codes", "insert", "churn", "commit"];
 
 /// Rows that are there before; those that come after are what is inserted.
 const ROWS: usize = 4800;
@@ -22,6 +23,7 @@ const ROWS_OF_COLLECTION: usize = 1000;
 /// Small, as it runs under valgrind.
 const SEARCHES: usize = 100;
 const INSERTIONS: usize = 100;
+const TURNOVERS: usize = 50;
 
 fn load(data: &Path) -> Result<Set, Failure> {
     Source::Folder(data.join("photo-sift-128-5k"), Some(Element::F32)).load()
@@ -52,6 +54,7 @@ pub fn run(name: &str, data: &Path, folder: &Path) -> Result<(), Failure> {
         "search" => searches(&graph("graph")?, &set),
         "search-codes" => searches(&graph("codes")?, &set),
         "insert" => insertions(&graph("graph")?, &set, ROWS),
+        "churn" => turnovers(&graph("graph")?, &set),
         "commit" => {
             let filed = Filed::open(&folder.join("collection"), config(&set))?;
             insertions(&filed, &set, ROWS_OF_COLLECTION)
@@ -79,6 +82,12 @@ fn insertions(index: &dyn Subject, set: &Set, from: usize) -> Result<(), Failure
     let warm = from + 10;
     insert(index, set, from..warm)?;
     counted_section(|| insert(index, set, warm..warm + INSERTIONS))
+}
+
+fn turnovers(index: &dyn Subject, set: &Set) -> Result<(), Failure> {
+    let mut turnover = Turnover::begin(index, set)?;
+    turnover.turn(index, set, 10)?;
+    counted_section(|| turnover.turn(index, set, TURNOVERS))
 }
 
 fn insert(index: &dyn Subject, set: &Set, rows: std::ops::Range<usize>) -> Result<(), Failure> {

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nearfield::store::Durability;
 use nearfield::{
-    BatchHits, Collection, Config, Element, Flat, Hits, Hnsw, Quantization, Stats, VectorRef,
+    BatchHits, Collection, Config, Element, Flat, Hits, Hnsw, Ivf, IvfQuantization, Quantization,
+    Stats, VectorRef,
 };
 
 use crate::Failure;
@@ -15,6 +17,14 @@ use crate::set::Set;
 /// What a workload does with an index.
 pub trait Subject: Send + Sync {
     fn insert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure>;
+
+    /// Inserts a vector, in place of the one under the same key if there is one.
+    fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure>;
+
+    fn remove(&self, key: u64) -> Result<(), Failure>;
+
+    /// Does what changes have left to be done.
+    fn maintain(&self) -> Result<(), Failure>;
 
     /// Inserts the vectors of a set under their row numbers.
     fn insert_set(&self, set: &Set, threads: usize) -> Result<(), Failure>;
@@ -37,6 +47,7 @@ pub trait Subject: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     pub k: usize,
+    /// Candidates of a walk; of an inverted file, the lists that are read.
     pub ef: usize,
 }
 
@@ -45,6 +56,8 @@ pub struct Ask {
 pub enum Recipe {
     /// The graph.
     Hnsw { element: Element, quantization: Quantization, m: usize, ef_construction: usize },
+    /// Lists.
+    Ivf { element: Element, quantization: IvfQuantization },
     /// The exact one.
     Flat { element: Element },
     /// The graph in a file, with transactions.
@@ -67,6 +80,8 @@ impl Recipe {
         match self {
             Self::Hnsw { element, quantization: Quantization::None, .. } => element.to_string(),
             Self::Hnsw { quantization, .. } => format!("{quantization:?}").to_lowercase(),
+            Self::Ivf { element, quantization: IvfQuantization::None } => format!("ivf-{element}"),
+            Self::Ivf { quantization, .. } => format!("ivf-{quantization:?}").to_lowercase(),
             Self::Flat { element } => format!("flat-{element}"),
             Self::Collection { element } => format!("collection-{element}"),
         }
@@ -83,6 +98,12 @@ impl Recipe {
                     .ef_construction(ef_construction)
                     .build()?,
             ),
+            Self::Ivf { element, quantization } => Box::new(
+                Ivf::builder(set.dimension, set.metric)
+                    .element(element)
+                    .quantization(quantization)
+                    .build()?,
+            ),
             Self::Flat { element } => {
                 Box::new(Flat::builder(set.dimension, set.metric).element(element).build()?)
             }
@@ -94,10 +115,25 @@ impl Recipe {
 }
 
 macro_rules! subject {
-    ($($index:ty),*) => {$(
+    ($($index:ty, $effort:ident $(, $maintain:ident($budget:expr))?;)*) => {$(
         impl Subject for $index {
             fn insert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
                 Ok(<$index>::insert(self, key, vector)?)
+            }
+
+            fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
+                <$index>::upsert(self, key, vector)?;
+                Ok(())
+            }
+
+            fn remove(&self, key: u64) -> Result<(), Failure> {
+                <$index>::remove(self, key)?;
+                Ok(())
+            }
+
+            fn maintain(&self) -> Result<(), Failure> {
+                $(<$index>::$maintain(self, $budget);)?
+                Ok(())
             }
 
             fn insert_set(&self, set: &Set, threads: usize) -> Result<(), Failure> {
@@ -106,11 +142,11 @@ macro_rules! subject {
             }
 
             fn search(&self, query: &VectorRef<'_>, ask: Ask, hits: &mut Hits) -> Result<(), Failure> {
-                Ok(<$index>::search(self, query).k(ask.k).ef(ask.ef).run_into(hits)?)
+                Ok(<$index>::search(self, query).k(ask.k).$effort(ask.ef).run_into(hits)?)
             }
 
             fn search_set(&self, set: &Set, ask: Ask, threads: usize) -> Result<BatchHits, Failure> {
-                Ok(self.search_batch(&set.queries).k(ask.k).ef(ask.ef).threads(threads).run()?)
+                Ok(self.search_batch(&set.queries).k(ask.k).$effort(ask.ef).threads(threads).run()?)
             }
 
             fn stats(&self) -> Result<Stats, Failure> {
@@ -120,7 +156,12 @@ macro_rules! subject {
     )*};
 }
 
-subject!(Hnsw, Flat);
+subject! {
+    Hnsw, ef, maintain(Duration::MAX);
+    Flat, ef, maintain(Duration::MAX);
+    // Nothing is left to be done after a change.
+    Ivf, nprobe;
+}
 
 /// A collection in a file.
 pub struct Filed {
@@ -149,13 +190,30 @@ impl Filed {
 }
 
 impl Subject for Filed {
-    /// A transaction of its own, for which the disk is not waited.
     fn insert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
+        self.upsert(key, vector)
+    }
+
+    /// A transaction of its own, for which the disk is not waited.
+    fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
         let mut tx = self.collection.begin_write()?;
         tx.set_durability(Durability::Eventual);
         tx.upsert(key, vector)?;
         tx.commit()?;
         Ok(())
+    }
+
+    /// The same.
+    fn remove(&self, key: u64) -> Result<(), Failure> {
+        let mut tx = self.collection.begin_write()?;
+        tx.set_durability(Durability::Eventual);
+        tx.remove(key)?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    fn maintain(&self) -> Result<(), Failure> {
+        Ok(self.collection.checkpoint()?)
     }
 
     /// One transaction, which inserts on one thread, and a checkpoint.

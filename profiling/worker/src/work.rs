@@ -10,6 +10,7 @@ use crate::Failure;
 use crate::clock::thread_time;
 use crate::set::{Set, Source};
 use crate::subject::{Ask, Recipe, Subject};
+use crate::turnover::Turnover;
 
 /// What is asked of every search here: enough for a recall around 0.99 on the carried sets.
 pub const ASK: Ask = Ask { k: 10, ef: 64 };
@@ -33,6 +34,8 @@ pub enum Kind {
     Search,
     /// Inserts the next vectors; into an empty index, once all are in.
     Insert,
+    /// Lets vectors leave and come back.
+    Churn,
 }
 
 /// The workloads that are compared. `data` holds the carried sets. A short list has one for each kind of work.
@@ -58,6 +61,12 @@ pub fn plans(data: &Path, short: bool) -> Vec<Plan> {
             photo(Some(Element::F32)),
             Recipe::hnsw(Element::F32),
             Kind::Insert,
+        ),
+        plan(
+            "churn/photo-sift-128-5k/f32",
+            photo(Some(Element::F32)),
+            Recipe::hnsw(Element::F32),
+            Kind::Churn,
         ),
         plan(
             "commit/photo-sift-128-5k/u8",
@@ -99,6 +108,7 @@ pub struct Work {
     pub set: Set,
     pub index: Box<dyn Subject>,
     next: usize,
+    turnover: Option<Turnover>,
     hits: Hits,
 }
 
@@ -107,7 +117,7 @@ impl Work {
     pub fn prepare(plan: Plan) -> Result<Self, Failure> {
         let set = plan.source.load()?;
         let index = plan.recipe.make(&set)?;
-        let mut work = Self { plan, set, index, next: 0, hits: Hits::new() };
+        let mut work = Self { plan, set, index, next: 0, turnover: None, hits: Hits::new() };
         work.begin()?;
         Ok(work)
     }
@@ -116,13 +126,14 @@ impl Work {
     fn begin(&mut self) -> Result<(), Failure> {
         self.next = 0;
         match self.plan.kind {
-            Kind::Search => {
-                self.insert(self.set.base.len())?;
-                self.next = 0;
-                Ok(())
-            }
-            Kind::Insert => self.insert(FIRST_INSERTED),
+            Kind::Search | Kind::Churn => self.insert(self.set.base.len())?,
+            Kind::Insert => return self.insert(FIRST_INSERTED),
         }
+        self.next = 0;
+        if let Kind::Churn = self.plan.kind {
+            self.turnover = Some(Turnover::begin(self.index.as_ref(), &self.set)?);
+        }
+        Ok(())
     }
 
     /// Queries or vectors of one step: some 1.5 ms of work, short enough that two processes meet the same moment of a
@@ -131,6 +142,7 @@ impl Work {
         match self.plan.kind {
             Kind::Search => 40,
             Kind::Insert => 20,
+            Kind::Churn => 5,
         }
     }
 
@@ -153,7 +165,26 @@ impl Work {
                 self.insert(self.step_len())?;
                 Ok(thread_time() - started)
             }
+            Kind::Churn => {
+                let started = thread_time();
+                self.churn(self.step_len())?;
+                Ok(thread_time() - started)
+            }
         }
+    }
+
+    /// Lets the next `count` vectors leave and others come back.
+    pub fn churn(&mut self, count: usize) -> Result<(), Failure> {
+        let turnover = self.turnover.as_mut().ok_or("no workload of changes")?;
+        turnover.turn(self.index.as_ref(), &self.set, count)
+    }
+
+    /// Brings back what is away, and lets the index tidy up.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        if let Some(turnover) = self.turnover.take() {
+            turnover.end(self.index.as_ref(), &self.set)?;
+        }
+        self.index.maintain()
     }
 
     /// Asks the next `count` queries, round and round.

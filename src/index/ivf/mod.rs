@@ -171,7 +171,10 @@ impl Ivf {
     ///
     /// As [`insert`](Self::insert), but for a key that is there.
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
-        self.with_encoded(vector, |work| self.put(key, work, true))
+        watch!(let observed = crate::observe::Operation::Upsert.begin());
+        let was_there = self.with_encoded(vector, |work| self.put(key, work, true))?;
+        watch!(observed.done(1));
+        Ok(was_there)
     }
 
     /// Removes the vector of a key; whether there was one. When it returns, no search that begins
@@ -183,12 +186,14 @@ impl Ivf {
     ///
     /// None so far: the type is that of [`Hnsw::remove`](crate::Hnsw::remove).
     pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
+        watch!(let observed = crate::observe::Operation::Remove.begin());
         let _shared = self.changing.read();
         // A training that copies the list by position may have passed the free one.
         let removed = self.directory().remove(key, |moved| self.note(moved));
         if removed {
             self.note(key);
         }
+        watch!(observed.done(removed.into()));
         Ok(removed)
     }
 

@@ -12,6 +12,7 @@ use super::directory::{Directory, Scratch};
 use super::{Ivf, Originals, Work};
 use crate::error::IndexError;
 use crate::index::codes::ENOUGH;
+use crate::observe::watch;
 use crate::quantization::cluster;
 
 /// Vectors for each list of a chosen number at which the index is trained.
@@ -83,6 +84,7 @@ impl Ivf {
     ) -> Result<(), IndexError> {
         // Not waited for: in a pool of threads, the one that trains may be further up this stack.
         let Some(_one) = self.training.try_lock() else { return Ok(()) };
+        watch!(let observed = crate::observe::Operation::Train.begin());
         let old = self.directory();
         let coming_len = coming.map_or(0, |(count, _)| count);
         let found = old.len() + coming_len;
@@ -113,8 +115,10 @@ impl Ivf {
         self.changes.store(0, Ordering::Relaxed);
         let balance = if new.len() < ENOUGH { 2.0 } else { new.imbalance() };
         self.balance.store(balance.to_bits(), Ordering::Relaxed);
+        watch!(let len = new.len() as u64);
         *self.directory.write() = Arc::new(new);
         drop(alone);
+        watch!(observed.done(len));
         Ok(())
     }
 

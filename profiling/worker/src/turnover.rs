@@ -1,0 +1,67 @@
+//! What happens to a living index: vectors leave, come back, and are written anew.
+
+use std::hint::black_box;
+
+use nearfield::VectorRef;
+
+use crate::Failure;
+use crate::set::Set;
+use crate::subject::Subject;
+
+/// Vectors that are away at any time.
+const AWAY: usize = 100;
+
+/// Changes among which one is a vector written anew.
+const REWRITE_EVERY: usize = 4;
+
+/// A round over the vectors of a set: at any time some are away, all others are in the index.
+#[derive(Debug)]
+pub struct Turnover {
+    /// Leaves next.
+    next: usize,
+    away: usize,
+}
+
+impl Turnover {
+    /// Takes the first vectors out of an index that holds all of a set under their row numbers.
+    pub fn begin(index: &dyn Subject, set: &Set) -> Result<Self, Failure> {
+        let away = AWAY.min(set.base.len() / 4);
+        for row in 0..away {
+            index.remove(row as u64)?;
+        }
+        Ok(Self { next: away, away })
+    }
+
+    /// So many times: a vector leaves, and the one that has been away for longest comes back. Every fourth time a vector
+    /// in the index is replaced, by itself: what is there stays known.
+    pub fn turn(&mut self, index: &dyn Subject, set: &Set, count: usize) -> Result<(), Failure> {
+        let rows = set.base.len();
+        for _ in 0..count {
+            index.remove((self.next % rows) as u64)?;
+            insert(index, set, (self.next + rows - self.away) % rows)?;
+            if self.next.is_multiple_of(REWRITE_EVERY) {
+                let at = (self.next + rows / 2) % rows;
+                index.upsert(at as u64, black_box(&row(set, at)?))?;
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Brings back all that are away.
+    pub fn end(self, index: &dyn Subject, set: &Set) -> Result<(), Failure> {
+        let rows = set.base.len();
+        for row in 0..self.away {
+            insert(index, set, (self.next + rows - self.away + row) % rows)?;
+        }
+        Ok(())
+    }
+}
+
+fn insert(index: &dyn Subject, set: &Set, at: usize) -> Result<(), Failure> {
+    index.insert(at as u64, black_box(&row(set, at)?))
+}
+
+fn row(set: &Set, at: usize) -> Result<VectorRef<'_>, Failure> {
+    Ok(set.base.row(at).ok_or("a set without vectors")?)
+}
