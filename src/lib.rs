@@ -54,7 +54,7 @@ mod vector;
 
 pub use collection::{
     Collection, CollectionError, CollectionReport, CollectionStats, Config, Merge, MergeRule,
-    Merged, Reader, Recovery, Snapshot, Transaction,
+    Merged, Reader, Recovery, Snapshot, Task, Transaction,
 };
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};

@@ -1,13 +1,16 @@
 //! Real processes on a real collection: one is killed while it writes, one writes while another reads.
 //!
 //! `NEARFIELD_KILLS=200 cargo test --release --test collection_process` makes a longer run.
+//! `NEARFIELD_FOLLOW_SECONDS=600 cargo test --release --test collection_process follows -- --nocapture` follows a writer that commits a
+//! thousand times a second for ten minutes, and wants each commit to be seen within 10 ms.
 
 mod collection_support;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use collection_support::{Folder, config, open, vector};
 use nearfield::{Collection, CollectionError, Config};
@@ -52,9 +55,11 @@ fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let path = PathBuf::from(std::env::var(FILE).unwrap());
-    let collection = open(&path, settings());
+    let journal = if role == "paced" { 256 << 10 } else { 4000 };
+    let collection = open(&path, settings().checkpoint_after(journal));
     let first = collection.stats().unwrap().commit + 1;
     let (count, pause) = match role.as_str() {
+        "paced" => return paced(&collection, first),
         "writer" => (u64::MAX, Duration::ZERO),
         "steady" => (300, Duration::from_micros(500)),
         role => panic!("unknown role {role}"),
@@ -67,6 +72,122 @@ fn role() {
         std::thread::sleep(pause);
     }
     println!("done");
+}
+
+const SECONDS: &str = "NEARFIELD_FOLLOW_SECONDS";
+
+/// How long to follow a writer; none if nobody said.
+fn seconds() -> Option<u64> {
+    std::env::var(SECONDS).ok().and_then(|n| n.parse().ok())
+}
+
+/// A commit each millisecond, of one key in turn. Tells when each was acknowledged, and how often it was late.
+fn paced(collection: &Collection, first: u64) {
+    const TURN: u64 = 20_000;
+    let start = Instant::now();
+    let count = seconds().unwrap_or(1) * 1000;
+    let mut late = 0;
+    println!("ready");
+    for n in 0..count {
+        let key = n % TURN;
+        let mut tx = collection.begin_write().unwrap();
+        tx.upsert(key, &vector(key, n / TURN, DIMENSION)).unwrap();
+        tx.put_payload(key, &n.to_le_bytes()).unwrap();
+        assert_eq!(tx.commit().unwrap(), first + n);
+        println!("ack {} {}", first + n, since_epoch().as_micros());
+        match Duration::from_millis(n + 1).checked_sub(start.elapsed()) {
+            Some(rest) => std::thread::sleep(rest),
+            None => late += 1,
+        }
+    }
+    println!("done {late}");
+}
+
+/// The clock that processes share.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+}
+
+/// Sets a flag when it goes, whatever happens.
+struct AtLast<'a>(&'a AtomicBool);
+
+impl Drop for AtLast<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn a_reader_follows_a_thousand_commits_a_second() {
+    let folder = Folder::new("collection-pace");
+    let path = folder.file("c.nf");
+    drop(open(&path, settings()));
+    let reader = Collection::open_read_only(&path).unwrap();
+    let (mut child, mut out) = start("paced", &path);
+    // The other thread notes when commits are first seen.
+    let done = AtomicBool::new(false);
+    let (sightings, acknowledged) = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut sightings: Vec<(u64, Duration)> = Vec::new();
+            while !done.load(Ordering::Acquire) {
+                let snapshot = reader.snapshot().unwrap();
+                let seen = snapshot.number();
+                let newest = sightings.last().map_or(0, |&(number, _)| number);
+                assert!(seen >= newest, "commit {newest} was seen before {seen}");
+                if seen > newest {
+                    sightings.push((seen, since_epoch()));
+                    let key = (seen - 1) % 20_000;
+                    let payload = snapshot.payload(key).unwrap().unwrap();
+                    assert_eq!(payload, (seen - 1).to_le_bytes());
+                }
+                drop(snapshot);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            sightings
+        });
+        let done = AtLast(&done);
+        let mut acknowledged: Vec<(u64, Duration)> = Vec::new();
+        let mut line = String::new();
+        let mut late = 0;
+        while out.read_line(&mut line).unwrap() > 0 {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                ["ack", number, time] => acknowledged
+                    .push((number.parse().unwrap(), Duration::from_micros(time.parse().unwrap()))),
+                ["done", count] => late = count.parse().unwrap(),
+                _ => {}
+            }
+            line.clear();
+        }
+        assert!(child.wait().unwrap().success());
+        println!("{late} of {} commits came late", acknowledged.len());
+        // The last one is seen at the latest now.
+        let seen = reader.snapshot().unwrap().number();
+        assert_eq!(seen, acknowledged.len() as u64);
+        drop(done);
+        (looking.join().unwrap(), acknowledged)
+    });
+    let mut waits = Vec::new();
+    let mut sighting = sightings.iter();
+    let mut newest = sighting.next();
+    for &(number, time) in &acknowledged {
+        while newest.is_some_and(|&(seen, _)| seen < number) {
+            newest = sighting.next();
+        }
+        if let Some(&(_, seen)) = newest {
+            waits.push(seen.saturating_sub(time));
+        }
+    }
+    waits.sort();
+    let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize];
+    let (median, most, last) = (at(0.5), at(0.999), at(1.0));
+    println!(
+        "seen after {median:?} at the median, {most:?} at the 99.9th percentile, {last:?} at most"
+    );
+    // Nothing is asked of a machine that has other things to do.
+    if seconds().is_some() {
+        assert!(last < Duration::from_millis(10), "a commit was seen after {last:?}");
+    }
 }
 
 /// The number in a line such as `ack 7`.

@@ -82,11 +82,13 @@ impl<T: Zeroable + Sync> Chunks<T> {
         let bytes = (self.stride << self.shift) * size_of::<T>();
         // Huge pages want their own alignment; a small chunk is content with that of a page.
         let align = if bytes >= HUGE { HUGE } else { align_of::<T>() };
-        let map = MmapOptions::new()
-            .len(bytes + align)
-            .no_reserve_swap()
-            .map_anon()
-            .map_err(|_| ArenaError::OutOfMemory { bytes })?;
+        let mut options = MmapOptions::new();
+        options.len(bytes + align);
+        // Miri knows maps without it only.
+        if cfg!(not(miri)) {
+            options.no_reserve_swap();
+        }
+        let map = options.map_anon().map_err(|_| ArenaError::OutOfMemory { bytes })?;
         let offset = map.as_ptr().align_offset(align);
         // SAFETY: `offset < align`, and the map is `align` bytes longer than the chunk.
         let base = unsafe { map.as_ptr().add(offset) }.cast_mut().cast::<T>();

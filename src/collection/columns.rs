@@ -10,8 +10,9 @@ use super::format::{
     chunk_key, commit_of, decode_checkpoint, decode_chunk, decode_operations, decode_settings,
     encode_checkpoint, encode_chunk, encode_settings, journal_key,
 };
+use super::task::Course;
 use crate::arena::{Keeper, Persistent};
-use crate::index::{Image, Settings, Stored};
+use crate::index::{CODES, Image, Settings, Stored, VECTORS};
 use crate::simd::Isa;
 use crate::store::{ExtentId, ReadTransaction, StoreError, WriteTransaction};
 
@@ -48,30 +49,37 @@ pub(super) fn write_columns(
     tx: &mut WriteTransaction,
     image: &Image<'_>,
     commit: u64,
+    course: &Course<'_>,
 ) -> Result<u64, CollectionError> {
-    let mut buffer = Vec::new();
-    let mut written = 0;
+    let mut pending = Vec::new();
+    let mut bytes = 0;
+    let table = tx.table::<u64>(COLUMNS)?;
     for &(number, column) in &image.columns {
         for chunk in 0..column.chunks() {
             let key = chunk_key(number, chunk);
             let len = u64::from(column.rows_of(chunk)) * column.row_bytes() as u64;
-            let stored = tx.table::<u64>(COLUMNS)?.get(key)?.map(decode_chunk).transpose()?;
-            if !column.is_changed(chunk) && stored.is_some_and(|(_, stored)| stored == len) {
-                continue;
+            let stored = table.get(key)?.map(decode_chunk).transpose()?;
+            if column.is_changed(chunk) || stored.is_none_or(|(_, stored)| stored != len) {
+                pending.push((column, chunk, key, len, stored));
+                bytes += len;
             }
-            buffer.clear();
-            column.copy(chunk, &mut buffer);
-            let extent = tx.put_extent(&buffer)?;
-            tx.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(extent.0, len))?;
-            if let Some((old, _)) = stored {
-                tx.remove_extent(ExtentId(old))?;
-            }
-            written += len;
         }
+    }
+    course.expect(bytes);
+    let mut buffer = Vec::new();
+    for (column, chunk, key, len, stored) in pending {
+        buffer.clear();
+        column.copy(chunk, &mut buffer);
+        let extent = tx.put_extent(&buffer)?;
+        tx.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(extent.0, len))?;
+        if let Some((old, _)) = stored {
+            tx.remove_extent(ExtentId(old))?;
+        }
+        course.step(len)?;
     }
     let checkpoint = Checkpoint { commit, state: image.state.clone() };
     tx.table::<str>(HEAD)?.insert(CHECKPOINT, &encode_checkpoint(&checkpoint))?;
-    Ok(written)
+    Ok(bytes)
 }
 
 /// Notes that the file, which `tx` sees, holds every chunk as it is. Those that are maps of an older extent become maps of the new
@@ -80,7 +88,7 @@ pub(super) fn settle_columns(
     tx: &Arc<ReadTransaction>,
     image: &Image<'_>,
 ) -> Result<(), CollectionError> {
-    remap(tx, image, |column, chunk| column.is_changed(chunk))?;
+    remap(tx, image, |column, chunk| column.is_overlaid(chunk) && column.is_changed(chunk))?;
     for (_, column) in &image.columns {
         (0..column.chunks()).for_each(|chunk| column.clean(chunk));
     }
@@ -90,6 +98,14 @@ pub(super) fn settle_columns(
 /// Makes all chunks that are maps maps of the extents that `tx` sees, which hold the same bytes at another place. No chunk
 /// may have changed since the last checkpoint.
 pub(super) fn move_columns(
+    tx: &Arc<ReadTransaction>,
+    image: &Image<'_>,
+) -> Result<(), CollectionError> {
+    remap(tx, image, |column, chunk| column.is_overlaid(chunk))
+}
+
+/// Makes all chunks, those in memory too, maps of the extents that `tx` sees, which hold the same bytes.
+pub(super) fn spill_columns(
     tx: &Arc<ReadTransaction>,
     image: &Image<'_>,
 ) -> Result<(), CollectionError> {
@@ -105,12 +121,14 @@ fn remap(
     let old: Vec<_> = image.columns.iter().map(|(_, c)| c.keep(Arc::clone(&new))).collect();
     let result = (|| {
         let table = tx.table::<u64>(COLUMNS)?;
+        let has_codes = image.columns.iter().any(|&(number, _)| number == CODES);
         for &(number, column) in &image.columns {
-            for chunk in 0..column.chunks() {
-                if column.is_overlaid(chunk) && moved(column, chunk) {
-                    column
-                        .replace(chunk, map_chunk(tx, &table, number, chunk, Reading::Mapped)?)?;
+            for chunk in (0..column.chunks()).filter(|&chunk| moved(column, chunk)) {
+                let map = map_chunk(tx, &table, number, chunk, Reading::Mapped)?;
+                if has_codes && number == VECTORS {
+                    expect_few(&map);
                 }
+                column.replace(chunk, map)?;
             }
         }
         Ok(())
@@ -148,6 +166,16 @@ fn map_chunk(
     Ok(map)
 }
 
+/// Tells the system that few rows of a map will be read, here and there: where there are codes, vectors are read only to measure
+/// the best of the answers again. Bringing what lies around them would push the codes and the graph out of memory.
+fn expect_few(map: &MmapMut) {
+    #[cfg(unix)]
+    // It is advice.
+    let _ = map.advise(memmap2::Advice::Random);
+    #[cfg(not(unix))]
+    let _ = map;
+}
+
 /// The head of the collection that a snapshot shows; `None` if the store is empty.
 pub(super) fn read_head(tx: &ReadTransaction) -> Result<Option<Head>, CollectionError> {
     let table = match tx.table::<str>(HEAD) {
@@ -179,7 +207,11 @@ pub(super) fn read_index<I: Stored>(
     };
     let index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
         let missing = CollectionError::Corrupt { reason: "the table of the columns is missing" };
-        map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)
+        let map = map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)?;
+        if head.checkpoint.state.grid.is_some() && column == VECTORS && reading == Reading::Mapped {
+            expect_few(&map);
+        }
+        Ok::<_, CollectionError>(map)
     })?;
     index.frozen(|image| {
         keep(&image, &(Arc::clone(tx) as Keeper));

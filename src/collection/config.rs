@@ -26,6 +26,7 @@ pub struct Config {
     log_size: u64,
     page_size: u32,
     checkpoint_after: u64,
+    memory_limit: Option<u64>,
 }
 
 impl Config {
@@ -45,6 +46,7 @@ impl Config {
             log_size: 8 << 20,
             page_size: 16 << 10,
             checkpoint_after: 8 << 20,
+            memory_limit: None,
         }
     }
 
@@ -114,6 +116,25 @@ impl Config {
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
         self.checkpoint_after = bytes;
         self
+    }
+
+    /// Bytes of memory that the collection may take for good; without it there is no limit. Not kept in the file.
+    ///
+    /// What counts: the graph's rows, as any insertion may change any of them; vectors, keys and codes that are not in the file yet
+    /// or were changed since the last checkpoint; transactions. What is only mapped does not count, since the system takes it
+    /// back when memory is short. When about half of what the graph leaves is taken, the next transaction begins with a checkpoint after which
+    /// everything is mapped; an operation that would go beyond the limit is refused with [`CollectionError::Memory`], and the
+    /// transaction is as it was before, so that it can be committed. It is an estimate from above, but for scratch memory of searches (a
+    /// bit for each vector and thread), snapshots, and applying the journal on opening ([`Config::checkpoint_after`]).
+    ///
+    /// [`Collection::load`](crate::Collection::load) does not ask; the next transaction gives back what it took.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    pub(super) fn allowed_memory(&self) -> Option<u64> {
+        self.memory_limit
     }
 
     pub(super) fn store_options(&self) -> crate::store::StoreOptions {

@@ -57,6 +57,14 @@ pub enum CollectionError {
         /// The name, if it is one.
         name: Option<Vec<u8>>,
     },
+    /// A transaction would take more memory than [`Config::memory_limit`](crate::Config::memory_limit) allows. It is as it was
+    /// before the operation: commit it and go on in another one.
+    Memory {
+        /// Bytes that it would take, with what the collection takes already.
+        needed: u64,
+        /// Bytes that are allowed.
+        limit: u64,
+    },
     /// It was [cancelled](crate::Cancel) before it was done.
     Cancelled,
     /// A commit is safe in the file, but the index in memory could not take it; searches go on without it. Open the
@@ -91,6 +99,9 @@ impl fmt::Display for CollectionError {
             Self::MergeConflict { key, name: None } => {
                 write!(f, "several collections have different entries under the key {key}")
             }
+            Self::Memory { needed, limit } => {
+                write!(f, "about {needed} bytes of memory are needed where {limit} are allowed")
+            }
             Self::Cancelled => f.write_str("it was cancelled before it was done"),
             Self::Behind => f.write_str(
                 "a commit is in the file that the index in memory could not take; open it again",
@@ -112,7 +123,10 @@ impl std::error::Error for CollectionError {
 
 impl From<StoreError> for CollectionError {
     fn from(e: StoreError) -> Self {
-        Self::Store(e)
+        match e {
+            StoreError::Cancelled => Self::Cancelled,
+            e => Self::Store(e),
+        }
     }
 }
 

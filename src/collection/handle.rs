@@ -15,6 +15,7 @@ use super::error::CollectionError;
 use super::format::{JOURNAL, PAYLOADS, check_byte_order};
 use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
+use super::task::Course;
 use super::transaction::Transaction;
 use crate::arena::Keeper;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
@@ -77,6 +78,8 @@ pub(super) struct Writer {
     /// Bytes of vectors that were committed, and bytes of columns that checkpoints wrote, since the collection was opened.
     pub(super) vector_bytes: u64,
     pub(super) column_bytes: u64,
+    /// Bytes of maps that commits may have made memory of the process since the last checkpoint.
+    pub(super) touched: u64,
     pub(super) checkpoints: u64,
 }
 
@@ -153,7 +156,7 @@ impl Collection {
             let (index, settings) = config.build()?;
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
-            index.frozen(|image| write_columns(&mut tx, &image, 0))?;
+            index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
             tx.commit()?;
             let head = read_head(&store.begin_read()?)?.ok_or(CollectionError::NotACollection)?;
             (index, head, Replayed::default(), Duration::ZERO)
@@ -167,6 +170,7 @@ impl Collection {
             columns: index.frozen(|image| column_bytes(&image)),
             vector_bytes: 0,
             column_bytes: 0,
+            touched: if operations > 0 { u64::MAX } else { 0 },
             checkpoints: 0,
         };
         watch!(observed.done(operations));
@@ -265,8 +269,12 @@ impl Collection {
     ///
     /// [`StoreError::Poisoned`], [`StoreError::Io`], [`CollectionError::Behind`].
     pub fn checkpoint(&self) -> Result<(), CollectionError> {
+        self.checkpoint_along(&Course::default())
+    }
+
+    pub(super) fn checkpoint_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
         let mut writer = self.inner.take_writer()?;
-        let result = self.inner.checkpoint(&mut writer);
+        let result = self.inner.checkpoint(&mut writer, course);
         self.inner.return_writer(writer);
         result
     }
@@ -309,12 +317,20 @@ impl Inner {
         self.returned.notify_all();
     }
 
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.config.allowed_memory()
+    }
+
     /// Whether the journal is so long that a checkpoint is due.
     pub(super) fn is_due(&self, writer: &Writer) -> bool {
         writer.journal > self.config.journal_limit(writer.columns)
     }
 
-    pub(super) fn checkpoint(&self, writer: &mut Writer) -> Result<(), CollectionError> {
+    pub(super) fn checkpoint(
+        &self,
+        writer: &mut Writer,
+        course: &Course<'_>,
+    ) -> Result<(), CollectionError> {
         if writer.commit == writer.checkpointed {
             return Ok(self.store.checkpoint()?);
         }
@@ -322,13 +338,14 @@ impl Inner {
         watch!(let before = writer.column_bytes);
         self.index.frozen(|image| {
             let mut tx = self.store.begin_write()?;
-            writer.column_bytes += write_columns(&mut tx, &image, writer.commit)?;
+            writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
             tx.commit()?;
             // Extents are in the file from here on, so that they can be mapped.
             self.store.checkpoint()?;
             (writer.journal, writer.checkpointed) = (0, writer.commit);
+            writer.touched = 0;
             writer.columns = column_bytes(&image);
             writer.checkpoints += 1;
             settle_columns(&Arc::new(self.store.begin_read()?), &image)

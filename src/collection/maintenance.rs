@@ -10,7 +10,9 @@ use super::format::{
 };
 use super::handle::Collection;
 use super::save::replace_file;
-use crate::index::{CheckReport, Stats, Stored};
+use super::task::Course;
+use crate::arena::Persistent;
+use crate::index::{CheckReport, Image, Stats, Stored};
 use crate::observe::watch;
 use crate::store::{self, ExtentId, Key, ReadTransaction, StoreError, WriteTransaction};
 
@@ -114,19 +116,30 @@ impl Collection {
     ///
     /// The first damage of the file that is found. What is wrong beyond the file is in the report.
     pub fn check(&self) -> Result<CollectionReport, CollectionError> {
+        self.check_along(&Course::default())
+    }
+
+    pub(super) fn check_along(
+        &self,
+        course: &Course<'_>,
+    ) -> Result<CollectionReport, CollectionError> {
         watch!(let observed = crate::observe::Operation::Check.begin());
         let writer = self.inner.take_writer()?;
-        let result = self.check_alone();
+        let result = self.check_alone(course);
         self.inner.return_writer(writer);
         let report = result?;
         watch!(observed.done(1));
         Ok(report)
     }
 
-    fn check_alone(&self) -> Result<CollectionReport, CollectionError> {
-        let store = self.inner.store.check()?;
+    fn check_alone(&self, course: &Course<'_>) -> Result<CollectionReport, CollectionError> {
+        course.expect(self.inner.store.used_bytes()?);
+        self.inner
+            .index
+            .frozen(|image| course.expect(unchanged(&image).map(|(.., len)| len).sum()));
+        let store = self.inner.store.check_while(|bytes| course.go_on(bytes))?;
         let tx = self.inner.store.begin_read()?;
-        let strayed_chunks = self.inner.index.frozen(|image| strayed(&tx, &image))?;
+        let strayed_chunks = self.inner.index.frozen(|image| strayed(&tx, &image, course))?;
         let mut orphaned_payloads = 0;
         match tx.table::<u64>(PAYLOADS) {
             Ok(table) => {
@@ -144,22 +157,31 @@ impl Collection {
     /// Makes a checkpoint, moves what lies at the end of the file to free space before it, and cuts the file. Snapshots that are
     /// open, here or in other processes, keep what they see. Transactions wait; searches go on.
     ///
+    /// Payloads, names and the journal shrink with what they hold. Places of removed vectors are kept for new ones; [`Collection::merge`] of a
+    /// single snapshot into another file leaves them behind, too.
+    ///
     /// Returns the bytes by which the file has become shorter.
     ///
     /// # Errors
     ///
     /// As [`Collection::checkpoint`], and [`StoreError::Corrupt`].
     pub fn compact(&self) -> Result<u64, CollectionError> {
+        self.compact_along(&Course::default())
+    }
+
+    pub(super) fn compact_along(&self, course: &Course<'_>) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Compact.begin());
         let mut writer = self.inner.take_writer()?;
         let result: Result<u64, CollectionError> = (|| {
-            self.inner.checkpoint(&mut writer)?;
+            self.inner.checkpoint(&mut writer, course)?;
             self.inner.drop_idle_views();
-            let mut freed = self.inner.store.compact()?;
+            course.expect(2 * self.inner.store.used_bytes()?);
+            let compact = || self.inner.store.compact_while(|bytes| course.go_on(bytes));
+            let mut freed = compact()?;
             // The maps hold on to the places that the extents had before.
             let tx = Arc::new(self.inner.store.begin_read()?);
             self.inner.index.frozen(|image| move_columns(&tx, &image))?;
-            freed += self.inner.store.compact()?;
+            freed += compact()?;
             let tx = Arc::new(self.inner.store.begin_read()?);
             self.inner.index.frozen(|image| move_columns(&tx, &image))?;
             Ok(freed)
@@ -180,26 +202,34 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`] for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn load(&self) -> Result<(), CollectionError> {
+        self.load_along(&Course::default())
+    }
+
+    pub(super) fn load_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
         watch!(let observed = crate::observe::Operation::Load.begin());
         // A checkpoint moves chunks.
         let writer = self.inner.take_writer()?;
-        let result = self.load_alone();
+        let result = self.load_alone(course);
         self.inner.return_writer(writer);
         result?;
         watch!(observed.done(1));
         Ok(())
     }
 
-    fn load_alone(&self) -> Result<(), CollectionError> {
+    fn load_alone(&self, course: &Course<'_>) -> Result<(), CollectionError> {
         let tx = self.inner.store.begin_read()?;
         let table = tx.table::<u64>(COLUMNS)?;
         let columns = self.inner.index.frozen(|image| {
+            for (_, column) in &image.columns {
+                course.expect(u64::from(column.rows()) * column.row_bytes() as u64);
+            }
             image.columns.iter().map(|(_, column)| column.chunks()).collect::<Vec<_>>()
         });
         for (at, &chunks) in columns.iter().enumerate() {
             for chunk in 0..chunks {
                 self.inner.index.frozen(|image| {
                     let (number, column) = image.columns[at];
+                    course.step(chunk_bytes(column, chunk))?;
                     if !column.is_overlaid(chunk) {
                         return Ok(());
                     }
@@ -221,16 +251,27 @@ impl Collection {
     ///
     /// [`StoreError::Locked`] if a collection at `path` is open for writing, [`StoreError::Io`], [`StoreError::Corrupt`].
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        self.backup_along(path.as_ref(), &Course::default())
+    }
+
+    pub(super) fn backup_along(
+        &self,
+        path: &Path,
+        course: &Course<'_>,
+    ) -> Result<(), CollectionError> {
         watch!(let observed = crate::observe::Operation::Backup.begin());
         let tx = self.inner.store.begin_read()?;
-        replace_file(path.as_ref(), |store| {
-            let mut copy = store.begin_write()?;
-            copy_table::<str>(&tx, &mut copy, HEAD)?;
-            copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES)?;
-            for name in [JOURNAL, PAYLOADS, NAMES_OF_KEYS] {
-                copy_table::<u64>(&tx, &mut copy, name)?;
-            }
+        replace_file(path, |store| {
             let columns = tx.table::<u64>(COLUMNS)?;
+            for entry in columns.entries()? {
+                course.expect(decode_chunk(entry?.1)?.1);
+            }
+            let mut copy = store.begin_write()?;
+            copy_table::<str>(&tx, &mut copy, HEAD, course)?;
+            copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES, course)?;
+            for name in [JOURNAL, PAYLOADS, NAMES_OF_KEYS] {
+                copy_table::<u64>(&tx, &mut copy, name, course)?;
+            }
             for entry in columns.entries()? {
                 let (key, chunk) = entry?;
                 let (extent, len) = decode_chunk(chunk)?;
@@ -240,6 +281,7 @@ impl Collection {
                 while at < from.len() {
                     let end = from.len().min(at + PIECE);
                     copy.write_extent(to, at, from.range(at..end)?)?;
+                    course.step(end - at)?;
                     at = end;
                 }
                 copy.table::<u64>(COLUMNS)?.insert(key, &encode_chunk(to.0, len))?;
@@ -257,25 +299,40 @@ const PIECE: u64 = 1 << 20;
 /// Chunks that say they did not change, and differ from their extent.
 fn strayed(
     tx: &ReadTransaction,
-    image: &crate::index::Image<'_>,
+    image: &Image<'_>,
+    course: &Course<'_>,
 ) -> Result<usize, CollectionError> {
     let Some(_) = read_head(tx)? else { return Ok(0) };
     let table = tx.table::<u64>(COLUMNS)?;
     let mut buffer = Vec::new();
     let mut strayed = 0;
-    for &(number, column) in &image.columns {
-        for chunk in (0..column.chunks()).filter(|&chunk| !column.is_changed(chunk)) {
-            let stored = table.get(super::format::chunk_key(number, chunk))?;
-            let Some((extent, _)) = stored.map(decode_chunk).transpose()? else {
-                strayed += 1;
-                continue;
-            };
-            buffer.clear();
-            column.copy(chunk, &mut buffer);
-            strayed += usize::from(tx.extent(ExtentId(extent))?.bytes()? != buffer);
-        }
+    for (number, column, chunk, len) in unchanged(image) {
+        course.step(len)?;
+        let stored = table.get(super::format::chunk_key(number, chunk))?;
+        let Some((extent, _)) = stored.map(decode_chunk).transpose()? else {
+            strayed += 1;
+            continue;
+        };
+        buffer.clear();
+        column.copy(chunk, &mut buffer);
+        strayed += usize::from(tx.extent(ExtentId(extent))?.bytes()? != buffer);
     }
     Ok(strayed)
+}
+
+/// Chunks that say they did not change: column and its number, chunk, bytes.
+fn unchanged<'i>(
+    image: &'i Image<'_>,
+) -> impl Iterator<Item = (u32, &'i dyn Persistent, u32, u64)> {
+    image.columns.iter().flat_map(|&(number, column)| {
+        (0..column.chunks())
+            .filter(move |&chunk| !column.is_changed(chunk))
+            .map(move |chunk| (number, column, chunk, chunk_bytes(column, chunk)))
+    })
+}
+
+fn chunk_bytes(column: &dyn Persistent, chunk: u32) -> u64 {
+    u64::from(column.rows_of(chunk)) * column.row_bytes() as u64
 }
 
 /// Copies a table, which is written from left to right.
@@ -283,6 +340,7 @@ fn copy_table<K: Key + ?Sized>(
     from: &ReadTransaction,
     to: &mut WriteTransaction,
     name: &str,
+    course: &Course<'_>,
 ) -> Result<(), CollectionError>
 where
     for<'a> K::Item<'a>: Copy,
@@ -294,6 +352,10 @@ where
     };
     let failure = RefCell::new(None);
     let entries = table.entries()?.map_while(|entry| match entry {
+        Ok((_, value)) if !course.go_on(value.len() as u64) => {
+            *failure.borrow_mut() = Some(StoreError::Cancelled);
+            None
+        }
         Ok(entry) => Some(entry),
         Err(error) => {
             *failure.borrow_mut() = Some(error);

@@ -15,6 +15,7 @@ use super::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, check_b
 use super::handle::Collection;
 use super::save::replace_file;
 use super::snapshot::Snapshot;
+use super::task::Course;
 use crate::error::IndexError;
 use crate::index::{Cancel, GraphSettings, Hnsw, Image, Part, Settings, Stored};
 use crate::store::{ReadTransaction, StoreError};
@@ -194,7 +195,7 @@ impl<'a> Merge<'a> {
         replace_file(&self.path, |store| {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
-            index.frozen(|image| write_columns(&mut tx, &image, 0))?;
+            index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
             tx.table::<u64>(PAYLOADS)?.bulk_load_unsorted(plan.payloads(&inputs)?)?;
             if !plan.names.is_empty() {
                 let named = || plan.names.iter().map(|(name, key)| (*name, key));

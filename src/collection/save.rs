@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::columns::{Reading, read_head, read_index, replay, write_columns, write_settings};
 use super::error::CollectionError;
 use super::format::check_byte_order;
+use super::task::Course;
 use crate::arena::Persistent;
 use crate::index::{Flat, Hnsw, Stored};
 use crate::store::{Store, StoreError, StoreOptions, WriterLock, sync_folder};
@@ -59,7 +60,7 @@ fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
         index.frozen(|image| {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &image.settings)?;
-            write_columns(&mut tx, &image, 0)?;
+            write_columns(&mut tx, &image, 0, &Course::default())?;
             Ok(tx.commit()?)
         })
     })

@@ -8,6 +8,8 @@ use super::format::{
     JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
 };
 use super::handle::{Inner, Writer};
+use super::memory::Allowance;
+use super::task::Course;
 use crate::error::IndexError;
 use crate::index::Stored;
 use crate::observe::watch;
@@ -34,16 +36,23 @@ pub struct Transaction {
     order: Vec<u64>,
     /// Whether payloads or names are changed.
     records: bool,
+    /// Bytes of payloads that were put.
+    payload_bytes: usize,
+    /// None if any memory may be taken.
+    allowance: Option<Allowance>,
 }
 
 impl Transaction {
     pub(super) fn new(inner: &Arc<Inner>) -> Result<Self, CollectionError> {
-        let writer = inner.take_writer()?;
-        let store = match inner.store.begin_write() {
-            Ok(store) => store,
+        let mut writer = inner.take_writer()?;
+        let begun = inner
+            .allowance(&mut writer)
+            .and_then(|allowance| Ok((allowance, inner.store.begin_write()?)));
+        let (allowance, store) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 inner.return_writer(writer);
-                return Err(error.into());
+                return Err(error);
             }
         };
         Ok(Self {
@@ -54,6 +63,8 @@ impl Transaction {
             changes: HashMap::new(),
             order: Vec::new(),
             records: false,
+            payload_bytes: 0,
+            allowance,
         })
     }
 
@@ -74,6 +85,16 @@ impl Transaction {
         }
     }
 
+    /// Whether memory allows so many more vectors, or a payload of so many bytes.
+    fn admit(&self, vectors: usize, payload: usize) -> Result<(), CollectionError> {
+        let Some(allowance) = self.allowance else { return Ok(()) };
+        let bytes = self.vectors.len()
+            + vectors * self.inner.settings.vector_bytes()
+            + self.payload_bytes
+            + payload;
+        allowance.admit(self.order.len() + vectors, bytes as u64)
+    }
+
     fn change(&mut self, key: u64, vector: Option<usize>) {
         if self.changes.insert(key, vector).is_none() {
             self.order.push(key);
@@ -84,12 +105,13 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`IndexError::Vector`] if it is no vector for this collection; the transaction is then as it was.
+    /// [`IndexError::Vector`] if it is no vector for this collection, [`CollectionError::Memory`]; the transaction is then as it was.
     pub fn upsert<V: AsVector + ?Sized>(
         &mut self,
         key: u64,
         vector: &V,
     ) -> Result<(), CollectionError> {
+        self.admit(1, 0)?;
         let number = self.vectors.len() / self.inner.settings.vector_bytes();
         self.inner.index.encode(vector.as_vector(), &mut self.vectors)?;
         self.change(key, Some(number));
@@ -115,7 +137,7 @@ impl Transaction {
     /// # Errors
     ///
     /// [`IndexError::BatchLength`] if there are not as many keys as vectors, [`IndexError::BatchVector`] for the first vector that is
-    /// none for this collection; the transaction is then as it was.
+    /// none for this collection, [`CollectionError::Memory`]; the transaction is then as it was.
     pub fn upsert_batch<V: AsVector + ?Sized>(
         &mut self,
         keys: &[u64],
@@ -127,6 +149,7 @@ impl Transaction {
             let error = IndexError::BatchLength { keys: keys.len(), vectors: count };
             return Err(error.into());
         }
+        self.admit(count, 0)?;
         let bytes = self.inner.settings.vector_bytes();
         let before = self.vectors.len();
         self.vectors.reserve(count * bytes);
@@ -147,12 +170,14 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`CollectionError::KeyMissing`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    /// [`CollectionError::KeyMissing`], [`CollectionError::Memory`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
     pub fn put_payload(&mut self, key: u64, payload: &[u8]) -> Result<(), CollectionError> {
         if !self.contains(key) {
             return Err(CollectionError::KeyMissing { key });
         }
+        self.admit(0, payload.len())?;
         self.store()?.table::<u64>(PAYLOADS)?.insert(key, payload)?;
+        self.payload_bytes += payload.len();
         self.note_records();
         Ok(())
     }
@@ -202,6 +227,9 @@ impl Transaction {
             writer.commit += u64::from(!parts.is_empty());
             writer.journal += parts.iter().map(|part| part_bytes(part)).sum::<u64>();
             writer.vector_bytes += self.vectors.len() as u64;
+            if self.allowance.is_some() {
+                self.inner.index.frozen(|image| writer.touch(self.order.len(), &image));
+            }
             let bytes = self.inner.settings.vector_bytes();
             for part in parts {
                 let applied = decode_operations(part, bytes)
@@ -214,7 +242,7 @@ impl Transaction {
             }
             // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
             let _ = if self.inner.is_due(&writer) {
-                self.inner.checkpoint(&mut writer)
+                self.inner.checkpoint(&mut writer, &Course::default())
             } else {
                 self.inner.pin_newest(&writer)
             };

@@ -51,7 +51,9 @@ pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
 pub use limit::Cancel;
 pub use maintain::Maintenance;
 pub(crate) use merge::Part;
-pub(crate) use persist::{CodeSettings, GraphSettings, Image, Settings, State, Stored};
+pub(crate) use persist::{
+    CODES, CodeSettings, GraphSettings, Image, LEVELS, Settings, State, Stored, VECTORS,
+};
 pub use search::Search;
 pub use search_batch::SearchBatch;
 pub use shards::{Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards};

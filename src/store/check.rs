@@ -4,6 +4,7 @@ use super::frames::Pin;
 use super::key::Key;
 use super::page::{NodeRef, PageMap, PageNo, Run, checksum};
 use super::shared::Shared;
+use super::steps::Steps;
 use super::tree::{self, Source, Stored, Visit};
 use super::view::View;
 
@@ -25,6 +26,7 @@ pub struct CheckReport {
 
 struct Checker<'a> {
     pin: &'a Pin,
+    steps: Steps<'a>,
     /// Who has each run, by first page.
     runs: PageMap<u64>,
     pages: u64,
@@ -49,7 +51,7 @@ impl Checker<'_> {
         root: NodeRef,
         mut entry: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<u64, StoreError> {
-        let pin = self.pin;
+        let (pin, steps) = (self.pin, self.steps);
         let size = pin.page_size();
         let mut entries = 0;
         let mut last: Option<Vec<u8>> = None;
@@ -59,6 +61,7 @@ impl Checker<'_> {
                 Visit::Node(node) => {
                     // Claimed before its children are met: a page that is met twice ends the walk.
                     self.claim(Run::one(node.page()))?;
+                    steps.step(size as u64)?;
                     node.validate()?;
                     if node.is_leaf() && node.count() == 0 {
                         return Err(StoreError::corrupt(node.page(), "a leaf is empty"));
@@ -81,6 +84,7 @@ impl Checker<'_> {
                         Stored::Overflow(value) => {
                             let pages = value.len.div_ceil(size as u64);
                             self.claim(Run { start: value.page, pages })?;
+                            steps.step(pages * size as u64)?;
                             let bytes = pin.value(stored)?;
                             if checksum(bytes) != value.checksum {
                                 let reason = "a value's checksum is wrong";
@@ -111,10 +115,14 @@ impl Checker<'_> {
 }
 
 /// Checks the newest state; with `space`, also that each page is either used or free.
-pub(crate) fn check(shared: &Shared, space: bool) -> Result<CheckReport, StoreError> {
+pub(crate) fn check(
+    shared: &Shared,
+    space: bool,
+    steps: Steps<'_>,
+) -> Result<CheckReport, StoreError> {
     // While the writer is here nothing is committed, so the state and the free pages belong together.
     let writer = shared.take_writer()?;
-    let result = check_state(shared, &writer, space);
+    let result = check_state(shared, &writer, space, steps);
     shared.return_writer(writer);
     result
 }
@@ -123,13 +131,14 @@ fn check_state(
     shared: &Shared,
     writer: &super::writer::Writer,
     space: bool,
+    steps: Steps<'_>,
 ) -> Result<CheckReport, StoreError> {
     let mut pin = shared.frames.pin();
     // The state that the writer goes on from may be ahead of what is published.
     pin.state = super::snapshot::State { transaction: pin.state.transaction, ..writer.state };
     let (catalog, extents) = (pin.state.catalog, pin.state.extents);
     let limit = writer.allocator.end();
-    let mut checker = Checker { pin: &pin, runs: PageMap::default(), pages: 0, limit };
+    let mut checker = Checker { pin: &pin, steps, runs: PageMap::default(), pages: 0, limit };
     let mut report = CheckReport::default();
     let mut tables = Vec::new();
     report.tables = checker.tree(catalog, |_, name, value| {
@@ -154,7 +163,7 @@ fn check_state(
             return Err(StoreError::corrupt(extents.page, "an extent's number is out of range"));
         }
         checker.claim(Run { start: record.page, pages: record.pages(size) })?;
-        super::extent::verify(View::Pin(checker.pin), record)
+        super::extent::verify(View::Pin(checker.pin), record, steps)
     })?;
     report.used_pages = checker.pages;
     let mut all: Vec<Run> =

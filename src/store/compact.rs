@@ -7,16 +7,17 @@ use super::changes::Changes;
 use super::checkpoint::checkpoint;
 use super::error::StoreError;
 use super::shared::Shared;
+use super::steps::Steps;
 use super::tree::{self, Stored, Visit};
 use super::workspace::Workspace;
 
 /// See [`super::Store::compact`].
-pub(crate) fn compact(shared: &Arc<Shared>) -> Result<u64, StoreError> {
+pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, StoreError> {
     let before = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     // What waits for a checkpoint becomes free first, so that there is where to move to. The second one replaces the
     // first: then what the moving left behind is free as well.
     settle(shared)?;
-    move_down(shared)?;
+    move_down(shared, steps)?;
     settle(shared)?;
     let mut writer = shared.take_writer()?;
     let result = cut(shared, &mut writer);
@@ -34,11 +35,11 @@ fn settle(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// Rewrites what lies behind the place where a file without gaps would end.
-fn move_down(shared: &Arc<Shared>) -> Result<(), StoreError> {
+fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
     let writer = shared.take_writer()?;
     let limit = writer.allocator.end() - writer.allocator.free_pages();
     let mut changes = Changes::new(Workspace::new(Arc::clone(shared), writer));
-    let moved = relocate(&mut changes, limit);
+    let moved = relocate(&mut changes, limit, steps);
     if moved.is_ok() {
         let transaction = changes.pages.writer.state.transaction + 1;
         changes.state.transaction = transaction;
@@ -55,7 +56,7 @@ fn move_down(shared: &Arc<Shared>) -> Result<(), StoreError> {
     moved
 }
 
-fn relocate(changes: &mut Changes, limit: u64) -> Result<(), StoreError> {
+fn relocate(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), StoreError> {
     let mut tables = Vec::new();
     let catalog = changes.state.catalog;
     tree::visit(&changes.pages, catalog, &mut |visit| {
@@ -66,7 +67,7 @@ fn relocate(changes: &mut Changes, limit: u64) -> Result<(), StoreError> {
     })?;
     for (name, mut record) in tables {
         let before = record.root;
-        tree::relocate(&mut changes.pages, &mut record.root, limit)?;
+        tree::relocate(&mut changes.pages, &mut record.root, limit, steps)?;
         if record.root != before {
             let catalog = &mut changes.state.catalog;
             tree::put_inline(&mut changes.pages, catalog, &name, &record.encode())?;
@@ -81,6 +82,7 @@ fn relocate(changes: &mut Changes, limit: u64) -> Result<(), StoreError> {
         Ok(())
     })?;
     for (number, record) in extents {
+        steps.step(record.len)?;
         if record.page >= limit {
             // Writing nothing copies the extent to where there is room.
             let moved = changes.pages.write_extent(record, 0, &[])?;
@@ -88,8 +90,8 @@ fn relocate(changes: &mut Changes, limit: u64) -> Result<(), StoreError> {
             tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
         }
     }
-    tree::relocate(&mut changes.pages, &mut changes.state.catalog, limit)?;
-    tree::relocate(&mut changes.pages, &mut changes.state.extents, limit)
+    tree::relocate(&mut changes.pages, &mut changes.state.catalog, limit, steps)?;
+    tree::relocate(&mut changes.pages, &mut changes.state.extents, limit, steps)
 }
 
 /// Cuts off the free pages at the end: first in a checkpoint, which may not need them any more, then in the file.

@@ -94,6 +94,9 @@ pub enum StoreError {
     },
     /// The savepoint belongs to another transaction, or was undone by an earlier one.
     SavepointInvalid,
+    /// Whoever watched a long operation ended it: [`Store::check_while`](super::Store::check_while),
+    /// [`Store::compact_while`](super::Store::compact_while).
+    Cancelled,
     /// The memory or address space for an object of this size cannot be had.
     TooLarge {
         /// Bytes asked for.
@@ -149,6 +152,7 @@ impl fmt::Display for StoreError {
             Self::SavepointInvalid => {
                 f.write_str("the savepoint is not one of this transaction or was undone")
             }
+            Self::Cancelled => f.write_str("it was cancelled before it was done"),
             Self::TooLarge { bytes } => write!(f, "{bytes} bytes cannot be had in one piece"),
         }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use super::catalog::{BLOCK, ExtentRecord};
 use super::error::StoreError;
 use super::page::{checksum, read};
+use super::steps::Steps;
 use super::tree::Source;
 use super::view::View;
 
@@ -66,9 +67,13 @@ pub(crate) fn bytes<'p>(
 }
 
 /// Compares all blocks with their checksums, whether they were verified before or not.
-pub(crate) fn verify(view: View<'_>, record: ExtentRecord) -> Result<(), StoreError> {
+pub(crate) fn verify(
+    view: View<'_>,
+    record: ExtentRecord,
+    steps: Steps<'_>,
+) -> Result<(), StoreError> {
     if view.in_memory(record.page).is_some() {
-        return Ok(());
+        return steps.step(record.len);
     }
     let wrong = |index: u64| {
         let page = record.page + index * BLOCK / view.page_size() as u64;
@@ -79,7 +84,9 @@ pub(crate) fn verify(view: View<'_>, record: ExtentRecord) -> Result<(), StoreEr
     }
     let mut list = Vec::new();
     for index in 0..record.blocks() {
-        let sum = checksum(block(view, record, index)?);
+        let bytes = block(view, record, index)?;
+        let sum = checksum(bytes);
+        steps.step(bytes.len() as u64)?;
         list.extend_from_slice(&sum.to_le_bytes());
         if record.list_bytes() == 0 && sum != record.checksum {
             return Err(wrong(index));

@@ -12,6 +12,7 @@ use super::options::StoreOptions;
 use super::read::ReadTransaction;
 use super::shared::Shared;
 use super::stats::{Stats, stats};
+use super::steps::Steps;
 use super::write::WriteTransaction;
 
 /// An open store. Cheap to clone; clones are handles to the same store, for any thread.
@@ -124,7 +125,17 @@ impl Store {
     ///
     /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`], [`StoreError::Corrupt`].
     pub fn compact(&self) -> Result<u64, StoreError> {
-        compact(self.shared()?)
+        self.compact_while(|_| true)
+    }
+
+    /// As [`Store::compact`], for as long as `go_on` says so. It is called with the bytes that were gone through since it was called last,
+    /// in all about as many as are in use. Ended early, the store is as it was.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`StoreError::Cancelled`].
+    pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
+        compact(self.shared()?, Steps::new(&go_on))
     }
 
     /// Reads the whole store and verifies every checksum, order, count and the use of every page.
@@ -133,13 +144,41 @@ impl Store {
     ///
     /// The first damage that is found.
     pub fn check(&self) -> Result<CheckReport, StoreError> {
+        self.check_while(|_| true)
+    }
+
+    /// As [`Store::check`], for as long as `go_on` says so. It is called with the bytes that were read since it was called last, in all
+    /// about as many as are in use.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`StoreError::Cancelled`].
+    pub fn check_while(&self, go_on: impl Fn(u64) -> bool) -> Result<CheckReport, StoreError> {
+        let steps = Steps::new(&go_on);
         match &*self.inner {
-            Inner::Writer { shared, .. } => check(shared, true),
+            Inner::Writer { shared, .. } => check(shared, true, steps),
             Inner::Follower(follower) => {
                 follower.begin_read()?;
-                check(&follower.base().shared, false)
+                check(&follower.base().shared, false, steps)
             }
         }
+    }
+
+    /// Bytes of pages that are held in memory until a checkpoint.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => shared.frames.resident_bytes() as u64,
+            Inner::Follower(_) => 0,
+        }
+    }
+
+    /// Bytes of the pages that are in use, about. Waits for the running transaction.
+    pub(crate) fn used_bytes(&self) -> Result<u64, StoreError> {
+        let shared = self.shared()?;
+        let writer = shared.take_writer()?;
+        let pages = writer.allocator.end() - writer.allocator.free_pages();
+        shared.return_writer(writer);
+        Ok(pages * shared.page_size as u64)
     }
 
     /// Sizes and counts. Reads every page of the trees but no long value and no extent.

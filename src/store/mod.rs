@@ -77,6 +77,7 @@ mod recovery;
 mod shared;
 mod snapshot;
 mod stats;
+mod steps;
 mod storage;
 mod table;
 mod table_mut;

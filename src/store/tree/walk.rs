@@ -2,6 +2,7 @@
 
 use super::super::error::StoreError;
 use super::super::page::{NodeRef, PageNo};
+use super::super::steps::Steps;
 use super::super::workspace::Workspace;
 use super::{Node, Source, Stored};
 
@@ -47,15 +48,22 @@ pub(crate) fn relocate(
     pages: &mut Workspace,
     root: &mut NodeRef,
     limit: PageNo,
+    steps: Steps<'_>,
 ) -> Result<(), StoreError> {
     if root.is_empty() {
         return Ok(());
     }
-    *root = relocate_node(pages, *root, limit)?;
+    *root = relocate_node(pages, *root, limit, steps)?;
     Ok(())
 }
 
-fn relocate_node(pages: &mut Workspace, at: NodeRef, limit: PageNo) -> Result<NodeRef, StoreError> {
+fn relocate_node(
+    pages: &mut Workspace,
+    at: NodeRef,
+    limit: PageNo,
+    steps: Steps<'_>,
+) -> Result<NodeRef, StoreError> {
+    steps.step(pages.shared.page_size as u64)?;
     let mut here = at;
     if at.page >= limit {
         here = NodeRef { page: pages.own(at)?, checksum: 0 };
@@ -85,7 +93,7 @@ fn relocate_node(pages: &mut Workspace, at: NodeRef, limit: PageNo) -> Result<No
                     "it is not one level below its parent",
                 ));
             }
-            let moved = relocate_node(pages, child, limit)?;
+            let moved = relocate_node(pages, child, limit, steps)?;
             if moved != child {
                 here = NodeRef { page: pages.own(here)?, checksum: 0 };
                 pages.edit(here.page)?.set_child(i, moved)?;

@@ -1,0 +1,177 @@
+use std::cell::Cell;
+use std::fmt;
+use std::path::Path;
+
+use super::error::CollectionError;
+use super::handle::Collection;
+use super::maintenance::CollectionReport;
+use crate::index::Cancel;
+
+/// What is called with the bytes that are done and how many there are to be.
+type Progress<'a> = dyn Fn(u64, u64) + Sync + 'a;
+
+/// Maintenance that can be watched and ended. Made by [`Collection::task`].
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("nearfield-doc-task-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("photos.nf");
+/// use nearfield::{Cancel, Collection, CollectionError, Config, Metric};
+///
+/// let photos = Collection::open(&path, Config::new(3, Metric::L2))?;
+/// let cancel = Cancel::new(); // a clone of it may go to another thread
+/// let report = photos
+///     .task()
+///     .progress(&|done, total| eprintln!("{:.0} %", 100.0 * done as f64 / total as f64))
+///     .cancel(&cancel)
+///     .check()?;
+/// assert!(report.is_ok());
+///
+/// cancel.cancel();
+/// assert!(matches!(photos.task().cancel(&cancel).compact(), Err(CollectionError::Cancelled)));
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+#[must_use = "nothing is done until one of the operations is called"]
+pub struct Task<'a> {
+    collection: &'a Collection,
+    progress: Option<&'a Progress<'a>>,
+    cancel: Option<&'a Cancel>,
+}
+
+impl Collection {
+    /// Maintenance that can be watched and ended: see [`Task`].
+    pub fn task(&self) -> Task<'_> {
+        Task { collection: self, progress: None, cancel: None }
+    }
+}
+
+impl<'a> Task<'a> {
+    /// Called about a thousand times, by the thread that does the work, with the bytes that are read or written and how many
+    /// there are to be; the second may grow, and both are the same at the end. It must not write to the collection, which would
+    /// wait for itself.
+    pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync + 'a)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Ends the operation when [`Cancel::cancel`] is called, with [`CollectionError::Cancelled`], within some megabytes of work; the graph
+    /// is checked in one piece, though, which takes about a second for a million vectors. What is in the collection stays as it was,
+    /// and so does what is at the path of a backup.
+    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// [`Collection::checkpoint`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`CollectionError::Cancelled`].
+    pub fn checkpoint(self) -> Result<(), CollectionError> {
+        self.run(|course| self.collection.checkpoint_along(course))
+    }
+
+    /// [`Collection::compact`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`CollectionError::Cancelled`].
+    pub fn compact(self) -> Result<u64, CollectionError> {
+        self.run(|course| self.collection.compact_along(course))
+    }
+
+    /// [`Collection::check`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`CollectionError::Cancelled`].
+    pub fn check(self) -> Result<CollectionReport, CollectionError> {
+        self.run(|course| self.collection.check_along(course))
+    }
+
+    /// [`Collection::load`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`CollectionError::Cancelled`]; what was loaded by then stays in memory.
+    pub fn load(self) -> Result<(), CollectionError> {
+        self.run(|course| self.collection.load_along(course))
+    }
+
+    /// [`Collection::backup`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`CollectionError::Cancelled`].
+    pub fn backup(self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        self.run(|course| self.collection.backup_along(path.as_ref(), course))
+    }
+
+    fn run<R>(
+        self,
+        operation: impl FnOnce(&Course<'a>) -> Result<R, CollectionError>,
+    ) -> Result<R, CollectionError> {
+        let course = Course { task: Some(self), ..Course::default() };
+        course.step(0)?;
+        let result = operation(&course)?;
+        course.finish();
+        Ok(result)
+    }
+}
+
+/// How far a task is.
+#[derive(Default)]
+pub(super) struct Course<'a> {
+    /// None where nobody watches.
+    task: Option<Task<'a>>,
+    done: Cell<u64>,
+    total: Cell<u64>,
+    told: Cell<u64>,
+}
+
+impl Course<'_> {
+    /// So many bytes are there to be done besides those that are known.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.total.set(self.total.get() + bytes);
+    }
+
+    /// So many bytes are done; whether to go on.
+    pub(super) fn go_on(&self, bytes: u64) -> bool {
+        let Some(task) = self.task else { return true };
+        self.done.set(self.done.get() + bytes);
+        self.total.set(self.total.get().max(self.done.get()));
+        if self.done.get() - self.told.get() > self.total.get() / 1000 {
+            self.tell();
+        }
+        !task.cancel.is_some_and(Cancel::is_cancelled)
+    }
+
+    /// So many bytes are done; an error if they were to be the last.
+    pub(super) fn step(&self, bytes: u64) -> Result<(), CollectionError> {
+        if self.go_on(bytes) { Ok(()) } else { Err(CollectionError::Cancelled) }
+    }
+
+    fn tell(&self) {
+        self.told.set(self.done.get());
+        if let Some(progress) = self.task.and_then(|task| task.progress) {
+            progress(self.done.get(), self.total.get());
+        }
+    }
+
+    fn finish(&self) {
+        self.done.set(self.total.get());
+        self.tell();
+    }
+}
+
+impl fmt::Debug for Task<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("collection", self.collection)
+            .field("progress", &self.progress.is_some())
+            .field("cancel", &self.cancel)
+            .finish_non_exhaustive()
+    }
+}
