@@ -77,6 +77,13 @@ impl Pool {
         self.entries[..self.len].get(rank).map(|entry| (entry >> 32) as u32)
     }
 
+    /// The ids of the entries with a key.
+    pub(crate) fn ids_of(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
+        let entries = &self.entries[..self.len];
+        let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key));
+        entries[first..].iter().take_while(move |&&e| e >> 32 == u64::from(key)).map(|&e| id_of(e))
+    }
+
     /// Number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -177,6 +184,10 @@ mod tests {
             }
         }
         assert!(pool.bytes() >= 64 * 8);
+        for key in [0, pool.iter().next().unwrap().0, pool.iter().last().unwrap().0, u32::MAX] {
+            let expected = pool.iter().filter(|entry| entry.0 == key).map(|entry| entry.1);
+            assert!(pool.ids_of(key).eq(expected), "{key}");
+        }
         let even: Vec<_> = pool.iter().filter(|(_, id)| id % 2 == 0).collect();
         pool.retain(|id| id % 2 == 0);
         assert_eq!(pool.iter().collect::<Vec<_>>(), even);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bumpalo::Bump;
 
+use super::distinct::{beam_of_distinct, is_crowded};
 use super::layer::{Cell, Layer, Link, Rows};
 use super::link::set_parent;
 use super::prune::{Candidate, select};
@@ -208,13 +209,15 @@ impl Graph {
         if place.level == 0 {
             self.spread.learn(space, &scratch.pool);
         }
-        let Scratch { pool, candidates, prune, counters, .. } = scratch;
-        candidates.clear();
-        let others = pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
-            let link = Link { row, node: rows.head(row).0, tree: false };
-            Candidate { key, link }
-        });
-        candidates.extend(others.filter(|candidate| space.is_live(candidate.link.node)));
+        scratch.candidates.clear();
+        collect(space, place, scratch);
+        if is_crowded(space, rows, &scratch.pool) {
+            beam_of_distinct(space, query, rows, from, ef_construction, &mut (), scratch);
+            collect(space, place, scratch);
+            scratch.candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+            scratch.candidates.dedup_by_key(|c| c.link.row);
+        }
+        let Scratch { candidates, prune, counters, .. } = scratch;
         counters.distances += select(space, candidates, m, prune);
         Found {
             selected: lists.alloc_slice_copy(&prune.kept),
@@ -302,6 +305,17 @@ impl Graph {
         // The first node of its level, or the rows came damaged from a file.
         None
     }
+}
+
+/// Adds what a walk found to the candidates for links.
+fn collect<S: LinkSpace, C: Cell>(space: S, place: &Place<'_, C>, scratch: &mut Scratch) {
+    let rows = place.layer.rows();
+    let Scratch { pool, candidates, .. } = scratch;
+    let others = pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
+        let link = Link { row, node: rows.head(row).0, tree: false };
+        Candidate { key, link }
+    });
+    candidates.extend(others.filter(|candidate| space.is_live(candidate.link.node)));
 }
 
 /// Empties a row that nobody sees any more.

@@ -30,6 +30,7 @@ mod bypass;
 mod check;
 mod cut;
 mod detour;
+mod distinct;
 mod draft;
 mod insert;
 mod layer;
@@ -85,6 +86,9 @@ pub(crate) trait Space: Copy {
 
     /// The distance that a key stands for.
     fn distance(&self, key: u32) -> f32;
+
+    /// Whether two nodes have the same vector.
+    fn is_same(&self, a: u32, b: u32) -> bool;
 
     /// Key of the distance between `query` and a node.
     fn key(&self, query: Self::Query, node: u32) -> u32 {

@@ -43,7 +43,10 @@ impl Prune {
         let mut keys = keys.iter();
         open.retain(|candidate| {
             let between = keys.next().copied().unwrap_or(u32::MAX);
-            candidate.link.tree || !space.occludes(between, candidate.key)
+            // Of equal vectors one is enough: a row of them would lead nowhere else.
+            let is_same =
+                candidate.key == kept.key && space.is_same(candidate.link.node, kept.link.node);
+            candidate.link.tree || !(is_same || space.occludes(between, candidate.key))
         });
         nodes.len() as u64
     }

@@ -14,6 +14,8 @@ pub(crate) struct Scratch {
     pub(super) visited: Visited,
     pub(super) fresh: Fresh,
     pub(super) halt: Halt,
+    /// Whether most of what a search met first were copies of one another.
+    pub(crate) is_crowded: bool,
     /// What only walks among accepted nodes need.
     pub(super) detour: Detour,
     pub(super) candidates: Vec<Candidate>,

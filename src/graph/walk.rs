@@ -3,6 +3,7 @@
 //! The walk is compiled once. Distances are one call for each row of neighbours, which costs
 //! nothing measurable beside the memory that a row makes a walk touch.
 
+use super::distinct::{is_crowded, search_again};
 use super::layer::{Cell, Rows};
 use super::scratch::Fresh;
 use super::spread::{Halt, is_far_enough};
@@ -17,7 +18,7 @@ pub(crate) struct Near {
 
 /// What a walk does at its next turn.
 #[derive(Debug, Clone, Copy)]
-enum Turn {
+pub(super) enum Turn {
     /// Read the links of this row, which was prefetched.
     Gather(u32),
     /// Compute as many distances, to vectors that were prefetched.
@@ -57,6 +58,7 @@ impl Graph {
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
+        scratch.is_crowded = false;
         let Some(entry) = self.entry() else {
             scratch.pool.begin(ef);
             return true;
@@ -74,6 +76,10 @@ impl Graph {
             scratch.visited.insert(node);
         }
         proceed(space, query, rows, watch, scratch);
+        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+        if scratch.is_crowded {
+            search_again(space, query, rows, kept, without, watch, scratch);
+        }
         true
     }
 
@@ -93,6 +99,7 @@ impl Graph {
     ) -> bool {
         let Some(entry) = self.entry() else {
             for scratch in scratches {
+                scratch.is_crowded = false;
                 scratch.pool.begin(ef);
             }
             return true;
@@ -121,7 +128,13 @@ impl Graph {
                     Turn::Measure(count) => {
                         measure(space, query, rows, count, scratch);
                         let turn = next(space, scratch);
-                        walking -= usize::from(matches!(turn, Turn::Done));
+                        if let Turn::Done = turn {
+                            walking -= 1;
+                            scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+                            if scratch.is_crowded {
+                                search_again(space, query, rows, kept, None, &mut (), scratch);
+                            }
+                        }
                         turn
                     }
                     Turn::Done => Turn::Done,
@@ -212,7 +225,7 @@ pub(super) fn beam<S: Space, C: Cell>(
 }
 
 /// The walk itself, from what is in the pool.
-fn proceed<S: Space, C: Cell, W: Watch>(
+pub(super) fn proceed<S: Space, C: Cell, W: Watch>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,
@@ -229,7 +242,13 @@ fn proceed<S: Space, C: Cell, W: Watch>(
     }
 }
 
-fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, halt: Halt, scratch: &mut Scratch) {
+pub(super) fn begin<C: Cell>(
+    rows: Rows<'_, C>,
+    from: Near,
+    ef: usize,
+    halt: Halt,
+    scratch: &mut Scratch,
+) {
     scratch.halt = halt;
     let Scratch { pool, visited, fresh, .. } = scratch;
     visited.begin(rows.len());
@@ -241,7 +260,7 @@ fn begin<C: Cell>(rows: Rows<'_, C>, from: Near, ef: usize, halt: Halt, scratch:
 }
 
 #[inline(always)]
-fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
+pub(super) fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
     if is_far_enough(space, scratch) {
         return Turn::Done;
     }
@@ -249,7 +268,7 @@ fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
 }
 
 /// First pass over a row of a walk: admits the links that were not met.
-fn gather_new<S: Space, C: Cell>(
+pub(super) fn gather_new<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
     row: u32,

@@ -40,12 +40,32 @@ pub(super) trait Insertable: Parts {
     /// Sets the vector of a key to the one in `work.row`; whether there was one before.
     fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
 
+    /// Inserts a vector under a new key.
+    fn insert_vector(&self, key: u64, vector: VectorRef<'_>) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Insert.begin());
+        self.with_encoded(vector, &mut |work| self.insert_encoded(key, work).map(|()| false))?;
+        watch!(observed.done(1));
+        Ok(())
+    }
+
     /// Sets the vector of a key; whether there was one before.
     fn upsert_vector(&self, key: u64, vector: VectorRef<'_>) -> Result<bool, IndexError> {
+        watch!(let observed = crate::observe::Operation::Upsert.begin());
+        let was_there = self.with_encoded(vector, &mut |work| self.upsert_encoded(key, work))?;
+        watch!(observed.done(1));
+        Ok(was_there)
+    }
+
+    /// Leaves a vector in the row of some work for `change`.
+    fn with_encoded(
+        &self,
+        vector: VectorRef<'_>,
+        change: &mut dyn FnMut(&mut Work) -> Result<bool, IndexError>,
+    ) -> Result<bool, IndexError> {
         self.work().with(|work| {
             work.row.resize(self.encoder().blocks(), Block::ZERO);
             self.encoder().encode(vector, &mut work.row)?;
-            self.upsert_encoded(key, work)
+            change(work)
         })
     }
 }

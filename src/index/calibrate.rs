@@ -303,7 +303,9 @@ impl Hnsw {
         let timer = &mut Timer::new(request.limit, request.k, 0);
         let mut hits = Hits::new();
         work.scratch.counters = Counters::default();
-        if self.walk(codes, self.beam(request), without, timer, work).is_some() {
+        let beam = self.beam(request);
+        let walked = self.walk(codes, beam, without, timer, work).is_some();
+        if walked && let Ok(codes) = self.settle(codes, beam, without, timer, work) {
             let Work { scratch, row, head, .. } = work;
             self.collect(codes, row, request, timer, scratch, head, &mut hits);
         }

@@ -1,7 +1,10 @@
 //! The codes that a quantised index walks on, beside the vectors that it answers from.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::OnceLock;
 
+use bytemuck::cast_slice;
 use parking_lot::Mutex;
 
 use super::engine::{Engine, code_engine};
@@ -63,6 +66,9 @@ pub(super) const ENOUGH: usize = 4096;
 
 /// Components of a sample: about a millisecond of work for the insertion that fits the quantizer.
 const SAMPLE: usize = 1 << 16;
+
+/// How many times as many vectors are looked at for a sample, where there are equal ones.
+const LOOKS: u64 = 8;
 
 /// Vectors that are encoded along with one insertion.
 const STEP: u32 = 64;
@@ -199,9 +205,20 @@ impl Quantized {
         let wanted = (SAMPLE / self.dimension).clamp(64, count.max(64)).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
-        for i in 0..wanted {
-            vector((i as u64 * count as u64 / wanted as u64) as usize, &mut floats);
-            sample.extend_from_slice(&floats);
+        // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.
+        let mut seen = HashSet::with_capacity(wanted);
+        for look in 0..LOOKS * wanted as u64 {
+            let (round, i) = (look / wanted as u64, look % wanted as u64);
+            let at = (i * LOOKS + round) * count as u64 / (LOOKS * wanted as u64);
+            vector(at as usize, &mut floats);
+            let mut hasher = DefaultHasher::new();
+            hasher.write(cast_slice(&floats));
+            if seen.insert(hasher.finish()) {
+                sample.extend_from_slice(&floats);
+            }
+            if seen.len() == wanted {
+                break;
+            }
         }
         let Self { bits, dimension, metric, seed, isa, .. } = *self;
         ScalarGrid::train(&sample, dimension, metric, bits, seed, isa)

@@ -22,7 +22,6 @@ use super::work::{Parts, Work, WorkPool};
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::metric::Metric;
-use crate::observe::watch;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Block, Element};
 
@@ -77,14 +76,7 @@ impl Flat {
     ///
     /// As [`Hnsw::insert`](crate::Hnsw::insert).
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
-        watch!(let observed = crate::observe::Operation::Insert.begin());
-        self.work.with(|work| {
-            work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
-            self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
-            self.insert_encoded(key, work)?;
-            watch!(observed.done(1));
-            Ok(())
-        })
+        self.insert_vector(key, vector.as_vector())
     }
 
     /// Inserts many vectors, which stand one after the other in `vectors`.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 use parking_lot::{Mutex, RwLock};
 
-use super::batch::InsertBatch;
+use super::batch::{InsertBatch, Insertable};
 use super::builder::HnswBuilder;
 use super::calibrate::{Calibrate, Curve};
 use super::check::{CheckReport, Fault, FaultKind, LevelCheck};
@@ -21,9 +21,8 @@ use super::work::{Parts, WorkPool};
 use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::metric::Metric;
-use crate::observe::watch;
 use crate::simd::Isa;
-use crate::vector::{AsVector, Block, Element};
+use crate::vector::{AsVector, Element};
 
 /// An approximate index: a hierarchical navigable small world graph (Malkov and Yashunin, 2018).
 ///
@@ -99,14 +98,7 @@ impl Hnsw {
     /// [`IndexError::Vector`] if it is no vector for this index, [`IndexError::KeyExists`],
     /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
-        watch!(let observed = crate::observe::Operation::Insert.begin());
-        self.work.with(|work| {
-            work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
-            self.entries.encoder.encode(vector.as_vector(), &mut work.row)?;
-            self.insert_row(key, work)?;
-            watch!(observed.done(1));
-            Ok(())
-        })
+        self.insert_vector(key, vector.as_vector())
     }
 
     /// Inserts many vectors, which stand one after the other in `vectors`, on many threads.

@@ -61,10 +61,7 @@ impl Hnsw {
     ///
     /// As [`Hnsw::insert`], but for [`IndexError::KeyExists`]. The index is then as it was.
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
-        watch!(let observed = crate::observe::Operation::Upsert.begin());
-        let was_there = self.upsert_vector(key, vector.as_vector())?;
-        watch!(observed.done(1));
-        Ok(was_there)
+        self.upsert_vector(key, vector.as_vector())
     }
 
     /// Removes a key; whether it was there.
@@ -197,10 +194,7 @@ impl Flat {
     ///
     /// As [`Hnsw::upsert`].
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
-        watch!(let observed = crate::observe::Operation::Upsert.begin());
-        let was_there = self.upsert_vector(key, vector.as_vector())?;
-        watch!(observed.done(1));
-        Ok(was_there)
+        self.upsert_vector(key, vector.as_vector())
     }
 
     /// As for [`Hnsw`].

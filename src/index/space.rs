@@ -45,6 +45,10 @@ impl<'a> Space for Rows<'a> {
         self.view.len()
     }
 
+    fn is_same(&self, a: u32, b: u32) -> bool {
+        self.view.row(a) == self.view.row(b)
+    }
+
     #[inline(always)]
     fn distance(&self, key: u32) -> f32 {
         self.engine.distance(key)

@@ -21,6 +21,10 @@ use crate::vector::Block;
 /// Rows that a walk touches for each candidate it keeps: about this many at least.
 const TOUCHED: usize = 16;
 
+/// The index went over to codes, without vectors, in this moment.
+#[derive(Debug)]
+pub(super) struct WentOver;
+
 impl Hnsw {
     /// The `ef` from which on every vector is looked at: a walk would touch about as many vectors
     /// as there are, and a scan is exact.
@@ -68,6 +72,22 @@ impl Hnsw {
             }
         }
         Some(())
+    }
+
+    /// What the keys stand for that a walk left. Which of many equal vectors are the nearest, codes cannot tell: a walk
+    /// that was caught among these is repeated on the vectors.
+    pub(super) fn settle<'a>(
+        &self,
+        codes: Option<&'a Codes>,
+        beam: Beam,
+        without: Option<u32>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Option<&'a Codes>, WentOver> {
+        if codes.is_none() || !work.scratch.is_crowded || !self.entries.has_vectors() {
+            return Ok(codes);
+        }
+        self.walk(None, beam, without, timer, work).map(|()| None).ok_or(WentOver)
     }
 
     /// How far a walk for all that is asked looks. Where distances may be negative, one does not tell how far another is.
@@ -159,7 +179,11 @@ impl Hnsw {
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
             let Work { lanes: scratches, head, .. } = &mut *work;
             self.collect(codes, query, request, timer, &scratches[at], head, hits);
-            if self.is_short(hits, request) || self.entries.may_have_missed(&scratches[at]) {
+            let is_unsettled = codes.is_some() && scratches[at].is_crowded;
+            if is_unsettled
+                || self.is_short(hits, request)
+                || self.entries.may_have_missed(&scratches[at])
+            {
                 work.row.clear();
                 work.row.extend_from_slice(query);
                 self.find(request, work, hits);
@@ -205,10 +229,12 @@ impl Searchable for Hnsw {
             }
         } else {
             work.scratch.counters = Counters::default();
-            if self.walk(codes, self.beam(request), None, timer, work).is_none() {
-                // The index went over to codes, without vectors, in this moment.
+            let beam = self.beam(request);
+            let walked = self.walk(codes, beam, None, timer, work).ok_or(WentOver);
+            let Ok(codes) = walked.and_then(|()| self.settle(codes, beam, None, timer, work))
+            else {
                 return self.find(request, work, hits);
-            }
+            };
             let Work { scratch, row, head, .. } = work;
             self.collect(codes, row, request, timer, scratch, head, hits);
             if self.is_short(hits, request) && !timer.expired() {

@@ -32,7 +32,7 @@ use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::observe::watch;
-use crate::vector::{AsVector, Block, Element};
+use crate::vector::{AsVector, Element};
 use directory::Directory;
 use space::Space;
 
@@ -149,10 +149,7 @@ impl Ivf {
     /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was. An index
     /// with codes refuses components beyond 2^49 in magnitude.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
-        watch!(let observed = crate::observe::Operation::Insert.begin());
-        self.with_encoded(vector, |work| self.put(key, work, false))?;
-        watch!(observed.done(1));
-        Ok(())
+        self.insert_vector(key, vector.as_vector())
     }
 
     /// Inserts a vector, or puts it in place of the one under the key; whether there was one.
@@ -171,10 +168,7 @@ impl Ivf {
     ///
     /// As [`insert`](Self::insert), but for a key that is there.
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
-        watch!(let observed = crate::observe::Operation::Upsert.begin());
-        let was_there = self.with_encoded(vector, |work| self.put(key, work, true))?;
-        watch!(observed.done(1));
-        Ok(was_there)
+        self.upsert_vector(key, vector.as_vector())
     }
 
     /// Removes the vector of a key; whether there was one. When it returns, no search that begins
@@ -319,18 +313,6 @@ impl Ivf {
     /// Whether vectors are coded once the index is trained.
     fn is_coded(&self) -> bool {
         self.settings.quantization != IvfQuantization::None
-    }
-
-    fn with_encoded<R, V: AsVector + ?Sized>(
-        &self,
-        vector: &V,
-        with: impl FnOnce(&mut Work) -> Result<R, IndexError>,
-    ) -> Result<R, IndexError> {
-        self.work.with(|work| {
-            work.row.resize(self.space.blocks(), Block::ZERO);
-            self.space.encoder.encode(vector.as_vector(), &mut work.row)?;
-            with(work)
-        })
     }
 
     /// Inserts the vector in `work.row`, or puts it in place of another; whether there was one.

@@ -1,0 +1,96 @@
+//! Walks that keep one of many equal vectors.
+//!
+//! Where a vector stands there a hundred times, the candidates of an ordinary walk are copies of the one or two that it met
+//! first: a search is caught among them, and a node that is linked to them alone leads nowhere. Where a walk ends so, it is
+//! repeated with one of each.
+
+use super::layer::{Cell, Link, Rows};
+use super::prune::Candidate;
+use super::scratch::Fresh;
+use super::spread::Halt;
+use super::walk::{Near, Turn, Watch, begin, gather_new, next, proceed};
+use super::{Scratch, Space};
+use crate::arena::Pool;
+
+/// Whether more than half of what a walk found are copies of others.
+pub(super) fn is_crowded<S: Space, C: Cell>(space: S, rows: Rows<'_, C>, pool: &Pool) -> bool {
+    let mut others = 1;
+    let mut last: Option<(u32, u32)> = None;
+    for (key, row) in pool.iter() {
+        let is_copy = last.is_some_and(|(last_key, last_row)| {
+            last_key == key && space.is_same(rows.head(last_row).0, rows.head(row).0)
+        });
+        others += usize::from(!is_copy);
+        if 2 * others > pool.len() {
+            return false;
+        }
+        last = Some((key, row));
+    }
+    true
+}
+
+/// The best-first walk, which expands the nearest candidate until all of the `ef` nearest are, no two of them
+/// equal.
+pub(super) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    from: Near,
+    ef: usize,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
+    begin(rows, from, ef, Halt::NEVER, scratch);
+    while let Turn::Gather(row) = next(space, scratch) {
+        let count = gather_new(space, rows, row, limit, scratch);
+        let Scratch { pool, fresh, .. } = &mut *scratch;
+        let Fresh { rows: found, nodes, keys, .. } = fresh;
+        space.keys(query, &nodes[..count], &mut keys[..count]);
+        for at in 0..count {
+            let (key, node) = (keys[at], nodes[at]);
+            let row = if C::HEAD > 0 { found[at] } else { node };
+            let is_known = || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
+            if u64::from(key) < pool.bound() && !is_known() {
+                pool.insert(key, row);
+            }
+        }
+        if watch.spent(count) {
+            break;
+        }
+    }
+}
+
+/// Repeats a search that was caught among copies: looks for the nearest vectors, one of each, and then for the copies of
+/// these. The walk goes as if the node `without`, if there is one, did not exist.
+#[cold]
+#[inline(never)]
+pub(super) fn search_again<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    ef: usize,
+    without: Option<u32>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let Some((key, row)) = scratch.pool.iter().next() else { return };
+    let first = Near { key, row };
+    beam_of_distinct(space, query, rows, first, ef, watch, scratch);
+    let Scratch { pool, candidates, .. } = &mut *scratch;
+    candidates.clear();
+    candidates.extend(pool.iter().filter(|&(_, row)| Some(row) != without).map(|(key, row)| {
+        Candidate { key, link: Link { row, node: rows.head(row).0, tree: false } }
+    }));
+    begin(rows, first, ef, Halt::NEVER, scratch);
+    let Scratch { pool, visited, candidates, .. } = &mut *scratch;
+    if let Some(node) = without.filter(|&node| node < rows.len()) {
+        visited.insert(node);
+    }
+    for &Candidate { key, link } in &*candidates {
+        if visited.insert(link.row) && u64::from(key) < pool.bound() {
+            pool.insert(key, link.row);
+        }
+    }
+    proceed(space, query, rows, watch, scratch);
+}
