@@ -170,10 +170,13 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
         let floats = Source::Folder(folder, Some(Element::F32));
         if own != Element::Bit {
             jobs.extend(quantised(&floats));
-            jobs.extend(listed(&floats));
         }
         if own == Element::F16 {
-            jobs.push((floats, Recipe::Collection { element: Element::F32 }));
+            jobs.push((floats.clone(), Recipe::Collection { element: Element::F32 }));
+        }
+        // Last: each chart is of curves that follow one another.
+        if own != Element::Bit {
+            jobs.extend(listed(&floats));
         }
     }
     for dimension in DIMENSIONS.into_iter().filter(|_| generated) {

@@ -51,7 +51,8 @@ fn text<'a>(line: &'a Value, name: &str) -> &'a str {
 /// One line of a chart for each name, in the order of the names.
 fn series(points: impl IntoIterator<Item = (String, (f64, f64))>) -> Vec<Series> {
     let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for (name, point) in points {
+    // What was not written is not drawn: the scale is logarithmic.
+    for (name, point) in points.into_iter().filter(|(_, point)| point.1 > 0.0) {
         lines.entry(name).or_default().push(point);
     }
     let line = |(color, (name, points))| Series { name, points, color, marks: false };
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(picture.matches("<circle").count(), 1);
         assert!(words.contains("0.9000"), "{words}");
         let (picture, _) = mixed(&lines("{\"pace\":1000,\"p50_us\":9,\"p99_us\":90}"));
-        assert_eq!(picture.matches("<polyline").count(), 3);
+        assert_eq!(picture.matches("<polyline").count(), 2);
+        assert!(!picture.contains("inf"));
     }
 }
