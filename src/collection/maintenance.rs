@@ -175,15 +175,15 @@ impl Collection {
         let result: Result<u64, CollectionError> = (|| {
             self.inner.checkpoint(&mut writer, course)?;
             self.inner.drop_idle_views();
-            course.expect(2 * self.inner.store.used_bytes()?);
-            let compact = || self.inner.store.compact_while(|bytes| course.go_on(bytes));
-            let mut freed = compact()?;
-            // The maps hold on to the places that the extents had before.
-            let tx = Arc::new(self.inner.store.begin_read()?);
-            self.inner.index.frozen(|image| move_columns(&tx, &image))?;
-            freed += compact()?;
-            let tx = Arc::new(self.inner.store.begin_read()?);
-            self.inner.index.frozen(|image| move_columns(&tx, &image))?;
+            let mut freed = 0;
+            for _ in 0..PASSES {
+                course.expect(self.inner.store.used_bytes()?);
+                let pass = self.inner.store.compact_while(|bytes| course.go_on(bytes))?;
+                // The maps hold on to the places that the extents had before, which the next pass can use.
+                let tx = Arc::new(self.inner.store.begin_read()?);
+                self.inner.index.frozen(|image| move_columns(&tx, &image))?;
+                freed += pass;
+            }
             Ok(freed)
         })();
         self.inner.return_writer(writer);
@@ -292,6 +292,9 @@ impl Collection {
         Ok(())
     }
 }
+
+/// How often compacting moves what lies at the end. Each pass has the room that the one before it left behind.
+const PASSES: usize = 3;
 
 /// Bytes of an extent that are copied at a time.
 const PIECE: u64 = 1 << 20;

@@ -47,16 +47,38 @@ fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
         changes.pages.writer.state = changes.state;
         let result = installed.and_then(|()| checkpoint(shared, &mut changes.pages.writer));
         let result = shared.poison_on_error(result);
-        let (shared, writer) = changes.pages.abandon();
-        shared.return_writer(writer);
+        return_writer(changes);
         return result;
     }
-    let (shared, writer) = changes.pages.abandon();
-    shared.return_writer(writer);
+    return_writer(changes);
     moved
 }
 
+fn return_writer(changes: Changes) {
+    let (shared, writer) = changes.pages.abandon();
+    shared.return_writer(writer);
+}
+
 fn relocate(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), StoreError> {
+    let mut extents = Vec::new();
+    let root = changes.state.extents;
+    tree::visit(&changes.pages, root, &mut |visit| {
+        if let Visit::Entry(number, Stored::Inline(value)) = visit {
+            extents.push((number.to_vec(), ExtentRecord::decode(root.page, value)?));
+        }
+        Ok(())
+    })?;
+    // The longest first, and pages last: they fit everywhere, and would cut the room for extents to pieces.
+    extents.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.len));
+    for (number, record) in extents {
+        steps.step(record.len)?;
+        if record.page >= limit {
+            // Writing nothing copies the extent to where there is room.
+            let moved = changes.pages.write_extent(record, 0, &[])?;
+            let root = &mut changes.state.extents;
+            tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
+        }
+    }
     let mut tables = Vec::new();
     let catalog = changes.state.catalog;
     tree::visit(&changes.pages, catalog, &mut |visit| {
@@ -71,23 +93,6 @@ fn relocate(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), S
         if record.root != before {
             let catalog = &mut changes.state.catalog;
             tree::put_inline(&mut changes.pages, catalog, &name, &record.encode())?;
-        }
-    }
-    let mut extents = Vec::new();
-    let root = changes.state.extents;
-    tree::visit(&changes.pages, root, &mut |visit| {
-        if let Visit::Entry(number, Stored::Inline(value)) = visit {
-            extents.push((number.to_vec(), ExtentRecord::decode(root.page, value)?));
-        }
-        Ok(())
-    })?;
-    for (number, record) in extents {
-        steps.step(record.len)?;
-        if record.page >= limit {
-            // Writing nothing copies the extent to where there is room.
-            let moved = changes.pages.write_extent(record, 0, &[])?;
-            let root = &mut changes.state.extents;
-            tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
         }
     }
     tree::relocate(&mut changes.pages, &mut changes.state.catalog, limit, steps)?;
