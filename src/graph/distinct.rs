@@ -26,7 +26,7 @@ pub(super) fn is_crowded<S: Space, C: Cell>(space: S, rows: Rows<'_, C>, pool: &
         }
         last = Some((key, row));
     }
-    true
+    pool.len() > 0
 }
 
 /// The best-first walk, which expands the nearest candidate until all of the `ef` nearest are, no two of them
