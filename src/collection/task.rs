@@ -1,3 +1,5 @@
+//! Maintenance that can be watched and ended.
+
 use std::cell::Cell;
 use std::fmt;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Where long operations tell how far they are, and may be ended.
+
 use super::error::StoreError;
 
 /// What a long operation tells of its way, and where it may be ended.
