@@ -152,7 +152,7 @@ impl<'a> InsertBatch<'a> {
     }
 
     /// Whether the index must be the same for any number of threads; it need not be if not said. [`Determinism::Bitwise`]
-    /// takes about as long, and works on threads of its own, as many as
+    /// takes up to a quarter longer, and works on threads of its own, as many as
     /// the pool has. Under it, [`Flat`](crate::Flat) and [`Ivf`](crate::Ivf) insert on one thread.
     ///
     /// ```
