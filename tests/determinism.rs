@@ -46,6 +46,8 @@ fn any_number_of_threads_makes_the_same_bytes() {
         (Quantization::None, Originals::Kept),
         (Quantization::Sq4, Originals::Kept),
         (Quantization::Sq8, Originals::Dropped),
+        (Quantization::Rabitq { bits: 2 }, Originals::Kept),
+        (Quantization::Pq { sub_vectors: 50, bits: 4 }, Originals::Kept),
     ] {
         let build = |threads: usize| {
             let builder = Hnsw::builder(dimension, data.metric()).ef_construction(60).m(8);

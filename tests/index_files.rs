@@ -51,11 +51,16 @@ fn a_graph_comes_back_bit_by_bit() {
 fn codes_come_back_bit_by_bit() {
     round_trip("codes-4", Quantization::Sq4, Originals::Kept);
     round_trip("codes-8", Quantization::Sq8, Originals::Kept);
+    round_trip("codes-1", Quantization::Rabitq { bits: 1 }, Originals::Kept);
+    round_trip("codes-pq", Quantization::Pq { sub_vectors: 13, bits: 4 }, Originals::Kept);
 }
 
 #[test]
 fn codes_without_vectors_come_back_bit_by_bit() {
     round_trip("codes-only", Quantization::Sq8, Originals::Dropped);
+    round_trip("codes-only-4", Quantization::Rabitq { bits: 4 }, Originals::Dropped);
+    let product = Quantization::Pq { sub_vectors: 24, bits: 8 };
+    round_trip("codes-only-pq", product, Originals::Dropped);
 }
 
 fn round_trip(name: &str, quantization: Quantization, originals: Originals) {

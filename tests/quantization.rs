@@ -95,6 +95,110 @@ fn real_words_are_found_by_codes() {
     }
 }
 
+/// Product quantization, and `RaBitQ` of all widths, for a dimension.
+fn coarse(dimension: usize) -> [Quantization; 5] {
+    [
+        Quantization::Rabitq { bits: 1 },
+        Quantization::Rabitq { bits: 2 },
+        Quantization::Rabitq { bits: 4 },
+        Quantization::Pq { sub_vectors: dimension.div_ceil(2), bits: 4 },
+        Quantization::Pq { sub_vectors: dimension.div_ceil(4), bits: 8 },
+    ]
+}
+
+#[test]
+fn coarse_codes_lead_to_the_neighbours() {
+    const COUNT: usize = 5000;
+    for (dimension, metric) in
+        [(20, Metric::L2), (100, Metric::Cosine), (128, Metric::InnerProduct), (384, Metric::L2)]
+    {
+        let (base, queries) = generated(COUNT, dimension);
+        let exact = Flat::builder(dimension, metric).build().unwrap();
+        exact.insert_batch(&keys(COUNT), &base).run().unwrap();
+        let plain = Hnsw::builder(dimension, metric).build().unwrap();
+        plain.insert_batch(&keys(COUNT), &base).run().unwrap();
+        let plain = recall_of(&plain, &exact, &queries, 128);
+        for quantization in coarse(dimension) {
+            let what = format!("{dimension} {metric:?} {quantization:?}");
+            for originals in [Originals::Kept, Originals::Dropped] {
+                let builder = Hnsw::builder(dimension, metric).quantization(quantization);
+                let index = builder.originals(originals).build().unwrap();
+                index.insert_batch(&keys(COUNT), &base).run().unwrap();
+                assert!(index.check().is_ok());
+                let stats = index.stats();
+                assert!(stats.code_bits.is_some(), "{what}");
+                let found = recall_of(&index, &exact, &queries, 128);
+                println!("{what} {originals:?}: {found} {plain} {}", stats.bytes.codes / COUNT);
+                if originals == Originals::Kept {
+                    assert!(found > plain - 0.02, "{what}: {found} after {plain}");
+                } else {
+                    assert_eq!(stats.bytes.vectors, 0);
+                    let row = &base[7 * dimension..8 * dimension];
+                    let back = index.get(7).unwrap();
+                    let dot: f32 = row.iter().zip(&back).map(|(a, b)| a * b).sum();
+                    let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+                    assert!(dot / (norm(row) * norm(&back)) > 0.7, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_of_whole_numbers_know_the_angle() {
+    const COUNT: usize = 5000;
+    let (base, queries) = generated(COUNT, 64);
+    let largest = base.iter().chain(&queries).fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    // Lengths from 20 to 120, which are of no account under the cosine.
+    let whole = |floats: &[f32]| -> Vec<i8> {
+        let rows = floats.chunks_exact(64).enumerate();
+        rows.flat_map(|(i, row)| {
+            let length = 20.0 + (i % 11) as f32 * 10.0;
+            row.iter().map(move |x| (x / largest * length) as i8)
+        })
+        .collect()
+    };
+    let (base, queries) = (whole(&base), whole(&queries));
+    let builder = Flat::builder(64, Metric::Cosine).element(Element::I8);
+    let exact = builder.build().unwrap();
+    exact.insert_batch(&keys(COUNT), &base).run().unwrap();
+    let truth = exact.search_batch(&queries).k(10).run().unwrap();
+    for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 4 }] {
+        for originals in [Originals::Kept, Originals::Dropped] {
+            let builder = Hnsw::builder(64, Metric::Cosine).element(Element::I8);
+            let builder = builder.quantization(quantization).originals(originals);
+            let index = builder.build().unwrap();
+            index.insert_batch(&keys(COUNT), &base).run().unwrap();
+            assert!(index.stats().code_bits.is_some());
+            let found = index.search_batch(&queries).k(10).ef(64).run().unwrap();
+            let hits: usize = found
+                .iter()
+                .zip(truth.iter())
+                .map(|(f, t)| f.iter().filter(|f| t.iter().any(|t| t.key == f.key)).count())
+                .sum();
+            let recall = hits as f64 / (truth.len() * 10) as f64;
+            println!("{quantization:?} {originals:?} {recall}");
+            assert!(recall > if originals == Originals::Kept { 0.95 } else { 0.7 });
+        }
+    }
+}
+
+#[test]
+fn quantizers_that_there_are_not_are_refused() {
+    for quantization in [
+        Quantization::Rabitq { bits: 0 },
+        Quantization::Rabitq { bits: 3 },
+        Quantization::Rabitq { bits: u32::MAX },
+        Quantization::Pq { sub_vectors: 0, bits: 8 },
+        Quantization::Pq { sub_vectors: 33, bits: 8 },
+        Quantization::Pq { sub_vectors: usize::MAX, bits: 4 },
+        Quantization::Pq { sub_vectors: 8, bits: 6 },
+    ] {
+        let error = Hnsw::builder(32, Metric::L2).quantization(quantization).build().unwrap_err();
+        assert!(matches!(error, IndexError::Parameter { name: "quantization", .. }), "{error}");
+    }
+}
+
 /// How long an operation held its thread up: time on the clock, without that in which the
 /// machine ran something else while the thread could have gone on.
 fn pause<T>(operation: impl FnOnce() -> T) -> (T, Duration) {
@@ -119,8 +223,12 @@ fn codes_come_while_vectors_are_inserted_and_searched() {
     // Who waits for a lock waits longer if another process took the CPU from its holder.
     for _ in 0..20 {
         let mut worst = Duration::ZERO;
-        for originals in [Originals::Kept, Originals::Dropped] {
-            let builder = Hnsw::builder(128, Metric::L2).quantization(Quantization::Sq4);
+        for (quantization, originals) in [
+            (Quantization::Sq4, Originals::Kept),
+            (Quantization::Sq4, Originals::Dropped),
+            (Quantization::Rabitq { bits: 4 }, Originals::Kept),
+        ] {
+            let builder = Hnsw::builder(128, Metric::L2).quantization(quantization);
             let index = builder.originals(originals).build().unwrap();
             let done = AtomicBool::new(false);
             let pause = std::thread::scope(|scope| {
@@ -182,7 +290,8 @@ fn few_vectors_are_searched_without_codes() {
 
 #[test]
 fn equal_and_constant_vectors_are_taken() {
-    for quantization in [Quantization::Sq4, Quantization::Sq8] {
+    let kinds = [Quantization::Sq4, Quantization::Sq8];
+    for quantization in kinds.into_iter().chain(coarse(17)) {
         let index = Hnsw::builder(17, Metric::L2).quantization(quantization).build().unwrap();
         let equal = vec![0.25_f32; 17 * 5000];
         index.insert_batch(&keys(5000), &equal).run().unwrap();

@@ -109,7 +109,14 @@ fn searching_a_graph_allocates_nothing() {
 fn searching_by_codes_allocates_nothing() {
     let (base, queries) = Generated::builder(5000, 48).queries(100).build().unwrap().into_parts();
     let keys: Vec<u64> = (0..base.len() as u64).collect();
-    for quantization in [Quantization::Sq4, Quantization::Sq8] {
+    for quantization in [
+        Quantization::Sq4,
+        Quantization::Sq8,
+        Quantization::Rabitq { bits: 1 },
+        Quantization::Rabitq { bits: 4 },
+        Quantization::Pq { sub_vectors: 15, bits: 4 },
+        Quantization::Pq { sub_vectors: 12, bits: 8 },
+    ] {
         for originals in [Originals::Kept, Originals::Dropped] {
             let builder = Hnsw::builder(48, Metric::L2).quantization(quantization);
             let index = builder.originals(originals).build().unwrap();

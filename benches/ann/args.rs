@@ -17,8 +17,8 @@ Without --dataset: two real sets that the repository carries and a generated one
   --dataset DIR          a folder with base.*, query.*, gt.ibin or gt.ivecs, and meta.json with
                          \"metric\": \"l2\", \"cosine\", \"ip\" or \"hamming\"; may be repeated
   --index hnsw|ivf|flat  the index (hnsw)
-  --quantization TYPE    what searches read: none (the vectors themselves), auto; hnsw: sq8, sq4;
-                         ivf: pq4, rabitq1, rabitq2, rabitq4 (none)
+  --quantization TYPE    what searches read: none (the vectors themselves), auto, rabitq1, rabitq2,
+                         rabitq4, pq4 (2 bits a component); hnsw: sq8, sq4, pq8 (1 bit) (none)
   --originals TYPE       the vectors beside the codes: kept, dropped, or a TYPE of --element, which
                          keeps them as such (kept)
   --element TYPE         what vectors are stored as: f32, f16, bf16, i8, u8, or native, which
@@ -211,12 +211,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
 }
 
 /// The names of `--quantization`, here and in results.
-const QUANTIZATIONS: [(&str, Quantization); 4] = [
-    ("none", Quantization::None),
-    ("auto", Quantization::Auto),
-    ("sq8", Quantization::Sq8),
-    ("sq4", Quantization::Sq4),
-];
+const QUANTIZATIONS: [&str; 9] =
+    ["none", "auto", "sq8", "sq4", "rabitq1", "rabitq2", "rabitq4", "pq4", "pq8"];
 
 /// The same for an inverted-file index.
 const IVF_QUANTIZATIONS: [(&str, IvfQuantization); 6] = [
@@ -232,7 +228,7 @@ const IVF_QUANTIZATIONS: [(&str, IvfQuantization); 6] = [
 fn named(name: &str, index: Kind) -> Result<&'static str, String> {
     let known = match index {
         Kind::Ivf => IVF_QUANTIZATIONS.map(|(name, _)| name).to_vec(),
-        Kind::Hnsw => QUANTIZATIONS.map(|(name, _)| name).to_vec(),
+        Kind::Hnsw => QUANTIZATIONS.to_vec(),
         Kind::Flat => vec!["none"],
     };
     known.iter().find(|known| **known == name).copied().ok_or_else(|| {
@@ -242,10 +238,19 @@ fn named(name: &str, index: Kind) -> Result<&'static str, String> {
 }
 
 impl Settings {
-    /// The quantization of a graph.
-    pub(crate) fn graph_quantization(&self) -> Quantization {
-        let found = QUANTIZATIONS.iter().find(|(name, _)| *name == self.quantization);
-        found.map_or(Quantization::None, |&(_, quantization)| quantization)
+    /// The quantization of a graph over vectors of so many components.
+    pub(crate) fn graph_quantization(&self, dimension: usize) -> Quantization {
+        match self.quantization {
+            "auto" => Quantization::Auto,
+            "sq8" => Quantization::Sq8,
+            "sq4" => Quantization::Sq4,
+            "rabitq1" => Quantization::Rabitq { bits: 1 },
+            "rabitq2" => Quantization::Rabitq { bits: 2 },
+            "rabitq4" => Quantization::Rabitq { bits: 4 },
+            "pq4" => Quantization::Pq { sub_vectors: dimension.div_ceil(2), bits: 4 },
+            "pq8" => Quantization::Pq { sub_vectors: dimension.div_ceil(8), bits: 8 },
+            _ => Quantization::None,
+        }
     }
 
     /// The quantization of lists.

@@ -17,7 +17,7 @@ impl Subject {
             Kind::Hnsw => {
                 let mut builder = Hnsw::builder(set.dimension, set.metric)
                     .element(set.element)
-                    .quantization(settings.graph_quantization())
+                    .quantization(settings.graph_quantization(set.dimension))
                     .originals(settings.originals)
                     .m(settings.m)
                     .ef_construction(settings.ef_construction);

@@ -208,7 +208,8 @@ pub(super) fn read_index<I: Stored>(
     let index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
         let missing = CollectionError::Corrupt { reason: "the table of the columns is missing" };
         let map = map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)?;
-        if head.checkpoint.state.grid.is_some() && column == VECTORS && reading == Reading::Mapped {
+        if head.checkpoint.state.coder.is_some() && column == VECTORS && reading == Reading::Mapped
+        {
             expect_few(&map);
         }
         Ok::<_, CollectionError>(map)

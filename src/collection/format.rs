@@ -4,7 +4,7 @@ use super::error::CollectionError;
 use crate::graph::GraphState;
 use crate::index::{CodeSettings, GraphSettings, Originals, Settings, State};
 use crate::metric::Metric;
-use crate::quantization::Bits;
+use crate::quantization::{Bits, Coding};
 use crate::vector::Element;
 
 /// Version of the format that this file describes.
@@ -48,14 +48,16 @@ const ELEMENTS: [(u8, Element); 6] = [
     (6, Element::Bit),
 ];
 
-/// The codes that an index has or will have: their bits, and whether originals are kept beside them.
-const CODES: [(u8, Option<CodeSettings>); 5] = [
-    (0, None),
-    (1, Some(CodeSettings { bits: Bits::Four, originals: Originals::Kept })),
-    (2, Some(CodeSettings { bits: Bits::Eight, originals: Originals::Kept })),
-    (3, Some(CodeSettings { bits: Bits::Four, originals: Originals::Dropped })),
-    (4, Some(CodeSettings { bits: Bits::Eight, originals: Originals::Dropped })),
+/// What makes codes, with the number that stands for it where originals are kept beside them, and where they are not. A
+/// product quantizer's number is followed by its sub-vectors and bits, at the end of the record.
+const CODINGS: [(u8, u8, Coding); 5] = [
+    (1, 3, Coding::Scalar(Bits::Four)),
+    (2, 4, Coding::Scalar(Bits::Eight)),
+    (5, 8, Coding::Rabitq { bits: 1 }),
+    (6, 9, Coding::Rabitq { bits: 2 }),
+    (7, 10, Coding::Rabitq { bits: 4 }),
 ];
+const PRODUCT: [u8; 2] = [11, 12];
 
 /// What the columns hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +119,16 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
     out.push(if settings.graph.is_some() { HNSW } else { FLAT });
     out.push(number(&METRICS, settings.metric));
     out.push(number(&ELEMENTS, settings.element));
-    out.push(number(&CODES, settings.codes));
+    let mut product: Vec<u8> = Vec::new();
+    out.push(settings.codes.map_or(0, |CodeSettings { coding, originals }| {
+        let is_dropped = usize::from(originals == Originals::Dropped);
+        if let Coding::Product { sub_vectors, bits } = coding {
+            product.extend([sub_vectors, bits].map(u32::to_le_bytes).as_flattened());
+            return PRODUCT[is_dropped];
+        }
+        let found = CODINGS.iter().find(|(_, _, of)| *of == coding);
+        found.map_or(0, |&(kept, dropped, _)| [kept, dropped][is_dropped])
+    }));
     out.extend((settings.dimension as u32).to_le_bytes());
     if let Some(GraphSettings { m, ef_construction, seed, alpha }) = settings.graph {
         out.extend((m as u32).to_le_bytes());
@@ -125,6 +136,7 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
         out.extend(alpha.unwrap_or(0.0).to_le_bytes());
         out.extend(seed.to_le_bytes());
     }
+    out.extend(product);
     out
 }
 
@@ -137,7 +149,6 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
     let [kind, metric, element, codes] = reader.take()?;
     let metric = value(&METRICS, metric).ok_or(corrupt("the metric is unknown"))?;
     let element = value(&ELEMENTS, element).ok_or(corrupt("the element type is unknown"))?;
-    let codes = value(&CODES, codes).ok_or(corrupt("the quantization is unknown"))?;
     let dimension = reader.u32()? as usize;
     let graph = match kind {
         HNSW => {
@@ -149,12 +160,35 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
         FLAT => None,
         _ => return Err(corrupt("the kind of index is unknown")),
     };
+    let codes = decode_codes(codes, dimension, &mut reader)?;
     reader.end()?;
     Ok(Settings { dimension, metric, element, graph, codes })
 }
 
+fn decode_codes(
+    number: u8,
+    dimension: usize,
+    reader: &mut Reader<'_>,
+) -> Result<Option<CodeSettings>, CollectionError> {
+    let originals = |is_dropped| if is_dropped { Originals::Dropped } else { Originals::Kept };
+    if number == 0 {
+        return Ok(None);
+    }
+    if PRODUCT.contains(&number) {
+        let (sub_vectors, bits) = (reader.u32()?, reader.u32()?);
+        if sub_vectors == 0 || sub_vectors as usize > dimension || (bits != 4 && bits != 8) {
+            return Err(corrupt("the product quantization is none"));
+        }
+        let coding = Coding::Product { sub_vectors, bits };
+        return Ok(Some(CodeSettings { coding, originals: originals(number == PRODUCT[1]) }));
+    }
+    let of = |(kept, dropped, _): &&(u8, u8, Coding)| [*kept, *dropped].contains(&number);
+    let found = CODINGS.iter().find(of).ok_or(corrupt("the quantization is unknown"))?;
+    Ok(Some(CodeSettings { coding: found.2, originals: originals(number == found.1) }))
+}
+
 pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
-    let Checkpoint { commit, state: State { graph, vectors, grid, hidden } } = checkpoint;
+    let Checkpoint { commit, state: State { graph, vectors, coder, hidden } } = checkpoint;
     let (level, row) = graph.entry.unwrap_or((NONE, 0));
     let mut out = commit.to_le_bytes().to_vec();
     out.extend(level.to_le_bytes());
@@ -162,10 +196,10 @@ pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
     out.extend(vectors.to_le_bytes());
     out.extend((graph.rows.len() as u32).to_le_bytes());
     out.extend(graph.rows.iter().flat_map(|rows| rows.to_le_bytes()));
-    match grid {
-        Some(grid) => {
-            out.extend((grid.len() as u32).to_le_bytes());
-            out.extend_from_slice(grid);
+    match coder {
+        Some(coder) => {
+            out.extend((coder.len() as u32).to_le_bytes());
+            out.extend_from_slice(coder);
         }
         None => out.extend(NONE.to_le_bytes()),
     }
@@ -194,7 +228,7 @@ pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionEr
         return Err(corrupt("the number of levels is out of range"));
     }
     let rows = (0..levels).map(|_| reader.u32()).collect::<Result<_, _>>()?;
-    let grid = match reader.u32()? {
+    let coder = match reader.u32()? {
         NONE => None,
         len => Some(reader.bytes(len)?),
     };
@@ -207,7 +241,7 @@ pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionEr
     let spread = if reader.0.is_empty() { (0, 0) } else { (reader.u64()?, reader.u64()?) };
     reader.end()?;
     let graph = GraphState { rows, entry: (level != NONE).then_some((level, row)), spread };
-    Ok(Checkpoint { commit, state: State { graph, vectors, grid, hidden } })
+    Ok(Checkpoint { commit, state: State { graph, vectors, coder, hidden } })
 }
 
 /// Key of a chunk in [`COLUMNS`].
@@ -309,7 +343,17 @@ mod tests {
             for (_, element) in ELEMENTS {
                 for alpha in [None, Some(1.44)] {
                     let graph = GraphSettings { m: 16, ef_construction: 200, seed: 7, alpha };
-                    for (graph, codes) in [(None, None), (Some(graph), CODES[3].1)] {
+                    let codes = CODINGS.map(|(_, _, coding)| coding).into_iter();
+                    let codes = codes.chain(
+                        [(1, 4), (100, 8)]
+                            .map(|(sub_vectors, bits)| Coding::Product { sub_vectors, bits }),
+                    );
+                    let codes = codes.flat_map(|coding| {
+                        [Originals::Kept, Originals::Dropped].map(|originals| {
+                            (Some(graph), Some(CodeSettings { coding, originals }))
+                        })
+                    });
+                    for (graph, codes) in [(None, None)].into_iter().chain(codes) {
                         let settings = Settings { dimension: 100, metric, element, graph, codes };
                         let bytes = encode_settings(&settings);
                         assert_eq!(decode_settings(&bytes).unwrap(), settings);
@@ -320,9 +364,9 @@ mod tests {
                 }
             }
         }
-        for (entry, grid) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
+        for (entry, coder) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
             let graph = GraphState { rows: vec![100, 10, 1], entry, spread: (0, 0) };
-            let state = State { graph, vectors: 90, grid, hidden: Vec::new() };
+            let state = State { graph, vectors: 90, coder, hidden: Vec::new() };
             let mut checkpoint = Checkpoint { commit: 77, state };
             let bytes = encode_checkpoint(&checkpoint);
             assert_eq!(decode_checkpoint(&bytes).unwrap(), checkpoint);

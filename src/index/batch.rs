@@ -105,7 +105,8 @@ pub enum Determinism {
     /// The same index for any number of threads: the same graph and codes, byte by byte, so that equal searches give
     /// equal answers. It holds for equal vectors in equal order, equal settings and seed, the same instruction set
     /// ([`Isa`](crate::Isa)), nobody else changing the index meanwhile, and no vectors removed before: when their places
-    /// can be used again depends on searches.
+    /// can be used again depends on searches. Nor does it hold after single insertions beside which a product quantizer
+    /// is trained.
     Bitwise,
 }
 

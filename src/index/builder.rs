@@ -200,18 +200,9 @@ impl HnswBuilder {
         let squared = basis.metric != Metric::InnerProduct && alpha > 1.0;
         let alpha = squared.then_some(alpha * alpha);
         let parameters = Parameters { m, ef_construction, seed };
-        let Encoder { dimension, metric, element } = encoder;
-        if element == Element::Bit
-            && !matches!(quantization, Quantization::None | Quantization::Auto)
-        {
-            return Err(IndexError::Parameter {
-                name: "quantization",
-                value: format!("{quantization:?}"),
-                allowed: "None or Auto over packed bits, which are codes already",
-            });
-        }
-        let bits = quantization.bits(dimension, metric, element);
-        if bits.is_none() && originals == Originals::Dropped {
+        let Encoder { dimension, metric, .. } = encoder;
+        let coding = quantization.coding(&encoder)?;
+        if coding.is_none() && originals == Originals::Dropped {
             return Err(IndexError::Parameter {
                 name: "originals",
                 value: "Dropped".to_owned(),
@@ -219,7 +210,7 @@ impl HnswBuilder {
             });
         }
         let quantized =
-            bits.map(|bits| Quantized::new(bits, originals, dimension, metric, seed, isa));
+            coding.map(|coding| Quantized::new(coding, originals, dimension, metric, seed, isa));
         Ok(Hnsw::new(Entries::new(encoder, quantized), isa, engine, parameters, alpha))
     }
 }

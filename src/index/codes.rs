@@ -1,16 +1,18 @@
 //! The codes that a quantised index walks on, beside the vectors that it answers from.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hasher};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytemuck::cast_slice;
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::encoder::Encoder;
 use super::engine::{Engine, code_engine};
 use crate::arena::{ArenaError, Column};
+use crate::error::IndexError;
 use crate::metric::Metric;
-use crate::quantization::{Bits, ScalarGrid};
+use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
 
@@ -20,6 +22,13 @@ use crate::vector::{Block, Element};
 /// themselves, unless they are not kept ([`Originals::Dropped`]). An index starts without codes:
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
+///
+/// | | bits a component | compression of `f32` | for |
+/// |---|---|---|---|
+/// | [`Sq8`](Self::Sq8) | 8 | 4 | inner products, and answers by codes alone |
+/// | [`Sq4`](Self::Sq4) | 4 | 8 | speed |
+/// | [`Rabitq`](Self::Rabitq) | 1, 2, 4 | 32, 16, 8 | little memory, hundreds of dimensions |
+/// | [`Pq`](Self::Pq) | `sub_vectors * bits / dimension` | any | little memory, whatever the dimension |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Quantization {
@@ -32,6 +41,22 @@ pub enum Quantization {
     Sq8,
     /// 4 bits a component: an eighth of `f32`.
     Sq4,
+    /// Product quantization ([`ProductQuantizer`](crate::quantization::ProductQuantizer)): each of `sub_vectors` parts of the
+    /// vector, 1 to its dimension, becomes one of 16 or 256 centroids (`bits` 4 or 8). Training takes
+    /// a second or so: a batch that brings enough vectors waits for it, and single insertions go on beside it. Rows of the
+    /// graph are chosen by the vectors where these are kept.
+    Pq {
+        /// Parts of a vector.
+        sub_vectors: usize,
+        /// Bits for each.
+        bits: u32,
+    },
+    /// `RaBitQ` ([`RabitqQuantizer`](crate::quantization::RabitqQuantizer)) with 1, 2 or 4 bits a component. Rows of the
+    /// graph are chosen by the vectors where these are kept.
+    Rabitq {
+        /// Bits a component.
+        bits: u32,
+    },
 }
 
 /// Whether the vectors themselves stay in the index once it has codes.
@@ -47,28 +72,51 @@ pub enum Originals {
 }
 
 impl Quantization {
-    /// Bits of a component for an index of these facts; none if it walks on its vectors.
-    pub(super) fn bits(self, dimension: usize, metric: Metric, element: Element) -> Option<Bits> {
-        let floats = matches!(element, Element::F32 | Element::F16 | Element::Bf16);
-        match self {
-            Self::Auto if !floats || dimension < 32 => None,
-            Self::Auto if metric == Metric::InnerProduct => Some(Bits::Eight),
-            Self::Auto | Self::Sq4 => Some(Bits::Four),
-            // Bytes are their own codes.
-            Self::Sq8 if floats => Some(Bits::Eight),
-            Self::Sq8 | Self::None => None,
+    /// What makes codes in an index of these facts; none if it walks on its vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Parameter`] if there is no such quantizer.
+    pub(super) fn coding(self, encoder: &Encoder) -> Result<Option<Coding>, IndexError> {
+        let Encoder { dimension, metric, element } = *encoder;
+        let wrong = |allowed| {
+            let value = format!("{self:?}");
+            Err(IndexError::Parameter { name: "quantization", value, allowed })
+        };
+        if element == Element::Bit && !matches!(self, Self::None | Self::Auto) {
+            return wrong("None or Auto over packed bits, which are codes already");
         }
+        let floats = matches!(element, Element::F32 | Element::F16 | Element::Bf16);
+        Ok(match self {
+            Self::None => None,
+            Self::Auto if !floats || dimension < 32 => None,
+            Self::Auto if metric == Metric::InnerProduct => Some(Coding::Scalar(Bits::Eight)),
+            Self::Auto | Self::Sq4 => Some(Coding::Scalar(Bits::Four)),
+            // Bytes are their own codes.
+            Self::Sq8 => floats.then_some(Coding::Scalar(Bits::Eight)),
+            Self::Pq { sub_vectors, bits } => {
+                if sub_vectors == 0 || sub_vectors > dimension {
+                    return wrong("sub_vectors from 1 to the dimension");
+                }
+                if bits != 4 && bits != 8 {
+                    return wrong("4 or 8 bits for each sub-vector");
+                }
+                Some(Coding::Product { sub_vectors: sub_vectors as u32, bits })
+            }
+            Self::Rabitq { bits: bits @ (1 | 2 | 4) } => Some(Coding::Rabitq { bits }),
+            Self::Rabitq { .. } => return wrong("1, 2 or 4 bits a component"),
+        })
     }
 }
 
 /// Vectors that must be there, or about to be, before a quantizer is fitted.
 pub(super) const ENOUGH: usize = 4096;
 
-/// Components of a sample: about a millisecond of work for the insertion that fits the quantizer.
-const SAMPLE: usize = 1 << 16;
-
 /// How many times as many vectors are looked at for a sample, where there are equal ones.
 const LOOKS: u64 = 8;
+
+/// Components of a sample that an insertion takes in passing: a few milliseconds of work.
+const HURRIED: usize = 1 << 20;
 
 /// Vectors that are encoded along with one insertion.
 const STEP: u32 = 64;
@@ -76,23 +124,36 @@ const STEP: u32 = 64;
 /// How an index quantises.
 #[derive(Debug)]
 pub(super) struct Quantized {
-    pub(super) bits: Bits,
+    pub(super) coding: Coding,
     pub(super) originals: Originals,
     dimension: usize,
     metric: Metric,
     seed: u64,
     isa: Isa,
     codes: OnceLock<Codes>,
+    /// Shared with the thread that fits a quantizer.
+    filling: Arc<Mutex<Filling>>,
+}
+
+/// How far an index without codes is on its way to have some.
+#[derive(Debug, Default)]
+enum Filling {
+    #[default]
+    Nothing,
+    /// Somebody fits a quantizer.
+    Fitting,
     /// Codes that do not reach to the last vector yet.
-    filling: Mutex<Option<Codes>>,
+    Codes(Codes),
 }
 
 /// A fitted quantizer and the codes of all vectors.
 #[derive(Debug)]
 pub(super) struct Codes {
-    pub(super) grid: ScalarGrid,
+    pub(super) coder: Arc<Coder>,
     pub(super) engine: Box<dyn Engine>,
     pub(super) rows: Column<Block>,
+    /// Whether rows of the graph are chosen by codes where vectors are there too.
+    is_fine: bool,
 }
 
 /// What encoding works with.
@@ -115,16 +176,22 @@ impl CodeWork {
 }
 
 impl Codes {
+    fn new(coding: Coding, coder: Coder, isa: Isa, rows: Column<Block>) -> Option<Self> {
+        let coder = Arc::new(coder);
+        let engine = code_engine(&coder, isa)?;
+        Some(Self { coder, engine, rows, is_fine: coding.is_fine() })
+    }
+
     /// Prepares the query in `work.floats`.
     pub(super) fn prepare(&self, work: &mut CodeWork) {
-        work.query.resize(self.grid.query_blocks(), Block::ZERO);
-        self.grid.prepare(&work.floats, &mut work.rotated, &mut work.query);
+        work.query.resize(self.coder.query_blocks(), Block::ZERO);
+        self.coder.prepare(&mut work.floats, &mut work.rotated, &mut work.query);
     }
 
     /// Writes the code of the vector in `work.floats` into `work.code`.
     pub(super) fn encode(&self, work: &mut CodeWork) {
-        work.code.resize(self.grid.code_blocks(), Block::ZERO);
-        self.grid.encode(&work.floats, &mut work.rotated, &mut work.code);
+        work.code.resize(self.coder.code_blocks(), Block::ZERO);
+        self.coder.encode(&mut work.floats, &mut work.rotated, &mut work.code);
     }
 
     /// Appends the code of the vector in `work.floats`.
@@ -135,50 +202,46 @@ impl Codes {
 
     /// The distance that a key of the engine stands for.
     pub(super) fn distance(&self, key: u32) -> f32 {
-        self.grid.distance(self.engine.distance(key))
+        self.coder.distance(self.engine.distance(key))
+    }
+
+    /// Whether rows of the graph are chosen by these codes although vectors are there.
+    pub(super) fn is_fine(&self) -> bool {
+        self.is_fine
     }
 }
 
 impl Quantized {
     pub(super) fn new(
-        bits: Bits,
+        coding: Coding,
         originals: Originals,
         dimension: usize,
         metric: Metric,
         seed: u64,
         isa: Isa,
     ) -> Self {
-        Self {
-            bits,
-            originals,
-            dimension,
-            metric,
-            seed,
-            isa,
-            codes: OnceLock::new(),
-            filling: Mutex::new(None),
-        }
+        let (codes, filling) = (OnceLock::new(), Arc::default());
+        Self { coding, originals, dimension, metric, seed, isa, codes, filling }
     }
 
     /// The quantizer of codes that are complete, as bytes.
-    pub(super) fn grid(&self) -> Option<Vec<u8>> {
-        self.codes().map(|codes| codes.grid.to_bytes())
+    pub(super) fn coder(&self) -> Option<Vec<u8>> {
+        self.codes().map(|codes| codes.coder.to_bytes())
     }
 
     /// Takes codes that came from a file. `rows` gives them a column whose rows have as many blocks as it is told;
-    /// `None` if the grid is none for this index.
+    /// `None` if the quantizer is none for this index.
     pub(super) fn restore<E>(
         &self,
-        grid: &[u8],
+        coder: &[u8],
         rows: impl FnOnce(usize) -> Result<Column<Block>, E>,
     ) -> Result<Option<()>, E> {
-        let Self { bits, dimension, metric, isa, .. } = *self;
-        let grid = ScalarGrid::from_bytes(grid, dimension, metric, bits, isa);
-        let (Some(grid), Some(engine)) = (grid, code_engine(metric, bits, isa)) else {
+        let Self { coding, dimension, metric, isa, .. } = *self;
+        let Some(coder) = Coder::from_bytes(coder, dimension, metric, coding, isa) else {
             return Ok(None);
         };
-        let rows = rows(grid.code_blocks())?;
-        Ok(self.codes.set(Codes { grid, engine, rows }).ok())
+        let rows = rows(coder.code_blocks())?;
+        Ok(Codes::new(coding, coder, isa, rows).and_then(|codes| self.codes.set(codes).ok()))
     }
 
     /// The codes, once they are complete.
@@ -188,21 +251,56 @@ impl Quantized {
     }
 
     /// Fits the quantizer to some of `count` vectors, which `vector` writes as floats, unless
-    /// somebody did so before.
-    pub(super) fn fit(&self, count: usize, vector: impl Fn(usize, &mut Vec<f32>)) {
-        let mut filling = self.filling.lock();
-        if filling.is_some() || self.codes.get().is_some() || count == 0 {
-            return;
+    /// somebody did so before. If that takes long it is done in another thread, or at once if the caller `waits`.
+    pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
+        {
+            let mut filling = self.filling.lock();
+            if !matches!(*filling, Filling::Nothing) || self.codes.get().is_some() || count == 0 {
+                return;
+            }
+            *filling = Filling::Fitting;
         }
-        let grid = self.train(count, vector);
-        let Some(engine) = code_engine(self.metric, self.bits, self.isa) else { return };
-        let rows = Column::new(grid.code_blocks());
-        *filling = Some(Codes { grid, engine, rows });
+        // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
+        let sample = self.sample(count, waits, vector);
+        let Self { coding, isa, .. } = *self;
+        let train = self.training(sample);
+        let filling = self.filling.clone();
+        let fit = move || {
+            let codes = train().and_then(|coder| {
+                let rows = Column::new(coder.code_blocks());
+                Codes::new(coding, coder, isa, rows)
+            });
+            // Without a quantizer, walks go on reading vectors.
+            *filling.lock() = codes.map_or(Filling::Fitting, Filling::Codes);
+        };
+        if coding.is_slow() && !waits {
+            let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
+            if thread.spawn(fit).is_err() {
+                *self.filling.lock() = Filling::Nothing;
+            }
+        } else {
+            fit();
+        }
     }
 
     /// A quantizer for `count > 0` vectors, which `vector` writes as floats.
-    pub(super) fn train(&self, count: usize, vector: impl Fn(usize, &mut Vec<f32>)) -> ScalarGrid {
-        let wanted = (SAMPLE / self.dimension).clamp(64, count.max(64)).min(count);
+    pub(super) fn train(
+        &self,
+        count: usize,
+        vector: impl Fn(usize, &mut Vec<f32>),
+    ) -> Option<Coder> {
+        self.training(self.sample(count, true, vector))()
+    }
+
+    fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coder> + Send + 'static {
+        let Self { coding, dimension, metric, seed, isa, .. } = *self;
+        move || Coder::train(&mut sample, dimension, metric, coding, seed, isa)
+    }
+
+    /// Some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
+    fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
+        let most = if waits { usize::MAX } else { HURRIED / self.dimension };
+        let wanted = self.coding.sample(self.dimension).min(most).max(64).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
         // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.
@@ -211,17 +309,14 @@ impl Quantized {
             let (round, i) = (look / wanted as u64, look % wanted as u64);
             let at = (i * LOOKS + round) * count as u64 / (LOOKS * wanted as u64);
             vector(at as usize, &mut floats);
-            let mut hasher = DefaultHasher::new();
-            hasher.write(cast_slice(&floats));
-            if seen.insert(hasher.finish()) {
+            if seen.insert(xxh3_64(cast_slice(&floats))) {
                 sample.extend_from_slice(&floats);
             }
             if seen.len() == wanted {
                 break;
             }
         }
-        let Self { bits, dimension, metric, seed, isa, .. } = *self;
-        ScalarGrid::train(&sample, dimension, metric, bits, seed, isa)
+        sample
     }
 
     /// Encodes some of the `count` vectors that have no code yet; `true` if few are left.
@@ -232,7 +327,7 @@ impl Quantized {
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
         let Some(filling) = self.filling.try_lock() else { return Ok(false) };
-        let Some(codes) = &*filling else { return Ok(false) };
+        let Filling::Codes(codes) = &*filling else { return Ok(false) };
         let done = codes.rows.len() as u32;
         for slot in done..count.min(done + STEP) {
             vector(slot, &mut work.floats);
@@ -250,13 +345,13 @@ impl Quantized {
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<(), ArenaError> {
         let mut filling = self.filling.lock();
-        if let Some(codes) = &*filling {
+        if let Filling::Codes(codes) = &*filling {
             for slot in codes.rows.len() as u32..count {
                 vector(slot, &mut work.floats);
                 codes.push(work)?;
             }
         }
-        if let Some(codes) = filling.take() {
+        if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
             // Only who took them sets them.
             drop(self.codes.set(codes));
         }
@@ -265,11 +360,14 @@ impl Quantized {
 
     /// Whether a quantizer is fitted but not in use yet.
     pub(super) fn is_filling(&self) -> bool {
-        self.codes.get().is_none() && self.filling.lock().is_some()
+        self.codes.get().is_none() && matches!(*self.filling.lock(), Filling::Codes(_))
     }
 
     /// Bytes of codes that are not complete.
     pub(super) fn bytes(&self) -> usize {
-        self.filling.lock().as_ref().map_or(0, |codes| codes.rows.bytes())
+        match &*self.filling.lock() {
+            Filling::Codes(codes) => codes.rows.bytes(),
+            Filling::Nothing | Filling::Fitting => 0,
+        }
     }
 }

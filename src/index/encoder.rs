@@ -146,6 +146,36 @@ impl Encoder {
         }
     }
 
+    /// [`Self::decode_into`], but of unit length under the cosine, which whole numbers cannot be stored with: as quantizers
+    /// want them.
+    pub(super) fn unit_into(&self, row: &[Block], floats: &mut Vec<f32>) {
+        self.decode_into(row, floats);
+        if self.metric == Metric::Cosine && matches!(self.element, Element::I8 | Element::U8) {
+            let scaled = normalize(floats);
+            debug_assert!(scaled.is_ok(), "no row without a direction is stored");
+        }
+    }
+
+    /// Writes the row that is nearest to a vector, of unit length under the cosine, that a quantizer gave. Whether there is one.
+    pub(super) fn encode_nearest(&self, floats: &mut [f32], row: &mut [Block]) -> bool {
+        let (least, greatest) = match self.element {
+            Element::I8 => (-128.0, 127.0),
+            Element::U8 => (0.0, 255.0),
+            _ => return self.encode(VectorRef::F32(floats), row).is_ok(),
+        };
+        if self.metric == Metric::Cosine {
+            let longest = floats.iter().fold(0.0_f32, |longest, x| longest.max(x.abs()));
+            let scale = if longest > 0.0 { greatest / longest } else { 1.0 };
+            for x in &mut *floats {
+                *x *= scale;
+            }
+        }
+        for x in &mut *floats {
+            *x = x.round_ties_even().clamp(least, greatest) + 0.0;
+        }
+        self.encode(VectorRef::F32(floats), row).is_ok()
+    }
+
     fn encode_f32(
         &self,
         values: impl ExactSizeIterator<Item = f32>,

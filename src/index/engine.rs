@@ -2,16 +2,15 @@
 //! to a list of slots are a single indirect call, behind which everything is inlined.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytemuck::cast_slice;
 
 use crate::arena::View;
-use crate::distance::{
-    Kernel, NibbleDot, NibbleL2, NibblesDot, NibblesL2, Visitor, dispatch, with_isa,
-};
+use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
 use crate::metric::Metric;
-use crate::quantization::Bits;
+use crate::quantization::Coder;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
@@ -52,20 +51,15 @@ pub(super) fn engine(
     dispatch(metric, element, isa, true, Boxed).ok_or(IndexError::Unsupported { metric, element })
 }
 
-/// The engine over codes of a scalar quantizer. Queries are in their prepared form.
-pub(super) fn code_engine(metric: Metric, bits: Bits, isa: Isa) -> Option<Box<dyn Engine>> {
-    let product = metric == Metric::InnerProduct;
-    Some(match (bits, product) {
-        (Bits::Eight, true) => dispatch(Metric::InnerProduct, Element::I8, isa, true, Boxed)?,
-        (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, Boxed)?,
-        (Bits::Four, true) => Box::new(Asymmetric {
-            query: with_isa(NibbleDot, isa, Boxed)?,
-            between: with_isa(NibblesDot, isa, Boxed)?,
-        }),
-        (Bits::Four, false) => Box::new(Asymmetric {
-            query: with_isa(NibbleL2, isa, Boxed)?,
-            between: with_isa(NibblesL2, isa, Boxed)?,
-        }),
+/// The engine over the codes of a quantizer. Queries are in their prepared form.
+pub(super) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine>> {
+    let query = coder.visit(isa, Boxed)?;
+    Some(match &**coder {
+        Coder::Scalar(_) => match coder.visit_between(isa, Boxed) {
+            Some(between) => Box::new(Asymmetric { query, between }),
+            None => query,
+        },
+        Coder::Product(_) | Coder::Rabitq(_) => Box::new(Coded { query, coder: coder.clone() }),
     })
 }
 
@@ -83,6 +77,34 @@ impl Engine for Asymmetric {
 
     fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
         self.between.keys(rows, rows.row(slot), slots, keys);
+    }
+
+    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {
+        self.query.keys_in_line(rows, query, keys);
+    }
+
+    fn distance(&self, key: u32) -> f32 {
+        self.query.distance(key)
+    }
+}
+
+/// The quantizer itself compares rows.
+#[derive(Debug)]
+struct Coded {
+    query: Box<dyn Engine>,
+    coder: Arc<Coder>,
+}
+
+impl Engine for Coded {
+    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
+        self.query.keys(rows, query, slots, keys);
+    }
+
+    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+        let row = rows.row(slot);
+        for (key, &other) in keys.iter_mut().zip(slots) {
+            *key = self.coder.key_between(row, rows.row(other));
+        }
     }
 
     fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {

@@ -10,7 +10,7 @@ use super::work::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
 use crate::error::IndexError;
 use crate::graph::Graph;
-use crate::vector::{Block, VectorRef};
+use crate::vector::Block;
 
 /// Where a vector was written.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,11 @@ impl Entries {
         self.quantized.as_ref().and_then(Quantized::codes)
     }
 
+    /// The codes that rows of the graph are chosen by, if not by the vectors.
+    pub(super) fn linking_codes(&self) -> Option<&Codes> {
+        self.codes().filter(|codes| codes.is_fine() || self.drops())
+    }
+
     /// Whether all vectors are there to be read.
     pub(super) fn has_vectors(&self) -> bool {
         self.codes().is_none() || !self.drops()
@@ -89,7 +94,7 @@ impl Entries {
     ) -> Result<Place, IndexError> {
         let codes = self.codes();
         if let Some(codes) = codes {
-            self.encoder.decode_into(row, &mut coding.floats);
+            self.encoder.unit_into(row, &mut coding.floats);
             codes.encode(coding);
         }
         if self.may_refill()
@@ -153,7 +158,7 @@ impl Entries {
         if let Some(codes) = self.codes() {
             coding.code.clear();
             coding.code.extend_from_slice(codes.rows.view().row(slot));
-            self.encoder.decode_into(row, &mut coding.floats);
+            self.encoder.unit_into(row, &mut coding.floats);
         }
         let vacant = self.slots.take_below(slot)?;
         Some(self.write_again(vacant, key, row, coding))
@@ -229,8 +234,8 @@ impl Entries {
             return false;
         };
         let mut floats = Vec::new();
-        codes.grid.decode(codes.rows.view().row(slot), &mut floats);
-        self.encoder.encode(VectorRef::F32(&floats), row).is_ok()
+        codes.coder.decode(codes.rows.view().row(slot), &mut floats);
+        self.encoder.encode_nearest(&mut floats, row)
     }
 
     /// The vector of a key, as floats.
@@ -243,7 +248,7 @@ impl Entries {
         }
         let codes = self.codes()?;
         let mut vector = Vec::new();
-        codes.grid.decode(codes.rows.view().row(slot), &mut vector);
+        codes.coder.decode(codes.rows.view().row(slot), &mut vector);
         Some(vector)
     }
 

@@ -161,7 +161,7 @@ impl Hnsw {
         let codes = codes.filter(|_| !self.entries.has_vectors());
         let began = request.began;
         let field = if let Some(codes) = codes {
-            self.entries.encoder.decode_into(&work.row, &mut work.coding.floats);
+            self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             codes.prepare(&mut work.coding);
             Field { engine: &*codes.engine, rows: codes.rows.view(), entries: &self.entries, began }
         } else {

@@ -259,6 +259,8 @@ impl Hnsw {
     /// Bits of a component of the codes, if there are.
     pub(super) fn code_bits(&self) -> Option<u32> {
         let quantized = self.entries.quantized.as_ref();
-        quantized.filter(|quantized| quantized.codes().is_some()).map(|q| q.bits.count())
+        quantized
+            .filter(|quantized| quantized.codes().is_some())
+            .map(|q| q.coding.bits(self.entries.encoder.dimension))
     }
 }

@@ -149,7 +149,7 @@ impl Hnsw {
         self.work.with(|work| {
             // It was done before, without an error.
             drop((ordered.encode)(position, work));
-            self.entries.encoder.decode_into(&work.row, &mut work.coding.floats);
+            self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             self.compare(None, work, run);
         });
     }

@@ -26,12 +26,12 @@ impl Hnsw {
             if (vectors.len() as usize) < ENOUGH {
                 return;
             }
-            quantized.fit(vectors.len() as usize, |at, floats| {
-                self.entries.encoder.decode_into(vectors.row(at as u32), floats);
+            quantized.fit(vectors.len() as usize, false, |at, floats| {
+                self.entries.encoder.unit_into(vectors.row(at as u32), floats);
             });
         }
         let decode = |slot: u32, floats: &mut Vec<f32>| {
-            self.entries.encoder.decode_into(self.entries.vectors.view().row(slot), floats);
+            self.entries.encoder.unit_into(self.entries.vectors.view().row(slot), floats);
         };
         // Without memory for codes, walks go on reading vectors; the next insertion tries again.
         if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
@@ -39,7 +39,9 @@ impl Hnsw {
             let _alone = self.inserting.write();
             let count = self.entries.vectors.view().len();
             let _ = quantized.finish(count, &mut work.coding, decode);
-            self.graph.forget_distances();
+            if self.entries.linking_codes().is_some() {
+                self.graph.forget_distances();
+            }
         }
     }
 
@@ -75,7 +77,7 @@ impl Hnsw {
         let linking = Some(Linking { leaving, ..self.linking() });
         let Work { scratch, row, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
-        if let Some(codes) = self.entries.codes() {
+        if let Some(codes) = self.entries.linking_codes() {
             codes.prepare(coding);
             run(Rows::new(&*codes.engine, &codes.rows, linking), &coding.query, scratch);
         } else {
@@ -112,13 +114,20 @@ impl Insertable for Hnsw {
         self.work.with(|work| {
             let work = std::cell::RefCell::new(work);
             if count >= ENOUGH / 2 {
-                quantized.fit(count, |position, floats| {
+                quantized.fit(count, true, |position, floats| {
                     let work = &mut **work.borrow_mut();
                     vector(position, work);
-                    self.entries.encoder.decode_into(&work.row, floats);
+                    self.entries.encoder.unit_into(&work.row, floats);
                 });
             }
             let work = work.into_inner();
+            let vectors = self.entries.vectors.view();
+            if quantized.coding.is_slow() {
+                // What is there is most, and the batch waits rather than each of its insertions.
+                quantized.fit(vectors.len() as usize, true, |at, floats| {
+                    self.entries.encoder.unit_into(vectors.row(at as u32), floats);
+                });
+            }
             while quantized.is_filling() {
                 self.advance(work);
             }

@@ -10,7 +10,6 @@ use super::codes::{CodeWork, Codes, ENOUGH, Originals, Quantized};
 use super::entries::Entries;
 use super::keys::KeyMap;
 use super::persist::{CodeSettings, GraphSettings, Settings};
-use super::space::Rows;
 use crate::arena::Column;
 use crate::error::IndexError;
 use crate::graph::{GONE, Graph, Parameters, Source, Tick};
@@ -33,19 +32,19 @@ impl Part<'_> {
         let Entries { encoder, vectors, .. } = &self.index.entries;
         let vectors = vectors.view();
         if slot < vectors.len() {
-            encoder.decode_into(vectors.row(slot), floats);
+            encoder.unit_into(vectors.row(slot), floats);
         } else if let Some(codes) = self.index.entries.codes() {
-            codes.grid.decode(codes.rows.view().row(slot), floats);
+            codes.coder.decode(codes.rows.view().row(slot), floats);
         }
     }
 
-    fn grid(&self) -> Option<Vec<u8>> {
-        self.index.entries.quantized.as_ref().and_then(Quantized::grid)
+    fn coder(&self) -> Option<Vec<u8>> {
+        self.index.entries.quantized.as_ref().and_then(Quantized::coder)
     }
 }
 
 /// Which quantizer the merged index has.
-enum Grid {
+enum Choice {
     /// None: too few vectors.
     None,
     /// One that a part has: codes that were made with it are copied.
@@ -88,13 +87,14 @@ impl Hnsw {
         let GraphSettings { m, ef_construction, seed, alpha } = graph.ok_or_else(none)?;
         let (encoder, isa, engine) = settings.basis(None).check()?;
         check_graph(m, ef_construction)?;
-        let quantized = codes.map(|CodeSettings { bits, originals }| {
-            Quantized::new(bits, originals, dimension, metric, seed, isa)
+        let quantized = codes.map(|CodeSettings { coding, originals }| {
+            Quantized::new(coding, originals, dimension, metric, seed, isa)
         });
         let mut entries = Entries::new(encoder, quantized);
         let total: usize = parts.iter().map(|part| part.entries.len()).sum();
-        let grid = entries.quantized.as_ref().map_or(Grid::None, |q| quantizer(q, parts, total));
-        let keeps = matches!(grid, Grid::None)
+        let choice =
+            entries.quantized.as_ref().map_or(Choice::None, |q| quantizer(q, parts, total));
+        let keeps = matches!(choice, Choice::None)
             || entries.quantized.as_ref().is_none_or(|q| q.originals == Originals::Kept);
         for part in parts {
             let vectors = part.index.entries.vectors.view();
@@ -107,7 +107,7 @@ impl Hnsw {
         }
         entries.map = KeyMap::restored(entries.keys.len() as u32, Vec::new());
         if let Some(quantized) = &entries.quantized {
-            encode(quantized, &grid, parts, total)?;
+            encode(quantized, &choice, parts, total)?;
         }
         let parameters = Parameters { m, ef_construction, seed };
         let mut index = Self::new(entries, isa, engine, parameters, alpha);
@@ -123,12 +123,9 @@ impl Hnsw {
                 Source { graph: &part.index.graph, nodes }
             })
             .collect();
-        let linking = Some(index.linking());
-        let space = match index.entries.codes() {
-            Some(codes) => Rows::new(&*codes.engine, &codes.rows, linking),
-            None => Rows::new(&*index.engine, &index.entries.vectors, linking),
+        let Some(graph) = Graph::merge(parameters, &sources, index.linking_space(), tick)? else {
+            return Ok(None);
         };
-        let Some(graph) = Graph::merge(parameters, &sources, space, tick)? else { return Ok(None) };
         index.graph = graph;
         Ok(Some(index))
     }
@@ -136,24 +133,26 @@ impl Hnsw {
 
 /// Which quantizer the vectors of `parts` get: their own if it is one for all. Where vectors are kept, one that is fitted to
 /// all of them; where they are not, the one of most vectors, as each change of codes would cost some of what they know.
-fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Grid {
+fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Choice {
     let mut votes: BTreeMap<Option<Vec<u8>>, usize> = BTreeMap::new();
     for part in parts.iter().filter(|part| !part.entries.is_empty()) {
-        *votes.entry(part.grid()).or_default() += part.entries.len();
+        *votes.entry(part.coder()).or_default() += part.entries.len();
     }
     let is_one = votes.len() == 1;
-    let most = votes.into_iter().filter_map(|(grid, count)| Some((count, grid?))).max();
+    let most = votes.into_iter().filter_map(|(coder, count)| Some((count, coder?))).max();
     match most {
-        None if total < ENOUGH => Grid::None,
-        Some((_, grid)) if is_one || quantized.originals == Originals::Dropped => Grid::Kept(grid),
-        _ => Grid::Fitted,
+        None if total < ENOUGH => Choice::None,
+        Some((_, coder)) if is_one || quantized.originals == Originals::Dropped => {
+            Choice::Kept(coder)
+        }
+        _ => Choice::Fitted,
     }
 }
 
 /// Gives all vectors their codes.
 fn encode(
     quantized: &Quantized,
-    grid: &Grid,
+    choice: &Choice,
     parts: &[Part<'_>],
     total: usize,
 ) -> Result<(), IndexError> {
@@ -167,20 +166,22 @@ fn encode(
         let part = starts.partition_point(|&start| start <= at) - 1;
         (&parts[part], parts[part].entries[at - starts[part]].0)
     };
-    let grid = match grid {
-        Grid::None => return Ok(()),
-        Grid::Kept(grid) => grid.clone(),
-        Grid::Fitted => quantized
-            .train(total, |at, floats| {
+    let coder = match choice {
+        Choice::None => return Ok(()),
+        Choice::Kept(coder) => coder.clone(),
+        Choice::Fitted => {
+            let fitted = quantized.train(total, |at, floats| {
                 let (part, slot) = place(at);
                 part.floats_into(slot, floats);
-            })
-            .to_bytes(),
+            });
+            let Some(fitted) = fitted else { return Ok(()) };
+            fitted.to_bytes()
+        }
     };
-    let same: Vec<bool> = parts.iter().map(|part| part.grid().as_ref() == Some(&grid)).collect();
-    quantized.restore(&grid, |blocks| Ok::<_, IndexError>(Column::new(blocks)))?;
-    let Some(Codes { grid, rows, .. }) = quantized.codes() else { return Ok(()) };
-    let blocks = grid.code_blocks();
+    let same: Vec<bool> = parts.iter().map(|part| part.coder().as_ref() == Some(&coder)).collect();
+    quantized.restore(&coder, |blocks| Ok::<_, IndexError>(Column::new(blocks)))?;
+    let Some(Codes { coder, rows, .. }) = quantized.codes() else { return Ok(()) };
+    let blocks = coder.code_blocks();
     let mut batch = Vec::new();
     for (part, same) in parts.iter().zip(same) {
         if let Some(codes) = part.index.entries.codes().filter(|_| same) {
@@ -197,7 +198,7 @@ fn encode(
                 CodeWork::default,
                 |work, (code, &(slot, _))| {
                     part.floats_into(slot, &mut work.floats);
-                    grid.encode(&work.floats, &mut work.rotated, code);
+                    coder.encode(&mut work.floats, &mut work.rotated, code);
                 },
             );
             for code in batch.chunks_exact(blocks) {

@@ -19,7 +19,7 @@ use crate::arena::{ArenaError, Column, Persistent, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
-use crate::quantization::Bits;
+use crate::quantization::Coding;
 use crate::simd::Isa;
 use crate::vector::{Block, Element, VectorRef};
 
@@ -48,7 +48,7 @@ pub(crate) struct GraphSettings {
 /// What codes an index has, once it has some.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CodeSettings {
-    pub(crate) bits: Bits,
+    pub(crate) coding: Coding,
     pub(crate) originals: Originals,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct State {
     /// Rows of the vectors: as many as there are slots, but where originals are dropped.
     pub(crate) vectors: u32,
     /// The quantizer, if all slots have codes.
-    pub(crate) grid: Option<Vec<u8>>,
+    pub(crate) coder: Option<Vec<u8>>,
     /// A bit for each slot that holds nothing; slots beyond the last word all hold something.
     pub(crate) hidden: Vec<u64>,
 }
@@ -126,7 +126,7 @@ impl Settings {
     fn of(entries: &Entries, graph: Option<GraphSettings>) -> Self {
         let Encoder { dimension, metric, element } = entries.encoder;
         let quantized = entries.quantized.as_ref();
-        let codes = quantized.map(|q| CodeSettings { bits: q.bits, originals: q.originals });
+        let codes = quantized.map(|q| CodeSettings { coding: q.coding, originals: q.originals });
         Self { dimension, metric, element, graph, codes }
     }
 }
@@ -140,16 +140,16 @@ impl Entries {
         source: &mut impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E> {
         let drops = quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped);
-        let fewer = drops && state.grid.is_some() && state.vectors < slots;
+        let fewer = drops && state.coder.is_some() && state.vectors < slots;
         if state.vectors != slots && !fewer {
             return Err(Unsound("the number of vectors is not that of the keys").into());
         }
         let keys = Column::restore(1, slots, |chunk, len| source(KEYS, chunk, len))?;
         let (blocks, rows) = (encoder.blocks(), state.vectors);
         let vectors = Column::restore(blocks, rows, |chunk, len| source(VECTORS, chunk, len))?;
-        if let Some(grid) = &state.grid {
+        if let Some(coder) = &state.coder {
             let none = Unsound("there are codes where none are expected");
-            let restored = quantized.as_ref().ok_or(none)?.restore(grid, |blocks| {
+            let restored = quantized.as_ref().ok_or(none)?.restore(coder, |blocks| {
                 Column::restore(blocks, slots, |chunk, len| source(CODES, chunk, len))
             })?;
             restored.ok_or(Unsound("the quantizer is none for this index"))?;
@@ -184,9 +184,9 @@ impl Entries {
     }
 
     fn state(&self, graph: GraphState) -> State {
-        let grid = self.quantized.as_ref().and_then(Quantized::grid);
+        let coder = self.quantized.as_ref().and_then(Quantized::coder);
         let hidden = if self.slots.hidden() == 0 { Vec::new() } else { self.slots.words() };
-        State { graph, vectors: self.vectors.len() as u32, grid, hidden }
+        State { graph, vectors: self.vectors.len() as u32, coder, hidden }
     }
 }
 
@@ -252,8 +252,8 @@ impl Stored for Hnsw {
         let slots = state.graph.rows.first().copied().unwrap_or(0);
         let parameters = Parameters { m, ef_construction, seed };
         let Settings { dimension, metric, .. } = *settings;
-        let quantized = settings.codes.map(|CodeSettings { bits, originals }| {
-            Quantized::new(bits, originals, dimension, metric, seed, isa)
+        let quantized = settings.codes.map(|CodeSettings { coding, originals }| {
+            Quantized::new(coding, originals, dimension, metric, seed, isa)
         });
         let entries = Entries::restore(encoder, quantized, slots, state, &mut source)?;
         let mut index = Self::new(entries, isa, engine, parameters, alpha);

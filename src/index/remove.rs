@@ -141,8 +141,8 @@ impl Hnsw {
     fn bypass(&self, slot: u32, work: &mut Work) {
         let Work { scratch, leaving, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
-        if let Some(codes) = self.entries.codes() {
-            codes.grid.decode(codes.rows.view().row(slot), &mut coding.floats);
+        if let Some(codes) = self.entries.linking_codes() {
+            codes.coder.decode(codes.rows.view().row(slot), &mut coding.floats);
             codes.prepare(coding);
             self.graph.bypass(self.linking_space(), &coding.query, slot, scratch);
         } else {
@@ -153,10 +153,10 @@ impl Hnsw {
         self.count_insertion(work);
     }
 
-    /// What walks read, the codes or the vectors, with what changing rows needs.
+    /// What rows are chosen by, the codes or the vectors, with what changing them needs.
     pub(super) fn linking_space(&self) -> Rows<'_> {
         let linking = Some(self.linking());
-        match self.entries.codes() {
+        match self.entries.linking_codes() {
             Some(codes) => Rows::new(&*codes.engine, &codes.rows, linking),
             None => Rows::new(&*self.engine, &self.entries.vectors, linking),
         }

@@ -32,9 +32,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// How many of the candidates to measure for `k` answers, at most.
-    pub(super) fn depth(k: usize) -> usize {
-        k.saturating_mul(2).max(k.saturating_add(LEAST))
+    /// How many of the candidates to measure for `k` answers, at most: all, if it takes so many, where codes are coarse.
+    pub(super) fn depth(k: usize, codes_are_fine: bool) -> usize {
+        if codes_are_fine { k.saturating_mul(2).max(k.saturating_add(LEAST)) } else { usize::MAX }
     }
 
     /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors; as many

@@ -228,7 +228,7 @@ impl Entries {
         hits: &mut Hits,
     ) {
         let Work { row, pools, all, coding, .. } = work;
-        self.encoder.decode_into(row, &mut coding.floats);
+        self.encoder.unit_into(row, &mut coding.floats);
         codes.prepare(coding);
         let mut measured = 0;
         self.until_full(request, |request| {

@@ -54,7 +54,7 @@ impl Hnsw {
         let Work { scratch, row, coding, .. } = work;
         for _ in 0..ATTEMPTS {
             let complete = if let Some(codes) = codes {
-                self.entries.encoder.decode_into(row, &mut coding.floats);
+                self.entries.encoder.unit_into(row, &mut coding.floats);
                 codes.prepare(coding);
                 let space = Rows::new(&*codes.engine, &codes.rows, None);
                 self.graph.search(space, &coding.query, beam, without, timer, scratch)
@@ -116,7 +116,7 @@ impl Hnsw {
             Some(codes) if self.entries.has_vectors() => {
                 let vectors = self.entries.vectors.view();
                 let candidates = found
-                    .take(Head::depth(request.k))
+                    .take(Head::depth(request.k, codes.is_fine()))
                     .map(|(key, slot)| (codes.distance(key), slot));
                 head.measure(&*self.engine, vectors, query, candidates, request.k, timer);
                 distances += head.sorted.len() as u64;
@@ -153,7 +153,7 @@ impl Hnsw {
         let complete = if let Some(codes) = codes {
             prepared.clear();
             for query in queries.chunks_exact(blocks) {
-                self.entries.encoder.decode_into(query, &mut coding.floats);
+                self.entries.encoder.unit_into(query, &mut coding.floats);
                 codes.prepare(coding);
                 prepared.extend_from_slice(&coding.query);
             }

@@ -14,6 +14,7 @@
 mod admit;
 mod bytes;
 mod centroids;
+mod coder;
 mod error;
 mod kmeans;
 mod persist;
@@ -25,10 +26,11 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use coder::{Coder, Coding};
 pub use error::QuantizationError;
 pub(crate) use kmeans::cluster;
 pub use product::{PackedCodes, ProductQuantizer, ProductQuantizerBuilder, ProductQuery};
 pub use quantizer::{PreparedQuery, Quantizer};
 pub use rabitq::{Estimate, RabitqQuantizer, RabitqQuantizerBuilder, RabitqQuery};
-pub(crate) use scalar::{Bits, ScalarGrid};
+pub(crate) use scalar::Bits;
 pub use scalar::{ScalarQuantizer, ScalarQuantizerBuilder};

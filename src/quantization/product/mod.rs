@@ -3,12 +3,14 @@
 
 mod builder;
 mod fast_scan;
+mod kernel;
 mod query;
 #[cfg(test)]
 mod tests;
 
 pub use builder::ProductQuantizerBuilder;
 pub use fast_scan::PackedCodes;
+pub(crate) use kernel::ProductKernel;
 pub use query::ProductQuery;
 
 use std::borrow::Cow;
@@ -154,6 +156,11 @@ impl ProductQuantizer {
         Ok(Cow::Owned(rotated))
     }
 
+    /// Writes the code of a vector as it is cut.
+    pub(crate) fn encode(&self, vector: &[f32], code: &mut [u8]) {
+        run_on(self.isa, Encode { quantizer: self, vector, code });
+    }
+
     /// How many centroids there are for each sub-vector.
     fn centroids(&self) -> usize {
         1 << self.bits
@@ -205,8 +212,7 @@ impl Quantizer for ProductQuantizer {
 
     fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError> {
         check_codes(code, self.code_len(), 1)?;
-        let vector = self.admit(vector)?;
-        run_on(self.isa, Encode { quantizer: self, vector: &vector, code });
+        self.encode(&self.admit(vector)?, code);
         Ok(())
     }
 

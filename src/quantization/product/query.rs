@@ -42,10 +42,9 @@ pub struct ProductQuery<'a> {
 impl<'a> ProductQuery<'a> {
     /// From a vector as it is cut.
     pub(super) fn new(quantizer: &'a ProductQuantizer, query: &[f32]) -> Self {
-        let (parts, count) = (quantizer.parts.len(), quantizer.centroids());
-        let padded = if quantizer.bits == 4 { parts.next_multiple_of(2) } else { parts };
-        let mut tables = vec![0.0; padded * count];
-        let scan = run_on(quantizer.isa, Fill { quantizer, query, tables: &mut tables });
+        let mut tables = vec![0.0; quantizer.table_entries()];
+        let scans = quantizer.bits == 4;
+        let scan = run_on(quantizer.isa, Fill { quantizer, query, tables: &mut tables, scans });
         Self { quantizer, tables, scan }
     }
 
@@ -110,7 +109,7 @@ impl<'a> ProductQuery<'a> {
 impl PreparedQuery for ProductQuery<'_> {
     fn distance(&self, code: &[u8]) -> Result<f32, QuantizationError> {
         check_codes(code, self.quantizer.code_len(), 1)?;
-        let [sum] = self.sums([code]);
+        let [sum] = sums(self.quantizer.bits, &self.tables, [code]);
         Ok(sum)
     }
 
@@ -123,40 +122,52 @@ impl PreparedQuery for ProductQuery<'_> {
             let (ab, cd) = codes.split_at(2 * code_len);
             let (a, b) = ab.split_at(code_len);
             let (c, d) = cd.split_at(code_len);
-            *four = self.sums([a, b, c, d]);
+            *four = sums(self.quantizer.bits, &self.tables, [a, b, c, d]);
         }
         for (one, code) in rest.iter_mut().zip(codes.chunks_exact(code_len)) {
-            [*one] = self.sums([code]);
+            [*one] = sums(self.quantizer.bits, &self.tables, [code]);
         }
         Ok(())
     }
 }
 
-impl ProductQuery<'_> {
-    /// The sums of the entries that `codes` choose, each in the order of sub-vectors.
-    #[inline]
-    fn sums<const N: usize>(&self, codes: [&[u8]; N]) -> [f32; N] {
-        let mut sums = [0.0; N];
-        if self.quantizer.bits == 8 {
-            let (tables, _) = self.tables.as_chunks::<256>();
-            let codes = codes.map(|code| &code[..tables.len()]);
-            for (i, table) in tables.iter().enumerate() {
-                for (sum, code) in sums.iter_mut().zip(codes) {
-                    *sum += table[usize::from(code[i])];
-                }
-            }
-        } else {
-            let (tables, _) = self.tables.as_chunks::<32>();
-            let codes = codes.map(|code| &code[..tables.len()]);
-            for (i, table) in tables.iter().enumerate() {
-                for (sum, code) in sums.iter_mut().zip(codes) {
-                    *sum += table[usize::from(code[i] & 15)];
-                    *sum += table[usize::from(16 | code[i] >> 4)];
-                }
+impl ProductQuantizer {
+    /// Entries of all tables: `2^bits` for each sub-vector, and for 4 bits those of an even number of tables.
+    pub(super) fn table_entries(&self) -> usize {
+        let parts = self.parts.len();
+        let padded = if self.bits == 4 { parts.next_multiple_of(2) } else { parts };
+        padded * self.centroids()
+    }
+
+    /// Writes the tables of a query, a vector as it is cut; the last may be left as it was.
+    pub(super) fn write_tables(&self, query: &[f32], tables: &mut [f32]) {
+        run_on(self.isa, Fill { quantizer: self, query, tables, scans: false });
+    }
+}
+
+/// The sums of the entries of `tables` that `codes` of so many bits choose, each in the order of sub-vectors.
+#[inline(always)]
+pub(super) fn sums<const N: usize>(bits: u32, tables: &[f32], codes: [&[u8]; N]) -> [f32; N] {
+    let mut sums = [0.0; N];
+    if bits == 8 {
+        let (tables, _) = tables.as_chunks::<256>();
+        let codes = codes.map(|code| &code[..tables.len()]);
+        for (i, table) in tables.iter().enumerate() {
+            for (sum, code) in sums.iter_mut().zip(codes) {
+                *sum += table[usize::from(code[i])];
             }
         }
-        sums
+    } else {
+        let (tables, _) = tables.as_chunks::<32>();
+        let codes = codes.map(|code| &code[..tables.len()]);
+        for (i, table) in tables.iter().enumerate() {
+            for (sum, code) in sums.iter_mut().zip(codes) {
+                *sum += table[usize::from(code[i] & 15)];
+                *sum += table[usize::from(16 | code[i] >> 4)];
+            }
+        }
     }
+    sums
 }
 
 impl fmt::Debug for ProductQuery<'_> {
@@ -165,11 +176,12 @@ impl fmt::Debug for ProductQuery<'_> {
     }
 }
 
-/// Computes the tables, and those of eight bits for codes of 4 bits.
+/// Computes the tables, and those of eight bits where they are scanned.
 struct Fill<'a> {
     quantizer: &'a ProductQuantizer,
     query: &'a [f32],
     tables: &'a mut [f32],
+    scans: bool,
 }
 
 impl Task for Fill<'_> {
@@ -177,7 +189,7 @@ impl Task for Fill<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> Option<ScanTables> {
-        let Self { quantizer, query, tables } = self;
+        let Self { quantizer, query, tables, scans } = self;
         let (sixteens, _) = tables.as_chunks_mut::<16>();
         let blocks = quantizer.centroids() / 16;
         for (part, table) in quantizer.parts.iter().zip(sixteens.chunks_exact_mut(blocks)) {
@@ -196,6 +208,6 @@ impl Task for Fill<'_> {
         for x in sixteens.as_flattened_mut() {
             *x *= factor;
         }
-        (quantizer.bits == 4).then(|| ScanTables::new(&sixteens[..quantizer.parts.len()]))
+        scans.then(|| ScanTables::new(&sixteens[..quantizer.parts.len()]))
     }
 }

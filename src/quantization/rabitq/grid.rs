@@ -10,11 +10,9 @@ const FACTORS: [f64; 5] = [1.0, 0.8, 0.9, 1.1, 1.2];
 /// Rounds at most in which a scale is improved.
 const ROUNDS: usize = 6;
 
-/// A point of the grid and how it lies to the vector that it stands for.
-#[derive(Debug)]
-pub(super) struct GridPoint {
-    /// `v` of each component.
-    values: Vec<u8>,
+/// How a point of the grid lies to the vector that it stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fit {
     /// The vector's length.
     pub(super) norm: f32,
     /// What the point is multiplied by so that its product with the vector is `norm^2`.
@@ -23,13 +21,11 @@ pub(super) struct GridPoint {
     pub(super) error: f32,
 }
 
-impl GridPoint {
-    /// Writes the plane of one bit of the values, over zeros.
-    pub(super) fn write_plane(&self, bit: u32, plane: &mut [u8]) {
-        for (byte, values) in plane.iter_mut().zip(self.values.chunks(8)) {
-            for (i, value) in values.iter().enumerate() {
-                *byte |= (value >> bit & 1) << i;
-            }
+/// Writes the plane of one bit of the values of a grid point, over zeros.
+pub(super) fn write_plane(values: &[u8], bit: u32, plane: &mut [u8]) {
+    for (byte, values) in plane.iter_mut().zip(values.chunks(8)) {
+        for (i, value) in values.iter().enumerate() {
+            *byte |= (value >> bit & 1) << i;
         }
     }
 }
@@ -42,18 +38,20 @@ impl GridPoint {
 pub(super) struct Nearest<'a> {
     pub(super) residual: &'a [f32],
     pub(super) bits: u32,
+    /// Gets `v` of each component.
+    pub(super) values: &'a mut [u8],
 }
 
 impl Task for Nearest<'_> {
-    type Output = GridPoint;
+    type Output = Fit;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> GridPoint {
-        let Self { residual, bits } = self;
+    fn run<S: Simd>(self, _: S) -> Fit {
+        let Self { residual, bits, values } = self;
         let square = super::dot(residual, residual);
-        let mut values = vec![0; residual.len()];
         if square == 0.0 {
-            return GridPoint { values, norm: 0.0, scale: 0.0, error: 0.0 };
+            values.fill(0);
+            return Fit { norm: 0.0, scale: 0.0, error: 0.0 };
         }
         // Steps of the best uniform quantizer, in standard deviations (Max, IRE Transactions on
         // Information Theory 6, 1960, table II; 8 bits by the same equations).
@@ -84,7 +82,7 @@ impl Task for Nearest<'_> {
         }
         let scale = square / product;
         let error = (scale * scale * length - square).max(0.0).sqrt();
-        GridPoint { values, norm: square.sqrt() as f32, scale: scale as f32, error: error as f32 }
+        Fit { norm: square.sqrt() as f32, scale: scale as f32, error: error as f32 }
     }
 }
 

@@ -3,11 +3,13 @@
 
 mod builder;
 mod grid;
+mod kernel;
 mod query;
 #[cfg(test)]
 mod tests;
 
 pub use builder::RabitqQuantizerBuilder;
+pub(crate) use kernel::RabitqKernel;
 pub use query::{Estimate, RabitqQuery};
 
 use std::borrow::Cow;
@@ -21,7 +23,7 @@ use super::rotation::Rotation;
 use crate::error::VectorError;
 use crate::metric::Metric;
 use crate::simd::{Isa, run_on};
-use grid::GridPoint;
+use grid::Fit;
 
 const MARK: [u8; 4] = *b"NFRQ";
 
@@ -118,14 +120,45 @@ impl RabitqQuantizer {
         admit(vector, self.dimension, self.metric)
     }
 
-    /// The vector less the centre, rotated.
-    fn residual(&self, vector: &[f32]) -> Vec<f32> {
-        let mut rotated = vec![0.0; self.rotation.len()];
-        for ((residual, x), c) in rotated.iter_mut().zip(vector).zip(&self.centre) {
-            *residual = x - c;
+    /// The vector less the centre, rotated, is put in place of what `rotated` held.
+    fn residual_into(&self, vector: &[f32], rotated: &mut Vec<f32>) {
+        rotated.clear();
+        rotated.extend(vector.iter().zip(&self.centre).map(|(x, c)| x - c));
+        rotated.resize(self.rotation.len(), 0.0);
+        self.rotation.apply(rotated);
+    }
+
+    /// The point of the grid that is nearest to the residual of a vector as it is centred. The components of both are
+    /// left in `scratch`.
+    fn nearest_point<'s>(
+        &self,
+        vector: &[f32],
+        bits: u32,
+        scratch: &'s mut Vec<f32>,
+    ) -> (&'s [u8], Fit) {
+        self.residual_into(vector, scratch);
+        let len = scratch.len();
+        scratch.resize(len + len.div_ceil(4), 0.0);
+        let (residual, values) = scratch.split_at_mut(len);
+        let values = &mut bytemuck::cast_slice_mut(values)[..len];
+        let fit = run_on(self.isa, grid::Nearest { residual, bits, values });
+        (values, fit)
+    }
+
+    /// Writes the code of a vector as it is centred.
+    pub(crate) fn encode(&self, vector: &[f32], scratch: &mut Vec<f32>, code: &mut [u8]) {
+        let (planes, factors) = code.split_at_mut(self.planes_len());
+        let (values, Fit { norm, scale, error }) = self.nearest_point(vector, self.bits, scratch);
+        planes.fill(0);
+        for (number, plane) in planes.chunks_exact_mut(self.plane_len()).enumerate() {
+            grid::write_plane(values, self.bits - 1 - number as u32, plane);
         }
-        self.rotation.apply(&mut rotated);
-        rotated
+        let product =
+            if self.metric == Metric::InnerProduct { dot(vector, &self.centre) } else { 0.0 };
+        let numbers = [norm, scale, error, product as f32];
+        for (bytes, number) in factors.chunks_exact_mut(4).zip(numbers) {
+            bytes.copy_from_slice(&number.to_le_bytes());
+        }
     }
 
     /// Bytes of a plane, whole words of eight.
@@ -181,21 +214,7 @@ impl Quantizer for RabitqQuantizer {
 
     fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError> {
         check_codes(code, self.code_len(), 1)?;
-        let vector = self.admit(vector)?;
-        let residual = self.residual(&vector);
-        let point = run_on(self.isa, grid::Nearest { residual: &residual, bits: self.bits });
-        let (planes, factors) = code.split_at_mut(self.planes_len());
-        planes.fill(0);
-        for (number, plane) in planes.chunks_exact_mut(self.plane_len()).enumerate() {
-            point.write_plane(self.bits - 1 - number as u32, plane);
-        }
-        let product =
-            if self.metric == Metric::InnerProduct { dot(&vector, &self.centre) } else { 0.0 };
-        let GridPoint { norm, scale, error, .. } = point;
-        let numbers = [norm, scale, error, product as f32];
-        for (bytes, number) in factors.chunks_exact_mut(4).zip(numbers) {
-            bytes.copy_from_slice(&number.to_le_bytes());
-        }
+        self.encode(&self.admit(vector)?, &mut Vec::new(), code);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::grid::{GridPoint, Nearest};
+use super::grid::{Fit, write_plane};
 use super::{Factors, Quantizer, RabitqQuantizer, dot};
 use crate::metric::Metric;
 use crate::quantization::QuantizationError;
@@ -68,23 +68,8 @@ pub struct RabitqQuery<'a> {
 impl<'a> RabitqQuery<'a> {
     /// From a vector as it is centred.
     pub(super) fn new(quantizer: &'a RabitqQuantizer, query: &[f32]) -> Self {
-        let residual = quantizer.residual(query);
-        let bits = query_bits(quantizer.bits);
-        let point = run_on(quantizer.isa, Nearest { residual: &residual, bits });
-        let (groups, steps) = (bits as usize / 4, residual.len().div_ceil(128));
-        let mut planes = vec![[0; 64]; groups * steps];
-        let mut plane = vec![0; 16 * steps];
-        for bit in 0..bits as usize {
-            plane.fill(0);
-            point.write_plane(bit as u32, &mut plane);
-            let group = &mut planes[bit / 4 * steps..][..steps];
-            for (step, words) in group.iter_mut().zip(plane.as_chunks::<16>().0) {
-                let (low, high) = words.split_at(8);
-                step[8 * (bit % 4)..][..8].copy_from_slice(low);
-                step[32 + 8 * (bit % 4)..][..8].copy_from_slice(high);
-            }
-        }
-        let GridPoint { norm, scale, error, .. } = point;
+        let mut planes = vec![[0; 64]; quantizer.query_planes()];
+        let Fit { norm, scale, error } = quantizer.write_query(query, &mut Vec::new(), &mut planes);
         let product = dot(query, &quantizer.centre) as f32;
         Self { quantizer, planes, norm, scale, error, product, epsilon: EPSILON }
     }
@@ -144,6 +129,35 @@ impl<'a> RabitqQuery<'a> {
             2 => run_on(isa, Distances::<2, 1> { query, codes, out }),
             _ => run_on(isa, Distances::<4, 2> { query, codes, out }),
         }
+    }
+}
+
+impl RabitqQuantizer {
+    /// How many blocks of planes a query has: for each group of four planes, one for 128 components.
+    pub(super) fn query_planes(&self) -> usize {
+        query_bits(self.bits) as usize / 4 * self.rotation.len().div_ceil(128)
+    }
+
+    /// Writes the planes of a query, a vector as it is centred, in the layout of `Simd::plane_counts`.
+    pub(super) fn write_query(
+        &self,
+        query: &[f32],
+        scratch: &mut Vec<f32>,
+        planes: &mut [[u8; 64]],
+    ) -> Fit {
+        let bits = query_bits(self.bits);
+        let (values, fit) = self.nearest_point(query, bits, scratch);
+        let steps = planes.len() / (bits as usize / 4);
+        planes.as_flattened_mut().fill(0);
+        for bit in 0..bits as usize {
+            let group = &mut planes[bit / 4 * steps..][..steps];
+            for (step, values) in group.iter_mut().zip(values.chunks(128)) {
+                for (half, values) in values.chunks(64).enumerate() {
+                    write_plane(values, bit as u32, &mut step[32 * half + 8 * (bit % 4)..][..8]);
+                }
+            }
+        }
+        fit
     }
 }
 
@@ -216,7 +230,7 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
 /// Adds to the lanes of `total` how many bits of a code's plane differ from each of a query's, times
 /// the weights of both.
 #[inline(always)]
-fn add_differing<S: Simd, const G: usize>(
+pub(super) fn add_differing<S: Simd, const G: usize>(
     simd: S,
     total: S::I32,
     plane: &[u8],

@@ -37,13 +37,14 @@ fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
 
 /// Planes of a vector's grid point, and its scale.
 fn point(residual: &[f32], bits: u32) -> (Vec<f32>, f32) {
-    let point = run_on(Isa::Scalar, Nearest { residual, bits });
+    let mut values = vec![0; residual.len()];
+    let fit = run_on(Isa::Scalar, Nearest { residual, bits, values: &mut values });
     let plane_len = residual.len().div_ceil(8);
     let mut planes = vec![0; bits as usize * plane_len];
     for (number, plane) in planes.chunks_exact_mut(plane_len).enumerate() {
-        point.write_plane(bits - 1 - number as u32, plane);
+        grid::write_plane(&values, bits - 1 - number as u32, plane);
     }
-    (grid::components(&planes, bits, residual.len()), point.scale)
+    (grid::components(&planes, bits, residual.len()), fit.scale)
 }
 
 #[test]
@@ -58,7 +59,11 @@ fn estimates_are_the_formula_on_every_instruction_set() {
                 let codes = quantizer.quantize_batch(&data).unwrap();
                 let row = |i: usize| &data[i * dimension..][..dimension];
                 let admitted = |i: usize| quantizer.admit(row(i)).unwrap().into_owned();
-                let residual = |i: usize| quantizer.residual(&admitted(i));
+                let residual = |i: usize| {
+                    let mut residual = Vec::new();
+                    quantizer.residual_into(&admitted(i), &mut residual);
+                    residual
+                };
                 let squares = |v: &[f32]| super::dot(v, v);
                 let query_bits = super::query::query_bits(bits);
                 let (query, query_scale) = point(&residual(0), query_bits);

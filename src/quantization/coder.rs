@@ -1,0 +1,439 @@
+//! The quantizers in the form in which indexes use them: codes and prepared queries are blocks.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::admit::MAX_COMPONENT;
+use super::product::{ProductKernel, ProductQuantizer};
+use super::quantizer::Quantizer;
+use super::rabitq::{RabitqKernel, RabitqQuantizer};
+use super::scalar::{Bits, ScalarGrid};
+use crate::distance::{
+    NibbleDot, NibbleL2, NibblesDot, NibblesL2, Visitor, dispatch, key, with_isa,
+};
+use crate::metric::Metric;
+use crate::simd::Isa;
+use crate::vector::{Block, Element};
+
+/// What makes the codes of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Scalar(Bits),
+    /// Sub-vectors, and 4 or 8 bits for each.
+    Product {
+        sub_vectors: u32,
+        bits: u32,
+    },
+    /// 1, 2 or 4 bits a component.
+    Rabitq {
+        bits: u32,
+    },
+}
+
+/// A trained quantizer of an index.
+#[derive(Debug)]
+pub(crate) enum Coder {
+    Scalar(ScalarGrid),
+    Product(ProductQuantizer),
+    Rabitq(RabitqQuantizer),
+}
+
+impl Coding {
+    /// Bits of a component, rounded up.
+    pub(crate) fn bits(self, dimension: usize) -> u32 {
+        match self {
+            Self::Scalar(bits) => bits.count(),
+            Self::Rabitq { bits } => bits,
+            Self::Product { sub_vectors, bits } => (sub_vectors * bits).div_ceil(dimension as u32),
+        }
+    }
+
+    /// Whether rows of a graph are as good by these codes as by the vectors.
+    pub(crate) fn is_fine(self) -> bool {
+        matches!(self, Self::Scalar(_))
+    }
+
+    /// How many vectors a quantizer learns from at most, if they have so many components.
+    pub(crate) fn sample(self, dimension: usize) -> usize {
+        /// Components that are enough for means and deviations: about a millisecond of work.
+        const MOMENTS: usize = 1 << 16;
+        /// Vectors for each centroid.
+        const POINTS: usize = 64;
+
+        match self {
+            Self::Product { bits, .. } => POINTS << bits,
+            Self::Scalar(_) | Self::Rabitq { .. } => MOMENTS / dimension,
+        }
+    }
+
+    /// Whether training takes so long that nobody is to wait for it.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Self::Product { .. })
+    }
+}
+
+impl Coder {
+    /// Fits a quantizer to vectors that stand one after the other in `sample`, which holds one at least. They have unit
+    /// length under the cosine.
+    pub(crate) fn train(
+        sample: &mut Vec<f32>,
+        dimension: usize,
+        metric: Metric,
+        coding: Coding,
+        seed: u64,
+        isa: Isa,
+    ) -> Option<Self> {
+        if !matches!(coding, Coding::Scalar(_)) {
+            sample.iter_mut().for_each(clamp);
+        }
+        match coding {
+            Coding::Scalar(bits) => {
+                Some(Self::Scalar(ScalarGrid::train(sample, dimension, metric, bits, seed, isa)))
+            }
+            Coding::Product { sub_vectors, bits } => {
+                // Where there are fewer vectors than centroids, some have two.
+                let (found, needed) = (sample.len(), dimension << bits);
+                for at in found..needed {
+                    sample.push(sample[at % found]);
+                }
+                let builder = ProductQuantizer::builder(dimension, metric).bits(bits);
+                let builder = builder.sub_vectors(sub_vectors as usize).seed(seed);
+                builder.train(sample).ok().map(Self::Product)
+            }
+            Coding::Rabitq { bits } => {
+                let builder = RabitqQuantizer::builder(dimension, metric).bits(bits).seed(seed);
+                builder.train(sample).ok().map(Self::Rabitq)
+            }
+        }
+    }
+
+    /// The quantizer of bytes that [`Self::to_bytes`] gave for an index of these facts; `None` if they are no such bytes.
+    pub(crate) fn from_bytes(
+        bytes: &[u8],
+        dimension: usize,
+        metric: Metric,
+        coding: Coding,
+        isa: Isa,
+    ) -> Option<Self> {
+        match coding {
+            Coding::Scalar(bits) => {
+                ScalarGrid::from_bytes(bytes, dimension, metric, bits, isa).map(Self::Scalar)
+            }
+            Coding::Product { sub_vectors, bits } => {
+                let found = ProductQuantizer::from_bytes(bytes).ok()?;
+                let fits = found.dimension() == dimension
+                    && found.metric() == metric
+                    && found.bits() == bits
+                    && found.sub_vectors() == sub_vectors as usize
+                    && !found.is_rotated();
+                fits.then_some(Self::Product(found))
+            }
+            Coding::Rabitq { bits } => {
+                let found = RabitqQuantizer::from_bytes(bytes).ok()?;
+                let fits = found.dimension() == dimension
+                    && found.metric() == metric
+                    && found.bits() == bits;
+                fits.then_some(Self::Rabitq(found))
+            }
+        }
+    }
+
+    /// What was learnt, as bytes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Scalar(grid) => grid.to_bytes(),
+            Self::Product(quantizer) => quantizer.to_bytes(),
+            Self::Rabitq(quantizer) => quantizer.to_bytes(),
+        }
+    }
+
+    /// Blocks of a code.
+    pub(crate) fn code_blocks(&self) -> usize {
+        match self {
+            Self::Scalar(grid) => grid.code_blocks(),
+            Self::Product(quantizer) => quantizer.code_len().div_ceil(size_of::<Block>()),
+            Self::Rabitq(quantizer) => quantizer.code_len().div_ceil(size_of::<Block>()),
+        }
+    }
+
+    /// Blocks of a prepared query.
+    pub(crate) fn query_blocks(&self) -> usize {
+        match self {
+            Self::Scalar(grid) => grid.query_blocks(),
+            Self::Product(quantizer) => quantizer.query_blocks(),
+            Self::Rabitq(quantizer) => quantizer.query_blocks(),
+        }
+    }
+
+    /// Writes the code of `vector` into `code`, and something into `scratch`. The vector may be changed where it is beyond
+    /// all bounds.
+    pub(crate) fn encode(&self, vector: &mut [f32], scratch: &mut Vec<f32>, code: &mut [Block]) {
+        match self {
+            Self::Scalar(grid) => grid.encode(vector, scratch, code),
+            Self::Product(quantizer) => {
+                vector.iter_mut().for_each(clamp);
+                let (code, rest) = cast_slice_mut(code).split_at_mut(quantizer.code_len());
+                quantizer.encode(vector, code);
+                rest.fill(0);
+            }
+            Self::Rabitq(quantizer) => {
+                vector.iter_mut().for_each(clamp);
+                let (code, rest) = cast_slice_mut(code).split_at_mut(quantizer.code_len());
+                quantizer.encode(vector, scratch, code);
+                rest.fill(0);
+            }
+        }
+    }
+
+    /// Writes what the kernels want of the query `vector` into `query`; as [`Self::encode`].
+    pub(crate) fn prepare(&self, vector: &mut [f32], scratch: &mut Vec<f32>, query: &mut [Block]) {
+        match self {
+            Self::Scalar(grid) => grid.prepare(vector, scratch, query),
+            Self::Product(quantizer) => {
+                vector.iter_mut().for_each(clamp);
+                quantizer.write_blocks(vector, query);
+            }
+            Self::Rabitq(quantizer) => {
+                vector.iter_mut().for_each(clamp);
+                quantizer.write_blocks(vector, scratch, query);
+            }
+        }
+    }
+
+    /// Puts the vector that `code` stands for in place of what `vector` held.
+    pub(crate) fn decode(&self, code: &[Block], vector: &mut Vec<f32>) {
+        if let Self::Scalar(grid) = self {
+            return grid.decode(code, vector);
+        }
+        let Some(quantizer) = self.quantizer() else { return };
+        vector.clear();
+        vector.resize(quantizer.dimension(), 0.0);
+        let decoded = quantizer.dequantize_into(code_of(quantizer, code), vector);
+        debug_assert!(decoded.is_ok(), "lengths agree");
+    }
+
+    /// The distance under the metric that a kernel's distance stands for.
+    pub(crate) fn distance(&self, raw: f32) -> f32 {
+        match self {
+            Self::Scalar(grid) => grid.distance(raw),
+            Self::Product(_) | Self::Rabitq(_) => raw,
+        }
+    }
+
+    /// Calls `query` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
+    pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
+        match self {
+            Self::Scalar(grid) => {
+                let product = grid.metric == Metric::InnerProduct;
+                match (grid.bits, product) {
+                    (Bits::Eight, true) => {
+                        dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor)
+                    }
+                    (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
+                    (Bits::Four, true) => with_isa(NibbleDot, isa, visitor),
+                    (Bits::Four, false) => with_isa(NibbleL2, isa, visitor),
+                }
+            }
+            Self::Product(quantizer) if quantizer.bits() == 8 => {
+                with_isa(ProductKernel::<8>, isa, visitor)
+            }
+            Self::Product(_) => with_isa(ProductKernel::<4>, isa, visitor),
+            Self::Rabitq(quantizer) => match quantizer.bits() {
+                1 => with_isa(RabitqKernel::<1, 1>, isa, visitor),
+                2 => with_isa(RabitqKernel::<2, 1>, isa, visitor),
+                _ => with_isa(RabitqKernel::<4, 2>, isa, visitor),
+            },
+        }
+    }
+
+    /// Calls `visitor` with the kernel between two codes, if there is one beside that of queries.
+    pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
+        match self {
+            Self::Scalar(ScalarGrid { bits: Bits::Four, metric, .. }) => {
+                if *metric == Metric::InnerProduct {
+                    with_isa(NibblesDot, isa, visitor)
+                } else {
+                    with_isa(NibblesL2, isa, visitor)
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The key of the distance between two codes, for quantizers that have no kernel for it.
+    pub(crate) fn key_between(&self, a: &[Block], b: &[Block]) -> u32 {
+        let distance = self.quantizer().and_then(|quantizer| {
+            quantizer.distance(code_of(quantizer, a), code_of(quantizer, b)).ok()
+        });
+        // Adding zero makes a negative one positive.
+        key::of_f32(distance.unwrap_or(f32::NAN) + 0.0)
+    }
+
+    fn quantizer(&self) -> Option<&dyn Quantizer> {
+        match self {
+            Self::Scalar(_) => None,
+            Self::Product(quantizer) => Some(quantizer),
+            Self::Rabitq(quantizer) => Some(quantizer),
+        }
+    }
+}
+
+/// The bytes of a code.
+fn code_of<'a>(quantizer: &dyn Quantizer, code: &'a [Block]) -> &'a [u8] {
+    &cast_slice(code)[..quantizer.code_len()]
+}
+
+/// Within the numbers that quantizers admit.
+fn clamp(x: &mut f32) {
+    *x = x.clamp(-MAX_COMPONENT, MAX_COMPONENT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::Kernel;
+    use crate::quantization::PreparedQuery;
+    use crate::quantization::tests::Random;
+    use crate::simd::{Simd, Task};
+
+    const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+
+    fn codings(dimension: usize) -> Vec<Coding> {
+        let product = |parts: usize, bits| Coding::Product { sub_vectors: parts as u32, bits };
+        let mut all = [1, 2, 4].map(|bits| Coding::Rabitq { bits }).to_vec();
+        all.extend([product(1, 4), product(dimension, 4), product(dimension.div_ceil(3), 8)]);
+        all
+    }
+
+    fn vectors(random: &mut Random, count: usize, dimension: usize, metric: Metric) -> Vec<f32> {
+        let mut all: Vec<f32> = (0..count * dimension).map(|_| random.signed() + 0.1).collect();
+        if metric == Metric::Cosine {
+            for row in all.chunks_exact_mut(dimension) {
+                let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+                row.iter_mut().for_each(|x| *x /= norm);
+            }
+        }
+        all
+    }
+
+    /// The keys of a query and four rows, from four calls and from one, and their distances.
+    struct Ask<'a>(&'a [Block], [&'a [Block]; 4]);
+
+    struct Inside<'a, K>(K, Ask<'a>);
+
+    impl Visitor for Ask<'_> {
+        type Output = [f32; 4];
+        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
+            simd.run(Inside(kernel, self))
+        }
+    }
+
+    impl<K: Kernel> Task for Inside<'_, K> {
+        type Output = [f32; 4];
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(kernel, Ask(query, rows)) = self;
+            let (query, rows) = (cast_slice(query), rows.map(cast_slice));
+            let keys = kernel.key4(simd, query, rows);
+            assert_eq!(keys, rows.map(|row| kernel.key(simd, query, row)));
+            keys.map(|key| kernel.distance(key))
+        }
+    }
+
+    #[test]
+    fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
+        let mut random = Random(4);
+        for dimension in [1, 3, 20, 64, 100, 128, 129, 192, 384] {
+            for metric in METRICS {
+                let base = vectors(&mut random, 300, dimension, metric);
+                for coding in codings(dimension) {
+                    let what = format!("{dimension} {metric:?} {coding:?}");
+                    let mut sample = base.clone();
+                    let coder =
+                        Coder::train(&mut sample, dimension, metric, coding, 5, Isa::detect())
+                            .expect("trained");
+                    let quantizer = coder.quantizer().expect("no grid");
+                    let mut scratch = Vec::new();
+                    let rows: [Vec<Block>; 4] = std::array::from_fn(|i| {
+                        let mut code = vec![Block::ZERO; coder.code_blocks()];
+                        let mut row = base[i * dimension..][..dimension].to_vec();
+                        coder.encode(&mut row, &mut scratch, &mut code);
+                        code
+                    });
+                    let codes = rows.each_ref().map(|row| code_of(quantizer, row));
+                    for (i, code) in codes.iter().enumerate() {
+                        let row = &base[i * dimension..][..dimension];
+                        assert_eq!(&quantizer.quantize(row).expect("legal"), code, "{what}");
+                    }
+                    // What stood there before is of no account.
+                    let garbage: Block = bytemuck::cast([0xa5_u8; 64]);
+                    let mut blocks = vec![garbage; coder.query_blocks()];
+                    let query = &base[10 * dimension..][..dimension];
+                    coder.prepare(&mut query.to_vec(), &mut scratch, &mut blocks);
+                    let prepared: Box<dyn PreparedQuery> = quantizer.prepare(query).expect("legal");
+                    for &isa in Isa::available() {
+                        let ask = Ask(&blocks, rows.each_ref().map(Vec::as_slice));
+                        let found = coder.visit(isa, ask).expect("available");
+                        for (found, code) in found.into_iter().zip(codes) {
+                            let expected = prepared.distance(code).expect("a code");
+                            let expected = if metric == Metric::InnerProduct {
+                                expected
+                            } else {
+                                expected.max(0.0)
+                            };
+                            let off = (found - expected).abs();
+                            assert!(off <= 1e-5 * (1.0 + expected.abs()), "{what} {isa:?}: {off}");
+                        }
+                    }
+                    let between = key::to_f32(coder.key_between(&rows[0], &rows[1]));
+                    assert_eq!(between, quantizer.distance(codes[0], codes[1]).expect("codes"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn coders_come_back_and_others_do_not() {
+        let mut random = Random(9);
+        let (dimension, isa) = (20, Isa::detect());
+        for metric in METRICS {
+            let mut sample = vectors(&mut random, 40, dimension, metric);
+            for coding in codings(dimension) {
+                let train = |sample: &mut Vec<f32>| {
+                    Coder::train(sample, dimension, metric, coding, 5, isa).expect("trained")
+                };
+                let bytes = train(&mut sample).to_bytes();
+                let back = Coder::from_bytes(&bytes, dimension, metric, coding, isa);
+                assert_eq!(back.expect("sound").to_bytes(), bytes);
+                for other in codings(dimension).into_iter().chain([Coding::Scalar(Bits::Four)]) {
+                    let back = Coder::from_bytes(&bytes, dimension, metric, other, isa);
+                    assert_eq!(back.is_some(), other == coding, "{coding:?} as {other:?}");
+                }
+                assert!(Coder::from_bytes(&bytes, dimension + 1, metric, coding, isa).is_none());
+                let torn = &bytes[..bytes.len() - 1];
+                assert!(Coder::from_bytes(torn, dimension, metric, coding, isa).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn huge_components_and_few_vectors_are_taken() {
+        let isa = Isa::detect();
+        for metric in METRICS {
+            for coding in codings(12) {
+                let mut sample = vec![0.3_f32; 12];
+                let coder = Coder::train(&mut sample, 12, metric, coding, 1, isa).expect("trained");
+                let mut code = vec![Block::ZERO; coder.code_blocks()];
+                let mut scratch = Vec::new();
+                coder.encode(&mut [f32::MAX; 12], &mut scratch, &mut code);
+                let mut query = vec![Block::ZERO; coder.query_blocks()];
+                coder.prepare(&mut [-f32::MAX; 12], &mut scratch, &mut query);
+                let rows = [code.as_slice(); 4];
+                let distances = coder.visit(isa, Ask(&query, rows)).expect("available");
+                assert!(distances.iter().all(|x| x.is_finite()), "{metric:?} {coding:?}");
+                let mut back = Vec::new();
+                coder.decode(&code, &mut back);
+                assert!(back.len() == 12 && back.iter().all(|x| x.is_finite()));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Codes and queries in blocks, as walks over a graph read them: a code is padded with zeros, and a query is its tables.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::ProductQuantizer;
+use super::query::sums;
+use crate::distance::{Kernel, key};
+use crate::simd::Simd;
+use crate::vector::Block;
+
+/// Table entries in a block.
+const ENTRIES: usize = size_of::<Block>() / size_of::<f32>();
+
+/// Keys of the distances from a query to codes of so many bits a sub-vector.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ProductKernel<const BITS: u32>;
+
+impl ProductQuantizer {
+    /// Blocks of a query.
+    pub(crate) fn query_blocks(&self) -> usize {
+        self.table_entries() / ENTRIES
+    }
+
+    /// Writes a query, a vector as it is cut, into its blocks.
+    pub(crate) fn write_blocks(&self, query: &[f32], out: &mut [Block]) {
+        let tables: &mut [f32] = cast_slice_mut(out);
+        // A table that nobody fills is of no account.
+        tables[self.parts.len() * self.centroids()..].fill(0.0);
+        self.write_tables(query, tables);
+    }
+}
+
+impl<const BITS: u32> ProductKernel<BITS> {
+    #[inline(always)]
+    fn keys<const N: usize>(query: &[Block], rows: [&[Block]; N]) -> [u32; N] {
+        let mut codes: [&[u8]; N] = [&[]; N];
+        for (code, row) in codes.iter_mut().zip(rows) {
+            *code = cast_slice(row);
+        }
+        let sums = sums(BITS, cast_slice(query), codes);
+        let mut keys = [0; N];
+        for (key, sum) in keys.iter_mut().zip(sums) {
+            // Adding zero makes a negative one positive.
+            *key = key::of_f32(sum + 0.0);
+        }
+        keys
+    }
+}
+
+impl<const BITS: u32> Kernel for ProductKernel<BITS> {
+    type Element = Block;
+
+    #[inline(always)]
+    fn key<S: Simd>(self, _: S, query: &[Block], row: &[Block]) -> u32 {
+        let [key] = Self::keys(query, [row]);
+        key
+    }
+
+    #[inline(always)]
+    fn key4<S: Simd>(self, _: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+        Self::keys(query, rows)
+    }
+
+    #[inline(always)]
+    fn distance(self, key: u32) -> f32 {
+        key::to_f32(key)
+    }
+}
