@@ -108,9 +108,9 @@ fn coarse(dimension: usize) -> [Quantization; 5] {
 
 #[test]
 fn coarse_codes_lead_to_the_neighbours() {
-    const COUNT: usize = 5000;
+    const COUNT: usize = 4200;
     for (dimension, metric) in
-        [(20, Metric::L2), (100, Metric::Cosine), (128, Metric::InnerProduct), (384, Metric::L2)]
+        [(20, Metric::L2), (100, Metric::Cosine), (192, Metric::InnerProduct)]
     {
         let (base, queries) = generated(COUNT, dimension);
         let exact = Flat::builder(dimension, metric).build().unwrap();
@@ -128,10 +128,10 @@ fn coarse_codes_lead_to_the_neighbours() {
                 let stats = index.stats();
                 assert!(stats.code_bits.is_some(), "{what}");
                 let found = recall_of(&index, &exact, &queries, 128);
-                println!("{what} {originals:?}: {found} {plain} {}", stats.bytes.codes / COUNT);
                 if originals == Originals::Kept {
                     assert!(found > plain - 0.02, "{what}: {found} after {plain}");
                 } else {
+                    assert!(found > 0.45, "{what}: {found}");
                     assert_eq!(stats.bytes.vectors, 0);
                     let row = &base[7 * dimension..8 * dimension];
                     let back = index.get(7).unwrap();
@@ -177,8 +177,8 @@ fn codes_of_whole_numbers_know_the_angle() {
                 .map(|(f, t)| f.iter().filter(|f| t.iter().any(|t| t.key == f.key)).count())
                 .sum();
             let recall = hits as f64 / (truth.len() * 10) as f64;
-            println!("{quantization:?} {originals:?} {recall}");
-            assert!(recall > if originals == Originals::Kept { 0.95 } else { 0.7 });
+            let least = if originals == Originals::Kept { 0.95 } else { 0.7 };
+            assert!(recall > least, "{quantization:?} {originals:?}: {recall}");
         }
     }
 }
@@ -255,7 +255,8 @@ fn codes_come_while_vectors_are_inserted_and_searched() {
             worst = worst.max(pause);
             let stats = index.stats();
             assert_eq!(stats.code_bits, Some(4));
-            assert_eq!(stats.bytes.codes, COUNT * 64 + stats.bytes.codes % 64);
+            let blocks = if quantization == Quantization::Sq4 { 1 } else { 2 };
+            assert_eq!(stats.bytes.codes / 64, COUNT * blocks);
             assert!(index.check().is_ok());
             let exact = Flat::builder(128, Metric::L2).build().unwrap();
             exact.insert_batch(&keys(COUNT), &base).run().unwrap();
