@@ -304,8 +304,7 @@ impl Hnsw {
         let mut hits = Hits::new();
         work.scratch.counters = Counters::default();
         let beam = self.beam(request);
-        let walked = self.walk(codes, beam, without, timer, work).is_some();
-        if walked && let Ok(codes) = self.settle(codes, beam, without, timer, work) {
+        if let Ok(codes) = self.walk(codes, beam, without, timer, work) {
             let Work { scratch, row, head, .. } = work;
             self.collect(codes, row, request, timer, scratch, head, &mut hits);
         }

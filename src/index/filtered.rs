@@ -251,7 +251,7 @@ impl Hnsw {
         work: &mut Work,
     ) -> Option<Plan> {
         let ef = (request.ef as f64 / share).ceil();
-        self.walk(codes, Beam { ef: ef as usize, k: None }, None, timer, work)?;
+        self.walk_on(codes, Beam { ef: ef as usize, k: None }, None, timer, work).ok()?;
         let accepted = self.accepted(filter, work);
         if timer.expired() || accepted >= request.k.max(request.ef / 4 * 3) {
             let keys = self.entries.keys.view();
@@ -282,7 +282,7 @@ impl Hnsw {
     ) -> Option<Plan> {
         let mut scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
         for _ in 0..2 {
-            self.walk(codes, Beam { ef: scouts as usize, k: None }, None, timer, work)?;
+            self.walk_on(codes, Beam { ef: scouts as usize, k: None }, None, timer, work).ok()?;
             let expected = scouts * share;
             let met = self.accepted(filter, work) as f64;
             if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {

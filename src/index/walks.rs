@@ -38,16 +38,33 @@ impl Hnsw {
         codes.map_or(&self.entries.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
     }
 
-    /// Walks to the query in `work.row`, without a filter; what is found is left in the scratch.
-    /// `None` if the index went over to codes, without vectors, in this moment.
-    pub(super) fn walk(
+    /// Walks to the query in `work.row`, without a filter; what is found is left in the scratch, and what its keys stand
+    /// for is returned. Which of many equal vectors are the nearest, codes cannot tell: a walk on them that is caught
+    /// among these is repeated on the vectors.
+    pub(super) fn walk<'a>(
+        &self,
+        codes: Option<&'a Codes>,
+        beam: Beam,
+        without: Option<u32>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Option<&'a Codes>, WentOver> {
+        self.walk_on(codes, beam, without, timer, work)?;
+        if codes.is_none() || !work.scratch.is_crowded || !self.entries.has_vectors() {
+            return Ok(codes);
+        }
+        self.walk_on(None, beam, without, timer, work).map(|()| None)
+    }
+
+    /// [`Self::walk`], on the codes, if there are, whatever it meets.
+    pub(super) fn walk_on(
         &self,
         codes: Option<&Codes>,
         beam: Beam,
         without: Option<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<()> {
+    ) -> Result<(), WentOver> {
         /// Walks at most, one after the other, while vectors are replaced.
         const ATTEMPTS: usize = 8;
 
@@ -65,29 +82,13 @@ impl Hnsw {
                     && self.entries.follow(space, row, scratch)
             };
             if !complete {
-                return None;
+                return Err(WentOver);
             }
             if !self.entries.may_have_missed(scratch) || timer.expired() {
                 break;
             }
         }
-        Some(())
-    }
-
-    /// What the keys stand for that a walk left. Which of many equal vectors are the nearest, codes cannot tell: a walk
-    /// that was caught among these is repeated on the vectors.
-    pub(super) fn settle<'a>(
-        &self,
-        codes: Option<&'a Codes>,
-        beam: Beam,
-        without: Option<u32>,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Result<Option<&'a Codes>, WentOver> {
-        if codes.is_none() || !work.scratch.is_crowded || !self.entries.has_vectors() {
-            return Ok(codes);
-        }
-        self.walk(None, beam, without, timer, work).map(|()| None).ok_or(WentOver)
+        Ok(())
     }
 
     /// How far a walk for all that is asked looks. Where distances may be negative, one does not tell how far another is.
@@ -178,12 +179,13 @@ impl Hnsw {
         let timer = &mut Timer::new(request.limit, request.k, 0);
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
             let Work { lanes: scratches, head, .. } = &mut *work;
-            self.collect(codes, query, request, timer, &scratches[at], head, hits);
-            let is_unsettled = codes.is_some() && scratches[at].is_crowded;
-            if is_unsettled
-                || self.is_short(hits, request)
-                || self.entries.may_have_missed(&scratches[at])
-            {
+            let is_unsettled =
+                codes.is_some() && scratches[at].is_crowded && self.entries.has_vectors();
+            let is_usable = !is_unsettled && !self.entries.may_have_missed(&scratches[at]);
+            if is_usable {
+                self.collect(codes, query, request, timer, &scratches[at], head, hits);
+            }
+            if !is_usable || self.is_short(hits, request) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
                 self.find(request, work, hits);
@@ -230,9 +232,7 @@ impl Searchable for Hnsw {
         } else {
             work.scratch.counters = Counters::default();
             let beam = self.beam(request);
-            let walked = self.walk(codes, beam, None, timer, work).ok_or(WentOver);
-            let Ok(codes) = walked.and_then(|()| self.settle(codes, beam, None, timer, work))
-            else {
+            let Ok(codes) = self.walk(codes, beam, None, timer, work) else {
                 return self.find(request, work, hits);
             };
             let Work { scratch, row, head, .. } = work;
