@@ -92,6 +92,8 @@ fn the_merged_graph_is_whole_and_finds() {
 #[test]
 fn codes_are_made_for_all() {
     merged_recall("merge-codes", || config(DIMENSION).quantization(Quantization::Sq8));
+    let product = Quantization::Pq { sub_vectors: DIMENSION / 2, bits: 4 };
+    merged_recall("merge-product", || config(DIMENSION).quantization(product));
 }
 
 #[test]

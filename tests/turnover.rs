@@ -32,6 +32,7 @@ fn turnovers_lose_no_recall() {
         (Quantization::None, Originals::Kept),
         (Quantization::Sq4, Originals::Kept),
         (Quantization::Sq4, Originals::Dropped),
+        (Quantization::Rabitq { bits: 2 }, Originals::Kept),
     ] {
         let new = || {
             let builder = Hnsw::builder(dimension, data.metric()).element(Element::F32);
