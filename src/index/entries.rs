@@ -275,7 +275,7 @@ impl Entries {
     /// Bytes of the codes.
     pub(super) fn code_bytes(&self) -> usize {
         match (self.codes(), &self.quantized) {
-            (Some(codes), _) => codes.rows.bytes_of(&self.slots),
+            (Some(codes), _) => codes.rows.bytes_of(&self.slots) + codes.coder.bytes(),
             (None, Some(quantized)) => quantized.bytes(),
             (None, None) => 0,
         }

@@ -110,7 +110,7 @@ pub struct ListStats {
 pub struct Bytes {
     /// Stored vectors, with the padding to whole cache lines.
     pub vectors: usize,
-    /// Codes of a quantizer.
+    /// Codes of a quantizer, and the centroids of a product quantizer.
     pub codes: usize,
     /// Centroids of an inverted-file index.
     pub centroids: usize,

@@ -146,6 +146,14 @@ impl Coder {
         }
     }
 
+    /// Bytes of what was learnt, where it is more than a few vectors.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Product(quantizer) => quantizer.bytes(),
+            Self::Scalar(_) | Self::Rabitq(_) => 0,
+        }
+    }
+
     /// Blocks of a code.
     pub(crate) fn code_blocks(&self) -> usize {
         match self {

@@ -161,6 +161,13 @@ impl ProductQuantizer {
         run_on(self.isa, Encode { quantizer: self, vector, code });
     }
 
+    /// Bytes of the centroids, and of their distances if these were asked for.
+    pub(crate) fn bytes(&self) -> usize {
+        let components: usize = self.parts.iter().map(|part| part.range.len()).sum();
+        let pairs = self.pairs.get().map_or(0, Vec::capacity);
+        ((components << self.bits) + pairs) * size_of::<f32>()
+    }
+
     /// How many centroids there are for each sub-vector.
     fn centroids(&self) -> usize {
         1 << self.bits
