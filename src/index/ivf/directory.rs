@@ -48,6 +48,15 @@ pub(super) struct Directory {
     len: AtomicUsize,
 }
 
+/// What came of putting a vector under a key.
+#[derive(Debug)]
+pub(super) struct Put {
+    /// Whether there was one before.
+    pub(super) replaced: bool,
+    /// The key that took the position which the vector left in another list.
+    pub(super) moved: Option<u64>,
+}
+
 impl Directory {
     /// The directory before training.
     pub(super) fn untrained() -> Self {
@@ -212,8 +221,7 @@ impl Directory {
         Ok(term - space.weight() * distance)
     }
 
-    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key; whether there was one
-    /// before. `moving` is called if the vector goes to another list than it was in, and what it
+    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. `moving` is called if the vector goes to another list than it was in, and what it
     /// returns is held meanwhile.
     pub(super) fn put<M>(
         &self,
@@ -223,7 +231,7 @@ impl Directory {
         scratch: &mut Scratch,
         replace: bool,
         moving: impl Fn() -> M,
-    ) -> Result<bool, IndexError> {
+    ) -> Result<Put, IndexError> {
         space.pad(&scratch.floats, &mut scratch.row);
         let list = self.nearest(space, &scratch.row, &mut scratch.keys);
         let term = self.encode(space, list, scratch)?;
@@ -239,6 +247,7 @@ impl Directory {
             place = self.places.lock(key);
         }
         let before = place.list();
+        let mut moved = None;
         match before {
             None => {
                 place.reserve()?;
@@ -257,10 +266,10 @@ impl Directory {
                 debug_assert!(meanwhile.is_some());
                 self.push(list, entry)?;
                 place.set(list);
-                self.take(before, key);
+                moved = self.take(before, key);
             }
         }
-        Ok(before.is_some())
+        Ok(Put { replaced: before.is_some(), moved })
     }
 
     fn push(&self, list: u32, entry: Entry<'_>) -> Result<(), IndexError> {

@@ -33,7 +33,7 @@ use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::vector::{AsVector, Element};
-use directory::Directory;
+use directory::{Directory, Put};
 use space::Space;
 
 /// An inverted-file index: vectors in lists by their nearest centroid, of which a search reads the
@@ -327,8 +327,13 @@ impl Ivf {
             let _shared = self.changing.read();
             let directory = self.directory();
             let moving = || Moving::new(self);
-            let replaced = directory.put(&self.space, key, row, scratch, replace, moving)?;
+            let Put { replaced, moved } =
+                directory.put(&self.space, key, row, scratch, replace, moving)?;
             self.note(key);
+            // A training that copies the list by position may have passed the free one.
+            if let Some(moved) = moved {
+                self.note(moved);
+            }
             let distances = if directory.is_trained() { directory.lists.len() as u64 } else { 0 };
             self.insert_distances.fetch_add(distances, Ordering::Relaxed);
             replaced
