@@ -81,7 +81,10 @@ impl Directory {
     ) -> Result<Self, IndexError> {
         let dimension = space.dimension();
         let count = centroids.len() / dimension;
-        let mut rows = Vec::with_capacity(count * space.float_blocks());
+        let mut rows = Vec::new();
+        let blocks = count * space.float_blocks();
+        let bytes = blocks * size_of::<Block>();
+        rows.try_reserve_exact(blocks).map_err(|_| IndexError::OutOfMemory { bytes })?;
         let mut row = Vec::new();
         for centroid in centroids.chunks_exact(dimension) {
             space.pad(centroid, &mut row);
@@ -108,6 +111,33 @@ impl Directory {
         Ok(directory)
     }
 
+    /// The directory of these lists, whose centroids stand one after the other: none if it is
+    /// untrained and has one list.
+    pub(super) fn restored(
+        space: &Space,
+        centroids: &[f32],
+        codec: Option<Codec>,
+        keeps_rows: bool,
+        lists: Vec<List>,
+        places: Places,
+    ) -> Result<Self, IndexError> {
+        let mut directory = if centroids.is_empty() {
+            Self::untrained()
+        } else {
+            Self::new(space, centroids, |_| Ok(codec), keeps_rows)?
+        };
+        let (mut len, mut squares) = (0, 0_u64);
+        for list in &lists {
+            len += list.len();
+            squares = squares.wrapping_add((list.len() as u64).wrapping_mul(list.len() as u64));
+        }
+        directory.lists = lists.into_iter().map(RwLock::new).collect();
+        directory.places = places;
+        directory.len = AtomicUsize::new(len);
+        directory.squares = AtomicU64::new(squares);
+        Ok(directory)
+    }
+
     /// Whether there is more than the one list of an untrained index.
     pub(super) fn is_trained(&self) -> bool {
         !self.centroids.is_empty()
@@ -120,9 +150,13 @@ impl Directory {
 
     /// The centroid of a list, as floats.
     pub(super) fn centroid(&self, space: &Space, list: u32) -> &[f32] {
+        &cast_slice(self.centroid_row(space, list as usize))[..space.dimension()]
+    }
+
+    /// The row of a list's centroid; empty if there is none.
+    pub(super) fn centroid_row(&self, space: &Space, list: usize) -> &[Block] {
         let blocks = space.float_blocks();
-        let row = &self.centroids[list as usize * blocks..][..blocks];
-        &cast_slice(row)[..space.dimension()]
+        self.centroids.get(list * blocks..(list + 1) * blocks).unwrap_or_default()
     }
 
     /// The list of the nearest centroid, the first of them if several are.
