@@ -17,7 +17,8 @@
 //! # Ok::<(), nearfield::IndexError>(())
 //! ```
 //!
-//! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] walks where it lies. A [`Collection`]
+//! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] walks where it lies; [`Ivf::load`]
+//! reads what [`Ivf::save`] wrote. A [`Collection`]
 //! keeps vectors, keys and payloads in one file that no crash can break, found as soon as they are
 //! committed. [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is the

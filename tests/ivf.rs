@@ -408,6 +408,38 @@ fn searches_go_on_while_the_index_trains() {
     sound(&index);
 }
 
+/// A vector that leaves a list lets another take its position, which a training may have passed already.
+#[test]
+fn no_vector_is_lost_while_others_move_and_the_index_trains() {
+    let (dimension, count) = (6, 1500);
+    let index = Ivf::builder(dimension, Metric::L2).lists(20).build().unwrap();
+    let keys = keys(count);
+    index.insert_batch(&keys, &numbers(count * dimension, 1)).run().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 2..150 {
+                let vectors = numbers(count * dimension, round);
+                for (&key, vector) in keys.iter().zip(vectors.chunks(dimension)) {
+                    if !index.upsert(key, vector).unwrap() {
+                        done.store(true, Ordering::Relaxed);
+                        panic!("{key} was lost");
+                    }
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut trainings = 0;
+        while !done.load(Ordering::Relaxed) {
+            index.train().unwrap();
+            trainings += 1;
+        }
+        assert!(trainings > 3, "{trainings}");
+    });
+    assert_eq!(index.len(), count);
+    sound(&index);
+}
+
 #[test]
 fn many_equal_vectors_and_nothing_else() {
     for quantization in [IvfQuantization::None, IvfQuantization::Pq4, IvfQuantization::Rabitq2] {

@@ -6,15 +6,15 @@ use memmap2::MmapMut;
 
 use super::error::CollectionError;
 use super::format::{
-    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, MAX_COMMIT, Operation, PAYLOADS, SETTINGS,
-    chunk_key, commit_of, decode_checkpoint, decode_chunk, decode_operations, decode_settings,
-    encode_checkpoint, encode_chunk, encode_settings, journal_key,
+    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, Kind, MAX_COMMIT, Operation, PAYLOADS,
+    SETTINGS, chunk_key, commit_of, decode_checkpoint, decode_chunk, decode_operations,
+    decode_settings, encode_checkpoint, encode_chunk, encode_settings, journal_key,
 };
 use super::task::Course;
 use crate::arena::{Keeper, Persistent};
 use crate::index::{CODES, Image, Settings, Stored, VECTORS};
 use crate::simd::Isa;
-use crate::store::{ExtentId, ReadTransaction, StoreError, WriteTransaction};
+use crate::store::{ExtentId, ReadTransaction, StoreError, Table, WriteTransaction};
 
 /// How the chunks of an index come from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub(super) fn keep(image: &Image<'_>, keeper: &Keeper) {
 
 fn map_chunk(
     tx: &ReadTransaction,
-    table: &crate::store::Table<'_, u64>,
+    table: &Table<'_, u64>,
     column: u32,
     chunk: u32,
     reading: Reading,
@@ -176,8 +176,17 @@ fn expect_few(map: &MmapMut) {
     let _ = map;
 }
 
-/// The head of the collection that a snapshot shows; `None` if the store is empty.
-pub(super) fn read_head(tx: &ReadTransaction) -> Result<Option<Head>, CollectionError> {
+/// The records about an index.
+pub(super) struct Records<'t> {
+    pub(super) table: Table<'t, str>,
+    pub(super) settings: &'t [u8],
+}
+
+/// The records about an index of this kind; `None` if the store is empty.
+pub(super) fn read_records(
+    tx: &ReadTransaction,
+    expected: Kind,
+) -> Result<Option<Records<'_>>, CollectionError> {
     let table = match tx.table::<str>(HEAD) {
         Ok(table) => table,
         Err(StoreError::TableMissing { .. }) if tx.tables()?.is_empty() => return Ok(None),
@@ -187,6 +196,16 @@ pub(super) fn read_head(tx: &ReadTransaction) -> Result<Option<Head>, Collection
         Err(error) => return Err(error.into()),
     };
     let settings = table.get(SETTINGS)?.ok_or(CollectionError::NotACollection)?;
+    Kind::of(settings)?.expect(expected)?;
+    Ok(Some(Records { table, settings }))
+}
+
+/// The head of the collection, or of the saved index of this kind, that a snapshot shows; `None` if the store is empty.
+pub(super) fn read_head(
+    tx: &ReadTransaction,
+    expected: Kind,
+) -> Result<Option<Head>, CollectionError> {
+    let Some(Records { table, settings }) = read_records(tx, expected)? else { return Ok(None) };
     let settings = decode_settings(settings)?;
     let missing = CollectionError::Corrupt { reason: "the record of the checkpoint is missing" };
     let checkpoint = decode_checkpoint(table.get(CHECKPOINT)?.ok_or(missing)?)?;

@@ -5,6 +5,7 @@ use crate::simd::Isa;
 use crate::vector::Element;
 
 use super::error::CollectionError;
+use super::format::Kind;
 
 /// Settings of a [`Collection`](crate::Collection).
 ///
@@ -188,8 +189,7 @@ impl Config {
         let given = self.build()?.1;
         let Settings { dimension, metric, element, graph, codes } = stored;
         let (Some(graph), Some(given_graph)) = (graph, given.graph) else {
-            let (expected, found) = ("a graph index", "an exact index");
-            return Err(CollectionError::Kind { expected, found });
+            return Kind::Exact.expect(Kind::Graph);
         };
         let GraphSettings { m, ef_construction, seed, alpha } = graph;
         compare("dimension", dimension, Some(&given.dimension))?;

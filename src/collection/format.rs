@@ -33,13 +33,49 @@ pub(super) const FIRST_NAMED: u64 = 1 << 63;
 /// Stands for a number that is not there.
 const NONE: u32 = u32::MAX;
 
-const HNSW: u8 = 1;
-const FLAT: u8 = 2;
+/// What a file holds, as records number it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Graph = 1,
+    Exact = 2,
+    Lists = 3,
+}
 
-const METRICS: [(u8, Metric); 4] =
+impl Kind {
+    const ALL: [(u8, Self); 3] = [(1, Self::Graph), (2, Self::Exact), (3, Self::Lists)];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Graph => "a graph index",
+            Self::Exact => "an exact index",
+            Self::Lists => "an inverted-file index",
+        }
+    }
+
+    /// The kind that a record of settings begins with.
+    pub(super) fn of(settings: &[u8]) -> Result<Self, CollectionError> {
+        let mut reader = Reader(settings);
+        let found = reader.u32()?;
+        if found != VERSION {
+            return Err(CollectionError::Version { found, supported: VERSION });
+        }
+        let [kind] = reader.take()?;
+        value(&Self::ALL, kind).ok_or(corrupt("the kind of index is unknown"))
+    }
+
+    /// Refuses another kind than `expected`.
+    pub(super) fn expect(self, expected: Self) -> Result<(), CollectionError> {
+        if self == expected {
+            return Ok(());
+        }
+        Err(CollectionError::Kind { expected: expected.name(), found: self.name() })
+    }
+}
+
+pub(super) const METRICS: [(u8, Metric); 4] =
     [(1, Metric::L2), (2, Metric::InnerProduct), (3, Metric::Cosine), (4, Metric::Hamming)];
 
-const ELEMENTS: [(u8, Element); 6] = [
+pub(super) const ELEMENTS: [(u8, Element); 6] = [
     (1, Element::F32),
     (2, Element::F16),
     (3, Element::Bf16),
@@ -72,51 +108,51 @@ pub(super) fn check_byte_order() -> Result<(), CollectionError> {
     if cfg!(target_endian = "little") { Ok(()) } else { Err(CollectionError::ByteOrder) }
 }
 
-fn corrupt(reason: &'static str) -> CollectionError {
+pub(super) fn corrupt(reason: &'static str) -> CollectionError {
     CollectionError::Corrupt { reason }
 }
 
 /// Little-endian numbers, one after the other.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], CollectionError> {
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], CollectionError> {
         let (first, rest) = self.0.split_first_chunk().ok_or(corrupt("a record is too short"))?;
         self.0 = rest;
         Ok(*first)
     }
 
-    fn u32(&mut self) -> Result<u32, CollectionError> {
+    pub(super) fn u32(&mut self) -> Result<u32, CollectionError> {
         self.take().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, CollectionError> {
+    pub(super) fn u64(&mut self) -> Result<u64, CollectionError> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn bytes(&mut self, len: u32) -> Result<Vec<u8>, CollectionError> {
+    pub(super) fn bytes(&mut self, len: u32) -> Result<Vec<u8>, CollectionError> {
         let len = len as usize;
         let (bytes, rest) = self.0.split_at_checked(len).ok_or(corrupt("a record is too short"))?;
         self.0 = rest;
         Ok(bytes.to_vec())
     }
 
-    fn end(&self) -> Result<(), CollectionError> {
+    pub(super) fn end(&self) -> Result<(), CollectionError> {
         if self.0.is_empty() { Ok(()) } else { Err(corrupt("a record is too long")) }
     }
 }
 
-fn number<T: Copy + PartialEq>(table: &[(u8, T)], value: T) -> u8 {
+pub(super) fn number<T: Copy + PartialEq>(table: &[(u8, T)], value: T) -> u8 {
     table.iter().find(|(_, of)| *of == value).map_or(0, |&(number, _)| number)
 }
 
-fn value<T: Copy>(table: &[(u8, T)], number: u8) -> Option<T> {
+pub(super) fn value<T: Copy>(table: &[(u8, T)], number: u8) -> Option<T> {
     table.iter().find(|(of, _)| *of == number).map(|&(_, value)| value)
 }
 
 pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
     let mut out = VERSION.to_le_bytes().to_vec();
-    out.push(if settings.graph.is_some() { HNSW } else { FLAT });
+    out.push(if settings.graph.is_some() { Kind::Graph } else { Kind::Exact } as u8);
     out.push(number(&METRICS, settings.metric));
     out.push(number(&ELEMENTS, settings.element));
     let mut product: Vec<u8> = Vec::new();
@@ -141,24 +177,22 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
 }
 
 pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError> {
+    let kind = Kind::of(bytes)?;
     let mut reader = Reader(bytes);
-    let found = reader.u32()?;
-    if found != VERSION {
-        return Err(CollectionError::Version { found, supported: VERSION });
-    }
-    let [kind, metric, element, codes] = reader.take()?;
+    reader.u32()?;
+    let [_, metric, element, codes] = reader.take()?;
     let metric = value(&METRICS, metric).ok_or(corrupt("the metric is unknown"))?;
     let element = value(&ELEMENTS, element).ok_or(corrupt("the element type is unknown"))?;
     let dimension = reader.u32()? as usize;
     let graph = match kind {
-        HNSW => {
+        Kind::Graph => {
             let (m, ef_construction) = (reader.u32()? as usize, reader.u32()? as usize);
             let alpha = f32::from_le_bytes(reader.take()?);
             let alpha = (alpha.to_bits() != 0).then_some(alpha);
             Some(GraphSettings { m, ef_construction, seed: reader.u64()?, alpha })
         }
-        FLAT => None,
-        _ => return Err(corrupt("the kind of index is unknown")),
+        Kind::Exact => None,
+        Kind::Lists => return Err(corrupt("lists have settings of another form")),
     };
     let codes = decode_codes(codes, dimension, &mut reader)?;
     reader.end()?;

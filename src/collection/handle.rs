@@ -12,7 +12,7 @@ use super::columns::{
 };
 use super::config::Config;
 use super::error::CollectionError;
-use super::format::{JOURNAL, PAYLOADS, check_byte_order};
+use super::format::{JOURNAL, Kind, PAYLOADS, check_byte_order};
 use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::task::Course;
@@ -145,7 +145,7 @@ impl Collection {
         watch!(let observed = crate::observe::Operation::Open.begin());
         check_byte_order()?;
         let tx = Arc::new(store.begin_read()?);
-        let (index, head, replayed, replay) = if let Some(head) = read_head(&tx)? {
+        let (index, head, replayed, replay) = if let Some(head) = read_head(&tx, Kind::Graph)? {
             config.check(&head.settings)?;
             let isa = config.instruction_set();
             let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
@@ -158,7 +158,8 @@ impl Collection {
             write_settings(&mut tx, &settings)?;
             index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
             tx.commit()?;
-            let head = read_head(&store.begin_read()?)?.ok_or(CollectionError::NotACollection)?;
+            let head = read_head(&store.begin_read()?, Kind::Graph)?
+                .ok_or(CollectionError::NotACollection)?;
             (index, head, Replayed::default(), Duration::ZERO)
         };
         let Replayed { commit, operations, bytes } = replayed;

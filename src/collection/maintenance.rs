@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::columns::{move_columns, read_head};
 use super::error::CollectionError;
 use super::format::{
-    COLUMNS, HEAD, JOURNAL, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, decode_chunk, encode_chunk,
+    COLUMNS, HEAD, JOURNAL, KEYS_OF_NAMES, Kind, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
+    encode_chunk,
 };
 use super::handle::Collection;
 use super::save::replace_file;
@@ -305,7 +306,7 @@ fn strayed(
     image: &Image<'_>,
     course: &Course<'_>,
 ) -> Result<usize, CollectionError> {
-    let Some(_) = read_head(tx)? else { return Ok(0) };
+    let Some(_) = read_head(tx, Kind::Graph)? else { return Ok(0) };
     let table = tx.table::<u64>(COLUMNS)?;
     let mut buffer = Vec::new();
     let mut strayed = 0;

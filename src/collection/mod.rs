@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod format;
 mod handle;
+mod lists;
 mod maintenance;
 mod memory;
 mod merge;

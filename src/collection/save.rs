@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::columns::{Reading, read_head, read_index, replay, write_columns, write_settings};
 use super::error::CollectionError;
-use super::format::check_byte_order;
+use super::format::{Kind, check_byte_order};
+use super::lists::{read_lists, write_lists};
 use super::task::Course;
 use crate::arena::Persistent;
-use crate::index::{Flat, Hnsw, Stored};
+use crate::index::{Flat, Hnsw, Ivf, Stored};
 use crate::store::{Store, StoreError, StoreOptions, WriterLock, sync_folder};
 
 /// A path beside `path`, on the same file system.
@@ -70,12 +71,8 @@ fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> 
     check_byte_order()?;
     let store = Store::open_read_only(path)?;
     let tx = Arc::new(store.begin_read()?);
-    let head = read_head(&tx)?.ok_or(CollectionError::NotACollection)?;
-    match (I::GRAPH, head.settings.graph.is_some()) {
-        (true, false) => return Err(CollectionError::Kind { expected: HNSW, found: FLAT }),
-        (false, true) => return Err(CollectionError::Kind { expected: FLAT, found: HNSW }),
-        _ => {}
-    }
+    let expected = if I::GRAPH { Kind::Graph } else { Kind::Exact };
+    let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection)?;
     let index: I = read_index(&tx, &head, None, reading)?;
     if reading == Reading::Copied {
         index.frozen(|image| {
@@ -88,9 +85,6 @@ fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> 
     replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
     Ok(index)
 }
-
-const HNSW: &str = "a graph index";
-const FLAT: &str = "an exact index";
 
 /// In files. Saved and loaded indexes answer alike, bit by bit.
 ///
@@ -129,7 +123,7 @@ impl Hnsw {
     ///
     /// # Errors
     ///
-    /// [`CollectionError`] for every kind of damage; [`CollectionError::Kind`] for an exact index.
+    /// [`CollectionError`] for every kind of damage; [`CollectionError::Kind`] for an index of another kind.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
         read(path.as_ref(), Reading::Copied)
     }
@@ -164,7 +158,7 @@ impl Flat {
     ///
     /// # Errors
     ///
-    /// As there; [`CollectionError::Kind`] for a graph index.
+    /// As there.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
         read(path.as_ref(), Reading::Copied)
     }
@@ -176,5 +170,61 @@ impl Flat {
     /// As there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
         read(path.as_ref(), Reading::Mapped)
+    }
+}
+
+/// In files. Saved and loaded indexes answer alike, bit by bit, and go on alike.
+///
+/// There is no `open`, as [`Hnsw`] has one: lists are rewritten in place as vectors come and go, so they are read into memory.
+impl Ivf {
+    /// Writes the index to a file, as [`Hnsw::save`]: the file takes the place of what is at `path` only when it is whole and on the
+    /// disk. It holds the index at one moment, trained or not. Searches go on meanwhile; changes wait.
+    ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-lists-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("index.nf");
+    /// use nearfield::{Ivf, IvfQuantization, Metric};
+    ///
+    /// let index = Ivf::builder(2, Metric::L2).quantization(IvfQuantization::Rabitq4).lists(4).build()?;
+    /// let vectors: Vec<f32> = (0..200).map(|i| (i as f32).sin()).collect();
+    /// index.insert_batch(&(0..100).collect::<Vec<_>>(), &vectors).run()?;
+    /// index.train()?;
+    /// index.save(&path)?;
+    ///
+    /// let again = Ivf::load(&path)?;
+    /// assert!(again.is_trained());
+    /// let query = [0.5, 0.5];
+    /// assert_eq!(again.search(&query).k(5).run()?, index.search(&query).k(5).run()?);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
+        check_byte_order()?;
+        replace_file(path.as_ref(), |store| {
+            self.frozen(|image| {
+                let mut tx = store.begin_write()?;
+                write_lists(&mut tx, image)?;
+                Ok(tx.commit()?)
+            })
+        })
+    }
+
+    /// Reads an index from a file into memory. Every byte is verified against its checksum, and every entry against what the index
+    /// takes, on all threads of the rayon pool that the caller is in, or of the global one.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError`] for every kind of damage; [`CollectionError::Kind`] for an index of another kind;
+    /// [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
+        check_byte_order()?;
+        let store = Store::open_read_only(path.as_ref())?;
+        let tx = store.begin_read()?;
+        read_lists(&tx)
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::columns::{Head, Reading, keep, read_head, read_index, replay};
 use super::error::CollectionError;
+use super::format::Kind;
 use super::handle::payload;
 use crate::arena::Keeper;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
@@ -53,11 +54,7 @@ impl Views {
         isa: Option<Isa>,
     ) -> Result<Snapshot, CollectionError> {
         let tx = Arc::new(store.begin_read()?);
-        let head = read_head(&tx)?.ok_or(CollectionError::NotACollection)?;
-        if head.settings.graph.is_none() {
-            let (expected, found) = ("a graph index", "an exact index");
-            return Err(CollectionError::Kind { expected, found });
-        }
+        let head = read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection)?;
         // Views of an older checkpoint would have to be made anew.
         self.views.retain(|view| {
             view.head.checkpoint.commit == head.checkpoint.commit || Arc::strong_count(view) > 1

@@ -48,6 +48,7 @@ pub use hits::{BatchHits, Hit, Hits, Plan};
 pub use hnsw::Hnsw;
 pub use iter::{Cursor, SearchIter};
 pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
+pub(crate) use ivf::{LENGTHS, ListImage, ListSettings, ListState, OF_LISTS};
 pub use limit::Cancel;
 pub use maintain::Maintenance;
 pub(crate) use merge::Part;

@@ -63,7 +63,7 @@ pub struct IvfBuilder {
 }
 
 /// Lists an index takes at most.
-const MAX_LISTS: usize = 1 << 20;
+pub(super) const MAX_LISTS: usize = 1 << 20;
 
 impl IvfBuilder {
     pub(super) fn new(dimension: usize, metric: Metric) -> Self {

@@ -62,6 +62,40 @@ impl Codec {
         }
     }
 
+    /// The quantizer that [`Self::to_bytes`] gave as these bytes, with this fingerprint, for an
+    /// index of these settings; `None` if it gave others.
+    pub(super) fn from_bytes(
+        quantization: IvfQuantization,
+        sub_vectors: Option<usize>,
+        dimension: usize,
+        fingerprint: u64,
+        bytes: &[u8],
+    ) -> Option<Self> {
+        let codec = if quantization == IvfQuantization::Pq4 {
+            let quantizer = ProductQuantizer::from_bytes(bytes).ok()?;
+            let expected = sub_vectors.unwrap_or(dimension.div_ceil(2));
+            let fits = quantizer.bits() == 4
+                && quantizer.sub_vectors() == expected
+                && !quantizer.is_rotated();
+            fits.then_some(Self::Product(quantizer))?
+        } else {
+            let quantizer = RabitqQuantizer::from_bytes(bytes).ok()?;
+            let fits = Some(quantizer.bits()) == quantization.bits();
+            fits.then_some(Self::Rabitq(quantizer))?
+        };
+        let quantizer = codec.quantizer();
+        let fits = quantizer.dimension() == dimension
+            && quantizer.metric() == Metric::InnerProduct
+            && quantizer.fingerprint() == fingerprint;
+        fits.then_some(codec)
+    }
+
+    /// The quantizer as bytes, and its fingerprint.
+    pub(super) fn to_bytes(&self) -> (u64, Vec<u8>) {
+        let quantizer = self.quantizer();
+        (quantizer.fingerprint(), quantizer.to_bytes())
+    }
+
     fn quantizer(&self) -> &dyn Quantizer {
         match self {
             Self::Product(quantizer) => quantizer,
@@ -91,6 +125,41 @@ impl Codec {
             Self::Product(quantizer) => Prepared::Product(quantizer.query(query)?),
             Self::Rabitq(quantizer) => Prepared::Rabitq(quantizer.query(query)?),
         })
+    }
+
+    /// Bytes of `len` codes as [`CodeList::stored`] gives them.
+    pub(super) fn stored_len(&self, len: usize) -> usize {
+        match self {
+            Self::Product(quantizer) => PackedCodes::stored_len(quantizer.sub_vectors(), len),
+            Self::Rabitq(quantizer) => quantizer.code_len() * len,
+        }
+    }
+
+    /// The `len` codes that [`CodeList::stored`] gave as these bytes; `None` if it gave others.
+    pub(super) fn restored(
+        &self,
+        len: usize,
+        bytes: &[u8],
+    ) -> Result<Option<CodeList>, TryReserveError> {
+        match self {
+            Self::Product(quantizer) => {
+                let packed = PackedCodes::restored(quantizer.sub_vectors(), len, bytes)?;
+                Ok(packed.map(CodeList::Packed))
+            }
+            Self::Rabitq(quantizer) => {
+                let code_len = quantizer.code_len();
+                let mut codes = bytes.chunks_exact(code_len);
+                let sound = bytes.len() == self.stored_len(len)
+                    && codes.all(|code| quantizer.is_code(code));
+                if !sound {
+                    return Ok(None);
+                }
+                let mut codes = Vec::new();
+                codes.try_reserve_exact(bytes.len())?;
+                codes.extend_from_slice(bytes);
+                Ok(Some(CodeList::Plain(code_len, codes)))
+            }
+        }
     }
 
     /// An empty list of codes.
@@ -179,6 +248,15 @@ impl CodeList {
             Self::Plain(len, bytes) => {
                 code.extend_from_slice(&bytes[position * len..(position + 1) * len]);
             }
+        }
+    }
+
+    /// The codes as they stand in memory, which is the same on every machine.
+    pub(super) fn stored(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Packed(codes) => codes.stored(),
+            Self::Plain(_, bytes) => bytes,
         }
     }
 

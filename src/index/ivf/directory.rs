@@ -48,6 +48,15 @@ pub(super) struct Directory {
     len: AtomicUsize,
 }
 
+/// What came of putting a vector under a key.
+#[derive(Debug)]
+pub(super) struct Put {
+    /// Whether there was one before.
+    pub(super) replaced: bool,
+    /// The key that took the position which the vector left in another list.
+    pub(super) moved: Option<u64>,
+}
+
 impl Directory {
     /// The directory before training.
     pub(super) fn untrained() -> Self {
@@ -72,7 +81,10 @@ impl Directory {
     ) -> Result<Self, IndexError> {
         let dimension = space.dimension();
         let count = centroids.len() / dimension;
-        let mut rows = Vec::with_capacity(count * space.float_blocks());
+        let mut rows = Vec::new();
+        let blocks = count * space.float_blocks();
+        let bytes = blocks * size_of::<Block>();
+        rows.try_reserve_exact(blocks).map_err(|_| IndexError::OutOfMemory { bytes })?;
         let mut row = Vec::new();
         for centroid in centroids.chunks_exact(dimension) {
             space.pad(centroid, &mut row);
@@ -99,6 +111,33 @@ impl Directory {
         Ok(directory)
     }
 
+    /// The directory of these lists, whose centroids stand one after the other: none if it is
+    /// untrained and has one list.
+    pub(super) fn restored(
+        space: &Space,
+        centroids: &[f32],
+        codec: Option<Codec>,
+        keeps_rows: bool,
+        lists: Vec<List>,
+        places: Places,
+    ) -> Result<Self, IndexError> {
+        let mut directory = if centroids.is_empty() {
+            Self::untrained()
+        } else {
+            Self::new(space, centroids, |_| Ok(codec), keeps_rows)?
+        };
+        let (mut len, mut squares) = (0, 0_u64);
+        for list in &lists {
+            len += list.len();
+            squares = squares.wrapping_add((list.len() as u64).wrapping_mul(list.len() as u64));
+        }
+        directory.lists = lists.into_iter().map(RwLock::new).collect();
+        directory.places = places;
+        directory.len = AtomicUsize::new(len);
+        directory.squares = AtomicU64::new(squares);
+        Ok(directory)
+    }
+
     /// Whether there is more than the one list of an untrained index.
     pub(super) fn is_trained(&self) -> bool {
         !self.centroids.is_empty()
@@ -111,9 +150,13 @@ impl Directory {
 
     /// The centroid of a list, as floats.
     pub(super) fn centroid(&self, space: &Space, list: u32) -> &[f32] {
+        &cast_slice(self.centroid_row(space, list as usize))[..space.dimension()]
+    }
+
+    /// The row of a list's centroid; empty if there is none.
+    pub(super) fn centroid_row(&self, space: &Space, list: usize) -> &[Block] {
         let blocks = space.float_blocks();
-        let row = &self.centroids[list as usize * blocks..][..blocks];
-        &cast_slice(row)[..space.dimension()]
+        self.centroids.get(list * blocks..(list + 1) * blocks).unwrap_or_default()
     }
 
     /// The list of the nearest centroid, the first of them if several are.
@@ -212,8 +255,7 @@ impl Directory {
         Ok(term - space.weight() * distance)
     }
 
-    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key; whether there was one
-    /// before. `moving` is called if the vector goes to another list than it was in, and what it
+    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. `moving` is called if the vector goes to another list than it was in, and what it
     /// returns is held meanwhile.
     pub(super) fn put<M>(
         &self,
@@ -223,7 +265,7 @@ impl Directory {
         scratch: &mut Scratch,
         replace: bool,
         moving: impl Fn() -> M,
-    ) -> Result<bool, IndexError> {
+    ) -> Result<Put, IndexError> {
         space.pad(&scratch.floats, &mut scratch.row);
         let list = self.nearest(space, &scratch.row, &mut scratch.keys);
         let term = self.encode(space, list, scratch)?;
@@ -239,6 +281,7 @@ impl Directory {
             place = self.places.lock(key);
         }
         let before = place.list();
+        let mut moved = None;
         match before {
             None => {
                 place.reserve()?;
@@ -257,10 +300,10 @@ impl Directory {
                 debug_assert!(meanwhile.is_some());
                 self.push(list, entry)?;
                 place.set(list);
-                self.take(before, key);
+                moved = self.take(before, key);
             }
         }
-        Ok(before.is_some())
+        Ok(Put { replaced: before.is_some(), moved })
     }
 
     fn push(&self, list: u32, entry: Entry<'_>) -> Result<(), IndexError> {

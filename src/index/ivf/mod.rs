@@ -7,6 +7,7 @@ mod group;
 mod inspect;
 mod list;
 mod nearest;
+mod persist;
 mod places;
 mod probe;
 mod scan;
@@ -14,6 +15,7 @@ mod space;
 mod train;
 
 pub use builder::{IvfBuilder, IvfQuantization};
+pub(crate) use persist::{LENGTHS, ListImage, ListSettings, ListState, OF_LISTS};
 pub(super) use probe::Probe;
 
 use std::sync::Arc;
@@ -33,7 +35,7 @@ use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::vector::{AsVector, Element};
-use directory::Directory;
+use directory::{Directory, Put};
 use space::Space;
 
 /// An inverted-file index: vectors in lists by their nearest centroid, of which a search reads the
@@ -45,8 +47,8 @@ use space::Space;
 /// for many queries. Single queries are faster in an [`Hnsw`](crate::Hnsw).
 ///
 /// It has the methods of `Hnsw`, and all ways to ask but [`recall`](Search::recall). It lives in
-/// memory: it is not saved to a file. How many lists are read is the search's
-/// [`nprobe`](Search::nprobe), where the graph has `ef`. If the lists that are read hold fewer than
+/// memory, and goes to a file and comes back as a whole ([`save`](Self::save),
+/// [`load`](Self::load)). How many lists are read is the search's [`nprobe`](Search::nprobe), where the graph has `ef`. If the lists that are read hold fewer than
 /// `k` vectors, or `k` that a filter accepts, further ones are, so that there are `k` hits if there
 /// are as many. A search within a radius reads on until `nprobe` lists, one after the other, have
 /// no answer. A filter that gives a few keys is answered by looking these up.
@@ -327,8 +329,13 @@ impl Ivf {
             let _shared = self.changing.read();
             let directory = self.directory();
             let moving = || Moving::new(self);
-            let replaced = directory.put(&self.space, key, row, scratch, replace, moving)?;
+            let Put { replaced, moved } =
+                directory.put(&self.space, key, row, scratch, replace, moving)?;
             self.note(key);
+            // A training that copies the list by position may have passed the free one.
+            if let Some(moved) = moved {
+                self.note(moved);
+            }
             let distances = if directory.is_trained() { directory.lists.len() as u64 } else { 0 };
             self.insert_distances.fetch_add(distances, Ordering::Relaxed);
             replaced

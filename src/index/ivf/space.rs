@@ -1,6 +1,6 @@
 //! Vectors as lists see them: rows of the index's element type, and as floats for centroids.
 
-use bytemuck::cast_slice_mut;
+use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::error::{IndexError, VectorError};
 use crate::index::encoder::{Encoder, normalize};
@@ -82,6 +82,24 @@ impl Space {
                 Err(VectorError::NotRepresentable { component, value, element })
             }
         }
+    }
+
+    /// Whether a row is one that the encoder could have made: finite, with a direction where it
+    /// needs one, and zeros behind it.
+    pub(super) fn is_row(&self, row: &[Block], is_coded: bool, floats: &mut Vec<f32>) -> bool {
+        let Encoder { dimension, metric, element } = self.encoder;
+        let bytes: &[u8] = cast_slice(row);
+        let used = element.bytes(dimension);
+        if bytes[used..].iter().any(|&byte| byte != 0) {
+            return false;
+        }
+        if element == Element::Bit {
+            return dimension.is_multiple_of(8) || bytes[used - 1] >> (dimension % 8) == 0;
+        }
+        self.encoder.decode_into(row, floats);
+        floats.iter().fold(true, |all, x| all & x.is_finite())
+            && (metric != Metric::Cosine || floats.iter().any(|&x| x != 0.0))
+            && (!is_coded || self.check_coded(floats).is_ok())
     }
 
     /// Brings a query into the range of quantizers.

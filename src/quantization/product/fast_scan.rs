@@ -124,6 +124,45 @@ impl PackedCodes {
         Ok(())
     }
 
+    /// The blocks as they stand in memory, which is the same on every machine.
+    pub(crate) fn stored(&self) -> &[u8] {
+        self.steps.as_flattened()
+    }
+
+    /// Bytes of so many codes as [`Self::stored`] gives them.
+    pub(crate) fn stored_len(sub_vectors: usize, len: usize) -> usize {
+        len.div_ceil(BLOCK) * sub_vectors.div_ceil(4) * 64
+    }
+
+    /// The `len` codes that [`Self::stored`] gave as these bytes; `None` if it gave others.
+    pub(crate) fn restored(
+        sub_vectors: usize,
+        len: usize,
+        bytes: &[u8],
+    ) -> Result<Option<Self>, TryReserveError> {
+        let (steps, rest) = bytes.as_chunks::<64>();
+        if !rest.is_empty() || bytes.len() != Self::stored_len(sub_vectors, len) {
+            return Ok(None);
+        }
+        let mut packed = Self { sub_vectors, len, steps: Vec::new() };
+        packed.steps.try_reserve_exact(steps.len())?;
+        packed.steps.extend_from_slice(steps);
+        // `append` adds its bits to zeros.
+        let parts = sub_vectors.next_multiple_of(4);
+        let vacant = (len..len.next_multiple_of(BLOCK)).any(|position| {
+            (0..parts).any(|part| {
+                let (byte, shift) = packed.place(position, part);
+                packed.steps.as_flattened()[byte] >> shift & 15 != 0
+            })
+        });
+        let beyond = !sub_vectors.is_multiple_of(4)
+            && packed.steps.chunks_exact(parts / 4).any(|block| {
+                let last = block.last().map_or(&[][..], |step| &step[16 * (sub_vectors % 4)..]);
+                last.iter().any(|&byte| byte != 0)
+            });
+        Ok((!vacant && !beyond).then_some(packed))
+    }
+
     /// Makes room for `additional` codes more, and for no others.
     pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
         let blocks = self.len.saturating_add(additional).div_ceil(BLOCK);

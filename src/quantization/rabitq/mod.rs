@@ -108,6 +108,15 @@ impl RabitqQuantizer {
         Ok(RabitqQuery::new(self, &self.admit(query)?))
     }
 
+    /// Whether it can be a code of this quantizer: it has the length, and its numbers are finite.
+    pub(crate) fn is_code(&self, code: &[u8]) -> bool {
+        if code.len() != self.code_len() {
+            return false;
+        }
+        let Factors { norm, scale, error, product } = self.parts(code).1;
+        [norm, scale, error, product].iter().all(|x| x.is_finite())
+    }
+
     fn new(metric: Metric, dimension: usize, bits: u32, seed: u64, centre: Vec<f32>) -> Self {
         let isa = Isa::detect();
         let rotation = Rotation::new(dimension, seed, isa);

@@ -1,0 +1,396 @@
+//! The index as whoever keeps it in a file sees it: settings, a few numbers, and lists as bytes.
+
+use std::collections::TryReserveError;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
+use parking_lot::RwLockReadGuard;
+use rayon::prelude::*;
+
+use super::builder::MAX_LISTS;
+use super::codec::{CodeList, Codec};
+use super::directory::Directory;
+use super::list::List;
+use super::places::Places;
+use super::space::Space;
+use super::{Ivf, IvfBuilder, IvfQuantization, Originals};
+use crate::arena::Unsound;
+use crate::error::IndexError;
+use crate::index::persist::{CODES, KEYS, VECTORS};
+use crate::metric::Metric;
+use crate::vector::{Block, Element};
+
+/// What an index is made with and keeps for life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ListSettings {
+    pub(crate) dimension: usize,
+    pub(crate) metric: Metric,
+    pub(crate) element: Element,
+    pub(crate) lists: Option<usize>,
+    pub(crate) nprobe: Option<usize>,
+    /// Never [`IvfQuantization::Auto`].
+    pub(crate) quantization: IvfQuantization,
+    pub(crate) sub_vectors: Option<usize>,
+    pub(crate) originals: Originals,
+    pub(crate) seed: u64,
+}
+
+/// What an index is besides its lists.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ListState {
+    /// Lists with a centroid; none before the first training, when there is one list without.
+    pub(crate) centroids: u32,
+    /// Vectors of all lists.
+    pub(crate) vectors: u64,
+    /// Vectors at which the index is trained next.
+    pub(crate) train_at: u64,
+    /// Insertions since the last training.
+    pub(crate) changes: u64,
+    /// The imbalance of the lists after the last training.
+    pub(crate) balance: f64,
+    /// Fingerprint and parameters of the quantizer, if there are codes.
+    pub(crate) quantizer: Option<(u64, Vec<u8>)>,
+}
+
+/// Number of the column of terms, one beside each code.
+const TERMS: u32 = 3;
+/// Number of the column of centroids, one for each list.
+const CENTROIDS: u32 = 5;
+/// Number of the column that holds the length of each list.
+pub(crate) const LENGTHS: u32 = 4;
+/// The columns whose rows stand in lists, one list after the other.
+pub(crate) const OF_LISTS: [u32; 5] = [CENTROIDS, KEYS, VECTORS, CODES, TERMS];
+
+/// Greatest number of changes that is believed: counting on from it does not overflow.
+const MOST_CHANGES: u64 = 1 << 62;
+
+/// Lists that a training may leave: no more than it was to make are split off.
+const MOST_LISTS: usize = 4 * MAX_LISTS;
+
+/// An index while nobody changes it.
+pub(crate) struct ListImage<'a> {
+    pub(crate) settings: ListSettings,
+    pub(crate) state: ListState,
+    /// Vectors of each list.
+    pub(crate) lengths: Vec<u32>,
+    layout: Layout<'a>,
+    directory: &'a Directory,
+    lists: Vec<RwLockReadGuard<'a, List>>,
+}
+
+impl ListImage<'_> {
+    /// The lists that share a chunk, chunk after chunk.
+    pub(crate) fn runs(&self) -> Vec<Range<usize>> {
+        self.layout.runs(&self.lengths)
+    }
+
+    /// The bytes of a column that belong to one list.
+    pub(crate) fn part(&self, column: u32, list: usize) -> &[u8] {
+        let of_list = &self.lists[list];
+        match column {
+            CENTROIDS => cast_slice(self.directory.centroid_row(self.layout.space, list)),
+            KEYS => cast_slice(&of_list.keys),
+            VECTORS => cast_slice(&of_list.rows),
+            CODES => of_list.codes.stored(),
+            TERMS => cast_slice(&of_list.terms),
+            _ => &[],
+        }
+    }
+}
+
+/// How many bytes of each column belong to a list.
+#[derive(Clone, Copy)]
+struct Layout<'a> {
+    space: &'a Space,
+    is_trained: bool,
+    has_rows: bool,
+    codec: Option<&'a Codec>,
+}
+
+impl Layout<'_> {
+    fn bytes(&self, column: u32, len: u32) -> u64 {
+        let row = (self.space.blocks() * size_of::<Block>()) as u64;
+        let float_row = (self.space.float_blocks() * size_of::<Block>()) as u64;
+        let vectors = u64::from(len);
+        match column {
+            CENTROIDS if self.is_trained => float_row,
+            KEYS => 8 * vectors,
+            VECTORS if self.has_rows => row * vectors,
+            CODES => self.codec.map_or(0, |codec| codec.stored_len(len as usize) as u64),
+            TERMS if self.codec.is_some() => 4 * vectors,
+            _ => 0,
+        }
+    }
+
+    /// Chunks are of whole lists, so that a list can be read without another.
+    fn runs(&self, lengths: &[u32]) -> Vec<Range<usize>> {
+        /// Bytes of all columns above which a chunk takes no further list.
+        const CHUNK: u64 = 32 << 20;
+
+        let mut runs = Vec::new();
+        let (mut start, mut bytes) = (0, 0);
+        for (list, &len) in lengths.iter().enumerate() {
+            let of_list: u64 = OF_LISTS.iter().map(|&column| self.bytes(column, len)).sum();
+            if list > start && bytes + of_list > CHUNK {
+                runs.push(start..list);
+                (start, bytes) = (list, 0);
+            }
+            bytes += of_list;
+        }
+        runs.push(start..lengths.len());
+        runs
+    }
+}
+
+impl ListSettings {
+    fn builder(&self) -> IvfBuilder {
+        let Self { dimension, metric, element, quantization, originals, seed, .. } = *self;
+        let mut builder = Ivf::builder(dimension, metric).element(element);
+        builder = builder.quantization(quantization).originals(originals).seed(seed);
+        builder.lists = self.lists;
+        builder.nprobe = self.nprobe;
+        builder.sub_vectors = self.sub_vectors;
+        builder
+    }
+}
+
+impl Ivf {
+    /// Runs `with` while nobody changes the index; searches go on.
+    pub(crate) fn frozen<R>(&self, with: impl FnOnce(&ListImage<'_>) -> R) -> R {
+        let _alone = self.changing.write();
+        let directory = &*self.directory();
+        let lists: Vec<_> = directory.lists.iter().map(|list| list.read()).collect();
+        let lengths: Vec<u32> = lists.iter().map(|list| list.len() as u32).collect();
+        let IvfBuilder {
+            lists: chosen, nprobe, quantization, sub_vectors, originals, seed, ..
+        } = self.settings;
+        let is_trained = directory.is_trained();
+        with(&ListImage {
+            settings: ListSettings {
+                dimension: self.dimension(),
+                metric: self.metric(),
+                element: self.element(),
+                lists: chosen,
+                nprobe,
+                quantization,
+                sub_vectors,
+                originals,
+                seed,
+            },
+            state: ListState {
+                centroids: if is_trained { lists.len() as u32 } else { 0 },
+                vectors: lengths.iter().map(|&len| u64::from(len)).sum(),
+                train_at: self.train_at.load(Ordering::Relaxed) as u64,
+                changes: self.changes.load(Ordering::Relaxed) as u64,
+                balance: f64::from_bits(self.balance.load(Ordering::Relaxed)),
+                quantizer: directory.codec.as_ref().map(Codec::to_bytes),
+            },
+            lengths,
+            layout: Layout {
+                space: &self.space,
+                is_trained,
+                has_rows: directory.has_rows,
+                codec: directory.codec.as_ref(),
+            },
+            directory,
+            lists,
+        })
+    }
+
+    /// The index whose columns come from `source`, which is given the number of the column and of
+    /// the chunk. Nothing is assumed of them: what comes back is as sound as if it had been
+    /// inserted, but that a vector may be in another list than that of its nearest centroid.
+    pub(crate) fn restore<'a, E: From<Unsound> + From<IndexError>>(
+        settings: &ListSettings,
+        state: &ListState,
+        mut source: impl FnMut(u32, u32) -> Result<&'a [u8], E>,
+    ) -> Result<Self, E> {
+        let mut index = settings.builder().build()?;
+        let codec = read_codec(settings, state)?;
+        let lengths = read_lengths(state, source(LENGTHS, 0)?)?;
+        if !state.balance.is_finite() || state.changes > MOST_CHANGES {
+            return Err(Unsound("a count of the lists is out of range").into());
+        }
+        let is_trained = state.centroids > 0;
+        let has_rows = codec.is_none() || settings.originals == Originals::Kept;
+        let layout = Layout { space: &index.space, is_trained, has_rows, codec: codec.as_ref() };
+        // Untrained, too: what could not be coded later is refused from the beginning.
+        let is_coded = index.is_coded();
+        let mut centroids = Vec::new();
+        let mut lists = Vec::new();
+        let places = Places::new();
+        for (chunk, run) in layout.runs(&lengths).into_iter().enumerate() {
+            let mut parts = [&[][..]; OF_LISTS.len()];
+            for (part, column) in parts.iter_mut().zip(OF_LISTS) {
+                let lengths = &lengths[run.clone()];
+                let expected: u64 = lengths.iter().map(|&len| layout.bytes(column, len)).sum();
+                if expected > 0 {
+                    *part = source(column, chunk as u32)?;
+                }
+                if part.len() as u64 != expected {
+                    return Err(Unsound("a chunk has another length than its lists").into());
+                }
+            }
+            if is_trained {
+                read_centroids(&index.space, parts[0], &mut centroids)
+                    .map_err(Refused::into_error::<E>)?;
+            }
+            let entries = run.clone().map(|list| {
+                let len = lengths[list];
+                let of_list = OF_LISTS.map(|column| layout.bytes(column, len) as usize);
+                let mut taken = [&[][..]; OF_LISTS.len()];
+                for ((taken, part), len) in taken.iter_mut().zip(&mut parts).zip(of_list) {
+                    let (first, rest) = part.split_at(len);
+                    (*taken, *part) = (first, rest);
+                }
+                (list as u32, len as usize, taken)
+            });
+            let entries: Vec<_> = entries.collect();
+            let read: Result<Vec<List>, Refused> = entries
+                .into_par_iter()
+                .map(|(number, len, parts)| {
+                    let list = read_list(&layout, is_coded, len, parts)?;
+                    list.keys.iter().try_for_each(|&key| {
+                        let mut place = places.lock(key);
+                        if place.list().is_some() {
+                            return Err(Unsound("a key is there twice").into());
+                        }
+                        place.reserve()?;
+                        place.set(number);
+                        Ok::<_, Refused>(())
+                    })?;
+                    Ok(list)
+                })
+                .collect();
+            lists.extend(read.map_err(Refused::into_error::<E>)?);
+        }
+        let directory =
+            Directory::restored(&index.space, &centroids, codec, has_rows, lists, places);
+        *index.directory.get_mut() = std::sync::Arc::new(directory?);
+        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        *index.train_at.get_mut() = count(state.train_at);
+        *index.changes.get_mut() = count(state.changes);
+        *index.balance.get_mut() = state.balance.to_bits();
+        Ok(index)
+    }
+}
+
+/// Why a list cannot be had.
+enum Refused {
+    Unsound(Unsound),
+    Index(IndexError),
+}
+
+impl Refused {
+    fn into_error<E: From<Unsound> + From<IndexError>>(self) -> E {
+        match self {
+            Self::Unsound(unsound) => unsound.into(),
+            Self::Index(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unsound> for Refused {
+    fn from(unsound: Unsound) -> Self {
+        Self::Unsound(unsound)
+    }
+}
+
+impl From<IndexError> for Refused {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+fn read_codec(settings: &ListSettings, state: &ListState) -> Result<Option<Codec>, Unsound> {
+    let ListSettings { quantization, sub_vectors, dimension, .. } = *settings;
+    let expected = state.centroids > 0 && quantization != IvfQuantization::None;
+    match &state.quantizer {
+        None if expected => Err(Unsound("the quantizer is missing")),
+        Some(_) if !expected => Err(Unsound("there are codes where none are expected")),
+        None => Ok(None),
+        Some((fingerprint, bytes)) => {
+            Codec::from_bytes(quantization, sub_vectors, dimension, *fingerprint, bytes)
+                .map(Some)
+                .ok_or(Unsound("the quantizer is none for this index"))
+        }
+    }
+}
+
+fn read_lengths(state: &ListState, bytes: &[u8]) -> Result<Vec<u32>, Unsound> {
+    if state.centroids as usize > MOST_LISTS {
+        return Err(Unsound("the number of lists is out of range"));
+    }
+    let (lengths, rest) = bytes.as_chunks();
+    if !rest.is_empty() || lengths.len() as u64 != u64::from(state.centroids.max(1)) {
+        return Err(Unsound("the number of lists is not that of their lengths"));
+    }
+    let lengths: Vec<u32> = lengths.iter().map(|&len| u32::from_le_bytes(len)).collect();
+    if lengths.iter().map(|&len| u64::from(len)).sum::<u64>() != state.vectors {
+        return Err(Unsound("the number of vectors is not that of the lists"));
+    }
+    Ok(lengths)
+}
+
+/// Appends the centroids in `bytes` to `centroids`, without padding.
+fn read_centroids(space: &Space, bytes: &[u8], centroids: &mut Vec<f32>) -> Result<(), Refused> {
+    let dimension = space.dimension();
+    let row = space.float_blocks() * size_of::<Block>();
+    let count = bytes.len() / row * dimension;
+    centroids.try_reserve_exact(count).map_err(|_| out_of_memory(4 * count))?;
+    for row in bytes.chunks_exact(row) {
+        let start = centroids.len();
+        let floats = row.as_chunks().0[..dimension].iter();
+        centroids.extend(floats.map(|&float| f32::from_le_bytes(float)));
+        if !centroids[start..].iter().all(|x| x.is_finite()) {
+            return Err(Unsound("a centroid is not finite").into());
+        }
+    }
+    Ok(())
+}
+
+fn out_of_memory(bytes: usize) -> IndexError {
+    IndexError::OutOfMemory { bytes }
+}
+
+/// Bytes as numbers, in memory of their own.
+fn copied<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Result<Vec<T>, TryReserveError> {
+    let len = bytes.len() / size_of::<T>();
+    let mut out = Vec::new();
+    out.try_reserve_exact(len)?;
+    out.resize(len, T::zeroed());
+    cast_slice_mut(&mut out).copy_from_slice(bytes);
+    Ok(out)
+}
+
+/// The list of `len` vectors that the parts of [`OF_LISTS`] describe.
+fn read_list(
+    layout: &Layout<'_>,
+    is_coded: bool,
+    len: usize,
+    parts: [&[u8]; OF_LISTS.len()],
+) -> Result<List, Refused> {
+    let [_, keys, rows, codes, terms] = parts;
+    let bytes = keys.len() + rows.len() + codes.len() + terms.len();
+    let refused = |_| out_of_memory(bytes);
+    let rows: Vec<Block> = copied(rows).map_err(refused)?;
+    let mut floats = Vec::new();
+    for row in rows.chunks_exact(layout.space.blocks()) {
+        if !layout.space.is_row(row, is_coded, &mut floats) {
+            return Err(Unsound("a vector is none for this index").into());
+        }
+    }
+    let codes = match layout.codec {
+        None => CodeList::None,
+        Some(codec) => {
+            let codes = codec.restored(len, codes).map_err(refused)?;
+            codes.ok_or(Unsound("a code is none of the quantizer's"))?
+        }
+    };
+    let terms: Vec<f32> = copied(terms).map_err(refused)?;
+    if !terms.iter().all(|term| term.is_finite()) {
+        return Err(Unsound("the term of a code is out of range").into());
+    }
+    Ok(List { keys: copied(keys).map_err(refused)?, rows, codes, terms })
+}
