@@ -102,6 +102,9 @@ impl Engine for Coded {
 
     fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
         let row = rows.row(slot);
+        if let Some(query) = self.coder.query_of(row) {
+            return self.query.keys(rows, &query, slots, keys);
+        }
         for (key, &other) in keys.iter_mut().zip(slots) {
             *key = self.coder.key_between(row, rows.row(other));
         }

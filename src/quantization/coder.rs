@@ -267,6 +267,17 @@ impl Coder {
         }
     }
 
+    /// The prepared query whose distances are those of a code: a product quantizer loses nothing when its codes are
+    /// coded again, and preparing takes as long as a few distances between codes.
+    pub(crate) fn query_of(&self, code: &[Block]) -> Option<Vec<Block>> {
+        let Self::Product(quantizer) = self else { return None };
+        let mut vector = Vec::new();
+        self.decode(code, &mut vector);
+        let mut query = vec![Block::ZERO; quantizer.query_blocks()];
+        quantizer.write_blocks(&vector, &mut query);
+        Some(query)
+    }
+
     /// The key of the distance between two codes, for quantizers that have no kernel for it.
     pub(crate) fn key_between(&self, a: &[Block], b: &[Block]) -> u32 {
         let distance = self.quantizer().and_then(|quantizer| {
@@ -399,6 +410,11 @@ mod tests {
                     }
                     let between = quantizer.distance(codes[0], codes[1]).expect("codes");
                     assert_eq!(coder.key_between(&rows[0], &rows[1]), key::of_f32(between + 0.0));
+                    if let Some(query) = coder.query_of(&rows[0]) {
+                        let ask = Ask(&query, rows.each_ref().map(Vec::as_slice));
+                        let [_, found, ..] = coder.visit(Isa::Scalar, ask).expect("available");
+                        assert!((found - between).abs() <= 1e-5 * (1.0 + between.abs()), "{what}");
+                    }
                 }
             }
         }
