@@ -51,6 +51,7 @@ mod observe;
 pub mod quantization;
 mod simd;
 pub mod store;
+mod sync;
 mod vector;
 
 pub use collection::{
@@ -68,6 +69,9 @@ pub use index::{
 };
 pub use metric::Metric;
 pub use simd::Isa;
+#[cfg(nearfield_model)]
+#[doc(hidden)]
+pub use sync::model;
 pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
 
 /// The code of the README, as tests.

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapOptions};
-use parking_lot::Mutex;
 
 use super::overlay::{discard, overlay, promote};
 use super::{ArenaError, Keeper, MAX_ROWS};
+use crate::sync::Mutex;
 
 /// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
 const HUGE: usize = 2 << 20;

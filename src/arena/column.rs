@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::MmapMut;
-use parking_lot::Mutex;
 
 use super::chunks::Chunks;
 use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Slots, Unsound, Vacant, VacantRun};
 use crate::simd::prefetch;
+use crate::sync::{Fault, Mutex, is_planted, step};
 
 /// A growing sequence of rows of equal length.
 ///
@@ -66,8 +66,13 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         // `published` are never given to readers, and the lock keeps other writers out. Its
         // memory is initialised: zeroed by the map (or by a `write` that panicked).
         let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
+        if is_planted(Fault::CountedEarly) {
+            self.published.store(id + 1, Ordering::Release);
+            step();
+        }
         write(row);
         self.chunks.touch(id);
+        step();
         self.published.store(id + 1, Ordering::Release);
         self.chunks.filled(id);
         Ok(id)
@@ -81,6 +86,7 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         // SAFETY: the id is published, so its chunk is mapped and the row initialised. The row is ours alone: there is one
         // `Vacant` for a slot, and it exists only when no reader can be at the slot's rows (`Slots::retire`).
         let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
+        step();
         write(row);
     }
 
@@ -105,11 +111,13 @@ impl<T: Zeroable + Sync + Send> Column<T> {
     /// The rows that exist now.
     #[inline(always)]
     pub(crate) fn view(&self) -> View<'_, T> {
+        step();
         View { chunks: &self.chunks, limit: self.published.load(Ordering::Acquire) }
     }
 
     /// Number of rows.
     pub(crate) fn len(&self) -> usize {
+        step();
         self.published.load(Ordering::Acquire) as usize
     }
 

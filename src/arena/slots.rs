@@ -13,10 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam::epoch::{self, Guard};
-use parking_lot::Mutex;
-
 use super::{ArenaError, Column};
+use crate::sync::{self, Fault, Guard, Mutex, is_planted, pause, step};
 
 /// Slots in a word of the bitmap.
 const WORD: u32 = u64::BITS;
@@ -83,7 +81,7 @@ pub(crate) struct VacantRun(Range<u32>);
 
 /// Whoever reads slots without a lock holds one meanwhile: what is retired in this time stays as it is.
 pub(crate) fn pin() -> Guard {
-    epoch::pin()
+    sync::pin()
 }
 
 impl Slots {
@@ -119,17 +117,20 @@ impl Slots {
     pub(crate) fn is_hidden(&self, slot: u32) -> bool {
         let view = self.hidden.view();
         let at = slot / WORD;
+        step();
         // Whoever sees the bit of a slot that was written anew gone sees what was written.
         at < view.len() && view.row(at)[0].load(Ordering::Acquire) >> (slot % WORD) & 1 != 0
     }
 
     /// Slots that are hidden, retired or vacant.
     pub(crate) fn hidden(&self) -> usize {
+        step();
         self.count.load(Ordering::Acquire)
     }
 
     /// Slots that may be written.
     pub(crate) fn vacant(&self) -> usize {
+        step();
         self.vacant.len.load(Ordering::Acquire)
     }
 
@@ -145,8 +146,10 @@ impl Slots {
     /// Hides a slot; there must be [room](Self::reserve).
     pub(crate) fn hide(&self, slot: u32) {
         let bit = 1 << (slot % WORD);
+        step();
         let before = self.hidden.view().row(slot / WORD)[0].fetch_or(bit, Ordering::AcqRel);
         debug_assert!(before & bit == 0, "hidden twice");
+        step();
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -161,8 +164,11 @@ impl Slots {
         if slots.is_empty() {
             return;
         }
+        if is_planted(Fault::VacantEarly) {
+            return self.vacant.add(slots);
+        }
         let vacant = Arc::clone(&self.vacant);
-        let guard = epoch::pin();
+        let guard = pin();
         guard.defer(move || vacant.add(slots));
         guard.flush();
     }
@@ -175,13 +181,13 @@ impl Slots {
         for tried in 0..TRIES {
             // Each pin moves the epoch on by one at most; two are between retiring and vacancy.
             for _ in 0..4 {
-                epoch::pin().flush();
+                pin().flush();
             }
             if self.vacant() + others >= self.hidden() {
                 return;
             }
             if tried > 0 {
-                std::thread::sleep(Duration::from_micros(50));
+                pause(Duration::from_micros(50));
             }
         }
     }
@@ -258,7 +264,9 @@ impl Vacant<'_> {
         self.is_shown = true;
         let Self { slot, slots, .. } = self;
         let bit = 1 << (slot % WORD);
+        step();
         slots.hidden.view().row(slot / WORD)[0].fetch_and(!bit, Ordering::AcqRel);
+        step();
         slots.count.fetch_sub(1, Ordering::AcqRel);
     }
 }

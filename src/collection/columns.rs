@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use memmap2::MmapMut;
 
+use super::available::available;
 use super::error::CollectionError;
 use super::format::{
     CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, Kind, MAX_COMMIT, Operation, PAYLOADS,
@@ -166,8 +167,44 @@ fn map_chunk(
     Ok(map)
 }
 
-/// Tells the system that few rows of a map will be read, here and there: where there are codes, vectors are read only to measure
-/// the best of the answers again. Bringing what lies around them would push the codes and the graph out of memory.
+/// Of which columns few rows will be read between two times that a page is needed, as far as can be foreseen.
+#[derive(Debug, Clone, Copy)]
+enum Sparse {
+    None,
+    /// Where there are codes, vectors are read only to measure the best of the answers again.
+    Vectors,
+    /// What walks read does not fit memory.
+    All,
+}
+
+impl Sparse {
+    fn of(table: &Table<'_, u64>, head: &Head) -> Result<Self, CollectionError> {
+        let has_codes = head.checkpoint.state.coder.is_some();
+        let mut walked = 0_u64;
+        for entry in table.range(..)? {
+            let (key, chunk) = entry?;
+            if !has_codes || key >> 32 != u64::from(VECTORS) {
+                walked = walked.saturating_add(decode_chunk(chunk)?.1);
+            }
+        }
+        Ok(match available() {
+            Some(available) if walked > available / 4 * 3 => Self::All,
+            _ if has_codes => Self::Vectors,
+            _ => Self::None,
+        })
+    }
+
+    fn holds(self, column: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::Vectors => column == VECTORS,
+            Self::All => true,
+        }
+    }
+}
+
+/// Tells the system that few rows of a map will be read, here and there. Bringing what lies around them would push other
+/// pages out of memory that are needed more.
 fn expect_few(map: &MmapMut) {
     #[cfg(unix)]
     // It is advice.
@@ -224,11 +261,14 @@ pub(super) fn read_index<I: Stored>(
         Err(StoreError::TableMissing { .. }) => None,
         Err(error) => return Err(error.into()),
     };
+    let sparse = match &table {
+        Some(table) if reading == Reading::Mapped => Sparse::of(table, head)?,
+        _ => Sparse::None,
+    };
     let index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
         let missing = CollectionError::Corrupt { reason: "the table of the columns is missing" };
         let map = map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)?;
-        if head.checkpoint.state.coder.is_some() && column == VECTORS && reading == Reading::Mapped
-        {
+        if sparse.holds(column) {
             expect_few(&map);
         }
         Ok::<_, CollectionError>(map)

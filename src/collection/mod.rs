@@ -1,6 +1,7 @@
 //! Indexes in files: saved whole, or kept as collections that no crash can break.
 #![doc = include_str!("FORMAT.md")]
 
+mod available;
 mod columns;
 mod config;
 mod error;

@@ -126,8 +126,13 @@ impl Graph {
         let Scratch { candidates, prune, counters, fresh, .. } = scratch;
 
         let mut kept: Vec<Link> = Vec::with_capacity(rows.capacity());
-        let before = rows.links(row).count();
-        kept.extend(rows.links(row).filter(|l| l.tree || !lost(l)));
+        let mut before = 0;
+        for link in rows.links(row) {
+            before += 1;
+            if link.tree || !lost(&link) {
+                kept.push(link);
+            }
+        }
         let wanted = (before - kept.len()).saturating_mul(REPLACEMENTS);
         if wanted == 0 {
             return;

@@ -13,6 +13,7 @@ use super::spread::Halt;
 use super::upper::Stack;
 use super::walk::{Near, beam};
 use super::{Entry, Graph, LinkSpace, Parameters, Scratch, UPPER_LEVELS};
+use crate::sync::{Fault, is_planted};
 
 /// What an insertion found on one level, nearest first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,12 +81,16 @@ impl Graph {
         self.join(space, query, node, stack, scratch);
     }
 
-    /// The rows of a node that was removed, empty.
+    /// The rows of a node that was removed, empty. A sweep may be about to mend what they held: it must not go on with
+    /// what they will hold.
     pub(super) fn clear(&self, node: u32) -> Stack {
         let stack = self.stack_of(node);
-        clear(self.base.rows(), node);
-        for level in 1..=stack.level {
-            clear(self.layer(level).rows(), stack.rows[level]);
+        for (level, &row) in stack.rows().iter().enumerate() {
+            let _one_writer = self.lock(level, row);
+            match level {
+                0 => clear(self.base.rows(), row),
+                _ => clear(self.layer(level).rows(), row),
+            }
         }
         stack
     }
@@ -116,6 +121,9 @@ impl Graph {
         if !raises {
             raising = None;
         }
+        if raises && is_planted(Fault::EntryEarly) {
+            self.set_entry(Entry { level, row: stack.rows[level] });
+        }
         if let Some(outlook) = outlook {
             // The entry may be younger than the space in hand.
             let space = space.refresh();
@@ -143,10 +151,15 @@ impl Graph {
         let found = self.look(space, new, outlook, lists, scratch);
         let top = outlook.entry.level.min(rows.len() - 1);
         // Own links of all levels are in place before the first link to this node is.
-        self.write(&rows[..=top], |level| found[level].selected);
+        if !is_planted(Fault::LinkedBackEarly) {
+            self.write(&rows[..=top], |level| found[level].selected);
+        }
         self.publish(space, &self.base_place(node), found[0], scratch);
         for (level, &found) in found.iter().enumerate().take(top + 1).skip(1) {
             self.publish(space, &self.place(level, rows, node), found, scratch);
+        }
+        if is_planted(Fault::LinkedBackEarly) {
+            self.write(&rows[..=top], |level| found[level].selected);
         }
     }
 

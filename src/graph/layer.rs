@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use bytemuck::Zeroable;
 
 use crate::arena::{ArenaError, Column, View};
+use crate::sync::step;
 
 /// A neighbour: its row on the same level, and its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ impl Cell for AtomicU32 {
 
     #[inline(always)]
     fn load(&self) -> Option<Link> {
+        step();
         let word = Self::load(self, Ordering::Acquire);
         let row = (word & (u32::MAX >> 1)).checked_sub(1)?;
         Some(Link { row, node: row, tree: word >> 31 != 0 })
@@ -41,6 +43,7 @@ impl Cell for AtomicU32 {
 
     fn store(&self, link: Option<Link>) {
         let word = link.map_or(0, |l| u32::from(l.tree) << 31 | (l.row + 1));
+        step();
         Self::store(self, word, Ordering::Release);
     }
 }
@@ -51,6 +54,7 @@ impl Cell for AtomicU64 {
 
     #[inline(always)]
     fn load(&self) -> Option<Link> {
+        step();
         let word = Self::load(self, Ordering::Acquire);
         let row = ((word >> 32) as u32 & (u32::MAX >> 1)).checked_sub(1)?;
         Some(Link { row, node: word as u32, tree: word >> 63 != 0 })
@@ -60,6 +64,7 @@ impl Cell for AtomicU64 {
         let word = link.map_or(0, |l| {
             u64::from(l.tree) << 63 | u64::from(l.row + 1) << 32 | u64::from(l.node)
         });
+        step();
         Self::store(self, word, Ordering::Release);
     }
 }

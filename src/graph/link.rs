@@ -3,6 +3,7 @@
 use super::layer::{Cell, Layer, Link, Rows};
 use super::prune::{Candidate, select};
 use super::{Graph, LinkSpace, Scratch};
+use crate::sync::{Fault, is_planted};
 
 impl Graph {
     /// Adds `link`, at `key` from the node of `row`, to that row. A full row is pruned, and may
@@ -17,7 +18,7 @@ impl Graph {
         new: Candidate,
         scratch: &mut Scratch,
     ) -> bool {
-        let _one_writer = self.lock(level, row);
+        let _one_writer = (!is_planted(Fault::Unlocked)).then(|| self.lock(level, row));
         let rows = layer.rows();
         let cells = rows.cells(row);
         let mut count = 0;
@@ -62,11 +63,21 @@ impl Graph {
         candidates.extend(
             fresh.keys[..count].iter().zip(links()).map(|(&key, link)| Candidate { key, link }),
         );
+        if is_planted(Fault::TreePruned) {
+            for candidate in &mut *candidates {
+                candidate.link.tree = false;
+            }
+        }
         candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
         // Room for a few more links before the next pruning, so that rows are not pruned again
         // and again (a fifth, after faiss).
         let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1).min(rows.capacity());
         counters.distances += select(space, candidates, limit, prune);
+        if is_planted(Fault::Emptied) {
+            for cell in cells {
+                cell.store(None);
+            }
+        }
         for (cell, link) in
             cells.iter().zip(prune.kept.iter().map(|c| Some(c.link)).chain(std::iter::repeat(None)))
         {

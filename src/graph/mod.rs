@@ -58,11 +58,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::arena::{ArenaError, Slots, VacantRun};
+use crate::sync::{Mutex, MutexGuard, step};
 use layer::Layer;
 use spread::Spread;
 use upper::Places;
@@ -221,6 +221,7 @@ impl Graph {
 
     /// Where searches start now; nowhere if the graph is empty.
     fn entry(&self) -> Option<Entry> {
+        step();
         match self.entry.load(Ordering::Acquire) {
             EMPTY => None,
             word => Some(Entry { level: (word >> 32) as usize, row: word as u32 }),
@@ -241,7 +242,13 @@ impl Graph {
     }
 
     fn set_entry(&self, entry: Entry) {
+        step();
         self.entry.store((entry.level as u64) << 32 | u64::from(entry.row), Ordering::Release);
+    }
+
+    fn unset_entry(&self) {
+        step();
+        self.entry.store(EMPTY, Ordering::Release);
     }
 
     fn lock(&self, level: usize, row: u32) -> MutexGuard<'_, ()> {

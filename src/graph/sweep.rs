@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::layer::{Cell, Layer, Link};
 use super::{Graph, LinkSpace, Scratch};
+use crate::sync::{Fault, is_planted};
 
 /// Neighbours of lost nodes that are considered in place of them.
 const OTHERS: usize = 64;
@@ -59,7 +60,7 @@ impl Graph {
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
         let lost = |l: &Link| !sound(l) || !space.is_live(l.node);
         for row in from..end {
-            if !rows.links(row).any(|l| lost(&l)) {
+            if is_planted(Fault::Unswept) || !rows.links(row).any(|l| lost(&l)) {
                 continue;
             }
             let mut others = Vec::new();

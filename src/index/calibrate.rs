@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -17,6 +16,7 @@ use super::work::{Parts, Work};
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::Counters;
+use crate::sync::Mutex;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// Points of a curve at most.

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use bytemuck::cast_slice;
-use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::encoder::Encoder;
@@ -14,6 +13,7 @@ use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
+use crate::sync::Mutex;
 use crate::vector::{Block, Element};
 
 /// What a walk reads instead of the vectors.

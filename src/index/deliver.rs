@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::entries::Entries;
 use super::hits::{Hit, Hits};
 use super::request::Request;
+use crate::sync::step;
 
 /// What keys of distances stand for.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,10 @@ impl Entries {
         let all = self.all_answer();
         let found = found
             .filter(|&(_, slot)| all || self.answers(slot, began))
-            .map(|(key, slot)| Hit { key: keys.row(slot)[0], distance: scale.distance(key) })
+            .map(|(key, slot)| {
+                step();
+                Hit { key: keys.row(slot)[0], distance: scale.distance(key) }
+            })
             .take_while(|hit| radius.is_none_or(|radius| hit.distance <= radius));
         hits.set(found.take(k));
         let is_short = self.replacing.is_ambiguous() && hits.drop_repeated_keys();

@@ -1,7 +1,5 @@
 //! Keys and vectors by slot: what `Hnsw` and `Flat` have in common.
 
-use parking_lot::Mutex;
-
 use super::codes::{CodeWork, Codes, Originals, Quantized};
 use super::encoder::Encoder;
 use super::keys::KeyMap;
@@ -10,6 +8,7 @@ use super::work::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
 use crate::error::IndexError;
 use crate::graph::Graph;
+use crate::sync::Mutex;
 use crate::vector::Block;
 
 /// Where a vector was written.

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::Mutex;
 
 use super::batch::{InsertBatch, Insertable, insert_or_replace};
 use super::builder::FlatBuilder;
@@ -23,6 +22,7 @@ use crate::arena::pin;
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::simd::Isa;
+use crate::sync::Mutex;
 use crate::vector::{AsVector, Block, Element};
 
 /// An exact index: every search looks at every vector.

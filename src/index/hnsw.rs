@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, RwLock};
 
 use super::batch::{InsertBatch, Insertable};
 use super::builder::HnswBuilder;
@@ -22,6 +21,7 @@ use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::metric::Metric;
 use crate::simd::Isa;
+use crate::sync::{Mutex, RwLock};
 use crate::vector::{AsVector, Element};
 
 /// An approximate index: a hierarchical navigable small world graph (Malkov and Yashunin, 2018).

@@ -2,14 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use super::Hnsw;
 use super::space::Rows;
 use super::work::Work;
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
+use crate::sync::Mutex;
 use crate::vector::Block;
 
 /// A batch has so many nodes at most, or one in so many of those that are linked: what does not see each other is little.

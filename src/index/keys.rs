@@ -1,13 +1,13 @@
 //! From a user's key to its slot.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Once;
 
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
-use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::arena::Column;
+use crate::sync::{RandomState, RwLock, RwLockWriteGuard};
 
 /// Parts of the map, each with its lock.
 const SHARDS: usize = 64;
@@ -40,7 +40,7 @@ impl KeyMap {
     pub(super) fn restored(slots: u32, hidden: Vec<u64>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| CachePadded::new(RwLock::default())).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             restored: slots,
             hidden,
             entered: Once::new(),

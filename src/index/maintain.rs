@@ -12,11 +12,11 @@ use crate::error::IndexError;
 use crate::graph::{Counters, Sweep};
 use crate::observe::watch;
 
-/// Rows that are swept along with one change.
-const STEP: u32 = 256;
+/// Rows that are swept along with one change. In models everything is small.
+const STEP: u32 = if cfg!(nearfield_model) { 3 } else { 256 };
 
 /// Removed vectors that a sweep waits for at least, and the part of all slots otherwise.
-const FEW: usize = 64;
+const FEW: usize = if cfg!(nearfield_model) { 1 } else { 64 };
 const PART: usize = 64;
 
 /// What removing leaves behind, until it is swept.
@@ -47,7 +47,7 @@ impl Remains {
 }
 
 /// Vacant slots from which on moving vectors together is considered, and the part of all slots with memory that they must be.
-const WASTE: (usize, usize) = (4096, 4);
+const WASTE: (usize, usize) = if cfg!(nearfield_model) { (1, 8) } else { (4096, 4) };
 
 /// Vacant slots next to each other whose memory is given back.
 const RUN: u32 = 1024;

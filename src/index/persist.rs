@@ -2,7 +2,6 @@
 
 use bytemuck::cast_slice_mut;
 use memmap2::MmapMut;
-use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::batch::Insertable;
@@ -21,6 +20,7 @@ use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
 use crate::quantization::Coding;
 use crate::simd::Isa;
+use crate::sync::Mutex;
 use crate::vector::{Block, Element, VectorRef};
 
 /// What an index is made with and keeps for life.

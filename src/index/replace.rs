@@ -6,12 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
-
 use super::entries::Entries;
 use super::space::Rows;
 use crate::arena::pin;
 use crate::graph::{Scratch, Space};
+use crate::sync::{Fault, RwLock, is_planted, step};
 use crate::vector::Block;
 
 /// Replacements that are under way, and those that searches may have seen the beginning of.
@@ -31,22 +30,32 @@ struct Recent {
     slots: RwLock<Vec<(u32, u64)>>,
 }
 
+impl Recent {
+    fn is_any(&self) -> bool {
+        step();
+        self.len.load(Ordering::SeqCst) != 0
+    }
+}
+
 /// Ends a replacement when it is dropped.
 pub(super) struct Replacement<'a>(&'a Replacing);
 
 impl Replacing {
     pub(super) fn begin(&self) -> Replacement<'_> {
+        step();
         self.going_on.fetch_add(1, Ordering::SeqCst);
         Replacement(self)
     }
 
     /// Whether two slots may have one key, for some search.
     pub(super) fn is_ambiguous(&self) -> bool {
-        self.going_on.load(Ordering::SeqCst) != 0 || self.recent.len.load(Ordering::SeqCst) != 0
+        step();
+        self.going_on.load(Ordering::SeqCst) != 0 || self.recent.is_any()
     }
 
     /// Now: what a search notes when it begins, pinned.
     pub(super) fn now(&self) -> u64 {
+        step();
         self.moment.load(Ordering::SeqCst)
     }
 
@@ -56,9 +65,13 @@ impl Replacing {
         let mut slots = recent.slots.write();
         // One at a time, and the moment comes last: whoever begins before it may go on taking the old slot.
         let moment = self.moment.load(Ordering::SeqCst) + 1;
-        slots.push((old, moment));
+        if !is_planted(Fault::ReplacedUnnoted) {
+            slots.push((old, moment));
+        }
+        step();
         recent.len.store(slots.len(), Ordering::SeqCst);
         switch();
+        step();
         self.moment.store(moment, Ordering::SeqCst);
         drop(slots);
         let recent = Arc::clone(recent);
@@ -69,29 +82,47 @@ impl Replacing {
         });
     }
 
+    /// Slots that were replaced since `began`, when the caller was pinned.
+    fn old_since(&self, began: u64) -> Vec<u32> {
+        if !self.recent.is_any() {
+            return Vec::new();
+        }
+        let slots = self.recent.slots.read();
+        slots.iter().filter(|&&(_, when)| when > began).map(|&(old, _)| old).collect()
+    }
+
     /// Whether a hidden slot was replaced since `began`.
     pub(super) fn since(&self, began: u64, slot: u32) -> bool {
-        self.recent.len.load(Ordering::SeqCst) != 0
+        self.recent.is_any()
             && self.recent.slots.read().iter().any(|&(old, when)| old == slot && when > began)
     }
 }
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
+        step();
         self.0.going_on.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Entries {
-    /// Adds to what a walk found the vectors that took the place of old ones that it met, in case it came by before
-    /// the new ones were linked, or while rows changed. `true` unless the space lacks one of them.
-    pub(super) fn follow(&self, space: Rows<'_>, query: &[Block], scratch: &mut Scratch) -> bool {
+    /// Adds to what a walk found the vectors that took the place of old ones that it met, in case it came by before the
+    /// new ones were linked, or while rows changed, and of those that were replaced since it `began`: it may have come by
+    /// before the new one was linked, and after the old one was cut out. `true` unless the space lacks one of them.
+    pub(super) fn follow(
+        &self,
+        space: Rows<'_>,
+        query: &[Block],
+        began: u64,
+        scratch: &mut Scratch,
+    ) -> bool {
         if self.slots.hidden() == 0 {
             return true;
         }
         let space = space.refresh();
         let keys = self.keys.view();
         let old = scratch.pool.iter().map(|(_, slot)| slot).filter(|&s| self.slots.is_hidden(s));
+        let old = old.chain(self.replacing.old_since(began));
         let new: Vec<u32> =
             old.filter_map(|slot| self.map.get(keys.row(slot)[0], &self.keys)).collect();
         for slot in new {
@@ -117,8 +148,10 @@ impl Entries {
         &self,
         space: Rows<'_>,
         queries: &[&[Block]],
+        began: u64,
         scratches: &mut [Scratch],
     ) -> bool {
-        queries.iter().zip(scratches).all(|(query, scratch)| self.follow(space, query, scratch))
+        let mut pairs = queries.iter().zip(scratches);
+        pairs.all(|(query, scratch)| self.follow(space, query, began, scratch))
     }
 }

@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use crate::arena::{Column, Slots, View};
 use crate::graph::{LinkSpace, Space};
+use crate::sync::step;
 use crate::vector::Block;
 
 /// The rows of a column under an engine.
@@ -61,12 +62,14 @@ impl<'a> Space for Rows<'a> {
     }
 
     fn keys(&self, query: &'a [Block], nodes: &[u32], keys: &mut [u32]) {
+        step();
         self.engine.keys(self.view, query, nodes, keys);
     }
 }
 
 impl LinkSpace for Rows<'_> {
     fn between(&self, node: u32, nodes: &[u32], keys: &mut [u32]) {
+        step();
         self.engine.between(self.view, node, nodes, keys);
     }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::IndexError;
+use crate::sync::Mutex;
 
 /// Where a batch runs.
 #[derive(Clone, Copy, Default)]

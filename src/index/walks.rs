@@ -29,7 +29,9 @@ impl Hnsw {
     /// The `ef` from which on every vector is looked at: a walk would touch about as many vectors
     /// as there are, and a scan is exact.
     pub(super) fn scan_ef(&self) -> usize {
-        self.entries.keys.len().div_ceil(TOUCHED)
+        let cheap = self.entries.keys.len().div_ceil(TOUCHED);
+        // Models walk however small the index is, unless they ask for more.
+        if cfg!(nearfield_model) { cheap.max(1000) } else { cheap }
     }
 
     /// Bytes of a row that walks read.
@@ -70,16 +72,17 @@ impl Hnsw {
 
         let Work { scratch, row, coding, .. } = work;
         for _ in 0..ATTEMPTS {
+            let began = self.entries.replacing.now();
             let complete = if let Some(codes) = codes {
                 self.entries.encoder.unit_into(row, &mut coding.floats);
                 codes.prepare(coding);
                 let space = Rows::new(&*codes.engine, &codes.rows, None);
                 self.graph.search(space, &coding.query, beam, without, timer, scratch)
-                    && self.entries.follow(space, &coding.query, scratch)
+                    && self.entries.follow(space, &coding.query, began, scratch)
             } else {
                 let space = Rows::new(&*self.engine, &self.entries.vectors, None);
                 self.graph.search(space, row, beam, without, timer, scratch)
-                    && self.entries.follow(space, row, scratch)
+                    && self.entries.follow(space, row, began, scratch)
             };
             if !complete {
                 return Err(WentOver);
@@ -163,14 +166,14 @@ impl Hnsw {
             }
             let space = Rows::new(&*codes.engine, &codes.rows, None);
             self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
-                && self.entries.follow_all(space, &lanes[..count], scratches)
+                && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
         } else {
             for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
                 *lane = query;
             }
             let space = Rows::new(&*self.engine, &self.entries.vectors, None);
             self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
-                && self.entries.follow_all(space, &lanes[..count], scratches)
+                && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
         };
         if !complete {
             // The index went over to codes, without vectors, in this moment.

@@ -13,11 +13,10 @@ mod cross;
 mod tree;
 mod weave;
 
-use parking_lot::Mutex;
-
 use super::layer::{Cell, Layer};
 use super::{Entry, Graph, LinkSpace, Parameters, Scratch};
 use crate::arena::ArenaError;
+use crate::sync::Mutex;
 
 /// Stands for the new number of what does not come along.
 pub(crate) const GONE: u32 = u32::MAX;

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytemuck::cast_slice;
-use parking_lot::RwLock;
 
 use super::codec::{CodeList, Codec, Prepared};
 use super::list::{Entry, List};
@@ -12,6 +11,7 @@ use super::space::Space;
 use crate::error::IndexError;
 use crate::graph::Watch;
 use crate::metric::Metric;
+use crate::sync::RwLock;
 use crate::vector::Block;
 
 /// What makes and changes entries works with.

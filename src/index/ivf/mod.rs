@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use super::batch::{InsertBatch, Insertable};
 use super::codes::Originals;
@@ -34,6 +33,7 @@ use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::observe::watch;
+use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 use crate::vector::{AsVector, Element};
 use directory::{Directory, Put};
 use space::Space;

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
-use parking_lot::RwLockReadGuard;
 use rayon::prelude::*;
 
 use super::builder::MAX_LISTS;
@@ -19,6 +18,7 @@ use crate::arena::Unsound;
 use crate::error::IndexError;
 use crate::index::persist::{CODES, KEYS, VECTORS};
 use crate::metric::Metric;
+use crate::sync::RwLockReadGuard;
 use crate::vector::{Block, Element};
 
 /// What an index is made with and keeps for life.

@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
-use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::error::IndexError;
+use crate::sync::{RwLock, RwLockWriteGuard};
 
 /// Parts of the map, each with its lock.
 const SHARDS: usize = 64;

@@ -264,7 +264,7 @@ impl Ivf {
     /// Puts the vectors of the old lists into the new ones. Both may change meanwhile: a change is
     /// noted, and made again later.
     fn copy(&self, old: &Directory, new: &Directory) -> Result<(), IndexError> {
-        let tasks = |(number, list): (usize, &parking_lot::RwLock<super::list::List>)| {
+        let tasks = |(number, list): (usize, &crate::sync::RwLock<super::list::List>)| {
             let len = list.read().len();
             (0..len).step_by(TASK).map(move |start| (number as u32, start))
         };

@@ -1,0 +1,90 @@
+//! Models of what readers without locks and writers do with rows and slots: the code itself, on small indexes, under a scheduler
+//! that chooses at each access who goes on (`ARCHITECTURE.md`, Concurrency; how to run them is in `CONTRIBUTING.md`).
+//!
+//! In every schedule: what was inserted before a search began, and is not being removed, is found; what was removed before is
+//! not; each key comes once, with a vector that it had; a replaced one in a version no older than when the search began; and in
+//! the end the graph is whole.
+//!
+//! # Teeth
+//!
+//! Nine faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] says which model finds each, and within
+//! how many schedules. Three more were in the code until a model found them, each in one of some thousand schedules: a node was
+//! taken out of the trees before its neighbours were joined, so that a search that began between saw a part of the index only;
+//! the rows of a slot were cleared for its next vector while a sweep mended what they had held, so that a neighbour stood
+//! twice in a row; and a search during all of a replacement met neither vector.
+#![cfg(nearfield_model)]
+
+mod cases;
+mod explore;
+
+use explore::{Model, bounded, seeded};
+use nearfield::model::Fault;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+/// Runs a model in seeded schedules, and in those with one interruption; or in the one that `NEARFIELD_MODEL_SEED` names.
+fn hold(name: &str, model: Model) {
+    let seeds = match number("NEARFIELD_MODEL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("NEARFIELD_MODELS").unwrap_or(4_000),
+    };
+    let count = seeds.end - seeds.start;
+    let found = seeded(model, seeds, None);
+    println!("{name}: {found:?} of seeds");
+    if let Err(failure) = found {
+        let explore::Failure { schedule, reason } = failure;
+        panic!("NEARFIELD_MODEL_SEED={schedule}: {reason}");
+    }
+    for graph in 0..if count == 1 { 0 } else { 4 } {
+        let found = bounded(model, graph, 1, count / 4);
+        println!("{name}: {found:?} with one interruption");
+        if let Err(explore::Failure { schedule, reason }) = found {
+            panic!("graph {graph}, schedule {schedule} with one interruption: {reason}");
+        }
+    }
+}
+
+macro_rules! models {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                hold(stringify!($name), cases::$name);
+            }
+        )*
+
+        /// The models, for the faults that they must find.
+        const MODELS: &[(&str, Model)] = &[$((stringify!($name), cases::$name)),*];
+    };
+}
+
+models! { insertions raised reuse upserts moves removals scans scanned_upserts }
+
+/// Each fault, a model that finds it, and the schedules within which it must.
+const FAULTS: [(Fault, &str, u64); 9] = [
+    (Fault::CountedEarly, "scans", 400),
+    (Fault::EntryEarly, "raised", 100),
+    (Fault::LinkedBackEarly, "insertions", 100),
+    (Fault::Emptied, "insertions", 1_000),
+    (Fault::TreePruned, "insertions", 100),
+    (Fault::Unlocked, "raised", 400),
+    (Fault::VacantEarly, "scans", 1_000),
+    (Fault::Unswept, "moves", 1_000),
+    (Fault::ReplacedUnnoted, "upserts", 1_000),
+];
+
+#[test]
+fn planted_faults_are_found() {
+    let mut missed = Vec::new();
+    for (fault, name, schedules) in FAULTS {
+        let (_, model) = MODELS.iter().find(|(model, _)| *model == name).expect("a model");
+        match seeded(*model, 0..schedules, Some(fault)) {
+            Ok(count) => missed.push((fault, name, count)),
+            Err(failure) => println!("{fault:?}: {name}, {failure:?}"),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
