@@ -143,7 +143,7 @@ enum Filling {
     /// Somebody fits a quantizer.
     Fitting,
     /// Codes that do not reach to the last vector yet.
-    Codes(Codes),
+    Codes(Box<Codes>),
 }
 
 /// A fitted quantizer and the codes of all vectors.
@@ -271,7 +271,8 @@ impl Quantized {
                 Codes::new(coding, coder, isa, rows)
             });
             // Without a quantizer, walks go on reading vectors.
-            *filling.lock() = codes.map_or(Filling::Fitting, Filling::Codes);
+            *filling.lock() =
+                codes.map_or(Filling::Fitting, |codes| Filling::Codes(Box::new(codes)));
         };
         if coding.is_slow() && !waits {
             let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
@@ -353,7 +354,7 @@ impl Quantized {
         }
         if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
             // Only who took them sets them.
-            drop(self.codes.set(codes));
+            drop(self.codes.set(*codes));
         }
         Ok(())
     }

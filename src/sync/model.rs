@@ -100,12 +100,15 @@ impl<T> RwLock<T> {
     }
 }
 
+/// Whom something waits for, and what.
+type Waiting = (BTreeSet<u64>, Box<dyn FnOnce()>);
+
 /// Who is pinned, and what waits for them.
 #[derive(Default)]
 struct Pins {
     next: u64,
     held: BTreeSet<u64>,
-    waiting: Vec<(BTreeSet<u64>, Box<dyn FnOnce()>)>,
+    waiting: Vec<Waiting>,
 }
 
 /// An epoch's guard. What is deferred runs as early as epochs allow: when the last one who was pinned then lets go. Those of

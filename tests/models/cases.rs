@@ -120,7 +120,9 @@ impl Model {
             thread::spawn(move || run(&model))
         };
         let threads: Vec<_> = threads.into_iter().map(spawn).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
         explore(false);
         self.look();
         let report = self.index.check();
@@ -233,7 +235,9 @@ impl FlatModel {
             thread::spawn(move || run(&model))
         };
         let threads: Vec<_> = threads.into_iter().map(spawn).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
         explore(false);
         self.look();
     }

@@ -57,7 +57,7 @@ impl Seeded {
         }
     }
 
-    /// SplitMix64 (Steele et al., 2014).
+    /// `SplitMix64` (Steele et al., 2014).
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
