@@ -44,7 +44,6 @@ fn memory_is_given_back_once_most_vectors_are_gone() {
         (Quantization::None, Originals::Kept),
         (Quantization::Sq4, Originals::Kept),
         (Quantization::Sq4, Originals::Dropped),
-        (Quantization::Pq { sub_vectors: 16, bits: 4 }, Originals::Kept),
         (Quantization::Rabitq { bits: 4 }, Originals::Dropped),
     ] {
         let builder = Hnsw::builder(32, Metric::L2).quantization(quantization);

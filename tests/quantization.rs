@@ -118,7 +118,8 @@ fn coarse_codes_lead_to_the_neighbours() {
         let plain = Hnsw::builder(dimension, metric).build().unwrap();
         plain.insert_batch(&keys(COUNT), &base).run().unwrap();
         let plain = recall_of(&plain, &exact, &queries, 128);
-        for quantization in coarse(dimension) {
+        // Where vectors are long, every other one.
+        for quantization in coarse(dimension).into_iter().step_by(1 + dimension / 150) {
             let what = format!("{dimension} {metric:?} {quantization:?}");
             for originals in [Originals::Kept, Originals::Dropped] {
                 let builder = Hnsw::builder(dimension, metric).quantization(quantization);
@@ -292,7 +293,7 @@ fn few_vectors_are_searched_without_codes() {
 #[test]
 fn equal_and_constant_vectors_are_taken() {
     let kinds = [Quantization::Sq4, Quantization::Sq8];
-    for quantization in kinds.into_iter().chain(coarse(17)) {
+    for quantization in kinds.into_iter().chain(coarse(17).into_iter().step_by(3)) {
         let index = Hnsw::builder(17, Metric::L2).quantization(quantization).build().unwrap();
         let equal = vec![0.25_f32; 17 * 5000];
         index.insert_batch(&keys(5000), &equal).run().unwrap();

@@ -363,9 +363,9 @@ mod tests {
     #[test]
     fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
         let mut random = Random(4);
-        for dimension in [1, 3, 20, 64, 100, 128, 129, 192, 384] {
+        for dimension in [1, 20, 64, 129, 192] {
             for metric in METRICS {
-                let base = vectors(&mut random, 300, dimension, metric);
+                let base = vectors(&mut random, 40, dimension, metric);
                 for coding in codings(dimension) {
                     let what = format!("{dimension} {metric:?} {coding:?}");
                     let mut sample = base.clone();
