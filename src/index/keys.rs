@@ -111,17 +111,19 @@ impl KeyMap {
     /// Lets a key that is there lead to another slot.
     pub(super) fn redirect(&self, key: u64, to: u32, keys: &Column<u64>) {
         let (hash, shard) = self.hash(key);
+        let mut shard = shard.write();
         let view = keys.view();
-        if let Some(slot) = shard.write().find_mut(hash, |&slot| view.row(slot)[0] == key) {
+        if let Some(slot) = shard.find_mut(hash, |&slot| view.row(slot)[0] == key) {
             *slot = to;
         }
     }
 
     /// Gives back the memory of keys that were removed.
     pub(super) fn shrink(&self, keys: &Column<u64>) {
-        let view = keys.view();
         for shard in &self.shards {
-            shard.write().shrink_to_fit(|&slot| self.hasher.hash_one(view.row(slot)[0]));
+            let mut shard = shard.write();
+            let view = keys.view();
+            shard.shrink_to_fit(|&slot| self.hasher.hash_one(view.row(slot)[0]));
         }
     }
 
@@ -147,5 +149,39 @@ impl Vacancy<'_> {
         let Self { shard, hash } = &mut self;
         // `vacancy` reserved the place, so nothing is rehashed.
         shard.insert_unique(*hash, slot, |_| *hash);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn it_shrinks_and_leads_elsewhere_beside_insertions() {
+        let keys = Column::<u64>::new(1);
+        let map = KeyMap::new();
+        let over = AtomicBool::new(false);
+        let insert = |key: u64| {
+            let vacancy = map.vacancy(key, &keys).unwrap();
+            vacancy.fill(keys.push(|place| place[0] = key).unwrap());
+        };
+        insert(0);
+        let rounds = if cfg!(miri) { 1 } else { 20 };
+        let many = if cfg!(miri) { 1..200 } else { 1..20_000 };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    map.shrink(&keys);
+                    map.redirect(0, 0, &keys);
+                }
+            });
+            for _ in 0..rounds {
+                many.clone().for_each(insert);
+                assert!(many.clone().all(|key| map.remove(key, &keys).is_some()));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!((map.len(), map.get(0, &keys), map.get(1, &keys)), (1, Some(0), None));
     }
 }

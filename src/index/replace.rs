@@ -119,13 +119,19 @@ impl Entries {
         if self.slots.hidden() == 0 {
             return true;
         }
+        let early = is_planted(Fault::ViewedEarly).then(|| self.keys.view());
+        let met = scratch.pool.iter().map(|(_, slot)| slot);
+        let mut slots = self.replacing.old_since(began);
+        slots.extend(met.filter(|&slot| self.slots.is_hidden(slot)));
+        // Taken after the slots: those that were replaced may be younger than the walk.
+        let keys = early.unwrap_or_else(|| self.keys.view());
+        slots.retain_mut(|slot| {
+            let new = self.map.get(keys.row(*slot)[0], &self.keys);
+            *slot = new.unwrap_or(*slot);
+            new.is_some()
+        });
         let space = space.refresh();
-        let keys = self.keys.view();
-        let old = scratch.pool.iter().map(|(_, slot)| slot).filter(|&s| self.slots.is_hidden(s));
-        let old = old.chain(self.replacing.old_since(began));
-        let new: Vec<u32> =
-            old.filter_map(|slot| self.map.get(keys.row(slot)[0], &self.keys)).collect();
-        for slot in new {
+        for slot in slots {
             if slot >= space.len() {
                 return false;
             }

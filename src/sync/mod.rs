@@ -59,4 +59,6 @@ pub enum Fault {
     Unswept,
     /// The old vector of a key that was replaced is not noted for those who search.
     ReplacedUnnoted,
+    /// The keys of replaced vectors are looked up among those that were there before.
+    ViewedEarly,
 }

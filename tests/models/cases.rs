@@ -179,8 +179,9 @@ pub(crate) fn reuse(graph: u64) {
 pub(crate) fn upserts(graph: u64) {
     Model::new(graph, 6).run([
         |model: &Model| {
-            model.upsert(1);
-            model.upsert(2);
+            for version in 1..=3 {
+                model.upsert(version);
+            }
         },
         |model: &Model| {
             model.look();
@@ -263,7 +264,7 @@ pub(crate) fn scans(_graph: u64) {
 pub(crate) fn scanned_upserts(_graph: u64) {
     FlatModel::new(4).run([
         |model: &FlatModel| {
-            for version in [1, 2] {
+            for version in 1..=3 {
                 model.told.begun.store(version, Ordering::SeqCst);
                 let vector = vector(UPSERTED, version);
                 assert!(model.index.upsert(UPSERTED, &vector).expect("memory"));

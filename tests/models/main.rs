@@ -7,7 +7,7 @@
 //!
 //! # Teeth
 //!
-//! Nine faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] says which model finds each, and within
+//! Ten faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] says which model finds each, and within
 //! how many schedules. Three more were in the code until a model found them, each in one of some thousand schedules: a node was
 //! taken out of the trees before its neighbours were joined, so that a search that began between saw a part of the index only;
 //! the rows of a slot were cleared for its next vector while a sweep mended what they had held, so that a neighbour stood
@@ -64,7 +64,7 @@ macro_rules! models {
 models! { insertions raised reuse upserts moves removals scans scanned_upserts }
 
 /// Each fault, a model that finds it, and the schedules within which it must.
-const FAULTS: [(Fault, &str, u64); 9] = [
+const FAULTS: [(Fault, &str, u64); 10] = [
     (Fault::CountedEarly, "scans", 400),
     (Fault::EntryEarly, "raised", 100),
     (Fault::LinkedBackEarly, "insertions", 100),
@@ -74,6 +74,7 @@ const FAULTS: [(Fault, &str, u64); 9] = [
     (Fault::VacantEarly, "scans", 1_000),
     (Fault::Unswept, "moves", 1_000),
     (Fault::ReplacedUnnoted, "upserts", 1_000),
+    (Fault::ViewedEarly, "upserts", 10_000),
 ];
 
 #[test]
