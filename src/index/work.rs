@@ -1,8 +1,9 @@
 //! What one search or insertion works with, lent from a pool that grows with the threads.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam::queue::ArrayQueue;
+use crossbeam::atomic::AtomicCell;
 
 use super::codes::CodeWork;
 use super::encoder::Encoder;
@@ -54,45 +55,134 @@ pub(super) struct Work {
     pub(super) probe: Probe,
 }
 
-/// Idle buffers. Taking and giving back locks nothing.
-#[derive(Debug)]
+/// Idle buffers, each thread's own first: those that it had last are in its caches, and have the size that its searches
+/// need. Taking and giving back locks nothing.
 pub(super) struct WorkPool {
-    idle: ArrayQueue<Box<Work>>,
+    idle: Box<[AtomicCell<Option<Box<Work>>>]>,
+}
+
+/// The place where a thread looks first. Those of the first threads are in lines of their own.
+fn place() -> usize {
+    /// Places in a line.
+    const LINE: usize = 64 / size_of::<usize>();
+
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static PLACE: usize = {
+            let thread = THREADS.fetch_add(1, Ordering::Relaxed);
+            (thread * LINE + thread * LINE / IDLE) % IDLE
+        };
+    }
+    PLACE.with(|&place| place)
 }
 
 impl WorkPool {
     pub(super) fn new() -> Self {
-        Self { idle: ArrayQueue::new(IDLE) }
+        Self { idle: (0..IDLE).map(|_| AtomicCell::default()).collect() }
+    }
+
+    /// All places, those near `first` first.
+    fn places(&self, first: usize) -> impl Iterator<Item = &AtomicCell<Option<Box<Work>>>> {
+        let (before, after) = self.idle.split_at(first);
+        after.iter().chain(before)
     }
 
     /// Runs `with` on a set of buffers.
     pub(super) fn with<R>(&self, with: impl FnOnce(&mut Work) -> R) -> R {
-        let mut work = self.idle.pop().unwrap_or_default();
+        let first = place();
+        let mut work = self.places(first).find_map(AtomicCell::take).unwrap_or_default();
         let result = with(&mut work);
-        // A full queue drops the buffers; a panic in `with` did so before.
-        drop(self.idle.push(work));
+        // Where there is no place, buffers are dropped; a panic in `with` did so before.
+        self.give(first, work);
         result
     }
 
-    /// Bytes of the idle buffers: they are taken out one by one, looked at and put back.
+    fn give(&self, first: usize, work: Box<Work>) {
+        // What was in the place goes on to the next.
+        let mut work = Some(work);
+        for place in self.places(first) {
+            work = place.swap(work);
+            if work.is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Bytes of the idle buffers: they are taken out, looked at and put back.
     pub(super) fn bytes(&self) -> usize {
-        let works: Vec<_> = std::iter::from_fn(|| self.idle.pop()).collect();
         let mut bytes = 0;
-        for work in works {
-            bytes += size_of::<Work>()
-                + work.scratch.bytes()
-                + work.lanes.iter().map(Scratch::bytes).sum::<usize>()
-                + (work.row.capacity() + work.leaving.capacity()) * size_of::<Block>()
-                + work.coding.bytes()
-                + work.prepared.capacity() * size_of::<Block>()
-                + work.head.bytes()
-                + work.pools.iter().map(Pool::bytes).sum::<usize>()
-                + work.all.capacity() * size_of::<(u32, u32)>()
-                + work.matches.bytes()
-                + work.seeds.capacity() * 4
-                + work.probe.bytes();
-            drop(self.idle.push(work));
+        for (at, place) in self.idle.iter().enumerate() {
+            if let Some(work) = place.take() {
+                bytes += work.bytes();
+                self.give(at, work);
+            }
         }
         bytes
+    }
+}
+
+impl fmt::Debug for WorkPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkPool").finish_non_exhaustive()
+    }
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.scratch.bytes()
+            + self.lanes.iter().map(Scratch::bytes).sum::<usize>()
+            + (self.row.capacity() + self.leaving.capacity()) * size_of::<Block>()
+            + self.coding.bytes()
+            + self.prepared.capacity() * size_of::<Block>()
+            + self.head.bytes()
+            + self.pools.iter().map(Pool::bytes).sum::<usize>()
+            + self.all.capacity() * size_of::<(u32, u32)>()
+            + self.matches.bytes()
+            + self.seeds.capacity() * 4
+            + self.probe.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_gets_the_buffers_that_it_had_and_takes_idle_ones_before_new_ones() {
+        let pool = WorkPool::new();
+        let address = |work: &mut Work| std::ptr::from_mut(work) as usize;
+        let first = pool.with(address);
+        assert_eq!(pool.with(address), first);
+        let (outer, inner) = pool.with(|work| (address(work), pool.with(address)));
+        assert_eq!(outer, first);
+        assert_ne!(inner, first);
+        // Another thread finds those that are idle, though they are elsewhere.
+        let other = std::thread::scope(|scope| scope.spawn(|| pool.with(address)).join().unwrap());
+        assert!(other == first || other == inner);
+        assert_eq!(pool.idle.iter().filter_map(AtomicCell::take).count(), 2);
+    }
+
+    #[test]
+    fn buffers_are_never_lent_twice() {
+        let pool = WorkPool::new();
+        std::thread::scope(|scope| {
+            for thread in 0..8_u32 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
+                        pool.with(|work| {
+                            work.seeds.clear();
+                            work.seeds.extend([thread; 16]);
+                            if thread == 0 {
+                                pool.bytes();
+                            }
+                            assert_eq!(work.seeds, [thread; 16]);
+                        });
+                    }
+                });
+            }
+        });
+        assert!(pool.idle.iter().any(|place| place.take().is_some()));
     }
 }
