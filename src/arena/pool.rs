@@ -4,15 +4,18 @@
 //! Yashunin, 2018): up to a few hundred entries, moving a tail of eight-byte entries costs less
 //! than sifting, and the next candidate is found without a search.
 
-use crate::simd::{Simd, Task, run_detected};
+use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
 
 /// An entry is `key << 32 | id << 1 | expanded`, so one comparison orders by key and then id.
 const EXPANDED: u64 = 1;
 
+/// Candidates that are compared with the bound at a time: a row's.
+const ASKED: usize = 32;
+
 /// A bounded list of `(key, id)` in ascending order, each expanded at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// The first `len` count; one more than the capacity.
+    /// The first `len` count; [`SLACK`] more than the capacity.
     entries: Vec<u64>,
     len: usize,
     capacity: usize,
@@ -24,8 +27,8 @@ impl Pool {
     /// Empties the pool and bounds it to `capacity > 0` entries.
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
-        if self.entries.len() <= capacity {
-            self.entries.resize(capacity + 1, 0);
+        if self.entries.len() < capacity + SLACK {
+            self.entries.resize(capacity + SLACK, 0);
         }
         self.len = 0;
         self.capacity = capacity;
@@ -43,9 +46,8 @@ impl Pool {
         run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
     }
 
-    /// Adds the candidates whose keys are below [`Self::bound`] when their turn comes, and drops
-    /// the worst for each when full. The ids of those added are left in the front of `ids`; their
-    /// number is returned.
+    /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst that are too many, some of these
+    /// perhaps. The ids of those that were below are left in the front of `ids`; their number is returned.
     #[inline]
     pub(crate) fn offer(&mut self, keys: &[u32], ids: &mut [u32]) -> usize {
         run_detected(Offer { pool: self, keys, ids })
@@ -128,22 +130,20 @@ impl Task for Offer<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
         let Self { pool, keys, ids } = self;
-        let ids = &mut ids[..keys.len()];
-        let mut bound = pool.bound();
+        let mut fresh = [0; ASKED + SLACK];
         let mut added = 0;
-        for (at, &key) in keys.iter().enumerate() {
-            if u64::from(key) >= bound {
-                continue;
+        for at in (0..keys.len()).step_by(ASKED) {
+            let end = keys.len().min(at + ASKED);
+            let count = simd.select(&keys[at..end], &ids[at..end], pool.bound(), &mut fresh);
+            for fresh in fresh[..count].chunks(MERGED) {
+                let (len, first) = simd.merge(&mut pool.entries, pool.len, pool.capacity, fresh);
+                pool.len = len;
+                pool.cursor = pool.cursor.min(first);
             }
-            let id = ids[at];
-            let kept = pool.len.min(pool.capacity - 1);
-            let entry = u64::from(key) << 32 | u64::from(id) << 1;
-            let place = simd.insert_sorted(&mut pool.entries, kept, entry);
-            pool.len = kept + 1;
-            pool.cursor = pool.cursor.min(place);
-            bound = pool.bound();
-            ids[added] = id;
-            added += 1;
+            for &entry in &fresh[..count] {
+                ids[added] = id_of(entry);
+                added += 1;
+            }
         }
         added
     }

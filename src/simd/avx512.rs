@@ -1,6 +1,7 @@
 //! AVX-512 of Ice Lake and later: a logical register is one of the CPU's.
 #![expect(unsafe_code, reason = "intrinsics")]
 
+use super::merge::LONGEST;
 use super::{Avx2, Simd, Task};
 use crate::vector::{Bf16, F16};
 use std::arch::x86_64::*;
@@ -426,7 +427,40 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
+        self.select_below(keys, ids, bound, out)
+    }
+
+    #[inline(always)]
+    fn merge(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        if len <= LONGEST {
+            return self.merge_short(entries, len, capacity, fresh);
+        }
+        let (mut len, mut first) = (len, usize::MAX);
+        for &entry in fresh {
+            if len == capacity && entry >= entries[len - 1] {
+                continue;
+            }
+            let kept = len.min(capacity - 1);
+            first = first.min(self.insert(entries, kept, entry));
+            len = kept + 1;
+        }
+        (len, first)
+    }
+}
+
+impl Avx512 {
+    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which there is one more, and
+    /// returns where it stands.
+    #[inline(always)]
+    fn insert(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+        let Self(()) = self;
         assert!(len < entries.len());
         let start = entries.as_mut_ptr().cast::<i64>();
         let mut end = len;

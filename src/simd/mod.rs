@@ -12,6 +12,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod merge;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod prefetch;
@@ -152,16 +154,51 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// plane's number.
     fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
 
-    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
-    /// there is one more, and returns where it stands.
+    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number. There
+    /// is place in `out` for all, and [`SLACK`] more.
     #[inline(always)]
-    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
-        let at = entries[..len].partition_point(|&e| e <= entry);
-        entries.copy_within(at..len, at + 1);
-        entries[at] = entry;
-        at
+    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
+        let mut count = 0;
+        for (&key, &id) in keys.iter().zip(ids) {
+            if u64::from(key) < bound {
+                out[count] = u64::from(key) << 32 | u64::from(id) << 1;
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Merges up to [`MERGED`] distinct entries, at least one, in any order, into the ascending `entries[..len]`, of which the
+    /// `capacity` least are kept; there is place for [`SLACK`] more. The new length is returned, and the place of the
+    /// first that came, or what is beyond all places if none did.
+    #[inline(always)]
+    fn merge(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        let (mut len, mut first) = (len, usize::MAX);
+        for &entry in fresh {
+            if len == capacity && entry >= entries[len - 1] {
+                continue;
+            }
+            let kept = len.min(capacity - 1);
+            let at = entries[..kept].partition_point(|&e| e <= entry);
+            entries.copy_within(at..kept, at + 1);
+            entries[at] = entry;
+            len = kept + 1;
+            first = first.min(at);
+        }
+        (len, first)
     }
 }
+
+/// Entries that [`Simd::merge`] takes at a time.
+pub(crate) const MERGED: usize = 8;
+/// Entries beyond those that count, which are written in passing.
+pub(crate) const SLACK: usize = 16;
 
 /// Runs a task on the level that [`Isa::detect`] answers.
 #[inline]

@@ -1,7 +1,9 @@
 //! Operations that no distance kernel uses, on every instruction set of this CPU, against plain
 //! loops over the definition.
 
-use super::{Isa, Simd, Task, run_on};
+use super::{Isa, MERGED, SLACK, Simd, Task, run_on};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 /// Sebastiano Vigna's `SplitMix64`.
 struct Random(u64);
@@ -100,6 +102,94 @@ fn plane_counts_are_the_differing_bits_by_weight() {
                 for &isa in Isa::available() {
                     let found = run_on(isa, Planes(&code, &planes));
                     assert_eq!(found, expected, "{isa}, {steps} steps");
+                }
+            }
+        }
+    }
+}
+
+struct Merge<'a> {
+    entries: &'a mut [u64],
+    len: usize,
+    capacity: usize,
+    fresh: &'a [u64],
+}
+
+impl Task for Merge<'_> {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> (usize, usize) {
+        simd.merge(self.entries, self.len, self.capacity, self.fresh)
+    }
+}
+
+struct Select<'a>(&'a [u32], &'a [u32], u64, &'a mut [u64]);
+
+impl Task for Select<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> usize {
+        simd.select(self.0, self.1, self.2, self.3)
+    }
+}
+
+#[test]
+fn merging_keeps_the_least_in_order() {
+    let mut random = SmallRng::seed_from_u64(11);
+    let rounds = if cfg!(miri) { 60 } else { 6000 };
+    for round in 0..rounds {
+        let capacity = random.random_range(1..=[3, 9, 64, 191, 260][round % 5]);
+        let len = if round % 3 == 0 { capacity } else { random.random_range(0..=capacity) };
+        let count = random.random_range(1..=MERGED);
+        // From a few values, all of them distinct: those that come stand side by side, before and behind all.
+        let mut all: Vec<u64> = Vec::new();
+        while all.len() < len + count {
+            let entry = match round % 4 {
+                0 => random.random(),
+                1 => random.random_range(0..(len + count) as u64),
+                2 => u64::MAX - random.random_range(0..600),
+                _ => random.random_range(0..2000) << 40,
+            };
+            if !all.contains(&entry) {
+                all.push(entry);
+            }
+        }
+        let fresh = all.split_off(len);
+        all.sort_unstable();
+        let there = all.clone();
+        all.extend(&fresh);
+        all.sort_unstable();
+        let first = fresh.iter().map(|x| all.iter().position(|y| x == y).unwrap()).min().unwrap();
+        all.truncate(capacity);
+        for &isa in Isa::available() {
+            let mut entries = there.clone();
+            entries.resize(capacity + SLACK, 77);
+            let merge = Merge { entries: &mut entries, len, capacity, fresh: &fresh };
+            let (new_len, place) = run_on(isa, merge);
+            assert_eq!(entries[..new_len], all, "{isa} {len} {capacity} {fresh:?}");
+            assert!(place == first || place.min(first) >= capacity, "{isa}: {place}, not {first}");
+        }
+    }
+}
+
+#[test]
+fn selecting_keeps_the_order_of_what_is_below_the_bound() {
+    let mut random = SmallRng::seed_from_u64(12);
+    for count in (0..40).chain([100, 1000]) {
+        let mut some =
+            |limit| (0..count).map(|_| random.random_range(0..=limit)).collect::<Vec<_>>();
+        for keys in [some(u32::MAX), some(100)] {
+            let ids = some(u32::MAX >> 1);
+            for bound in [0, 1, 50, 1 << 31, u64::from(u32::MAX), u64::MAX] {
+                let below = keys.iter().zip(&ids).filter(|&(&key, _)| u64::from(key) < bound);
+                let expected: Vec<u64> =
+                    below.map(|(&key, &id)| u64::from(key) << 32 | u64::from(id) << 1).collect();
+                for &isa in Isa::available() {
+                    let mut out = vec![0; count + SLACK];
+                    let found = run_on(isa, Select(&keys, &ids, bound, &mut out));
+                    assert_eq!(out[..found], expected, "{isa} {count} {bound}");
                 }
             }
         }

@@ -1,0 +1,131 @@
+//! Merging a few entries into a sorted array with AVX-512, without a branch that depends on them.
+#![expect(unsafe_code, reason = "intrinsics")]
+
+use super::{Avx512, MERGED, SLACK};
+use std::arch::x86_64::*;
+
+/// Longest array that is merged at once: each of its blocks of eight is compared with each entry that comes.
+pub(super) const LONGEST: usize = 192;
+
+/// Words of a bit for each place.
+const WORDS: usize = (LONGEST + MERGED).div_ceil(64);
+
+impl Avx512 {
+    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number.
+    #[expect(clippy::unused_self, reason = "the proof")]
+    #[inline(always)]
+    pub(super) fn select_below(
+        self,
+        keys: &[u32],
+        ids: &[u32],
+        bound: u64,
+        out: &mut [u64],
+    ) -> usize {
+        assert!(keys.len() == ids.len() && out.len() >= keys.len() + SLACK);
+        let mut count = 0;
+        for (keys, ids) in keys.chunks(16).zip(ids.chunks(16)) {
+            let some = ((1_u32 << keys.len()) - 1) as u16;
+            // SAFETY: AVX-512 as the token proves; the masks select what is in `keys` and `ids`, which are of one length; up
+            // to 16 entries are written behind `count`, no more than were read before these, and `out` is longer by that.
+            unsafe {
+                let keys = _mm512_maskz_loadu_epi32(some, keys.as_ptr().cast());
+                let ids = _mm512_maskz_loadu_epi32(some, ids.as_ptr().cast());
+                let below = match u32::try_from(bound) {
+                    Ok(bound) => {
+                        _mm512_mask_cmplt_epu32_mask(some, keys, _mm512_set1_epi32(bound as i32))
+                    }
+                    Err(_) => some,
+                };
+                let keys = _mm512_maskz_compress_epi32(below, keys);
+                let ids = _mm512_maskz_compress_epi32(below, ids);
+                let entries = |keys: __m256i, ids: __m256i| {
+                    _mm512_or_epi64(
+                        _mm512_slli_epi64::<32>(_mm512_cvtepu32_epi64(keys)),
+                        _mm512_slli_epi64::<1>(_mm512_cvtepu32_epi64(ids)),
+                    )
+                };
+                let low = entries(_mm512_castsi512_si256(keys), _mm512_castsi512_si256(ids));
+                let high = entries(
+                    _mm512_extracti64x4_epi64::<1>(keys),
+                    _mm512_extracti64x4_epi64::<1>(ids),
+                );
+                let to = out.as_mut_ptr().cast::<i64>().add(count);
+                _mm512_storeu_epi64(to, low);
+                _mm512_storeu_epi64(to.add(8), high);
+                count += below.count_ones() as usize;
+            }
+        }
+        count
+    }
+
+    /// Merges `fresh` into the ascending `entries[..len]`, of which the `capacity` least are kept. The new length is returned,
+    /// and the place of the first that came.
+    #[expect(clippy::unused_self, reason = "the proof")]
+    #[inline(always)]
+    pub(super) fn merge_short(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        assert!(len <= capacity && len <= LONGEST && (1..=MERGED).contains(&fresh.len()));
+        assert!(entries.len() >= capacity + SLACK);
+        let total = capacity.min(len + fresh.len());
+        let start = entries.as_mut_ptr().cast::<i64>();
+        let mut places = [0; MERGED];
+        let mut bits = [0_u64; WORDS];
+        let mut first = usize::MAX;
+        // Where each will stand: how many are less, of those that are there and of those that come.
+        for (place, &entry) in places.iter_mut().zip(fresh) {
+            // SAFETY: AVX-512 as the token proves; the blocks are below `len`, of the last only what the mask selects, and
+            // of `fresh` as many as there are.
+            let less = unsafe {
+                let entry = _mm512_set1_epi64(entry as i64);
+                let few = ((1_u32 << fresh.len()) - 1) as u8;
+                let others = _mm512_maskz_loadu_epi64(few, fresh.as_ptr().cast());
+                let mut less = _mm512_mask_cmplt_epu64_mask(few, others, entry).count_ones();
+                for block in 0..len / 8 {
+                    let there = _mm512_loadu_epi64(start.add(8 * block));
+                    less += _mm512_cmplt_epu64_mask(there, entry).count_ones();
+                }
+                let rest = (1_u8 << (len % 8)) - 1;
+                let there = _mm512_maskz_loadu_epi64(rest, start.add(len / 8 * 8));
+                less + _mm512_mask_cmplt_epu64_mask(rest, there, entry).count_ones()
+            };
+            *place = less as usize;
+            bits[*place / 64] |= 1 << (*place % 64);
+            first = first.min(*place);
+        }
+        if first >= total {
+            return (total, first);
+        }
+        // From the end, each block is what stood further to the front, with gaps for those that come.
+        let last = (total - 1) / 8;
+        let below = |block: usize| {
+            let whole: u32 = bits[..block / 8].iter().map(|word| word.count_ones()).sum();
+            whole + (bits[block / 8] & ((1 << (8 * (block % 8))) - 1)).count_ones()
+        };
+        let mut before = below(last) as usize;
+        for block in (first / 8..=last).rev() {
+            let gaps = (bits[block / 8] >> (8 * (block % 8))) as u8;
+            // SAFETY: AVX-512 as the token proves. Places of a block begin at `8 * block`, and `before` of those that come stand
+            // in front of it, no more than that; what is read ends before the block does, and a block that begins below
+            // `capacity` ends within `SLACK` of it.
+            unsafe {
+                let moved = _mm512_maskz_expandloadu_epi64(!gaps, start.add(8 * block - before));
+                _mm512_storeu_epi64(start.add(8 * block), moved);
+            }
+            let previous = block.wrapping_sub(1);
+            if previous < block {
+                before -= (bits[previous / 8] >> (8 * (previous % 8)) & 0xff).count_ones() as usize;
+            }
+        }
+        for (&place, &entry) in places.iter().zip(fresh) {
+            if place < total {
+                entries[place] = entry;
+            }
+        }
+        (total, first)
+    }
+}
