@@ -3,6 +3,8 @@
 //! The walk is compiled once. Distances are one call for each row of neighbours, which costs
 //! nothing measurable beside the memory that a row makes a walk touch.
 
+use std::sync::atomic::AtomicU32;
+
 use super::distinct::{is_crowded, search_again};
 use super::layer::{Cell, Rows};
 use super::scratch::Fresh;
@@ -126,9 +128,12 @@ impl Graph {
                         Turn::Measure(gather_new(space, rows, row, limit, scratch))
                     }
                     Turn::Measure(count) => {
-                        measure(space, query, rows, count, scratch);
+                        // The others' turns come between: time enough for the one row that is next.
+                        offer::<S, AtomicU32>(space, query, count, scratch);
                         let turn = next(space, scratch);
-                        if let Turn::Done = turn {
+                        if let Turn::Gather(row) = turn {
+                            rows.prefetch(row);
+                        } else {
                             walking -= 1;
                             scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
                             if scratch.is_crowded {
@@ -315,7 +320,7 @@ fn gather<S: Space, C: Cell>(
     count
 }
 
-/// Second pass: the distances, of which the pool keeps the smallest.
+/// Second pass: the distances, of which the pool keeps the smallest. Their rows are on their way then.
 pub(super) fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,
@@ -323,12 +328,22 @@ pub(super) fn measure<S: Space, C: Cell>(
     count: usize,
     scratch: &mut Scratch,
 ) {
+    for &row in offer::<S, C>(space, query, count, scratch) {
+        rows.prefetch(row);
+    }
+}
+
+/// [`measure`], but for the rows: those that the pool kept are returned.
+fn offer<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    count: usize,
+    scratch: &mut Scratch,
+) -> &[u32] {
     let Scratch { pool, fresh, .. } = scratch;
     let Fresh { rows: found, nodes, keys, .. } = fresh;
     space.keys(query, &nodes[..count], &mut keys[..count]);
     let found = if C::HEAD > 0 { found } else { nodes };
     let added = pool.offer(&keys[..count], &mut found[..count]);
-    for &row in &found[..added] {
-        rows.prefetch(row);
-    }
+    &found[..added]
 }
