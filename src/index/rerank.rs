@@ -12,10 +12,13 @@ const LEAST: usize = 24;
 const PART: usize = 64;
 
 /// Candidates beyond those wanted that are measured in any case: errors are learned from the first.
-const SURE: usize = 6;
+const SURE: usize = 2;
 
 /// Candidates that are measured between two looks at whether it is enough.
 const STEP: usize = 4;
+
+/// Candidates that are on their way to the CPU while others are measured: vectors are long, and come from far.
+const AHEAD: usize = 8;
 
 /// Standard deviations of the error by which a candidate's distance may be less than expected.
 const DEVIATIONS: f32 = 3.5;
@@ -61,11 +64,13 @@ impl Head {
         let step = STEP.max(k / 4).min(PART);
         let mut errors = Errors::default();
         let mut asked = 0;
-        while sorted.len() < slots.len() {
+        // Those that are certain to be measured. No more are asked for: what is not needed takes as long to come.
+        let sure = slots.len().min(k.saturating_add(SURE));
+        let mut planned = if k == 0 { slots.len() } else { sure };
+        while sorted.len() < planned {
             let done = sorted.len();
-            let wanted = if done == 0 { k.saturating_add(SURE).min(PART) } else { step };
-            let end = slots.len().min(done + wanted);
-            let ahead = slots.len().min(end + step);
+            let end = planned.min(done + step);
+            let ahead = planned.min(end + AHEAD).max(asked);
             slots[asked..ahead].iter().for_each(|&slot| vectors.prefetch(slot));
             asked = ahead;
             engine.keys(vectors, query, &slots[done..end], &mut keys[done..end]);
@@ -76,11 +81,12 @@ impl Head {
             if timer.is_late(end) {
                 break;
             }
-            if let (Some(&next), true) = (estimates.get(end), (1..=end).contains(&k)) {
+            if (1..=end).contains(&k) {
                 let (_, &mut (kth, _), _) = sorted.select_nth_unstable(k - 1);
-                if errors.least(next) > engine.distance(kth) {
-                    break;
-                }
+                let kth = engine.distance(kth);
+                let may_be_nearer =
+                    |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
+                planned = sure.max(estimates.partition_point(may_be_nearer));
             }
         }
         sorted.sort_unstable();
