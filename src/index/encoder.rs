@@ -2,6 +2,7 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
+use super::narrow::{Half, narrow_all, sum_of_squares};
 use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
 use crate::vector::{Bf16, Block, Element, F16, VectorRef};
@@ -85,12 +86,10 @@ impl Encoder {
             (Element::U8, VectorRef::U8(v)) => self.encode_same(v, row),
             (Element::F32, v) => with_floats!(v, |values| self.encode_f32(values, row)),
             (Element::F16, v) => {
-                with_floats!(v, |values| self.encode_half(values, row, F16::from_f32, F16::to_f32))
+                with_floats!(v, |values| self.encode_half::<F16>(values, row))
             }
             (Element::Bf16, v) => {
-                with_floats!(v, |values| {
-                    self.encode_half(values, row, Bf16::from_f32, Bf16::to_f32)
-                })
+                with_floats!(v, |values| self.encode_half::<Bf16>(values, row))
             }
             (Element::I8, v) => {
                 with_floats!(v, |values| self.encode_integers(values, row, |x| x as i8))
@@ -192,16 +191,14 @@ impl Encoder {
         if self.metric == Metric::Cosine { normalize(out) } else { Ok(()) }
     }
 
-    fn encode_half<H: bytemuck::Pod>(
+    fn encode_half<H: Half>(
         &self,
         values: impl ExactSizeIterator<Item = f32> + Clone,
         row: &mut [Block],
-        narrow: fn(f32) -> H,
-        widen: fn(H) -> f32,
     ) -> Result<(), VectorError> {
         let mut scale = 1.0;
         if self.metric == Metric::Cosine {
-            let square: f64 = values.clone().map(|value| f64::from(value) * f64::from(value)).sum();
+            let square = sum_of_squares(values.clone());
             if square == 0.0 {
                 return Err(VectorError::ZeroNorm);
             }
@@ -209,12 +206,14 @@ impl Encoder {
         }
         let out = cast_slice_mut::<_, H>(row);
         out[values.len()..].fill(H::zeroed());
-        for (component, (out, value)) in out.iter_mut().zip(values).enumerate() {
+        if narrow_all(values.clone(), scale, out) {
+            return Ok(());
+        }
+        for (component, (out, value)) in out.iter().zip(values).enumerate() {
             if !value.is_finite() {
                 return Err(VectorError::NonFinite { component });
             }
-            *out = narrow((f64::from(value) * scale) as f32);
-            if !widen(*out).is_finite() {
+            if !out.is_finite() {
                 let element = self.element;
                 return Err(VectorError::NotRepresentable { component, value, element });
             }

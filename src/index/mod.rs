@@ -22,6 +22,7 @@ mod keys;
 mod limit;
 mod maintain;
 mod merge;
+mod narrow;
 mod persist;
 mod remove;
 mod replace;

@@ -66,7 +66,7 @@ impl ScalarGrid {
             rest = &[];
         }
         let sound = rest.is_empty() && mean.iter().all(|x| x.is_finite());
-        sound.then_some(Self { bits, metric, mean, rotation, dimension, step, error })
+        sound.then_some(Self { bits, metric, mean, rotation, dimension, step, error, isa })
     }
 }
 

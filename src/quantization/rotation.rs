@@ -7,7 +7,7 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use crate::simd::{Isa, Simd, Task};
+use crate::simd::{Isa, Simd, Task, run_on};
 
 /// Lengths are padded with zeros to a multiple of it.
 const UNIT: usize = 64;
@@ -66,14 +66,7 @@ impl Rotation {
     fn run(&self, vector: &mut [f32], backward: bool) {
         debug_assert_eq!(vector.len(), self.len);
         let rounds = Rounds { rotation: self, vector, backward };
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => match crate::simd::Avx2::new() {
-                Some(simd) => simd.run(rounds),
-                None => rounds.plain(),
-            },
-            _ => rounds.plain(),
-        }
+        run_on(self.isa, rounds);
     }
 }
 

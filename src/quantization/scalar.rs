@@ -5,6 +5,7 @@
 //! besides the numbers. Queries are rounded to a finer grid than 4-bit codes are.
 
 mod quantizer;
+mod round;
 
 pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
 
@@ -15,6 +16,7 @@ use crate::distance::NIBBLES;
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Block;
+use round::Round;
 
 /// Half the width of the 4-bit grid, in standard deviations: beyond it, components are clipped.
 const CLIP_4: f32 = 2.5;
@@ -53,6 +55,7 @@ pub(crate) struct ScalarGrid {
     pub(super) step: f32,
     /// Mean squared distance of a vector from what its code stands for.
     pub(super) error: f32,
+    pub(super) isa: Isa,
 }
 
 impl ScalarGrid {
@@ -72,7 +75,7 @@ impl ScalarGrid {
         let rotation = (!exact).then(|| Rotation::new(dimension, seed, isa));
         let centred = metric != Metric::InnerProduct && !exact;
         let mean = if centred { mean(sample, dimension) } else { Vec::new() };
-        let mut grid = Self { bits, metric, mean, rotation, dimension, step: 1.0, error: 0.0 };
+        let mut grid = Self { bits, metric, mean, rotation, dimension, step: 1.0, error: 0.0, isa };
         if exact {
             return grid;
         }
@@ -154,25 +157,20 @@ impl ScalarGrid {
         }
         self.rotate(vector, rotated);
         let Some((last, query)) = query.split_last_mut() else { return };
+        let (query, rest) = cast_slice_mut::<_, u8>(query).split_at_mut(rotated.len());
         let eighth = 8.0 / self.step;
-        let query: &mut [i8] = cast_slice_mut(query);
         // Beyond the last component: what adds nothing to a distance.
         if self.metric == Metric::InnerProduct {
-            let mut sum = 0;
-            for (out, &x) in query.iter_mut().zip(&*rotated) {
-                let x = (x * eighth).round_ties_even().clamp(-127.0, 127.0) as i8;
-                *out = x;
-                sum += i32::from(x);
-            }
-            query[rotated.len()..].fill(0);
+            let round = Round { scale: eighth, shift: 0.0, least: -127.0, greatest: 127.0 };
+            let sum = round.all(self.isa, rotated, query);
+            rest.fill(0);
             cast_slice_mut::<Block, i32>(std::slice::from_mut(last))[0] = 15 * sum;
         } else {
             // The grid begins at -8 steps; the middle of its first cell is half a step, 4 eighths,
             // above.
-            for (out, &x) in query.iter_mut().zip(&*rotated) {
-                *out = (x * eighth + 60.0).round_ties_even().clamp(-4.0, 123.0) as i8;
-            }
-            query[rotated.len()..].fill(64);
+            let round = Round { scale: eighth, shift: 60.0, least: -4.0, greatest: 123.0 };
+            round.all(self.isa, rotated, query);
+            rest.fill(64);
         }
     }
 
@@ -230,13 +228,11 @@ impl ScalarGrid {
         let code: &mut [u8] = cast_slice_mut(code);
         let scale = 1.0 / self.step;
         if self.rotation.is_none() {
-            for (byte, &x) in code.iter_mut().zip(&*rotated) {
-                *byte = x.round_ties_even().clamp(0.0, 255.0) as u8;
-            }
+            let round = Round { scale: 1.0, shift: 0.0, least: 0.0, greatest: 255.0 };
+            round.all(self.isa, rotated, code);
         } else if self.metric == Metric::InnerProduct {
-            for (byte, &x) in code.iter_mut().zip(&*rotated) {
-                *byte = (x * scale).round_ties_even().clamp(-127.0, 127.0) as i8 as u8;
-            }
+            let round = Round { scale, shift: 0.0, least: -127.0, greatest: 127.0 };
+            round.all(self.isa, rotated, code);
         } else {
             for (byte, &x) in code.iter_mut().zip(&*rotated) {
                 *byte = (x * scale + 128.0).clamp(0.0, 255.0) as u8;

@@ -50,20 +50,16 @@ impl F16 {
         let bits = value.to_bits();
         let sign = ((bits >> 16) & 0x8000) as u16;
         let magnitude = bits & 0x7fff_ffff;
-        if magnitude > 0x7f80_0000 {
-            return Self(sign | 0x7e00);
-        }
-        if magnitude >= 0x4780_0000 {
-            return Self(sign | 0x7c00);
-        }
-        if magnitude < 0x3880_0000 {
-            // Subnormal: adding 0.5 lets the hardware round at the last bit of a half.
-            let shifted = f32::from_bits(magnitude) + 0.5;
-            return Self(sign | (shifted.to_bits() - 0x3f00_0000) as u16);
-        }
+        // No early return: selections can be vectorised. Below the normal numbers, adding 0.5 lets the hardware round at
+        // the last bit of a half.
+        let shifted = f32::from_bits(magnitude) + 0.5;
+        let subnormal = shifted.to_bits().wrapping_sub(0x3f00_0000);
         let odd = (magnitude >> 13) & 1;
-        let rounded = magnitude + 0x0fff + odd - 0x3800_0000;
-        Self(sign | (rounded >> 13) as u16)
+        let normal = (magnitude + 0x0fff + odd).wrapping_sub(0x3800_0000) >> 13;
+        let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
+        let beyond = if magnitude > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
+        let half = if magnitude >= 0x4780_0000 { beyond } else { finite };
+        Self(sign | half as u16)
     }
 
     /// The same number, exactly.
@@ -83,10 +79,9 @@ impl Bf16 {
     /// The nearest brain float, ties to even.
     pub const fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
-        if bits & 0x7fff_ffff > 0x7f80_0000 {
-            return Self((bits >> 16) as u16 | 0x40);
-        }
-        Self(((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
+        let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        Self(if is_nan { (bits >> 16) as u16 | 0x40 } else { rounded as u16 })
     }
 
     /// The same number, exactly.

@@ -227,7 +227,7 @@ impl Quantizer for ScalarQuantizer {
         reader.finish()?;
         let isa = Isa::detect();
         let rotation = is_rotated.then(|| Rotation::new(dimension, seed, isa));
-        let grid = ScalarGrid { bits, metric, mean, rotation, dimension, step, error };
+        let grid = ScalarGrid { bits, metric, mean, rotation, dimension, step, error, isa };
         Ok(Self { grid, seed, isa })
     }
 }

@@ -1,0 +1,79 @@
+//! Floats of half precision from many of single precision, with the instructions of a set.
+
+use crate::simd::{Simd, Task, run_detected};
+use crate::vector::{Bf16, F16};
+
+/// A float of half precision.
+pub(super) trait Half: bytemuck::Pod {
+    /// The nearest one.
+    fn narrow(value: f32) -> Self;
+
+    fn is_finite(self) -> bool;
+}
+
+impl Half for F16 {
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_bits() & 0x7c00 != 0x7c00
+    }
+}
+
+impl Half for Bf16 {
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_bits() & 0x7f80 != 0x7f80
+    }
+}
+
+/// Writes the halves that are nearest to `values` times `scale` into the front of `out`. Whether all are finite.
+pub(super) fn narrow_all<H: Half>(
+    values: impl Iterator<Item = f32>,
+    scale: f64,
+    out: &mut [H],
+) -> bool {
+    run_detected(Narrow { values, scale, out })
+}
+
+/// The sum of the squares.
+pub(super) fn sum_of_squares(mut values: impl ExactSizeIterator<Item = f32>) -> f64 {
+    // Independent sums let the additions overlap.
+    let mut sums = [0.0; 8];
+    while values.len() > 0 {
+        for sum in &mut sums {
+            let value = f64::from(values.next().unwrap_or(0.0));
+            *sum += value * value;
+        }
+    }
+    sums.iter().sum()
+}
+
+struct Narrow<'a, I, H> {
+    values: I,
+    scale: f64,
+    out: &'a mut [H],
+}
+
+impl<I: Iterator<Item = f32>, H: Half> Task for Narrow<'_, I, H> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        let Self { values, scale, out } = self;
+        let mut are_finite = true;
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = H::narrow((f64::from(value) * scale) as f32);
+            are_finite &= out.is_finite();
+        }
+        are_finite
+    }
+}

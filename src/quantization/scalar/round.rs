@@ -1,0 +1,67 @@
+//! Rounding to whole numbers that fit a byte, with the instructions of a set: baseline x86-64 has none for it.
+
+use crate::simd::{Isa, Simd, Task, run_on};
+
+/// What becomes of a number before it is rounded, to even where it lies between two, and where it is clipped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    pub(super) scale: f32,
+    pub(super) shift: f32,
+    pub(super) least: f32,
+    pub(super) greatest: f32,
+}
+
+impl Round {
+    /// Rounds each of the numbers, and returns the sum of the results. They fit an `i8`, or a `u8` each, of which the bits
+    /// are written.
+    pub(super) fn all(self, isa: Isa, from: &[f32], to: &mut [u8]) -> i32 {
+        run_on(isa, All { round: self, from, to })
+    }
+}
+
+struct All<'a> {
+    round: Round,
+    from: &'a [f32],
+    to: &'a mut [u8],
+}
+
+impl Task for All<'_> {
+    type Output = i32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> i32 {
+        let Self { round: Round { scale, shift, least, greatest }, from, to } = self;
+        let mut sum = 0;
+        for (to, &x) in to.iter_mut().zip(from) {
+            let x = (x * scale + shift).round_ties_even().clamp(least, greatest) as i32;
+            *to = x as u8;
+            sum += x;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_instruction_sets_round_alike() {
+        let from: Vec<f32> =
+            (-600..600).map(|i| i as f32 * 0.125).chain([f32::MAX, -1e30]).collect();
+        let round = Round { scale: 4.0, shift: -0.25, least: -127.0, greatest: 127.0 };
+        let expected: Vec<i8> = from
+            .iter()
+            .map(|&x| {
+                let x = f64::from(x) * 4.0 - 0.25;
+                x.round_ties_even().clamp(-127.0, 127.0) as i8
+            })
+            .collect();
+        for &isa in Isa::available() {
+            let mut to = vec![0; from.len()];
+            let sum = round.all(isa, &from, &mut to);
+            assert_eq!(bytemuck::cast_slice::<u8, i8>(&to), expected, "{isa}");
+            assert_eq!(sum, expected.iter().map(|&x| i32::from(x)).sum::<i32>());
+        }
+    }
+}
