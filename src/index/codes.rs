@@ -152,8 +152,6 @@ pub(super) struct Codes {
     pub(super) coder: Arc<Coder>,
     pub(super) engine: Box<dyn Engine>,
     pub(super) rows: Column<Block>,
-    /// Whether rows of the graph are chosen by codes where vectors are there too.
-    is_fine: bool,
 }
 
 /// What encoding works with.
@@ -176,10 +174,10 @@ impl CodeWork {
 }
 
 impl Codes {
-    fn new(coding: Coding, coder: Coder, isa: Isa, rows: Column<Block>) -> Option<Self> {
+    fn new(coder: Coder, isa: Isa, rows: Column<Block>) -> Option<Self> {
         let coder = Arc::new(coder);
         let engine = code_engine(&coder, isa)?;
-        Some(Self { coder, engine, rows, is_fine: coding.is_fine() })
+        Some(Self { coder, engine, rows })
     }
 
     /// Prepares the query in `work.floats`.
@@ -203,11 +201,6 @@ impl Codes {
     /// The distance that a key of the engine stands for.
     pub(super) fn distance(&self, key: u32) -> f32 {
         self.coder.distance(self.engine.distance(key))
-    }
-
-    /// Whether rows of the graph are chosen by these codes although vectors are there.
-    pub(super) fn is_fine(&self) -> bool {
-        self.is_fine
     }
 }
 
@@ -241,7 +234,7 @@ impl Quantized {
             return Ok(None);
         };
         let rows = rows(coder.code_blocks())?;
-        Ok(Codes::new(coding, coder, isa, rows).and_then(|codes| self.codes.set(codes).ok()))
+        Ok(Codes::new(coder, isa, rows).and_then(|codes| self.codes.set(codes).ok()))
     }
 
     /// The codes, once they are complete.
@@ -268,7 +261,7 @@ impl Quantized {
         let fit = move || {
             let codes = train().and_then(|coder| {
                 let rows = Column::new(coder.code_blocks());
-                Codes::new(coding, coder, isa, rows)
+                Codes::new(coder, isa, rows)
             });
             // Without a quantizer, walks go on reading vectors.
             *filling.lock() =

@@ -56,7 +56,7 @@ impl Entries {
 
     /// The codes that rows of the graph are chosen by, if not by the vectors.
     pub(super) fn linking_codes(&self) -> Option<&Codes> {
-        self.codes().filter(|codes| codes.is_fine() || self.drops())
+        self.codes().filter(|codes| codes.coder.is_fine() || self.drops())
     }
 
     /// Whether all vectors are there to be read.

@@ -120,7 +120,7 @@ impl Hnsw {
             Some(codes) if self.entries.has_vectors() => {
                 let vectors = self.entries.vectors.view();
                 let candidates = found
-                    .take(Head::depth(request.k, codes.is_fine()))
+                    .take(Head::depth(request.k, codes.coder.is_fine()))
                     .map(|(key, slot)| (codes.distance(key), slot));
                 head.measure(&*self.engine, vectors, query, candidates, request.k, timer);
                 distances += head.sorted.len() as u64;

@@ -47,11 +47,6 @@ impl Coding {
         }
     }
 
-    /// Whether rows of a graph are as good by these codes as by the vectors.
-    pub(crate) fn is_fine(self) -> bool {
-        matches!(self, Self::Scalar(_))
-    }
-
     /// How many vectors a quantizer learns from at most, if they have so many components.
     pub(crate) fn sample(self, dimension: usize) -> usize {
         /// Components that are enough for means and deviations: about a millisecond of work.
@@ -137,6 +132,11 @@ impl Coder {
         }
     }
 
+    /// Whether rows of a graph are as good by these codes as by the vectors.
+    pub(crate) fn is_fine(&self) -> bool {
+        matches!(self, Self::Scalar(_))
+    }
+
     /// What was learnt, as bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
@@ -158,8 +158,10 @@ impl Coder {
     pub(crate) fn code_blocks(&self) -> usize {
         match self {
             Self::Scalar(grid) => grid.code_blocks(),
-            Self::Product(quantizer) => quantizer.code_len().div_ceil(size_of::<Block>()),
-            Self::Rabitq(quantizer) => quantizer.code_len().div_ceil(size_of::<Block>()),
+            Self::Product(_) | Self::Rabitq(_) => {
+                let bytes = self.quantizer().map_or(0, Quantizer::code_len);
+                bytes.div_ceil(size_of::<Block>())
+            }
         }
     }
 
@@ -179,15 +181,11 @@ impl Coder {
             Self::Scalar(grid) => grid.encode(vector, scratch, code),
             Self::Product(quantizer) => {
                 vector.iter_mut().for_each(clamp);
-                let (code, rest) = cast_slice_mut(code).split_at_mut(quantizer.code_len());
-                quantizer.encode(vector, code);
-                rest.fill(0);
+                quantizer.encode(vector, front(code, quantizer));
             }
             Self::Rabitq(quantizer) => {
                 vector.iter_mut().for_each(clamp);
-                let (code, rest) = cast_slice_mut(code).split_at_mut(quantizer.code_len());
-                quantizer.encode(vector, scratch, code);
-                rest.fill(0);
+                quantizer.encode(vector, scratch, front(code, quantizer));
             }
         }
     }
@@ -227,7 +225,7 @@ impl Coder {
         }
     }
 
-    /// Calls `query` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
+    /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
     pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         match self {
             Self::Scalar(grid) => {
@@ -299,6 +297,13 @@ impl Coder {
 /// The bytes of a code.
 fn code_of<'a>(quantizer: &dyn Quantizer, code: &'a [Block]) -> &'a [u8] {
     &cast_slice(code)[..quantizer.code_len()]
+}
+
+/// The bytes of a code that is to be written, before zeros.
+fn front<'a>(code: &'a mut [Block], quantizer: &dyn Quantizer) -> &'a mut [u8] {
+    let (code, rest) = cast_slice_mut(code).split_at_mut(quantizer.code_len());
+    rest.fill(0);
+    code
 }
 
 /// Within the numbers that quantizers admit.

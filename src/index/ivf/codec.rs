@@ -6,9 +6,10 @@ use super::builder::IvfQuantization;
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::quantization::{
-    PackedCodes, PreparedQuery, ProductQuantizer, ProductQuery, QuantizationError, Quantizer,
-    RabitqQuantizer, RabitqQuery,
+    Coder, Coding, PackedCodes, PreparedQuery, ProductQuantizer, ProductQuery, QuantizationError,
+    Quantizer, RabitqQuantizer, RabitqQuery,
 };
+use crate::simd::Isa;
 
 /// A quantizer of residuals. It estimates inner products, whatever the metric of the index: so a
 /// query is prepared once for all lists.
@@ -71,23 +72,20 @@ impl Codec {
         fingerprint: u64,
         bytes: &[u8],
     ) -> Option<Self> {
-        let codec = if quantization == IvfQuantization::Pq4 {
-            let quantizer = ProductQuantizer::from_bytes(bytes).ok()?;
-            let expected = sub_vectors.unwrap_or(dimension.div_ceil(2));
-            let fits = quantizer.bits() == 4
-                && quantizer.sub_vectors() == expected
-                && !quantizer.is_rotated();
-            fits.then_some(Self::Product(quantizer))?
+        let coding = if quantization == IvfQuantization::Pq4 {
+            let sub_vectors = sub_vectors.unwrap_or(dimension.div_ceil(2)) as u32;
+            Coding::Product { sub_vectors, bits: 4 }
         } else {
-            let quantizer = RabitqQuantizer::from_bytes(bytes).ok()?;
-            let fits = Some(quantizer.bits()) == quantization.bits();
-            fits.then_some(Self::Rabitq(quantizer))?
+            Coding::Rabitq { bits: quantization.bits()? }
         };
-        let quantizer = codec.quantizer();
-        let fits = quantizer.dimension() == dimension
-            && quantizer.metric() == Metric::InnerProduct
-            && quantizer.fingerprint() == fingerprint;
-        fits.then_some(codec)
+        let coder =
+            Coder::from_bytes(bytes, dimension, Metric::InnerProduct, coding, Isa::detect());
+        let codec = match coder? {
+            Coder::Product(quantizer) => Self::Product(quantizer),
+            Coder::Rabitq(quantizer) => Self::Rabitq(quantizer),
+            Coder::Scalar(_) => return None,
+        };
+        (codec.quantizer().fingerprint() == fingerprint).then_some(codec)
     }
 
     /// The quantizer as bytes, and its fingerprint.
