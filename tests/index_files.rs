@@ -185,7 +185,12 @@ fn golden_files_open() {
         (0..rows * dimension).map(|i| number(i) as f32 / 2048.0 - 1.0).collect();
     let keys: Vec<u64> = (0..rows as u64).map(|i| i * 3).collect();
     let builder = || Hnsw::builder(dimension, Metric::Cosine).m(4).ef_construction(30);
-    let files = [("graph-1.nf", Quantization::None, 500), ("codes-1.nf", Quantization::Sq8, rows)];
+    let files = [
+        ("graph-1.nf", Quantization::None, 500),
+        ("codes-1.nf", Quantization::Sq8, rows),
+        ("rabitq-1.nf", Quantization::Rabitq { bits: 2 }, 4200),
+        ("pq-1.nf", Quantization::Pq { sub_vectors: 4, bits: 4 }, 4200),
+    ];
     let write = std::env::var_os("NEARFIELD_WRITE_GOLDEN").is_some();
     for (name, quantization, count) in files {
         let path = folder.join(name);
