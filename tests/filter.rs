@@ -187,6 +187,19 @@ fn the_plan_follows_the_selectivity() {
     assert_eq!(plan(5, 16), Plan::DirectedTwoHop);
     assert_eq!(plan(20, 4), Plan::BlindTwoHop);
     assert_eq!(plan(1000, 16), Plan::FilteredScan);
+    // A tenth, of which a scan costs less than detours: all of it is around the query, or none is.
+    let sorted = pair.exact.search(&query).k(60_000).run().unwrap();
+    for (accepted, expected) in
+        [(&sorted[..6000], Plan::FilteredWalk), (&sorted[54_000..], Plan::FilteredScan)]
+    {
+        let mut words = [0_u64; 60_000_usize.div_ceil(64)];
+        accepted.iter().for_each(|hit| words[(hit.key / 64) as usize] |= 1 << (hit.key % 64));
+        let filter = KeyBitmap::new(&words);
+        let hits = pair.graph.search(&query).ef(100).filter(filter).run().unwrap();
+        let truth = pair.exact.search(&query).filter(filter).run().unwrap();
+        let same = hits.keys().filter(|&key| truth.keys().any(|other| other == key)).count();
+        assert!(hits.plan() == expected && same >= 8, "{:?}: {same} of 10", hits.plan());
+    }
     let words = bitmap(60_000, |key| key.is_multiple_of(2));
     let batch = pair.graph.search_batch(&pair.queries).filter(KeyBitmap::new(&words));
     let batch = batch.threads(2).run().unwrap();

@@ -31,6 +31,8 @@ const BLIND: f64 = 0.08;
 const EXPECTED: f64 = 4.0;
 /// Candidates of that walk.
 const SCOUTS: (f64, f64) = (16.0, 256.0);
+/// A scan that costs so many times more than their walk is worth a look whether they are accepted.
+const SCOUT: f64 = 8.0;
 /// So many times more are met by a second walk, where the first met suspiciously few.
 const AGAIN: f64 = 4.0;
 /// Where so many times fewer than expected are accepted around the query, the filter keeps away
@@ -128,8 +130,12 @@ impl Hnsw {
         let estimate = self.estimate(filter, &mut seeds);
         let walk = self.walk_cost(estimate.share, request.ef);
         work.scratch.counters = Counters::default();
-        let plan = if request.k == 0 || estimate.scan <= walk {
+        let plan = if request.k == 0 {
             None
+        } else if estimate.scan <= walk {
+            let pays = estimate.scan > SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize);
+            let found = pays.then(|| self.walk_nearby(codes, request, filter, timer, work));
+            found.flatten()
         } else if estimate.share > ONE_HOP {
             self.walk_over_all(codes, request, filter, &seeds, estimate.share, timer, work)
         } else {
@@ -236,7 +242,52 @@ impl Hnsw {
         }
     }
 
-    /// The walk of an unfiltered search, with a pool that is larger by what it will reject.
+    /// The walk of an unfiltered search, where most of what is around the query is accepted, however few are elsewhere.
+    fn walk_nearby(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<Plan> {
+        let beam = Beam { ef: SCOUTS.0 as usize, k: None };
+        self.walk_on(codes, beam, None, timer, work).ok()?;
+        let share = self.accepted(filter, work) as f64 / SCOUTS.0;
+        if share <= ONE_HOP || timer.expired() {
+            return None;
+        }
+        self.walk_and_reject(codes, request, filter, share, timer, work).ok()
+    }
+
+    /// The walk of an unfiltered search, with a pool that is larger by what it will reject. How many it found that are
+    /// accepted, where there are too few.
+    fn walk_and_reject(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        share: f64,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Plan, usize> {
+        let ef = (request.ef as f64 / share).ceil() as usize;
+        if self.walk_on(codes, Beam { ef, k: None }, None, timer, work).is_err() {
+            return Err(0);
+        }
+        let accepted = self.accepted(filter, work);
+        if !timer.expired() && accepted < request.k.max(request.ef / 4 * 3) {
+            return Err(accepted);
+        }
+        let keys = self.entries.keys.view();
+        let entries = &self.entries;
+        let accepts =
+            |slot: u32| entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0]);
+        work.scratch.pool.retain(accepts);
+        Ok(Plan::FilteredWalk)
+    }
+
+    /// [`Self::walk_and_reject`].
     /// Where fewer are accepted around the query than elsewhere, a walk by detours follows; where
     /// next to none are, nothing (see [`AVOIDS`]).
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
@@ -250,19 +301,11 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
-        let ef = (request.ef as f64 / share).ceil();
-        self.walk_on(codes, Beam { ef: ef as usize, k: None }, None, timer, work).ok()?;
-        let accepted = self.accepted(filter, work);
-        if timer.expired() || accepted >= request.k.max(request.ef / 4 * 3) {
-            let keys = self.entries.keys.view();
-            let entries = &self.entries;
-            let accepts = |slot: u32| {
-                entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
-            };
-            work.scratch.pool.retain(accepts);
-            return Some(Plan::FilteredWalk);
-        }
-        if accepted as f64 * AVOIDS < ef * share {
+        let accepted = match self.walk_and_reject(codes, request, filter, share, timer, work) {
+            Ok(plan) => return Some(plan),
+            Err(accepted) => accepted as f64,
+        };
+        if accepted * AVOIDS < request.ef as f64 {
             return None;
         }
         self.detour(codes, request.ef, Order::Directed, filter, seeds, timer, work);
@@ -285,6 +328,10 @@ impl Hnsw {
             self.walk_on(codes, Beam { ef: scouts as usize, k: None }, None, timer, work).ok()?;
             let expected = scouts * share;
             let met = self.accepted(filter, work) as f64;
+            if met > scouts * ONE_HOP && !timer.expired() {
+                let share = met / scouts;
+                return self.walk_over_all(codes, request, filter, seeds, share, timer, work);
+            }
             if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
                 let order = if share > BLIND { Order::Directed } else { Order::Blind };
                 self.detour(codes, request.ef, order, filter, seeds, timer, work);

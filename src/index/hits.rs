@@ -90,7 +90,7 @@ impl Hits {
         self.hops
     }
 
-    /// Which way the search went: what a filter's selectivity made of it.
+    /// Which way the search went: what a filter made of it, by how many it accepts, and how many around the query.
     pub fn plan(&self) -> Plan {
         self.plan
     }

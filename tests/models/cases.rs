@@ -71,6 +71,23 @@ fn walk(index: &Hnsw) -> Hits {
     index.search(&QUERY).k(64).ef(64).within(f32::MAX).run().expect("a search")
 }
 
+/// Runs threads over a model to their ends, in the schedule that is explored.
+fn run_threads<M: Send + Sync + 'static>(
+    model: &Arc<M>,
+    threads: impl IntoIterator<Item = fn(&M)>,
+) {
+    explore(true);
+    let spawn = |run: fn(&M)| {
+        let model = Arc::clone(model);
+        thread::spawn(move || run(&model))
+    };
+    let threads: Vec<_> = threads.into_iter().map(spawn).collect();
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    explore(false);
+}
+
 struct Model {
     index: Hnsw,
     told: Told,
@@ -114,16 +131,7 @@ impl Model {
 
     /// Runs the threads to their ends; then the index must be whole.
     fn run(self: &Arc<Self>, threads: impl IntoIterator<Item = fn(&Self)>) {
-        explore(true);
-        let spawn = |run: fn(&Self)| {
-            let model = Arc::clone(self);
-            thread::spawn(move || run(&model))
-        };
-        let threads: Vec<_> = threads.into_iter().map(spawn).collect();
-        for thread in threads {
-            thread.join().expect("no panic");
-        }
-        explore(false);
+        run_threads(self, threads);
         self.look();
         let report = self.index.check();
         assert!(report.faults.is_empty(), "{:?}", report.faults);
@@ -230,16 +238,7 @@ impl FlatModel {
     }
 
     fn run(self: &Arc<Self>, threads: impl IntoIterator<Item = fn(&Self)>) {
-        explore(true);
-        let spawn = |run: fn(&Self)| {
-            let model = Arc::clone(self);
-            thread::spawn(move || run(&model))
-        };
-        let threads: Vec<_> = threads.into_iter().map(spawn).collect();
-        for thread in threads {
-            thread.join().expect("no panic");
-        }
-        explore(false);
+        run_threads(self, threads);
         self.look();
     }
 }
