@@ -193,7 +193,9 @@ fn the_plan_follows_the_selectivity() {
         [(&sorted[..6000], Plan::FilteredWalk), (&sorted[54_000..], Plan::FilteredScan)]
     {
         let mut words = [0_u64; 60_000_usize.div_ceil(64)];
-        accepted.iter().for_each(|hit| words[(hit.key / 64) as usize] |= 1 << (hit.key % 64));
+        for hit in accepted {
+            words[(hit.key / 64) as usize] |= 1 << (hit.key % 64);
+        }
         let filter = KeyBitmap::new(&words);
         let hits = pair.graph.search(&query).ef(100).filter(filter).run().unwrap();
         let truth = pair.exact.search(&query).filter(filter).run().unwrap();

@@ -47,7 +47,7 @@ impl Pool {
     }
 
     /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst that are too many, some of these
-    /// perhaps. The ids of those that were below are left in the front of `ids`; their number is returned.
+    /// perhaps. The ids of those that were added are left in the front of `ids`; their number is returned.
     #[inline]
     pub(crate) fn offer(&mut self, keys: &[u32], ids: &mut [u32]) -> usize {
         run_detected(Offer { pool: self, keys, ids })
@@ -129,6 +129,9 @@ impl Task for Offer<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
+        if !S::MERGES {
+            return self.one_by_one(simd);
+        }
         let Self { pool, keys, ids } = self;
         let mut fresh = [0; ASKED + SLACK];
         let mut added = 0;
@@ -144,6 +147,31 @@ impl Task for Offer<'_> {
                 ids[added] = id_of(entry);
                 added += 1;
             }
+        }
+        added
+    }
+}
+
+impl Offer<'_> {
+    #[inline(always)]
+    fn one_by_one<S: Simd>(self, simd: S) -> usize {
+        let Self { pool, keys, ids } = self;
+        let ids = &mut ids[..keys.len()];
+        let mut bound = pool.bound();
+        let mut added = 0;
+        for (at, &key) in keys.iter().enumerate() {
+            if u64::from(key) >= bound {
+                continue;
+            }
+            let id = ids[at];
+            let kept = pool.len.min(pool.capacity - 1);
+            let entry = u64::from(key) << 32 | u64::from(id) << 1;
+            let place = simd.insert_sorted(&mut pool.entries, kept, entry);
+            pool.len = kept + 1;
+            pool.cursor = pool.cursor.min(place);
+            bound = pool.bound();
+            ids[added] = id;
+            added += 1;
         }
         added
     }

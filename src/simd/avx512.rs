@@ -132,6 +132,7 @@ impl Simd for Avx512 {
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = true;
+    const MERGES: bool = true;
 
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(
@@ -444,22 +445,17 @@ impl Simd for Avx512 {
         }
         let (mut len, mut first) = (len, usize::MAX);
         for &entry in fresh {
-            if len == capacity && entry >= entries[len - 1] {
-                continue;
+            if len < capacity || entry < entries[len - 1] {
+                let kept = len.min(capacity - 1);
+                first = first.min(self.insert_sorted(entries, kept, entry));
+                len = kept + 1;
             }
-            let kept = len.min(capacity - 1);
-            first = first.min(self.insert(entries, kept, entry));
-            len = kept + 1;
         }
         (len, first)
     }
-}
 
-impl Avx512 {
-    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which there is one more, and
-    /// returns where it stands.
     #[inline(always)]
-    fn insert(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
         let Self(()) = self;
         assert!(len < entries.len());
         let start = entries.as_mut_ptr().cast::<i64>();

@@ -62,6 +62,8 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// Whether the registers hold the sums of four rows at once, so that a one-to-four kernel
     /// should load its query once for four rows.
     const FOUR_ROWS: bool;
+    /// Whether [`Self::merge`] takes less time than insertions one by one.
+    const MERGES: bool = false;
 
     /// Runs `task` inside one function that may use all instructions of this set.
     fn run<T: Task>(self, task: T) -> T::Output;
@@ -154,6 +156,16 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// plane's number.
     fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
 
+    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
+    /// there is one more, and returns where it stands.
+    #[inline(always)]
+    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+        let at = entries[..len].partition_point(|&e| e <= entry);
+        entries.copy_within(at..len, at + 1);
+        entries[at] = entry;
+        at
+    }
+
     /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number. There
     /// is place in `out` for all, and [`SLACK`] more.
     #[inline(always)]
@@ -185,11 +197,8 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
                 continue;
             }
             let kept = len.min(capacity - 1);
-            let at = entries[..kept].partition_point(|&e| e <= entry);
-            entries.copy_within(at..kept, at + 1);
-            entries[at] = entry;
+            first = first.min(self.insert_sorted(entries, kept, entry));
             len = kept + 1;
-            first = first.min(at);
         }
         (len, first)
     }
