@@ -134,7 +134,8 @@ impl Hnsw {
             None
         } else if estimate.scan <= walk {
             let pays = estimate.scan > SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize);
-            let found = pays.then(|| self.walk_nearby(codes, request, filter, timer, work));
+            let scan = estimate.scan;
+            let found = pays.then(|| self.walk_nearby(codes, request, filter, scan, timer, work));
             found.flatten()
         } else if estimate.share > ONE_HOP {
             self.walk_over_all(codes, request, filter, &seeds, estimate.share, timer, work)
@@ -242,19 +243,21 @@ impl Hnsw {
         }
     }
 
-    /// The walk of an unfiltered search, where most of what is around the query is accepted, however few are elsewhere.
+    /// The walk of an unfiltered search, where so much of what is around the query is accepted, however few are elsewhere,
+    /// that it costs less than a scan.
     fn walk_nearby(
         &self,
         codes: Option<&Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
+        scan: f64,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
         let beam = Beam { ef: SCOUTS.0 as usize, k: None };
         self.walk_on(codes, beam, None, timer, work).ok()?;
         let share = self.accepted(filter, work) as f64 / SCOUTS.0;
-        if share <= ONE_HOP || timer.expired() {
+        if share <= ONE_HOP || self.walk_cost(share, request.ef) >= scan || timer.expired() {
             return None;
         }
         self.walk_and_reject(codes, request, filter, share, timer, work).ok()
