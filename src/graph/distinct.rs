@@ -9,7 +9,7 @@ use super::prune::Candidate;
 use super::scratch::Fresh;
 use super::spread::Halt;
 use super::walk::{Near, Turn, Watch, begin, gather_new, next, proceed};
-use super::{Scratch, Space};
+use super::{Beam, Graph, Scratch, Space};
 use crate::arena::Pool;
 
 /// Whether more than half of what a walk found are copies of others.
@@ -61,36 +61,48 @@ pub(super) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
     }
 }
 
-/// Repeats a search that was caught among copies: looks for the nearest vectors, one of each, and then for the copies of
-/// these. The walk goes as if the node `without`, if there is one, did not exist.
-#[cold]
-#[inline(never)]
-pub(super) fn search_again<S: Space, C: Cell, W: Watch>(
-    space: S,
-    query: S::Query,
-    rows: Rows<'_, C>,
-    ef: usize,
-    without: Option<u32>,
-    watch: &mut W,
-    scratch: &mut Scratch,
-) {
-    let Some((key, row)) = scratch.pool.iter().next() else { return };
-    let first = Near { key, row };
-    beam_of_distinct(space, query, rows, first, ef, watch, scratch);
-    let Scratch { pool, candidates, .. } = &mut *scratch;
-    candidates.clear();
-    candidates.extend(pool.iter().filter(|&(_, row)| Some(row) != without).map(|(key, row)| {
-        Candidate { key, link: Link { row, node: rows.head(row).0, tree: false } }
-    }));
-    begin(rows, first, ef, Halt::NEVER, scratch);
-    let Scratch { pool, visited, candidates, .. } = &mut *scratch;
-    if let Some(node) = without.filter(|&node| node < rows.len()) {
-        visited.insert(node);
-    }
-    for &Candidate { key, link } in &*candidates {
-        if visited.insert(link.row) && u64::from(key) < pool.bound() {
-            pool.insert(key, link.row);
+impl Graph {
+    /// Repeats a [`search`](Self::search) that was caught among copies, in any space, from the nearest that it left in the
+    /// pool: looks for the nearest vectors, one of each, and then for the copies of these.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn search_again<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        Beam { ef, k }: Beam,
+        without: Option<u32>,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some((_, row)) = scratch.pool.iter().next() else { return true };
+        let space = space.refresh();
+        if row >= space.len() {
+            return false;
         }
+        let first = Near { key: space.key(query, row), row };
+        scratch.counters.distances += 1;
+        let rows = self.base.rows();
+        let (kept, _) = self.halt(ef, k);
+        beam_of_distinct(space, query, rows, first, kept, watch, scratch);
+        let Scratch { pool, candidates, .. } = &mut *scratch;
+        candidates.clear();
+        candidates.extend(
+            pool.iter()
+                .filter(|&(_, row)| Some(row) != without)
+                .map(|(key, row)| Candidate { key, link: Link { row, node: row, tree: false } }),
+        );
+        begin(rows, first, kept, Halt::NEVER, scratch);
+        let Scratch { pool, visited, candidates, .. } = &mut *scratch;
+        if let Some(node) = without.filter(|&node| node < rows.len()) {
+            visited.insert(node);
+        }
+        for &Candidate { key, link } in &*candidates {
+            if visited.insert(link.row) && u64::from(key) < pool.bound() {
+                pool.insert(key, link.row);
+            }
+        }
+        proceed(space, query, rows, watch, scratch);
+        true
     }
-    proceed(space, query, rows, watch, scratch);
 }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::distinct::{is_crowded, search_again};
+use super::distinct::is_crowded;
 use super::layer::{Cell, Rows};
 use super::scratch::Fresh;
 use super::spread::{Halt, is_far_enough};
@@ -50,7 +50,8 @@ impl Graph {
     /// or more or fewer where fewer are wanted. `false` if the space does not have the node that searches start from.
     ///
     /// The walk goes as if the node `without`, if there is one, did not exist. Searches must not
-    /// start from it: see [`Self::is_base_only`].
+    /// start from it: see [`Self::is_base_only`]. One that was caught among equal vectors says so in `scratch.is_crowded`:
+    /// see [`Self::search_again`].
     pub(crate) fn search<S: Space, W: Watch>(
         &self,
         space: S,
@@ -79,9 +80,6 @@ impl Graph {
         }
         proceed(space, query, rows, watch, scratch);
         scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
-        if scratch.is_crowded {
-            search_again(space, query, rows, kept, without, watch, scratch);
-        }
         true
     }
 
@@ -136,9 +134,6 @@ impl Graph {
                         } else {
                             walking -= 1;
                             scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
-                            if scratch.is_crowded {
-                                search_again(space, query, rows, kept, None, &mut (), scratch);
-                            }
                         }
                         turn
                     }
@@ -150,7 +145,7 @@ impl Graph {
     }
 
     /// Candidates to keep, and when to end.
-    fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
+    pub(super) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
         k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
     }
 

@@ -51,11 +51,12 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<Option<&'a Codes>, WentOver> {
-        self.walk_on(codes, beam, without, timer, work)?;
-        if codes.is_none() || !work.scratch.is_crowded || !self.entries.has_vectors() {
+        self.walk_once(codes, false, beam, without, timer, work)?;
+        if !work.scratch.is_crowded || timer.expired() {
             return Ok(codes);
         }
-        self.walk_on(None, beam, without, timer, work).map(|()| None)
+        let codes = codes.filter(|_| !self.entries.has_vectors());
+        self.walk_once(codes, true, beam, without, timer, work).map(|()| codes)
     }
 
     /// [`Self::walk`], on the codes, if there are, whatever it meets.
@@ -63,28 +64,61 @@ impl Hnsw {
         &self,
         codes: Option<&Codes>,
         beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        self.walk_once(codes, false, beam, None, timer, work)?;
+        if work.scratch.is_crowded && !timer.expired() {
+            self.walk_once(codes, true, beam, None, timer, work)?;
+        }
+        Ok(())
+    }
+
+    /// A walk from the graph's entry, or one among copies, from where the last one ended.
+    fn walk_once(
+        &self,
+        codes: Option<&Codes>,
+        again: bool,
+        beam: Beam,
         without: Option<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<(), WentOver> {
-        /// Walks at most, one after the other, while vectors are replaced.
+        let Work { scratch, row, coding, .. } = work;
+        if let Some(codes) = codes {
+            self.entries.encoder.unit_into(row, &mut coding.floats);
+            codes.prepare(coding);
+            let space = Rows::new(&*codes.engine, &codes.rows, None);
+            self.walk_in(space, &coding.query, again, beam, without, timer, scratch)
+        } else {
+            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            self.walk_in(space, row, again, beam, without, timer, scratch)
+        }
+    }
+
+    /// [`Self::walk_once`], repeated while vectors are replaced.
+    #[expect(clippy::too_many_arguments, reason = "what a walk has")]
+    fn walk_in(
+        &self,
+        space: Rows<'_>,
+        query: &[Block],
+        again: bool,
+        beam: Beam,
+        without: Option<u32>,
+        timer: &mut Timer<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), WentOver> {
+        /// Walks at most, one after the other.
         const ATTEMPTS: usize = 8;
 
-        let Work { scratch, row, coding, .. } = work;
         for _ in 0..ATTEMPTS {
             let began = self.entries.replacing.now();
-            let complete = if let Some(codes) = codes {
-                self.entries.encoder.unit_into(row, &mut coding.floats);
-                codes.prepare(coding);
-                let space = Rows::new(&*codes.engine, &codes.rows, None);
-                self.graph.search(space, &coding.query, beam, without, timer, scratch)
-                    && self.entries.follow(space, &coding.query, began, scratch)
+            let walked = if again {
+                self.graph.search_again(space, query, beam, without, timer, scratch)
             } else {
-                let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-                self.graph.search(space, row, beam, without, timer, scratch)
-                    && self.entries.follow(space, row, began, scratch)
+                self.graph.search(space, query, beam, without, timer, scratch)
             };
-            if !complete {
+            if !walked || !self.entries.follow(space, query, began, scratch) {
                 return Err(WentOver);
             }
             if !self.entries.may_have_missed(scratch) || timer.expired() {
@@ -182,11 +216,10 @@ impl Hnsw {
         let timer = &mut Timer::new(request.limit, request.k, 0);
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
             let Work { lanes: scratches, head, .. } = &mut *work;
-            let is_unsettled =
-                codes.is_some() && scratches[at].is_crowded && self.entries.has_vectors();
-            let is_usable = !is_unsettled && !self.entries.may_have_missed(&scratches[at]);
+            let scratch = &scratches[at];
+            let is_usable = !scratch.is_crowded && !self.entries.may_have_missed(scratch);
             if is_usable {
-                self.collect(codes, query, request, timer, &scratches[at], head, hits);
+                self.collect(codes, query, request, timer, scratch, head, hits);
             }
             if !is_usable || self.is_short(hits, request) {
                 work.row.clear();
