@@ -157,21 +157,26 @@ impl Offer<'_> {
     fn one_by_one<S: Simd>(self, simd: S) -> usize {
         let Self { pool, keys, ids } = self;
         let ids = &mut ids[..keys.len()];
-        let mut bound = pool.bound();
         let mut added = 0;
-        for (at, &key) in keys.iter().enumerate() {
-            if u64::from(key) >= bound {
-                continue;
+        for start in (0..keys.len()).step_by(ASKED) {
+            // Below the key that the worst had at first, and below the worst: as those are that are merged at once.
+            let mut bound = pool.bound().saturating_mul(1 << 32);
+            for at in start..keys.len().min(start + ASKED) {
+                let id = ids[at];
+                let entry = u64::from(keys[at]) << 32 | u64::from(id) << 1;
+                if entry >= bound {
+                    continue;
+                }
+                let kept = pool.len.min(pool.capacity - 1);
+                let place = simd.insert_sorted(&mut pool.entries, kept, entry);
+                pool.len = kept + 1;
+                pool.cursor = pool.cursor.min(place);
+                if pool.len == pool.capacity {
+                    bound = bound.min(pool.entries[kept]);
+                }
+                ids[added] = id;
+                added += 1;
             }
-            let id = ids[at];
-            let kept = pool.len.min(pool.capacity - 1);
-            let entry = u64::from(key) << 32 | u64::from(id) << 1;
-            let place = simd.insert_sorted(&mut pool.entries, kept, entry);
-            pool.len = kept + 1;
-            pool.cursor = pool.cursor.min(place);
-            bound = pool.bound();
-            ids[added] = id;
-            added += 1;
         }
         added
     }
@@ -220,5 +225,43 @@ mod tests {
         pool.retain(|id| id % 2 == 0);
         assert_eq!(pool.iter().collect::<Vec<_>>(), even);
         assert_eq!(pool.next(), None);
+    }
+
+    /// [`Offer`], one by one whatever the CPU has.
+    struct OneByOne<'a>(Offer<'a>);
+
+    impl Task for OneByOne<'_> {
+        type Output = usize;
+
+        fn run<S: Simd>(self, simd: S) -> usize {
+            self.0.one_by_one(simd)
+        }
+    }
+
+    #[test]
+    fn rows_are_merged_as_if_one_by_one() {
+        let mut state = 1_u32;
+        // Longer ones are not merged.
+        for capacity in [1, 2, 9, 64, 184, 185, 192, 193, 200, 300] {
+            let (mut merged, mut single) = (Pool::default(), Pool::default());
+            merged.begin(capacity);
+            single.begin(capacity);
+            for row in 0..200_u32 {
+                let count = (row * 7 % 40) as usize;
+                let keys: Vec<u32> = (0..count)
+                    .map(|_| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        // Few keys, and ids against their order: most are equal to others, the worst, too.
+                        (state >> 26) + 200 - row
+                    })
+                    .collect();
+                let ids: Vec<u32> = (0..count as u32).map(|at| (row * 40 + at) ^ 0x2a).collect();
+                merged.offer(&keys, &mut ids.clone());
+                let ids = &mut ids.clone()[..];
+                run_detected(OneByOne(Offer { pool: &mut single, keys: &keys, ids }));
+                assert!(merged.iter().eq(single.iter()), "{capacity} {row}");
+                assert_eq!(merged.next(), single.next(), "{capacity} {row}");
+            }
+        }
     }
 }

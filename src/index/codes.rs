@@ -142,8 +142,43 @@ enum Filling {
     Nothing,
     /// Somebody fits a quantizer.
     Fitting,
+    /// None could be fitted to as many vectors.
+    Failed(usize),
     /// Codes that do not reach to the last vector yet.
     Codes(Box<Codes>),
+}
+
+impl Filling {
+    /// Whether somebody should fit a quantizer to `count` vectors: after a failure, to twice as many.
+    fn wants(&self, count: usize) -> bool {
+        match *self {
+            Self::Nothing => count > 0,
+            Self::Failed(before) => count / 2 >= before,
+            Self::Fitting | Self::Codes(_) => false,
+        }
+    }
+}
+
+/// What comes of fitting a quantizer: a failure, unless it is said to be codes. Walks go on reading vectors then.
+struct Outcome {
+    filling: Arc<Mutex<Filling>>,
+    count: usize,
+}
+
+impl Outcome {
+    fn is(&self, codes: Codes) {
+        *self.filling.lock() = Filling::Codes(Box::new(codes));
+    }
+}
+
+impl Drop for Outcome {
+    /// Also while a panic unwinds.
+    fn drop(&mut self) {
+        let mut filling = self.filling.lock();
+        if matches!(*filling, Filling::Fitting) {
+            *filling = Filling::Failed(self.count);
+        }
+    }
 }
 
 /// A fitted quantizer and the codes of all vectors.
@@ -248,30 +283,29 @@ impl Quantized {
     pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
         {
             let mut filling = self.filling.lock();
-            if !matches!(*filling, Filling::Nothing) || self.codes.get().is_some() || count == 0 {
+            if !filling.wants(count) || self.codes.get().is_some() {
                 return;
             }
             *filling = Filling::Fitting;
         }
+        let outcome = Outcome { filling: self.filling.clone(), count };
         // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
         let sample = self.sample(count, waits, vector);
         let Self { coding, isa, .. } = *self;
         let train = self.training(sample);
-        let filling = self.filling.clone();
         let fit = move || {
             let codes = train().and_then(|coder| {
                 let rows = Column::new(coder.code_blocks());
                 Codes::new(coder, isa, rows)
             });
-            // Without a quantizer, walks go on reading vectors.
-            *filling.lock() =
-                codes.map_or(Filling::Fitting, |codes| Filling::Codes(Box::new(codes)));
+            if let Some(codes) = codes {
+                outcome.is(codes);
+            }
         };
         if coding.is_slow() && !waits {
             let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
-            if thread.spawn(fit).is_err() {
-                *self.filling.lock() = Filling::Nothing;
-            }
+            // Without a thread, `fit` and with it the outcome are dropped.
+            drop(thread.spawn(fit));
         } else {
             fit();
         }
@@ -361,7 +395,33 @@ impl Quantized {
     pub(super) fn bytes(&self) -> usize {
         match &*self.filling.lock() {
             Filling::Codes(codes) => codes.rows.bytes(),
-            Filling::Nothing | Filling::Fitting => 0,
+            Filling::Nothing | Filling::Fitting | Filling::Failed(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_not_for_ever() {
+        let encoder = Encoder { dimension: 8, metric: Metric::L2, element: Element::F32 };
+        let coding = Quantization::Sq4.coding(&encoder).unwrap().unwrap();
+        let quantized = Quantized::new(coding, Originals::default(), 8, Metric::L2, 0, Isa::Scalar);
+        let fails = |count: usize| {
+            let fit = || quantized.fit(count, true, |_, _| panic!("a vector that cannot be read"));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(fit)).is_err()
+        };
+        assert!(fails(100));
+        assert!(!quantized.is_filling());
+        // Not with each insertion that follows, but when there are twice as many.
+        assert!(!fails(199));
+        assert!(fails(200));
+        quantized.fit(400, true, |at, floats| {
+            floats.clear();
+            floats.extend((0..8).map(|i| (at * 8 + i) as f32));
+        });
+        assert!(quantized.is_filling());
     }
 }

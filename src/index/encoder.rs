@@ -290,16 +290,7 @@ fn check_finite(values: &[f32]) -> Result<(), VectorError> {
 
 /// Scales to unit length; sums in `f64`, where the squares of `f32` cannot overflow.
 pub(super) fn normalize(values: &mut [f32]) -> Result<(), VectorError> {
-    // Independent sums let the additions overlap.
-    let mut sums = [0.0_f64; 8];
-    let (eights, rest) = values.as_chunks::<8>();
-    for eight in eights {
-        for (sum, &value) in sums.iter_mut().zip(eight) {
-            *sum += f64::from(value) * f64::from(value);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-    let square = sums.iter().sum::<f64>() + rest;
+    let square = sum_of_squares(values.iter().copied());
     if square == 0.0 {
         return Err(VectorError::ZeroNorm);
     }

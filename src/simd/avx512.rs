@@ -443,15 +443,7 @@ impl Simd for Avx512 {
         if len <= LONGEST {
             return self.merge_short(entries, len, capacity, fresh);
         }
-        let (mut len, mut first) = (len, usize::MAX);
-        for &entry in fresh {
-            if len < capacity || entry < entries[len - 1] {
-                let kept = len.min(capacity - 1);
-                first = first.min(self.insert_sorted(entries, kept, entry));
-                len = kept + 1;
-            }
-        }
-        (len, first)
+        self.insert_each(entries, len, capacity, fresh)
     }
 
     #[inline(always)]

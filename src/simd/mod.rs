@@ -191,6 +191,18 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
         capacity: usize,
         fresh: &[u64],
     ) -> (usize, usize) {
+        self.insert_each(entries, len, capacity, fresh)
+    }
+
+    /// [`Self::merge`], one entry after the other.
+    #[inline(always)]
+    fn insert_each(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
         let (mut len, mut first) = (len, usize::MAX);
         for &entry in fresh {
             if len == capacity && entry >= entries[len - 1] {
