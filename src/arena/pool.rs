@@ -162,6 +162,9 @@ impl Offer<'_> {
             // Below the key that the worst had at first, and below the worst: as those are that are merged at once.
             let mut bound = pool.bound().saturating_mul(1 << 32);
             for at in start..keys.len().min(start + ASKED) {
+                if u64::from(keys[at]) > bound >> 32 {
+                    continue;
+                }
                 let id = ids[at];
                 let entry = u64::from(keys[at]) << 32 | u64::from(id) << 1;
                 if entry >= bound {
