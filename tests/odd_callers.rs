@@ -60,7 +60,8 @@ fn a_filter_that_panics_harms_no_later_search() {
     index.insert_batch(&keys, &vectors).run().unwrap();
     for _ in 0..20 {
         let search = || {
-            let accepts = |key: u64| if key % 50 == 7 { panic!("no") } else { key % 2 == 0 };
+            let accepts =
+                |key: u64| if key % 50 == 7 { panic!("no") } else { key.is_multiple_of(2) };
             index.search(&vectors[..DIMENSION]).k(10).filter(&accepts).run().map(|hits| hits.len())
         };
         assert!(catch_unwind(AssertUnwindSafe(search)).is_err());
@@ -103,7 +104,7 @@ fn maintenance_runs_from_several_threads() {
             let (index, vectors) = (&index, &vectors);
             scope.spawn(move || {
                 for key in (thread..4000).step_by(4) {
-                    if key % 3 != 0 {
+                    if !key.is_multiple_of(3) {
                         index.remove(key).unwrap();
                     }
                     if key % 300 < 4 {
