@@ -16,12 +16,12 @@ fn vectors(count: usize) -> Vec<f32> {
     }
 }
 
-/// All but one in twenty, where a walk ends elsewhere.
+/// All but one in twenty, where a walk ends elsewhere. A larger `ef` would make scans of the walks.
 fn each_finds_itself(index: &Hnsw, vectors: &[f32], keys: impl Iterator<Item = u64>) {
     let (mut asked, mut missed) = (0, 0);
     for key in keys {
         let vector = &vectors[key as usize * DIMENSION..][..DIMENSION];
-        let hits = index.search(vector).k(1).ef(128).run().unwrap();
+        let hits = index.search(vector).k(1).ef(64).run().unwrap();
         asked += 1;
         missed += usize::from(hits[0].key != key);
     }
@@ -68,7 +68,7 @@ fn a_filter_that_panics_harms_no_later_search() {
     }
     each_finds_itself(&index, &vectors, (0..2000).step_by(97));
     for key in 0..500 {
-        assert!(index.remove(key).unwrap_or(false) || !index.contains(key));
+        assert!(index.remove(key).unwrap());
     }
     index.maintain(Duration::MAX);
     assert!(index.check().is_ok());

@@ -63,7 +63,8 @@ pub(super) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
 
 impl Graph {
     /// Repeats a [`search`](Self::search) that was caught among copies, in any space, from the nearest that it left in the
-    /// pool: looks for the nearest vectors, one of each, and then for the copies of these.
+    /// pool: looks for the nearest vectors, one of each, and then for the copies of these. `without` and what is returned
+    /// are as there.
     #[cold]
     #[inline(never)]
     pub(crate) fn search_again<S: Space, W: Watch>(
