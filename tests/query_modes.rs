@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::{
-    Cancel, Cursor, Element, Flat, Hit, Hnsw, IndexError, Metric, Originals, Plan, Quantization,
+    Cancel, Cursor, Element, Flat, Hit, Hits, Hnsw, IndexError, Metric, Originals, Plan,
+    Quantization,
 };
 
 fn keys(count: usize) -> Vec<u64> {
@@ -32,6 +33,27 @@ fn pair(count: usize, metric: Metric, quantization: Quantization) -> Pair {
 fn shared(a: &[Hit], b: &[Hit]) -> usize {
     let keys: HashSet<u64> = a.iter().map(|hit| hit.key).collect();
     b.iter().filter(|hit| keys.contains(&hit.key)).count()
+}
+
+/// However many they are: hits are made in parts.
+#[test]
+fn a_radius_ends_the_answer_anywhere() {
+    let flat = Flat::builder(1, Metric::L2).build().unwrap();
+    let graph = Hnsw::builder(1, Metric::L2).build().unwrap();
+    for at in 0..200_u16 {
+        flat.insert(at.into(), &[f32::from(at)]).unwrap();
+        graph.insert(at.into(), &[f32::from(at)]).unwrap();
+    }
+    for last in 0..200_u16 {
+        let radius = f32::from(last) * f32::from(last);
+        let keys: Vec<u64> = (0..=last.into()).collect();
+        let of = |hits: Hits| hits.iter().map(|hit| hit.key).collect::<Vec<_>>();
+        assert_eq!(of(flat.search(&[0.0]).within(radius).run().unwrap()), keys);
+        assert_eq!(of(graph.search(&[0.0]).within(radius).run().unwrap()), keys);
+        let k = keys.len() / 2;
+        assert_eq!(of(flat.search(&[0.0]).within(radius).k(k).run().unwrap()), keys[..k]);
+        assert_eq!(of(flat.search(&[0.0]).k(keys.len()).run().unwrap()), keys);
+    }
 }
 
 #[test]

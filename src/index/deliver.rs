@@ -25,6 +25,9 @@ impl Scale<'_> {
     }
 }
 
+/// Hits whose keys are asked for together: each comes from somewhere in memory.
+const PART: usize = 32;
+
 impl Entries {
     /// Makes hits of keys of distances and slots, which come in ascending order: as many as are
     /// wanted, and none beyond the radius.
@@ -41,14 +44,26 @@ impl Entries {
         let Request { k, radius, began, .. } = *request;
         let keys = self.keys.view();
         let all = self.all_answer();
-        let found = found
-            .filter(|&(_, slot)| all || self.answers(slot, began))
-            .map(|(key, slot)| {
+        let mut found = found.filter(|&(_, slot)| all || self.answers(slot, began)).take(k);
+        let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
+        let mut part = [(0, 0); PART];
+        hits.clear();
+        loop {
+            let mut count = 0;
+            for (place, near) in part.iter_mut().zip(&mut found) {
+                keys.prefetch(near.1);
+                *place = near;
+                count += 1;
+            }
+            let some = part[..count].iter().map(|&(key, slot)| (scale.distance(key), slot));
+            for (distance, slot) in some.take_while(|&(distance, _)| is_near(distance)) {
                 step();
-                Hit { key: keys.row(slot)[0], distance: scale.distance(key) }
-            })
-            .take_while(|hit| radius.is_none_or(|radius| hit.distance <= radius));
-        hits.set(found.take(k));
+                hits.push(Hit { key: keys.row(slot)[0], distance });
+            }
+            if count < PART || part.last().is_some_and(|&(key, _)| !is_near(scale.distance(key))) {
+                break;
+            }
+        }
         let is_short = self.replacing.is_ambiguous() && hits.drop_repeated_keys();
         !is_short || hits.len() >= k.min(self.len())
     }

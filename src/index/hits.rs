@@ -118,30 +118,47 @@ impl Hits {
     }
 
     pub(super) fn set(&mut self, hits: impl Iterator<Item = Hit>) {
+        self.clear();
+        hits.for_each(|hit| self.push(hit));
+    }
+
+    pub(super) fn clear(&mut self) {
         self.heap.clear();
         self.len = 0;
-        for hit in hits {
-            if let Some(place) = self.inline.get_mut(self.len) {
-                *place = hit;
-            } else {
-                if self.heap.is_empty() {
-                    self.heap.extend_from_slice(&self.inline);
-                }
-                self.heap.push(hit);
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, hit: Hit) {
+        if let Some(place) = self.inline.get_mut(self.len) {
+            *place = hit;
+        } else {
+            if self.heap.is_empty() {
+                self.heap.extend_from_slice(&self.inline);
             }
-            self.len += 1;
+            self.heap.push(hit);
         }
+        self.len += 1;
     }
 
     /// Leaves the first hit of each key; whether there were others.
     pub(super) fn drop_repeated_keys(&mut self) -> bool {
+        /// Hits of which each is compared with each: there is nothing to allocate.
+        const FEW: usize = 64;
+
         let hits = self.as_slice();
         let is_first = |at: usize| hits[..at].iter().all(|hit| hit.key != hits[at].key);
-        if (0..hits.len()).all(is_first) {
+        if hits.len() <= FEW && (0..hits.len()).all(is_first) {
             return false;
         }
-        let firsts: Vec<Hit> =
-            (0..hits.len()).filter(|&at| is_first(at)).map(|at| hits[at]).collect();
+        let mut firsts: Vec<(u64, usize)> =
+            hits.iter().enumerate().map(|(at, hit)| (hit.key, at)).collect();
+        firsts.sort_unstable();
+        firsts.dedup_by_key(|&mut (key, _)| key);
+        if firsts.len() == hits.len() {
+            return false;
+        }
+        firsts.sort_unstable_by_key(|&(_, at)| at);
+        let firsts: Vec<Hit> = firsts.into_iter().map(|(_, at)| hits[at]).collect();
         self.set(firsts.into_iter());
         true
     }
@@ -267,5 +284,26 @@ impl Index<usize> for BatchHits {
     /// If there were not as many queries.
     fn index(&self, i: usize) -> &[Hit] {
         self.get(i).expect("query number within the batch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_hit_of_each_key_is_left() {
+        for count in [0, 1, 11, 64, 65, 1000] {
+            let hit = |at: u64, key: u64| Hit { key, distance: at as f32 };
+            let mut hits = Hits::new();
+            hits.set((0..count).map(|at| hit(at, at * 7919 % 1009)));
+            let before = hits.clone();
+            assert!(!hits.drop_repeated_keys() && hits == before);
+            // Each key three times, in another order.
+            let thrice = before.iter().chain(before.iter().rev()).chain(&*before).copied();
+            hits.set(thrice);
+            assert_eq!(hits.drop_repeated_keys(), count > 0);
+            assert_eq!(hits, before);
+        }
     }
 }

@@ -14,7 +14,7 @@ const PART: usize = 64;
 /// Candidates beyond those wanted that are measured in any case: errors are learned from the first.
 const SURE: usize = 2;
 
-/// Candidates that are measured between two looks at whether it is enough.
+/// Candidates that are measured between two looks at whether it is enough; a fourth of those wanted if that is more.
 const STEP: usize = 4;
 
 /// Candidates that are on their way to the CPU while others are measured: vectors are long, and come from far.
@@ -67,6 +67,7 @@ impl Head {
         // Those that are certain to be measured. No more are asked for: what is not needed takes as long to come.
         let sure = slots.len().min(k.saturating_add(SURE));
         let mut planned = if k == 0 { slots.len() } else { sure };
+        let mut judged = k;
         while sorted.len() < planned {
             let done = sorted.len();
             let end = planned.min(done + step);
@@ -81,7 +82,8 @@ impl Head {
             if timer.is_late(end) {
                 break;
             }
-            if (1..=end).contains(&k) {
+            if k > 0 && end >= k && (end >= judged || end == planned) {
+                judged = end + STEP.max(k / 4);
                 let (_, &mut (kth, _), _) = sorted.select_nth_unstable(k - 1);
                 let kth = engine.distance(kth);
                 let may_be_nearer =
