@@ -346,10 +346,10 @@ fn searches_beside_insertions_lose_nothing() {
                 }
             });
         }
-        for writer in writers {
-            writer.join().unwrap();
-        }
+        let ended: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+        // Searches end before a failure is told: they would go on for ever.
         done.store(true, Ordering::Relaxed);
+        ended.into_iter().for_each(|ended| ended.unwrap());
     });
     assert!(searches.into_inner() > 0);
     let report = index.check();
