@@ -312,7 +312,7 @@ fn searches_beside_insertions_lose_nothing() {
     let index = Hnsw::builder(dimension, Metric::L2).build().unwrap();
     let next = AtomicUsize::new(0);
     let done = AtomicBool::new(false);
-    let (searches, astray) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let searches = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..2)
             .map(|_| {
@@ -325,14 +325,8 @@ fn searches_beside_insertions_lose_nothing() {
                         index.insert(i as u64, vector(i)).unwrap();
                         // What was inserted is found at once.
                         if i.is_multiple_of(97) {
-                            let finds = |ef| {
-                                let hits = index.search(vector(i)).k(10).ef(ef).run().unwrap();
-                                hits.keys().any(|key| key == i as u64)
-                            };
-                            if !finds(100) {
-                                astray.fetch_add(1, Ordering::Relaxed);
-                                assert!(finds(1000), "{i} is not found");
-                            }
+                            let hits = index.search(vector(i)).k(10).ef(100).run().unwrap();
+                            assert!(hits.keys().any(|key| key == i as u64), "{i} is not found");
                         }
                     }
                 })
@@ -361,9 +355,6 @@ fn searches_beside_insertions_lose_nothing() {
         }
     });
     assert!(searches.into_inner() > 0);
-    // Among a million, one walk in five thousand ends at a wrong cluster, beside searches or not; among few, none does.
-    let astray = astray.into_inner();
-    assert!(astray <= count / 97 / 500, "{astray} are found by wide walks only");
     let report = index.check();
     assert!(report.is_ok(), "{report}");
 
