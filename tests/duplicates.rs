@@ -70,14 +70,20 @@ impl Data {
         // Beside what is asked of real vectors, each tenth vector is asked for itself.
         let own = self.vectors.chunks_exact(self.dimension).step_by(97);
         let all: Vec<&[f32]> = queries.chain(own).collect();
-        for &query in &all {
+        let before = index.stats().search_distances;
+        let batch = index.search_batch(&all.concat()).k(10).ef(64).run().unwrap();
+        let computed = index.stats().search_distances - before;
+        for (&query, found) in all.iter().zip(batch.iter()) {
             let hits = index.search(query).k(10).ef(64).run().unwrap();
             let truth = exact.search(query).k(10).run().unwrap();
             assert_eq!(hits.len(), 10);
+            // In a batch, walks take turns.
+            assert!(found.iter().eq(hits.iter()), "{found:?} {hits:?}");
             let far = truth[9].distance + 1e-5;
             good += hits.iter().filter(|hit| hit.distance <= far).count();
             distances += hits.distances_computed();
         }
+        assert_eq!(computed, distances, "in a batch, and one by one");
         (good as f64 / (all.len() * 10) as f64, distances as f64 / all.len() as f64)
     }
 }

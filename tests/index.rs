@@ -380,6 +380,21 @@ fn searches_beside_insertions_lose_nothing() {
 }
 
 #[test]
+fn what_is_inserted_is_found_by_a_narrow_search() {
+    let (count, dimension) = (10_000, 32);
+    let made = Generated::builder(count, dimension).clusters(500).seed(5).build().unwrap();
+    let vectors = made.base().to_f32().unwrap();
+    let index = Hnsw::builder(dimension, Metric::L2).build().unwrap();
+    let mut missed = Vec::new();
+    for (key, vector) in (0..).zip(vectors.chunks(dimension)) {
+        index.insert(key, vector).unwrap();
+        let hits = index.search(vector).k(1).ef(8).run().unwrap();
+        missed.extend((hits[0].key != key).then_some(key));
+    }
+    assert!(missed.is_empty(), "{missed:?} are not found");
+}
+
+#[test]
 fn progress_and_pools_are_the_callers() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let index = Hnsw::builder(4, Metric::L2).build().unwrap();

@@ -73,6 +73,11 @@ impl Pool {
         self.entries[..self.len].get(self.cursor).map(|entry| (entry >> 32) as u32)
     }
 
+    /// How many of the nearest are expanded, one after the other.
+    pub(crate) fn expanded(&self) -> usize {
+        self.cursor
+    }
+
     /// The key of the entry of a rank, counted from zero.
     #[inline(always)]
     pub(crate) fn key_at(&self, rank: usize) -> Option<u32> {

@@ -8,7 +8,7 @@ use super::layer::{Cell, Link, Rows};
 use super::prune::Candidate;
 use super::scratch::Fresh;
 use super::spread::Halt;
-use super::walk::{Near, Turn, Watch, begin, gather_new, next, proceed};
+use super::walk::{Near, Turn, Watch, begin, gather_new, limit, next, proceed};
 use super::{Beam, Graph, Scratch, Space};
 use crate::arena::Pool;
 
@@ -40,7 +40,7 @@ pub(super) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
     watch: &mut W,
     scratch: &mut Scratch,
 ) {
-    let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
+    let limit = limit(space, rows);
     begin(rows, from, ef, Halt::NEVER, scratch);
     while let Turn::Gather(row) = next(space, scratch) {
         let count = gather_new(space, rows, row, limit, scratch);
@@ -63,16 +63,14 @@ pub(super) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
 
 impl Graph {
     /// Repeats a [`search`](Self::search) that was caught among copies, in any space, from the nearest that it left in the
-    /// pool: looks for the nearest vectors, one of each, and then for the copies of these. `without` and what is returned
-    /// are as there.
+    /// pool: looks for the nearest vectors, one of each, and then for the copies of these. What is returned is as there.
     #[cold]
     #[inline(never)]
     pub(crate) fn search_again<S: Space, W: Watch>(
         &self,
         space: S,
         query: S::Query,
-        Beam { ef, k }: Beam,
-        without: Option<u32>,
+        Beam { ef, k, without }: Beam,
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {

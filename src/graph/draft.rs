@@ -16,8 +16,16 @@ use super::{Graph, LinkSpace, Scratch};
 pub(crate) struct Draft {
     node: u32,
     stack: Stack,
-    /// Neighbours chosen and all candidates, for each level from the base up.
-    found: Vec<[Vec<Candidate>; 2]>,
+    /// For each level from the base up.
+    found: Vec<Kept>,
+}
+
+/// [`Found`] to be kept.
+#[derive(Debug)]
+struct Kept {
+    landing: Option<Candidate>,
+    selected: Vec<Candidate>,
+    candidates: Vec<Candidate>,
 }
 
 /// A link from a row to a new node.
@@ -66,8 +74,12 @@ impl Graph {
         let new = Newcomer { node: draft.node, query, rows: draft.stack.rows() };
         let found = self.look(space.refresh(), new, outlook, &lists, scratch);
         let levels = outlook.entry.level.min(draft.stack.level) + 1;
-        let owned = |found: &Found<'_>| [found.selected.to_vec(), found.candidates.to_vec()];
-        draft.found = found[..levels].iter().map(owned).collect();
+        let kept = |&Found { landing, selected, candidates }: &Found<'_>| Kept {
+            landing,
+            selected: selected.to_vec(),
+            candidates: candidates.to_vec(),
+        };
+        draft.found = found[..levels].iter().map(kept).collect();
         scratch.lists = lists;
     }
 
@@ -83,9 +95,9 @@ impl Graph {
         let mut links = Vec::new();
         for Draft { node, stack, found } in drafts {
             let rows = &stack.rows()[..found.len()];
-            self.write(rows, |level| &found[level][0]);
-            for (level, [selected, candidates]) in found.iter().enumerate() {
-                let found = Found { selected, candidates };
+            self.write(rows, |level| &found[level].selected);
+            for (level, Kept { landing, selected, candidates }) in found.iter().enumerate() {
+                let found = Found { landing: *landing, selected, candidates };
                 let parent = if level == 0 {
                     self.enter(space, &self.base_place(*node), found, scratch)
                 } else {

@@ -11,13 +11,21 @@ use super::link::set_parent;
 use super::prune::{Candidate, select};
 use super::spread::Halt;
 use super::upper::Stack;
-use super::walk::{Near, beam};
+use super::walk::{Near, begin, land, proceed};
 use super::{Entry, Graph, LinkSpace, Parameters, Scratch, UPPER_LEVELS};
 use crate::sync::{Fault, is_planted};
+
+/// Candidates of the walk on the base level that decides where a new node hangs in the tree. Of 541,200 generated vectors,
+/// each 29th was searched for as soon as it was there: where each hangs on its nearest neighbour, an `ef` of 16, 64 and 100
+/// misses 279, 37 and 11 of these 18,663, and with this 1, 0 and 0; of all, once all are there, an eighth as many at 100.
+/// With 16 it is about the same. With 1, searches compute 1 to 3 % more distances, as few hang on their nearest neighbour.
+const NARROW: usize = 8;
 
 /// What an insertion found on one level, nearest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Found<'a> {
+    /// Where a narrow walk to it ends, if that may be linked to: every search for it comes by there.
+    pub(super) landing: Option<Candidate>,
     /// The neighbours chosen.
     pub(super) selected: &'a [Candidate],
     /// All candidates.
@@ -188,8 +196,9 @@ impl Graph {
         for level in (1..=top).rev() {
             let place = self.place(level, rows, node);
             found[level] = self.find(space, query, &place, near, Halt::NEVER, lists, scratch);
-            let nearest = found[level].candidates.first();
-            let (key, row) = nearest.map_or((near.key, near.row), |c| (c.key, c.link.row));
+            // From where a search for it will go on.
+            let landing = found[level].landing.as_ref().or(found[level].candidates.first());
+            let (key, row) = landing.map_or((near.key, near.row), |c| (c.key, c.link.row));
             near = Near { key, row: place.layer.rows().head(row).1 };
         }
         found[0] = self.find(space, query, &self.base_place(node), near, halt, lists, scratch);
@@ -218,12 +227,17 @@ impl Graph {
     ) -> Found<'a> {
         let rows = place.layer.rows();
         let Parameters { m, ef_construction, .. } = self.parameters;
-        beam(space, query, rows, from, ef_construction, halt, scratch);
+        begin(rows, from, ef_construction, halt, scratch);
+        // Above, searches keep one candidate.
+        let narrow = if place.level == 0 { NARROW } else { 1 };
+        let landing = land(space, query, rows, narrow, scratch);
+        proceed(space, query, rows, &mut (), scratch);
         if place.level == 0 {
             self.spread.learn(space, &scratch.pool);
         }
         scratch.candidates.clear();
         collect(space, place, scratch);
+        let landing = landing.and_then(|near| candidate(space, place, near));
         if is_crowded(space, rows, &scratch.pool) {
             beam_of_distinct(space, query, rows, from, ef_construction, &mut (), scratch);
             collect(space, place, scratch);
@@ -233,6 +247,7 @@ impl Graph {
         let Scratch { candidates, prune, counters, .. } = scratch;
         counters.distances += select(space, candidates, m, prune);
         Found {
+            landing,
             selected: lists.alloc_slice_copy(&prune.kept),
             candidates: lists.alloc_slice_copy(candidates),
         }
@@ -265,8 +280,9 @@ impl Graph {
         scratch: &mut Scratch,
     ) -> Option<u32> {
         found
-            .selected
+            .landing
             .iter()
+            .chain(found.selected)
             .chain(found.candidates)
             .find(|candidate| self.adopt(space, place, **candidate, scratch))
             .map(|candidate| candidate.link.row)
@@ -322,13 +338,19 @@ impl Graph {
 
 /// Adds what a walk found to the candidates for links.
 fn collect<S: LinkSpace, C: Cell>(space: S, place: &Place<'_, C>, scratch: &mut Scratch) {
-    let rows = place.layer.rows();
     let Scratch { pool, candidates, .. } = scratch;
-    let others = pool.iter().filter(|&(_, row)| row != place.row).map(|(key, row)| {
-        let link = Link { row, node: rows.head(row).0, tree: false };
-        Candidate { key, link }
-    });
-    candidates.extend(others.filter(|candidate| space.is_live(candidate.link.node)));
+    let found = pool.iter().map(|(key, row)| Near { key, row });
+    candidates.extend(found.filter_map(|near| candidate(space, place, near)));
+}
+
+/// What a walk came by, if it is another node and may be linked to.
+fn candidate<S: LinkSpace, C: Cell>(
+    space: S,
+    place: &Place<'_, C>,
+    Near { key, row }: Near,
+) -> Option<Candidate> {
+    let link = Link { row, node: place.layer.rows().head(row).0, tree: false };
+    (row != place.row && space.is_live(link.node)).then_some(Candidate { key, link })
 }
 
 /// Empties a row that nobody sees any more.

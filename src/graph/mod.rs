@@ -18,6 +18,9 @@
 //! construction, whatever the data and the order of concurrent insertions. A node that is removed
 //! leaves its tree neighbours joined to each other.
 //!
+//! Nor is one hard to find: its parent is not simply its nearest neighbour, which a search for it may never come
+//! to where clusters lie apart, but the node where a narrow search for it ended when it was inserted.
+//!
 //! # Removal
 //!
 //! What happens to a node that is to go: it is cut out of the trees in one step while nothing else changes
@@ -147,13 +150,22 @@ pub(crate) struct Graph {
     spread: CachePadded<Spread>,
 }
 
-/// How far a walk looks.
+/// How far a walk looks, and what it leaves out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beam {
     /// Candidates that it keeps.
     pub(crate) ef: usize,
     /// The nearest that are wanted, if fewer: the walk may end where they stand out.
     pub(crate) k: Option<usize>,
+    /// The walk goes as if this node did not exist. Searches must not start from it: see [`Graph::is_base_only`].
+    pub(crate) without: Option<u32>,
+}
+
+impl Beam {
+    /// For all of the `ef` nearest.
+    pub(crate) fn of(ef: usize) -> Self {
+        Self { ef, k: None, without: None }
+    }
 }
 
 /// Where searches start.

@@ -49,15 +49,12 @@ impl Graph {
     /// Leaves the nearest nodes that a walk on the base level finds in `scratch.pool`, the nearest first: `ef` of them,
     /// or more or fewer where fewer are wanted. `false` if the space does not have the node that searches start from.
     ///
-    /// The walk goes as if the node `without`, if there is one, did not exist. Searches must not
-    /// start from it: see [`Self::is_base_only`]. One that was caught among equal vectors says so in `scratch.is_crowded`:
-    /// see [`Self::search_again`].
+    /// A walk that was caught among equal vectors says so in `scratch.is_crowded`: see [`Self::search_again`].
     pub(crate) fn search<S: Space, W: Watch>(
         &self,
         space: S,
         query: S::Query,
-        Beam { ef, k }: Beam,
-        without: Option<u32>,
+        Beam { ef, k, without }: Beam,
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
@@ -94,7 +91,7 @@ impl Graph {
         &self,
         space: S,
         queries: &[S::Query],
-        Beam { ef, k }: Beam,
+        Beam { ef, k, .. }: Beam,
         scratches: &mut [Scratch],
     ) -> bool {
         let Some(entry) = self.entry() else {
@@ -224,6 +221,23 @@ pub(super) fn beam<S: Space, C: Cell>(
     proceed(space, query, rows, &mut (), scratch);
 }
 
+/// Goes on until a walk that keeps `ef` candidates, no more than this one, would be done, and returns where that ends.
+pub(super) fn land<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    ef: usize,
+    scratch: &mut Scratch,
+) -> Option<Near> {
+    let limit = limit(space, rows);
+    while scratch.pool.expanded() < ef {
+        let Turn::Gather(row) = next(space, scratch) else { break };
+        let count = gather_new(space, rows, row, limit, scratch);
+        measure(space, query, rows, count, scratch);
+    }
+    scratch.pool.iter().next().map(|(key, row)| Near { key, row })
+}
+
 /// The walk itself, from what is in the pool.
 pub(super) fn proceed<S: Space, C: Cell, W: Watch>(
     space: S,
@@ -232,7 +246,7 @@ pub(super) fn proceed<S: Space, C: Cell, W: Watch>(
     watch: &mut W,
     scratch: &mut Scratch,
 ) {
-    let limit = if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) };
+    let limit = limit(space, rows);
     while let Turn::Gather(row) = next(space, scratch) {
         let count = gather_new(space, rows, row, limit, scratch);
         measure(space, query, rows, count, scratch);
@@ -240,6 +254,12 @@ pub(super) fn proceed<S: Space, C: Cell, W: Watch>(
             break;
         }
     }
+}
+
+/// Rows below it are there for a walk.
+#[inline(always)]
+pub(super) fn limit<S: Space, C: Cell>(space: S, rows: Rows<'_, C>) -> u32 {
+    if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) }
 }
 
 pub(super) fn begin<C: Cell>(

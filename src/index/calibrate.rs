@@ -15,7 +15,7 @@ use super::threads::Threads;
 use super::work::{Parts, Work};
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::graph::Counters;
+use crate::graph::{Beam, Counters};
 use crate::sync::Mutex;
 use crate::vector::{AsVector, Block, VectorRef};
 
@@ -303,8 +303,8 @@ impl Hnsw {
         let timer = &mut Timer::new(request.limit, request.k, 0);
         let mut hits = Hits::new();
         work.scratch.counters = Counters::default();
-        let beam = self.beam(request);
-        if let Ok(codes) = self.walk(codes, beam, without, timer, work) {
+        let beam = Beam { without, ..self.beam(request) };
+        if let Ok(codes) = self.walk(codes, beam, timer, work) {
             let Work { scratch, row, head, .. } = work;
             self.collect(codes, row, request, timer, scratch, head, &mut hits);
         }

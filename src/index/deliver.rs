@@ -48,19 +48,22 @@ impl Entries {
         let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
         let mut part = [(0, 0); PART];
         hits.clear();
-        loop {
+        'all: loop {
             let mut count = 0;
             for (place, near) in part.iter_mut().zip(&mut found) {
                 keys.prefetch(near.1);
                 *place = near;
                 count += 1;
             }
-            let some = part[..count].iter().map(|&(key, slot)| (scale.distance(key), slot));
-            for (distance, slot) in some.take_while(|&(distance, _)| is_near(distance)) {
+            for &(key, slot) in &part[..count] {
+                let distance = scale.distance(key);
+                if !is_near(distance) {
+                    break 'all;
+                }
                 step();
                 hits.push(Hit { key: keys.row(slot)[0], distance });
             }
-            if count < PART || part.last().is_some_and(|&(key, _)| !is_near(scale.distance(key))) {
+            if count < PART {
                 break;
             }
         }

@@ -254,7 +254,7 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
-        let beam = Beam { ef: SCOUTS.0 as usize, k: None };
+        let beam = Beam::of(SCOUTS.0 as usize);
         self.walk_on(codes, beam, timer, work).ok()?;
         let share = self.accepted(filter, work) as f64 / SCOUTS.0;
         if share <= ONE_HOP || self.walk_cost(share, request.ef) >= scan || timer.expired() {
@@ -275,7 +275,7 @@ impl Hnsw {
         work: &mut Work,
     ) -> Result<Plan, usize> {
         let ef = (request.ef as f64 / share).ceil() as usize;
-        if self.walk_on(codes, Beam { ef, k: None }, timer, work).is_err() {
+        if self.walk_on(codes, Beam::of(ef), timer, work).is_err() {
             return Err(0);
         }
         let accepted = self.accepted(filter, work);
@@ -328,7 +328,7 @@ impl Hnsw {
     ) -> Option<Plan> {
         let mut scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
         for _ in 0..2 {
-            self.walk_on(codes, Beam { ef: scouts as usize, k: None }, timer, work).ok()?;
+            self.walk_on(codes, Beam::of(scouts as usize), timer, work).ok()?;
             let expected = scouts * share;
             let met = self.accepted(filter, work) as f64;
             if met > scouts * ONE_HOP && !timer.expired() {

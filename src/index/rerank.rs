@@ -61,16 +61,16 @@ impl Head {
         }
         keys.resize(slots.len(), 0);
         sorted.clear();
-        let step = STEP.max(k / 4).min(PART);
+        let step = STEP.max(k / 4);
         let mut errors = Errors::default();
         let mut asked = 0;
         // Those that are certain to be measured. No more are asked for: what is not needed takes as long to come.
         let sure = slots.len().min(k.saturating_add(SURE));
         let mut planned = if k == 0 { slots.len() } else { sure };
-        let mut judged = k;
+        let mut judge_at = k;
         while sorted.len() < planned {
             let done = sorted.len();
-            let end = planned.min(done + step);
+            let end = planned.min(done + step.min(PART));
             let ahead = planned.min(end + AHEAD).max(asked);
             slots[asked..ahead].iter().for_each(|&slot| vectors.prefetch(slot));
             asked = ahead;
@@ -82,8 +82,8 @@ impl Head {
             if timer.is_late(end) {
                 break;
             }
-            if k > 0 && end >= k && (end >= judged || end == planned) {
-                judged = end + STEP.max(k / 4);
+            if k > 0 && end >= k && (end >= judge_at || end == planned) {
+                judge_at = end + step;
                 let (_, &mut (kth, _), _) = sorted.select_nth_unstable(k - 1);
                 let kth = engine.distance(kth);
                 let may_be_nearer =

@@ -25,6 +25,15 @@ const TOUCHED: usize = 16;
 #[derive(Debug)]
 pub(super) struct WentOver;
 
+/// Where a walk starts.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Where the graph's searches do.
+    FromEntry,
+    /// Where the last one ended, among copies.
+    AmongCopies,
+}
+
 impl Hnsw {
     /// The `ef` from which on every vector is looked at: a walk would touch about as many vectors
     /// as there are, and a scan is exact.
@@ -47,16 +56,26 @@ impl Hnsw {
         &self,
         codes: Option<&'a Codes>,
         beam: Beam,
-        without: Option<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<Option<&'a Codes>, WentOver> {
-        self.walk_once(codes, false, beam, without, timer, work)?;
+        self.walk_once(codes, Way::FromEntry, beam, timer, work)?;
         if !work.scratch.is_crowded || timer.expired() {
             return Ok(codes);
         }
+        self.walk_among_copies(codes, beam, timer, work)
+    }
+
+    /// Goes on where a walk on the codes, or on vectors if there are none, was caught among copies.
+    fn walk_among_copies<'a>(
+        &self,
+        codes: Option<&'a Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Option<&'a Codes>, WentOver> {
         let codes = codes.filter(|_| !self.entries.has_vectors());
-        self.walk_once(codes, true, beam, without, timer, work).map(|()| codes)
+        self.walk_once(codes, Way::AmongCopies, beam, timer, work).map(|()| codes)
     }
 
     /// [`Self::walk`], on the codes, if there are, whatever it meets.
@@ -67,20 +86,18 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<(), WentOver> {
-        self.walk_once(codes, false, beam, None, timer, work)?;
+        self.walk_once(codes, Way::FromEntry, beam, timer, work)?;
         if work.scratch.is_crowded && !timer.expired() {
-            self.walk_once(codes, true, beam, None, timer, work)?;
+            self.walk_once(codes, Way::AmongCopies, beam, timer, work)?;
         }
         Ok(())
     }
 
-    /// A walk from the graph's entry, or one among copies, from where the last one ended.
     fn walk_once(
         &self,
         codes: Option<&Codes>,
-        again: bool,
+        way: Way,
         beam: Beam,
-        without: Option<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<(), WentOver> {
@@ -89,22 +106,20 @@ impl Hnsw {
             self.entries.encoder.unit_into(row, &mut coding.floats);
             codes.prepare(coding);
             let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.walk_in(space, &coding.query, again, beam, without, timer, scratch)
+            self.walk_in(space, &coding.query, way, beam, timer, scratch)
         } else {
             let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.walk_in(space, row, again, beam, without, timer, scratch)
+            self.walk_in(space, row, way, beam, timer, scratch)
         }
     }
 
     /// [`Self::walk_once`], repeated while vectors are replaced.
-    #[expect(clippy::too_many_arguments, reason = "what a walk has")]
     fn walk_in(
         &self,
         space: Rows<'_>,
         query: &[Block],
-        again: bool,
+        way: Way,
         beam: Beam,
-        without: Option<u32>,
         timer: &mut Timer<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), WentOver> {
@@ -113,10 +128,9 @@ impl Hnsw {
 
         for _ in 0..ATTEMPTS {
             let began = self.entries.replacing.now();
-            let walked = if again {
-                self.graph.search_again(space, query, beam, without, timer, scratch)
-            } else {
-                self.graph.search(space, query, beam, without, timer, scratch)
+            let walked = match way {
+                Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
+                Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
             };
             if !walked || !self.entries.follow(space, query, began, scratch) {
                 return Err(WentOver);
@@ -131,7 +145,7 @@ impl Hnsw {
     /// How far a walk for all that is asked looks. Where distances may be negative, one does not tell how far another is.
     pub(super) fn beam(&self, request: &Request<'_>) -> Beam {
         let compares = self.metric() != Metric::InnerProduct && request.radius.is_none();
-        Beam { ef: request.ef, k: compares.then_some(request.k) }
+        Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
     }
 
     /// Turns what a walk left in `scratch` into hits.
@@ -213,24 +227,43 @@ impl Hnsw {
             // The index went over to codes, without vectors, in this moment.
             return self.find_each(queries, request, work, out);
         }
-        let timer = &mut Timer::new(request.limit, request.k, 0);
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
-            let Work { lanes: scratches, head, .. } = &mut *work;
-            let scratch = &scratches[at];
-            let is_usable = !scratch.is_crowded && !self.entries.may_have_missed(scratch);
-            if is_usable {
-                self.collect(codes, query, request, timer, scratch, head, hits);
-            }
-            if !is_usable || self.is_short(hits, request) {
-                work.row.clear();
-                work.row.extend_from_slice(query);
+            work.row.clear();
+            work.row.extend_from_slice(query);
+            if self.collect_lane(codes, at, request, work, hits) && !self.is_short(hits, request) {
+                self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+            } else {
                 self.find(request, work, hits);
-                out.push(hits);
-                continue;
             }
-            self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
             out.push(hits);
         }
+    }
+
+    /// Turns what the walk of a lane to the query in `work.row` left into hits. `false` if it must be searched for again.
+    fn collect_lane(
+        &self,
+        mut codes: Option<&Codes>,
+        lane: usize,
+        request: &Request<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let timer = &mut Timer::new(request.limit, request.k, 0);
+        if self.entries.may_have_missed(&work.lanes[lane]) {
+            return false;
+        }
+        let is_crowded = work.lanes[lane].is_crowded;
+        if is_crowded {
+            std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
+            match self.walk_among_copies(codes, self.beam(request), timer, work) {
+                Ok(read) => codes = read,
+                Err(WentOver) => return false,
+            }
+        }
+        let Work { lanes, scratch, row, head, .. } = work;
+        let scratch = if is_crowded { scratch } else { &lanes[lane] };
+        self.collect(codes, row, request, timer, scratch, head, hits);
+        true
     }
 }
 
@@ -268,7 +301,7 @@ impl Searchable for Hnsw {
         } else {
             work.scratch.counters = Counters::default();
             let beam = self.beam(request);
-            let Ok(codes) = self.walk(codes, beam, None, timer, work) else {
+            let Ok(codes) = self.walk(codes, beam, timer, work) else {
                 return self.find(request, work, hits);
             };
             let Work { scratch, row, head, .. } = work;
