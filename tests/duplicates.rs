@@ -1,7 +1,9 @@
 //! Many equal vectors: no recall is lost, and insertions and searches stay affordable.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nearfield::dataset::{Dataset, Generated};
-use nearfield::{AsVector, Flat, Hnsw, Metric, Quantization, VectorRef};
+use nearfield::{AsVector, Flat, Hit, Hnsw, Metric, Quantization, VectorRef};
 
 const COUNT: usize = 6000;
 
@@ -118,5 +120,51 @@ fn equal_vectors_cost_no_recall() {
                 assert!(work < 2.7, "{name} {case}: {work}");
             }
         }
+    }
+}
+
+/// Whatever is replaced meanwhile: each key once, in order, and as many as are wanted.
+#[test]
+fn searches_among_copies_beside_replacements_give_k_distinct_keys() {
+    const PLACES: usize = 30;
+    let made = Generated::builder(PLACES, 16).seed(2).build().unwrap();
+    let places = made.base().to_f32().unwrap();
+    let place = |at: usize| &places[at % PLACES * 16..][..16];
+    let check = |hits: &[Hit], k: usize| {
+        let mut keys: Vec<u64> = hits.iter().map(|hit| hit.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!((hits.len(), keys.len()), (k, k));
+        assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
+    };
+    for quantization in [Quantization::None, Quantization::Sq4] {
+        let index = Hnsw::builder(16, Metric::L2).quantization(quantization).build().unwrap();
+        for key in 0..COUNT {
+            index.insert(key as u64, place(key)).unwrap();
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut step = 0;
+                while !done.load(Ordering::Relaxed) {
+                    // From one crowd to another.
+                    step += 1;
+                    index.upsert((step * 7 % COUNT) as u64, place(step * 11)).unwrap();
+                }
+            });
+            let searcher = scope.spawn(|| {
+                for (round, k) in [1, 10, 100, 300].into_iter().cycle().take(60).enumerate() {
+                    check(&index.search(place(round)).k(k).run().unwrap(), k);
+                    let batch = index.search_batch(&places).k(k).threads(1).run().unwrap();
+                    batch.iter().for_each(|hits| check(hits, k));
+                }
+            });
+            // The writer ends before a failure is told.
+            let searched = searcher.join();
+            done.store(true, Ordering::Relaxed);
+            writer.join().unwrap();
+            searched.unwrap();
+        });
+        assert!(index.check().is_ok());
     }
 }

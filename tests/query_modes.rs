@@ -300,6 +300,45 @@ fn a_deadline_is_kept_however_much_there_is_to_do() {
     }
 }
 
+/// Whenever it ends: what was found is in order, accepted, and all there is if it says so.
+#[test]
+fn a_deadline_may_end_a_filtered_search_for_thousands_anywhere() {
+    const COUNT: usize = 20_000;
+    let micros = [0, 5, 20, 60, 150, 400, 1000, 3_600_000_000];
+    for quantization in [Quantization::None, Quantization::Sq4] {
+        let Pair { graph, exact: _, queries } = pair(COUNT, Metric::L2, quantization);
+        let flat = &queries.to_f32().unwrap()[..2 * 24];
+        let queries: Vec<_> = flat.chunks(24).collect();
+        for (each, k) in [(1, 1000), (2, 800), (10, 500), (10, 2500)] {
+            let accepts = |key: u64| key.is_multiple_of(each);
+            let all = k.min(COUNT.div_ceil(each as usize));
+            let check = |hits: &[Hit], is_complete: bool| {
+                assert!(hits.len() <= all && (!is_complete || hits.len() == all));
+                assert!(hits.iter().all(|hit| accepts(hit.key)));
+                assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
+                assert_eq!(
+                    hits.iter().map(|hit| hit.key).collect::<HashSet<_>>().len(),
+                    hits.len()
+                );
+            };
+            for deadline in micros.map(Duration::from_micros) {
+                for &query in &queries {
+                    let search = graph.search(query).k(k).filter(accepts).deadline(deadline);
+                    let hits = search.run().unwrap();
+                    check(&hits, hits.is_complete());
+                    assert!(hits.is_complete() || deadline < Duration::from_secs(1));
+                }
+                let batch = graph.search_batch(flat).k(k).filter(accepts).deadline(deadline);
+                let batch = batch.run().unwrap();
+                for (at, hits) in batch.iter().enumerate() {
+                    check(hits, batch.completed(at).unwrap());
+                }
+                assert!(batch.is_complete() || deadline < Duration::from_secs(1));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_search_is_cancelled_from_another_thread() {
     let made = Generated::builder(3000, 64).queries(1).build().unwrap();
