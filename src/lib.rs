@@ -52,6 +52,7 @@ pub mod quantization;
 mod simd;
 pub mod store;
 mod sync;
+mod unwind;
 mod vector;
 
 pub use collection::{

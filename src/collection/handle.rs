@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,7 +66,7 @@ pub(super) struct Inner {
 }
 
 /// What only the one who writes may touch.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Writer {
     /// The last commit.
     pub(super) commit: u64,
@@ -81,6 +82,33 @@ pub(super) struct Writer {
     /// Bytes of maps that commits may have made memory of the process since the last checkpoint.
     pub(super) touched: u64,
     pub(super) checkpoints: u64,
+}
+
+/// The right to write, until it is dropped.
+pub(super) struct WriterGuard {
+    inner: Arc<Inner>,
+    writer: Writer,
+}
+
+impl Deref for WriterGuard {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for WriterGuard {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for WriterGuard {
+    fn drop(&mut self) {
+        *self.inner.writer.lock() = Some(self.writer);
+        self.inner.returned.notify_one();
+    }
 }
 
 /// What opening a collection had to do.
@@ -274,10 +302,7 @@ impl Collection {
     }
 
     pub(super) fn checkpoint_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
-        let mut writer = self.inner.take_writer()?;
-        let result = self.inner.checkpoint(&mut writer, course);
-        self.inner.return_writer(writer);
-        result
+        self.inner.checkpoint(&mut *self.inner.take_writer()?, course)
     }
 
     /// Makes a checkpoint and reports its errors. Other handles stay usable. A collection that is dropped without it
@@ -294,28 +319,39 @@ impl Collection {
 
 impl Inner {
     /// Waits until nobody writes.
-    pub(super) fn take_writer(&self) -> Result<Writer, CollectionError> {
+    pub(super) fn take_writer(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
         let mut slot = self.writer.lock();
         loop {
             if self.behind.load(Ordering::Acquire) {
                 return Err(CollectionError::Behind);
             }
             if let Some(writer) = slot.take() {
-                return Ok(writer);
+                return Ok(WriterGuard { inner: Arc::clone(self), writer });
             }
             self.returned.wait(&mut slot);
         }
     }
 
-    pub(super) fn return_writer(&self, writer: Writer) {
-        *self.writer.lock() = Some(writer);
-        self.returned.notify_one();
-    }
+    /// Does to the index what the file has already. After an error or a panic the index lacks it, and all writing is refused.
+    pub(super) fn follow(
+        &self,
+        f: impl FnOnce() -> Result<(), CollectionError>,
+    ) -> Result<(), CollectionError> {
+        struct Behind<'a>(Option<&'a Inner>);
 
-    /// Refuses all writing from now on: the file is ahead of the index.
-    pub(super) fn fall_behind(&self) {
-        self.behind.store(true, Ordering::Release);
-        self.returned.notify_all();
+        impl Drop for Behind<'_> {
+            fn drop(&mut self) {
+                if let Some(inner) = self.0 {
+                    inner.behind.store(true, Ordering::Release);
+                    inner.returned.notify_all();
+                }
+            }
+        }
+
+        let mut behind = Behind(Some(self));
+        f().map_err(|_| CollectionError::Behind)?;
+        behind.0 = None;
+        Ok(())
     }
 
     pub(super) fn memory_limit(&self) -> Option<u64> {
@@ -369,17 +405,6 @@ impl Inner {
     /// Forgets views that nobody holds, which keep what they see in the file.
     pub(super) fn drop_idle_views(&self) {
         self.views.lock().drop_idle();
-    }
-
-    /// Looks at what only the writer may touch.
-    pub(super) fn with_writer<R>(
-        &self,
-        with: impl FnOnce(&Writer) -> R,
-    ) -> Result<R, CollectionError> {
-        let writer = self.take_writer()?;
-        let result = with(&writer);
-        self.return_writer(writer);
-        Ok(result)
     }
 }
 

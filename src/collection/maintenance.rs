@@ -98,7 +98,8 @@ impl Collection {
     /// [`StoreError::Corrupt`], [`StoreError::Poisoned`].
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
         let store = self.inner.store.stats()?;
-        self.inner.with_writer(|writer| CollectionStats {
+        let writer = self.inner.take_writer()?;
+        Ok(CollectionStats {
             index: self.inner.index.stats(),
             store,
             commit: writer.commit,
@@ -126,9 +127,8 @@ impl Collection {
     ) -> Result<CollectionReport, CollectionError> {
         watch!(let observed = crate::observe::Operation::Check.begin());
         let writer = self.inner.take_writer()?;
-        let result = self.check_alone(course);
-        self.inner.return_writer(writer);
-        let report = result?;
+        let report = self.check_alone(course)?;
+        drop(writer);
         watch!(observed.done(1));
         Ok(report)
     }
@@ -173,22 +173,18 @@ impl Collection {
     pub(super) fn compact_along(&self, course: &Course<'_>) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Compact.begin());
         let mut writer = self.inner.take_writer()?;
-        let result: Result<u64, CollectionError> = (|| {
-            self.inner.checkpoint(&mut writer, course)?;
-            self.inner.drop_idle_views();
-            let mut freed = 0;
-            for _ in 0..PASSES {
-                course.expect(self.inner.store.used_bytes()?);
-                let pass = self.inner.store.compact_while(|bytes| course.go_on(bytes))?;
-                // The maps hold on to the places that the extents had before, which the next pass can use.
-                let tx = Arc::new(self.inner.store.begin_read()?);
-                self.inner.index.frozen(|image| move_columns(&tx, &image))?;
-                freed += pass;
-            }
-            Ok(freed)
-        })();
-        self.inner.return_writer(writer);
-        let freed = result?;
+        self.inner.checkpoint(&mut writer, course)?;
+        self.inner.drop_idle_views();
+        let mut freed = 0;
+        for _ in 0..PASSES {
+            course.expect(self.inner.store.used_bytes()?);
+            let pass = self.inner.store.compact_while(|bytes| course.go_on(bytes))?;
+            // The maps hold on to the places that the extents had before, which the next pass can use.
+            let tx = Arc::new(self.inner.store.begin_read()?);
+            self.inner.index.frozen(|image| move_columns(&tx, &image))?;
+            freed += pass;
+        }
+        drop(writer);
         watch!(observed.done(freed));
         Ok(freed)
     }
@@ -210,9 +206,8 @@ impl Collection {
         watch!(let observed = crate::observe::Operation::Load.begin());
         // A checkpoint moves chunks.
         let writer = self.inner.take_writer()?;
-        let result = self.load_alone(course);
-        self.inner.return_writer(writer);
-        result?;
+        self.load_alone(course)?;
+        drop(writer);
         watch!(observed.done(1));
         Ok(())
     }

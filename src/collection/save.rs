@@ -33,22 +33,24 @@ pub(super) fn replace_file(
     let lock = sibling(path, ".lock");
     let _lock = if lock.exists() { Some(WriterLock::acquire(path)?) } else { None };
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let new = sibling(path, &format!(".new-{}-{number}", std::process::id()));
-    let result = (|| {
-        // No log to speak of: everything is written once, in one transaction.
-        let store = StoreOptions::new().log_size(64 << 10).open(&new)?;
-        fill(&store)?;
-        store.close()?;
-        fs::rename(&new, path).map_err(io("name the new file"))?;
-        sync_folder(path)?;
-        Ok(())
-    })();
-    // What cannot be removed is litter, not damage.
-    let _ = fs::remove_file(sibling(&new, ".lock"));
-    if result.is_err() {
-        let _ = fs::remove_file(&new);
+    let new = New(sibling(path, &format!(".new-{}-{number}", std::process::id())));
+    // No log to speak of: everything is written once, in one transaction.
+    let store = StoreOptions::new().log_size(64 << 10).open(&new.0)?;
+    fill(&store)?;
+    store.close()?;
+    fs::rename(&new.0, path).map_err(io("name the new file"))?;
+    Ok(sync_folder(path)?)
+}
+
+/// A file that is to take the place of another one. Whatever is left of it goes.
+struct New(PathBuf);
+
+impl Drop for New {
+    fn drop(&mut self) {
+        // What cannot be removed is litter, not damage.
+        let _ = fs::remove_file(sibling(&self.0, ".lock"));
+        let _ = fs::remove_file(&self.0);
     }
-    result
 }
 
 pub(super) fn io(operation: &'static str) -> impl FnOnce(std::io::Error) -> CollectionError {

@@ -7,7 +7,7 @@ use super::error::CollectionError;
 use super::format::{
     JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
 };
-use super::handle::{Inner, Writer};
+use super::handle::{Inner, WriterGuard};
 use super::memory::Allowance;
 use super::task::Course;
 use crate::error::IndexError;
@@ -25,9 +25,9 @@ const PART: usize = 1 << 20;
 /// before the commit. Vectors are kept in memory until then.
 pub struct Transaction {
     inner: Arc<Inner>,
-    /// Gone only inside of `commit` and `drop`.
-    writer: Option<Writer>,
+    /// Gone only inside of `commit`. Dropped before the writer: who waits for that asks for this next.
     store: Option<WriteTransaction>,
+    writer: WriterGuard,
     /// Vectors as the index stores them, one after the other.
     vectors: Vec<u8>,
     /// The number of each key's vector; none where it is removed.
@@ -45,20 +45,12 @@ pub struct Transaction {
 impl Transaction {
     pub(super) fn new(inner: &Arc<Inner>) -> Result<Self, CollectionError> {
         let mut writer = inner.take_writer()?;
-        let begun = inner
-            .allowance(&mut writer)
-            .and_then(|allowance| Ok((allowance, inner.store.begin_write()?)));
-        let (allowance, store) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                inner.return_writer(writer);
-                return Err(error);
-            }
-        };
+        let allowance = inner.allowance(&mut writer)?;
+        let store = inner.store.begin_write()?;
         Ok(Self {
             inner: Arc::clone(inner),
-            writer: Some(writer),
             store: Some(store),
+            writer,
             vectors: Vec::new(),
             changes: HashMap::new(),
             order: Vec::new(),
@@ -218,52 +210,36 @@ impl Transaction {
     /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
     pub fn commit(mut self) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Commit.begin());
-        let (Some(mut writer), Some(mut store)) = (self.writer.take(), self.store.take()) else {
-            return Err(StoreError::TransactionFailed.into());
-        };
-        let result = self.write(&writer, &mut store);
-        let result = result.and_then(|parts| Ok(store.commit().map(|()| parts)?));
-        if let Ok(parts) = &result {
+        let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
+        let parts = self.write(&mut store)?;
+        store.commit()?;
+        let (inner, writer) = (&self.inner, &mut self.writer);
+        inner.follow(|| {
             writer.commit += u64::from(!parts.is_empty());
             writer.journal += parts.iter().map(|part| part_bytes(part)).sum::<u64>();
             writer.vector_bytes += self.vectors.len() as u64;
             if self.allowance.is_some() {
-                self.inner.index.frozen(|image| writer.touch(self.order.len(), &image));
+                inner.index.frozen(|image| writer.touch(self.order.len(), &image));
             }
-            let bytes = self.inner.settings.vector_bytes();
-            for part in parts {
-                let applied = decode_operations(part, bytes)
-                    .and_then(|operations| apply(&self.inner.index, &operations));
-                if applied.is_err() {
-                    self.inner.fall_behind();
-                    self.inner.return_writer(writer);
-                    return Err(CollectionError::Behind);
-                }
-            }
-            // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
-            let _ = if self.inner.is_due(&writer) {
-                self.inner.checkpoint(&mut writer, &Course::default())
-            } else {
-                self.inner.pin_newest(&writer)
-            };
-        }
-        let commit = writer.commit;
-        self.inner.return_writer(writer);
-        result?;
+            let bytes = inner.settings.vector_bytes();
+            parts.iter().try_for_each(|part| apply(&inner.index, &decode_operations(part, bytes)?))
+        })?;
+        // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
+        let _ = if inner.is_due(writer) {
+            inner.checkpoint(writer, &Course::default())
+        } else {
+            inner.pin_newest(writer)
+        };
         watch!(observed.done(self.order.len() as u64));
-        Ok(commit)
+        Ok(self.writer.commit)
     }
 
     /// Writes the journal's entries of this commit. Returns the parts; none if nothing changes.
-    fn write(
-        &self,
-        writer: &Writer,
-        store: &mut WriteTransaction,
-    ) -> Result<Vec<Vec<u8>>, CollectionError> {
+    fn write(&self, store: &mut WriteTransaction) -> Result<Vec<Vec<u8>>, CollectionError> {
         if self.order.is_empty() && !self.records {
             return Ok(Vec::new());
         }
-        let commit = writer.commit + 1;
+        let commit = self.writer.commit + 1;
         let bytes = self.inner.settings.vector_bytes();
         let mut parts = vec![Vec::new()];
         for &key in &self.order {
@@ -286,16 +262,6 @@ impl Transaction {
             journal.insert(journal_key(commit, number), part)?;
         }
         Ok(parts)
-    }
-}
-
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        // The store's own first: who waits for the writer asks for it next.
-        drop(self.store.take());
-        if let Some(writer) = self.writer.take() {
-            self.inner.return_writer(writer);
-        }
     }
 }
 

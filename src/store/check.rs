@@ -121,10 +121,7 @@ pub(crate) fn check(
     steps: Steps<'_>,
 ) -> Result<CheckReport, StoreError> {
     // While the writer is here nothing is committed, so the state and the free pages belong together.
-    let writer = shared.take_writer()?;
-    let result = check_state(shared, &writer, space, steps);
-    shared.return_writer(writer);
-    result
+    shared.with_writer(|writer| check_state(shared, writer, space, steps))
 }
 
 fn check_state(

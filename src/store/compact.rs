@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::shared::Shared;
 use super::steps::Steps;
 use super::tree::{self, Stored, Visit};
-use super::workspace::Workspace;
+use super::write::WriteTransaction;
 
 /// See [`super::Store::compact`].
 pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, StoreError> {
@@ -19,44 +19,29 @@ pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, Sto
     settle(shared)?;
     move_down(shared, steps)?;
     settle(shared)?;
-    let mut writer = shared.take_writer()?;
-    let result = cut(shared, &mut writer);
-    shared.return_writer(writer);
-    shared.poison_on_error(result)?;
+    shared.with_writer(|writer| shared.poison_on_error(|| cut(shared, writer)))?;
     let after = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     Ok(before.saturating_sub(after))
 }
 
 fn settle(shared: &Shared) -> Result<(), StoreError> {
-    let mut writer = shared.take_writer()?;
-    let result = checkpoint(shared, &mut writer);
-    shared.return_writer(writer);
-    result
+    shared.with_writer(|writer| checkpoint(shared, writer))
 }
 
 /// Rewrites what lies behind the place where a file without gaps would end.
 fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
-    let writer = shared.take_writer()?;
-    let limit = writer.allocator.end() - writer.allocator.free_pages();
-    let mut changes = Changes::new(Workspace::new(Arc::clone(shared), writer));
-    let moved = relocate(&mut changes, limit, steps);
-    if moved.is_ok() {
-        let transaction = changes.pages.writer.state.transaction + 1;
-        changes.state.transaction = transaction;
-        let installed = changes.pages.install(transaction);
-        changes.pages.writer.state = changes.state;
-        let result = installed.and_then(|()| checkpoint(shared, &mut changes.pages.writer));
-        let result = shared.poison_on_error(result);
-        return_writer(changes);
-        return result;
-    }
-    return_writer(changes);
-    moved
-}
-
-fn return_writer(changes: Changes) {
-    let (shared, writer) = changes.pages.abandon();
-    shared.return_writer(writer);
+    WriteTransaction::new(shared)?.change(|changes| {
+        let allocator = &changes.pages.writer.allocator;
+        let limit = allocator.end() - allocator.free_pages();
+        relocate(changes, limit, steps)?;
+        let Changes { pages, state, .. } = changes;
+        state.transaction = pages.writer.state.transaction + 1;
+        shared.poison_on_error(|| {
+            pages.install(state.transaction)?;
+            pages.writer.state = *state;
+            checkpoint(shared, &mut pages.writer)
+        })
+    })
 }
 
 fn relocate(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), StoreError> {

@@ -96,10 +96,11 @@ impl Store {
     /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`].
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let shared = self.shared()?;
-        let mut writer = shared.take_writer()?;
-        let result = if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, &mut writer) };
-        shared.return_writer(writer);
-        result
+        shared.with_writer(
+            |writer| {
+                if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
+            },
+        )
     }
 
     /// Makes a checkpoint, so that the next opening has nothing to apply, and reports its errors. Other
@@ -175,10 +176,10 @@ impl Store {
     /// Bytes of the pages that are in use, about. Waits for the running transaction.
     pub(crate) fn used_bytes(&self) -> Result<u64, StoreError> {
         let shared = self.shared()?;
-        let writer = shared.take_writer()?;
-        let pages = writer.allocator.end() - writer.allocator.free_pages();
-        shared.return_writer(writer);
-        Ok(pages * shared.page_size as u64)
+        shared.with_writer(|writer| {
+            let pages = writer.allocator.end() - writer.allocator.free_pages();
+            Ok(pages * shared.page_size as u64)
+        })
     }
 
     /// Sizes and counts. Reads every page of the trees but no long value and no extent.
@@ -207,14 +208,11 @@ impl Store {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Self::Writer { shared, .. } = self
-            && let Some(mut writer) = shared.try_take_writer()
-        {
-            if !writer.log.is_empty() {
-                // Errors are for `close` to report; the log has what was committed.
-                let _ = checkpoint(shared, &mut writer);
-            }
-            shared.return_writer(writer);
+        if let Self::Writer { shared, .. } = self {
+            // Errors are for `close` to report; the log has what was committed.
+            let _ = shared.try_with_writer(|writer| {
+                if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
+            });
         }
     }
 }

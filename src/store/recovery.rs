@@ -136,12 +136,7 @@ pub(crate) fn recover(
     let start = meta.log.lsn;
     let shared = Arc::new(Shared::new(storage, frames, writer, readers, lock));
     let count = replay(&shared)?;
-    let end = {
-        let writer = shared.take_writer()?;
-        let end = writer.log.end();
-        shared.return_writer(writer);
-        end
-    };
+    let end = shared.with_writer(|writer| Ok(writer.log.end()))?;
     if damaged_behind(&*shared.storage, meta.log_len, start, end)? {
         let offset = LOG_OFFSET + end.lsn % meta.log_len;
         let reason = "the log is damaged in front of commits that were acknowledged";

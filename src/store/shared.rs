@@ -47,6 +47,29 @@ pub(crate) struct Shared {
     pub(crate) _lock: Option<WriterLock>,
 }
 
+/// The writer in the hands of a caller; dropped, it goes back.
+struct WriterGuard<'a> {
+    shared: &'a Shared,
+    writer: Option<Box<Writer>>,
+}
+
+impl WriterGuard<'_> {
+    fn with<R>(
+        mut self,
+        f: impl FnOnce(&mut Writer) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        f(self.writer.as_mut().ok_or(StoreError::Poisoned)?)
+    }
+}
+
+impl Drop for WriterGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.shared.return_writer(writer);
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
@@ -85,10 +108,29 @@ impl Shared {
         }
     }
 
-    /// The writer, unless a transaction has it or the store is poisoned.
-    pub(crate) fn try_take_writer(&self) -> Option<Box<Writer>> {
+    /// Lets `f` work with the writer, which comes back whatever happens, once no transaction has it.
+    pub(crate) fn with_writer<R>(
+        &self,
+        f: impl FnOnce(&mut Writer) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        WriterGuard { shared: self, writer: Some(self.take_writer()?) }.with(f)
+    }
+
+    /// As [`Shared::with_writer`], if no transaction has it.
+    pub(crate) fn try_with_writer(
+        &self,
+        f: impl FnOnce(&mut Writer) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut slot = self.writer.lock();
-        if self.poisoned.load(Ordering::Acquire) { None } else { slot.take() }
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(StoreError::Poisoned);
+        }
+        let writer = slot.take();
+        drop(slot);
+        match writer {
+            Some(writer) => WriterGuard { shared: self, writer: Some(writer) }.with(f),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn return_writer(&self, writer: Box<Writer>) {
@@ -102,15 +144,26 @@ impl Shared {
         self.writer_returned.notify_all();
     }
 
-    /// Passes an error on and, if it came from the disk, poisons the store.
+    /// Does what must be done to the end: after an error or a panic, nobody knows what is on the disk, so the store
+    /// is poisoned.
     pub(crate) fn poison_on_error<T>(
         &self,
-        result: Result<T, StoreError>,
+        f: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if result.is_err() {
-            self.poison();
+        struct Poison<'a>(Option<&'a Shared>);
+
+        impl Drop for Poison<'_> {
+            fn drop(&mut self) {
+                if let Some(shared) = self.0 {
+                    shared.poison();
+                }
+            }
         }
-        result
+
+        let mut poison = Poison(Some(self));
+        let result = f()?;
+        poison.0 = None;
+        Ok(result)
     }
 
     pub(crate) fn wrote(&self, bytes: u64) {
@@ -167,7 +220,7 @@ impl Shared {
             flush.syncing = true;
             let target = flush.written;
             drop(flush);
-            let result = self.poison_on_error(self.sync(SyncPoint::Log));
+            let result = self.poison_on_error(|| self.sync(SyncPoint::Log));
             flush = self.flush.lock();
             flush.syncing = false;
             if result.is_ok() {

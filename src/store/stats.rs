@@ -89,18 +89,16 @@ impl Stats {
 
 pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     let pin = shared.frames.pin();
-    let (free_pages, waiting_pages, log_used, log_len, reserved) = {
-        let writer = shared.take_writer()?;
-        let out = (
-            writer.allocator.free_pages(),
-            writer.waiting_pages(),
-            writer.log.used(),
-            writer.meta.log_len,
-            writer.reserved(),
-        );
-        shared.return_writer(writer);
-        out
-    };
+    let (free_pages, waiting_pages, log_used, log_len, reserved) =
+        shared.with_writer(|writer| {
+            Ok((
+                writer.allocator.free_pages(),
+                writer.waiting_pages(),
+                writer.log.used(),
+                writer.meta.log_len,
+                writer.reserved(),
+            ))
+        })?;
     let mut trees = Vec::new();
     let mut tables = Vec::new();
     let catalog = tree_stats(&pin, pin.state.catalog, |key, value| {

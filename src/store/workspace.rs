@@ -209,15 +209,16 @@ impl Workspace {
     pub(crate) fn cover(&mut self, end: PageNo) -> Result<(), StoreError> {
         self.has_written = true;
         let shared = &self.shared;
-        shared.poison_on_error(super::checkpoint::cover(shared, end))
+        shared.poison_on_error(|| super::checkpoint::cover(shared, end))
     }
 
     pub(crate) fn write_direct(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.has_written = true;
         let shared = &self.shared;
         shared.wrote(bytes.len() as u64);
-        let result = shared.storage.write_at(offset, bytes);
-        shared.poison_on_error(result.map_err(StoreError::io("write pages")))
+        let write =
+            || shared.storage.write_at(offset, bytes).map_err(StoreError::io("write pages"));
+        shared.poison_on_error(write)
     }
 
     /// Writes into an extent, which is copied first unless it was made in this epoch. The caller has

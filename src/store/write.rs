@@ -63,13 +63,8 @@ impl WriteTransaction {
         let mut writer = shared.take_writer()?;
         if writer.inherited_log {
             // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
-            // anything is chained to what is left of it.
-            let result = checkpoint(shared, &mut writer);
-            if result.is_err() {
-                shared.return_writer(writer);
-                result?;
-                return Err(StoreError::Poisoned);
-            }
+            // anything is chained to what is left of it. An error poisons the store, which needs no writer then.
+            checkpoint(shared, &mut writer)?;
         }
         Ok(Self {
             changes: Some(Changes::new(Workspace::new(Arc::clone(shared), writer))),
@@ -95,14 +90,16 @@ impl WriteTransaction {
         self.changes.as_ref().ok_or(StoreError::TransactionFailed)
     }
 
-    /// Runs a change; if it fails, the transaction can only be dropped.
+    /// Runs a change; if it fails or panics, the transaction can only be dropped.
     pub(super) fn change<T>(
         &mut self,
         f: impl FnOnce(&mut Changes) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let result = f(self.changes()?);
-        self.failed |= result.is_err();
-        result
+        let before = std::mem::replace(&mut self.failed, true);
+        let changes = self.changes.as_mut().filter(|_| !before);
+        let done = f(changes.ok_or(StoreError::TransactionFailed)?)?;
+        self.failed = false;
+        Ok(done)
     }
 
     pub(super) fn record(&mut self, operation: Operation<'_>) {
@@ -315,13 +312,11 @@ impl WriteTransaction {
             watch!(observed.done(1));
             return Ok(());
         }
-        let result = apply(&mut changes, self.log.take(), self.durability);
-        let (shared, writer) = changes.pages.abandon();
-        if result.is_err() {
-            shared.poison();
-        }
-        shared.return_writer(writer);
-        let Applied { sync, publish } = result?;
+        let shared = Arc::clone(&changes.pages.shared);
+        let log = self.log.take();
+        let applied = shared.poison_on_error(|| apply(&mut changes, log, self.durability));
+        give_back(changes);
+        let Applied { sync, publish } = applied?;
         if let Some(lsn) = sync {
             shared.sync_log(lsn)?;
         }
@@ -382,21 +377,22 @@ fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError>
     if durability != Durability::None {
         let shared = Arc::clone(&changes.pages.shared);
         let log = &mut changes.pages.writer.log;
-        written = shared.poison_on_error(log.write(&*shared.storage));
+        written = shared.poison_on_error(|| log.write(&*shared.storage));
         if written.is_ok() {
             shared.log_written(log.end().lsn);
         }
     }
     let lsn = changes.pages.writer.log.end().lsn;
-    let (shared, writer) = changes.pages.abandon();
-    shared.return_writer(writer);
+    let shared = give_back(changes);
     shared.wrote(written?);
     if durability == Durability::Immediate { shared.sync_log(lsn) } else { Ok(()) }
 }
 
-fn give_back(changes: Changes) {
+/// Lets the next transaction begin.
+fn give_back(changes: Changes) -> Arc<Shared> {
     let (shared, writer) = changes.pages.abandon();
     shared.return_writer(writer);
+    shared
 }
 
 impl Drop for WriteTransaction {
