@@ -13,10 +13,10 @@ use super::super::{LinkSpace, Scratch};
 use super::{GONE, Merge};
 
 /// Nodes of one other graph that a node finds at most.
-const FOUND: usize = 12;
+const FOUND: usize = 16;
 
 /// Nodes of all other graphs that are kept for a row at most.
-const KEPT: usize = 24;
+const KEPT: usize = 32;
 
 /// What a neighbour found that a walk begins at.
 const TAKEN: usize = 2;

@@ -2,8 +2,8 @@
 //!
 //! Nearly all that building a graph costs is finding out who is near whom, and each of the graphs knows that of its own nodes.
 //! So they are laid side by side, level by level, and what is missing is found from what is there: the nodes of one graph near a node of
-//! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose among their old links and the new
-//! candidates, as an insertion does, and the levels get spanning trees anew ([`tree`]).
+//! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose once among their old links and the new
+//! candidates, and are linked back where there is room ([`weave`]), and the levels get spanning trees anew ([`tree`]).
 //!
 //! Every step reads what the step before it has finished, and orders whatever has no order, so the result depends neither
 //! on the number of threads nor on their luck.
@@ -37,8 +37,6 @@ struct Merge<'a, S> {
     space: S,
     /// Candidates of a walk that begins where it is to end.
     ef: usize,
-    /// Links that a row chooses.
-    choice: usize,
     tick: Tick<'a>,
     scratches: Mutex<Vec<Scratch>>,
 }
@@ -65,13 +63,7 @@ impl Graph {
     ) -> Result<Option<Self>, ArenaError> {
         let graph = Self::new(parameters);
         let ef = (parameters.ef_construction / 12).clamp(4, 64);
-        let merge = Merge {
-            space,
-            ef,
-            choice: parameters.m + parameters.m / 4,
-            tick,
-            scratches: Mutex::default(),
-        };
+        let merge = Merge { space, ef, tick, scratches: Mutex::default() };
         let mut places: Vec<Vec<u32>> = sources.iter().map(|source| source.nodes.clone()).collect();
         for _ in 0..space.len() {
             graph.push()?;
@@ -143,7 +135,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     fn level<C: Cell>(&self, layer: &Layer<C>, ends: &[u32]) -> bool {
         let rows = layer.rows();
         let Some(near) = self.cross(rows, ends) else { return false };
-        self.weave(rows, &near);
+        self.weave(rows, near);
         tree::span(rows);
         true
     }

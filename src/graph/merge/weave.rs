@@ -11,48 +11,40 @@ use super::cross::Near;
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;
 
-/// The nearest candidates among which a row chooses.
-const CHOICE: usize = 32;
-
-/// A link that is to be: the row, the key of the distance, and the row that it leads to.
-type New = (u32, u32, u32);
+/// A link back that is to be, if there is room: the row, the key of the distance, and the row that it leads to.
+type Back = (u32, u32, u32);
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
-    /// Lets each row choose among its links and the rows near to it, and links it to those of them that it chose, and these to it.
-    pub(super) fn weave<C: Cell>(&self, rows: Rows<'_, C>, near: &Near) {
+    /// Lets each row choose among its links and the rows near to it. Those that it chose are linked to it, too, the nearest
+    /// first, where they have room: without that, rows have a fifth fewer links than insertions give them.
+    pub(super) fn weave<C: Cell>(&self, rows: Rows<'_, C>, near: Near) {
         let all: Vec<u32> = (0..rows.len()).collect();
-        let mut links: Vec<New> = all
+        // Each row is read and written by one task alone, here and below.
+        let mut back: Vec<Back> = all
             .par_chunks(GRAIN)
             .flat_map_iter(|chunk| {
                 self.with_scratch(|scratch| {
-                    let mut links = Vec::new();
+                    let mut back = Vec::new();
                     for &row in chunk {
-                        self.choose(rows, row, near, &mut links, scratch);
+                        self.choose(rows, row, &near, &mut back, scratch);
                     }
-                    links
+                    back
                 })
             })
             .collect();
-        links.par_sort_unstable();
-        links.dedup_by_key(|&mut (row, _, to)| (row, to));
-        // Each row is read and written by one task alone.
-        let groups: Vec<&[New]> = links.chunk_by(|a, b| a.0 == b.0).collect();
-        groups.par_chunks(GRAIN).for_each(|groups| {
-            self.with_scratch(|scratch| {
-                for group in groups {
-                    self.append(rows, group, scratch);
-                }
-            });
-        });
+        drop(near);
+        back.par_sort_unstable();
+        let groups: Vec<&[Back]> = back.chunk_by(|a, b| a.0 == b.0).collect();
+        groups.par_chunks(GRAIN).flatten().for_each(|group| link_back(rows, group));
     }
 
-    /// Adds the links between a row and those that it chooses, in both directions.
+    /// Lets a row choose its links anew, if there are rows near to it.
     fn choose<C: Cell>(
         &self,
         rows: Rows<'_, C>,
         row: u32,
         near: &Near,
-        links: &mut Vec<New>,
+        back: &mut Vec<Back>,
         scratch: &mut Scratch,
     ) {
         let mut others = near.of(row).peekable();
@@ -61,39 +53,14 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         }
         self.consider(rows, row, others, scratch);
         let Scratch { candidates, prune, .. } = scratch;
-        candidates.truncate(CHOICE);
-        for candidate in &mut *candidates {
-            // It is chosen for what it is worth to walks.
-            candidate.link.tree = false;
-        }
-        select(self.space, candidates, self.choice, prune);
-        for &Candidate { key, link } in &prune.kept {
-            if near.of(row).any(|(_, to)| to == link.row) {
-                links.extend([(row, key, link.row), (link.row, key, row)]);
-            }
-        }
-    }
-
-    /// Adds links to a row, which is pruned if it has no room for them.
-    fn append<C: Cell>(&self, rows: Rows<'_, C>, new: &[New], scratch: &mut Scratch) {
-        let row = new[0].0;
-        let count = rows.links(row).count();
-        let cells = rows.cells(row);
-        if let Some(free) = cells.get(count..count + new.len()) {
-            for (cell, &(_, _, to)) in free.iter().zip(new) {
-                cell.store(Some(link(rows, to)));
-            }
-            return;
-        }
-        self.consider(rows, row, new.iter().map(|&(_, key, to)| (key, to)), scratch);
-        let Scratch { candidates, prune, .. } = scratch;
         let trees = candidates.iter().filter(|c| c.link.tree).count();
         let limit = rows.capacity() - rows.capacity() / 5;
         select(self.space, candidates, limit.max(trees + 1).min(rows.capacity()), prune);
         let kept = prune.kept.iter().map(|c| Some(c.link));
-        for (cell, link) in cells.iter().zip(kept.chain(std::iter::repeat(None))) {
+        for (cell, link) in rows.cells(row).iter().zip(kept.chain(std::iter::repeat(None))) {
             cell.store(link);
         }
+        back.extend(prune.kept.iter().map(|c| (c.link.row, c.key, row)));
     }
 
     /// Leaves a row's links, and others to which it has none, in `scratch.candidates`, the nearest first.
@@ -123,4 +90,15 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
 
 fn link<C: Cell>(rows: Rows<'_, C>, row: u32) -> Link {
     Link { row, node: rows.head(row).0, tree: false }
+}
+
+/// Adds those of the links, which are of one row, that it lacks and has room for.
+fn link_back<C: Cell>(rows: Rows<'_, C>, back: &[Back]) {
+    let row = back[0].0;
+    for &(_, _, to) in back {
+        let Some(free) = rows.cells(row).get(rows.links(row).count()) else { return };
+        if rows.links(row).all(|link| link.row != to) {
+            free.store(Some(link(rows, to)));
+        }
+    }
 }
