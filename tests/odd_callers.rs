@@ -1,12 +1,14 @@
 //! Callers that do what few do: panics in what they pass, many threads, maintenance from several at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nearfield::dataset::Generated;
 use nearfield::store::{SimulatedDisk, StoreError, StoreOptions};
 use nearfield::{
-    AsVector, Collection, Config, Determinism, Flat, Hnsw, Ivf, Metric, Quantization, VectorRef,
+    AsVector, Collection, CollectionError, Config, Determinism, Flat, Hnsw, Ivf, Metric,
+    Quantization, VectorRef,
 };
 
 const DIMENSION: usize = 24;
@@ -209,6 +211,112 @@ fn callers_that_panic_leave_a_store_that_can_be_written() {
     assert_eq!(tx.table::<u64>("old").unwrap().len(), 5000);
     drop(tx);
     store.check().unwrap();
+}
+
+#[test]
+fn callbacks_use_the_index_that_calls_them() {
+    in_time(|| {
+        let vectors = vectors(3000);
+        let keys: Vec<u64> = (0..2000).collect();
+        let first = &vectors[..2000 * DIMENSION];
+        let vector = |key: u64| &vectors[key as usize * DIMENSION..][..DIMENSION];
+        macro_rules! call_back {
+            ($index:expr, $threads:expr, $determinism:expr) => {
+                let index = $index;
+                let more = AtomicU64::new(2000);
+                let progress = |done: usize, _: usize| {
+                    assert!(!index.search(vector(1)).k(3).run().unwrap().is_empty());
+                    if done.is_multiple_of(2) {
+                        let key = more.fetch_add(1, Ordering::Relaxed);
+                        index.insert(key, vector(key)).unwrap();
+                        assert!(!key.is_multiple_of(4) || index.remove(key).unwrap());
+                        assert!(!key.is_multiple_of(3) || index.upsert(1, vector(1)).unwrap());
+                    }
+                };
+                let batch = index.insert_batch(&keys, first).progress(&progress);
+                batch.threads($threads).determinism($determinism).run().unwrap();
+                let added = more.load(Ordering::Relaxed) as usize - 2000;
+                assert!((500..=1000).contains(&added), "{added}");
+                assert_eq!(index.len(), 2000 + added - added.div_ceil(4));
+                let accepts = |key: u64| {
+                    let near = index.search(vector(key)).k(1).filter(|key| key != 7).run();
+                    !near.unwrap().is_empty() && key.is_multiple_of(2)
+                };
+                let hits = index.search(vector(8)).k(20).filter(&accepts).run().unwrap();
+                assert_eq!(hits.len(), 20);
+            };
+        }
+        for (threads, determinism) in
+            [(1, Determinism::None), (3, Determinism::None), (3, Determinism::Bitwise)]
+        {
+            call_back!(Hnsw::builder(DIMENSION, Metric::L2).build().unwrap(), threads, determinism);
+            call_back!(Flat::builder(DIMENSION, Metric::L2).build().unwrap(), threads, determinism);
+            let ivf = Ivf::builder(DIMENSION, Metric::L2).lists(20).nprobe(20).build().unwrap();
+            call_back!(ivf, threads, determinism);
+        }
+    });
+}
+
+#[test]
+fn callbacks_that_would_wait_for_themselves_are_told() {
+    let refused = |error: &StoreError| matches!(error, StoreError::Deadlock);
+    let told = |error: CollectionError| matches!(error, CollectionError::Store(e) if refused(&e));
+    in_time(move || {
+        let disk = SimulatedDisk::new();
+        let config = Config::new(DIMENSION, Metric::L2);
+        let collection = Collection::open_simulated(&disk, config).unwrap();
+        let vectors = vectors(500);
+        let mut tx = collection.begin_write().unwrap();
+        for (key, vector) in (0..).zip(vectors.chunks(DIMENSION)) {
+            tx.upsert(key, vector).unwrap();
+        }
+        tx.commit().unwrap();
+        let calls = AtomicU64::new(0);
+        let progress = |done: u64, total: u64| {
+            // The last call comes when the operation is over.
+            if done < total {
+                assert!(told(collection.begin_write().err().unwrap()));
+                assert!(told(collection.stats().unwrap_err()));
+                assert!(told(collection.checkpoint().unwrap_err()));
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
+            assert_eq!(collection.search(&vectors[..DIMENSION]).k(1).run().unwrap()[0].key, 0);
+            assert_eq!(collection.snapshot().unwrap().len(), 500);
+        };
+        let mut before = 0;
+        for operation in 0..4 {
+            let task = collection.task().progress(&progress);
+            match operation {
+                0 => task.checkpoint().unwrap(),
+                1 => assert!(task.check().unwrap().is_ok()),
+                2 => drop(task.compact().unwrap()),
+                _ => task.load().unwrap(),
+            }
+            let now = calls.load(Ordering::Relaxed);
+            assert!(now > before, "nothing was called by operation {operation}");
+            before = now;
+            collection.begin_write().map(drop).unwrap();
+        }
+
+        let store = StoreOptions::new().open_simulated(&SimulatedDisk::new()).unwrap();
+        let mut tx = store.begin_write().unwrap();
+        let values = (0..5000_u64).map(|key| (key, &[1; 100][..]));
+        tx.table::<u64>("table").unwrap().bulk_load(values).unwrap();
+        tx.commit().unwrap();
+        let asked = std::cell::Cell::new(0);
+        let asks = |_: u64| {
+            asked.set(asked.get() + 1);
+            assert!(refused(&store.begin_write().err().unwrap()));
+            assert!(refused(&store.stats().unwrap_err()));
+            assert!(refused(&store.check().unwrap_err()));
+            store.begin_read().unwrap().table::<u64>("table").unwrap().len() == 5000
+        };
+        store.check_while(asks).unwrap();
+        let by_check = asked.replace(0);
+        store.compact_while(asks).unwrap();
+        assert!(by_check > 0 && asked.get() > 0);
+        store.begin_write().map(drop).unwrap();
+    });
 }
 
 #[test]

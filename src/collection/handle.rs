@@ -3,6 +3,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -59,6 +60,8 @@ pub(super) struct Inner {
     /// What only the one who writes may touch, while nobody does.
     writer: Mutex<Option<Writer>>,
     returned: Condvar,
+    /// The thread that writes while it calls a caller's closure.
+    asking: Mutex<Option<ThreadId>>,
     /// The file has a commit that the index has not.
     behind: AtomicBool,
     views: Mutex<Views>,
@@ -90,6 +93,14 @@ pub(super) struct WriterGuard {
     writer: Writer,
 }
 
+impl WriterGuard {
+    /// For one who keeps it on this thread, and calls a caller's closure, which is told if it asks for it, too.
+    pub(super) fn asking(self) -> Self {
+        *self.inner.asking.lock() = Some(thread::current().id());
+        self
+    }
+}
+
 impl Deref for WriterGuard {
     type Target = Writer;
 
@@ -106,6 +117,7 @@ impl DerefMut for WriterGuard {
 
 impl Drop for WriterGuard {
     fn drop(&mut self) {
+        *self.inner.asking.lock() = None;
         *self.inner.writer.lock() = Some(self.writer);
         self.inner.returned.notify_one();
     }
@@ -211,6 +223,7 @@ impl Collection {
             config,
             writer: Mutex::new(Some(writer)),
             returned: Condvar::new(),
+            asking: Mutex::new(None),
             behind: AtomicBool::new(false),
             views: Mutex::default(),
             recovery: Recovery { operations, replay, total },
@@ -302,7 +315,7 @@ impl Collection {
     }
 
     pub(super) fn checkpoint_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
-        self.inner.checkpoint(&mut *self.inner.take_writer()?, course)
+        self.inner.checkpoint(&mut *self.inner.take_writer()?.asking(), course)
     }
 
     /// Makes a checkpoint and reports its errors. Other handles stay usable. A collection that is dropped without it
@@ -327,6 +340,9 @@ impl Inner {
             }
             if let Some(writer) = slot.take() {
                 return Ok(WriterGuard { inner: Arc::clone(self), writer });
+            }
+            if *self.asking.lock() == Some(thread::current().id()) {
+                return Err(StoreError::Deadlock.into());
             }
             self.returned.wait(&mut slot);
         }

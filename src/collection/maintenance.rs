@@ -126,7 +126,7 @@ impl Collection {
         course: &Course<'_>,
     ) -> Result<CollectionReport, CollectionError> {
         watch!(let observed = crate::observe::Operation::Check.begin());
-        let writer = self.inner.take_writer()?;
+        let writer = self.inner.take_writer()?.asking();
         let report = self.check_alone(course)?;
         drop(writer);
         watch!(observed.done(1));
@@ -172,7 +172,7 @@ impl Collection {
 
     pub(super) fn compact_along(&self, course: &Course<'_>) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Compact.begin());
-        let mut writer = self.inner.take_writer()?;
+        let mut writer = self.inner.take_writer()?.asking();
         self.inner.checkpoint(&mut writer, course)?;
         self.inner.drop_idle_views();
         let mut freed = 0;
@@ -205,7 +205,7 @@ impl Collection {
     pub(super) fn load_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
         watch!(let observed = crate::observe::Operation::Load.begin());
         // A checkpoint moves chunks.
-        let writer = self.inner.take_writer()?;
+        let writer = self.inner.take_writer()?.asking();
         self.load_alone(course)?;
         drop(writer);
         watch!(observed.done(1));

@@ -51,8 +51,9 @@ impl Collection {
 
 impl<'a> Task<'a> {
     /// Called about a thousand times, by the thread that does the work, with the bytes that are read or written and how many
-    /// there are to be; the second may grow, and both are the same at the end. It must not write to the collection, which would
-    /// wait for itself.
+    /// there are to be; the second may grow, and both are the same at the end. It may search; what would have to wait for the
+    /// operation itself, a transaction or [`Collection::stats`], is refused with
+    /// [`StoreError::Deadlock`](crate::store::StoreError::Deadlock).
     pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
         self

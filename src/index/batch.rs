@@ -175,7 +175,7 @@ impl<'a> InsertBatch<'a> {
     }
 
     /// Called about a thousand times in all, from any of the threads, with the number of vectors
-    /// inserted so far and the number in the batch.
+    /// inserted so far and the number in the batch. It may use the index.
     pub fn progress(mut self, progress: &'a (dyn Fn(usize, usize) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
         self

@@ -10,7 +10,8 @@ use std::fmt;
 /// the accepted vectors alone where they are few. Implement it for other kinds of sets.
 pub trait Filter: Sync {
     /// Whether the key may be an answer. Asked at most a few times about a key in one search, and
-    /// not about every key; it must give the same answer each time.
+    /// not about every key; it must give the same answer each time. It may search, but must not change
+    /// the index that is searched, for changes may wait for the search.
     fn accepts(&self, key: u64) -> bool;
 
     /// How many keys are accepted, whether or not they are in the index; `None` if it is not

@@ -33,7 +33,7 @@ fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
     WriteTransaction::new(shared)?.change(|changes| {
         let allocator = &changes.pages.writer.allocator;
         let limit = allocator.end() - allocator.free_pages();
-        relocate(changes, limit, steps)?;
+        shared.asking(|| relocate(changes, limit, steps))?;
         let Changes { pages, state, .. } = changes;
         state.transaction = pages.writer.state.transaction + 1;
         shared.poison_on_error(|| {

@@ -97,6 +97,9 @@ pub enum StoreError {
     /// Whoever watched a long operation ended it: [`Store::check_while`](super::Store::check_while),
     /// [`Store::compact_while`](super::Store::compact_while).
     Cancelled,
+    /// A closure that is called during an operation asked for what would have to wait for the end of that operation: a
+    /// transaction, a checkpoint, statistics. Ask for it afterwards, or on another thread.
+    Deadlock,
     /// The memory or address space for an object of this size cannot be had.
     TooLarge {
         /// Bytes asked for.
@@ -153,6 +156,9 @@ impl fmt::Display for StoreError {
                 f.write_str("the savepoint is not one of this transaction or was undone")
             }
             Self::Cancelled => f.write_str("it was cancelled before it was done"),
+            Self::Deadlock => f.write_str(
+                "a callback asked for what would wait for the end of the operation that called it; ask afterwards",
+            ),
             Self::TooLarge { bytes } => write!(f, "{bytes} bytes cannot be had in one piece"),
         }
     }

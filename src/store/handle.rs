@@ -134,7 +134,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As there, and [`StoreError::Cancelled`].
+    /// As there, and [`StoreError::Cancelled`]. What `go_on` itself asks for, and would wait for the end of this, is refused with
+    /// [`StoreError::Deadlock`].
     pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
         compact(self.shared()?, Steps::new(&go_on))
     }
@@ -153,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As there, and [`StoreError::Cancelled`].
+    /// As for [`Store::compact_while`].
     pub fn check_while(&self, go_on: impl Fn(u64) -> bool) -> Result<CheckReport, StoreError> {
         let steps = Steps::new(&go_on);
         match &*self.inner {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     /// The writer's state while no transaction has it.
     writer: Mutex<Option<Box<Writer>>>,
     writer_returned: Condvar,
+    /// The thread that has the writer while it calls a caller's closure.
+    asking: Mutex<Option<ThreadId>>,
     flush: Mutex<Flush>,
     flushed: Condvar,
     poisoned: AtomicBool,
@@ -86,6 +89,7 @@ impl Shared {
             traffic: Traffic::default(),
             writer: Mutex::new(Some(writer)),
             writer_returned: Condvar::new(),
+            asking: Mutex::new(None),
             flush: Mutex::new(Flush { written: synced, synced, syncing: false }),
             flushed: Condvar::new(),
             poisoned: AtomicBool::new(false),
@@ -104,8 +108,26 @@ impl Shared {
             if let Some(writer) = slot.take() {
                 return Ok(writer);
             }
+            if *self.asking.lock() == Some(thread::current().id()) {
+                return Err(StoreError::Deadlock);
+            }
             self.writer_returned.wait(&mut slot);
         }
+    }
+
+    /// Does what calls a caller's closure, for one who has the writer. The closure is told if it asks for the writer, too.
+    pub(crate) fn asking<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Asking<'a>(&'a Shared);
+
+        impl Drop for Asking<'_> {
+            fn drop(&mut self) {
+                *self.0.asking.lock() = None;
+            }
+        }
+
+        *self.asking.lock() = Some(thread::current().id());
+        let _asking = Asking(self);
+        f()
     }
 
     /// Lets `f` work with the writer, which comes back whatever happens, once no transaction has it.
