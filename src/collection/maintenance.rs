@@ -97,11 +97,10 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`], [`StoreError::Poisoned`].
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
-        let store = self.inner.store.stats()?;
         let writer = self.inner.take_writer()?;
         Ok(CollectionStats {
             index: self.inner.index.stats(),
-            store,
+            store: self.inner.store.stats()?,
             commit: writer.commit,
             journal_bytes: writer.journal,
             column_bytes: writer.columns,
