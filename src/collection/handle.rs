@@ -315,7 +315,7 @@ impl Collection {
     }
 
     pub(super) fn checkpoint_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
-        self.inner.checkpoint(&mut *self.inner.take_writer()?.asking(), course)
+        self.inner.checkpoint(&mut self.inner.take_writer()?.asking(), course)
     }
 
     /// Makes a checkpoint and reports its errors. Other handles stay usable. A collection that is dropped without it
