@@ -97,7 +97,8 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`], [`StoreError::Poisoned`].
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
-        let writer = self.inner.take_writer()?;
+        // A copy: reading the trees stops no transaction.
+        let writer = *self.inner.take_writer()?;
         Ok(CollectionStats {
             index: self.inner.index.stats(),
             store: self.inner.store.stats()?,
