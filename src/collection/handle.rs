@@ -2,11 +2,9 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::columns::{
     Head, Reading, Replayed, keep, read_head, read_index, replay, settle_columns, write_columns,
@@ -22,7 +20,7 @@ use super::transaction::Transaction;
 use crate::arena::Keeper;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::observe::watch;
-use crate::store::{ReadTransaction, SimulatedDisk, Store, StoreError};
+use crate::store::{ReadTransaction, Refusal, SimulatedDisk, Store, StoreError, Turn};
 use crate::vector::AsVector;
 
 /// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
@@ -57,13 +55,8 @@ pub(super) struct Inner {
     pub(super) index: Hnsw,
     pub(super) settings: Settings,
     config: Config,
-    /// What only the one who writes may touch, while nobody does.
-    writer: Mutex<Option<Writer>>,
-    returned: Condvar,
-    /// The thread that writes while it calls a caller's closure.
-    asking: Mutex<Option<ThreadId>>,
-    /// The file has a commit that the index has not.
-    behind: AtomicBool,
+    /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
+    writer: Turn<Writer>,
     views: Mutex<Views>,
     recovery: Recovery,
 }
@@ -89,14 +82,14 @@ pub(super) struct Writer {
 
 /// The right to write, until it is dropped.
 pub(super) struct WriterGuard {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     writer: Writer,
 }
 
 impl WriterGuard {
     /// For one who keeps it on this thread, and calls a caller's closure, which is told if it asks for it, too.
     pub(super) fn asking(self) -> Self {
-        *self.inner.asking.lock() = Some(thread::current().id());
+        self.inner.writer.ask();
         self
     }
 }
@@ -117,9 +110,7 @@ impl DerefMut for WriterGuard {
 
 impl Drop for WriterGuard {
     fn drop(&mut self) {
-        *self.inner.asking.lock() = None;
-        *self.inner.writer.lock() = Some(self.writer);
-        self.inner.returned.notify_one();
+        self.inner.writer.give_back(self.writer);
     }
 }
 
@@ -221,10 +212,7 @@ impl Collection {
             index,
             settings,
             config,
-            writer: Mutex::new(Some(writer)),
-            returned: Condvar::new(),
-            asking: Mutex::new(None),
-            behind: AtomicBool::new(false),
+            writer: Turn::new(writer),
             views: Mutex::default(),
             recovery: Recovery { operations, replay, total },
         };
@@ -238,7 +226,28 @@ impl Collection {
     ///
     /// [`StoreError::Poisoned`] after a failed write, [`CollectionError::Behind`].
     pub fn begin_write(&self) -> Result<Transaction, CollectionError> {
-        Transaction::new(&self.inner)
+        Transaction::new(self.inner.take_writer()?)
+    }
+
+    /// As [`Collection::begin_write`], but waits for nobody: `None` if a transaction, or maintenance, has the right.
+    ///
+    /// ```
+    /// # let disk = nearfield::store::SimulatedDisk::new();
+    /// use nearfield::{Collection, Config, Metric};
+    ///
+    /// # let collection = Collection::open_simulated(&disk, Config::new(3, Metric::L2))?;
+    /// let tx = collection.begin_write()?;
+    /// assert!(collection.try_begin_write()?.is_none());
+    /// drop(tx);
+    /// assert!(collection.try_begin_write()?.is_some());
+    /// # Ok::<(), nearfield::CollectionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_begin_write(&self) -> Result<Option<Transaction>, CollectionError> {
+        self.inner.try_take_writer()?.map(Transaction::new).transpose()
     }
 
     /// The newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may show in part;
@@ -333,19 +342,15 @@ impl Collection {
 impl Inner {
     /// Waits until nobody writes.
     pub(super) fn take_writer(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
-        let mut slot = self.writer.lock();
-        loop {
-            if self.behind.load(Ordering::Acquire) {
-                return Err(CollectionError::Behind);
-            }
-            if let Some(writer) = slot.take() {
-                return Ok(WriterGuard { inner: Arc::clone(self), writer });
-            }
-            if *self.asking.lock() == Some(thread::current().id()) {
-                return Err(StoreError::Deadlock.into());
-            }
-            self.returned.wait(&mut slot);
-        }
+        Ok(WriterGuard { inner: Arc::clone(self), writer: self.writer.take().map_err(refused)? })
+    }
+
+    /// As [`Self::take_writer`], if nobody does.
+    pub(super) fn try_take_writer(
+        self: &Arc<Self>,
+    ) -> Result<Option<WriterGuard>, CollectionError> {
+        let writer = self.writer.try_take().map_err(refused)?;
+        Ok(writer.map(|writer| WriterGuard { inner: Arc::clone(self), writer }))
     }
 
     /// Does to the index what the file has already. After an error or a panic the index lacks it, and all writing is refused.
@@ -353,21 +358,7 @@ impl Inner {
         &self,
         f: impl FnOnce() -> Result<(), CollectionError>,
     ) -> Result<(), CollectionError> {
-        struct Behind<'a>(Option<&'a Inner>);
-
-        impl Drop for Behind<'_> {
-            fn drop(&mut self) {
-                if let Some(inner) = self.0 {
-                    inner.behind.store(true, Ordering::Release);
-                    inner.returned.notify_all();
-                }
-            }
-        }
-
-        let mut behind = Behind(Some(self));
-        f().map_err(|_| CollectionError::Behind)?;
-        behind.0 = None;
-        Ok(())
+        self.writer.or_end(f).map_err(|_| CollectionError::Behind)
     }
 
     pub(super) fn memory_limit(&self) -> Option<u64> {
@@ -421,6 +412,13 @@ impl Inner {
     /// Forgets views that nobody holds, which keep what they see in the file.
     pub(super) fn drop_idle_views(&self) {
         self.views.lock().drop_idle();
+    }
+}
+
+fn refused(refusal: Refusal) -> CollectionError {
+    match refusal {
+        Refusal::Over => CollectionError::Behind,
+        Refusal::Deadlock => StoreError::Deadlock.into(),
     }
 }
 

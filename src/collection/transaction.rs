@@ -43,12 +43,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(inner: &Arc<Inner>) -> Result<Self, CollectionError> {
-        let mut writer = inner.take_writer()?;
+    pub(super) fn new(mut writer: WriterGuard) -> Result<Self, CollectionError> {
+        let inner = Arc::clone(&writer.inner);
         let allowance = inner.allowance(&mut writer)?;
         let store = inner.store.begin_write()?;
         Ok(Self {
-            inner: Arc::clone(inner),
+            inner,
             store: Some(store),
             writer,
             vectors: Vec::new(),

@@ -59,23 +59,7 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<Option<&'a Codes>, WentOver> {
-        self.walk_once(codes, Way::FromEntry, beam, timer, work)?;
-        if !work.scratch.is_crowded || timer.expired() {
-            return Ok(codes);
-        }
-        self.walk_among_copies(codes, beam, timer, work)
-    }
-
-    /// Goes on where a walk on the codes, or on vectors if there are none, was caught among copies.
-    fn walk_among_copies<'a>(
-        &self,
-        codes: Option<&'a Codes>,
-        beam: Beam,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Result<Option<&'a Codes>, WentOver> {
-        let codes = codes.filter(|_| !self.entries.has_vectors());
-        self.walk_once(codes, Way::AmongCopies, beam, timer, work).map(|()| codes)
+        self.walk_and_again(codes, self.telling_copies(codes), beam, timer, work)
     }
 
     /// [`Self::walk`], on the codes, if there are, whatever it meets.
@@ -86,11 +70,28 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<(), WentOver> {
+        self.walk_and_again(codes, codes, beam, timer, work).map(drop)
+    }
+
+    /// Walks on `codes`, and if it is caught among copies, goes on there on `again`. Returns what it walked on last.
+    fn walk_and_again<'a>(
+        &self,
+        codes: Option<&'a Codes>,
+        again: Option<&'a Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Option<&'a Codes>, WentOver> {
         self.walk_once(codes, Way::FromEntry, beam, timer, work)?;
-        if work.scratch.is_crowded && !timer.expired() {
-            self.walk_once(codes, Way::AmongCopies, beam, timer, work)?;
+        if !work.scratch.is_crowded || timer.expired() {
+            return Ok(codes);
         }
-        Ok(())
+        self.walk_once(again, Way::AmongCopies, beam, timer, work).map(|()| again)
+    }
+
+    /// What tells the nearest of many copies: the vectors, or the codes where there are none.
+    fn telling_copies<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
+        codes.filter(|_| !self.entries.has_vectors())
     }
 
     fn walk_once(
@@ -255,9 +256,9 @@ impl Hnsw {
         let is_crowded = work.lanes[lane].is_crowded;
         if is_crowded {
             std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
-            match self.walk_among_copies(codes, self.beam(request), timer, work) {
-                Ok(read) => codes = read,
-                Err(WentOver) => return false,
+            codes = self.telling_copies(codes);
+            if self.walk_once(codes, Way::AmongCopies, self.beam(request), timer, work).is_err() {
+                return false;
             }
         }
         let Work { lanes, scratch, row, head, .. } = work;

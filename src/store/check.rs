@@ -121,7 +121,10 @@ pub(crate) fn check(
     steps: Steps<'_>,
 ) -> Result<CheckReport, StoreError> {
     // While the writer is here nothing is committed, so the state and the free pages belong together.
-    shared.with_writer(|writer| shared.asking(|| check_state(shared, writer, space, steps)))
+    shared.writer.with(|writer| {
+        shared.writer.ask();
+        check_state(shared, writer, space, steps)
+    })
 }
 
 fn check_state(

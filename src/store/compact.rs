@@ -19,13 +19,13 @@ pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, Sto
     settle(shared)?;
     move_down(shared, steps)?;
     settle(shared)?;
-    shared.with_writer(|writer| shared.poison_on_error(|| cut(shared, writer)))?;
+    shared.writer.with(|writer| shared.writer.or_end(|| cut(shared, writer)))?;
     let after = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     Ok(before.saturating_sub(after))
 }
 
 fn settle(shared: &Shared) -> Result<(), StoreError> {
-    shared.with_writer(|writer| checkpoint(shared, writer))
+    shared.writer.with(|writer| checkpoint(shared, writer))
 }
 
 /// Rewrites what lies behind the place where a file without gaps would end.
@@ -33,10 +33,11 @@ fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
     WriteTransaction::new(shared)?.change(|changes| {
         let allocator = &changes.pages.writer.allocator;
         let limit = allocator.end() - allocator.free_pages();
-        shared.asking(|| relocate(changes, limit, steps))?;
+        shared.writer.ask();
+        relocate(changes, limit, steps)?;
         let Changes { pages, state, .. } = changes;
         state.transaction = pages.writer.state.transaction + 1;
-        shared.poison_on_error(|| {
+        shared.writer.or_end(|| {
             pages.install(state.transaction)?;
             pages.writer.state = *state;
             checkpoint(shared, &mut pages.writer)

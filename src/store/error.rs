@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io;
 
+use super::turn::Refusal;
+
 /// Why the store could not do what was asked.
 ///
 /// After [`StoreError::Io`] on a write or a sync the store takes no more writes
@@ -160,6 +162,15 @@ impl fmt::Display for StoreError {
                 "a callback asked for what would wait for the end of the operation that called it; ask afterwards",
             ),
             Self::TooLarge { bytes } => write!(f, "{bytes} bytes cannot be had in one piece"),
+        }
+    }
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Over => Self::Poisoned,
+            Refusal::Deadlock => Self::Deadlock,
         }
     }
 }

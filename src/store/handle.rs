@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::stats::{Stats, stats};
 use super::steps::Steps;
 use super::write::WriteTransaction;
+use super::writer::Writer;
 
 /// An open store. Cheap to clone; clones are handles to the same store, for any thread.
 ///
@@ -79,7 +80,7 @@ impl Store {
         }
     }
 
-    /// The right to change the store. Waits until no other transaction has it.
+    /// The right to change the store. Waits until no other transaction has it, so a thread that has one must not ask for another.
     ///
     /// # Errors
     ///
@@ -89,6 +90,26 @@ impl Store {
         WriteTransaction::new(self.shared()?)
     }
 
+    /// As [`Store::begin_write`], but waits for nobody: `None` if a transaction, or the store's own maintenance, has the right.
+    ///
+    /// ```
+    /// use nearfield::store::StoreOptions;
+    ///
+    /// let store = StoreOptions::new().open_in_memory()?;
+    /// let tx = store.begin_write()?;
+    /// assert!(store.try_begin_write()?.is_none());
+    /// drop(tx);
+    /// assert!(store.try_begin_write()?.is_some());
+    /// # Ok::<(), nearfield::store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_begin_write(&self) -> Result<Option<WriteTransaction>, StoreError> {
+        WriteTransaction::try_new(self.shared()?)
+    }
+
     /// Brings all commits from the log to their place in the file. Happens by itself when the log is full.
     ///
     /// # Errors
@@ -96,11 +117,7 @@ impl Store {
     /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`].
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let shared = self.shared()?;
-        shared.with_writer(
-            |writer| {
-                if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
-            },
-        )
+        shared.writer.with(|writer| empty_log(shared, writer))
     }
 
     /// Makes a checkpoint, so that the next opening has nothing to apply, and reports its errors. Other
@@ -177,7 +194,7 @@ impl Store {
     /// Bytes of the pages that are in use, about. Waits for the running transaction.
     pub(crate) fn used_bytes(&self) -> Result<u64, StoreError> {
         let shared = self.shared()?;
-        shared.with_writer(|writer| {
+        shared.writer.with(|writer| {
             let pages = writer.allocator.end() - writer.allocator.free_pages();
             Ok(pages * shared.page_size as u64)
         })
@@ -207,13 +224,15 @@ impl Store {
     }
 }
 
+fn empty_log(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Self::Writer { shared, .. } = self {
             // Errors are for `close` to report; the log has what was committed.
-            let _ = shared.try_with_writer(|writer| {
-                if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
-            });
+            let _ = shared.writer.try_with(|writer| empty_log(shared, writer));
         }
     }
 }

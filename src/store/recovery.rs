@@ -76,16 +76,16 @@ pub(crate) fn read_free_list(storage: &dyn Storage, meta: &Meta) -> Result<Alloc
 pub(crate) fn replay(shared: &Arc<Shared>) -> Result<u64, StoreError> {
     let mut count = 0;
     loop {
-        let writer = shared.take_writer()?;
+        let writer = shared.writer.take()?;
         let at = writer.log.end();
         let record = match read_record(&*shared.storage, writer.meta.log_len, at) {
             Ok(Some(record)) if at.lsn + writer.meta.log_len >= record.next.lsn => record,
             Ok(_) => {
-                shared.return_writer(writer);
+                shared.writer.give_back(writer);
                 return Ok(count);
             }
             Err(error) => {
-                shared.return_writer(writer);
+                shared.writer.give_back(writer);
                 return Err(error);
             }
         };
@@ -104,7 +104,7 @@ pub(crate) fn replay(shared: &Arc<Shared>) -> Result<u64, StoreError> {
         }
         let state = changes.state;
         let (shared, writer) = changes.pages.abandon();
-        shared.return_writer(writer);
+        shared.writer.give_back(writer);
         result?;
         shared.frames.publish(state);
         shared.log_synced(record.next.lsn);
@@ -136,7 +136,7 @@ pub(crate) fn recover(
     let start = meta.log.lsn;
     let shared = Arc::new(Shared::new(storage, frames, writer, readers, lock));
     let count = replay(&shared)?;
-    let end = shared.with_writer(|writer| Ok(writer.log.end()))?;
+    let end = shared.writer.with(|writer| Ok::<_, StoreError>(writer.log.end()))?;
     if damaged_behind(&*shared.storage, meta.log_len, start, end)? {
         let offset = LOG_OFFSET + end.lsn % meta.log_len;
         let reason = "the log is damaged in front of commits that were acknowledged";

@@ -90,8 +90,8 @@ impl Stats {
 pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     let pin = shared.frames.pin();
     let (free_pages, waiting_pages, log_used, log_len, reserved) =
-        shared.with_writer(|writer| {
-            Ok((
+        shared.writer.with(|writer| {
+            Ok::<_, StoreError>((
                 writer.allocator.free_pages(),
                 writer.waiting_pages(),
                 writer.log.used(),

@@ -14,6 +14,7 @@ use super::snapshot::State;
 use super::table_mut::TableMut;
 use super::view::View;
 use super::workspace::{DIRECT, Workspace};
+use super::writer::Writer;
 use crate::observe::watch;
 
 /// When a commit is safe.
@@ -59,8 +60,15 @@ pub struct Savepoint {
 
 impl WriteTransaction {
     pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        Self::with(shared, shared.writer.take()?)
+    }
+
+    pub(crate) fn try_new(shared: &Arc<Shared>) -> Result<Option<Self>, StoreError> {
+        shared.writer.try_take()?.map(|writer| Self::with(shared, writer)).transpose()
+    }
+
+    fn with(shared: &Arc<Shared>, mut writer: Box<Writer>) -> Result<Self, StoreError> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let mut writer = shared.take_writer()?;
         if writer.inherited_log {
             // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
             // anything is chained to what is left of it. An error poisons the store, which needs no writer then.
@@ -314,7 +322,7 @@ impl WriteTransaction {
         }
         let shared = Arc::clone(&changes.pages.shared);
         let log = self.log.take();
-        let applied = shared.poison_on_error(|| apply(&mut changes, log, self.durability));
+        let applied = shared.writer.or_end(|| apply(&mut changes, log, self.durability));
         give_back(changes);
         let Applied { sync, publish } = applied?;
         if let Some(lsn) = sync {
@@ -377,7 +385,7 @@ fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError>
     if durability != Durability::None {
         let shared = Arc::clone(&changes.pages.shared);
         let log = &mut changes.pages.writer.log;
-        written = shared.poison_on_error(|| log.write(&*shared.storage));
+        written = shared.writer.or_end(|| log.write(&*shared.storage));
         if written.is_ok() {
             shared.log_written(log.end().lsn);
         }
@@ -391,7 +399,7 @@ fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError>
 /// Lets the next transaction begin.
 fn give_back(changes: Changes) -> Arc<Shared> {
     let (shared, writer) = changes.pages.abandon();
-    shared.return_writer(writer);
+    shared.writer.give_back(writer);
     shared
 }
 
