@@ -173,6 +173,26 @@ fn unguarded(sources: &[(String, String)]) -> Vec<String> {
     wrong
 }
 
+/// Closures among the kernels of an instruction set. A function inlines into the one that has the set's instructions switched on because
+/// it must; a closure does if the compiler likes, and where it does not, each intrinsic in it is a call.
+fn closures(sources: &[(String, String)]) -> Vec<String> {
+    let kernels = ["simd/avx2.rs", "simd/avx512.rs", "simd/neon.rs"];
+    let mut wrong = Vec::new();
+    for (file, text) in sources.iter().filter(|(file, _)| kernels.contains(&file.as_str())) {
+        for (number, line) in code(text) {
+            if ["= |", "(|", ", |", "move |", "{ |"].iter().any(|begin| line.contains(begin)) {
+                wrong.push(format!("{file}:{number}: a closure among kernels"));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn kernels_are_functions() {
+    assert_eq!(closures(&sources()), [""; 0]);
+}
+
 #[test]
 fn folders_import_what_the_plan_names() {
     let sources = sources();
@@ -235,4 +255,8 @@ fn a_crossed_border_is_seen() {
     assert_eq!(unguarded(&file("index/a.rs", "unsafe { x() }")).len(), 1);
     assert_eq!(unguarded(&file("simd/a.rs", "unsafe { x() }")).len(), 0);
     assert_eq!(unguarded(&file("index/a.rs", "unsafe_code // unsafe")).len(), 0);
+    assert_eq!(closures(&file("simd/avx2.rs", "let half = |acc, second| {")).len(), 1);
+    assert_eq!(closures(&file("simd/neon.rs", "from_fn(|i| a[i] | b[i]) // |i|")).len(), 1);
+    assert_eq!(closures(&file("simd/avx2.rs", "let x = a | b; // |i|")).len(), 0);
+    assert_eq!(closures(&file("simd/tests.rs", "from_fn(|i| a[i])")).len(), 0);
 }

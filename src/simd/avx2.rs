@@ -56,7 +56,10 @@ impl Avx2 {
     fn partial(self, from: &[u8]) -> [__m256i; 2] {
         let from = &from[..from.len().min(64)];
         let (words, rest) = from.as_chunks::<4>();
-        let last = rest.iter().rev().fold(0, |last, &byte| last << 8 | i32::from(byte));
+        let mut last = 0;
+        for &byte in rest.iter().rev() {
+            last = last << 8 | i32::from(byte);
+        }
         let low = from.as_ptr();
         let high = low.wrapping_add(32);
         let (count, last, low_lanes, high_lanes) = proven!(self, {
@@ -145,6 +148,67 @@ impl Avx2 {
     fn square_small(self, acc: __m256i, a: __m256i) -> __m256i {
         let magnitude = proven!(self, _mm256_abs_epi8(a));
         self.small_products(acc, magnitude, magnitude)
+    }
+
+    #[inline(always)]
+    fn half_nibble_l2(
+        self,
+        acc: __m256i,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+        second: bool,
+    ) -> __m256i {
+        let codes = self.half(codes, second);
+        let (l, h) = proven!(self, {
+            let eights = _mm256_set1_epi8(0x78);
+            let l = _mm256_and_si256(_mm256_slli_epi16::<3>(codes), eights);
+            let h = _mm256_and_si256(_mm256_srli_epi16::<1>(codes), eights);
+            (
+                _mm256_sub_epi8(self.half(low, second), l),
+                _mm256_sub_epi8(self.half(high, second), h),
+            )
+        });
+        self.square_small(self.square_small(acc, l), h)
+    }
+
+    #[inline(always)]
+    fn half_nibble_dot(
+        self,
+        acc: __m256i,
+        low: &[i8; 64],
+        high: &[i8; 64],
+        codes: &[u8; 64],
+        second: bool,
+    ) -> __m256i {
+        let (l, h) = self.nibbles(self.half(codes, second));
+        let acc = self.small_products(acc, l, self.half(low, second));
+        self.small_products(acc, h, self.half(high, second))
+    }
+
+    #[inline(always)]
+    fn half_nibbles_l2(self, acc: __m256i, a: &[u8; 64], b: &[u8; 64], second: bool) -> __m256i {
+        let (al, ah) = self.nibbles(self.half(a, second));
+        let (bl, bh) = self.nibbles(self.half(b, second));
+        let (l, h) = proven!(self, (_mm256_sub_epi8(al, bl), _mm256_sub_epi8(ah, bh)));
+        self.square_small(self.square_small(acc, l), h)
+    }
+
+    /// `(2 a - 15) c = 2 a c - 15 c`, where `c = 2 b - 15`.
+    #[inline(always)]
+    fn half_nibbles_dot(self, acc: __m256i, a: &[u8; 64], b: &[u8; 64], second: bool) -> __m256i {
+        let (al, ah) = self.nibbles(self.half(a, second));
+        let (bl, bh) = self.nibbles(self.half(b, second));
+        proven!(self, {
+            let fifteen = _mm256_set1_epi8(15);
+            let cl = _mm256_sub_epi8(_mm256_add_epi8(bl, bl), fifteen);
+            let ch = _mm256_sub_epi8(_mm256_add_epi8(bh, bh), fifteen);
+            let acc = self.small_products(acc, _mm256_add_epi8(al, al), cl);
+            let acc = self.small_products(acc, _mm256_add_epi8(ah, ah), ch);
+            let zero = _mm256_setzero_si256();
+            let excess = self.small_products(zero, fifteen, cl);
+            _mm256_sub_epi32(acc, self.small_products(excess, fifteen, ch))
+        })
     }
 
     #[inline(always)]
@@ -432,20 +496,10 @@ impl Simd for Avx2 {
         high: &[i8; 64],
         codes: &[u8; 64],
     ) -> Self::I32 {
-        let half = |acc, second| {
-            let codes = self.half(codes, second);
-            let (l, h) = proven!(self, {
-                let eights = _mm256_set1_epi8(0x78);
-                let l = _mm256_and_si256(_mm256_slli_epi16::<3>(codes), eights);
-                let h = _mm256_and_si256(_mm256_srli_epi16::<1>(codes), eights);
-                (
-                    _mm256_sub_epi8(self.half(low, second), l),
-                    _mm256_sub_epi8(self.half(high, second), h),
-                )
-            });
-            self.square_small(self.square_small(acc, l), h)
-        };
-        [half(acc[0], false), half(acc[1], true)]
+        [
+            self.half_nibble_l2(acc[0], low, high, codes, false),
+            self.half_nibble_l2(acc[1], low, high, codes, true),
+        ]
     }
 
     #[inline(always)]
@@ -456,43 +510,20 @@ impl Simd for Avx2 {
         high: &[i8; 64],
         codes: &[u8; 64],
     ) -> Self::I32 {
-        let half = |acc, second| {
-            let (l, h) = self.nibbles(self.half(codes, second));
-            let acc = self.small_products(acc, l, self.half(low, second));
-            self.small_products(acc, h, self.half(high, second))
-        };
-        [half(acc[0], false), half(acc[1], true)]
+        [
+            self.half_nibble_dot(acc[0], low, high, codes, false),
+            self.half_nibble_dot(acc[1], low, high, codes, true),
+        ]
     }
 
     #[inline(always)]
     fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
-        let half = |acc, second| {
-            let (al, ah) = self.nibbles(self.half(a, second));
-            let (bl, bh) = self.nibbles(self.half(b, second));
-            let (l, h) = proven!(self, (_mm256_sub_epi8(al, bl), _mm256_sub_epi8(ah, bh)));
-            self.square_small(self.square_small(acc, l), h)
-        };
-        [half(acc[0], false), half(acc[1], true)]
+        [self.half_nibbles_l2(acc[0], a, b, false), self.half_nibbles_l2(acc[1], a, b, true)]
     }
 
-    /// `(2 a - 15) c = 2 a c - 15 c`, where `c = 2 b - 15`.
     #[inline(always)]
     fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
-        let half = |acc, second| {
-            let (al, ah) = self.nibbles(self.half(a, second));
-            let (bl, bh) = self.nibbles(self.half(b, second));
-            proven!(self, {
-                let fifteen = _mm256_set1_epi8(15);
-                let cl = _mm256_sub_epi8(_mm256_add_epi8(bl, bl), fifteen);
-                let ch = _mm256_sub_epi8(_mm256_add_epi8(bh, bh), fifteen);
-                let acc = self.small_products(acc, _mm256_add_epi8(al, al), cl);
-                let acc = self.small_products(acc, _mm256_add_epi8(ah, ah), ch);
-                let zero = _mm256_setzero_si256();
-                let excess = self.small_products(zero, fifteen, cl);
-                _mm256_sub_epi32(acc, self.small_products(excess, fifteen, ch))
-            })
-        };
-        [half(acc[0], false), half(acc[1], true)]
+        [self.half_nibbles_dot(acc[0], a, b, false), self.half_nibbles_dot(acc[1], a, b, true)]
     }
 
     #[inline(always)]
