@@ -7,7 +7,7 @@ quick=("$@")
 scripts=profiling/scripts
 if [ "${1:-}" = --quick ]; then
   "$scripts/cpu_profile.sh" 3 build search churn
-  "$scripts/memory_profile.sh" build search churn
+  "$scripts/memory_profile.sh" --quick build search churn
 else
   "$scripts/cpu_profile.sh"
   "$scripts/memory_profile.sh"
