@@ -64,6 +64,16 @@ impl Entries {
         self.codes().is_none() || !self.drops()
     }
 
+    /// The codes, where they stand in for vectors that were dropped.
+    pub(super) fn standing_in<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
+        codes.filter(|_| !self.has_vectors())
+    }
+
+    /// Bytes of a row of codes, or of vectors if there are none.
+    pub(super) fn row_bytes(&self, codes: Option<&Codes>) -> usize {
+        codes.map_or(&self.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
+    }
+
     fn drops(&self) -> bool {
         self.quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped)
     }

@@ -43,11 +43,15 @@ const AVOIDS: f64 = 4.0;
 /// A walk by detours needs about as many accepted nodes within two hops, or it ends in a corner.
 const TWO_HOPS_MEET: f64 = 8.0;
 
-/// Costs in the unit of asking about one slot after the other, about 2.5 ns: measuring a vector
-/// somewhere in memory, looking up a key, and asking about a slot somewhere in memory.
-const MEASURE: f64 = 15.0;
+/// Costs in the unit of asking about one slot after the other, about 2.5 ns: looking up a key, and asking about a slot somewhere in
+/// memory.
 const LOOK_UP: f64 = 10.0;
 const ASK: f64 = 9.0;
+
+/// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
+fn measuring(bytes: usize) -> f64 {
+    8.0 + bytes as f64 / 22.0
+}
 
 /// Slots that are asked about between two thoughts of the time.
 const ASKED: usize = 64;
@@ -69,6 +73,8 @@ impl Entries {
         // Taken after the rows: whoever has a row has a key.
         let keys = self.keys.view();
         let limit = field.rows.len();
+        // As many as take so long as measuring one row.
+        let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
         let query = if codes.is_some() { &coding.query } else { row };
         matches.begin(request.k.min(limit as usize));
         match filter.count() {
@@ -92,7 +98,7 @@ impl Entries {
                             break 'all;
                         }
                     }
-                    if timer.spent(ASKED / MEASURE as usize) {
+                    if timer.spent(asked) {
                         break;
                     }
                 }
@@ -105,6 +111,11 @@ impl Entries {
         hits.set_counters(matches.measured, 0);
         hits.set_plan(Plan::FilteredScan);
     }
+}
+
+/// Candidates of the walk into the query's neighbourhood, where so many are accepted.
+fn scouts(share: f64) -> f64 {
+    (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil()
 }
 
 /// What is known of a filter before the search.
@@ -165,7 +176,7 @@ impl Hnsw {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let codes = codes.filter(|_| !self.entries.has_vectors());
+        let codes = self.entries.standing_in(codes);
         let began = request.began;
         let field = if let Some(codes) = codes {
             self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
@@ -205,6 +216,8 @@ impl Hnsw {
                 seeds.push(slot);
             }
         }
+        let codes = self.entries.standing_in(self.entries.codes());
+        let measure = measuring(self.entries.row_bytes(codes));
         // Walks meet no slots that hold nothing; a scan passes over them.
         let slots = f64::from(total);
         let total = slots - self.entries.slots.hidden() as f64;
@@ -220,24 +233,26 @@ impl Hnsw {
                 let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
                 let share = if fewer || asked >= total { share.min(most) } else { most };
                 let ask = (count * LOOK_UP).min(slots);
-                Estimate { share, scan: ask + share * total * MEASURE }
+                Estimate { share, scan: ask + share * total * measure }
             }
-            None => Estimate { share, scan: slots + share * total * MEASURE },
+            None => Estimate { share, scan: slots + share * total * measure },
         }
     }
 
     /// Units that a walk costs, roughly.
     fn walk_cost(&self, share: f64, ef: usize) -> f64 {
+        let measure = measuring(self.row_bytes());
         let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
+        // Half of a row's neighbours were met before.
+        let over_all = |ef: f64| ef * row / 2.0 * measure * 1.5;
         if share > ONE_HOP {
-            // Half of a row's neighbours were met before.
-            ef / share * row / 2.0 * MEASURE * 1.5
+            over_all(ef / share)
         } else if share > BLIND {
             // A row of gates and a row of accepted nodes are measured, some gates' rows read.
-            ef * row * (2.0 * MEASURE + ASK / share)
+            ef * row * (2.0 * measure + ASK / share)
         } else if share * row * row > TWO_HOPS_MEET {
             // Half of the nodes two hops away were asked about before.
-            ef * row * row * ASK / 2.0
+            over_all(scouts(share)) + ef * row * row * ASK / 2.0
         } else {
             f64::INFINITY
         }
@@ -326,7 +341,7 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Plan> {
-        let mut scouts = (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil();
+        let mut scouts = scouts(share);
         for _ in 0..2 {
             self.walk_on(codes, Beam::of(scouts as usize), timer, work).ok()?;
             let expected = scouts * share;

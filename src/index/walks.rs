@@ -45,8 +45,7 @@ impl Hnsw {
 
     /// Bytes of a row that walks read.
     pub(super) fn row_bytes(&self) -> usize {
-        let codes = self.entries.codes();
-        codes.map_or(&self.entries.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
+        self.entries.row_bytes(self.entries.codes())
     }
 
     /// Walks to the query in `work.row`, without a filter; what is found is left in the scratch, and what its keys stand
@@ -59,7 +58,7 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<Option<&'a Codes>, WentOver> {
-        self.walk_and_again(codes, self.telling_copies(codes), beam, timer, work)
+        self.walk_and_again(codes, self.entries.standing_in(codes), beam, timer, work)
     }
 
     /// [`Self::walk`], on the codes, if there are, whatever it meets.
@@ -87,11 +86,6 @@ impl Hnsw {
             return Ok(codes);
         }
         self.walk_once(again, Way::AmongCopies, beam, timer, work).map(|()| again)
-    }
-
-    /// What tells the nearest of many copies: the vectors, or the codes where there are none.
-    fn telling_copies<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
-        codes.filter(|_| !self.entries.has_vectors())
     }
 
     fn walk_once(
@@ -256,7 +250,7 @@ impl Hnsw {
         let is_crowded = work.lanes[lane].is_crowded;
         if is_crowded {
             std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
-            codes = self.telling_copies(codes);
+            codes = self.entries.standing_in(codes);
             if self.walk_once(codes, Way::AmongCopies, self.beam(request), timer, work).is_err() {
                 return false;
             }
