@@ -1,6 +1,7 @@
 //! Append-only rows with dense ids, read by anybody while one writer at a time appends.
 #![expect(unsafe_code, reason = "rows are shared with readers once their id is published")]
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
@@ -172,6 +173,26 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
         // `Vacant` slot, which whoever holds the view cannot come to.
         unsafe { std::slice::from_raw_parts(self.chunks.row(id), self.chunks.stride()) }
     }
+
+    /// The elements of the first of these rows, as many as stand together in memory; at least of one, if there is one. None of them may
+    /// be of a slot that was vacant when the view was taken.
+    ///
+    /// # Panics
+    ///
+    /// If the rows end behind `len()`.
+    #[inline(always)]
+    pub(crate) fn run(self, ids: Range<u32>) -> &'a [T] {
+        assert!(ids.end <= self.limit, "rows beyond the view");
+        if ids.is_empty() {
+            return &[];
+        }
+        let last = (ids.end - 1).min(ids.start | (self.chunks.chunk_rows() - 1));
+        let count = (last - ids.start) as usize + 1;
+        // SAFETY: as in `row`; all rows from `ids.start` to `last` lie in one chunk, one after the other.
+        unsafe {
+            std::slice::from_raw_parts(self.chunks.row(ids.start), count * self.chunks.stride())
+        }
+    }
 }
 
 impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
@@ -254,6 +275,27 @@ mod tests {
             assert_eq!(column.view().row(i as u32), [i, i + 1, i + 2]);
         }
         assert!(column.bytes() >= rows as usize * 24);
+    }
+
+    #[test]
+    fn runs_end_with_a_chunk() {
+        // A chunk has 1024 of these rows.
+        let column = Column::<u64>::new(4000);
+        let rows = if cfg!(miri) { 3 } else { 1026 };
+        for i in 0..rows {
+            column.push(|row| row.fill(u64::from(i))).unwrap();
+        }
+        let view = column.view();
+        let firsts = |ids| -> Vec<u64> { view.run(ids).chunks(4000).map(|row| row[0]).collect() };
+        assert_eq!(firsts(0..0), []);
+        assert_eq!(firsts(1..3), [1, 2]);
+        if !cfg!(miri) {
+            assert_eq!(firsts(1020..1026), [1020, 1021, 1022, 1023]);
+            assert_eq!(firsts(1024..1026), [1024, 1025]);
+            assert_eq!(firsts(0..1026).len(), 1024);
+        }
+        let beyond = std::panic::AssertUnwindSafe(|| view.run(0..rows + 1).len());
+        assert!(std::panic::catch_unwind(beyond).is_err());
     }
 
     #[test]

@@ -14,6 +14,17 @@ pub trait Filter: Sync {
     /// the index that is searched, for changes may wait for the search.
     fn accepts(&self, key: u64) -> bool;
 
+    /// Which of up to 64 keys may be answers: bit `i` of the result stands for `keys[i]`. Where most keys are asked about, they are in
+    /// tiles, by this. Asks about one after the other unless it is implemented; it must give the same answers as
+    /// [`accepts`](Self::accepts).
+    fn accepts_each(&self, keys: &[u64]) -> u64 {
+        let mut accepted = 0;
+        for (bit, &key) in keys.iter().take(64).enumerate() {
+            accepted |= u64::from(self.accepts(key)) << bit;
+        }
+        accepted
+    }
+
     /// How many keys are accepted, whether or not they are in the index; `None` if it is not
     /// known.
     fn count(&self) -> Option<usize> {

@@ -53,7 +53,7 @@ fn measuring(bytes: usize) -> f64 {
     8.0 + bytes as f64 / 22.0
 }
 
-/// Slots that are asked about between two thoughts of the time.
+/// Slots that are asked about together, and between two thoughts of the time.
 const ASKED: usize = 64;
 
 impl Entries {
@@ -70,8 +70,6 @@ impl Entries {
         hits: &mut Hits,
     ) {
         let Work { row, coding, matches, .. } = work;
-        // Taken after the rows: whoever has a row has a key.
-        let keys = self.keys.view();
         let limit = field.rows.len();
         // As many as take so long as measuring one row.
         let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
@@ -88,21 +86,10 @@ impl Entries {
                     slot.is_none_or(|slot| matches.add(field, query, slot, timer))
                 });
             }
-            _ => {
-                'all: for first in (0..limit).step_by(ASKED) {
-                    for slot in first..limit.min(first + ASKED as u32) {
-                        if self.answers(slot, request.began)
-                            && filter.accepts(keys.row(slot)[0])
-                            && !matches.add(field, query, slot, timer)
-                        {
-                            break 'all;
-                        }
-                    }
-                    if timer.spent(asked) {
-                        break;
-                    }
-                }
-            }
+            _ => self.each_accepted(limit, request.began, filter, |slots| {
+                slots.iter().all(|&slot| matches.add(field, query, slot, timer))
+                    && !timer.spent(asked)
+            }),
         }
         let scale = codes.map_or(Scale::Vectors(field.engine), Scale::Codes);
         matches.finish(field, query, |found| {
@@ -110,6 +97,50 @@ impl Entries {
         });
         hits.set_counters(matches.measured, 0);
         hits.set_plan(Plan::FilteredScan);
+    }
+
+    /// Calls `each` with the slots below `limit` that may be answers and whose keys are accepted, those of a tile at a time, until it
+    /// returns `false`.
+    fn each_accepted(
+        &self,
+        limit: u32,
+        began: u64,
+        filter: &dyn Filter,
+        mut each: impl FnMut(&[u32]) -> bool,
+    ) {
+        // Taken after the rows, as the limit was: whoever has a row has a key.
+        let keys = self.keys.view();
+        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let mut next = 0;
+        while next < limit {
+            let tile = next..limit.min(next + ASKED as u32);
+            let asked = if self.all_answer() {
+                let run = keys.run(tile.clone());
+                slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = slot);
+                next += run.len() as u32;
+                run
+            } else {
+                next = tile.end;
+                let mut count = 0;
+                for slot in tile.filter(|&slot| self.answers(slot, began)) {
+                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
+                    count += 1;
+                }
+                &held[..count]
+            };
+            // Bits that stand for no key may be anything.
+            let known = u64::MAX.checked_shr((ASKED - asked.len()) as u32).unwrap_or(0);
+            let mut bits = filter.accepts_each(asked) & known;
+            let mut accepted = 0;
+            while bits != 0 {
+                slots[accepted] = slots[bits.trailing_zeros() as usize];
+                accepted += 1;
+                bits &= bits - 1;
+            }
+            if !each(&slots[..accepted]) {
+                return;
+            }
+        }
     }
 }
 

@@ -25,6 +25,10 @@ impl<F: Filter> Filter for Lent<'_, F> {
         self.0.accepts(key)
     }
 
+    fn accepts_each(&self, keys: &[u64]) -> u64 {
+        self.0.accepts_each(keys)
+    }
+
     fn count(&self) -> Option<usize> {
         self.0.count()
     }
