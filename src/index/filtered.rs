@@ -128,20 +128,25 @@ impl Entries {
                 }
                 &held[..count]
             };
-            // Bits that stand for no key may be anything.
-            let known = u64::MAX.checked_shr((ASKED - asked.len()) as u32).unwrap_or(0);
-            let mut bits = filter.accepts_each(asked) & known;
-            let mut accepted = 0;
-            while bits != 0 {
-                slots[accepted] = slots[bits.trailing_zeros() as usize];
-                accepted += 1;
-                bits &= bits - 1;
-            }
-            if !each(&slots[..accepted]) {
+            if !each(accepted(filter, &mut slots, asked)) {
                 return;
             }
         }
     }
+}
+
+/// Those of the slots whose keys, of which there may be fewer, are accepted.
+fn accepted<'a>(filter: &dyn Filter, slots: &'a mut [u32; ASKED], keys: &[u64]) -> &'a [u32] {
+    // Bits that stand for no key may be anything.
+    let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
+    let mut bits = filter.accepts_each(keys) & known;
+    let mut count = 0;
+    while bits != 0 {
+        slots[count] = slots[bits.trailing_zeros() as usize];
+        count += 1;
+        bits &= bits - 1;
+    }
+    &slots[..count]
 }
 
 /// Candidates of the walk into the query's neighbourhood, where so many are accepted.
@@ -168,23 +173,15 @@ impl Hnsw {
         hits: &mut Hits,
     ) {
         let codes = self.entries.codes();
-        let mut seeds = std::mem::take(&mut work.seeds);
-        let estimate = self.estimate(filter, &mut seeds);
-        let walk = self.walk_cost(estimate.share, request.ef);
         work.scratch.counters = Counters::default();
-        let plan = if request.k == 0 {
+        let plan = if request.k == 0 || self.are_few(filter, request.ef) {
             None
-        } else if estimate.scan <= walk {
-            let pays = estimate.scan > SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize);
-            let scan = estimate.scan;
-            let found = pays.then(|| self.walk_nearby(codes, request, filter, scan, timer, work));
-            found.flatten()
-        } else if estimate.share > ONE_HOP {
-            self.walk_over_all(codes, request, filter, &seeds, estimate.share, timer, work)
         } else {
-            self.walk_by_detours(codes, request, filter, &seeds, estimate.share, timer, work)
+            let mut seeds = std::mem::take(&mut work.seeds);
+            let plan = self.walk_filtered(codes, request, filter, &mut seeds, timer, work);
+            work.seeds = seeds;
+            plan
         };
-        work.seeds = seeds;
 
         let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
         if let Some(plan) = plan.filter(|_| enough) {
@@ -196,6 +193,28 @@ impl Hnsw {
         let walked = work.scratch.counters;
         self.scan_filtered(codes, request, filter, timer, work, hits);
         hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
+    }
+
+    /// Walks, where that costs less than a scan. What it found is left in the scratch.
+    fn walk_filtered(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        seeds: &mut Vec<u32>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<Plan> {
+        let Estimate { share, scan } = self.estimate(filter, seeds);
+        if scan <= self.walk_cost(share, request.ef) {
+            let pays = scan > SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize);
+            let walk = || self.walk_nearby(codes, request, filter, scan, timer, work);
+            pays.then(walk).flatten()
+        } else if share > ONE_HOP {
+            self.walk_over_all(codes, request, filter, seeds, share, timer, work)
+        } else {
+            self.walk_by_detours(codes, request, filter, seeds, share, timer, work)
+        }
     }
 
     fn scan_filtered(
@@ -230,25 +249,26 @@ impl Hnsw {
         let total = keys.len();
         seeds.clear();
         let (mut tried, mut asked) = (0, 0);
-        while tried < MOST_ASKED.min(total)
-            && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED)
-        {
-            // Spread without a pattern, which the filter might have, too.
-            let mut at = tried.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
-            at = (at ^ at >> 13).wrapping_mul(0xc2b2_ae35);
-            let slot = ((u64::from(at ^ at >> 16) * u64::from(total)) >> 32) as u32;
-            tried += 1;
-            // The key of a slot that holds nothing may be being written.
-            if self.entries.slots.is_hidden(slot) {
-                continue;
+        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let most = MOST_ASKED.min(total);
+        while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
+            let mut count = 0;
+            for at in tried..most.min(tried + ASKED as u32) {
+                // Spread without a pattern, which the filter might have, too.
+                let mut at = at.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
+                at = (at ^ at >> 13).wrapping_mul(0xc2b2_ae35);
+                let slot = ((u64::from(at ^ at >> 16) * u64::from(total)) >> 32) as u32;
+                // The key of a slot that holds nothing may be being written.
+                if !self.entries.slots.is_hidden(slot) {
+                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
+                    count += 1;
+                }
             }
-            asked += 1;
-            if filter.accepts(keys.row(slot)[0]) {
-                seeds.push(slot);
-            }
+            tried += ASKED as u32;
+            asked += count as u32;
+            seeds.extend_from_slice(accepted(filter, &mut slots, &held[..count]));
         }
-        let codes = self.entries.standing_in(self.entries.codes());
-        let measure = measuring(self.entries.row_bytes(codes));
+        let measure = self.scan_measure();
         // Walks meet no slots that hold nothing; a scan passes over them.
         let slots = f64::from(total);
         let total = slots - self.entries.slots.hidden() as f64;
@@ -268,6 +288,18 @@ impl Hnsw {
             }
             None => Estimate { share, scan: slots + share * total * measure },
         }
+    }
+
+    /// Units that a scan needs for each vector that is accepted.
+    fn scan_measure(&self) -> f64 {
+        measuring(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
+    }
+
+    /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.
+    fn are_few(&self, filter: &dyn Filter, ef: usize) -> bool {
+        let least = self.walk_cost(1.0, ef).min(SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize));
+        let each = LOOK_UP + self.scan_measure();
+        filter.count().is_some_and(|count| count as f64 * each <= least)
     }
 
     /// Units that a walk costs, roughly.
