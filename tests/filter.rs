@@ -171,6 +171,51 @@ fn there_are_k_hits_or_all_that_match() {
     assert!(empty.search(&query).filter(|_| true).run().unwrap().is_empty());
 }
 
+/// Accepts every third key. It is asked about nothing but what is in the index, and says too much about what is not.
+struct Careless {
+    removed: fn(u64) -> bool,
+    count: u64,
+}
+
+impl Filter for &Careless {
+    fn accepts(&self, key: u64) -> bool {
+        assert!(key < self.count && !(self.removed)(key), "key {key} is not in the index");
+        key.is_multiple_of(3)
+    }
+
+    fn accepts_each(&self, keys: &[u64]) -> u64 {
+        assert!(keys.len() <= 64);
+        let known =
+            keys.iter().rev().fold(0, |bits, &key| bits << 1 | u64::from(self.accepts(key)));
+        known | u64::MAX.checked_shl(keys.len() as u32).unwrap_or(0)
+    }
+}
+
+#[test]
+fn tiles_are_asked_about_what_is_in_the_index_only() {
+    const NONE: fn(u64) -> bool = |_| false;
+    const TAIL: fn(u64) -> bool = |key| key >= 900;
+    const MIXED: fn(u64) -> bool = |key| mix(key).is_multiple_of(4);
+    for count in [1, 63, 64, 65, 1000] {
+        for removed in [NONE, TAIL, MIXED] {
+            let pair = generated(count, 8, Quantization::None);
+            for key in (0..count as u64).filter(|&key| removed(key)) {
+                assert!(pair.graph.remove(key).unwrap() && pair.exact.remove(key).unwrap());
+            }
+            let careless = Careless { removed, count: count as u64 };
+            let query = pair.queries.row(0).unwrap();
+            for k in [1, 10, usize::MAX] {
+                let plain = |key: u64| key.is_multiple_of(3);
+                let wanted = pair.exact.search(&query).k(k).filter(plain).run().unwrap();
+                let exact = pair.exact.search(&query).k(k).filter(&careless).run().unwrap();
+                assert_eq!(exact.as_slice(), wanted.as_slice(), "{count}");
+                let hits = pair.graph.search(&query).k(k).filter(&careless).run().unwrap();
+                assert_eq!(hits.len(), wanted.len(), "{count}, {:?}", hits.plan());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_plan_follows_the_selectivity() {
     let pair = generated(60_000, 16, Quantization::None);
