@@ -17,6 +17,7 @@ const CHECKSUM_AT: usize = SLOT_BYTES - 8;
 /// Offsets of the two copies of the two slots. A copy is written with its twin, 32 KiB apart, so that damage to one
 /// place never takes a slot away.
 const COPIES: [[u64; 2]; 2] = [[0, 32 << 10], [64 << 10, 96 << 10]];
+const MEASURE: &str = "ask for the length of the file";
 const SLOT_DAMAGED: &str = "the meta slot's checksum is wrong";
 /// Where the log begins.
 pub(crate) const LOG_OFFSET: u64 = 128 << 10;
@@ -141,7 +142,30 @@ impl Meta {
 
     /// The newest checkpoint whose slot is whole, and its slot.
     pub(crate) fn newest(storage: &dyn Storage) -> Result<(Self, usize), StoreError> {
-        let len = storage.len().map_err(StoreError::io("ask for the length of the file"))?;
+        /// Checkpoints that may change the file's length while it is looked at.
+        const ATTEMPTS: usize = 100;
+
+        let mut found = Self::newest_slot(storage)?;
+        for _ in 0..ATTEMPTS {
+            // After the slots: whoever writes makes the file longer before it writes a slot, and shorter after.
+            let len = storage.len().map_err(StoreError::io(MEASURE))?;
+            if found.0.end * found.0.page_size as u64 <= len {
+                return Ok(found);
+            }
+            let before = std::mem::replace(&mut found, Self::newest_slot(storage)?);
+            if before == found {
+                break;
+            }
+        }
+        // Not a reason to take the older one: a checkpoint syncs its data before its slot, so a file
+        // that is too short for it has lost bytes since.
+        let reason = "the file is shorter than its last checkpoint needs";
+        Err(StoreError::Corrupt { page: found.0.end - 1, reason })
+    }
+
+    /// As [`Self::newest`], whether or not the file is long enough.
+    fn newest_slot(storage: &dyn Storage) -> Result<(Self, usize), StoreError> {
+        let len = storage.len().map_err(StoreError::io(MEASURE))?;
         let mut best: Option<(Self, usize)> = None;
         let mut error = StoreError::NotAStore { reason: "the file is too short" };
         for (slot, copies) in COPIES.iter().enumerate() {
@@ -171,14 +195,7 @@ impl Meta {
                 }
             }
         }
-        let (meta, slot) = best.ok_or(error)?;
-        // Not a reason to take the older one: a checkpoint syncs its data before its slot, so a file
-        // that is too short for it has lost bytes since.
-        if meta.end * meta.page_size as u64 > len {
-            let reason = "the file is shorter than its last checkpoint needs";
-            return Err(StoreError::Corrupt { page: meta.end - 1, reason });
-        }
-        Ok((meta, slot))
+        best.ok_or(error)
     }
 }
 
@@ -199,8 +216,13 @@ pub(crate) fn reserved_pages(log_len: u64, page_size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parking_lot::Mutex;
+
     use super::*;
-    use crate::store::storage::MemoryStorage;
+    use crate::store::storage::{MemoryStorage, Region, SyncPoint};
 
     fn meta(transaction: u64) -> Meta {
         Meta {
@@ -234,5 +256,85 @@ mod tests {
         meta(4).write(&storage, 0).unwrap();
         Meta { end: 49, ..meta(5) }.write(&storage, 1).unwrap();
         assert!(matches!(Meta::newest(&storage), Err(StoreError::Corrupt { page: 48, .. })));
+    }
+
+    type Event = Box<dyn FnOnce(&MemoryStorage) + Send>;
+
+    /// A storage to which something happens just before or after its length is asked for the first or second time.
+    struct Eventful {
+        storage: MemoryStorage,
+        lengths: AtomicUsize,
+        at: usize,
+        event: Mutex<Option<Event>>,
+    }
+
+    impl Eventful {
+        /// At 0, before the first time; at 1, after it; and so on.
+        fn new(at: usize, event: impl FnOnce(&MemoryStorage) + Send + 'static) -> Self {
+            let storage = MemoryStorage::new();
+            storage.set_len(49 * 4096).unwrap();
+            meta(4).write(&storage, 0).unwrap();
+            Meta { end: 49, ..meta(5) }.write(&storage, 1).unwrap();
+            let event: Event = Box::new(event);
+            Self { storage, lengths: AtomicUsize::new(0), at, event: Mutex::new(Some(event)) }
+        }
+
+        fn step(&self) {
+            if self.lengths.fetch_add(1, Ordering::Relaxed) == self.at {
+                self.event.lock().take().unwrap()(&self.storage);
+            }
+        }
+    }
+
+    impl Storage for Eventful {
+        fn len(&self) -> io::Result<u64> {
+            self.step();
+            let len = self.storage.len();
+            self.step();
+            len
+        }
+
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.storage.read_at(offset, out)
+        }
+
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.storage.write_at(offset, bytes)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.storage.set_len(len)
+        }
+
+        fn sync(&self, point: SyncPoint) -> io::Result<()> {
+            self.storage.sync(point)
+        }
+
+        fn map(&self, offset: u64, len: usize) -> io::Result<Region> {
+            self.storage.map(offset, len)
+        }
+
+        fn first_segment(&self) -> u64 {
+            self.storage.first_segment()
+        }
+    }
+
+    #[test]
+    fn a_writer_may_grow_and_cut_the_file_meanwhile() {
+        // Before the slots are looked at, and after it.
+        for (at, seen) in [(0, 6), (1, 6), (2, 5), (3, 5)] {
+            let grown = Eventful::new(at, |storage| {
+                storage.set_len(60 * 4096).unwrap();
+                Meta { end: 60, ..meta(6) }.write(storage, 0).unwrap();
+            });
+            assert_eq!(Meta::newest(&grown).unwrap().0.state.transaction, seen, "{at}");
+        }
+        for (at, seen) in [(0, 6), (1, 6), (2, 6), (3, 5)] {
+            let cut = Eventful::new(at, |storage| {
+                meta(6).write(storage, 0).unwrap();
+                storage.set_len(48 * 4096).unwrap();
+            });
+            assert_eq!(Meta::newest(&cut).unwrap().0.state.transaction, seen, "{at}");
+        }
     }
 }
