@@ -218,59 +218,67 @@ fn pause<T>(operation: impl FnOnce() -> T) -> (T, Duration) {
 
 #[test]
 fn codes_come_while_vectors_are_inserted_and_searched() {
+    // Codes come when there are 4096.
+    const BEFORE: usize = 4000;
     const COUNT: usize = 5500;
     let (base, queries) = generated(COUNT, 128);
-    let mut longest = Duration::MAX;
-    // Who waits for a lock waits longer if another process took the CPU from its holder.
-    for _ in 0..20 {
-        let mut worst = Duration::ZERO;
-        for (quantization, originals) in [
-            (Quantization::Sq4, Originals::Kept),
-            (Quantization::Sq4, Originals::Dropped),
-            (Quantization::Rabitq { bits: 4 }, Originals::Kept),
-        ] {
+    let exact = Flat::builder(128, Metric::L2).build().unwrap();
+    exact.insert_batch(&keys(COUNT), &base).run().unwrap();
+    for (quantization, originals) in [
+        (Quantization::Sq4, Originals::Kept),
+        (Quantization::Sq4, Originals::Dropped),
+        (Quantization::Rabitq { bits: 4 }, Originals::Kept),
+    ] {
+        let longest = || {
             let builder = Hnsw::builder(128, Metric::L2).quantization(quantization);
             let index = builder.originals(originals).build().unwrap();
+            index.insert_batch(&keys(BEFORE), &base[..BEFORE * 128]).run().unwrap();
+            assert_eq!(index.stats().code_bits, None);
             let done = AtomicBool::new(false);
-            let pause = std::thread::scope(|scope| {
+            let longest = std::thread::scope(|scope| {
                 let searcher = scope.spawn(|| {
                     let mut longest = Duration::ZERO;
                     while !done.load(Ordering::Relaxed) {
                         for query in queries.chunks_exact(128) {
-                            let known = index.len().min(10);
                             let (hits, pause) = pause(|| index.search(query).k(10).run().unwrap());
                             longest = longest.max(pause);
-                            assert!(hits.len() >= known);
+                            assert_eq!(hits.len(), 10);
                         }
                     }
                     longest
                 });
                 let mut longest = Duration::ZERO;
-                for (key, vector) in (0..).zip(base.chunks_exact(128)) {
+                for (key, vector) in (0..).zip(base.chunks_exact(128)).skip(BEFORE) {
                     let ((), pause) = pause(|| index.insert(key, vector).unwrap());
                     longest = longest.max(pause);
                 }
                 done.store(true, Ordering::Relaxed);
                 longest.max(searcher.join().unwrap())
             });
-            worst = worst.max(pause);
             let stats = index.stats();
             assert_eq!(stats.code_bits, Some(4));
             let blocks = if quantization == Quantization::Sq4 { 1 } else { 2 };
             assert_eq!(stats.bytes.codes / 64, COUNT * blocks);
             assert!(index.check().is_ok());
-            let exact = Flat::builder(128, Metric::L2).build().unwrap();
-            exact.insert_batch(&keys(COUNT), &base).run().unwrap();
             let least = if originals == Originals::Kept { 0.97 } else { 0.7 };
             let found = recall_of(&index, &exact, &queries, 128);
             assert!(found > least, "{originals:?}: {found}");
+            longest
+        };
+        // Who waits for a lock waits longer if another process took the CPU from its holder, and a machine that takes it from all is
+        // not seen by `pause`.
+        let mut best = Duration::MAX;
+        for _ in 0..40 {
+            best = best.min(longest());
+            if best < Duration::from_millis(5) {
+                break;
+            }
         }
-        longest = longest.min(worst);
-        if longest < Duration::from_millis(5) {
-            return;
-        }
+        assert!(
+            best < Duration::from_millis(5),
+            "{quantization:?}, {originals:?}: an operation took {best:?} at best"
+        );
     }
-    panic!("an operation took {longest:?} at best");
 }
 
 #[test]
