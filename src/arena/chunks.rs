@@ -88,10 +88,10 @@ impl<T: Zeroable + Sync> Chunks<T> {
         if cfg!(not(miri)) {
             options.no_reserve_swap();
         }
-        let map = options.map_anon().map_err(|_| ArenaError::OutOfMemory { bytes })?;
+        let mut map = options.map_anon().map_err(|_| ArenaError::OutOfMemory { bytes })?;
         let offset = map.as_ptr().align_offset(align);
         // SAFETY: `offset < align`, and the map is `align` bytes longer than the chunk.
-        let base = unsafe { map.as_ptr().add(offset) }.cast_mut().cast::<T>();
+        let base = unsafe { map.as_mut_ptr().add(offset) }.cast::<T>();
         maps.push(map);
         entry.store(base, Ordering::Release);
         Ok(())
