@@ -1,7 +1,4 @@
-//! Quantised indexes: recall beside the unquantised one, the way over to codes, and their limits.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+//! Quantised indexes: recall beside the unquantised one, and their limits.
 
 use nearfield::dataset::{Dataset, Generated, recall};
 use nearfield::{Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization};
@@ -197,87 +194,6 @@ fn quantizers_that_there_are_not_are_refused() {
     ] {
         let error = Hnsw::builder(32, Metric::L2).quantization(quantization).build().unwrap_err();
         assert!(matches!(error, IndexError::Parameter { name: "quantization", .. }), "{error}");
-    }
-}
-
-/// How long an operation held its thread up: time on the clock, without that in which the
-/// machine ran something else while the thread could have gone on.
-fn pause<T>(operation: impl FnOnce() -> T) -> (T, Duration) {
-    let waited = || {
-        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        stat.split(' ')
-            .nth(1)
-            .and_then(|ns| ns.parse().ok())
-            .map_or(Duration::ZERO, Duration::from_nanos)
-    };
-    let (before, start) = (waited(), Instant::now());
-    let result = operation();
-    let elapsed = start.elapsed();
-    (result, elapsed.saturating_sub(waited().saturating_sub(before)))
-}
-
-#[test]
-fn codes_come_while_vectors_are_inserted_and_searched() {
-    // Codes come when there are 4096.
-    const BEFORE: usize = 4000;
-    const COUNT: usize = 5500;
-    let (base, queries) = generated(COUNT, 128);
-    let exact = Flat::builder(128, Metric::L2).build().unwrap();
-    exact.insert_batch(&keys(COUNT), &base).run().unwrap();
-    for (quantization, originals) in [
-        (Quantization::Sq4, Originals::Kept),
-        (Quantization::Sq4, Originals::Dropped),
-        (Quantization::Rabitq { bits: 4 }, Originals::Kept),
-    ] {
-        let longest = || {
-            let builder = Hnsw::builder(128, Metric::L2).quantization(quantization);
-            let index = builder.originals(originals).build().unwrap();
-            index.insert_batch(&keys(BEFORE), &base[..BEFORE * 128]).run().unwrap();
-            assert_eq!(index.stats().code_bits, None);
-            let done = AtomicBool::new(false);
-            let longest = std::thread::scope(|scope| {
-                let searcher = scope.spawn(|| {
-                    let mut longest = Duration::ZERO;
-                    while !done.load(Ordering::Relaxed) {
-                        for query in queries.chunks_exact(128) {
-                            let (hits, pause) = pause(|| index.search(query).k(10).run().unwrap());
-                            longest = longest.max(pause);
-                            assert_eq!(hits.len(), 10);
-                        }
-                    }
-                    longest
-                });
-                let mut longest = Duration::ZERO;
-                for (key, vector) in (0..).zip(base.chunks_exact(128)).skip(BEFORE) {
-                    let ((), pause) = pause(|| index.insert(key, vector).unwrap());
-                    longest = longest.max(pause);
-                }
-                done.store(true, Ordering::Relaxed);
-                longest.max(searcher.join().unwrap())
-            });
-            let stats = index.stats();
-            assert_eq!(stats.code_bits, Some(4));
-            let blocks = if quantization == Quantization::Sq4 { 1 } else { 2 };
-            assert_eq!(stats.bytes.codes / 64, COUNT * blocks);
-            assert!(index.check().is_ok());
-            let least = if originals == Originals::Kept { 0.97 } else { 0.7 };
-            let found = recall_of(&index, &exact, &queries, 128);
-            assert!(found > least, "{originals:?}: {found}");
-            longest
-        };
-        // Who waits for a lock waits longer if another process took the CPU from its holder, and a machine that takes it from all is
-        // not seen by `pause`.
-        let mut best = Duration::MAX;
-        for _ in 0..40 {
-            best = best.min(longest());
-            if best < Duration::from_millis(5) {
-                break;
-            }
-        }
-        assert!(
-            best < Duration::from_millis(5),
-            "{quantization:?}, {originals:?}: an operation took {best:?} at best"
-        );
     }
 }
 

@@ -175,7 +175,7 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
     }
 
     /// The elements of the first of these rows, as many as stand together in memory; at least of one, if there is one. None of them may
-    /// be of a slot that was vacant when the view was taken.
+    /// be of a vacant slot.
     ///
     /// # Panics
     ///
