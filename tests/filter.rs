@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield::dataset::{Dataset, Generated, Vectors};
 use nearfield::{
-    Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Plan, Quantization, VectorRef,
+    Cancel, Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Plan, Quantization,
+    VectorRef,
 };
 
 /// An index, the exact one over the same vectors, and queries.
@@ -272,6 +273,32 @@ fn a_closure_is_asked_about_few_keys() {
     // About 300; a few thousand when by chance the slots asked first make the filter look rarer.
     let asked = asked.into_inner() / pair.queries.len();
     assert!(asked < 6000, "{asked} of 60,000");
+}
+
+/// Where a walk has found a thousand, asking about each takes longer than is left.
+#[test]
+fn a_cancelled_search_asks_about_few_of_what_it_found() {
+    for quantization in [Quantization::None, Quantization::Sq8] {
+        let pair = generated(60_000, 16, quantization);
+        for query in pair.queries.iter() {
+            let (cancel, asked) = (Cancel::new(), AtomicUsize::new(0));
+            // Some hundred are asked about before the walk.
+            let half = |key: u64| {
+                if asked.fetch_add(1, Ordering::Relaxed) == 300 {
+                    cancel.cancel();
+                }
+                mix(key).is_multiple_of(2)
+            };
+            let hits = pair.graph.search(&query).ef(500).filter(half).cancel(&cancel);
+            let hits = hits.run().unwrap();
+            assert_eq!((hits.plan(), hits.is_complete()), (Plan::FilteredWalk, false));
+            // Of codes, as many as there is time to measure again.
+            assert!(hits.len() == 10 || quantization == Quantization::Sq8 && !hits.is_empty());
+            assert!(hits.iter().all(|hit| mix(hit.key).is_multiple_of(2)));
+            let asked = asked.into_inner();
+            assert!(asked < 600, "{asked}");
+        }
+    }
 }
 
 #[test]

@@ -102,10 +102,14 @@ impl Pool {
         self.entries[..self.len].iter().map(|&e| ((e >> 32) as u32, id_of(e)))
     }
 
-    /// Keeps the entries whose ids `keep` lets pass. The walk is over: nothing is next.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
+    /// Keeps the entries whose ids `keep` lets pass, the nearest `most` at most; it is not asked about more. The walk is
+    /// over: nothing is next.
+    pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(u32) -> bool) {
         let mut kept = 0;
         for at in 0..self.len {
+            if kept == most {
+                break;
+            }
             let entry = self.entries[at];
             if keep(id_of(entry)) {
                 self.entries[kept] = entry;
@@ -230,9 +234,16 @@ mod tests {
             assert!(pool.ids_of(key).eq(expected), "{key}");
         }
         let even: Vec<_> = pool.iter().filter(|(_, id)| id % 2 == 0).collect();
-        pool.retain(|id| id % 2 == 0);
+        pool.retain(usize::MAX, |id| id % 2 == 0);
         assert_eq!(pool.iter().collect::<Vec<_>>(), even);
         assert_eq!(pool.next(), None);
+        let mut asked = 0;
+        pool.retain(3, |_| {
+            asked += 1;
+            true
+        });
+        assert_eq!(pool.iter().collect::<Vec<_>>(), even[..3]);
+        assert_eq!((asked, pool.next()), (3, None));
     }
 
     /// [`Offer`], one by one whatever the CPU has.

@@ -11,6 +11,7 @@ use super::hits::{Hits, Plan};
 use super::hnsw::Hnsw;
 use super::limit::Timer;
 use super::request::Request;
+use super::rerank::Head;
 use super::scan::Field;
 use super::space::Rows;
 use super::work::Work;
@@ -334,7 +335,7 @@ impl Hnsw {
     ) -> Option<Plan> {
         let beam = Beam::of(SCOUTS.0 as usize);
         self.walk_on(codes, beam, timer, work).ok()?;
-        let share = self.accepted(filter, work) as f64 / SCOUTS.0;
+        let share = self.accepted(filter, usize::MAX, timer, work) as f64 / SCOUTS.0;
         if share <= ONE_HOP || self.walk_cost(share, request.ef) >= scan || timer.expired() {
             return None;
         }
@@ -356,15 +357,21 @@ impl Hnsw {
         if self.walk_on(codes, Beam::of(ef), timer, work).is_err() {
             return Err(0);
         }
-        let accepted = self.accepted(filter, work);
-        if !timer.expired() && accepted < request.k.max(request.ef / 4 * 3) {
+        // Where the time is over, what there is counts.
+        let enough = request.k.max(request.ef / 4 * 3);
+        let accepted = self.accepted(filter, enough, timer, work);
+        if !timer.expired() && accepted < enough {
             return Err(accepted);
         }
         let keys = self.entries.keys.view();
         let entries = &self.entries;
         let accepts =
             |slot: u32| entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0]);
-        work.scratch.pool.retain(accepts);
+        // Those beyond are neither measured again nor delivered, or there is no time for it.
+        let depth =
+            |codes: &Codes| Head::depth(request.k, codes.coder.is_fine() || timer.expired());
+        let most = codes.map_or(request.k, depth);
+        work.scratch.pool.retain(most, accepts);
         Ok(Plan::FilteredWalk)
     }
 
@@ -408,7 +415,7 @@ impl Hnsw {
         for _ in 0..2 {
             self.walk_on(codes, Beam::of(scouts as usize), timer, work).ok()?;
             let expected = scouts * share;
-            let met = self.accepted(filter, work) as f64;
+            let met = self.accepted(filter, usize::MAX, timer, work) as f64;
             if met > scouts * ONE_HOP && !timer.expired() {
                 let share = met / scouts;
                 return self.walk_over_all(codes, request, filter, seeds, share, timer, work);
@@ -427,12 +434,19 @@ impl Hnsw {
         None
     }
 
-    /// How many of the nodes that a walk left are accepted.
-    fn accepted(&self, filter: &dyn Filter, work: &Work) -> usize {
+    /// How many of the nodes that a walk left are accepted, as far as there is time to ask; `most` at most.
+    fn accepted(
+        &self,
+        filter: &dyn Filter,
+        most: usize,
+        timer: &mut Timer<'_>,
+        work: &Work,
+    ) -> usize {
         let keys = self.entries.keys.view();
         let accepts =
             |slot: u32| !self.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
-        work.scratch.pool.iter().filter(|&(_, slot)| accepts(slot)).count()
+        let met = work.scratch.pool.iter().take_while(|_| !timer.spent(1));
+        met.filter(|&(_, slot)| accepts(slot)).take(most).count()
     }
 
     /// A walk among accepted nodes, from what an unfiltered one left.
