@@ -1,52 +1,37 @@
-//! Is a recall that is asked for reached? `cargo bench --bench calibration -- DIR...`.
+//! Is a recall that is asked for reached? `cargo bench --bench calibration -- [--dataset DIR] [--runs N] [--json FILE]`.
 //!
-//! For each data set: an index, and runs that calibrate it with one half of the queries, drawn
-//! anew for each run, and ask the other half for recalls of 0.9, 0.95 and 0.99; then one that
-//! calibrates with the index's own vectors. A run succeeds if the recall that it got is at most half a point
-//! below the one asked for.
+//! An index, and runs that calibrate it with one half of the queries, drawn anew for each run, and ask the other half for recalls of
+//! 0.9, 0.95 and 0.99; then one that calibrates with the index's own vectors. A run succeeds if the recall that it got is at most half
+//! a point below the one asked for. Without a data set, 50,000 x 64 are generated.
+
+mod input;
 
 use std::error::Error;
 
-use nearfield::dataset::{Dataset, Generated};
-use nearfield::{Flat, Hit, Hnsw, Metric, Quantization};
+use input::{Arguments, Input};
+use nearfield::{Flat, Hit, Hnsw, Quantization};
 
-const RUNS: u64 = 40;
 const K: usize = 10;
+const RECALLS: [f64; 3] = [0.9, 0.95, 0.99];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folders: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    println!("set  quantization  recall  runs that reach it  mean    least   ef   own vectors");
-    for folder in &folders {
-        let set = Dataset::open(folder)?;
-        let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or(folder);
-        let (base, queries) = (set.base().to_f32()?, set.queries().to_f32()?);
-        measure(name, &base, &queries, set.dimension(), set.metric())?;
-    }
-    if folders.is_empty() {
-        let made = Generated::builder(50_000, 64).queries(1000).build()?;
-        measure("made", &made.base().to_f32()?, &made.queries().to_f32()?, 64, Metric::L2)?;
-    }
-    Ok(())
-}
-
-fn measure(
-    name: &str,
-    base: &[f32],
-    queries: &[f32],
-    dimension: usize,
-    metric: Metric,
-) -> Result<(), Box<dyn Error>> {
+    let args = Arguments::read(&["dataset", "runs", "json"])?;
+    let runs = args.value("runs", 40_u64)?.max(1);
+    let mut json = args.json()?;
+    let Input { base, queries, metric, dimension } = args.input(50_000, 64)?;
     let count = base.len() / dimension;
     let keys: Vec<u64> = (0..count as u64).collect();
     let exact = Flat::builder(dimension, metric).build()?;
-    exact.insert_batch(&keys, base).run()?;
-    let truth = exact.search_batch(queries).k(K).run()?;
+    exact.insert_batch(&keys, &base).run()?;
+    let truth = exact.search_batch(&queries).k(K).run()?;
+    println!("{count} x {dimension}, {metric}, {runs} runs");
+    println!("quantization  recall  reached    mean   least     ef   by own vectors");
     for quantization in [Quantization::None, Quantization::Auto] {
         let graph = Hnsw::builder(dimension, metric).quantization(quantization).build()?;
-        graph.insert_batch(&keys, base).run()?;
+        graph.insert_batch(&keys, &base).run()?;
         // Recall of the queries of these numbers.
         let achieved = |numbers: &[usize], recall: f64| -> Result<f64, Box<dyn Error>> {
-            let chosen = gather(queries, dimension, numbers);
+            let chosen = gather(&queries, dimension, numbers);
             let found = graph.search_batch(&chosen).k(K).recall(recall).run()?;
             let same: usize =
                 found.iter().zip(numbers).map(|(hits, &at)| shared(hits, &truth[at])).sum();
@@ -54,32 +39,38 @@ fn measure(
         };
         let mut numbers: Vec<usize> = (0..queries.len() / dimension).collect();
         graph.calibrate().run()?;
-        let own: Vec<f64> = [0.9, 0.95, 0.99]
-            .into_iter()
-            .map(|recall| achieved(&numbers, recall))
-            .collect::<Result<_, _>>()?;
-        let mut got = [const { Vec::new() }; 3];
-        let mut efs = [0.0; 3];
-        for run in 0..RUNS {
+        let mut own = [0.0; RECALLS.len()];
+        for (own, recall) in own.iter_mut().zip(RECALLS) {
+            *own = achieved(&numbers, recall)?;
+        }
+        let mut got = [const { Vec::new() }; RECALLS.len()];
+        let mut efs = [0.0; RECALLS.len()];
+        for run in 0..runs {
             shuffle(&mut numbers, run);
             let (known, fresh) = numbers.split_at(numbers.len() / 2);
-            let known = gather(queries, dimension, known);
+            let known = gather(&queries, dimension, known);
             let calibration = graph.calibrate().queries(&known).run()?;
-            for (at, recall) in [0.9, 0.95, 0.99].into_iter().enumerate() {
+            for (at, recall) in RECALLS.into_iter().enumerate() {
                 got[at].push(achieved(fresh, recall)?);
                 let point = calibration.points.iter().find(|point| point.at_least >= recall);
-                efs[at] += point.map_or(f64::NAN, |point| point.ef as f64) / RUNS as f64;
+                efs[at] += point.map_or(f64::NAN, |point| point.ef as f64) / runs as f64;
             }
         }
-        for (at, recall) in [0.9, 0.95, 0.99].into_iter().enumerate() {
+        for (at, recall) in RECALLS.into_iter().enumerate() {
             let reached = got[at].iter().filter(|&&got| got >= recall - 0.005).count();
-            let mean = got[at].iter().sum::<f64>() / RUNS as f64;
+            let mean = got[at].iter().sum::<f64>() / runs as f64;
             let least = got[at].iter().copied().fold(1.0, f64::min);
+            let (ef, own) = (efs[at], own[at]);
+            let name = format!("{quantization:?}");
             println!(
-                "{name} {quantization:?} {recall}: {reached} of {RUNS}, mean {mean:.4}, least \
-                 {least:.4}, ef up to {:.0}; by own vectors {:.4}",
-                efs[at], own[at]
+                "{name:<12} {recall:>7} {reached:>8} {mean:>7.4} {least:>7.4} {ef:>6.1} {own:>16.4}"
             );
+            json.line(&format!(
+                "{{\"system\": \"nearfield\", \"n\": {count}, \"dim\": {dimension}, \
+                 \"metric\": \"{metric}\", \"quantization\": \"{name}\", \"k\": {K}, \
+                 \"asked\": {recall}, \"runs\": {runs}, \"reached\": {reached}, \
+                 \"mean\": {mean:.5}, \"least\": {least:.5}, \"by_own_vectors\": {own:.5}}}"
+            ))?;
         }
     }
     Ok(())
