@@ -112,6 +112,16 @@ impl Slots {
         (0..view.len()).map(|at| view.row(at)[0].load(Ordering::Relaxed)).collect()
     }
 
+    /// The same in place of what `words` held.
+    pub(crate) fn words_into(&self, words: &mut Vec<u64>) {
+        let view = self.hidden.view();
+        words.clear();
+        words.extend((0..view.len()).map(|at| {
+            step();
+            view.row(at)[0].load(Ordering::Acquire)
+        }));
+    }
+
     /// Whether the slot is hidden.
     #[inline]
     pub(crate) fn is_hidden(&self, slot: u32) -> bool {
@@ -159,7 +169,7 @@ impl Slots {
     /// # Safety
     ///
     /// No link, key or other way leads to the slots any more, none will before they are taken, and who reads slots in
-    /// their order passes over hidden ones.
+    /// their order passes over those that were hidden at a moment since it holds its [`pin`].
     pub(crate) unsafe fn retire(&self, slots: Vec<u32>) {
         if slots.is_empty() {
             return;

@@ -33,41 +33,43 @@ impl Entries {
     /// wanted, and none beyond the radius.
     ///
     /// This is the one place where slots become hits. It reads the keys after the slots were
-    /// found, so that each has one. `false` if a key was found twice, and there are fewer hits for it than wanted.
+    /// found, so that each has one. A key that was found twice, as it is being replaced, counts once. `false` if there
+    /// are fewer hits than wanted for it.
     pub(super) fn deliver(
         &self,
         scale: Scale<'_>,
         request: &Request<'_>,
-        found: impl Iterator<Item = (u32, u32)>,
+        mut found: impl Iterator<Item = (u32, u32)>,
         hits: &mut Hits,
     ) -> bool {
-        let Request { k, radius, began, .. } = *request;
+        let Request { k, radius, .. } = *request;
         let keys = self.keys.view();
-        let all = self.all_answer();
-        let mut found = found.filter(|&(_, slot)| all || self.answers(slot, began)).take(k);
         let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
         let mut part = [(0, 0); PART];
+        let (mut more, mut is_all, mut is_repeated) = (true, false, false);
         hits.clear();
-        'all: loop {
+        while more && hits.len() < k {
+            let wanted = PART.min(k - hits.len());
             let mut count = 0;
-            for (place, near) in part.iter_mut().zip(&mut found) {
+            for (place, near) in part[..wanted].iter_mut().zip(&mut found) {
                 keys.prefetch(near.1);
                 *place = near;
                 count += 1;
             }
+            more = count == wanted;
             for &(key, slot) in &part[..count] {
                 let distance = scale.distance(key);
                 if !is_near(distance) {
-                    break 'all;
+                    (more, is_all) = (false, true);
+                    break;
                 }
                 step();
                 hits.push(Hit { key: keys.row(slot)[0], distance });
             }
-            if count < PART {
-                break;
+            if !more || hits.len() == k {
+                is_repeated |= self.replacing.is_ambiguous() && hits.drop_repeated_keys();
             }
         }
-        let is_short = self.replacing.is_ambiguous() && hits.drop_repeated_keys();
-        !is_short || hits.len() >= k.min(self.len())
+        is_all || !is_repeated || hits.len() >= k.min(self.len())
     }
 }

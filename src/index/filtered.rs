@@ -5,6 +5,7 @@
 
 use super::codes::Codes;
 use super::deliver::Scale;
+use super::engine::Engine;
 use super::entries::Entries;
 use super::filter::Filter;
 use super::hits::{Hits, Plan};
@@ -12,7 +13,7 @@ use super::hnsw::Hnsw;
 use super::limit::Timer;
 use super::request::Request;
 use super::rerank::Head;
-use super::scan::Field;
+use super::scan::{Field, is_set};
 use super::space::Rows;
 use super::work::Work;
 use crate::graph::{Beam, Counters, Order, Watch};
@@ -62,7 +63,7 @@ impl Entries {
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     pub(super) fn scan_accepted(
         &self,
-        field: Field<'_>,
+        engine: &dyn Engine,
         codes: Option<&Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
@@ -70,52 +71,65 @@ impl Entries {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let Work { row, coding, matches, .. } = work;
-        let limit = field.rows.len();
-        // As many as take so long as measuring one row.
-        let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
+        let Work { row, coding, matches, hidden, .. } = work;
+        let (engine, column) =
+            codes.map_or((engine, &self.vectors), |codes| (&*codes.engine, &codes.rows));
         let query = if codes.is_some() { &coding.query } else { row };
-        matches.begin(request.k.min(limit as usize));
+        let slots = column.len();
         match filter.count() {
             // Looking up a few keys is less than asking about all slots.
-            Some(count) if (count as f64) * LOOK_UP < f64::from(limit) => {
+            Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
+                let mut field = Field { engine, rows: column.view(), hidden: &[] };
+                matches.begin(request.k.min(slots));
                 filter.for_each(&mut |key| {
                     if timer.spent(1) {
                         return false;
                     }
-                    let slot = self.slot(key).filter(|&slot| slot < limit);
+                    let slot = self.slot(key);
+                    if slot.is_some_and(|slot| slot >= field.rows.len()) {
+                        // Younger than the view, perhaps in place of one that is in it.
+                        field.rows = column.view();
+                    }
+                    let slot = slot.filter(|&slot| slot < field.rows.len());
                     slot.is_none_or(|slot| matches.add(field, query, slot, timer))
                 });
+                matches.measure(field, query);
             }
-            _ => self.each_accepted(limit, request.began, filter, |slots| {
-                slots.iter().all(|&slot| matches.add(field, query, slot, timer))
-                    && !timer.spent(asked)
-            }),
+            _ => {
+                // As many as take so long as measuring one row.
+                let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
+                let (rows, kept) = self.moment(column, request.k, hidden);
+                let field = Field { engine, rows, hidden };
+                matches.begin(kept.min(rows.len() as usize));
+                self.each_accepted(field, filter, |slots| {
+                    slots.iter().all(|&slot| matches.add(field, query, slot, timer))
+                        && !timer.spent(asked)
+                });
+                matches.measure(field, query);
+            }
         }
-        let scale = codes.map_or(Scale::Vectors(field.engine), Scale::Codes);
-        matches.finish(field, query, |found| {
+        let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
+        matches.finish(|found| {
             self.deliver(scale, request, found, hits);
         });
         hits.set_counters(matches.measured, 0);
         hits.set_plan(Plan::FilteredScan);
     }
 
-    /// Calls `each` with the slots below `limit` that may be answers and whose keys are accepted, those of a tile at a time, until it
-    /// returns `false`.
+    /// Calls `each` with the slots of a field that hold accepted keys, those of a tile at a time, until it returns `false`.
     fn each_accepted(
         &self,
-        limit: u32,
-        began: u64,
+        Field { rows, hidden, .. }: Field<'_>,
         filter: &dyn Filter,
         mut each: impl FnMut(&[u32]) -> bool,
     ) {
-        // Taken after the rows, as the limit was: whoever has a row has a key.
+        // Taken after the rows: whoever has a row has a key.
         let keys = self.keys.view();
         let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
         let mut next = 0;
-        while next < limit {
-            let tile = next..limit.min(next + ASKED as u32);
-            let asked = if self.all_answer() {
+        while next < rows.len() {
+            let tile = next..rows.len().min(next + ASKED as u32);
+            let asked = if hidden.is_empty() {
                 let run = keys.run(tile.clone());
                 slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = slot);
                 next += run.len() as u32;
@@ -123,7 +137,7 @@ impl Entries {
             } else {
                 next = tile.end;
                 let mut count = 0;
-                for slot in tile.filter(|&slot| self.answers(slot, began)) {
+                for slot in tile.filter(|&slot| !is_set(hidden, slot)) {
                     (slots[count], held[count]) = (slot, keys.row(slot)[0]);
                     count += 1;
                 }
@@ -187,9 +201,11 @@ impl Hnsw {
         let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
         if let Some(plan) = plan.filter(|_| enough) {
             let Work { scratch, row, head, .. } = &mut *work;
-            self.collect(codes, row, request, timer, scratch, head, hits);
+            let is_full = self.collect(codes, row, request, timer, scratch, head, hits);
             hits.set_plan(plan);
-            return;
+            if is_full || timer.expired() {
+                return;
+            }
         }
         let walked = work.scratch.counters;
         self.scan_filtered(codes, request, filter, timer, work, hits);
@@ -228,20 +244,11 @@ impl Hnsw {
         hits: &mut Hits,
     ) {
         let codes = self.entries.standing_in(codes);
-        let began = request.began;
-        let field = if let Some(codes) = codes {
+        if let Some(codes) = codes {
             self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             codes.prepare(&mut work.coding);
-            Field { engine: &*codes.engine, rows: codes.rows.view(), entries: &self.entries, began }
-        } else {
-            Field {
-                engine: &*self.engine,
-                rows: self.entries.vectors.view(),
-                entries: &self.entries,
-                began,
-            }
-        };
-        self.entries.scan_accepted(field, codes, request, filter, timer, work, hits);
+        }
+        self.entries.scan_accepted(&*self.engine, codes, request, filter, timer, work, hits);
     }
 
     /// Asks about some slots, spread over all; those accepted are left in `seeds`.
@@ -370,7 +377,12 @@ impl Hnsw {
         // Those beyond are neither measured again nor delivered, or there is no time for it.
         let depth =
             |codes: &Codes| Head::depth(request.k, codes.coder.is_fine() || timer.expired());
-        let most = codes.map_or(request.k, depth);
+        let most = match codes {
+            Some(codes) => depth(codes),
+            // Two of them may have one key.
+            None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),
+            None => request.k,
+        };
         work.scratch.pool.retain(most, accepts);
         Ok(Plan::FilteredWalk)
     }

@@ -12,7 +12,6 @@ use super::entries::Entries;
 use super::hits::{BatchHits, Hits};
 use super::limit::Timer;
 use super::request::Request;
-use super::scan::Field;
 use super::search::{Search, Searchable};
 use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
@@ -184,9 +183,7 @@ impl Searchable for Flat {
             return hits.set_nothing();
         }
         if let Some(filter) = request.filter {
-            let rows = self.entries.vectors.view();
-            let field = Field { engine: &*self.engine, rows, entries: &self.entries, began };
-            self.entries.scan_accepted(field, None, request, filter, timer, work, hits);
+            self.entries.scan_accepted(&*self.engine, None, request, filter, timer, work, hits);
         } else {
             self.entries.scan(&*self.engine, request, timer, work, hits);
         }

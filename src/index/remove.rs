@@ -76,7 +76,7 @@ impl Hnsw {
             let Some(slot) = self.entries.map.remove(key, &self.entries.keys) else {
                 return Ok(false);
             };
-            self.entries.slots.hide(slot);
+            self.entries.hide(slot);
             self.cut(slot, work);
             slot
         };
@@ -222,7 +222,7 @@ impl Flat {
 
     /// Hides a slot that no key leads to any more.
     fn bury(&self, slot: u32) {
-        self.entries.slots.hide(slot);
+        self.entries.hide(slot);
         self.retire(vec![slot]);
     }
 }

@@ -3,12 +3,13 @@
 //! Both vectors are in the index for a while. A search that begins before the key is led from one to the
 //! other may meet either, or both, and takes one; a search that begins afterwards must not take the old one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::entries::Entries;
 use super::space::Rows;
-use crate::arena::pin;
+use crate::arena::{Column, View, pin};
 use crate::graph::{Scratch, Space};
 use crate::sync::{Fault, RwLock, is_planted, step};
 use crate::vector::Block;
@@ -23,11 +24,12 @@ pub(super) struct Replacing {
     recent: Arc<Recent>,
 }
 
-/// Old slots, each with the moment in which it was replaced, for as long as a search may have begun before.
+/// Old slots, each with the moment in which it was replaced, for as long as a search may have begun before. There may be
+/// many while one takes long, and it asks about each that it meets.
 #[derive(Debug, Default)]
 struct Recent {
     len: AtomicUsize,
-    slots: RwLock<Vec<(u32, u64)>>,
+    slots: RwLock<BTreeMap<u32, u64>>,
 }
 
 impl Recent {
@@ -53,6 +55,12 @@ impl Replacing {
         self.going_on.load(Ordering::SeqCst) != 0 || self.recent.is_any()
     }
 
+    /// Runs `look` while no key is led elsewhere or taken out.
+    fn hold<R>(&self, look: impl FnOnce() -> R) -> R {
+        let _slots = self.recent.slots.read();
+        look()
+    }
+
     /// Now: what a search notes when it begins, pinned.
     pub(super) fn now(&self) -> u64 {
         step();
@@ -66,7 +74,7 @@ impl Replacing {
         // One at a time, and the moment comes last: whoever begins before it may go on taking the old slot.
         let moment = self.moment.load(Ordering::SeqCst) + 1;
         if !is_planted(Fault::ReplacedUnnoted) {
-            slots.push((old, moment));
+            slots.insert(old, moment);
         }
         step();
         recent.len.store(slots.len(), Ordering::SeqCst);
@@ -77,7 +85,10 @@ impl Replacing {
         let recent = Arc::clone(recent);
         pin().defer(move || {
             let mut slots = recent.slots.write();
-            slots.retain(|&(_, other)| other != moment);
+            // The slot may be in use again, and be replaced again.
+            if slots.get(&old) == Some(&moment) {
+                slots.remove(&old);
+            }
             recent.len.store(slots.len(), Ordering::SeqCst);
         });
     }
@@ -88,13 +99,13 @@ impl Replacing {
             return Vec::new();
         }
         let slots = self.recent.slots.read();
-        slots.iter().filter(|&&(_, when)| when > began).map(|&(old, _)| old).collect()
+        slots.iter().filter(|&(_, &when)| when > began).map(|(&old, _)| old).collect()
     }
 
     /// Whether a hidden slot was replaced since `began`.
     pub(super) fn since(&self, began: u64, slot: u32) -> bool {
         self.recent.is_any()
-            && self.recent.slots.read().iter().any(|&(old, when)| old == slot && when > began)
+            && self.recent.slots.read().get(&slot).is_some_and(|&when| when > began)
     }
 }
 
@@ -106,6 +117,39 @@ impl Drop for Replacement<'_> {
 }
 
 impl Entries {
+    /// The rows, for a search that looks at all of them, of one moment: those of slots that `hidden`, a bitmap which may
+    /// end early, has no bit of. Each key has one of them, but for some whose vectors are being replaced: these may have
+    /// two. Also returned is how many of the nearest have the `k` nearest keys among them. Whoever asks is
+    /// [pinned](pin).
+    pub(super) fn moment<'a>(
+        &self,
+        rows: &'a Column<Block>,
+        k: usize,
+        hidden: &mut Vec<u64>,
+    ) -> (View<'a, Block>, usize) {
+        hidden.clear();
+        let view = rows.view();
+        // A replacement whose new vector is in the view has begun; where it is over, its old one is hidden. One that
+        // begins between the first two takes a place that was hidden.
+        if self.all_answer() && !self.replacing.is_ambiguous() && self.all_answer() {
+            return (view, k);
+        }
+        let (view, doubled) = self.replacing.hold(|| {
+            let view = rows.view();
+            self.slots.words_into(hidden);
+            // Last: those whose new vectors are in the view do not end before this.
+            step();
+            (view, self.replacing.going_on.load(Ordering::SeqCst))
+        });
+        (view, if k == 0 { 0 } else { k.saturating_add(doubled) })
+    }
+
+    /// Hides the slot of a key that was taken out: no [moment](Self::moment) has it and one that the key gets later.
+    pub(super) fn hide(&self, slot: u32) {
+        let _slots = self.replacing.recent.slots.write();
+        self.slots.hide(slot);
+    }
+
     /// Adds to what a walk found the vectors that took the place of old ones that it met, in case it came by before the
     /// new ones were linked, or while rows changed, and of those that were replaced since it `began`: it may have come by
     /// before the new one was linked, and after the old one was cut out. `true` unless the space lacks one of them.

@@ -23,9 +23,8 @@ const TILE: usize = 32;
 pub(super) struct Field<'a> {
     pub(super) engine: &'a dyn Engine,
     pub(super) rows: View<'a, Block>,
-    pub(super) entries: &'a Entries,
-    /// When the search began, as a moment of replacements.
-    pub(super) began: u64,
+    /// A bit for each slot that is passed over; there may be none for the last ones.
+    pub(super) hidden: &'a [u64],
 }
 
 impl Field<'_> {
@@ -93,22 +92,26 @@ impl Field<'_> {
         measured as u64
     }
 
-    /// Calls `each` with all slots that may be answers, a tile at a time, until it returns `false`.
+    /// Calls `each` with all slots but the hidden ones, a tile at a time, until it returns `false`.
     fn each_tile(self, mut each: impl FnMut(&[u32]) -> bool) {
-        let Self { rows, entries, began, .. } = self;
         let mut slots = [0; TILE];
-        for start in (0..rows.len()).step_by(TILE) {
+        for start in (0..self.rows.len()).step_by(TILE) {
             let mut count = 0;
-            let all = entries.all_answer();
-            for slot in start..rows.len().min(start + TILE as u32) {
+            for slot in start..self.rows.len().min(start + TILE as u32) {
                 slots[count] = slot;
-                count += usize::from(all || entries.answers(slot, began));
+                count += usize::from(!is_set(self.hidden, slot));
             }
             if !each(&slots[..count]) {
                 break;
             }
         }
     }
+}
+
+/// Whether a bitmap has the bit of a slot.
+pub(super) fn is_set(bits: &[u64], slot: u32) -> bool {
+    let word = bits.get((slot / u64::BITS) as usize);
+    word.is_some_and(|word| word >> (slot % u64::BITS) & 1 != 0)
 }
 
 /// The nearest of slots that come one by one.
@@ -151,7 +154,8 @@ impl Matches {
         !timer.spent(TILE)
     }
 
-    fn measure(&mut self, field: Field<'_>, query: &[Block]) {
+    /// Measures what waits, after the last one.
+    pub(super) fn measure(&mut self, field: Field<'_>, query: &[Block]) {
         let Self { waiting, pool, all, k, measured } = self;
         let mut keys = [0; TILE];
         let keys = &mut keys[..waiting.len()];
@@ -166,13 +170,7 @@ impl Matches {
     }
 
     /// Gives the `k` nearest, as keys and slots, to `each`.
-    pub(super) fn finish(
-        &mut self,
-        field: Field<'_>,
-        query: &[Block],
-        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
-    ) {
-        self.measure(field, query);
+    pub(super) fn finish(&mut self, each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>)) {
         if self.k > POOLED {
             if self.k < self.all.len() {
                 self.all.select_nth_unstable(self.k);
@@ -203,16 +201,11 @@ impl Entries {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let Work { row, pools, all, .. } = work;
-        let mut measured = 0;
-        self.until_full(request, |request| {
-            let (rows, began) = (self.vectors.view(), request.began);
-            let field = Field { engine, rows, entries: self, began };
-            let mut is_full = true;
-            measured += field.scan(row, request.k, pools, all, timer, |found| {
-                is_full = self.deliver(Scale::Vectors(engine), request, found, hits);
-            });
-            is_full || timer.expired()
+        let Work { row, pools, hidden, all, .. } = work;
+        let (rows, kept) = self.moment(&self.vectors, request.k, hidden);
+        let field = Field { engine, rows, hidden };
+        let measured = field.scan(row, kept, pools, all, timer, |found| {
+            self.deliver(Scale::Vectors(engine), request, found, hits);
         });
         hits.set_counters(measured, 0);
         hits.set_plan(Plan::Scan);
@@ -227,30 +220,16 @@ impl Entries {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let Work { row, pools, all, coding, .. } = work;
+        let Work { row, pools, hidden, all, coding, .. } = work;
         self.encoder.unit_into(row, &mut coding.floats);
         codes.prepare(coding);
-        let mut measured = 0;
-        self.until_full(request, |request| {
-            let (engine, rows) = (&*codes.engine, codes.rows.view());
-            let field = Field { engine, rows, entries: self, began: request.began };
-            let mut is_full = true;
-            measured += field.scan(&coding.query, request.k, pools, all, timer, |found| {
-                is_full = self.deliver(Scale::Codes(codes), request, found, hits);
-            });
-            is_full || timer.expired()
+        let (rows, kept) = self.moment(&codes.rows, request.k, hidden);
+        let field = Field { engine: &*codes.engine, rows, hidden };
+        let measured = field.scan(&coding.query, kept, pools, all, timer, |found| {
+            self.deliver(Scale::Codes(codes), request, found, hits);
         });
         hits.set_counters(measured, 0);
         hits.set_plan(Plan::Scan);
-    }
-
-    /// Runs `scan` again, as a search that begins anew, until a key that was just replaced does not
-    /// take two of the places.
-    fn until_full(&self, request: &Request<'_>, mut scan: impl FnMut(&Request<'_>) -> bool) {
-        let mut request = *request;
-        while !scan(&request) {
-            request.began = self.replacing.now();
-        }
     }
 
     /// The nearest to each of the queries by the vectors, which are all there, in one pass.
@@ -263,34 +242,34 @@ impl Entries {
         work: &mut Work,
         out: &mut BatchHits,
     ) -> u64 {
-        let vectors = self.vectors.view();
-        let total = vectors.len() as usize;
-        let k = request.k.min(total);
+        let timer = &mut Timer::new(request.limit, request.k, 0);
         let count = queries.len() / self.vectors.stride();
-        let timer = &mut Timer::new(request.limit, k, 0);
         let mut hits = Hits::new();
-        if k == 0 || k > POOLED {
-            let mut distances = 0;
+        let mut hidden = std::mem::take(&mut work.hidden);
+        let (rows, kept) = self.moment(&self.vectors, request.k, &mut hidden);
+        let kept = kept.min(rows.len() as usize);
+        let mut measured = 0;
+        if kept == 0 || kept > POOLED {
             for query in queries.chunks_exact(self.vectors.stride()) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
                 self.scan(engine, request, timer, work, &mut hits);
-                distances += hits.distances_computed();
+                measured += hits.distances_computed();
                 out.push(&hits);
             }
-            return distances;
+        } else {
+            let pools = &mut work.pools;
+            pools.resize_with(pools.len().max(count), Pool::default);
+            pools[..count].iter_mut().for_each(|pool| pool.begin(kept));
+            let field = Field { engine, rows, hidden: &hidden };
+            measured = field.offer(queries, &mut pools[..count], timer);
+            for pool in &pools[..count] {
+                self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
+                hits.set_plan(Plan::Scan);
+                out.push(&hits);
+            }
         }
-        let pools = &mut work.pools;
-        pools.resize_with(pools.len().max(count), Pool::default);
-        pools[..count].iter_mut().for_each(|pool| pool.begin(k));
-        let began = request.began;
-        let field = Field { engine, rows: vectors, entries: self, began };
-        let measured = field.offer(queries, &mut pools[..count], timer);
-        for pool in &pools[..count] {
-            self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
-            hits.set_plan(Plan::Scan);
-            out.push(&hits);
-        }
+        work.hidden = hidden;
         measured
     }
 }

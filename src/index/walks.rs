@@ -143,7 +143,8 @@ impl Hnsw {
         Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
     }
 
-    /// Turns what a walk left in `scratch` into hits.
+    /// Turns what a walk left in `scratch` into hits. `false` if there are fewer than there should be: vectors that are
+    /// removed but not swept yet, or keys that are being replaced, took the places.
     #[expect(clippy::too_many_arguments, reason = "parts of the work, of which others are in use")]
     pub(super) fn collect(
         &self,
@@ -154,12 +155,12 @@ impl Hnsw {
         scratch: &Scratch,
         head: &mut Head,
         hits: &mut Hits,
-    ) {
+    ) -> bool {
         let all = self.entries.all_answer();
         let answers = |slot: u32| all || self.entries.answers(slot, request.began);
         let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
         let mut distances = scratch.counters.distances;
-        match codes {
+        let is_full = match codes {
             Some(codes) if self.entries.has_vectors() => {
                 let vectors = self.entries.vectors.view();
                 let candidates = found
@@ -175,6 +176,7 @@ impl Hnsw {
         };
         hits.set_counters(distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
+        is_full && (request.radius.is_some() || hits.len() >= request.k.min(self.len()))
     }
 
     /// Answers up to [`LANES`] queries, whose walks take turns. The request has no filter and no
@@ -225,7 +227,7 @@ impl Hnsw {
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
             work.row.clear();
             work.row.extend_from_slice(query);
-            if self.collect_lane(codes, at, request, work, hits) && !self.is_short(hits, request) {
+            if self.collect_lane(codes, at, request, work, hits) {
                 self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
             } else {
                 self.find(request, work, hits);
@@ -257,15 +259,7 @@ impl Hnsw {
         }
         let Work { lanes, scratch, row, head, .. } = work;
         let scratch = if is_crowded { scratch } else { &lanes[lane] };
-        self.collect(codes, row, request, timer, scratch, head, hits);
-        true
-    }
-}
-
-impl Hnsw {
-    /// Whether there are fewer hits than there should be.
-    fn is_short(&self, hits: &Hits, request: &Request<'_>) -> bool {
-        hits.len() < request.k && request.radius.is_none() && hits.len() < self.len()
+        self.collect(codes, row, request, timer, scratch, head, hits)
     }
 }
 
@@ -300,14 +294,10 @@ impl Searchable for Hnsw {
                 return self.find(request, work, hits);
             };
             let Work { scratch, row, head, .. } = work;
-            self.collect(codes, row, request, timer, scratch, head, hits);
-            if self.is_short(hits, request) && !timer.expired() {
-                // Vectors that are removed but not swept yet took the places.
-                return self.find(
-                    &Request { ef: request.ef.saturating_mul(2), ..*request },
-                    work,
-                    hits,
-                );
+            let is_full = self.collect(codes, row, request, timer, scratch, head, hits);
+            if !is_full && !timer.expired() {
+                let again = Request { ef: request.ef.saturating_mul(2), ..*request };
+                return self.find(&again, work, hits);
             }
         }
         hits.set_complete(!timer.expired());

@@ -45,6 +45,8 @@ pub(super) struct Work {
     pub(super) head: Head,
     /// The nearest of each query of a batch.
     pub(super) pools: Vec<Pool>,
+    /// Slots that a scan passes over, as bits.
+    pub(super) hidden: Vec<u64>,
     /// Every slot, for a scan that wants more than a pool should hold.
     pub(super) all: Vec<(u32, u32)>,
     /// The nearest of what a filter accepts.
@@ -140,6 +142,7 @@ impl Work {
             + self.all.capacity() * size_of::<(u32, u32)>()
             + self.matches.bytes()
             + self.seeds.capacity() * 4
+            + self.hidden.capacity() * 8
             + self.probe.bytes()
     }
 }
