@@ -108,8 +108,9 @@ impl Slots {
 
     /// What [`Self::restore`] makes the same slots of.
     pub(crate) fn words(&self) -> Vec<u64> {
-        let view = self.hidden.view();
-        (0..view.len()).map(|at| view.row(at)[0].load(Ordering::Relaxed)).collect()
+        let mut words = Vec::new();
+        self.words_into(&mut words);
+        words
     }
 
     /// The same in place of what `words` held.

@@ -76,7 +76,7 @@ impl Entries {
             codes.map_or((engine, &self.vectors), |codes| (&*codes.engine, &codes.rows));
         let query = if codes.is_some() { &coding.query } else { row };
         let slots = column.len();
-        match filter.count() {
+        let field = match filter.count() {
             // Looking up a few keys is less than asking about all slots.
             Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
                 let mut field = Field { engine, rows: column.view(), hidden: &[] };
@@ -93,7 +93,7 @@ impl Entries {
                     let slot = slot.filter(|&slot| slot < field.rows.len());
                     slot.is_none_or(|slot| matches.add(field, query, slot, timer))
                 });
-                matches.measure(field, query);
+                field
             }
             _ => {
                 // As many as take so long as measuring one row.
@@ -105,11 +105,11 @@ impl Entries {
                     slots.iter().all(|&slot| matches.add(field, query, slot, timer))
                         && !timer.spent(asked)
                 });
-                matches.measure(field, query);
+                field
             }
-        }
+        };
         let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
-        matches.finish(|found| {
+        matches.finish(field, query, |found| {
             self.deliver(scale, request, found, hits);
         });
         hits.set_counters(matches.measured, 0);

@@ -6,6 +6,7 @@ use std::sync::Once;
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
 
+use super::scan::is_set;
 use crate::arena::Column;
 use crate::sync::{RandomState, RwLock, RwLockWriteGuard};
 
@@ -59,10 +60,7 @@ impl KeyMap {
                 // A tenth more than its share, so that hardly any has to grow.
                 shard.write().reserve(self.restored as usize / SHARDS * 11 / 10, hash);
             }
-            let lives = |&slot: &u32| {
-                let word = self.hidden.get((slot / u64::BITS) as usize).copied().unwrap_or(0);
-                word >> (slot % u64::BITS) & 1 == 0
-            };
+            let lives = |&slot: &u32| !is_set(&self.hidden, slot);
             for slot in (0..self.restored.min(view.len())).filter(lives) {
                 let (full, shard) = self.hash(view.row(slot)[0]);
                 shard.write().insert_unique(full, slot, hash);

@@ -55,12 +55,6 @@ impl Replacing {
         self.going_on.load(Ordering::SeqCst) != 0 || self.recent.is_any()
     }
 
-    /// Runs `look` while no key is led elsewhere or taken out.
-    fn hold<R>(&self, look: impl FnOnce() -> R) -> R {
-        let _slots = self.recent.slots.read();
-        look()
-    }
-
     /// Now: what a search notes when it begins, pinned.
     pub(super) fn now(&self) -> u64 {
         step();
@@ -134,13 +128,13 @@ impl Entries {
         if self.all_answer() && !self.replacing.is_ambiguous() && self.all_answer() {
             return (view, k);
         }
-        let (view, doubled) = self.replacing.hold(|| {
-            let view = rows.view();
-            self.slots.words_into(hidden);
-            // Last: those whose new vectors are in the view do not end before this.
-            step();
-            (view, self.replacing.going_on.load(Ordering::SeqCst))
-        });
+        // No key is led elsewhere or taken out until the end.
+        let _still = self.replacing.recent.slots.read();
+        let view = rows.view();
+        self.slots.words_into(hidden);
+        // Last: replacements whose new vectors are in the view do not end before this.
+        step();
+        let doubled = self.replacing.going_on.load(Ordering::SeqCst);
         (view, if k == 0 { 0 } else { k.saturating_add(doubled) })
     }
 

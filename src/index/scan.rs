@@ -154,8 +154,7 @@ impl Matches {
         !timer.spent(TILE)
     }
 
-    /// Measures what waits, after the last one.
-    pub(super) fn measure(&mut self, field: Field<'_>, query: &[Block]) {
+    fn measure(&mut self, field: Field<'_>, query: &[Block]) {
         let Self { waiting, pool, all, k, measured } = self;
         let mut keys = [0; TILE];
         let keys = &mut keys[..waiting.len()];
@@ -170,7 +169,13 @@ impl Matches {
     }
 
     /// Gives the `k` nearest, as keys and slots, to `each`.
-    pub(super) fn finish(&mut self, each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>)) {
+    pub(super) fn finish(
+        &mut self,
+        field: Field<'_>,
+        query: &[Block],
+        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
+    ) {
+        self.measure(field, query);
         if self.k > POOLED {
             if self.k < self.all.len() {
                 self.all.select_nth_unstable(self.k);
@@ -242,34 +247,32 @@ impl Entries {
         work: &mut Work,
         out: &mut BatchHits,
     ) -> u64 {
-        let timer = &mut Timer::new(request.limit, request.k, 0);
+        let k = request.k.min(self.vectors.len());
         let count = queries.len() / self.vectors.stride();
+        let timer = &mut Timer::new(request.limit, k, 0);
         let mut hits = Hits::new();
-        let mut hidden = std::mem::take(&mut work.hidden);
-        let (rows, kept) = self.moment(&self.vectors, request.k, &mut hidden);
-        let kept = kept.min(rows.len() as usize);
-        let mut measured = 0;
-        if kept == 0 || kept > POOLED {
+        if k == 0 || k > POOLED {
+            let mut distances = 0;
             for query in queries.chunks_exact(self.vectors.stride()) {
                 work.row.clear();
                 work.row.extend_from_slice(query);
                 self.scan(engine, request, timer, work, &mut hits);
-                measured += hits.distances_computed();
+                distances += hits.distances_computed();
                 out.push(&hits);
             }
-        } else {
-            let pools = &mut work.pools;
-            pools.resize_with(pools.len().max(count), Pool::default);
-            pools[..count].iter_mut().for_each(|pool| pool.begin(kept));
-            let field = Field { engine, rows, hidden: &hidden };
-            measured = field.offer(queries, &mut pools[..count], timer);
-            for pool in &pools[..count] {
-                self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
-                hits.set_plan(Plan::Scan);
-                out.push(&hits);
-            }
+            return distances;
         }
-        work.hidden = hidden;
+        let Work { pools, hidden, .. } = work;
+        let (rows, kept) = self.moment(&self.vectors, k, hidden);
+        pools.resize_with(pools.len().max(count), Pool::default);
+        pools[..count].iter_mut().for_each(|pool| pool.begin(kept));
+        let field = Field { engine, rows, hidden };
+        let measured = field.offer(queries, &mut pools[..count], timer);
+        for pool in &pools[..count] {
+            self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
+            hits.set_plan(Plan::Scan);
+            out.push(&hits);
+        }
         measured
     }
 }
