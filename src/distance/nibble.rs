@@ -75,10 +75,10 @@ fn sum4<S: Simd, T: Step>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i32
     simd.i32_sum4(acc)
 }
 
-/// What is taken off twice the product of a query and nibbles, so that these count from -7.5:
-/// the first word of the query's last block.
+/// The first word of the query's last block. For products what is taken off twice the product with nibbles, so that these
+/// count from -7.5; for distances the sum of the query's squares.
 #[inline(always)]
-fn excess(query: &[Block]) -> i32 {
+fn constant(query: &[Block]) -> i32 {
     query.last().map_or(0, |block| cast_slice::<Block, i32>(std::slice::from_ref(block))[0])
 }
 
@@ -112,12 +112,12 @@ macro_rules! kernel {
 
 kernel! {
     /// Squared distance of a prepared query and a code, in 64ths of a squared step.
-    NibbleL2, QueryL2, |query, sum| sum as u32, |key| key as f32
+    NibbleL2, QueryL2, |query, sum| (constant(query) + 4 * sum) as u32, |key| key as f32
 }
 
 kernel! {
     /// Negated inner product of a prepared query and a code, in 16ths of a squared step.
-    NibbleDot, QueryDot, |query, sum| i8::dot_key(2 * sum - excess(query)), |key| -i8::dot_of(key) as f32
+    NibbleDot, QueryDot, |query, sum| i8::dot_key(2 * sum - constant(query)), |key| -i8::dot_of(key) as f32
 }
 
 kernel! {
@@ -198,9 +198,9 @@ mod tests {
                 };
                 let rows = [row(), row(), row(), row()];
                 let mut query = vec![Block::ZERO; 2 * blocks + 1];
-                let mut sum = 0;
                 for product in [false, true] {
                     let len = 128 * blocks;
+                    let mut sum = 0;
                     for x in &mut cast_slice_mut::<_, i8>(&mut query)[..len] {
                         *x = match (extreme, product) {
                             (false, false) => random.random_range(-4..=123),
@@ -208,9 +208,9 @@ mod tests {
                             (false, true) => random.random_range(-127..=127),
                             (true, true) => [-127, 127][random.random_range(..2_usize)],
                         };
-                        sum += i64::from(*x) * i64::from(product);
+                        sum += i64::from(*x) * if product { 15 } else { i64::from(*x) };
                     }
-                    cast_slice_mut::<_, i32>(&mut query[2 * blocks..])[0] = (15 * sum) as i32;
+                    cast_slice_mut::<_, i32>(&mut query[2 * blocks..])[0] = sum as i32;
                     let q = components(&query);
                     let r = rows.each_ref().map(Vec::as_slice);
                     let expected: [[u32; 4]; 2] = if product {

@@ -70,7 +70,7 @@ impl Rotation {
     }
 }
 
-/// The rounds on one vector: plain Rust, which the compiler vectorises for the instruction set.
+/// The rounds on one vector.
 struct Rounds<'a> {
     rotation: &'a Rotation,
     vector: &'a mut [f32],
@@ -81,63 +81,65 @@ impl Task for Rounds<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        self.plain();
-    }
-}
-
-impl Rounds<'_> {
-    #[inline(always)]
-    fn plain(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Rotation { len, ref signs, width, rounds, .. } = *self.rotation;
         let scale = 1.0 / (width as f32).sqrt();
         for round in 0..rounds {
             let round = if self.backward { rounds - 1 - round } else { round };
             let start = if round % 2 == 1 { len - width } else { 0 };
-            let part = &mut self.vector[start..start + width];
-            let signs = &signs[round * width..][..width];
+            let part = self.vector[start..start + width].as_chunks_mut::<16>().0;
+            let signs = signs[round * width..][..width].as_chunks::<16>().0;
             if self.backward {
-                hadamard(part);
-                for (x, sign) in part.iter_mut().zip(signs) {
-                    *x *= sign * scale;
+                hadamard(simd, part);
+                for (block, signs) in part.iter_mut().zip(signs) {
+                    turn(block, signs, scale);
                 }
             } else {
-                for (x, sign) in part.iter_mut().zip(signs) {
-                    *x *= sign * scale;
+                for (block, signs) in part.iter_mut().zip(signs) {
+                    turn(block, signs, scale);
                 }
-                hadamard(part);
+                hadamard(simd, part);
             }
         }
     }
 }
 
+#[inline(always)]
+fn turn(block: &mut [f32; 16], signs: &[f32; 16], scale: f32) {
+    for (x, sign) in block.iter_mut().zip(signs) {
+        *x *= sign * scale;
+    }
+}
+
 /// The Walsh-Hadamard transform of a power of two, not scaled; its own inverse but for the scale.
 #[inline(always)]
-fn hadamard(vector: &mut [f32]) {
-    // Short strides inside blocks of 16, which become shuffles of registers.
-    let (blocks, _) = vector.as_chunks_mut::<16>();
-    for block in blocks {
-        for half in [1, 2, 4, 8] {
-            let mut i = 0;
-            while i < 16 {
-                for j in i..i + half {
-                    let (a, b) = (block[j], block[j + half]);
-                    block[j] = a + b;
-                    block[j + half] = a - b;
-                }
-                i += 2 * half;
-            }
-        }
+fn hadamard<S: Simd>(simd: S, blocks: &mut [[f32; 16]]) {
+    for block in &mut *blocks {
+        simd.hadamard(block);
     }
-    let mut half = 16;
-    while half < vector.len() {
-        for pair in vector.chunks_exact_mut(2 * half) {
-            let (first, second) = pair.split_at_mut(half);
-            for (a, b) in first.iter_mut().zip(second) {
-                (*a, *b) = (*a + *b, *a - *b);
+    // Two strides at a time: each number is read and written half as often.
+    let mut half = 1;
+    while 4 * half <= blocks.len() {
+        for four in blocks.chunks_exact_mut(4 * half) {
+            let (ab, cd) = four.split_at_mut(2 * half);
+            let ((a, b), (c, d)) = (ab.split_at_mut(half), cd.split_at_mut(half));
+            for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+                for i in 0..16 {
+                    let (e, f) = (a[i] + b[i], a[i] - b[i]);
+                    let (g, h) = (c[i] + d[i], c[i] - d[i]);
+                    (a[i], b[i], c[i], d[i]) = (e + g, f + h, e - g, f - h);
+                }
             }
         }
-        half *= 2;
+        half *= 4;
+    }
+    if half < blocks.len() {
+        let (first, second) = blocks.split_at_mut(half);
+        for (a, b) in first.iter_mut().zip(second) {
+            for i in 0..16 {
+                (a[i], b[i]) = (a[i] + b[i], a[i] - b[i]);
+            }
+        }
     }
 }
 

@@ -158,19 +158,21 @@ impl ScalarGrid {
         self.rotate(vector, rotated);
         let Some((last, query)) = query.split_last_mut() else { return };
         let (query, rest) = cast_slice_mut::<_, u8>(query).split_at_mut(rotated.len());
+        let constant = &mut cast_slice_mut::<Block, i32>(std::slice::from_mut(last))[0];
         let eighth = 8.0 / self.step;
         // Beyond the last component: what adds nothing to a distance.
         if self.metric == Metric::InnerProduct {
             let round = Round { scale: eighth, shift: 0.0, least: -127.0, greatest: 127.0 };
-            let sum = round.all(self.isa, rotated, query);
+            let (sum, _) = round.all(self.isa, rotated, query);
             rest.fill(0);
-            cast_slice_mut::<Block, i32>(std::slice::from_mut(last))[0] = 15 * sum;
+            *constant = 15 * sum;
         } else {
             // The grid begins at -8 steps; the middle of its first cell is half a step, 4 eighths,
             // above.
             let round = Round { scale: eighth, shift: 60.0, least: -4.0, greatest: 123.0 };
-            round.all(self.isa, rotated, query);
+            let (_, squares) = round.all(self.isa, rotated, query);
             rest.fill(64);
+            *constant = squares + 64 * 64 * rest.len() as i32;
         }
     }
 

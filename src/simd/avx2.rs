@@ -150,26 +150,25 @@ impl Avx2 {
         self.small_products(acc, magnitude, magnitude)
     }
 
+    /// One half of [`Simd::nibble_l2`], as sixteen sums of four products. A product is at most 3840, as what is taken off a
+    /// great factor makes the other small, so that two such sums fit 16 bits.
     #[inline(always)]
     fn half_nibble_l2(
         self,
-        acc: __m256i,
         low: &[i8; 64],
         high: &[i8; 64],
         codes: &[u8; 64],
         second: bool,
     ) -> __m256i {
         let codes = self.half(codes, second);
-        let (l, h) = proven!(self, {
-            let eights = _mm256_set1_epi8(0x78);
-            let l = _mm256_and_si256(_mm256_slli_epi16::<3>(codes), eights);
-            let h = _mm256_and_si256(_mm256_srli_epi16::<1>(codes), eights);
-            (
-                _mm256_sub_epi8(self.half(low, second), l),
-                _mm256_sub_epi8(self.half(high, second), h),
-            )
-        });
-        self.square_small(self.square_small(acc, l), h)
+        proven!(self, {
+            let fours = _mm256_set1_epi8(0x3c);
+            let l = _mm256_and_si256(_mm256_slli_epi16::<2>(codes), fours);
+            let h = _mm256_and_si256(_mm256_srli_epi16::<2>(codes), fours);
+            let low = _mm256_maddubs_epi16(l, _mm256_sub_epi8(l, self.half(low, second)));
+            let high = _mm256_maddubs_epi16(h, _mm256_sub_epi8(h, self.half(high, second)));
+            _mm256_add_epi16(low, high)
+        })
     }
 
     #[inline(always)]
@@ -303,6 +302,7 @@ impl Simd for Avx2 {
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = false;
+    const MERGES: bool = true;
 
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx2,fma,f16c,popcnt")]
@@ -496,10 +496,13 @@ impl Simd for Avx2 {
         high: &[i8; 64],
         codes: &[u8; 64],
     ) -> Self::I32 {
-        [
-            self.half_nibble_l2(acc[0], low, high, codes, false),
-            self.half_nibble_l2(acc[1], low, high, codes, true),
-        ]
+        let first = self.half_nibble_l2(low, high, codes, false);
+        let second = self.half_nibble_l2(low, high, codes, true);
+        let sum = proven!(self, {
+            let fours = _mm256_add_epi16(first, second);
+            _mm256_add_epi32(acc[0], _mm256_madd_epi16(fours, _mm256_set1_epi16(1)))
+        });
+        [sum, acc[1]]
     }
 
     #[inline(always)]
@@ -564,5 +567,20 @@ impl Simd for Avx2 {
             _mm256_sllv_epi64(counts, shifts)
         });
         [proven!(self, _mm256_add_epi32(acc[0], weighed)), acc[1]]
+    }
+
+    #[inline(always)]
+    fn hadamard(self, block: &mut [f32; 16]) {
+        self.hadamard_16(block);
+    }
+
+    #[inline(always)]
+    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
+        self.select_below(keys, ids, bound, out)
+    }
+
+    #[inline(always)]
+    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+        self.insert_by_vectors(entries, len, entry)
     }
 }

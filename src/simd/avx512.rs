@@ -326,13 +326,11 @@ impl Simd for Avx512 {
     ) -> Self::I32 {
         let (low, high, codes) = (self.load(low), self.load(high), self.load(codes));
         proven!(self, {
-            let eights = _mm512_set1_epi8(0x78);
-            let l = _mm512_and_si512(_mm512_slli_epi16::<3>(codes), eights);
-            let h = _mm512_and_si512(_mm512_srli_epi16::<1>(codes), eights);
-            // At most 127, so it serves as the unsigned and as the signed factor.
-            let l = _mm512_abs_epi8(_mm512_sub_epi8(low, l));
-            let h = _mm512_abs_epi8(_mm512_sub_epi8(high, h));
-            _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(acc, l, l), h, h)
+            let fours = _mm512_set1_epi8(0x3c);
+            let l = _mm512_and_si512(_mm512_slli_epi16::<2>(codes), fours);
+            let h = _mm512_and_si512(_mm512_srli_epi16::<2>(codes), fours);
+            let acc = _mm512_dpbusd_epi32(acc, l, _mm512_sub_epi8(l, low));
+            _mm512_dpbusd_epi32(acc, h, _mm512_sub_epi8(h, high))
         })
     }
 
@@ -425,6 +423,11 @@ impl Simd for Avx512 {
             let shifts = _mm512_add_epi64(shifts, _mm512_set1_epi64(i64::from(shift)));
             _mm512_add_epi32(acc, _mm512_sllv_epi64(counts, shifts))
         })
+    }
+
+    #[inline(always)]
+    fn hadamard(self, block: &mut [f32; 16]) {
+        self.hadamard_16(block);
     }
 
     #[inline(always)]

@@ -11,6 +11,9 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod hadamard;
+#[cfg(target_arch = "x86_64")]
+mod insert;
 mod isa;
 #[cfg(target_arch = "x86_64")]
 mod merge;
@@ -115,8 +118,9 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// `acc +` the number of bits in which `a` and `b` differ.
     fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
 
-    /// `acc + sum((query - 8 * nibble)^2)` over 128 nibbles: `low` goes with the low nibbles of
-    /// the bytes, `high` with the high ones. Components of the query are in -4..=123.
+    /// `acc + sum(4 * nibble * (4 * nibble - query))` over 128 nibbles: `low` goes with the low nibbles of
+    /// the bytes, `high` with the high ones. Components of the query are in -4..=123. Four times the sum is by how much
+    /// `sum((query - 8 * nibble)^2)` exceeds `sum(query^2)`.
     fn nibble_l2(
         self,
         acc: Self::I32,
@@ -124,7 +128,7 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
         high: &[i8; 64],
         codes: &[u8; 64],
     ) -> Self::I32;
-    /// `acc + sum(query * nibble)`, likewise, over a query of any `i8`.
+    /// `acc + sum(query * nibble)` over 128 nibbles and a query of any `i8`.
     fn nibble_dot(
         self,
         acc: Self::I32,
@@ -155,6 +159,12 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// Adds to the sum of all lanes of `acc` each count, times two to the power of `shift` and the
     /// plane's number.
     fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
+
+    /// The Walsh-Hadamard transform, not scaled.
+    #[inline(always)]
+    fn hadamard(self, block: &mut [f32; 16]) {
+        hadamard::plain(block);
+    }
 
     /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
     /// there is one more, and returns where it stands.

@@ -300,12 +300,12 @@ impl Simd for Neon {
             self,
             quarters!(i => {
                 let codes = self.quarter(codes, i);
-                let eights = vdupq_n_u8(0x78);
-                let l = vreinterpretq_s8_u8(vandq_u8(vshlq_n_u8::<3>(codes), eights));
-                let h = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8::<1>(codes), eights));
-                let l = vsubq_s8(vreinterpretq_s8_u8(self.quarter(low, i)), l);
-                let h = vsubq_s8(vreinterpretq_s8_u8(self.quarter(high, i)), h);
-                self.products(self.products(acc[i], l, l), h, h)
+                let fours = vdupq_n_u8(0x3c);
+                let l = vreinterpretq_s8_u8(vandq_u8(vshlq_n_u8::<2>(codes), fours));
+                let h = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8::<2>(codes), fours));
+                let low = vsubq_s8(l, vreinterpretq_s8_u8(self.quarter(low, i)));
+                let high = vsubq_s8(h, vreinterpretq_s8_u8(self.quarter(high, i)));
+                self.products(self.products(acc[i], l, low), h, high)
             })
         )
     }
@@ -423,5 +423,10 @@ impl Simd for Neon {
             });
         }
         acc
+    }
+
+    #[inline(always)]
+    fn hadamard(self, block: &mut [f32; 16]) {
+        self.hadamard_16(block);
     }
 }

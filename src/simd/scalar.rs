@@ -184,12 +184,12 @@ impl Simd for Scalar {
         high: &[i8; 64],
         codes: &[u8; 64],
     ) -> Self::I32 {
-        let square = |query: i8, eight: u8| {
-            let difference = i32::from(i16::from(query) - i16::from(eight));
-            difference * difference
+        let product = |query: i8, four: u8| {
+            let four = i16::from(four);
+            i32::from(four) * i32::from(four - i16::from(query))
         };
-        let acc = Self::pairs(acc, low, codes, |query, code| square(query, code << 3 & 0x78));
-        Self::pairs(acc, high, codes, |query, code| square(query, code >> 1 & 0x78))
+        let acc = Self::pairs(acc, low, codes, |query, code| product(query, code << 2 & 0x3c));
+        Self::pairs(acc, high, codes, |query, code| product(query, code >> 2 & 0x3c))
     }
 
     #[inline(always)]

@@ -12,9 +12,9 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Rounds each of the numbers, and returns the sum of the results. They fit an `i8`, or a `u8` each, of which the bits
-    /// are written.
-    pub(super) fn all(self, isa: Isa, from: &[f32], to: &mut [u8]) -> i32 {
+    /// Rounds each of the numbers, and returns the sum of the results and that of their squares. They fit an `i8`, or a `u8`
+    /// each, of which the bits are written.
+    pub(super) fn all(self, isa: Isa, from: &[f32], to: &mut [u8]) -> (i32, i32) {
         run_on(isa, All { round: self, from, to })
     }
 }
@@ -26,18 +26,20 @@ struct All<'a> {
 }
 
 impl Task for All<'_> {
-    type Output = i32;
+    type Output = (i32, i32);
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> i32 {
+    fn run<S: Simd>(self, _simd: S) -> (i32, i32) {
         let Self { round: Round { scale, shift, least, greatest }, from, to } = self;
-        let mut sum = 0;
+        let (mut sum, mut squares) = (0, 0_i32);
         for (to, &x) in to.iter_mut().zip(from) {
             let x = (x * scale + shift).round_ties_even().clamp(least, greatest) as i32;
             *to = x as u8;
             sum += x;
+            // Of bytes that are encoded nobody wants it, and of many it may be more than there is room for.
+            squares = squares.wrapping_add(x * x);
         }
-        sum
+        (sum, squares)
     }
 }
 
@@ -59,9 +61,10 @@ mod tests {
             .collect();
         for &isa in Isa::available() {
             let mut to = vec![0; from.len()];
-            let sum = round.all(isa, &from, &mut to);
+            let (sum, squares) = round.all(isa, &from, &mut to);
             assert_eq!(bytemuck::cast_slice::<u8, i8>(&to), expected, "{isa}");
             assert_eq!(sum, expected.iter().map(|&x| i32::from(x)).sum::<i32>());
+            assert_eq!(squares, expected.iter().map(|&x| i32::from(x).pow(2)).sum::<i32>());
         }
     }
 }
