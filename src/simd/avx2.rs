@@ -1,6 +1,7 @@
 //! AVX2 with FMA: a logical register is two of 32 bytes.
 #![expect(unsafe_code, reason = "intrinsics")]
 
+use super::insert::LONGEST;
 use super::{Simd, Task};
 use crate::vector::{Bf16, F16};
 use std::arch::x86_64::*;
@@ -580,7 +581,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
-        self.insert_by_vectors(entries, len, entry)
+    fn merge(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        if len <= LONGEST {
+            return self.merge_short(entries, len, capacity, fresh);
+        }
+        self.insert_each(entries, len, capacity, fresh)
     }
 }

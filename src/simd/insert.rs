@@ -1,9 +1,35 @@
-//! Insertions into a sorted array with AVX2: what comes is chosen without a branch that depends on it, and what is greater
-//! moves up by vectors.
+//! Merging a few entries into a sorted array with AVX2, without a branch that depends on them.
 #![expect(unsafe_code, reason = "intrinsics")]
 
-use super::{Avx2, SLACK};
+use super::{Avx2, MERGED, SLACK};
 use std::arch::x86_64::*;
+
+/// Longest array that is merged at once: each of its blocks of four is compared with each entry that comes.
+pub(super) const LONGEST: usize = 192;
+
+/// Words of a bit for each place.
+const WORDS: usize = (LONGEST + MERGED).div_ceil(64);
+
+/// For each mask of four gaps, the halves of entries that stand around them.
+static MOVED: [[u32; 8]; 16] = moved();
+
+const fn moved() -> [[u32; 8]; 16] {
+    let mut all = [[0; 8]; 16];
+    let mut mask = 0;
+    while mask < 16 {
+        let (mut lane, mut count) = (0, 0);
+        while lane < 4 {
+            all[mask][2 * lane] = 2 * count;
+            all[mask][2 * lane + 1] = 2 * count + 1;
+            if mask >> lane & 1 == 0 {
+                count += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    all
+}
 
 /// For each mask of eight lanes, the numbers of those that are set.
 static CHOSEN: [[u8; 8]; 256] = chosen();
@@ -77,39 +103,91 @@ impl Avx2 {
         count
     }
 
-    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which there is one more, and
-    /// returns where it stands.
+    /// Merges `fresh` into the ascending `entries[..len]`, of which the `capacity` least are kept. The new length is returned,
+    /// and the place of the first that came.
     #[expect(clippy::unused_self, reason = "the proof")]
     #[inline(always)]
-    pub(super) fn insert_by_vectors(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
-        assert!(len < entries.len());
-        let start = entries.as_mut_ptr().cast::<i64>();
-        let mut end = len;
-        // Four at a time from the end: those greater move up by one.
-        while end >= 4 {
-            // SAFETY: AVX2 as the token proves; it reads `end - 4..end` and writes inside `end - 3..=end`, and
-            // `end <= len < entries.len()`; no alignment needed.
-            let greater = unsafe {
+    pub(super) fn merge_short(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        assert!(len <= capacity && len <= LONGEST && (1..=MERGED).contains(&fresh.len()));
+        assert!(entries.len() >= capacity + SLACK);
+        let total = capacity.min(len + fresh.len());
+        // What stands beyond is less than none.
+        entries[len..len + 4].fill(u64::MAX);
+        let mut all = [u64::MAX; MERGED];
+        all.iter_mut().zip(fresh).for_each(|(one, &entry)| *one = entry);
+        // Where each will stand: how many are less, of those that are there and of those that come.
+        let mut places = [0_u64; MERGED];
+        for part in 0..fresh.len().div_ceil(4) {
+            let old = entries[..len.next_multiple_of(4)].as_chunks::<4>().0;
+            // SAFETY: AVX2 as the token proves; four entries are read of each chunk, four of the second half of `all` or
+            // of the first, and as many places written; no alignment needed.
+            unsafe {
                 // Comparisons are signed.
                 let flip = _mm256_set1_epi64x(i64::MIN);
-                let four = _mm256_loadu_si256(start.add(end - 4).cast());
-                let limit = _mm256_set1_epi64x((entry ^ 1 << 63) as i64);
-                let greater = _mm256_cmpgt_epi64(_mm256_xor_si256(four, flip), limit);
-                _mm256_maskstore_epi64(start.add(end - 3), greater, four);
-                _mm256_movemask_pd(_mm256_castsi256_pd(greater)).count_ones()
-            };
-            if greater != 4 {
-                let at = end - greater as usize;
-                entries[at] = entry;
-                return at;
+                let [a, b, c, d] = [0, 1, 2, 3].map(|at| (all[4 * part + at] ^ 1 << 63) as i64);
+                let limits = [
+                    _mm256_set1_epi64x(a),
+                    _mm256_set1_epi64x(b),
+                    _mm256_set1_epi64x(c),
+                    _mm256_set1_epi64x(d),
+                ];
+                let mut less = [_mm256_setzero_si256(); 4];
+                for four in old.iter().chain(all.as_chunks::<4>().0) {
+                    let four = _mm256_xor_si256(_mm256_loadu_si256(four.as_ptr().cast()), flip);
+                    for (less, limit) in less.iter_mut().zip(limits) {
+                        *less = _mm256_sub_epi64(*less, _mm256_cmpgt_epi64(limit, four));
+                    }
+                }
+                let [a, b, c, d] = less;
+                let ab = _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+                let cd = _mm256_add_epi64(_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+                let less = _mm256_add_epi64(
+                    _mm256_permute2x128_si256::<0x20>(ab, cd),
+                    _mm256_permute2x128_si256::<0x31>(ab, cd),
+                );
+                _mm256_storeu_si256(places[4 * part..][..4].as_mut_ptr().cast(), less);
             }
-            end -= 4;
         }
-        while end > 0 && entries[end - 1] > entry {
-            entries[end] = entries[end - 1];
-            end -= 1;
+        let places = places.map(|place| place as usize);
+        let places = &places[..fresh.len()];
+        let first = places.iter().fold(usize::MAX, |first, &place| first.min(place));
+        if first >= total {
+            return (total, first);
         }
-        entries[end] = entry;
-        end
+        let mut bits = [0_u64; WORDS];
+        for place in places {
+            bits[place / 64] |= 1 << (place % 64);
+        }
+        // From the end, each block is what stood further to the front, with gaps for those that come.
+        let last = (total - 1) / 4;
+        let mut before = places.iter().filter(|&&place| place < 4 * last).count();
+        for block in (first / 4..=last).rev() {
+            let gaps = (bits[block / 16] >> (4 * (block % 16))) & 0xf;
+            let from: &[u64; 4] = entries[4 * block - before..].first_chunk().expect("slack");
+            // SAFETY: AVX2 as the token proves; four entries are read, and the numbers of eight lanes; no alignment needed.
+            let moved = unsafe {
+                let four = _mm256_loadu_si256(from.as_ptr().cast());
+                let lanes = _mm256_loadu_si256(MOVED[gaps as usize].as_ptr().cast());
+                _mm256_permutevar8x32_epi32(four, lanes)
+            };
+            entries[4 * block..][..4].copy_from_slice(bytemuck::cast_ref::<_, [u64; 4]>(&moved));
+            let previous = block.wrapping_sub(1);
+            if previous < block {
+                let gaps = (bits[previous / 16] >> (4 * (previous % 16))) & 0xf;
+                before -= gaps.count_ones() as usize;
+            }
+        }
+        for (&place, &entry) in places.iter().zip(fresh) {
+            if place < total {
+                entries[place] = entry;
+            }
+        }
+        (total, first)
     }
 }
