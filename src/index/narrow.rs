@@ -45,16 +45,28 @@ pub(super) fn narrow_all<H: Half>(
 }
 
 /// The sum of the squares.
-pub(super) fn sum_of_squares(mut values: impl ExactSizeIterator<Item = f32>) -> f64 {
-    // Independent sums let the additions overlap.
-    let mut sums = [0.0; 8];
-    while values.len() > 0 {
-        for sum in &mut sums {
-            let value = f64::from(values.next().unwrap_or(0.0));
-            *sum += value * value;
+pub(super) fn sum_of_squares(values: impl ExactSizeIterator<Item = f32>) -> f64 {
+    run_detected(Squares(values))
+}
+
+struct Squares<I>(I);
+
+impl<I: ExactSizeIterator<Item = f32>> Task for Squares<I> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> f64 {
+        let Self(mut values) = self;
+        // Independent sums let the additions overlap.
+        let mut sums = [0.0; 8];
+        while values.len() > 0 {
+            for sum in &mut sums {
+                let value = f64::from(values.next().unwrap_or(0.0));
+                *sum += value * value;
+            }
         }
+        sums.iter().sum()
     }
-    sums.iter().sum()
 }
 
 struct Narrow<'a, I, H> {

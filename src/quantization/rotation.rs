@@ -87,27 +87,18 @@ impl Task for Rounds<'_> {
         for round in 0..rounds {
             let round = if self.backward { rounds - 1 - round } else { round };
             let start = if round % 2 == 1 { len - width } else { 0 };
-            let part = self.vector[start..start + width].as_chunks_mut::<16>().0;
-            let signs = signs[round * width..][..width].as_chunks::<16>().0;
+            let part = &mut self.vector[start..start + width];
+            let signs = &signs[round * width..][..width];
             if self.backward {
-                hadamard(simd, part);
-                for (block, signs) in part.iter_mut().zip(signs) {
-                    turn(block, signs, scale);
-                }
-            } else {
-                for (block, signs) in part.iter_mut().zip(signs) {
-                    turn(block, signs, scale);
-                }
-                hadamard(simd, part);
+                hadamard(simd, part.as_chunks_mut().0);
+            }
+            for (x, sign) in part.iter_mut().zip(signs) {
+                *x *= sign * scale;
+            }
+            if !self.backward {
+                hadamard(simd, part.as_chunks_mut().0);
             }
         }
-    }
-}
-
-#[inline(always)]
-fn turn(block: &mut [f32; 16], signs: &[f32; 16], scale: f32) {
-    for (x, sign) in block.iter_mut().zip(signs) {
-        *x *= sign * scale;
     }
 }
 
