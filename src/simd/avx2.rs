@@ -1,7 +1,6 @@
 //! AVX2 with FMA: a logical register is two of 32 bytes.
 #![expect(unsafe_code, reason = "intrinsics")]
 
-use super::insert::LONGEST;
 use super::{Simd, Task};
 use crate::vector::{Bf16, F16};
 use std::arch::x86_64::*;
@@ -303,7 +302,6 @@ impl Simd for Avx2 {
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = false;
-    const MERGES: bool = true;
 
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx2,fma,f16c,popcnt")]
@@ -573,24 +571,5 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn hadamard(self, block: &mut [f32; 16]) {
         self.hadamard_16(block);
-    }
-
-    #[inline(always)]
-    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
-        self.select_below(keys, ids, bound, out)
-    }
-
-    #[inline(always)]
-    fn merge(
-        self,
-        entries: &mut [u64],
-        len: usize,
-        capacity: usize,
-        fresh: &[u64],
-    ) -> (usize, usize) {
-        if len <= LONGEST {
-            return self.merge_short(entries, len, capacity, fresh);
-        }
-        self.insert_each(entries, len, capacity, fresh)
     }
 }

@@ -1,7 +1,6 @@
 //! AVX-512 of Ice Lake and later: a logical register is one of the CPU's.
 #![expect(unsafe_code, reason = "intrinsics")]
 
-use super::merge::LONGEST;
 use super::{Avx2, Simd, Task};
 use crate::vector::{Bf16, F16};
 use std::arch::x86_64::*;
@@ -132,7 +131,6 @@ impl Simd for Avx512 {
 
     const CHAINS: usize = 4;
     const FOUR_ROWS: bool = true;
-    const MERGES: bool = true;
 
     fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(
@@ -428,61 +426,5 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn hadamard(self, block: &mut [f32; 16]) {
         self.hadamard_16(block);
-    }
-
-    #[inline(always)]
-    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
-        self.select_below(keys, ids, bound, out)
-    }
-
-    #[inline(always)]
-    fn merge(
-        self,
-        entries: &mut [u64],
-        len: usize,
-        capacity: usize,
-        fresh: &[u64],
-    ) -> (usize, usize) {
-        if len <= LONGEST {
-            return self.merge_short(entries, len, capacity, fresh);
-        }
-        self.insert_each(entries, len, capacity, fresh)
-    }
-
-    #[inline(always)]
-    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
-        let Self(()) = self;
-        assert!(len < entries.len());
-        let start = entries.as_mut_ptr().cast::<i64>();
-        let mut end = len;
-        // Eight at a time from the end: those greater move up by one.
-        while end >= 8 {
-            // SAFETY: AVX-512 as the token proves; it reads `end - 8..end` and writes inside
-            // `end - 7..=end`, and `end <= len < entries.len()`; no alignment needed.
-            let greater = unsafe {
-                let eight = _mm512_loadu_epi64(start.add(end - 8));
-                let greater = _mm512_cmpgt_epu64_mask(eight, _mm512_set1_epi64(entry as i64));
-                _mm512_mask_storeu_epi64(start.add(end - 7), greater, eight);
-                greater
-            };
-            if greater != u8::MAX {
-                let at = end - greater.count_ones() as usize;
-                entries[at] = entry;
-                return at;
-            }
-            end -= 8;
-        }
-        let rest = (1_u8 << end) - 1;
-        // SAFETY: AVX-512 as the token proves; the masks select entries below `end` to read and
-        // `1..=end` to write, and `end <= len < entries.len()`.
-        let greater = unsafe {
-            let few = _mm512_maskz_loadu_epi64(rest, start);
-            let greater = _mm512_mask_cmpgt_epu64_mask(rest, few, _mm512_set1_epi64(entry as i64));
-            _mm512_mask_storeu_epi64(start.add(1), greater, few);
-            greater
-        };
-        let at = end - greater.count_ones() as usize;
-        entries[at] = entry;
-        at
     }
 }

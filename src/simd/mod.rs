@@ -12,15 +12,12 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod hadamard;
-#[cfg(target_arch = "x86_64")]
-mod insert;
 mod isa;
-#[cfg(target_arch = "x86_64")]
-mod merge;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod prefetch;
 mod scalar;
+mod sorted;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +30,7 @@ pub use isa::Isa;
 pub(crate) use neon::Neon;
 pub(crate) use prefetch::prefetch;
 pub(crate) use scalar::Scalar;
+pub(crate) use sorted::{MERGED, SLACK, Sorted};
 
 use crate::vector::{Bf16, F16};
 use std::fmt::Debug;
@@ -48,7 +46,7 @@ pub(crate) trait Task {
 }
 
 /// Proof that this CPU has an instruction set, and its operations on registers of 64 bytes.
-pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
+pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     /// Sixteen `f32`.
     type F32: Copy;
     /// Lanes of 32-bit integers that wrap; how many and which lane takes what is the
@@ -65,8 +63,6 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     /// Whether the registers hold the sums of four rows at once, so that a one-to-four kernel
     /// should load its query once for four rows.
     const FOUR_ROWS: bool;
-    /// Whether [`Self::merge`] takes less time than insertions one by one.
-    const MERGES: bool = false;
 
     /// Runs `task` inside one function that may use all instructions of this set.
     fn run<T: Task>(self, task: T) -> T::Output;
@@ -165,71 +161,7 @@ pub(crate) trait Simd: Copy + Send + Sync + Debug + 'static {
     fn hadamard(self, block: &mut [f32; 16]) {
         hadamard::plain(block);
     }
-
-    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
-    /// there is one more, and returns where it stands.
-    #[inline(always)]
-    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
-        let at = entries[..len].partition_point(|&e| e <= entry);
-        entries.copy_within(at..len, at + 1);
-        entries[at] = entry;
-        at
-    }
-
-    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number. There
-    /// is place in `out` for all, and [`SLACK`] more.
-    #[inline(always)]
-    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
-        let mut count = 0;
-        for (&key, &id) in keys.iter().zip(ids) {
-            if u64::from(key) < bound {
-                out[count] = u64::from(key) << 32 | u64::from(id) << 1;
-                count += 1;
-            }
-        }
-        count
-    }
-
-    /// Merges up to [`MERGED`] distinct entries, at least one, in any order, into the ascending `entries[..len]`, of which the
-    /// `capacity` least are kept; there is place for [`SLACK`] more. The new length is returned, and the place of the
-    /// first that came, or what is beyond all places if none did.
-    #[inline(always)]
-    fn merge(
-        self,
-        entries: &mut [u64],
-        len: usize,
-        capacity: usize,
-        fresh: &[u64],
-    ) -> (usize, usize) {
-        self.insert_each(entries, len, capacity, fresh)
-    }
-
-    /// [`Self::merge`], one entry after the other.
-    #[inline(always)]
-    fn insert_each(
-        self,
-        entries: &mut [u64],
-        len: usize,
-        capacity: usize,
-        fresh: &[u64],
-    ) -> (usize, usize) {
-        let (mut len, mut first) = (len, usize::MAX);
-        for &entry in fresh {
-            if len == capacity && entry >= entries[len - 1] {
-                continue;
-            }
-            let kept = len.min(capacity - 1);
-            first = first.min(self.insert_sorted(entries, kept, entry));
-            len = kept + 1;
-        }
-        (len, first)
-    }
 }
-
-/// Entries that [`Simd::merge`] takes at a time.
-pub(crate) const MERGED: usize = 8;
-/// Entries beyond those that count, which are written in passing.
-pub(crate) const SLACK: usize = 16;
 
 /// Runs a task on the level that [`Isa::detect`] answers.
 #[inline]

@@ -1,26 +1,16 @@
 //! Merging a few entries into a sorted array with AVX-512, without a branch that depends on them.
 #![expect(unsafe_code, reason = "intrinsics")]
 
-use super::{Avx512, MERGED, SLACK};
 use std::arch::x86_64::*;
 
-/// Longest array that is merged at once: each of its blocks of eight is compared with each entry that comes.
-pub(super) const LONGEST: usize = 192;
+use super::{LONGEST, MERGED, SLACK, Sorted, WORDS};
+use crate::simd::Avx512;
 
-/// Words of a bit for each place.
-const WORDS: usize = (LONGEST + MERGED).div_ceil(64);
+impl Sorted for Avx512 {
+    const MERGES: bool = true;
 
-impl Avx512 {
-    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number.
-    #[expect(clippy::unused_self, reason = "the proof")]
     #[inline(always)]
-    pub(super) fn select_below(
-        self,
-        keys: &[u32],
-        ids: &[u32],
-        bound: u64,
-        out: &mut [u64],
-    ) -> usize {
+    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
         assert!(keys.len() == ids.len() && out.len() >= keys.len() + SLACK);
         let mut count = 0;
         for (keys, ids) in keys.chunks(16).zip(ids.chunks(16)) {
@@ -38,17 +28,11 @@ impl Avx512 {
                 };
                 let keys = _mm512_maskz_compress_epi32(below, keys);
                 let ids = _mm512_maskz_compress_epi32(below, ids);
-                let entries = |keys: __m256i, ids: __m256i| {
-                    _mm512_or_epi64(
-                        _mm512_slli_epi64::<32>(_mm512_cvtepu32_epi64(keys)),
-                        _mm512_slli_epi64::<1>(_mm512_cvtepu32_epi64(ids)),
-                    )
-                };
-                let low = entries(_mm512_castsi512_si256(keys), _mm512_castsi512_si256(ids));
-                let high = entries(
-                    _mm512_extracti64x4_epi64::<1>(keys),
-                    _mm512_extracti64x4_epi64::<1>(ids),
-                );
+                let (low_keys, low_ids) =
+                    (_mm512_castsi512_si256(keys), _mm512_castsi512_si256(ids));
+                let low = self.entries(low_keys, low_ids);
+                let high_keys = _mm512_extracti64x4_epi64::<1>(keys);
+                let high = self.entries(high_keys, _mm512_extracti64x4_epi64::<1>(ids));
                 let to = out.as_mut_ptr().cast::<i64>().add(count);
                 _mm512_storeu_epi64(to, low);
                 _mm512_storeu_epi64(to.add(8), high);
@@ -58,11 +42,75 @@ impl Avx512 {
         count
     }
 
+    #[inline(always)]
+    fn merge(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        if len <= LONGEST {
+            return self.merge_short(entries, len, capacity, fresh);
+        }
+        self.insert_each(entries, len, capacity, fresh)
+    }
+
+    #[inline(always)]
+    fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
+        assert!(len < entries.len());
+        let start = entries.as_mut_ptr().cast::<i64>();
+        let mut end = len;
+        // Eight at a time from the end: those greater move up by one.
+        while end >= 8 {
+            // SAFETY: AVX-512 as the token proves; it reads `end - 8..end` and writes inside
+            // `end - 7..=end`, and `end <= len < entries.len()`; no alignment needed.
+            let greater = unsafe {
+                let eight = _mm512_loadu_epi64(start.add(end - 8));
+                let greater = _mm512_cmpgt_epu64_mask(eight, _mm512_set1_epi64(entry as i64));
+                _mm512_mask_storeu_epi64(start.add(end - 7), greater, eight);
+                greater
+            };
+            if greater != u8::MAX {
+                let at = end - greater.count_ones() as usize;
+                entries[at] = entry;
+                return at;
+            }
+            end -= 8;
+        }
+        let rest = (1_u8 << end) - 1;
+        // SAFETY: AVX-512 as the token proves; the masks select entries below `end` to read and
+        // `1..=end` to write, and `end <= len < entries.len()`.
+        let greater = unsafe {
+            let few = _mm512_maskz_loadu_epi64(rest, start);
+            let greater = _mm512_mask_cmpgt_epu64_mask(rest, few, _mm512_set1_epi64(entry as i64));
+            _mm512_mask_storeu_epi64(start.add(1), greater, few);
+            greater
+        };
+        let at = end - greater.count_ones() as usize;
+        entries[at] = entry;
+        at
+    }
+}
+
+impl Avx512 {
+    #[expect(clippy::unused_self, reason = "the proof")]
+    #[inline(always)]
+    fn entries(self, keys: __m256i, ids: __m256i) -> __m512i {
+        // SAFETY: AVX-512 as the token proves; registers only.
+        unsafe {
+            _mm512_or_epi64(
+                _mm512_slli_epi64::<32>(_mm512_cvtepu32_epi64(keys)),
+                _mm512_slli_epi64::<1>(_mm512_cvtepu32_epi64(ids)),
+            )
+        }
+    }
+
     /// Merges `fresh` into the ascending `entries[..len]`, of which the `capacity` least are kept. The new length is returned,
     /// and the place of the first that came.
     #[expect(clippy::unused_self, reason = "the proof")]
     #[inline(always)]
-    pub(super) fn merge_short(
+    fn merge_short(
         self,
         entries: &mut [u64],
         len: usize,
@@ -102,11 +150,10 @@ impl Avx512 {
         }
         // From the end, each block is what stood further to the front, with gaps for those that come.
         let last = (total - 1) / 8;
-        let below = |block: usize| {
-            let whole: u32 = bits[..block / 8].iter().map(|word| word.count_ones()).sum();
-            whole + (bits[block / 8] & ((1 << (8 * (block % 8))) - 1)).count_ones()
-        };
-        let mut before = below(last) as usize;
+        let mut before = 0;
+        for &place in &places[..fresh.len()] {
+            before += usize::from(place < 8 * last);
+        }
         for block in (first / 8..=last).rev() {
             let gaps = (bits[block / 8] >> (8 * (block % 8))) as u8;
             // SAFETY: AVX-512 as the token proves. Places of a block begin at `8 * block`, and `before` of those that come stand

@@ -1,14 +1,10 @@
 //! Merging a few entries into a sorted array with AVX2, without a branch that depends on them.
 #![expect(unsafe_code, reason = "intrinsics")]
 
-use super::{Avx2, MERGED, SLACK};
 use std::arch::x86_64::*;
 
-/// Longest array that is merged at once: each of its blocks of four is compared with each entry that comes.
-pub(super) const LONGEST: usize = 192;
-
-/// Words of a bit for each place.
-const WORDS: usize = (LONGEST + MERGED).div_ceil(64);
+use super::{LONGEST, MERGED, SLACK, Sorted, WORDS};
+use crate::simd::Avx2;
 
 /// For each mask of four gaps, the halves of entries that stand around them.
 static MOVED: [[u32; 8]; 16] = moved();
@@ -51,17 +47,11 @@ const fn chosen() -> [[u8; 8]; 256] {
     all
 }
 
-impl Avx2 {
-    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number.
-    #[expect(clippy::unused_self, reason = "the proof")]
+impl Sorted for Avx2 {
+    const MERGES: bool = true;
+
     #[inline(always)]
-    pub(super) fn select_below(
-        self,
-        keys: &[u32],
-        ids: &[u32],
-        bound: u64,
-        out: &mut [u64],
-    ) -> usize {
+    fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
         assert!(keys.len() == ids.len() && out.len() >= keys.len() + SLACK);
         let mut count = 0;
         let (eights, rest) = keys.as_chunks::<8>();
@@ -103,11 +93,27 @@ impl Avx2 {
         count
     }
 
+    #[inline(always)]
+    fn merge(
+        self,
+        entries: &mut [u64],
+        len: usize,
+        capacity: usize,
+        fresh: &[u64],
+    ) -> (usize, usize) {
+        if len <= LONGEST {
+            return self.merge_short(entries, len, capacity, fresh);
+        }
+        self.insert_each(entries, len, capacity, fresh)
+    }
+}
+
+impl Avx2 {
     /// Merges `fresh` into the ascending `entries[..len]`, of which the `capacity` least are kept. The new length is returned,
     /// and the place of the first that came.
     #[expect(clippy::unused_self, reason = "the proof")]
     #[inline(always)]
-    pub(super) fn merge_short(
+    fn merge_short(
         self,
         entries: &mut [u64],
         len: usize,
@@ -120,22 +126,30 @@ impl Avx2 {
         // What stands beyond is less than none.
         entries[len..len + 4].fill(u64::MAX);
         let mut all = [u64::MAX; MERGED];
-        all.iter_mut().zip(fresh).for_each(|(one, &entry)| *one = entry);
+        for (one, &entry) in all.iter_mut().zip(fresh) {
+            *one = entry;
+        }
         // Where each will stand: how many are less, of those that are there and of those that come.
         let mut places = [0_u64; MERGED];
-        for part in 0..fresh.len().div_ceil(4) {
+        for (places, all_limits) in places
+            .as_chunks_mut::<4>()
+            .0
+            .iter_mut()
+            .zip(all.as_chunks::<4>().0)
+            .take(fresh.len().div_ceil(4))
+        {
+            let [a, b, c, d] = all_limits;
             let old = entries[..len.next_multiple_of(4)].as_chunks::<4>().0;
-            // SAFETY: AVX2 as the token proves; four entries are read of each chunk, four of the second half of `all` or
-            // of the first, and as many places written; no alignment needed.
+            // SAFETY: AVX2 as the token proves; four entries are read of each chunk, and four places written; no
+            // alignment needed.
             unsafe {
                 // Comparisons are signed.
                 let flip = _mm256_set1_epi64x(i64::MIN);
-                let [a, b, c, d] = [0, 1, 2, 3].map(|at| (all[4 * part + at] ^ 1 << 63) as i64);
                 let limits = [
-                    _mm256_set1_epi64x(a),
-                    _mm256_set1_epi64x(b),
-                    _mm256_set1_epi64x(c),
-                    _mm256_set1_epi64x(d),
+                    _mm256_xor_si256(_mm256_set1_epi64x(*a as i64), flip),
+                    _mm256_xor_si256(_mm256_set1_epi64x(*b as i64), flip),
+                    _mm256_xor_si256(_mm256_set1_epi64x(*c as i64), flip),
+                    _mm256_xor_si256(_mm256_set1_epi64x(*d as i64), flip),
                 ];
                 let mut less = [_mm256_setzero_si256(); 4];
                 for four in old.iter().chain(all.as_chunks::<4>().0) {
@@ -151,22 +165,25 @@ impl Avx2 {
                     _mm256_permute2x128_si256::<0x20>(ab, cd),
                     _mm256_permute2x128_si256::<0x31>(ab, cd),
                 );
-                _mm256_storeu_si256(places[4 * part..][..4].as_mut_ptr().cast(), less);
+                _mm256_storeu_si256(places.as_mut_ptr().cast(), less);
             }
         }
-        let places = places.map(|place| place as usize);
         let places = &places[..fresh.len()];
-        let first = places.iter().fold(usize::MAX, |first, &place| first.min(place));
+        let mut first = usize::MAX;
+        let mut bits = [0_u64; WORDS];
+        let last = (total - 1) / 4;
+        // Of those that come, as many stand in front of the last block.
+        let mut before = 0;
+        for &place in places {
+            let place = place as usize;
+            first = first.min(place);
+            bits[place / 64] |= 1 << (place % 64);
+            before += usize::from(place < 4 * last);
+        }
         if first >= total {
             return (total, first);
         }
-        let mut bits = [0_u64; WORDS];
-        for place in places {
-            bits[place / 64] |= 1 << (place % 64);
-        }
         // From the end, each block is what stood further to the front, with gaps for those that come.
-        let last = (total - 1) / 4;
-        let mut before = places.iter().filter(|&&place| place < 4 * last).count();
         for block in (first / 4..=last).rev() {
             let gaps = (bits[block / 16] >> (4 * (block % 16))) & 0xf;
             let from: &[u64; 4] = entries[4 * block - before..].first_chunk().expect("slack");
@@ -184,8 +201,8 @@ impl Avx2 {
             }
         }
         for (&place, &entry) in places.iter().zip(fresh) {
-            if place < total {
-                entries[place] = entry;
+            if (place as usize) < total {
+                entries[place as usize] = entry;
             }
         }
         (total, first)
