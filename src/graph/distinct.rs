@@ -91,17 +91,67 @@ impl Graph {
                 .filter(|&(_, row)| Some(row) != without)
                 .map(|(key, row)| Candidate { key, link: Link { row, node: row, tree: false } }),
         );
-        begin(rows, first, kept, Halt::NEVER, scratch);
-        let Scratch { pool, visited, candidates, .. } = &mut *scratch;
-        if let Some(node) = without.filter(|&node| node < rows.len()) {
-            visited.insert(node);
-        }
-        for &Candidate { key, link } in &*candidates {
-            if visited.insert(link.row) && u64::from(key) < pool.bound() {
-                pool.insert(key, link.row);
-            }
-        }
-        proceed(space, query, rows, watch, scratch);
+        proceed_from(space, query, rows, first, (kept, Halt::NEVER), without, watch, scratch);
         true
     }
+
+    /// Continues a [`search`](Self::search) in another space, from all that it left in the pool: where its own space did not tell
+    /// near vectors apart. What is returned is as there.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn search_on<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        Beam { ef, k, without }: Beam,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let space = space.refresh();
+        let rows = self.base.rows();
+        let Scratch { pool, candidates, counters, .. } = &mut *scratch;
+        candidates.clear();
+        for (_, row) in pool.iter().filter(|&(_, row)| Some(row) != without) {
+            if row >= space.len() {
+                return false;
+            }
+            let key = space.key(query, row);
+            candidates.push(Candidate { key, link: Link { row, node: row, tree: false } });
+            if watch.spent(1) && candidates.len() >= k.unwrap_or(ef) {
+                break;
+            }
+        }
+        counters.distances += candidates.len() as u64;
+        let Some(first) = candidates.iter().min_by_key(|candidate| candidate.key) else {
+            return true;
+        };
+        let first = Near { key: first.key, row: first.link.row };
+        proceed_from(space, query, rows, first, self.halt(ef, k), without, watch, scratch);
+        true
+    }
+}
+
+/// The walk from `first` and all that is in `scratch.candidates`.
+#[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
+fn proceed_from<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    first: Near,
+    (kept, halt): (usize, Halt),
+    without: Option<u32>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    begin(rows, first, kept, halt, scratch);
+    let Scratch { pool, visited, candidates, .. } = &mut *scratch;
+    if let Some(node) = without.filter(|&node| node < rows.len()) {
+        visited.insert(node);
+    }
+    for &Candidate { key, link } in &*candidates {
+        if visited.insert(link.row) && u64::from(key) < pool.bound() {
+            pool.insert(key, link.row);
+        }
+    }
+    proceed(space, query, rows, watch, scratch);
 }

@@ -305,8 +305,7 @@ impl Hnsw {
         work.scratch.counters = Counters::default();
         let beam = Beam { without, ..self.beam(request) };
         if let Ok(codes) = self.walk(codes, beam, timer, work) {
-            let Work { scratch, row, head, .. } = work;
-            self.collect(codes, row, request, timer, scratch, head, &mut hits);
+            self.collect_sharp(codes, beam, request, timer, work, &mut hits);
         }
         hits
     }

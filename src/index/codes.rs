@@ -23,6 +23,10 @@ use crate::vector::{Block, Element};
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
 ///
+/// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. A search that
+/// sees this (its codes are off by as much as the answers are far) goes on on the vectors, if they are kept: it
+/// costs as much again there, and finds nearly as many as without codes.
+///
 /// | | bits a component | compression of `f32` | for |
 /// |---|---|---|---|
 /// | [`Sq8`](Self::Sq8) | 8 | 4 | inner products, and answers by codes alone |

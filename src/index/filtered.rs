@@ -375,10 +375,10 @@ impl Hnsw {
         let accepts =
             |slot: u32| entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0]);
         // Those beyond are neither measured again nor delivered, or there is no time for it.
-        let depth =
-            |codes: &Codes| Head::depth(request.k, codes.coder.is_fine() || timer.expired());
         let most = match codes {
-            Some(codes) => depth(codes),
+            Some(_) if timer.expired() => Head::depth(request.k),
+            Some(codes) if codes.coder.is_fine() => Head::depth(request.k).max(request.ef),
+            Some(_) => usize::MAX,
             // Two of them may have one key.
             None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),
             None => request.k,

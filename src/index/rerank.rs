@@ -20,6 +20,16 @@ const STEP: usize = 4;
 /// Candidates that are on their way to the CPU while others are measured: vectors are long, and come from far.
 const AHEAD: usize = 8;
 
+/// How many times as many candidates are measured, where codes are fine, as it took to come to the last of those that are
+/// answers so far: many only where codes do not tell near vectors apart.
+const VAIN: usize = 4;
+
+/// Errors of codes beyond this share of the distance of the last answer mean that those around the query look alike. On real
+/// vectors (photographs, words, sentences) 4 bits are off by .03 to .06 of it, and by .05 to .17 for one query in a
+/// hundred; 1 bit, whose codes are coarse, by .07 to .24, and .11 to .76.
+const BLURRED: f32 = 0.25;
+const BLURRED_COARSE: f32 = 0.5;
+
 /// Standard deviations of the error by which a candidate's distance may be less than expected.
 const DEVIATIONS: f32 = 3.5;
 
@@ -30,19 +40,23 @@ pub(super) struct Head {
     /// Distances by codes.
     estimates: Vec<f32>,
     keys: Vec<u32>,
+    /// Whether codes did not tell near vectors apart: errors are of the size of distances.
+    pub(super) is_blurred: bool,
     /// Key and slot, the nearest first.
     pub(super) sorted: Vec<(u32, u32)>,
 }
 
 impl Head {
-    /// How many of the candidates to measure for `k` answers, at most: all, if it takes so many, where codes are coarse.
-    pub(super) fn depth(k: usize, codes_are_fine: bool) -> usize {
-        if codes_are_fine { k.saturating_mul(2).max(k.saturating_add(LEAST)) } else { usize::MAX }
+    /// How many of the candidates may be measured for `k` answers without a look at what that brings.
+    pub(super) fn depth(k: usize) -> usize {
+        k.saturating_mul(2).max(k.saturating_add(LEAST))
     }
 
     /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors; as many
     /// as there is time for, but some in any case. Ends when none of the others is likely to be
-    /// among the nearest `k`.
+    /// among the nearest `k`, by their errors, and where codes are fine, by what they brought: [`VAIN`] times as
+    /// many as it took to find the nearest `k` of them are enough, if they are more than [`Self::depth`].
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what it found")]
     pub(super) fn measure(
         &mut self,
         engine: &dyn Engine,
@@ -50,17 +64,23 @@ impl Head {
         query: &[Block],
         candidates: impl Iterator<Item = (f32, u32)>,
         k: usize,
+        codes_are_fine: bool,
         timer: &mut Timer<'_>,
     ) {
-        let Self { slots, estimates, keys, sorted } = self;
+        let Self { slots, estimates, keys, sorted, is_blurred } = self;
         slots.clear();
         estimates.clear();
-        for (estimate, slot) in candidates.filter(|&(_, slot)| slot < vectors.len()) {
-            slots.push(slot);
-            estimates.push(estimate);
-        }
-        keys.resize(slots.len(), 0);
+        keys.clear();
         sorted.clear();
+        let mut candidates = candidates.filter(|&(_, slot)| slot < vectors.len());
+        let mut take = |most: usize, slots: &mut Vec<u32>, estimates: &mut Vec<f32>| {
+            for (estimate, slot) in candidates.by_ref().take(most - slots.len()) {
+                slots.push(slot);
+                estimates.push(estimate);
+            }
+        };
+        let all = if codes_are_fine && k > 0 { Self::depth(k) } else { usize::MAX };
+        take(all, slots, estimates);
         let step = STEP.max(k / 4);
         let mut errors = Errors::default();
         let mut asked = 0;
@@ -74,6 +94,7 @@ impl Head {
             let ahead = planned.min(end + AHEAD).max(asked);
             slots[asked..ahead].iter().for_each(|&slot| vectors.prefetch(slot));
             asked = ahead;
+            keys.resize(end, 0);
             engine.keys(vectors, query, &slots[done..end], &mut keys[done..end]);
             for at in done..end {
                 errors.learn(engine.distance(keys[at]) - estimates[at]);
@@ -84,14 +105,23 @@ impl Head {
             }
             if k > 0 && end >= k && (end >= judge_at || end == planned) {
                 judge_at = end + step;
-                let (_, &mut (kth, _), _) = sorted.select_nth_unstable(k - 1);
-                let kth = engine.distance(kth);
+                let (_, &mut (nearest, _), _) = sorted.select_nth_unstable(k - 1);
+                let kth = engine.distance(nearest);
                 let may_be_nearer =
                     |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
-                planned = sure.max(estimates.partition_point(may_be_nearer));
+                let mut likely = estimates.partition_point(may_be_nearer);
+                if likely == estimates.len() && codes_are_fine {
+                    let last = keys.iter().rposition(|&key| key <= nearest).unwrap_or(0);
+                    take(slots.len().max(VAIN * (last + 1)), slots, estimates);
+                    likely = estimates.partition_point(may_be_nearer);
+                }
+                planned = sure.max(likely);
             }
         }
         sorted.sort_unstable();
+        let kth = k.checked_sub(1).and_then(|last| sorted.get(last));
+        let allowed = if codes_are_fine { BLURRED } else { BLURRED_COARSE };
+        *is_blurred = kth.is_some_and(|&(key, _)| errors.exceed(engine.distance(key) * allowed));
     }
 
     /// Bytes of memory in use.
@@ -114,6 +144,11 @@ impl Errors {
         self.count += 1.0;
         self.sum += error;
         self.squares += error * error;
+    }
+
+    /// Whether they are larger than a positive distance, as the root of the mean square.
+    fn exceed(&self, distance: f32) -> bool {
+        distance > 0.0 && self.squares > self.count * distance * distance
     }
 
     /// The least that a distance is likely to be.

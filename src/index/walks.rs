@@ -32,6 +32,8 @@ enum Way {
     FromEntry,
     /// Where the last one ended, among copies.
     AmongCopies,
+    /// From all that the last one found on codes, which did not tell them apart.
+    FromFound,
 }
 
 impl Hnsw {
@@ -126,6 +128,7 @@ impl Hnsw {
             let walked = match way {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
+                Way::FromFound => self.graph.search_on(space, query, beam, timer, scratch),
             };
             if !walked || !self.entries.follow(space, query, began, scratch) {
                 return Err(WentOver);
@@ -160,13 +163,13 @@ impl Hnsw {
         let answers = |slot: u32| all || self.entries.answers(slot, request.began);
         let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
         let mut distances = scratch.counters.distances;
+        head.is_blurred = false;
         let is_full = match codes {
             Some(codes) if self.entries.has_vectors() => {
                 let vectors = self.entries.vectors.view();
-                let candidates = found
-                    .take(Head::depth(request.k, codes.coder.is_fine()))
-                    .map(|(key, slot)| (codes.distance(key), slot));
-                head.measure(&*self.engine, vectors, query, candidates, request.k, timer);
+                let candidates = found.map(|(key, slot)| (codes.distance(key), slot));
+                let fine = codes.coder.is_fine();
+                head.measure(&*self.engine, vectors, query, candidates, request.k, fine, timer);
                 distances += head.sorted.len() as u64;
                 let sorted = head.sorted.iter().copied();
                 self.entries.deliver(Scale::Vectors(&*self.engine), request, sorted, hits)
@@ -177,6 +180,43 @@ impl Hnsw {
         hits.set_counters(distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
         is_full && (request.radius.is_some() || hits.len() >= request.k.min(self.len()))
+    }
+
+    /// [`Self::collect`] after a walk to the query in `work.row`. Where codes did not tell near vectors apart, a walk on the vectors
+    /// goes on from what was found, and its hits count.
+    pub(super) fn collect_sharp(
+        &self,
+        codes: Option<&Codes>,
+        beam: Beam,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let Work { scratch, row, head, .. } = &mut *work;
+        let is_full = self.collect(codes, row, request, timer, scratch, head, hits);
+        if !head.is_blurred || timer.expired() {
+            return is_full;
+        }
+        self.collect_on_vectors(beam, request, timer, work, hits)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn collect_on_vectors(
+        &self,
+        beam: Beam,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) -> bool {
+        work.scratch.counters.distances += work.head.sorted.len() as u64;
+        if self.walk_once(None, Way::FromFound, beam, timer, work).is_err() {
+            return false;
+        }
+        let Work { scratch, row, head, .. } = work;
+        self.collect(None, row, request, timer, scratch, head, hits)
     }
 
     /// Answers up to [`LANES`] queries, whose walks take turns. The request has no filter and no
@@ -257,9 +297,16 @@ impl Hnsw {
                 return false;
             }
         }
-        let Work { lanes, scratch, row, head, .. } = work;
-        let scratch = if is_crowded { scratch } else { &lanes[lane] };
-        self.collect(codes, row, request, timer, scratch, head, hits)
+        let Work { lanes, scratch, row, head, .. } = &mut *work;
+        let found = if is_crowded { scratch } else { &mut lanes[lane] };
+        let is_full = self.collect(codes, row, request, timer, found, head, hits);
+        if !work.head.is_blurred {
+            return is_full;
+        }
+        if !is_crowded {
+            std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
+        }
+        self.collect_on_vectors(self.beam(request), request, timer, work, hits)
     }
 }
 
@@ -293,8 +340,7 @@ impl Searchable for Hnsw {
             let Ok(codes) = self.walk(codes, beam, timer, work) else {
                 return self.find(request, work, hits);
             };
-            let Work { scratch, row, head, .. } = work;
-            let is_full = self.collect(codes, row, request, timer, scratch, head, hits);
+            let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
             if !is_full && !timer.expired() {
                 let again = Request { ef: request.ef.saturating_mul(2), ..*request };
                 return self.find(&again, work, hits);
