@@ -2,8 +2,6 @@
 
 use nearfield::dataset::{Dataset, Generated, recall};
 use nearfield::{Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization};
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 
 fn keys(count: usize) -> Vec<u64> {
     (0..count as u64).collect()
@@ -179,58 +177,6 @@ fn codes_of_whole_numbers_know_the_angle() {
             let recall = hits as f64 / (truth.len() * 10) as f64;
             let least = if originals == Originals::Kept { 0.95 } else { 0.7 };
             assert!(recall > least, "{quantization:?} {originals:?}: {recall}");
-        }
-    }
-}
-
-/// Vectors of `clusters` spots, and 200 queries.
-fn crowds(clusters: usize, each: usize, dimension: usize, spread: f32) -> (Vec<f32>, Vec<f32>) {
-    let mut random = SmallRng::seed_from_u64(7);
-    let mut normal = || (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0;
-    let centres: Vec<f32> = (0..clusters * dimension).map(|_| normal()).collect();
-    let mut around = |count: usize| {
-        let centre = |i: usize| &centres[i % clusters * dimension..][..dimension];
-        (0..count).flat_map(|i| centre(i).to_vec()).map(|x| x + spread * normal()).collect()
-    };
-    (around(clusters * each), around(200))
-}
-
-#[test]
-fn where_codes_look_alike_vectors_tell() {
-    // Two hundred of a cluster have nearly the same code. How far they lie from each other differs little.
-    let (clusters, each, dimension) = (40, 200, 64);
-    for (spread, quantization, least) in [
-        (0.1, Quantization::Sq4, [0.9, 0.97]),
-        (0.03, Quantization::Sq4, [0.8, 0.97]),
-        (0.01, Quantization::Sq8, [0.8, 0.97]),
-        (0.03, Quantization::Rabitq { bits: 4 }, [0.8, 0.95]),
-    ] {
-        let (base, queries) = crowds(clusters, each, dimension, spread);
-        for metric in [Metric::L2, Metric::Cosine] {
-            let exact = Flat::builder(dimension, metric).build().unwrap();
-            exact.insert_batch(&keys(clusters * each), &base).run().unwrap();
-            let index =
-                Hnsw::builder(dimension, metric).quantization(quantization).build().unwrap();
-            index.insert_batch(&keys(clusters * each), &base).run().unwrap();
-            assert!(index.stats().code_bits.is_some());
-            let one_by_one = |ef: usize| {
-                let found = |query: &[f32]| index.search(query).k(10).ef(ef).run().unwrap();
-                let truth = |query: &[f32]| exact.search(query).k(10).run().unwrap();
-                let hits = queries.chunks(dimension).map(|query| {
-                    let truth = truth(query);
-                    found(query).keys().filter(|key| truth.keys().any(|t| t == *key)).count()
-                });
-                hits.sum::<usize>() as f64 / 2000.0
-            };
-            for (ef, least) in [64, 256].into_iter().zip(least) {
-                let batch = recall_of(&index, &exact, &queries, ef);
-                let each = one_by_one(ef);
-                println!("{quantization:?} {metric:?} {spread} ef {ef}: {batch:.4} {each:.4}");
-                assert!(
-                    batch >= least && each >= least,
-                    "{quantization:?} {metric:?} {spread} ef {ef}: {batch} {each}"
-                );
-            }
         }
     }
 }

@@ -95,37 +95,29 @@ impl Graph {
         true
     }
 
-    /// Continues a [`search`](Self::search) in another space, from all that it left in the pool: where its own space did not tell
-    /// near vectors apart. What is returned is as there.
+    /// Searches from nodes that are known, with their keys in this space, rather than from where searches start. What is
+    /// returned is as there.
     #[cold]
     #[inline(never)]
-    pub(crate) fn search_on<S: Space, W: Watch>(
+    pub(crate) fn search_from<S: Space, W: Watch>(
         &self,
         space: S,
         query: S::Query,
+        known: &[(u32, u32)],
         Beam { ef, k, without }: Beam,
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
         let space = space.refresh();
-        let rows = self.base.rows();
-        let Scratch { pool, candidates, counters, .. } = &mut *scratch;
-        candidates.clear();
-        for (_, row) in pool.iter().filter(|&(_, row)| Some(row) != without) {
-            if row >= space.len() {
-                return false;
-            }
-            let key = space.key(query, row);
-            candidates.push(Candidate { key, link: Link { row, node: row, tree: false } });
-            if watch.spent(1) && candidates.len() >= k.unwrap_or(ef) {
-                break;
-            }
+        let Some(&(key, row)) = known.iter().min() else { return true };
+        if known.iter().any(|&(_, row)| row >= space.len()) {
+            return false;
         }
-        counters.distances += candidates.len() as u64;
-        let Some(first) = candidates.iter().min_by_key(|candidate| candidate.key) else {
-            return true;
-        };
-        let first = Near { key: first.key, row: first.link.row };
+        let candidate = |&(key, row)| Candidate { key, link: Link { row, node: row, tree: false } };
+        scratch.candidates.clear();
+        scratch.candidates.extend(known.iter().map(candidate));
+        let rows = self.base.rows();
+        let first = Near { key, row };
         proceed_from(space, query, rows, first, self.halt(ef, k), without, watch, scratch);
         true
     }

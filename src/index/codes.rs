@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytemuck::cast_slice;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::blur::Blur;
 use super::encoder::Encoder;
 use super::engine::{Engine, code_engine};
 use crate::arena::{ArenaError, Column};
@@ -23,9 +24,10 @@ use crate::vector::{Block, Element};
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
 ///
-/// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. A search that
-/// sees this (its codes are off by as much as the answers are far) goes on on the vectors, if they are kept: it
-/// costs as much again there, and finds nearly as many as without codes.
+/// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
+/// are kept, such an index is built by them and finds what it would find without codes: a search that sees that its
+/// codes are off by as much as the answers are far goes on on the vectors, and where most would, all
+/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then).
 ///
 /// | | bits a component | compression of `f32` | for |
 /// |---|---|---|---|
@@ -191,6 +193,7 @@ pub(super) struct Codes {
     pub(super) coder: Arc<Coder>,
     pub(super) engine: Box<dyn Engine>,
     pub(super) rows: Column<Block>,
+    pub(super) blur: Blur,
 }
 
 /// What encoding works with.
@@ -213,10 +216,10 @@ impl CodeWork {
 }
 
 impl Codes {
-    fn new(coder: Coder, isa: Isa, rows: Column<Block>) -> Option<Self> {
+    fn new(coder: Coder, isa: Isa, rows: Column<Block>, blur: Blur) -> Option<Self> {
         let coder = Arc::new(coder);
         let engine = code_engine(&coder, isa)?;
-        Some(Self { coder, engine, rows })
+        Some(Self { coder, engine, rows, blur })
     }
 
     /// Prepares the query in `work.floats`.
@@ -273,7 +276,8 @@ impl Quantized {
             return Ok(None);
         };
         let rows = rows(coder.code_blocks())?;
-        Ok(Codes::new(coder, isa, rows).and_then(|codes| self.codes.set(codes).ok()))
+        let blur = Blur::unseen(coder.is_fine());
+        Ok(Codes::new(coder, isa, rows, blur).and_then(|codes| self.codes.set(codes).ok()))
     }
 
     /// The codes, once they are complete.
@@ -300,7 +304,7 @@ impl Quantized {
         let fit = move || {
             let codes = train().and_then(|coder| {
                 let rows = Column::new(coder.code_blocks());
-                Codes::new(coder, isa, rows)
+                Codes::new(coder, isa, rows, Blur::default())
             });
             if let Some(codes) = codes {
                 outcome.is(codes);

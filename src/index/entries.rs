@@ -48,15 +48,21 @@ impl Entries {
         }
     }
 
-    /// The codes that walks read, if there are.
+    /// The codes, if there are.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.quantized.as_ref().and_then(Quantized::codes)
     }
 
+    /// The codes that walks read, if not the vectors.
+    #[inline]
+    pub(super) fn walking_codes(&self) -> Option<&Codes> {
+        self.codes().filter(|codes| !codes.blur.is_everywhere())
+    }
+
     /// The codes that rows of the graph are chosen by, if not by the vectors.
     pub(super) fn linking_codes(&self) -> Option<&Codes> {
-        self.codes().filter(|codes| codes.coder.is_fine() || self.drops())
+        self.codes().filter(|codes| self.drops() || codes.blur.is_trusted())
     }
 
     /// Whether all vectors are there to be read.

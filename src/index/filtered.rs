@@ -187,24 +187,34 @@ impl Hnsw {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let codes = self.entries.codes();
+        let (mut codes, mut blurred) = (self.entries.walking_codes(), false);
         work.scratch.counters = Counters::default();
-        let plan = if request.k == 0 || self.are_few(filter, request.ef) {
-            None
-        } else {
-            let mut seeds = std::mem::take(&mut work.seeds);
-            let plan = self.walk_filtered(codes, request, filter, &mut seeds, timer, work);
-            work.seeds = seeds;
-            plan
-        };
-
-        let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
-        if let Some(plan) = plan.filter(|_| enough) {
-            let Work { scratch, row, head, .. } = &mut *work;
-            let is_full = self.collect(codes, row, request, timer, scratch, head, hits);
-            hits.set_plan(plan);
-            if is_full || timer.expired() {
+        loop {
+            let plan = if request.k == 0 || self.are_few(filter, request.ef) {
+                None
+            } else {
+                let mut seeds = std::mem::take(&mut work.seeds);
+                let plan = self.walk_filtered(codes, request, filter, &mut seeds, timer, work);
+                work.seeds = seeds;
+                plan
+            };
+            if blurred && timer.expired() {
+                // What the walk on codes found is more than the beginning of another.
                 return;
+            }
+            let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
+            let Some(plan) = plan.filter(|_| enough) else { break };
+            let is_full = self.collect(codes, request, timer, work, hits);
+            hits.set_plan(plan);
+            blurred = work.head.is_blurred;
+            match codes {
+                // The way is looked for again, by the vectors.
+                Some(walked) if is_full && blurred && !timer.expired() => {
+                    self.search_was_blurred(walked, work);
+                    codes = None;
+                }
+                _ if is_full || timer.expired() => return,
+                _ => break,
             }
         }
         let walked = work.scratch.counters;
@@ -376,8 +386,7 @@ impl Hnsw {
             |slot: u32| entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0]);
         // Those beyond are neither measured again nor delivered, or there is no time for it.
         let most = match codes {
-            Some(_) if timer.expired() => Head::depth(request.k),
-            Some(codes) if codes.coder.is_fine() => Head::depth(request.k).max(request.ef),
+            Some(codes) if timer.expired() || codes.coder.is_fine() => Head::enough_for(request.k),
             Some(_) => usize::MAX,
             // Two of them may have one key.
             None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),

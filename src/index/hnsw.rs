@@ -256,11 +256,11 @@ impl Parts for Hnsw {
 }
 
 impl Hnsw {
-    /// Bits of a component of the codes, if there are.
+    /// Bits of a component of the codes that walks read, if they do.
     pub(super) fn code_bits(&self) -> Option<u32> {
         let quantized = self.entries.quantized.as_ref();
         quantized
-            .filter(|quantized| quantized.codes().is_some())
+            .filter(|_| self.entries.walking_codes().is_some())
             .map(|q| q.coding.bits(self.entries.encoder.dimension))
     }
 }

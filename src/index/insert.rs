@@ -15,11 +15,12 @@ use crate::graph::{Counters, Scratch};
 use crate::vector::Block;
 
 impl Hnsw {
-    /// Brings the codes forward, if there are to be some: a little work, after an insertion.
+    /// Brings the codes forward, if there are to be some: a little work, after an insertion. Where they are
+    /// there, sees whether they are of use.
     pub(super) fn advance(&self, work: &mut Work) {
         let Some(quantized) = &self.entries.quantized else { return };
-        if quantized.codes().is_some() {
-            return;
+        if let Some(codes) = quantized.codes() {
+            return self.mind_blur(codes, work);
         }
         let vectors = self.entries.vectors.view();
         if !quantized.is_filling() {

@@ -180,7 +180,11 @@ fn encode(
     };
     let same: Vec<bool> = parts.iter().map(|part| part.coder().as_ref() == Some(&coder)).collect();
     quantized.restore(&coder, |blocks| Ok::<_, IndexError>(Column::new(blocks)))?;
-    let Some(Codes { coder, rows, .. }) = quantized.codes() else { return Ok(()) };
+    let Some(Codes { coder, rows, blur, .. }) = quantized.codes() else { return Ok(()) };
+    if quantized.originals == Originals::Kept {
+        let seen = parts.iter().filter_map(|part| part.index.entries.codes());
+        seen.for_each(|codes| blur.absorb(&codes.blur));
+    }
     let blocks = coder.code_blocks();
     let mut batch = Vec::new();
     for (part, same) in parts.iter().zip(same) {

@@ -1,6 +1,7 @@
 //! The indexes that users meet: keys on top of vectors and graph.
 
 mod batch;
+mod blur;
 mod builder;
 mod calibrate;
 mod check;

@@ -47,15 +47,15 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// How many of the candidates may be measured for `k` answers without a look at what that brings.
-    pub(super) fn depth(k: usize) -> usize {
+    /// Candidates among which the nearest `k` are, where codes tell near vectors apart.
+    pub(super) fn enough_for(k: usize) -> usize {
         k.saturating_mul(2).max(k.saturating_add(LEAST))
     }
 
     /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors; as many
     /// as there is time for, but some in any case. Ends when none of the others is likely to be
     /// among the nearest `k`, by their errors, and where codes are fine, by what they brought: [`VAIN`] times as
-    /// many as it took to find the nearest `k` of them are enough, if they are more than [`Self::depth`].
+    /// many as it took to find the nearest `k` of them are enough, if they are more than [`Self::enough_for`].
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what it found")]
     pub(super) fn measure(
         &mut self,
@@ -79,7 +79,7 @@ impl Head {
                 estimates.push(estimate);
             }
         };
-        let all = if codes_are_fine && k > 0 { Self::depth(k) } else { usize::MAX };
+        let all = if codes_are_fine && k > 0 { Self::enough_for(k) } else { usize::MAX };
         take(all, slots, estimates);
         let step = STEP.max(k / 4);
         let mut errors = Errors::default();

@@ -8,7 +8,6 @@ use super::hits::{BatchHits, Hits, Plan};
 use super::hnsw::Hnsw;
 use super::limit::Timer;
 use super::request::Request;
-use super::rerank::Head;
 use super::search::Searchable;
 use super::space::Rows;
 use super::work::Work;
@@ -32,8 +31,8 @@ enum Way {
     FromEntry,
     /// Where the last one ended, among copies.
     AmongCopies,
-    /// From all that the last one found on codes, which did not tell them apart.
-    FromFound,
+    /// From the head of what the last one found on codes, which did not tell near vectors apart.
+    FromHead,
 }
 
 impl Hnsw {
@@ -47,7 +46,7 @@ impl Hnsw {
 
     /// Bytes of a row that walks read.
     pub(super) fn row_bytes(&self) -> usize {
-        self.entries.row_bytes(self.entries.codes())
+        self.entries.row_bytes(self.entries.walking_codes())
     }
 
     /// Walks to the query in `work.row`, without a filter; what is found is left in the scratch, and what its keys stand
@@ -98,24 +97,27 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<(), WentOver> {
-        let Work { scratch, row, coding, .. } = work;
+        let Work { scratch, row, coding, head, .. } = work;
+        let known = &head.sorted;
         if let Some(codes) = codes {
             self.entries.encoder.unit_into(row, &mut coding.floats);
             codes.prepare(coding);
             let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.walk_in(space, &coding.query, way, beam, timer, scratch)
+            self.walk_in(space, &coding.query, way, known, beam, timer, scratch)
         } else {
             let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.walk_in(space, row, way, beam, timer, scratch)
+            self.walk_in(space, row, way, known, beam, timer, scratch)
         }
     }
 
     /// [`Self::walk_once`], repeated while vectors are replaced.
+    #[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
     fn walk_in(
         &self,
         space: Rows<'_>,
         query: &[Block],
         way: Way,
+        known: &[(u32, u32)],
         beam: Beam,
         timer: &mut Timer<'_>,
         scratch: &mut Scratch,
@@ -128,7 +130,7 @@ impl Hnsw {
             let walked = match way {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
-                Way::FromFound => self.graph.search_on(space, query, beam, timer, scratch),
+                Way::FromHead => self.graph.search_from(space, query, known, beam, timer, scratch),
             };
             if !walked || !self.entries.follow(space, query, began, scratch) {
                 return Err(WentOver);
@@ -146,23 +148,20 @@ impl Hnsw {
         Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
     }
 
-    /// Turns what a walk left in `scratch` into hits. `false` if there are fewer than there should be: vectors that are
-    /// removed but not swept yet, or keys that are being replaced, took the places.
-    #[expect(clippy::too_many_arguments, reason = "parts of the work, of which others are in use")]
+    /// Turns what a walk to the query in `work.row` left in the scratch into hits. `false` if there are fewer than there should
+    /// be: vectors that are removed but not swept yet, or keys that are being replaced, took the places.
     pub(super) fn collect(
         &self,
         codes: Option<&Codes>,
-        query: &[Block],
         request: &Request<'_>,
         timer: &mut Timer<'_>,
-        scratch: &Scratch,
-        head: &mut Head,
+        work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
+        let Work { scratch, row: query, head, .. } = work;
         let all = self.entries.all_answer();
         let answers = |slot: u32| all || self.entries.answers(slot, request.began);
         let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
-        let mut distances = scratch.counters.distances;
         head.is_blurred = false;
         let is_full = match codes {
             Some(codes) if self.entries.has_vectors() => {
@@ -170,20 +169,20 @@ impl Hnsw {
                 let candidates = found.map(|(key, slot)| (codes.distance(key), slot));
                 let fine = codes.coder.is_fine();
                 head.measure(&*self.engine, vectors, query, candidates, request.k, fine, timer);
-                distances += head.sorted.len() as u64;
+                scratch.counters.distances += head.sorted.len() as u64;
                 let sorted = head.sorted.iter().copied();
                 self.entries.deliver(Scale::Vectors(&*self.engine), request, sorted, hits)
             }
             Some(codes) => self.entries.deliver(Scale::Codes(codes), request, found, hits),
             None => self.entries.deliver(Scale::Vectors(&*self.engine), request, found, hits),
         };
-        hits.set_counters(distances, scratch.counters.hops);
+        hits.set_counters(scratch.counters.distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
         is_full && (request.radius.is_some() || hits.len() >= request.k.min(self.len()))
     }
 
-    /// [`Self::collect`] after a walk to the query in `work.row`. Where codes did not tell near vectors apart, a walk on the vectors
-    /// goes on from what was found, and its hits count.
+    /// [`Self::collect`]. Where codes did not tell near vectors apart, a walk on the vectors goes on from what was found, and
+    /// its hits count.
     pub(super) fn collect_sharp(
         &self,
         codes: Option<&Codes>,
@@ -193,30 +192,32 @@ impl Hnsw {
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        let Work { scratch, row, head, .. } = &mut *work;
-        let is_full = self.collect(codes, row, request, timer, scratch, head, hits);
-        if !head.is_blurred || timer.expired() {
-            return is_full;
+        let is_full = self.collect(codes, request, timer, work, hits);
+        match codes {
+            Some(codes) if work.head.is_blurred && !timer.expired() => {
+                self.collect_on_vectors(codes, beam, request, timer, work, hits)
+            }
+            _ => is_full,
         }
-        self.collect_on_vectors(beam, request, timer, work, hits)
     }
 
     #[cold]
     #[inline(never)]
     fn collect_on_vectors(
         &self,
+        codes: &Codes,
         beam: Beam,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        work.scratch.counters.distances += work.head.sorted.len() as u64;
-        if self.walk_once(None, Way::FromFound, beam, timer, work).is_err() {
+        if self.walk_once(None, Way::FromHead, beam, timer, work).is_err() {
             return false;
         }
-        let Work { scratch, row, head, .. } = work;
-        self.collect(None, row, request, timer, scratch, head, hits)
+        let is_full = self.collect(None, request, timer, work, hits);
+        self.search_was_blurred(codes, work);
+        is_full
     }
 
     /// Answers up to [`LANES`] queries, whose walks take turns. The request has no filter and no
@@ -285,28 +286,21 @@ impl Hnsw {
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        let timer = &mut Timer::new(request.limit, request.k, 0);
         if self.entries.may_have_missed(&work.lanes[lane]) {
             return false;
         }
-        let is_crowded = work.lanes[lane].is_crowded;
-        if is_crowded {
-            std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
+        let timer = &mut Timer::new(request.limit, request.k, 0);
+        let beam = self.beam(request);
+        std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
+        if work.scratch.is_crowded {
             codes = self.entries.standing_in(codes);
-            if self.walk_once(codes, Way::AmongCopies, self.beam(request), timer, work).is_err() {
+            if self.walk_once(codes, Way::AmongCopies, beam, timer, work).is_err() {
                 return false;
             }
         }
-        let Work { lanes, scratch, row, head, .. } = &mut *work;
-        let found = if is_crowded { scratch } else { &mut lanes[lane] };
-        let is_full = self.collect(codes, row, request, timer, found, head, hits);
-        if !work.head.is_blurred {
-            return is_full;
-        }
-        if !is_crowded {
-            std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
-        }
-        self.collect_on_vectors(self.beam(request), request, timer, work, hits)
+        let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
+        std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
+        is_full
     }
 }
 
@@ -321,7 +315,7 @@ impl Searchable for Hnsw {
         if timer.expired() {
             return hits.set_nothing();
         }
-        let codes = self.entries.codes();
+        let codes = self.entries.walking_codes();
         if codes.is_some() && self.entries.has_vectors() {
             timer.leave_for_vectors(self.entries.vectors.stride() * size_of::<Block>());
         }
@@ -358,7 +352,7 @@ impl Searchable for Hnsw {
         let began = self.entries.replacing.now();
         let raised = &Request { ef: request.ef.max(request.k), began, ..*request };
         let blocks = self.entries.encoder.blocks();
-        let codes = self.entries.codes();
+        let codes = self.entries.walking_codes();
         let plain = request.filter.is_none() && request.limit.is_none() && !request.takes_rounds();
         let scans = request.k == 0 || raised.ef >= self.scan_ef();
         let mut hits = Hits::new();

@@ -89,7 +89,7 @@ impl Ivf {
         let Request { k, ef, nprobe, radius, .. } = *request;
         let by_codes = directory.codec.is_some();
         let again = by_codes && directory.has_rows;
-        let kept = if again { ef.max(Head::depth(k)) } else { k };
+        let kept = if again { ef.max(Head::enough_for(k)) } else { k };
         let cut = radius.filter(|_| !again);
         let lists = directory.lists.len();
         let nprobe = nprobe.unwrap_or_else(|| self.probes(directory)).clamp(1, lists);

@@ -1,0 +1,182 @@
+//! Vectors in clusters much narrower than the whole: one grid for all gives those of a cluster nearly the same code, and
+//! answers must be what they are without codes.
+
+use std::path::PathBuf;
+
+use nearfield::{Flat, Hnsw, Metric, Quantization};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+const DIMENSION: usize = 64;
+
+/// Numbers of a normal distribution.
+struct Normal(SmallRng);
+
+impl Normal {
+    fn new(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    fn next(&mut self) -> f32 {
+        (0..12).map(|_| self.0.random::<f32>()).sum::<f32>() - 6.0
+    }
+
+    fn vectors(&mut self, count: usize) -> Vec<f32> {
+        (0..count * DIMENSION).map(|_| self.next()).collect()
+    }
+
+    /// Vectors around each of the centres in turn.
+    fn around(&mut self, centres: &[f32], count: usize, spread: f32) -> Vec<f32> {
+        let all = centres.iter().cycle().take(count * DIMENSION);
+        all.map(|x| x + spread * self.next()).collect()
+    }
+}
+
+fn index(metric: Metric, quantization: Quantization, keys: &[u64], base: &[f32]) -> Hnsw {
+    let index = Hnsw::builder(DIMENSION, metric).quantization(quantization).build().unwrap();
+    index.insert_batch(keys, base).run().unwrap();
+    index
+}
+
+fn file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("nearfield-{name}-{}.nf", std::process::id()))
+}
+
+fn keys(vectors: &[f32]) -> Vec<u64> {
+    (0..(vectors.len() / DIMENSION) as u64).collect()
+}
+
+/// The ten nearest of each query, exactly, of those that are accepted.
+fn truth(
+    metric: Metric,
+    base: &[f32],
+    queries: &[f32],
+    accepts: impl Fn(u64) -> bool + Sync,
+) -> Vec<Vec<u64>> {
+    let exact = Flat::builder(DIMENSION, metric).build().unwrap();
+    exact.insert_batch(&keys(base), base).run().unwrap();
+    let search = |query: &[f32]| exact.search(query).filter(&accepts).run().unwrap();
+    queries.chunks(DIMENSION).map(|query| search(query).keys().collect()).collect()
+}
+
+/// The share of them that the index finds.
+fn recall(truth: &[Vec<u64>], found: &[Vec<u64>]) -> f64 {
+    let hits = truth
+        .iter()
+        .zip(found)
+        .map(|(truth, found)| found.iter().filter(|key| truth.contains(key)).count());
+    hits.sum::<usize>() as f64 / truth.iter().map(Vec::len).sum::<usize>() as f64
+}
+
+/// [`recall`] of a batch, and of its queries one by one.
+fn recalls(index: &Hnsw, queries: &[f32], ef: usize, truth: &[Vec<u64>]) -> [f64; 2] {
+    let batch = index.search_batch(queries).ef(ef).run().unwrap();
+    let batch: Vec<Vec<u64>> =
+        batch.iter().map(|hits| hits.iter().map(|hit| hit.key).collect()).collect();
+    let search = |query: &[f32]| index.search(query).ef(ef).run().unwrap().keys().collect();
+    let each: Vec<Vec<u64>> = queries.chunks(DIMENSION).map(search).collect();
+    [recall(truth, &batch), recall(truth, &each)]
+}
+
+#[test]
+fn where_codes_look_alike_vectors_tell() {
+    // Two hundred of a cluster have nearly the same code. How far they lie from each other differs little.
+    for (spread, quantization) in [
+        (0.1, Quantization::Sq4),
+        (0.03, Quantization::Sq4),
+        (0.01, Quantization::Sq4),
+        (0.01, Quantization::Sq8),
+        (0.03, Quantization::Rabitq { bits: 4 }),
+        (0.03, Quantization::Rabitq { bits: 1 }),
+    ] {
+        let mut normal = Normal::new(7);
+        let centres = normal.vectors(40);
+        let base = normal.around(&centres, 8000, spread);
+        let queries = normal.around(&centres, 200, spread);
+        for metric in [Metric::L2, Metric::Cosine] {
+            let index = index(metric, quantization, &keys(&base), &base);
+            let truth = truth(metric, &base, &queries, |_| true);
+            for (ef, least) in [(64, 0.97), (256, 0.98)] {
+                let found = recalls(&index, &queries, ef, &truth);
+                let what = format!("{quantization:?} {metric:?} {spread} ef {ef}: {found:?}");
+                println!("{what}");
+                assert!(found.iter().all(|&recall| recall >= least), "{what}");
+            }
+            assert!(index.check().is_ok());
+        }
+    }
+}
+
+#[test]
+fn filters_look_by_the_vectors_too() {
+    let mut normal = Normal::new(10);
+    let centres = normal.vectors(40);
+    let base = normal.around(&centres, 20_000, 0.03);
+    let queries = normal.around(&centres, 100, 0.03);
+    // Of 1 bit, whose codes do not choose rows, and of 4.
+    for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 1 }] {
+        let index = index(Metric::L2, quantization, &keys(&base), &base);
+        let path = file(&format!("clusters-filters-{:?}", quantization == Quantization::Sq4));
+        index.save(&path).unwrap();
+        for of in [2, 5, 20] {
+            let accepts = |key: u64| key.is_multiple_of(of);
+            let truth = truth(Metric::L2, &base, &queries, accepts);
+            // One that has not noticed yet, and is told by its first search.
+            for index in [&index, &Hnsw::load(&path).unwrap()] {
+                let search = |query: &[f32]| {
+                    index.search(query).ef(64).filter(accepts).run().unwrap().keys().collect()
+                };
+                let found: Vec<Vec<u64>> = queries.chunks(DIMENSION).map(search).collect();
+                let found = recall(&truth, &found);
+                println!("{quantization:?} one of {of}: {found:.4}");
+                assert!(found >= 0.95, "{quantization:?} one of {of}: {found}");
+            }
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn clusters_may_come_after_the_codes() {
+    let mut normal = Normal::new(8);
+    let mut base = normal.vectors(6000);
+    let index = index(Metric::L2, Quantization::Sq4, &keys(&base), &base);
+    assert_eq!(index.stats().code_bits, Some(4));
+    let centres = normal.vectors(40);
+    let queries = normal.around(&centres, 200, 0.01);
+    let add = |base: &mut Vec<f32>, count: usize, normal: &mut Normal| {
+        let new = normal.around(&centres, count, 0.01);
+        let first = base.len() / DIMENSION;
+        base.extend_from_slice(&new);
+        index.insert_batch(&keys(base)[first..], &new).run().unwrap();
+    };
+    add(&mut base, 8000, &mut normal);
+    let truth = truth(Metric::L2, &base, &queries, |_| true);
+    let before = recalls(&index, &queries, 64, &truth);
+    println!("{before:?}");
+    assert!(before.iter().all(|&recall| recall >= 0.9), "{before:?}");
+    assert!(index.check().is_ok());
+}
+
+#[test]
+fn an_index_from_a_file_sees_it_again() {
+    let mut normal = Normal::new(9);
+    let centres = normal.vectors(40);
+    let base = normal.around(&centres, 8000, 0.01);
+    let queries = normal.around(&centres, 200, 0.01);
+    let truth = truth(Metric::L2, &base, &queries, |_| true);
+    let index = index(Metric::L2, Quantization::Sq4, &keys(&base), &base);
+    assert_eq!(index.stats().code_bits, None);
+    let path = file("clusters");
+    index.save(&path).unwrap();
+    let before = recalls(&index, &queries, 64, &truth);
+    for opened in [Hnsw::load(&path).unwrap(), Hnsw::load(&path).unwrap()] {
+        assert_eq!(opened.stats().code_bits, Some(4));
+        let after = recalls(&opened, &queries, 64, &truth);
+        println!("{before:?} {after:?}");
+        assert!(after.iter().all(|&recall| recall >= 0.97), "{before:?} {after:?}");
+        // By then a search has found out.
+        assert_eq!(opened.stats().code_bits, None);
+    }
+    std::fs::remove_file(path).unwrap();
+}
