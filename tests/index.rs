@@ -304,8 +304,9 @@ fn equal_vectors_stay_reachable() {
 #[test]
 fn searches_beside_insertions_lose_nothing() {
     let long = std::env::var_os("NEARFIELD_STRESS").is_some();
-    let (count, dimension) = if long { (1_000_000, 128) } else { (8_000, 32) };
-    let made = Generated::builder(count, dimension).queries(200).seed(11).build().unwrap();
+    // Few queries do not tell whether as much is found: some miss all ten of theirs.
+    let (count, dimension, queries) = if long { (1_000_000, 128, 5_000) } else { (8_000, 32, 200) };
+    let made = Generated::builder(count, dimension).queries(queries).seed(11).build().unwrap();
     let vectors = made.base().to_f32().unwrap();
     let vector = |i: usize| &vectors[i * dimension..(i + 1) * dimension];
     let queries = made.queries().to_f32().unwrap();
@@ -374,7 +375,7 @@ fn searches_beside_insertions_lose_nothing() {
     };
     let (busy, quiet) = (overlap(&index), overlap(&quiet));
     println!("recall@10 at ef 64: {busy:.4} beside searches, {quiet:.4} alone");
-    // The long form has enough queries' neighbours to tell two thousandths apart.
+    // The long form has enough queries to tell two thousandths apart.
     let allowed = if long { 0.002 } else { 0.01 };
     assert!(busy > quiet - allowed, "{busy} beside searches, {quiet} alone");
 }

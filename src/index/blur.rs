@@ -47,6 +47,8 @@ pub(super) struct Blur {
     looks: AtomicU32,
     changing: Window,
     searching: Window,
+    /// Whether searches have looked around enough.
+    is_searched: AtomicBool,
     /// Whether walks should read the vectors.
     is_everywhere: AtomicBool,
     /// Whether vectors choose rows for it.
@@ -97,6 +99,11 @@ impl Blur {
     fn is_somewhere(&self) -> bool {
         self.is_somewhere.load(Ordering::Relaxed)
     }
+
+    /// Whether there is nothing more to be seen.
+    fn is_settled(&self) -> bool {
+        self.is_everywhere() && self.is_somewhere() && !self.is_trusted()
+    }
 }
 
 impl Hnsw {
@@ -105,8 +112,7 @@ impl Hnsw {
         let blur = &codes.blur;
         let changes = blur.changes.fetch_add(1, Ordering::Relaxed);
         let len = self.entries.keys.len();
-        let has_seen_all = blur.is_everywhere() && blur.is_somewhere();
-        if len < LEAST || has_seen_all || !self.entries.has_vectors() {
+        if len < LEAST || blur.is_settled() || !self.entries.has_vectors() {
             return;
         }
         // Without a batch, codes come when as many are there.
@@ -124,10 +130,12 @@ impl Hnsw {
             }
         }
         if trusted != blur.is_trusted() {
-            // Nobody is between two distances of a row: all go on with the same.
+            // Nobody is between two distances of a row: all go on with the same. Another thread may have seen more.
             let _alone = self.inserting.write();
-            blur.is_trusted.store(trusted, Ordering::Relaxed);
-            self.graph.forget_distances();
+            let trusted = trusted && !blur.is_somewhere();
+            if blur.is_trusted.swap(trusted, Ordering::Relaxed) != trusted {
+                self.graph.forget_distances();
+            }
         }
     }
 
@@ -135,12 +143,16 @@ impl Hnsw {
     /// from a file is perhaps never changed.
     pub(super) fn search_was_blurred(&self, codes: &Codes, work: &mut Work) {
         let blur = &codes.blur;
+        if blur.is_searched.load(Ordering::Relaxed) {
+            return;
+        }
         let counters = work.scratch.counters;
         std::mem::swap(&mut work.row, &mut work.leaving);
         if let Some(is_blurred) = self.look_around(codes, work)
             && let Some(count) = blur.searching.add(is_blurred)
         {
             blur.is_everywhere.fetch_or(count >= MOST, Ordering::Relaxed);
+            blur.is_searched.store(true, Ordering::Relaxed);
         }
         std::mem::swap(&mut work.row, &mut work.leaving);
         work.scratch.counters = counters;
@@ -156,7 +168,7 @@ impl Hnsw {
         let mixed = (look ^ look >> 15).wrapping_mul(0x85eb_ca6b);
         let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35);
         let back = (u64::from(mixed ^ mixed >> 16) * u64::from(among)) >> 32;
-        let slot = (vectors.len() - 1).checked_sub(back as u32)?;
+        let slot = vectors.len().checked_sub(1 + back as u32)?;
         // What is hidden may be being written.
         if self.entries.slots.is_hidden(slot) {
             return None;
