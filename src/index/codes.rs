@@ -27,7 +27,8 @@ use crate::vector::{Block, Element};
 /// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
 /// are kept, such an index is built by them and finds what it would find without codes: a search that sees that its
 /// codes are off by as much as the answers are far goes on on the vectors, and where most would, all
-/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then).
+/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Inner products do not
+/// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes.
 ///
 /// | | bits a component | compression of `f32` | for |
 /// |---|---|---|---|
