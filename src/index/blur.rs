@@ -23,7 +23,7 @@ const LOOKS: u32 = 32;
 const SOME: u32 = LOOKS / 8;
 const MOST: u32 = LOOKS / 2;
 
-/// Changes of the index from one look to the next, at first and after so many.
+/// Changes of the index from one look to the next, at first or where something was blurred, and after so many.
 const OFTEN: u64 = 8;
 const SELDOM: u64 = 64;
 const FIRST: u64 = 2048;
@@ -67,6 +67,10 @@ impl Window {
         let one = 1 + (u32::from(is_blurred) << 16);
         let counted = self.0.fetch_add(one, Ordering::Relaxed) + one;
         (counted & 0xffff == LOOKS).then(|| self.0.swap(0, Ordering::Relaxed) >> 16)
+    }
+
+    fn has_blurred(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >> 16 > 0
     }
 }
 
@@ -119,7 +123,9 @@ impl Hnsw {
         let may_start = codes.coder.is_fine() && !blur.is_somewhere() && len >= ENOUGH;
         let waits = may_start && !blur.is_trusted();
         let mut trusted = blur.is_trusted() && !blur.is_somewhere();
-        if waits || changes.is_multiple_of(if changes < FIRST { OFTEN } else { SELDOM }) {
+        // Until it is known, rows are chosen by what may be blurred.
+        let hurries = changes < FIRST || trusted && blur.changing.has_blurred();
+        if waits || changes.is_multiple_of(if hurries { OFTEN } else { SELDOM }) {
             let _shared = self.inserting.read();
             if let Some(is_blurred) = self.look_around(codes, work)
                 && let Some(count) = blur.changing.add(is_blurred)
