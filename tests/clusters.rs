@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use nearfield::{Flat, Hnsw, Metric, Quantization};
+use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -103,6 +103,32 @@ fn where_codes_look_alike_vectors_tell() {
                 assert!(found.iter().all(|&recall| recall >= least), "{what}");
             }
             assert!(index.check().is_ok());
+        }
+    }
+}
+
+#[test]
+fn where_codes_look_alike_finer_ones_tell() {
+    let mut normal = Normal::new(8);
+    let centres = normal.vectors(40);
+    for spread in [0.1, 0.03] {
+        let base = normal.around(&centres, 8000, spread);
+        let queries = normal.around(&centres, 200, spread);
+        let truth = truth(Metric::L2, &base, &queries, |_| true);
+        let recalls = |quantization, originals| {
+            let builder = Hnsw::builder(DIMENSION, Metric::L2).quantization(quantization);
+            let index = builder.originals(originals).build().unwrap();
+            index.insert_batch(&keys(&base), &base).run().unwrap();
+            assert!(index.check().is_ok());
+            recalls(&index, &queries, 64, &truth)
+        };
+        // As exact as they are: they have a hundredth of the width of all, not of a cluster's.
+        let [expected, _] = recalls(Quantization::Sq8, Originals::Dropped);
+        for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 1 }] {
+            let found = recalls(quantization, Originals::Sq8);
+            let what = format!("{quantization:?} {spread}: {found:?}, 8 bits {expected}");
+            println!("{what}");
+            assert!(found.iter().all(|&recall| recall >= expected - 0.02), "{what}");
         }
     }
 }

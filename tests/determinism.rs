@@ -46,6 +46,7 @@ fn any_number_of_threads_makes_the_same_bytes() {
         (Quantization::None, Originals::Kept),
         (Quantization::Sq4, Originals::Kept),
         (Quantization::Sq8, Originals::Dropped),
+        (Quantization::Sq4, Originals::Sq8),
         (Quantization::Rabitq { bits: 2 }, Originals::Kept),
         (Quantization::Pq { sub_vectors: 50, bits: 4 }, Originals::Kept),
     ] {

@@ -63,6 +63,13 @@ fn codes_without_vectors_come_back_bit_by_bit() {
     round_trip("codes-only-pq", product, Originals::Dropped);
 }
 
+#[test]
+fn finer_codes_come_back_bit_by_bit() {
+    round_trip("finer-4", Quantization::Sq4, Originals::Sq8);
+    round_trip("finer-1", Quantization::Rabitq { bits: 1 }, Originals::Sq8);
+    round_trip("finer-pq", Quantization::Pq { sub_vectors: 13, bits: 4 }, Originals::Sq8);
+}
+
 fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
     let folder = Folder::new(name);
     let (rows, dimension) = (20_000, 48);

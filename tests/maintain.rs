@@ -43,6 +43,7 @@ fn memory_is_given_back_once_most_vectors_are_gone() {
     for (quantization, originals) in [
         (Quantization::None, Originals::Kept),
         (Quantization::Sq4, Originals::Kept),
+        (Quantization::Sq4, Originals::Sq8),
         (Quantization::Sq4, Originals::Dropped),
         (Quantization::Rabitq { bits: 4 }, Originals::Dropped),
     ] {

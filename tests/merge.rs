@@ -321,10 +321,14 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
 
 #[test]
 fn codes_of_one_quantizer_are_copied() {
-    let folder = Folder::new("merge-copied");
+    copies("merge-copied", Quantization::Sq8, Originals::Dropped);
+    copies("merge-copied-finer", Quantization::Sq4, Originals::Sq8);
+}
+
+fn copies(name: &str, quantization: Quantization, originals: Originals) {
+    let folder = Folder::new(name);
     let dimension = 32;
-    let settings =
-        || config(dimension).quantization(Quantization::Sq8).originals(Originals::Dropped);
+    let settings = || config(dimension).quantization(quantization).originals(originals);
     let one = made(&folder.file("one"), settings(), |tx| {
         for key in 0..5000 {
             tx.upsert(key, &vector(key, 0, dimension)).unwrap();

@@ -234,6 +234,7 @@ fn a_search_that_is_broken_off_tells_so() {
         builder(Quantization::None, Originals::Kept),
         builder(Quantization::Sq8, Originals::Kept),
         builder(Quantization::Sq8, Originals::Dropped),
+        builder(Quantization::Sq4, Originals::Sq8),
     ];
     let hour = Duration::from_hours(1);
     for query in queries.iter() {

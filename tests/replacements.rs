@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield::dataset::Generated;
-use nearfield::{Filter, Flat, Hit, Hnsw, KeySet, Metric, Quantization};
+use nearfield::{Filter, Flat, Hit, Hnsw, KeySet, Metric, Originals, Quantization};
 
 const DIMENSION: usize = 16;
 
@@ -129,6 +129,8 @@ fn graph(quantization: Quantization) -> Hnsw {
 fn a_walk_beside_replacements_gives_as_many_as_are_wanted() {
     hold("floats", &graph(Quantization::None), 5000);
     hold("codes", &graph(Quantization::Sq8), 5000);
+    let builder = Hnsw::builder(DIMENSION, Metric::L2).quantization(Quantization::Sq4);
+    hold("finer codes", &builder.originals(Originals::Sq8).build().unwrap(), 5000);
 }
 
 #[test]

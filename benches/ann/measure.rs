@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use nearfield::dataset::recall;
-use nearfield::{BatchHits, Hits, Originals};
+use nearfield::{BatchHits, Hits};
 
 use crate::args::{Effort, Settings};
 use crate::progress::Bar;
@@ -66,7 +66,7 @@ pub(crate) fn measure(set: &Set, settings: &Settings) -> Result<Vec<Point>, Box<
             metric: set.metric,
             element: set.element,
             quantization: settings.quantization,
-            dropped: settings.originals == Originals::Dropped,
+            originals: settings.originals,
             index: settings.index,
             isa: stats.isa.to_string(),
             m: settings.m,

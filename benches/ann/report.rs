@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use nearfield::{Element, Metric};
+use nearfield::{Element, Metric, Originals};
 
 use crate::args::Kind;
 
@@ -15,8 +15,8 @@ pub(crate) struct Point {
     pub(crate) metric: Metric,
     pub(crate) element: Element,
     pub(crate) quantization: &'static str,
-    /// Whether the vectors themselves are not kept.
-    pub(crate) dropped: bool,
+    /// What becomes of the vectors themselves.
+    pub(crate) originals: Originals,
     pub(crate) index: Kind,
     pub(crate) isa: String,
     pub(crate) m: usize,
@@ -42,6 +42,24 @@ pub(crate) struct Point {
 }
 
 /// A heading and a row for each operating point of one index.
+/// What becomes of the vectors beside codes, as the argument says it.
+fn originals(point: &Point) -> &'static str {
+    match point.originals {
+        Originals::Sq8 => "sq8",
+        Originals::Dropped => "dropped",
+        _ => "kept",
+    }
+}
+
+/// What the vectors are kept as.
+fn kept_as(point: &Point) -> &'static str {
+    match point.originals {
+        Originals::Sq8 => "sq8",
+        Originals::Dropped => "no",
+        _ => point.element.name(),
+    }
+}
+
 pub(crate) fn table(points: &[Point]) -> String {
     let mut out = String::new();
     let Some(first) = points.first() else { return out };
@@ -52,7 +70,7 @@ pub(crate) fn table(points: &[Point]) -> String {
         thousands(first.n as f64),
         first.dim,
         first.metric,
-        if first.dropped { "no" } else { first.element.name() },
+        kept_as(first),
         first.quantization,
         first.isa,
         first.build_threads,
@@ -137,7 +155,7 @@ pub(crate) fn json(p: &Point) -> String {
         ("index_bytes", p.index_bytes.to_string()),
         ("index", text(p.index.name())),
         ("element", text(p.element.name())),
-        ("originals", text(if p.dropped { "dropped" } else { "kept" })),
+        ("originals", text(originals(p))),
         ("isa", text(&p.isa)),
         ("distances", format!("{:.1}", p.distances)),
         ("nprobe", optional(p.nprobe)),

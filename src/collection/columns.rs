@@ -13,7 +13,7 @@ use super::format::{
 };
 use super::task::Course;
 use crate::arena::{Keeper, Persistent};
-use crate::index::{CODES, Image, Settings, Stored, VECTORS};
+use crate::index::{CODES, FINER, Image, Settings, Stored, VECTORS};
 use crate::simd::Isa;
 use crate::store::{ExtentId, ReadTransaction, StoreError, Table, WriteTransaction};
 
@@ -126,7 +126,7 @@ fn remap(
         for &(number, column) in &image.columns {
             for chunk in (0..column.chunks()).filter(|&chunk| moved(column, chunk)) {
                 let map = map_chunk(tx, &table, number, chunk, Reading::Mapped)?;
-                if has_codes && number == VECTORS {
+                if has_codes && Sparse::Vectors.holds(number) {
                     expect_few(&map);
                 }
                 column.replace(chunk, map)?;
@@ -171,7 +171,7 @@ fn map_chunk(
 #[derive(Debug, Clone, Copy)]
 enum Sparse {
     None,
-    /// Where there are codes, vectors are read only to measure the best of the answers again.
+    /// Where there are codes, vectors, and codes that stand in for them, are read only to measure the best of the answers again.
     Vectors,
     /// What walks read does not fit memory.
     All,
@@ -183,7 +183,7 @@ impl Sparse {
         let mut walked = 0_u64;
         for entry in table.range(..)? {
             let (key, chunk) = entry?;
-            if !has_codes || key >> 32 != u64::from(VECTORS) {
+            if !has_codes || !Self::Vectors.holds((key >> 32) as u32) {
                 walked = walked.saturating_add(decode_chunk(chunk)?.1);
             }
         }
@@ -197,7 +197,7 @@ impl Sparse {
     fn holds(self, column: u32) -> bool {
         match self {
             Self::None => false,
-            Self::Vectors => column == VECTORS,
+            Self::Vectors => matches!(column, VECTORS | FINER),
             Self::All => true,
         }
     }

@@ -84,16 +84,19 @@ pub(super) const ELEMENTS: [(u8, Element); 6] = [
     (6, Element::Bit),
 ];
 
-/// What makes codes, with the number that stands for it where originals are kept beside them, and where they are not. A
-/// product quantizer's number is followed by its sub-vectors and bits, at the end of the record.
-const CODINGS: [(u8, u8, Coding); 5] = [
-    (1, 3, Coding::Scalar(Bits::Four)),
-    (2, 4, Coding::Scalar(Bits::Eight)),
-    (5, 8, Coding::Rabitq { bits: 1 }),
-    (6, 9, Coding::Rabitq { bits: 2 }),
-    (7, 10, Coding::Rabitq { bits: 4 }),
+/// What becomes of the vectors, in the order of the numbers below.
+const ORIGINALS: [Originals; 3] = [Originals::Kept, Originals::Dropped, Originals::Sq8];
+
+/// What makes codes, with the numbers that stand for it, one for each of [`ORIGINALS`]. A product quantizer's number is
+/// followed by its sub-vectors and bits, at the end of the record.
+const CODINGS: [([u8; 3], Coding); 5] = [
+    ([1, 3, 13], Coding::Scalar(Bits::Four)),
+    ([2, 4, 14], Coding::Scalar(Bits::Eight)),
+    ([5, 8, 15], Coding::Rabitq { bits: 1 }),
+    ([6, 9, 16], Coding::Rabitq { bits: 2 }),
+    ([7, 10, 17], Coding::Rabitq { bits: 4 }),
 ];
-const PRODUCT: [u8; 2] = [11, 12];
+const PRODUCT: [u8; 3] = [11, 12, 18];
 
 /// What the columns hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,13 +160,13 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
     out.push(number(&ELEMENTS, settings.element));
     let mut product: Vec<u8> = Vec::new();
     out.push(settings.codes.map_or(0, |CodeSettings { coding, originals }| {
-        let is_dropped = usize::from(originals == Originals::Dropped);
+        let at = ORIGINALS.iter().position(|&of| of == originals).unwrap_or(0);
         if let Coding::Product { sub_vectors, bits } = coding {
             product.extend([sub_vectors, bits].map(u32::to_le_bytes).as_flattened());
-            return PRODUCT[is_dropped];
+            return PRODUCT[at];
         }
-        let found = CODINGS.iter().find(|(_, _, of)| *of == coding);
-        found.map_or(0, |&(kept, dropped, _)| [kept, dropped][is_dropped])
+        let found = CODINGS.iter().find(|(_, of)| *of == coding);
+        found.map_or(0, |(numbers, _)| numbers[at])
     }));
     out.extend((settings.dimension as u32).to_le_bytes());
     if let Some(GraphSettings { m, ef_construction, seed, alpha }) = settings.graph {
@@ -204,21 +207,21 @@ fn decode_codes(
     dimension: usize,
     reader: &mut Reader<'_>,
 ) -> Result<Option<CodeSettings>, CollectionError> {
-    let originals = |is_dropped| if is_dropped { Originals::Dropped } else { Originals::Kept };
+    let place = |numbers: &[u8; 3]| numbers.iter().position(|&of| of == number);
     if number == 0 {
         return Ok(None);
     }
-    if PRODUCT.contains(&number) {
+    if let Some(at) = place(&PRODUCT) {
         let (sub_vectors, bits) = (reader.u32()?, reader.u32()?);
         if sub_vectors == 0 || sub_vectors as usize > dimension || (bits != 4 && bits != 8) {
             return Err(corrupt("the product quantization is none"));
         }
         let coding = Coding::Product { sub_vectors, bits };
-        return Ok(Some(CodeSettings { coding, originals: originals(number == PRODUCT[1]) }));
+        return Ok(Some(CodeSettings { coding, originals: ORIGINALS[at] }));
     }
-    let of = |(kept, dropped, _): &&(u8, u8, Coding)| [*kept, *dropped].contains(&number);
-    let found = CODINGS.iter().find(of).ok_or(corrupt("the quantization is unknown"))?;
-    Ok(Some(CodeSettings { coding: found.2, originals: originals(number == found.1) }))
+    let found = CODINGS.iter().find_map(|(numbers, coding)| Some((place(numbers)?, *coding)));
+    let (at, coding) = found.ok_or(corrupt("the quantization is unknown"))?;
+    Ok(Some(CodeSettings { coding, originals: ORIGINALS[at] }))
 }
 
 pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
@@ -377,13 +380,13 @@ mod tests {
             for (_, element) in ELEMENTS {
                 for alpha in [None, Some(1.44)] {
                     let graph = GraphSettings { m: 16, ef_construction: 200, seed: 7, alpha };
-                    let codes = CODINGS.map(|(_, _, coding)| coding).into_iter();
+                    let codes = CODINGS.map(|(_, coding)| coding).into_iter();
                     let codes = codes.chain(
                         [(1, 4), (100, 8)]
                             .map(|(sub_vectors, bits)| Coding::Product { sub_vectors, bits }),
                     );
                     let codes = codes.flat_map(|coding| {
-                        [Originals::Kept, Originals::Dropped].map(|originals| {
+                        ORIGINALS.map(|originals| {
                             (Some(graph), Some(CodeSettings { coding, originals }))
                         })
                     });

@@ -8,12 +8,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::codes::{Codes, ENOUGH};
+use super::codes::Codes;
 use super::hnsw::Hnsw;
 use super::limit::{Limit, Timer};
+use super::quantized::ENOUGH;
 use super::work::Work;
 use crate::arena::pin;
 use crate::graph::Beam;
+use crate::vector::Block;
 
 /// Vectors that are searched for before anything is said.
 const LOOKS: u32 = 32;
@@ -116,7 +118,7 @@ impl Hnsw {
         let blur = &codes.blur;
         let changes = blur.changes.fetch_add(1, Ordering::Relaxed);
         let len = self.entries.keys.len();
-        if len < LEAST || blur.is_settled() || !self.entries.has_vectors() {
+        if len < LEAST || blur.is_settled() || !self.entries.refines(codes) {
             return;
         }
         // Without a batch, codes come when as many are there.
@@ -167,26 +169,25 @@ impl Hnsw {
     /// Searches for some vector; whether the codes do not tell what is around it apart.
     fn look_around(&self, codes: &Codes, work: &mut Work) -> Option<bool> {
         let _pin = pin();
-        let vectors = self.entries.vectors.view();
+        let len = codes.rows.view().len();
         // One after the other, spread without a pattern.
         let look = codes.blur.looks.fetch_add(1, Ordering::Relaxed);
-        let among = if look.is_multiple_of(2) { vectors.len() } else { vectors.len().min(RECENT) };
+        let among = if look.is_multiple_of(2) { len } else { len.min(RECENT) };
         let mixed = (look ^ look >> 15).wrapping_mul(0x85eb_ca6b);
         let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35);
         let back = (u64::from(mixed ^ mixed >> 16) * u64::from(among)) >> 32;
-        let slot = vectors.len().checked_sub(1 + back as u32)?;
+        let slot = len.checked_sub(1 + back as u32)?;
         // What is hidden may be being written.
         if self.entries.slots.is_hidden(slot) {
             return None;
         }
-        work.row.clear();
-        work.row.extend_from_slice(vectors.row(slot));
+        work.row.resize(self.entries.encoder.blocks(), Block::ZERO);
+        if !self.entries.row_into(slot, &mut work.row, &mut work.coding.floats) {
+            return None;
+        }
         let timer = &mut Timer::new(Limit::default(), NEAREST, 0);
         self.walk_on(Some(codes), Beam::of(FOUND), timer, work).ok()?;
-        let Work { scratch, row, head, .. } = work;
-        let found = scratch.pool.iter().map(|(key, slot)| (codes.distance(key), slot));
-        let fine = codes.coder.is_fine();
-        head.measure(&*self.engine, vectors, row, found, NEAREST, fine, timer);
-        Some(head.is_blurred)
+        self.measure_head(codes, NEAREST, |_| true, timer, work);
+        Some(work.head.is_blurred)
     }
 }

@@ -1,9 +1,10 @@
 //! Making an index.
 
-use super::codes::{Originals, Quantization, Quantized};
+use super::codes::{Originals, Quantization};
 use super::encoder::Encoder;
 use super::engine::{Engine, engine};
 use super::entries::Entries;
+use super::quantized::Quantized;
 use super::{Flat, Hnsw};
 use crate::error::IndexError;
 use crate::graph::Parameters;
@@ -167,7 +168,7 @@ impl HnswBuilder {
         self
     }
 
-    /// Whether vectors are kept beside their codes; they are if not said.
+    /// Whether vectors are kept beside their codes, whole or rounded; they are kept whole if not said.
     pub fn originals(mut self, originals: Originals) -> Self {
         self.originals = originals;
         self
@@ -202,10 +203,10 @@ impl HnswBuilder {
         let parameters = Parameters { m, ef_construction, seed };
         let Encoder { dimension, metric, .. } = encoder;
         let coding = quantization.coding(&encoder)?;
-        if coding.is_none() && originals == Originals::Dropped {
+        if coding.is_none() && !originals.is_kept() {
             return Err(IndexError::Parameter {
                 name: "originals",
-                value: "Dropped".to_owned(),
+                value: format!("{originals:?}"),
                 allowed: "Kept, unless there is a quantization that makes codes",
             });
         }

@@ -205,7 +205,7 @@ impl Hnsw {
         let keys = self.entries.keys.view();
         let total = keys.len();
         let mut subjects = Subjects { rows: Vec::new(), own: Vec::new() };
-        let mut row = vec![Block::ZERO; self.entries.encoder.blocks()];
+        let (mut row, mut floats) = (vec![Block::ZERO; self.entries.encoder.blocks()], Vec::new());
         // Multiples of the golden ratio, evenly spread; some are passed over or met twice.
         for at in 0..total {
             let fraction = (at + 1).wrapping_mul(0x9e37_79b9);
@@ -214,7 +214,7 @@ impl Hnsw {
             let is_there = !self.entries.slots.is_hidden(slot)
                 && self.graph.is_base_only(slot)
                 && self.graph.stands_on_base_alone(slot);
-            if is_there && self.entries.row_into(slot, &mut row) {
+            if is_there && self.entries.row_into(slot, &mut row, &mut floats) {
                 subjects.rows.extend_from_slice(&row);
                 subjects.own.push((slot, keys.row(slot)[0]));
             }

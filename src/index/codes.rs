@@ -1,20 +1,15 @@
 //! The codes that a quantised index walks on, beside the vectors that it answers from.
 
-use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
-
-use bytemuck::cast_slice;
-use xxhash_rust::xxh3::xxh3_64;
+use std::sync::Arc;
 
 use super::blur::Blur;
 use super::encoder::Encoder;
 use super::engine::{Engine, code_engine};
-use crate::arena::{ArenaError, Column};
+use crate::arena::{ArenaError, Column, Slots, Vacant};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
-use crate::sync::Mutex;
 use crate::vector::{Block, Element};
 
 /// What a walk reads instead of the vectors.
@@ -73,9 +68,21 @@ pub enum Originals {
     /// They do, as the index's element type, and decide the order of the answers.
     #[default]
     Kept,
+    /// Rounded to 8 bits a component, as [`Quantization::Sq8`] would: these decide the order of the answers, and are what
+    /// [`get`](crate::Hnsw::get) returns. With codes of 4 bits for the walks, a vector takes 12 bits a component, and recall
+    /// is nearly that of vectors which are kept. Vectors of whole numbers that fit a byte are exact
+    /// under [`Metric::L2`]. Beside `Quantization::Sq8` it is the same as `Dropped`.
+    Sq8,
     /// They do not: codes answer alone, with distances and vectors as exact as codes are. The
     /// vectors inserted before there were codes stay, about 4,000 at most.
     Dropped,
+}
+
+impl Originals {
+    /// Whether vectors stay as they came.
+    pub(super) fn is_kept(self) -> bool {
+        self == Self::Kept
+    }
 }
 
 impl Quantization {
@@ -116,78 +123,6 @@ impl Quantization {
     }
 }
 
-/// Vectors that must be there, or about to be, before a quantizer is fitted.
-pub(super) const ENOUGH: usize = 4096;
-
-/// How many times as many vectors are looked at for a sample, where there are equal ones.
-const LOOKS: u64 = 8;
-
-/// Components of a sample that an insertion takes in passing: a few milliseconds of work.
-const HURRIED: usize = 1 << 20;
-
-/// Vectors that are encoded along with one insertion.
-const STEP: u32 = 64;
-
-/// How an index quantises.
-#[derive(Debug)]
-pub(super) struct Quantized {
-    pub(super) coding: Coding,
-    pub(super) originals: Originals,
-    dimension: usize,
-    metric: Metric,
-    seed: u64,
-    isa: Isa,
-    codes: OnceLock<Codes>,
-    /// Shared with the thread that fits a quantizer.
-    filling: Arc<Mutex<Filling>>,
-}
-
-/// How far an index without codes is on its way to have some.
-#[derive(Debug, Default)]
-enum Filling {
-    #[default]
-    Nothing,
-    /// Somebody fits a quantizer.
-    Fitting,
-    /// None could be fitted to as many vectors.
-    Failed(usize),
-    /// Codes that do not reach to the last vector yet.
-    Codes(Box<Codes>),
-}
-
-impl Filling {
-    /// Whether somebody should fit a quantizer to `count` vectors: after a failure, to twice as many.
-    fn wants(&self, count: usize) -> bool {
-        match *self {
-            Self::Nothing => count > 0,
-            Self::Failed(before) => count / 2 >= before,
-            Self::Fitting | Self::Codes(_) => false,
-        }
-    }
-}
-
-/// What comes of fitting a quantizer: a failure, unless it is said to be codes. Walks go on reading vectors then.
-struct Outcome {
-    filling: Arc<Mutex<Filling>>,
-    count: usize,
-}
-
-impl Outcome {
-    fn is(&self, codes: Codes) {
-        *self.filling.lock() = Filling::Codes(Box::new(codes));
-    }
-}
-
-impl Drop for Outcome {
-    /// Also while a panic unwinds.
-    fn drop(&mut self) {
-        let mut filling = self.filling.lock();
-        if matches!(*filling, Filling::Fitting) {
-            *filling = Filling::Failed(self.count);
-        }
-    }
-}
-
 /// A fitted quantizer and the codes of all vectors.
 #[derive(Debug)]
 pub(super) struct Codes {
@@ -195,6 +130,8 @@ pub(super) struct Codes {
     pub(super) engine: Box<dyn Engine>,
     pub(super) rows: Column<Block>,
     pub(super) blur: Blur,
+    /// Codes that answer in place of vectors, where there are some.
+    pub(super) finer: Option<Box<Codes>>,
 }
 
 /// What encoding works with.
@@ -206,21 +143,34 @@ pub(super) struct CodeWork {
     /// A prepared query.
     pub(super) query: Vec<Block>,
     pub(super) code: Vec<Block>,
+    /// The code that stands in for the vector.
+    pub(super) finer: Vec<Block>,
 }
 
 impl CodeWork {
     /// Bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         (self.floats.capacity() + self.rotated.capacity()) * 4
-            + (self.query.capacity() + self.code.capacity()) * size_of::<Block>()
+            + (self.query.capacity() + self.code.capacity() + self.finer.capacity())
+                * size_of::<Block>()
     }
 }
 
 impl Codes {
-    fn new(coder: Coder, isa: Isa, rows: Column<Block>, blur: Blur) -> Option<Self> {
+    pub(super) fn new(coder: Coder, isa: Isa, rows: Column<Block>, blur: Blur) -> Option<Self> {
         let coder = Arc::new(coder);
         let engine = code_engine(&coder, isa)?;
-        Some(Self { coder, engine, rows, blur })
+        Some(Self { coder, engine, rows, blur, finer: None })
+    }
+
+    /// The most exact that there is: these, or finer ones.
+    pub(super) fn finest(&self) -> &Self {
+        self.finer.as_deref().unwrap_or(self)
+    }
+
+    /// These codes, and finer ones.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.finer.as_deref())
     }
 
     /// Prepares the query in `work.floats`.
@@ -229,208 +179,53 @@ impl Codes {
         self.coder.prepare(&mut work.floats, &mut work.rotated, &mut work.query);
     }
 
-    /// Writes the code of the vector in `work.floats` into `work.code`.
+    /// Writes the code of the vector in `work.floats` into `work.code`, and the finer one.
     pub(super) fn encode(&self, work: &mut CodeWork) {
-        work.code.resize(self.coder.code_blocks(), Block::ZERO);
-        self.coder.encode(&mut work.floats, &mut work.rotated, &mut work.code);
+        let CodeWork { floats, rotated, code, finer, .. } = work;
+        for (codes, code) in self.all().zip([code, finer]) {
+            code.resize(codes.coder.code_blocks(), Block::ZERO);
+            codes.coder.encode(floats, rotated, code);
+        }
     }
 
-    /// Appends the code of the vector in `work.floats`.
-    fn push(&self, work: &mut CodeWork) -> Result<u32, ArenaError> {
-        self.encode(work);
+    /// Copies the code of a slot into `work.code`, and the finer one.
+    pub(super) fn copy(&self, slot: u32, work: &mut CodeWork) {
+        for (codes, code) in self.all().zip([&mut work.code, &mut work.finer]) {
+            code.clear();
+            code.extend_from_slice(codes.rows.view().row(slot));
+        }
+    }
+
+    /// Makes sure that the next [`Self::push`] finds memory.
+    pub(super) fn reserve(&self) -> Result<(), ArenaError> {
+        self.all().try_for_each(|codes| codes.rows.reserve())
+    }
+
+    /// Appends the code that [`Self::encode`] or [`Self::copy`] left in `work`. Finer ones come first: who sees a code sees
+    /// what stands in for its vector.
+    pub(super) fn push(&self, work: &CodeWork) -> Result<u32, ArenaError> {
+        // Of two columns, none gets a row if one cannot.
+        self.reserve()?;
+        if let Some(finer) = &self.finer {
+            finer.rows.push(|row| row.copy_from_slice(&work.finer))?;
+        }
         self.rows.push(|row| row.copy_from_slice(&work.code))
+    }
+
+    /// [`Self::push`] into a vacant slot.
+    pub(super) fn refill(&self, slot: &Vacant<'_>, work: &CodeWork) {
+        for (codes, code) in self.all().zip([&work.code, &work.finer]) {
+            codes.rows.refill(slot, |row| row.copy_from_slice(code));
+        }
+    }
+
+    /// Bytes of memory in use, of codes for these slots.
+    pub(super) fn bytes_of(&self, slots: &Slots) -> usize {
+        self.all().map(|codes| codes.rows.bytes_of(slots) + codes.coder.bytes()).sum()
     }
 
     /// The distance that a key of the engine stands for.
     pub(super) fn distance(&self, key: u32) -> f32 {
         self.coder.distance(self.engine.distance(key))
-    }
-}
-
-impl Quantized {
-    pub(super) fn new(
-        coding: Coding,
-        originals: Originals,
-        dimension: usize,
-        metric: Metric,
-        seed: u64,
-        isa: Isa,
-    ) -> Self {
-        let (codes, filling) = (OnceLock::new(), Arc::default());
-        Self { coding, originals, dimension, metric, seed, isa, codes, filling }
-    }
-
-    /// The quantizer of codes that are complete, as bytes.
-    pub(super) fn coder(&self) -> Option<Vec<u8>> {
-        self.codes().map(|codes| codes.coder.to_bytes())
-    }
-
-    /// Takes codes that came from a file. `rows` gives them a column whose rows have as many blocks as it is told;
-    /// `None` if the quantizer is none for this index.
-    pub(super) fn restore<E>(
-        &self,
-        coder: &[u8],
-        rows: impl FnOnce(usize) -> Result<Column<Block>, E>,
-    ) -> Result<Option<()>, E> {
-        let Self { coding, dimension, metric, isa, .. } = *self;
-        let Some(coder) = Coder::from_bytes(coder, dimension, metric, coding, isa) else {
-            return Ok(None);
-        };
-        let rows = rows(coder.code_blocks())?;
-        let blur = Blur::unseen(coder.is_fine());
-        Ok(Codes::new(coder, isa, rows, blur).and_then(|codes| self.codes.set(codes).ok()))
-    }
-
-    /// The codes, once they are complete.
-    #[inline]
-    pub(super) fn codes(&self) -> Option<&Codes> {
-        self.codes.get()
-    }
-
-    /// Fits the quantizer to some of `count` vectors, which `vector` writes as floats, unless
-    /// somebody did so before. If that takes long it is done in another thread, or at once if the caller `waits`.
-    pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
-        {
-            let mut filling = self.filling.lock();
-            if !filling.wants(count) || self.codes.get().is_some() {
-                return;
-            }
-            *filling = Filling::Fitting;
-        }
-        let outcome = Outcome { filling: self.filling.clone(), count };
-        // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
-        let sample = self.sample(count, waits, vector);
-        let Self { coding, isa, .. } = *self;
-        let train = self.training(sample);
-        let fit = move || {
-            let codes = train().and_then(|coder| {
-                let rows = Column::new(coder.code_blocks());
-                Codes::new(coder, isa, rows, Blur::default())
-            });
-            if let Some(codes) = codes {
-                outcome.is(codes);
-            }
-        };
-        if coding.is_slow() && !waits {
-            let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
-            // Without a thread, `fit` and with it the outcome are dropped.
-            drop(thread.spawn(fit));
-        } else {
-            fit();
-        }
-    }
-
-    /// A quantizer for `count > 0` vectors, which `vector` writes as floats.
-    pub(super) fn train(
-        &self,
-        count: usize,
-        vector: impl Fn(usize, &mut Vec<f32>),
-    ) -> Option<Coder> {
-        self.training(self.sample(count, true, vector))()
-    }
-
-    fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coder> + Send + 'static {
-        let Self { coding, dimension, metric, seed, isa, .. } = *self;
-        move || Coder::train(&mut sample, dimension, metric, coding, seed, isa)
-    }
-
-    /// Some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
-    fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
-        let most = if waits { usize::MAX } else { HURRIED / self.dimension };
-        let wanted = self.coding.sample(self.dimension).min(most).max(64).min(count);
-        let mut sample = Vec::with_capacity(wanted * self.dimension);
-        let mut floats = Vec::new();
-        // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.
-        let mut seen = HashSet::with_capacity(wanted);
-        for look in 0..LOOKS * wanted as u64 {
-            let (round, i) = (look / wanted as u64, look % wanted as u64);
-            let at = (i * LOOKS + round) * count as u64 / (LOOKS * wanted as u64);
-            vector(at as usize, &mut floats);
-            if seen.insert(xxh3_64(cast_slice(&floats))) {
-                sample.extend_from_slice(&floats);
-            }
-            if seen.len() == wanted {
-                break;
-            }
-        }
-        sample
-    }
-
-    /// Encodes some of the `count` vectors that have no code yet; `true` if few are left.
-    pub(super) fn fill(
-        &self,
-        count: u32,
-        work: &mut CodeWork,
-        vector: impl Fn(u32, &mut Vec<f32>),
-    ) -> Result<bool, ArenaError> {
-        let Some(filling) = self.filling.try_lock() else { return Ok(false) };
-        let Filling::Codes(codes) = &*filling else { return Ok(false) };
-        let done = codes.rows.len() as u32;
-        for slot in done..count.min(done + STEP) {
-            vector(slot, &mut work.floats);
-            codes.push(work)?;
-        }
-        Ok(count <= done + STEP)
-    }
-
-    /// Encodes the last of the `count` vectors, and lets everybody see the codes. Nobody may
-    /// append a vector meanwhile.
-    pub(super) fn finish(
-        &self,
-        count: u32,
-        work: &mut CodeWork,
-        vector: impl Fn(u32, &mut Vec<f32>),
-    ) -> Result<(), ArenaError> {
-        let mut filling = self.filling.lock();
-        if let Filling::Codes(codes) = &*filling {
-            for slot in codes.rows.len() as u32..count {
-                vector(slot, &mut work.floats);
-                codes.push(work)?;
-            }
-        }
-        if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
-            // Only who took them sets them.
-            drop(self.codes.set(*codes));
-        }
-        Ok(())
-    }
-
-    /// Whether a quantizer is fitted but not in use yet.
-    pub(super) fn is_filling(&self) -> bool {
-        self.codes.get().is_none() && matches!(*self.filling.lock(), Filling::Codes(_))
-    }
-
-    /// Bytes of codes that are not complete.
-    pub(super) fn bytes(&self) -> usize {
-        match &*self.filling.lock() {
-            Filling::Codes(codes) => codes.rows.bytes(),
-            Filling::Nothing | Filling::Fitting | Filling::Failed(_) => 0,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_not_for_ever() {
-        let encoder = Encoder { dimension: 8, metric: Metric::L2, element: Element::F32 };
-        let coding = Quantization::Sq4.coding(&encoder).unwrap().unwrap();
-        let quantized = Quantized::new(coding, Originals::default(), 8, Metric::L2, 0, Isa::Scalar);
-        let fails = |count: usize| {
-            let fit = || quantized.fit(count, true, |_, _| panic!("a vector that cannot be read"));
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(fit)).is_err()
-        };
-        assert!(fails(100));
-        assert!(!quantized.is_filling());
-        // Not with each insertion that follows, but when there are twice as many.
-        assert!(!fails(199));
-        assert!(fails(200));
-        quantized.fit(400, true, |at, floats| {
-            floats.clear();
-            floats.extend((0..8).map(|i| (at * 8 + i) as f32));
-        });
-        assert!(quantized.is_filling());
     }
 }

@@ -12,15 +12,24 @@ use crate::sync::step;
 pub(super) enum Scale<'a> {
     /// Distances between vectors.
     Vectors(&'a dyn Engine),
-    /// Distances between a query and codes.
+    /// Distances between a prepared query and codes.
     Codes(&'a Codes),
 }
 
 impl Scale<'_> {
-    fn distance(self, key: u32) -> f32 {
+    /// The distance that a key stands for.
+    pub(super) fn distance(self, key: u32) -> f32 {
         match self {
             Self::Vectors(engine) => engine.distance(key),
             Self::Codes(codes) => codes.distance(key),
+        }
+    }
+
+    /// What gives the keys.
+    pub(super) fn engine(&self) -> &dyn Engine {
+        match self {
+            Self::Vectors(engine) => *engine,
+            Self::Codes(codes) => &*codes.engine,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Keys and vectors by slot: what `Hnsw` and `Flat` have in common.
 
-use super::codes::{CodeWork, Codes, Originals, Quantized};
+use super::codes::{CodeWork, Codes};
 use super::encoder::Encoder;
 use super::keys::KeyMap;
+use super::quantized::Quantized;
 use super::replace::Replacing;
 use super::work::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
@@ -57,12 +58,20 @@ impl Entries {
     /// The codes that walks read, if not the vectors.
     #[inline]
     pub(super) fn walking_codes(&self) -> Option<&Codes> {
-        self.codes().filter(|codes| !codes.blur.is_everywhere())
+        let codes = self.codes();
+        if codes.is_some_and(|codes| codes.blur.is_everywhere()) {
+            return self.standing_in(codes);
+        }
+        codes
     }
 
     /// The codes that rows of the graph are chosen by, if not by the vectors.
     pub(super) fn linking_codes(&self) -> Option<&Codes> {
-        self.codes().filter(|codes| self.drops() || codes.blur.is_trusted())
+        let codes = self.codes();
+        if codes.is_some_and(|codes| codes.blur.is_trusted()) {
+            return codes;
+        }
+        self.standing_in(codes)
     }
 
     /// Whether all vectors are there to be read.
@@ -70,9 +79,14 @@ impl Entries {
         self.codes().is_none() || !self.drops()
     }
 
-    /// The codes, where they stand in for vectors that were dropped.
+    /// The codes that stand in for vectors which are not kept, where walks read `codes`.
     pub(super) fn standing_in<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
-        codes.filter(|_| !self.has_vectors())
+        codes.filter(|_| !self.has_vectors()).map(Codes::finest)
+    }
+
+    /// Whether there is something more exact than these codes: the vectors, or finer ones.
+    pub(super) fn refines(&self, codes: &Codes) -> bool {
+        codes.finer.is_some() || self.has_vectors()
     }
 
     /// Bytes of a row of codes, or of vectors if there are none.
@@ -81,7 +95,7 @@ impl Entries {
     }
 
     fn drops(&self) -> bool {
-        self.quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped)
+        self.quantized.as_ref().is_some_and(|q| !q.originals.is_kept())
     }
 
     /// Takes a slot for `key`, which is new, and its encoded vector, in the graph too if there is
@@ -126,7 +140,7 @@ impl Entries {
             self.vectors.reserve()?;
         }
         if let Some(codes) = codes {
-            codes.rows.reserve()?;
+            codes.reserve()?;
         }
         if let Some(graph) = graph {
             graph.reserve()?;
@@ -138,7 +152,7 @@ impl Entries {
             debug_assert_eq!(slot, same);
         }
         if let Some(codes) = codes {
-            let same = codes.rows.push(|code| code.copy_from_slice(&coding.code))?;
+            let same = codes.push(coding)?;
             debug_assert_eq!(slot, same);
         }
         if let Some(graph) = graph {
@@ -167,12 +181,11 @@ impl Entries {
             return None;
         }
         row.resize(self.encoder.blocks(), Block::ZERO);
-        if !self.row_into(slot, row) {
+        if !self.row_into(slot, row, &mut coding.floats) {
             return None;
         }
         if let Some(codes) = self.codes() {
-            coding.code.clear();
-            coding.code.extend_from_slice(codes.rows.view().row(slot));
+            codes.copy(slot, coding);
             self.encoder.unit_into(row, &mut coding.floats);
         }
         let vacant = self.slots.take_below(slot)?;
@@ -196,7 +209,7 @@ impl Entries {
             self.keys.release(run);
             self.vectors.release(run);
             if let Some(codes) = self.codes() {
-                codes.rows.release(run);
+                codes.all().for_each(|codes| codes.rows.release(run));
             }
             others(run);
         });
@@ -210,7 +223,7 @@ impl Entries {
             self.vectors.refill(&vacant, |vector| vector.copy_from_slice(row));
         }
         if let Some(codes) = self.codes() {
-            codes.rows.refill(&vacant, |code| code.copy_from_slice(&coding.code));
+            codes.refill(&vacant, coding);
         }
         vacant.show();
         Place { slot, is_reused: true }
@@ -237,20 +250,20 @@ impl Entries {
         self.map.get(key, &self.keys)
     }
 
-    /// Writes the row of a slot, or what its code stands for where vectors were dropped; whether
-    /// there is one.
-    pub(super) fn row_into(&self, slot: u32, row: &mut [Block]) -> bool {
+    /// Writes the row of a slot, or what its code stands for where vectors are not kept; whether
+    /// there is one. `floats` is scratch.
+    pub(super) fn row_into(&self, slot: u32, row: &mut [Block], floats: &mut Vec<f32>) -> bool {
         let vectors = self.vectors.view();
         if slot < vectors.len() {
             row.copy_from_slice(vectors.row(slot));
             return true;
         }
-        let Some(codes) = self.codes().filter(|codes| slot < codes.rows.view().len()) else {
+        let codes = self.codes().map(Codes::finest);
+        let Some(codes) = codes.filter(|codes| slot < codes.rows.view().len()) else {
             return false;
         };
-        let mut floats = Vec::new();
-        codes.coder.decode(codes.rows.view().row(slot), &mut floats);
-        self.encoder.encode_nearest(&mut floats, row)
+        codes.coder.decode(codes.rows.view().row(slot), floats);
+        self.encoder.encode_nearest(floats, row)
     }
 
     /// The vector of a key, as floats.
@@ -261,7 +274,7 @@ impl Entries {
         if slot < vectors.len() {
             return Some(self.encoder.decode(vectors.row(slot)));
         }
-        let codes = self.codes()?;
+        let codes = self.codes()?.finest();
         let mut vector = Vec::new();
         codes.coder.decode(codes.rows.view().row(slot), &mut vector);
         Some(vector)
@@ -290,7 +303,7 @@ impl Entries {
     /// Bytes of the codes.
     pub(super) fn code_bytes(&self) -> usize {
         match (self.codes(), &self.quantized) {
-            (Some(codes), _) => codes.rows.bytes_of(&self.slots) + codes.coder.bytes(),
+            (Some(codes), _) => codes.bytes_of(&self.slots),
             (None, Some(quantized)) => quantized.bytes(),
             (None, None) => 0,
         }

@@ -208,10 +208,10 @@ impl Hnsw {
             hits.set_plan(plan);
             blurred = work.head.is_blurred;
             match codes {
-                // The way is looked for again, by the vectors.
+                // The way is looked for again, by the vectors or what stands in for them.
                 Some(walked) if is_full && blurred && !timer.expired() => {
                     self.search_was_blurred(walked, work);
-                    codes = None;
+                    codes = self.entries.standing_in(codes);
                 }
                 _ if is_full || timer.expired() => return,
                 _ => break,

@@ -258,9 +258,6 @@ impl Parts for Hnsw {
 impl Hnsw {
     /// Bits of a component of the codes that walks read, if they do.
     pub(super) fn code_bits(&self) -> Option<u32> {
-        let quantized = self.entries.quantized.as_ref();
-        quantized
-            .filter(|_| self.entries.walking_codes().is_some())
-            .map(|q| q.coding.bits(self.entries.encoder.dimension))
+        self.entries.walking_codes().map(|codes| codes.coder.bits())
     }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::Hnsw;
 use super::batch::{Insertable, insert_or_replace};
-use super::codes::ENOUGH;
 use super::entries::Place;
 use super::in_order::Ordered;
+use super::quantized::ENOUGH;
 use super::space::{Linking, Rows};
 use super::work::Work;
 use crate::arena::pin;

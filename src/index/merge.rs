@@ -6,10 +6,11 @@ use rayon::prelude::*;
 
 use super::Hnsw;
 use super::builder::check_graph;
-use super::codes::{CodeWork, Codes, ENOUGH, Originals, Quantized};
+use super::codes::{CodeWork, Codes};
 use super::entries::Entries;
 use super::keys::KeyMap;
 use super::persist::{CodeSettings, GraphSettings, Settings};
+use super::quantized::{ENOUGH, Quantized};
 use crate::arena::Column;
 use crate::error::IndexError;
 use crate::graph::{GONE, Graph, Parameters, Source, Tick};
@@ -33,7 +34,7 @@ impl Part<'_> {
         let vectors = vectors.view();
         if slot < vectors.len() {
             encoder.unit_into(vectors.row(slot), floats);
-        } else if let Some(codes) = self.index.entries.codes() {
+        } else if let Some(codes) = self.index.entries.codes().map(Codes::finest) {
             codes.coder.decode(codes.rows.view().row(slot), floats);
         }
     }
@@ -66,7 +67,7 @@ impl Hnsw {
         let vectors = self.entries.vectors.view();
         if slot < vectors.len() {
             out.extend_from_slice(bytemuck::cast_slice(vectors.row(slot)));
-        } else if let Some(codes) = self.entries.codes() {
+        } else if let Some(codes) = self.entries.codes().map(Codes::finest) {
             out.extend_from_slice(bytemuck::cast_slice(codes.rows.view().row(slot)));
         }
     }
@@ -95,7 +96,7 @@ impl Hnsw {
         let choice =
             entries.quantized.as_ref().map_or(Choice::None, |q| quantizer(q, parts, total));
         let keeps = matches!(choice, Choice::None)
-            || entries.quantized.as_ref().is_none_or(|q| q.originals == Originals::Kept);
+            || entries.quantized.as_ref().is_none_or(|q| q.originals.is_kept());
         for part in parts {
             let vectors = part.index.entries.vectors.view();
             for &(slot, key) in &part.entries {
@@ -142,9 +143,7 @@ fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Choice 
     let most = votes.into_iter().filter_map(|(coder, count)| Some((count, coder?))).max();
     match most {
         None if total < ENOUGH => Choice::None,
-        Some((_, coder)) if is_one || quantized.originals == Originals::Dropped => {
-            Choice::Kept(coder)
-        }
+        Some((_, coder)) if is_one || !quantized.originals.is_kept() => Choice::Kept(coder),
         _ => Choice::Fitted,
     }
 }
@@ -175,39 +174,51 @@ fn encode(
                 part.floats_into(slot, floats);
             });
             let Some(fitted) = fitted else { return Ok(()) };
-            fitted.to_bytes()
+            fitted
         }
     };
     let same: Vec<bool> = parts.iter().map(|part| part.coder().as_ref() == Some(&coder)).collect();
     quantized.restore(&coder, |blocks| Ok::<_, IndexError>(Column::new(blocks)))?;
-    let Some(Codes { coder, rows, blur, .. }) = quantized.codes() else { return Ok(()) };
-    if quantized.originals == Originals::Kept {
-        let seen = parts.iter().filter_map(|part| part.index.entries.codes());
-        seen.for_each(|codes| blur.absorb(&codes.blur));
-    }
-    let blocks = coder.code_blocks();
-    let mut batch = Vec::new();
-    for (part, same) in parts.iter().zip(same) {
-        if let Some(codes) = part.index.entries.codes().filter(|_| same) {
-            let view = codes.rows.view();
-            for &(slot, _) in &part.entries {
-                rows.push(|code| code.copy_from_slice(view.row(slot)))?;
+    let Some(codes) = quantized.codes() else { return Ok(()) };
+    let seen = parts.iter().filter_map(|part| part.index.entries.codes());
+    seen.for_each(|seen| codes.blur.absorb(&seen.blur));
+    for (column, codes) in codes.all().enumerate() {
+        for (part, &same) in parts.iter().zip(&same) {
+            let theirs = part.index.entries.codes().filter(|_| same);
+            match theirs.and_then(|theirs| theirs.all().nth(column)) {
+                Some(theirs) => copy(&theirs.rows, part, &codes.rows)?,
+                None => encode_anew(part, codes)?,
             }
-            continue;
         }
-        for entries in part.entries.chunks(BATCH) {
-            batch.clear();
-            batch.resize(entries.len() * blocks, Block::ZERO);
-            batch.par_chunks_mut(blocks).zip(entries).with_min_len(256).for_each_init(
-                CodeWork::default,
-                |work, (code, &(slot, _))| {
-                    part.floats_into(slot, &mut work.floats);
-                    coder.encode(&mut work.floats, &mut work.rotated, code);
-                },
-            );
-            for code in batch.chunks_exact(blocks) {
-                rows.push(|row| row.copy_from_slice(code))?;
-            }
+    }
+    Ok(())
+}
+
+/// Appends the codes of a part as they are.
+fn copy(from: &Column<Block>, part: &Part<'_>, to: &Column<Block>) -> Result<(), IndexError> {
+    let view = from.view();
+    for &(slot, _) in &part.entries {
+        to.push(|code| code.copy_from_slice(view.row(slot)))?;
+    }
+    Ok(())
+}
+
+/// Appends codes of a part's vectors.
+fn encode_anew(part: &Part<'_>, codes: &Codes) -> Result<(), IndexError> {
+    let blocks = codes.coder.code_blocks();
+    let mut batch = Vec::new();
+    for entries in part.entries.chunks(BATCH) {
+        batch.clear();
+        batch.resize(entries.len() * blocks, Block::ZERO);
+        batch.par_chunks_mut(blocks).zip(entries).with_min_len(256).for_each_init(
+            CodeWork::default,
+            |work, (code, &(slot, _))| {
+                part.floats_into(slot, &mut work.floats);
+                codes.coder.encode(&mut work.floats, &mut work.rotated, code);
+            },
+        );
+        for code in batch.chunks_exact(blocks) {
+            codes.rows.push(|row| row.copy_from_slice(code))?;
         }
     }
     Ok(())

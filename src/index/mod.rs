@@ -5,6 +5,7 @@ mod blur;
 mod builder;
 mod calibrate;
 mod check;
+mod coders;
 mod codes;
 mod deliver;
 mod encoder;
@@ -25,6 +26,7 @@ mod maintain;
 mod merge;
 mod narrow;
 mod persist;
+mod quantized;
 mod remove;
 mod replace;
 mod request;
@@ -55,7 +57,7 @@ pub use limit::Cancel;
 pub use maintain::Maintenance;
 pub(crate) use merge::Part;
 pub(crate) use persist::{
-    CODES, CodeSettings, GraphSettings, Image, LEVELS, Settings, State, Stored, VECTORS,
+    CODES, CodeSettings, FINER, GraphSettings, Image, LEVELS, Settings, State, Stored, VECTORS,
 };
 pub use search::Search;
 pub use search_batch::SearchBatch;

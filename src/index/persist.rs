@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use super::batch::Insertable;
 use super::builder::{Basis, check_graph};
-use super::codes::{Originals, Quantized};
+use super::codes::Originals;
 use super::encoder::Encoder;
 use super::entries::Entries;
 use super::keys::KeyMap;
 use super::maintain::Remains;
+use super::quantized::Quantized;
 use super::replace::Replacing;
 use super::work::{Parts, Work};
 use super::{Flat, Hnsw};
@@ -59,7 +60,7 @@ pub(crate) struct State {
     pub(crate) graph: GraphState,
     /// Rows of the vectors: as many as there are slots, but where originals are dropped.
     pub(crate) vectors: u32,
-    /// The quantizer, if all slots have codes.
+    /// The quantizers, if all slots have codes.
     pub(crate) coder: Option<Vec<u8>>,
     /// A bit for each slot that holds nothing; slots beyond the last word all hold something.
     pub(crate) hidden: Vec<u64>,
@@ -69,7 +70,7 @@ pub(crate) struct State {
 pub(crate) struct Image<'a> {
     pub(crate) settings: Settings,
     pub(crate) state: State,
-    /// Each column with its number: [`KEYS`], [`VECTORS`], [`CODES`], and [`LEVELS`] plus the level.
+    /// Each column with its number: [`KEYS`], [`VECTORS`], [`CODES`], [`FINER`], and [`LEVELS`] plus the level.
     pub(crate) columns: Vec<(u32, &'a dyn Persistent)>,
 }
 
@@ -79,6 +80,8 @@ pub(crate) const KEYS: u32 = 0;
 pub(crate) const VECTORS: u32 = 1;
 /// Number of the column of codes.
 pub(crate) const CODES: u32 = 2;
+/// Number of the column of codes that answer.
+pub(crate) const FINER: u32 = 3;
 /// Number of the column of the base level's rows; those of the levels above follow.
 pub(crate) const LEVELS: u32 = 16;
 
@@ -139,7 +142,7 @@ impl Entries {
         state: &State,
         source: &mut impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E> {
-        let drops = quantized.as_ref().is_some_and(|q| q.originals == Originals::Dropped);
+        let drops = quantized.as_ref().is_some_and(|q| !q.originals.is_kept());
         let fewer = drops && state.coder.is_some() && state.vectors < slots;
         if state.vectors != slots && !fewer {
             return Err(Unsound("the number of vectors is not that of the keys").into());
@@ -149,8 +152,10 @@ impl Entries {
         let vectors = Column::restore(blocks, rows, |chunk, len| source(VECTORS, chunk, len))?;
         if let Some(coder) = &state.coder {
             let none = Unsound("there are codes where none are expected");
+            let mut numbers = [CODES, FINER].into_iter();
             let restored = quantized.as_ref().ok_or(none)?.restore(coder, |blocks| {
-                Column::restore(blocks, slots, |chunk, len| source(CODES, chunk, len))
+                let number = numbers.next().ok_or(Unsound("there are too many codes"))?;
+                Column::restore(blocks, slots, |chunk, len| source(number, chunk, len))
             })?;
             restored.ok_or(Unsound("the quantizer is none for this index"))?;
         }
@@ -178,7 +183,8 @@ impl Entries {
         let mut columns: Vec<(u32, &dyn Persistent)> =
             vec![(KEYS, &self.keys), (VECTORS, &self.vectors)];
         if let Some(codes) = self.codes() {
-            columns.push((CODES, &codes.rows));
+            let numbers = [CODES, FINER].into_iter();
+            columns.extend(numbers.zip(codes.all().map(|codes| &codes.rows as &dyn Persistent)));
         }
         columns
     }

@@ -1,6 +1,6 @@
-//! Measuring the head of a walk's finds again by the vectors themselves.
+//! Measuring the head of a walk's finds again by the vectors themselves, or by finer codes.
 
-use super::engine::Engine;
+use super::deliver::Scale;
 use super::limit::Timer;
 use crate::arena::View;
 use crate::vector::Block;
@@ -52,15 +52,15 @@ impl Head {
         k.saturating_mul(2).max(k.saturating_add(LEAST))
     }
 
-    /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors; as many
-    /// as there is time for, but some in any case. Ends when none of the others is likely to be
+    /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors or finer codes, the
+    /// rows; as many as there is time for, but some in any case. Ends when none of the others is likely to be
     /// among the nearest `k`, by their errors, and where codes are fine, by what they brought: [`VAIN`] times as
     /// many as it took to find the nearest `k` of them are enough, if they are more than [`Self::enough_for`].
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what it found")]
     pub(super) fn measure(
         &mut self,
-        engine: &dyn Engine,
-        vectors: View<'_, Block>,
+        scale: Scale<'_>,
+        rows: View<'_, Block>,
         query: &[Block],
         candidates: impl Iterator<Item = (f32, u32)>,
         k: usize,
@@ -72,7 +72,7 @@ impl Head {
         estimates.clear();
         keys.clear();
         sorted.clear();
-        let mut candidates = candidates.filter(|&(_, slot)| slot < vectors.len());
+        let mut candidates = candidates.filter(|&(_, slot)| slot < rows.len());
         let mut take = |most: usize, slots: &mut Vec<u32>, estimates: &mut Vec<f32>| {
             for (estimate, slot) in candidates.by_ref().take(most - slots.len()) {
                 slots.push(slot);
@@ -92,12 +92,12 @@ impl Head {
             let done = sorted.len();
             let end = planned.min(done + step.min(PART));
             let ahead = planned.min(end + AHEAD).max(asked);
-            slots[asked..ahead].iter().for_each(|&slot| vectors.prefetch(slot));
+            slots[asked..ahead].iter().for_each(|&slot| rows.prefetch(slot));
             asked = ahead;
             keys.resize(end, 0);
-            engine.keys(vectors, query, &slots[done..end], &mut keys[done..end]);
+            scale.engine().keys(rows, query, &slots[done..end], &mut keys[done..end]);
             for at in done..end {
-                errors.learn(engine.distance(keys[at]) - estimates[at]);
+                errors.learn(scale.distance(keys[at]) - estimates[at]);
                 sorted.push((keys[at], slots[at]));
             }
             if timer.is_late(end) {
@@ -106,7 +106,7 @@ impl Head {
             if k > 0 && end >= k && (end >= judge_at || end == planned) {
                 judge_at = end + step;
                 let (_, &mut (nearest, _), _) = sorted.select_nth_unstable(k - 1);
-                let kth = engine.distance(nearest);
+                let kth = scale.distance(nearest);
                 let may_be_nearer =
                     |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
                 let mut likely = estimates.partition_point(may_be_nearer);
@@ -121,7 +121,7 @@ impl Head {
         sorted.sort_unstable();
         let kth = k.checked_sub(1).and_then(|last| sorted.get(last));
         let allowed = if codes_are_fine { BLURRED } else { BLURRED_COARSE };
-        *is_blurred = kth.is_some_and(|&(key, _)| errors.exceed(engine.distance(key) * allowed));
+        *is_blurred = kth.is_some_and(|&(key, _)| errors.exceed(scale.distance(key) * allowed));
     }
 
     /// Bytes of memory in use.

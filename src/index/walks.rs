@@ -158,31 +158,60 @@ impl Hnsw {
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        let Work { scratch, row: query, head, .. } = work;
         let all = self.entries.all_answer();
         let answers = |slot: u32| all || self.entries.answers(slot, request.began);
-        let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
-        head.is_blurred = false;
+        let scale = self.scale(self.entries.standing_in(codes));
+        work.head.is_blurred = false;
         let is_full = match codes {
-            Some(codes) if self.entries.has_vectors() => {
-                let vectors = self.entries.vectors.view();
-                let candidates = found.map(|(key, slot)| (codes.distance(key), slot));
-                let fine = codes.coder.is_fine();
-                head.measure(&*self.engine, vectors, query, candidates, request.k, fine, timer);
-                scratch.counters.distances += head.sorted.len() as u64;
-                let sorted = head.sorted.iter().copied();
-                self.entries.deliver(Scale::Vectors(&*self.engine), request, sorted, hits)
+            Some(codes) if self.entries.refines(codes) => {
+                self.measure_head(codes, request.k, answers, timer, work);
+                work.scratch.counters.distances += work.head.sorted.len() as u64;
+                let sorted = work.head.sorted.iter().copied();
+                self.entries.deliver(scale, request, sorted, hits)
             }
-            Some(codes) => self.entries.deliver(Scale::Codes(codes), request, found, hits),
-            None => self.entries.deliver(Scale::Vectors(&*self.engine), request, found, hits),
+            _ => {
+                let found = work.scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+                self.entries.deliver(scale, request, found, hits)
+            }
         };
+        let scratch = &work.scratch;
         hits.set_counters(scratch.counters.distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
         is_full && (request.radius.is_some() || hits.len() >= request.k.min(self.len()))
     }
 
-    /// [`Self::collect`]. Where codes did not tell near vectors apart, a walk on the vectors goes on from what was found, and
-    /// its hits count.
+    /// What keys of distances stand for where walks read these codes, or vectors.
+    fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
+        codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
+    }
+
+    /// Measures the best of what a walk on `codes` to the query in `work.row` left, as far as they are `answers`, by the
+    /// vectors or by what stands in for them.
+    pub(super) fn measure_head(
+        &self,
+        codes: &Codes,
+        k: usize,
+        answers: impl Fn(u32) -> bool,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) {
+        let Work { scratch, row, coding, head, .. } = work;
+        let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+        let found = found.map(|(key, slot)| (codes.distance(key), slot));
+        let finer = self.entries.standing_in(Some(codes));
+        let (column, query) = if let Some(finer) = finer {
+            self.entries.encoder.unit_into(row, &mut coding.floats);
+            finer.prepare(coding);
+            (&finer.rows, &coding.query)
+        } else {
+            (&self.entries.vectors, &*row)
+        };
+        let is_fine = codes.coder.is_fine();
+        head.measure(self.scale(finer), column.view(), query, found, k, is_fine, timer);
+    }
+
+    /// [`Self::collect`]. Where codes did not tell near vectors apart, a walk on the vectors, or on what stands in for them,
+    /// goes on from what was found, and its hits count.
     pub(super) fn collect_sharp(
         &self,
         codes: Option<&Codes>,
@@ -212,10 +241,11 @@ impl Hnsw {
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        if self.walk_once(None, Way::FromHead, beam, timer, work).is_err() {
+        let finest = self.entries.standing_in(Some(codes));
+        if self.walk_once(finest, Way::FromHead, beam, timer, work).is_err() {
             return false;
         }
-        let is_full = self.collect(None, request, timer, work, hits);
+        let is_full = self.collect(finest, request, timer, work, hits);
         self.search_was_blurred(codes, work);
         is_full
     }
@@ -316,17 +346,16 @@ impl Searchable for Hnsw {
             return hits.set_nothing();
         }
         let codes = self.entries.walking_codes();
-        if codes.is_some() && self.entries.has_vectors() {
-            timer.leave_for_vectors(self.entries.vectors.stride() * size_of::<Block>());
+        let finest = self.entries.standing_in(codes);
+        if codes.is_some_and(|codes| self.entries.refines(codes)) {
+            timer.leave_for_vectors(self.entries.row_bytes(finest));
         }
         if let Some(filter) = request.filter {
             self.find_filtered(request, filter, timer, work, hits);
         } else if request.k == 0 || request.ef >= self.scan_ef() {
-            match codes {
-                Some(codes) if !self.entries.has_vectors() => {
-                    self.entries.scan_codes(codes, request, timer, work, hits);
-                }
-                _ => self.entries.scan(&*self.engine, request, timer, work, hits),
+            match finest {
+                Some(codes) => self.entries.scan_codes(codes, request, timer, work, hits),
+                None => self.entries.scan(&*self.engine, request, timer, work, hits),
             }
         } else {
             work.scratch.counters = Counters::default();

@@ -38,15 +38,6 @@ pub(crate) enum Coder {
 }
 
 impl Coding {
-    /// Bits of a component, rounded up.
-    pub(crate) fn bits(self, dimension: usize) -> u32 {
-        match self {
-            Self::Scalar(bits) => bits.count(),
-            Self::Rabitq { bits } => bits,
-            Self::Product { sub_vectors, bits } => (sub_vectors * bits).div_ceil(dimension as u32),
-        }
-    }
-
     /// How many vectors a quantizer learns from at most, if they have so many components.
     pub(crate) fn sample(self, dimension: usize) -> usize {
         /// Components that are enough for means and deviations: about a millisecond of work.
@@ -143,6 +134,18 @@ impl Coder {
             Self::Scalar(grid) => grid.to_bytes(),
             Self::Product(quantizer) => quantizer.to_bytes(),
             Self::Rabitq(quantizer) => quantizer.to_bytes(),
+        }
+    }
+
+    /// Bits of a component, rounded up.
+    pub(crate) fn bits(&self) -> u32 {
+        match self {
+            Self::Scalar(grid) => grid.bits.count(),
+            Self::Rabitq(quantizer) => quantizer.bits(),
+            Self::Product(quantizer) => {
+                let bits = quantizer.sub_vectors() * quantizer.bits() as usize;
+                bits.div_ceil(quantizer.dimension()) as u32
+            }
         }
     }
 

@@ -129,6 +129,7 @@ impl IvfBuilder {
     /// Whether vectors are kept beside their codes, to measure the best candidates again; they are
     /// if not said. Without them every training after the first is one on what the codes tell,
     /// and loses some precision: insert such an index's vectors in few, large batches.
+    /// [`Originals::Sq8`] is for graphs.
     pub fn originals(mut self, originals: Originals) -> Self {
         self.originals = originals;
         self
@@ -170,12 +171,16 @@ impl IvfBuilder {
         } else {
             self.quantization.resolved()
         };
-        if quantization == IvfQuantization::None && self.originals == Originals::Dropped {
-            return Err(IndexError::Parameter {
-                name: "originals",
-                value: "Dropped".to_owned(),
-                allowed: "Kept, unless there is a quantization that makes codes",
-            });
+        let allowed = match self.originals {
+            Originals::Sq8 => Some("Kept or Dropped, in lists"),
+            Originals::Dropped if quantization == IvfQuantization::None => {
+                Some("Kept, unless there is a quantization that makes codes")
+            }
+            Originals::Kept | Originals::Dropped => None,
+        };
+        if let Some(allowed) = allowed {
+            let value = format!("{:?}", self.originals);
+            return Err(IndexError::Parameter { name: "originals", value, allowed });
         }
         let space = Space::new(encoder, isa, engine)?;
         Ok(Ivf::new(space, Self { quantization, ..self }))

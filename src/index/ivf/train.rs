@@ -11,7 +11,7 @@ use super::codec::Codec;
 use super::directory::{Directory, Scratch};
 use super::{Ivf, Originals, Work};
 use crate::error::IndexError;
-use crate::index::codes::ENOUGH;
+use crate::index::quantized::ENOUGH;
 use crate::observe::watch;
 use crate::quantization::cluster;
 

@@ -1,0 +1,116 @@
+//! The quantizers of an index: of the codes that walks read, and of finer ones that answer.
+
+use std::borrow::Borrow;
+
+use super::blur::Blur;
+use super::codes::Codes;
+use crate::arena::Column;
+use crate::metric::Metric;
+use crate::quantization::{Coder, Coding};
+use crate::simd::Isa;
+use crate::vector::Block;
+
+/// Trained quantizers.
+#[derive(Debug)]
+pub(super) struct Coders {
+    pub(super) walked: Coder,
+    pub(super) finer: Option<Coder>,
+}
+
+impl Coders {
+    /// Fits quantizers to the vectors in `sample`, as [`Coder::train`].
+    pub(super) fn train(
+        sample: &mut Vec<f32>,
+        dimension: usize,
+        metric: Metric,
+        (walked, finer): (Coding, Option<Coding>),
+        seed: u64,
+        isa: Isa,
+    ) -> Option<Self> {
+        let mut train = |coding| Coder::train(sample, dimension, metric, coding, seed, isa);
+        // The finer ones first: others may change the sample.
+        let finer = match finer {
+            Some(coding) => Some(train(coding)?),
+            None => None,
+        };
+        Some(Self { walked: train(walked)?, finer })
+    }
+
+    /// Codes of no vectors yet, or of those in the columns that `rows` makes, whose rows have as many blocks as it is told.
+    pub(super) fn codes<E>(
+        self,
+        isa: Isa,
+        blur: Blur,
+        mut rows: impl FnMut(usize) -> Result<Column<Block>, E>,
+    ) -> Result<Option<Codes>, E> {
+        let column = rows(self.walked.code_blocks())?;
+        let Some(mut codes) = Codes::new(self.walked, isa, column, blur) else { return Ok(None) };
+        if let Some(finer) = self.finer {
+            let column = rows(finer.code_blocks())?;
+            let Some(finer) = Codes::new(finer, isa, column, Blur::default()) else {
+                return Ok(None);
+            };
+            codes.finer = Some(Box::new(finer));
+        }
+        Ok(Some(codes))
+    }
+
+    /// One or two quantizers as bytes: of two, the length of the first comes before it.
+    pub(super) fn bytes(coders: impl Iterator<Item: Borrow<Coder>>) -> Vec<u8> {
+        let mut parts: Vec<_> = coders.map(|coder| coder.borrow().to_bytes()).collect();
+        if parts.len() > 1 {
+            let len = parts[0].len() as u32;
+            parts.insert(0, len.to_le_bytes().to_vec());
+        }
+        parts.concat()
+    }
+
+    /// The quantizers of bytes that [`Self::bytes`] gave for an index of these facts; `None` if they are no such bytes.
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        dimension: usize,
+        metric: Metric,
+        (walked, finer): (Coding, Option<Coding>),
+        isa: Isa,
+    ) -> Option<Self> {
+        let read = |bytes, coding| Coder::from_bytes(bytes, dimension, metric, coding, isa);
+        let Some(finer) = finer else {
+            return Some(Self { walked: read(bytes, walked)?, finer: None });
+        };
+        let (len, rest) = bytes.split_first_chunk()?;
+        let (first, second) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        Some(Self { walked: read(first, walked)?, finer: Some(read(second, finer)?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::Bits;
+
+    #[test]
+    fn quantizers_come_back_and_damaged_ones_do_not() {
+        let (dimension, metric, isa) = (20, Metric::Cosine, Isa::detect());
+        let mut sample: Vec<f32> = (0..40 * dimension).map(|i| (i as f32).sin()).collect();
+        let eight = Some(Coding::Scalar(Bits::Eight));
+        for walked in [Coding::Scalar(Bits::Four), Coding::Rabitq { bits: 1 }] {
+            for codings in [(walked, None), (walked, eight)] {
+                let read =
+                    |bytes: &[u8]| Coders::from_bytes(bytes, dimension, metric, codings, isa);
+                let coders =
+                    Coders::train(&mut sample, dimension, metric, codings, 1, isa).unwrap();
+                let bytes = |coders: &Coders| {
+                    Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer))
+                };
+                let whole = bytes(&coders);
+                assert_eq!(bytes(&read(&whole).unwrap()), whole);
+                assert!((0..whole.len()).all(|len| read(&whole[..len]).is_none()));
+                let other = (walked, eight.filter(|_| codings.1.is_none()));
+                assert!(Coders::from_bytes(&whole, dimension, metric, other, isa).is_none());
+                let mut damaged = whole.clone();
+                damaged[..4].fill(0xff);
+                assert!(codings.1.is_none() || read(&damaged).is_none());
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! How an index comes to its codes: a quantizer is fitted, the vectors are encoded beside insertions, and then all walks go over.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+
+use bytemuck::cast_slice;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::blur::Blur;
+use super::coders::Coders;
+use super::codes::{CodeWork, Codes, Originals};
+use crate::arena::{ArenaError, Column};
+use crate::metric::Metric;
+use crate::quantization::{Bits, Coding};
+use crate::simd::Isa;
+use crate::sync::Mutex;
+use crate::vector::Block;
+
+/// Vectors that must be there, or about to be, before a quantizer is fitted.
+pub(super) const ENOUGH: usize = 4096;
+
+/// How many times as many vectors are looked at for a sample, where there are equal ones.
+const LOOKS: u64 = 8;
+
+/// Components of a sample that an insertion takes in passing: a few milliseconds of work.
+const HURRIED: usize = 1 << 20;
+
+/// Vectors that are encoded along with one insertion.
+const STEP: u32 = 64;
+
+/// How an index quantises.
+#[derive(Debug)]
+pub(super) struct Quantized {
+    pub(super) coding: Coding,
+    pub(super) originals: Originals,
+    dimension: usize,
+    metric: Metric,
+    seed: u64,
+    isa: Isa,
+    codes: OnceLock<Codes>,
+    /// Shared with the thread that fits a quantizer.
+    filling: Arc<Mutex<Filling>>,
+}
+
+/// How far an index without codes is on its way to have some.
+#[derive(Debug, Default)]
+enum Filling {
+    #[default]
+    Nothing,
+    /// Somebody fits a quantizer.
+    Fitting,
+    /// None could be fitted to as many vectors.
+    Failed(usize),
+    /// Codes that do not reach to the last vector yet.
+    Codes(Box<Codes>),
+}
+
+impl Filling {
+    /// Whether somebody should fit a quantizer to `count` vectors: after a failure, to twice as many.
+    fn wants(&self, count: usize) -> bool {
+        match *self {
+            Self::Nothing => count > 0,
+            Self::Failed(before) => count / 2 >= before,
+            Self::Fitting | Self::Codes(_) => false,
+        }
+    }
+}
+
+/// What comes of fitting a quantizer: a failure, unless it is said to be codes. Walks go on reading vectors then.
+struct Outcome {
+    filling: Arc<Mutex<Filling>>,
+    count: usize,
+}
+
+impl Outcome {
+    fn is(&self, codes: Codes) {
+        *self.filling.lock() = Filling::Codes(Box::new(codes));
+    }
+}
+
+impl Drop for Outcome {
+    /// Also while a panic unwinds.
+    fn drop(&mut self) {
+        let mut filling = self.filling.lock();
+        if matches!(*filling, Filling::Fitting) {
+            *filling = Filling::Failed(self.count);
+        }
+    }
+}
+
+impl Quantized {
+    pub(super) fn new(
+        coding: Coding,
+        originals: Originals,
+        dimension: usize,
+        metric: Metric,
+        seed: u64,
+        isa: Isa,
+    ) -> Self {
+        let (codes, filling) = (OnceLock::new(), Arc::default());
+        Self { coding, originals, dimension, metric, seed, isa, codes, filling }
+    }
+
+    /// The quantizers of codes that are complete, as bytes.
+    pub(super) fn coder(&self) -> Option<Vec<u8>> {
+        self.codes().map(|codes| Coders::bytes(codes.all().map(|codes| &*codes.coder)))
+    }
+
+    /// Takes codes that came from a file. `rows` gives those that walks read, and finer ones after them, a column whose rows
+    /// have as many blocks as it is told; `None` if the quantizers are none for this index.
+    pub(super) fn restore<E>(
+        &self,
+        coder: &[u8],
+        rows: impl FnMut(usize) -> Result<Column<Block>, E>,
+    ) -> Result<Option<()>, E> {
+        let Self { dimension, metric, isa, .. } = *self;
+        let Some(coders) = Coders::from_bytes(coder, dimension, metric, self.codings(), isa) else {
+            return Ok(None);
+        };
+        let blur = Blur::unseen(coders.walked.is_fine());
+        let codes = coders.codes(isa, blur, rows)?;
+        Ok(codes.and_then(|codes| self.codes.set(codes).ok()))
+    }
+
+    /// What makes the codes that walks read, and the finer ones.
+    fn codings(&self) -> (Coding, Option<Coding>) {
+        let eight = Coding::Scalar(Bits::Eight);
+        let refines = self.originals == Originals::Sq8 && self.coding != eight;
+        (self.coding, refines.then_some(eight))
+    }
+
+    /// The codes, once they are complete.
+    #[inline]
+    pub(super) fn codes(&self) -> Option<&Codes> {
+        self.codes.get()
+    }
+
+    /// Fits the quantizer to some of `count` vectors, which `vector` writes as floats, unless
+    /// somebody did so before. If that takes long it is done in another thread, or at once if the caller `waits`.
+    pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
+        {
+            let mut filling = self.filling.lock();
+            if !filling.wants(count) || self.codes.get().is_some() {
+                return;
+            }
+            *filling = Filling::Fitting;
+        }
+        let outcome = Outcome { filling: self.filling.clone(), count };
+        // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
+        let sample = self.sample(count, waits, vector);
+        let Self { coding, isa, .. } = *self;
+        let train = self.training(sample);
+        let fit = move || {
+            let codes = train().map(|coders| {
+                coders
+                    .codes(isa, Blur::default(), |blocks| Ok::<_, Infallible>(Column::new(blocks)))
+            });
+            if let Some(Ok(Some(codes))) = codes {
+                outcome.is(codes);
+            }
+        };
+        if coding.is_slow() && !waits {
+            let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
+            // Without a thread, `fit` and with it the outcome are dropped.
+            drop(thread.spawn(fit));
+        } else {
+            fit();
+        }
+    }
+
+    /// Quantizers for `count > 0` vectors, which `vector` writes as floats, as bytes.
+    pub(super) fn train(
+        &self,
+        count: usize,
+        vector: impl Fn(usize, &mut Vec<f32>),
+    ) -> Option<Vec<u8>> {
+        let coders = self.training(self.sample(count, true, vector))()?;
+        Some(Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer)))
+    }
+
+    fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coders> + Send + 'static {
+        let Self { dimension, metric, seed, isa, .. } = *self;
+        let codings = self.codings();
+        move || Coders::train(&mut sample, dimension, metric, codings, seed, isa)
+    }
+
+    /// Some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
+    fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
+        let most = if waits { usize::MAX } else { HURRIED / self.dimension };
+        let wanted = self.coding.sample(self.dimension).min(most).max(64).min(count);
+        let mut sample = Vec::with_capacity(wanted * self.dimension);
+        let mut floats = Vec::new();
+        // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.
+        let mut seen = HashSet::with_capacity(wanted);
+        for look in 0..LOOKS * wanted as u64 {
+            let (round, i) = (look / wanted as u64, look % wanted as u64);
+            let at = (i * LOOKS + round) * count as u64 / (LOOKS * wanted as u64);
+            vector(at as usize, &mut floats);
+            if seen.insert(xxh3_64(cast_slice(&floats))) {
+                sample.extend_from_slice(&floats);
+            }
+            if seen.len() == wanted {
+                break;
+            }
+        }
+        sample
+    }
+
+    /// Encodes some of the `count` vectors that have no code yet; `true` if few are left.
+    pub(super) fn fill(
+        &self,
+        count: u32,
+        work: &mut CodeWork,
+        vector: impl Fn(u32, &mut Vec<f32>),
+    ) -> Result<bool, ArenaError> {
+        let Some(filling) = self.filling.try_lock() else { return Ok(false) };
+        let Filling::Codes(codes) = &*filling else { return Ok(false) };
+        let done = codes.rows.len() as u32;
+        for slot in done..count.min(done + STEP) {
+            vector(slot, &mut work.floats);
+            codes.encode(work);
+            codes.push(work)?;
+        }
+        Ok(count <= done + STEP)
+    }
+
+    /// Encodes the last of the `count` vectors, and lets everybody see the codes. Nobody may
+    /// append a vector meanwhile.
+    pub(super) fn finish(
+        &self,
+        count: u32,
+        work: &mut CodeWork,
+        vector: impl Fn(u32, &mut Vec<f32>),
+    ) -> Result<(), ArenaError> {
+        let mut filling = self.filling.lock();
+        if let Filling::Codes(codes) = &*filling {
+            for slot in codes.rows.len() as u32..count {
+                vector(slot, &mut work.floats);
+                codes.encode(work);
+                codes.push(work)?;
+            }
+        }
+        if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
+            // Only who took them sets them.
+            drop(self.codes.set(*codes));
+        }
+        Ok(())
+    }
+
+    /// Whether a quantizer is fitted but not in use yet.
+    pub(super) fn is_filling(&self) -> bool {
+        self.codes.get().is_none() && matches!(*self.filling.lock(), Filling::Codes(_))
+    }
+
+    /// Bytes of codes that are not complete.
+    pub(super) fn bytes(&self) -> usize {
+        match &*self.filling.lock() {
+            Filling::Codes(codes) => codes.all().map(|codes| codes.rows.bytes()).sum(),
+            Filling::Nothing | Filling::Fitting | Filling::Failed(_) => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::codes::Quantization;
+    use crate::index::encoder::Encoder;
+    use crate::vector::Element;
+
+    #[test]
+    fn a_failure_is_not_for_ever() {
+        let encoder = Encoder { dimension: 8, metric: Metric::L2, element: Element::F32 };
+        let coding = Quantization::Sq4.coding(&encoder).unwrap().unwrap();
+        let quantized = Quantized::new(coding, Originals::default(), 8, Metric::L2, 0, Isa::Scalar);
+        let fails = |count: usize| {
+            let fit = || quantized.fit(count, true, |_, _| panic!("a vector that cannot be read"));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(fit)).is_err()
+        };
+        assert!(fails(100));
+        assert!(!quantized.is_filling());
+        // Not with each insertion that follows, but when there are twice as many.
+        assert!(!fails(199));
+        assert!(fails(200));
+        quantized.fit(400, true, |at, floats| {
+            floats.clear();
+            floats.extend((0..8).map(|i| (at * 8 + i) as f32));
+        });
+        assert!(quantized.is_filling());
+    }
+}
