@@ -19,7 +19,7 @@ Without --dataset: two real sets that the repository carries and a generated one
   --index hnsw|ivf|flat  the index (hnsw)
   --quantization TYPE    what searches read: none (the vectors themselves), auto, rabitq1, rabitq2,
                          rabitq4, pq4 (2 bits a component); hnsw: sq8, sq4, pq8 (1 bit) (none)
-  --originals TYPE       the vectors beside the codes: kept, sq8, dropped, or a TYPE of --element,
+  --originals TYPE       the vectors beside the codes: kept, sq12, sq8, dropped, or a TYPE of --element,
                          which keeps them as such (kept)
   --element TYPE         what vectors are stored as: f32, f16, bf16, i8, u8, or native, which
                          keeps the data set's own type (f32)
@@ -155,17 +155,20 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
                 }
             }
             "--quantization" => quantization = value()?,
-            "--originals" => match value()?.as_str() {
-                "kept" => settings.originals = Originals::Kept,
-                "sq8" => settings.originals = Originals::Sq8,
-                "dropped" => settings.originals = Originals::Dropped,
-                other => {
-                    settings.originals = Originals::Kept;
-                    settings.element = element(other).map_err(|_| {
-                        format!("--originals is '{other}'; allowed: kept, sq8, dropped, f32, ...")
+            "--originals" => {
+                match value()?.as_str() {
+                    "kept" => settings.originals = Originals::Kept,
+                    "sq8" => settings.originals = Originals::Sq8,
+                    "sq12" => settings.originals = Originals::Sq12,
+                    "dropped" => settings.originals = Originals::Dropped,
+                    other => {
+                        settings.originals = Originals::Kept;
+                        settings.element = element(other).map_err(|_| {
+                        format!("--originals is '{other}'; allowed: kept, sq12, sq8, dropped, f32, ...")
                     })?;
+                    }
                 }
-            },
+            }
             "--element" => settings.element = element(&value()?)?,
             "--m" => settings.m = number(&name, &value()?)?,
             "--ef-construction" => settings.ef_construction = number(&name, &value()?)?,

@@ -46,6 +46,7 @@ pub(crate) struct Point {
 fn originals(point: &Point) -> &'static str {
     match point.originals {
         Originals::Sq8 => "sq8",
+        Originals::Sq12 => "sq12",
         Originals::Dropped => "dropped",
         _ => "kept",
     }
@@ -55,6 +56,7 @@ fn originals(point: &Point) -> &'static str {
 fn kept_as(point: &Point) -> &'static str {
     match point.originals {
         Originals::Sq8 => "sq8",
+        Originals::Sq12 => "sq12",
         Originals::Dropped => "no",
         _ => point.element.name(),
     }

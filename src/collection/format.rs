@@ -85,18 +85,19 @@ pub(super) const ELEMENTS: [(u8, Element); 6] = [
 ];
 
 /// What becomes of the vectors, in the order of the numbers below.
-const ORIGINALS: [Originals; 3] = [Originals::Kept, Originals::Dropped, Originals::Sq8];
+const ORIGINALS: [Originals; 4] =
+    [Originals::Kept, Originals::Dropped, Originals::Sq8, Originals::Sq12];
 
 /// What makes codes, with the numbers that stand for it, one for each of [`ORIGINALS`]. A product quantizer's number is
 /// followed by its sub-vectors and bits, at the end of the record.
-const CODINGS: [([u8; 3], Coding); 5] = [
-    ([1, 3, 13], Coding::Scalar(Bits::Four)),
-    ([2, 4, 14], Coding::Scalar(Bits::Eight)),
-    ([5, 8, 15], Coding::Rabitq { bits: 1 }),
-    ([6, 9, 16], Coding::Rabitq { bits: 2 }),
-    ([7, 10, 17], Coding::Rabitq { bits: 4 }),
+const CODINGS: [([u8; 4], Coding); 5] = [
+    ([1, 3, 13, 19], Coding::Scalar(Bits::Four)),
+    ([2, 4, 14, 20], Coding::Scalar(Bits::Eight)),
+    ([5, 8, 15, 21], Coding::Rabitq { bits: 1 }),
+    ([6, 9, 16, 22], Coding::Rabitq { bits: 2 }),
+    ([7, 10, 17, 23], Coding::Rabitq { bits: 4 }),
 ];
-const PRODUCT: [u8; 3] = [11, 12, 18];
+const PRODUCT: [u8; 4] = [11, 12, 18, 24];
 
 /// What the columns hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +208,7 @@ fn decode_codes(
     dimension: usize,
     reader: &mut Reader<'_>,
 ) -> Result<Option<CodeSettings>, CollectionError> {
-    let place = |numbers: &[u8; 3]| numbers.iter().position(|&of| of == number);
+    let place = |numbers: &[u8; 4]| numbers.iter().position(|&of| of == number);
     if number == 0 {
         return Ok(None);
     }

@@ -15,10 +15,15 @@ mod nibble;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod twelve;
 
 pub(crate) use dispatch::{Visitor, dispatch, with_isa};
 pub use erased::Distance;
 pub(crate) use nibble::{NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2};
+pub(crate) use twelve::{
+    TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, read_code,
+    write_code, write_query,
+};
 
 use crate::simd::Simd;
 use bytemuck::Pod;

@@ -125,9 +125,13 @@ impl Quantized {
 
     /// What makes the codes that walks read, and the finer ones.
     fn codings(&self) -> (Coding, Option<Coding>) {
-        let eight = Coding::Scalar(Bits::Eight);
-        let refines = self.originals == Originals::Sq8 && self.coding != eight;
-        (self.coding, refines.then_some(eight))
+        let bits = match self.originals {
+            Originals::Sq8 => Some(Bits::Eight),
+            Originals::Sq12 => Some(Bits::Twelve),
+            Originals::Kept | Originals::Dropped => None,
+        };
+        let finer = bits.map(Coding::Scalar).filter(|&finer| finer != self.coding);
+        (self.coding, finer)
     }
 
     /// The codes, once they are complete.

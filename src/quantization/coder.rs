@@ -8,7 +8,8 @@ use super::quantizer::Quantizer;
 use super::rabitq::{RabitqKernel, RabitqQuantizer};
 use super::scalar::{Bits, ScalarGrid};
 use crate::distance::{
-    NibbleDot, NibbleL2, NibblesDot, NibblesL2, Visitor, dispatch, key, with_isa,
+    NibbleDot, NibbleL2, NibblesDot, NibblesL2, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2,
+    Visitor, dispatch, key, with_isa,
 };
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -240,6 +241,8 @@ impl Coder {
                     (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
                     (Bits::Four, true) => with_isa(NibbleDot, isa, visitor),
                     (Bits::Four, false) => with_isa(NibbleL2, isa, visitor),
+                    (Bits::Twelve, true) => with_isa(TwelveDot, isa, visitor),
+                    (Bits::Twelve, false) => with_isa(TwelveL2, isa, visitor),
                 }
             }
             Self::Product(quantizer) if quantizer.bits() == 8 => {
@@ -256,15 +259,13 @@ impl Coder {
 
     /// Calls `visitor` with the kernel between two codes, if there is one beside that of queries.
     pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
-        match self {
-            Self::Scalar(ScalarGrid { bits: Bits::Four, metric, .. }) => {
-                if *metric == Metric::InnerProduct {
-                    with_isa(NibblesDot, isa, visitor)
-                } else {
-                    with_isa(NibblesL2, isa, visitor)
-                }
-            }
-            _ => None,
+        let Self::Scalar(ScalarGrid { bits, metric, .. }) = self else { return None };
+        match (bits, *metric == Metric::InnerProduct) {
+            (Bits::Four, true) => with_isa(NibblesDot, isa, visitor),
+            (Bits::Four, false) => with_isa(NibblesL2, isa, visitor),
+            (Bits::Twelve, true) => with_isa(TwelvesDot, isa, visitor),
+            (Bits::Twelve, false) => with_isa(TwelvesL2, isa, visitor),
+            (Bits::Eight, _) => None,
         }
     }
 

@@ -81,7 +81,7 @@ mod tests {
             let sample: Vec<f32> = (0..dimension * 40).map(|i| (i as f32).sin() + 0.1).collect();
             let whole: Vec<f32> = sample.iter().map(|x| (x * 50.0 + 60.0).round()).collect();
             for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-                for bits in [Bits::Four, Bits::Eight] {
+                for bits in [Bits::Four, Bits::Eight, Bits::Twelve] {
                     for sample in [&sample, &whole] {
                         let isa = Isa::detect();
                         let grid = ScalarGrid::train(sample, dimension, metric, bits, 3, isa);

@@ -1,4 +1,4 @@
-//! Scalar quantization: each component of a rotated vector becomes a number of 4 or 8 bits.
+//! Scalar quantization: each component of a rotated vector becomes a number of 4, 8 or 12 bits.
 //!
 //! The vector is centred and rotated at random, after which all components are about normally
 //! distributed with one deviation, so that one uniform grid serves all and nothing is stored
@@ -12,22 +12,31 @@ pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::rotation::Rotation;
-use crate::distance::NIBBLES;
+use crate::distance::{
+    NIBBLES, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, read_code, write_code, write_query,
+};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Block;
-use round::Round;
+use round::{Round, whole};
 
 /// Half the width of the 4-bit grid, in standard deviations: beyond it, components are clipped.
 const CLIP_4: f32 = 2.5;
 /// Half the width of the 8-bit grid.
 const CLIP_8: f32 = 4.0;
+/// Half the width of the 12-bit grid, at least and at most: what is clipped weighs more than the width of a cell.
+const CLIP_12: (f32, f32) = (6.0, 16.0);
+/// How much farther than in the sample components may reach.
+const BEYOND: f32 = 1.25;
+/// Greatest number of 12 bits.
+const GREATEST_12: f32 = 2047.0;
 
 /// Bits of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bits {
     Four,
     Eight,
+    Twelve,
 }
 
 impl Bits {
@@ -36,6 +45,7 @@ impl Bits {
         match self {
             Self::Four => 4,
             Self::Eight => 8,
+            Self::Twelve => 12,
         }
     }
 }
@@ -95,6 +105,11 @@ impl ScalarGrid {
             Bits::Four => (deviation * CLIP_4, 16.0),
             Bits::Eight if whole => (largest, 254.0),
             Bits::Eight => (deviation * CLIP_8, 256.0),
+            Bits::Twelve if whole => (largest, 2.0 * GREATEST_12),
+            Bits::Twelve => {
+                let (least, most) = CLIP_12;
+                ((largest * BEYOND).max(deviation * least).min(deviation * most), 4096.0)
+            }
         };
         let step = 2.0 * clip / cells;
         // Equal vectors have no deviation; any grid serves them.
@@ -116,6 +131,7 @@ impl ScalarGrid {
         match self.bits {
             Bits::Four => self.len().div_ceil(NIBBLES),
             Bits::Eight => self.len().div_ceil(size_of::<Block>()),
+            Bits::Twelve => TWELVE_BLOCKS * self.len().div_ceil(NIBBLES),
         }
     }
 
@@ -124,6 +140,7 @@ impl ScalarGrid {
         match self.bits {
             Bits::Four => 2 * self.code_blocks() + 1,
             Bits::Eight => self.code_blocks(),
+            Bits::Twelve => TWELVE_QUERY_BLOCKS * self.len().div_ceil(NIBBLES) + 1,
         }
     }
 
@@ -131,6 +148,10 @@ impl ScalarGrid {
     pub(crate) fn encode(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {
         match self.bits {
             Bits::Eight => self.encode_bytes(vector, rotated, code),
+            Bits::Twelve => {
+                self.rotate(vector, rotated);
+                write_code(code, rotated, self.twelve());
+            }
             Bits::Four => {
                 self.rotate(vector, rotated);
                 let scale = 1.0 / self.step;
@@ -156,6 +177,9 @@ impl ScalarGrid {
             return self.encode_bytes(vector, rotated, query);
         }
         self.rotate(vector, rotated);
+        if self.bits == Bits::Twelve {
+            return write_query(query, rotated, self.twelve());
+        }
         let Some((last, query)) = query.split_last_mut() else { return };
         let (query, rest) = cast_slice_mut::<_, u8>(query).split_at_mut(rotated.len());
         let constant = &mut cast_slice_mut::<Block, i32>(std::slice::from_mut(last))[0];
@@ -189,6 +213,10 @@ impl ScalarGrid {
                     vector.extend(bytes.iter().map(|byte| value(byte >> 4)));
                 }
             }
+            (Bits::Twelve, _) => {
+                let value = |at| read_code(code, at) as f32 * step;
+                vector.extend((0..self.len()).map(value));
+            }
             (Bits::Eight, None) => vector.extend(bytes.iter().map(|&byte| f32::from(byte))),
             (Bits::Eight, _) if self.metric == Metric::InnerProduct => {
                 vector.extend(bytes.iter().map(|&byte| f32::from(byte as i8) * step));
@@ -212,11 +240,11 @@ impl ScalarGrid {
         let square = self.step * self.step;
         match (self.metric, self.bits) {
             (Metric::InnerProduct, Bits::Four) => raw * square / 16.0,
-            (Metric::InnerProduct, Bits::Eight) => raw * square,
+            (Metric::InnerProduct, Bits::Eight | Bits::Twelve) => raw * square,
             (metric, bits) => {
                 let square = match bits {
                     Bits::Four => raw * square / 64.0,
-                    Bits::Eight => raw * square,
+                    Bits::Eight | Bits::Twelve => raw * square,
                 };
                 // What rounding adds on average.
                 let distance = (square - self.error).max(0.0);
@@ -241,6 +269,12 @@ impl ScalarGrid {
             }
         }
         code[rotated.len()..].fill(0);
+    }
+
+    /// What rounds a component to a whole number of 12 bits.
+    fn twelve(&self) -> impl Fn(f32) -> i32 {
+        let scale = 1.0 / self.step;
+        move |x| whole((x * scale).max(-1.0 - GREATEST_12).min(GREATEST_12))
     }
 
     /// Components of a rotated vector.
@@ -301,7 +335,8 @@ mod tests {
             for metric in [Metric::L2, Metric::InnerProduct] {
                 // The optimal uniform grid of 16 cells has 1.2 % of a normal's variance; a fifth
                 // of that for twice the bits is far from what 256 cells have.
-                for (bits, share) in [(Bits::Four, 0.05), (Bits::Eight, 0.006)] {
+                let shares = [(Bits::Four, 0.05), (Bits::Eight, 0.006), (Bits::Twelve, 2e-5)];
+                for (bits, share) in shares {
                     let grid =
                         ScalarGrid::train(&vectors, dimension, metric, bits, 1, Isa::detect());
                     let (mut rotated, mut back) = (Vec::new(), Vec::new());
@@ -330,7 +365,7 @@ mod tests {
 
     #[test]
     fn equal_vectors_and_single_ones_are_exact_and_nothing_divides_by_zero() {
-        for bits in [Bits::Four, Bits::Eight] {
+        for bits in [Bits::Four, Bits::Eight, Bits::Twelve] {
             for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
                 for count in [1, 50] {
                     let one: Vec<f32> = (0..37).map(|i| (i as f32).cos()).collect();

@@ -129,7 +129,7 @@ impl IvfBuilder {
     /// Whether vectors are kept beside their codes, to measure the best candidates again; they are
     /// if not said. Without them every training after the first is one on what the codes tell,
     /// and loses some precision: insert such an index's vectors in few, large batches.
-    /// [`Originals::Sq8`] is for graphs.
+    /// [`Originals::Sq8`] and [`Originals::Sq12`] are for graphs.
     pub fn originals(mut self, originals: Originals) -> Self {
         self.originals = originals;
         self
@@ -172,7 +172,7 @@ impl IvfBuilder {
             self.quantization.resolved()
         };
         let allowed = match self.originals {
-            Originals::Sq8 => Some("Kept or Dropped, in lists"),
+            Originals::Sq8 | Originals::Sq12 => Some("Kept or Dropped, in lists"),
             Originals::Dropped if quantization == IvfQuantization::None => {
                 Some("Kept, unless there is a quantization that makes codes")
             }

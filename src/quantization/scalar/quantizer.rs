@@ -8,7 +8,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use super::{Bits, ScalarGrid};
 use crate::distance::{
-    Kernel, NibbleDot, NibbleL2, NibblesDot, NibblesL2, Visitor, dispatch, with_isa,
+    Kernel, NibbleDot, NibbleL2, NibblesDot, NibblesL2, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2,
+    Visitor, dispatch, with_isa,
 };
 use crate::metric::Metric;
 use crate::quantization::QuantizationError;
@@ -25,7 +26,7 @@ const MARK: [u8; 4] = *b"NFSQ";
 /// Vectors that are enough to fit a grid, which has one number to learn besides the mean.
 const ENOUGH: usize = 16_384;
 
-/// Scalar quantization: each component becomes a number of 8 or 4 bits.
+/// Scalar quantization: each component becomes a number of 12, 8 or 4 bits.
 ///
 /// Vectors are centred (not for inner products) and rotated at random, after which all components
 /// are about normally distributed with one deviation, so that one uniform grid serves them all.
@@ -34,7 +35,7 @@ const ENOUGH: usize = 16_384;
 ///
 /// | | cost |
 /// |---|---|
-/// | code | `bits * dimension / 8` bytes, rounded up to a multiple of 64 |
+/// | code | `bits * dimension / 8` bytes, rounded up to a multiple of 64; with 12 bits, of 192 |
 /// | quantize | `dimension * log(dimension)` |
 /// | prepare | `dimension * log(dimension)` |
 /// | distance | `dimension` integer products, 64 to 128 at a time |
@@ -71,7 +72,7 @@ pub struct ScalarQuantizerBuilder {
 }
 
 impl ScalarQuantizerBuilder {
-    /// Bits for each component: 8 (if not set) or 4.
+    /// Bits for each component: 12, 8 (if not set) or 4.
     pub fn bits(mut self, bits: u32) -> Self {
         self.bits = bits;
         self
@@ -97,8 +98,9 @@ impl ScalarQuantizerBuilder {
         let bits = match bits {
             4 => Bits::Four,
             8 => Bits::Eight,
+            12 => Bits::Twelve,
             _ => {
-                let (name, value, allowed) = ("bits", bits.to_string(), "4 or 8");
+                let (name, value, allowed) = ("bits", bits.to_string(), "4, 8 or 12");
                 return Err(QuantizationError::Parameter { name, value, allowed });
             }
         };
@@ -118,12 +120,9 @@ impl ScalarQuantizer {
         ScalarQuantizerBuilder { dimension, metric, bits: 8, seed: 0 }
     }
 
-    /// Bits for each component: 4 or 8.
+    /// Bits for each component: 4, 8 or 12.
     pub fn bits(&self) -> u32 {
-        match self.grid.bits {
-            Bits::Four => 4,
-            Bits::Eight => 8,
-        }
+        self.grid.bits.count()
     }
 
     /// The distances of a prepared query, or of a code if `between`, to `codes`, for which there
@@ -137,6 +136,10 @@ impl ScalarQuantizer {
             (Bits::Eight, false, _) => dispatch(Metric::L2, Element::U8, isa, true, many),
             (Bits::Four, true, false) => with_isa(NibbleDot, isa, many),
             (Bits::Four, false, false) => with_isa(NibbleL2, isa, many),
+            (Bits::Twelve, true, false) => with_isa(TwelveDot, isa, many),
+            (Bits::Twelve, false, false) => with_isa(TwelveL2, isa, many),
+            (Bits::Twelve, true, true) => with_isa(TwelvesDot, isa, many),
+            (Bits::Twelve, false, true) => with_isa(TwelvesL2, isa, many),
             (Bits::Four, true, true) => with_isa(NibblesDot, isa, many),
             (Bits::Four, false, true) => with_isa(NibblesL2, isa, many),
         };
@@ -212,7 +215,8 @@ impl Quantizer for ScalarQuantizer {
         let bits = match reader.u32()? {
             4 => Bits::Four,
             8 => Bits::Eight,
-            _ => return wrong("the number of bits is neither 4 nor 8"),
+            12 => Bits::Twelve,
+            _ => return wrong("the number of bits is not 4, 8 or 12"),
         };
         let (is_rotated, seed) = (reader.flag()?, reader.u64()?);
         let (step, error) = (reader.f32()?, reader.f32()?);

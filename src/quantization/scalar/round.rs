@@ -19,6 +19,16 @@ impl Round {
     }
 }
 
+/// A number of at most 22 bits, rounded to a whole one, to even where it lies between two.
+#[inline(always)]
+pub(super) fn whole(x: f32) -> i32 {
+    /// A number that has no places behind the point left: what is added to it is rounded so, and its lowest bits then are
+    /// the result.
+    const WHOLE: f32 = 1.5 * (1 << 23) as f32;
+
+    (x + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i32
+}
+
 struct All<'a> {
     round: Round,
     from: &'a [f32],
@@ -30,15 +40,10 @@ impl Task for All<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> (i32, i32) {
-        /// A number that has no places behind the point left: what is added to it is rounded to a whole number, to even where
-        /// it lies between two, which its lowest bits then are.
-        const WHOLE: f32 = 1.5 * (1 << 23) as f32;
-
         let Self { round: Round { scale, shift, least, greatest }, from, to } = self;
         let (mut sum, mut squares) = (0, 0_i32);
         for (to, &x) in to.iter_mut().zip(from) {
-            let whole = (x * scale + shift).max(least).min(greatest) + WHOLE;
-            let x = whole.to_bits().wrapping_sub(WHOLE.to_bits()) as i32;
+            let x = whole((x * scale + shift).max(least).min(greatest));
             *to = x as u8;
             sum += x;
             // Of bytes that are encoded nobody wants it, and of many it may be more than there is room for.

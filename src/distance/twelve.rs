@@ -1,0 +1,317 @@
+//! Kernels over 12-bit codes: 128 components in three blocks, of which the first two hold the upper eight bits of each as an
+//! `i8`, and the third the lower four, as 4-bit codes stand.
+//!
+//! A component is `16 a + b`, `a` in -128..=127 and `b` in 0..=15. A *prepared* query has four blocks for each three of codes:
+//! its `a`s, then its `b`s, in a byte each, and one block more at the end for what a kernel needs besides. Squares
+//! and products are those of whole numbers, put together from products of bytes and exact; keys are their `f32`s.
+
+use bytemuck::{cast_mut, cast_ref, cast_slice};
+
+use super::Kernel;
+use super::key;
+use crate::simd::Simd;
+use crate::vector::Block;
+
+/// Blocks of codes of 128 components.
+pub(crate) const TWELVE_BLOCKS: usize = 3;
+
+/// Blocks of a prepared query for as many, without the last one.
+pub(crate) const TWELVE_QUERY_BLOCKS: usize = 4;
+
+/// What the last block of a query for distances begins with: the sum of the products of its `a`s and `b`s, and of the squares of
+/// its `b`s.
+#[inline(always)]
+fn constants(query: &[Block]) -> [i64; 2] {
+    query.last().map_or([0; 2], |block| {
+        let words = cast_slice::<Block, i64>(std::slice::from_ref(block));
+        [words[0], words[1]]
+    })
+}
+
+/// The groups of a prepared query and of a code.
+#[inline(always)]
+fn groups<'a>(
+    query: &'a [Block],
+    row: &'a [Block],
+) -> impl Iterator<Item = (&'a [Block; 4], &'a [Block; 3])> {
+    query.as_chunks::<TWELVE_QUERY_BLOCKS>().0.iter().zip(row.as_chunks::<TWELVE_BLOCKS>().0)
+}
+
+/// The groups of two codes.
+#[inline(always)]
+fn pairs<'a>(
+    a: &'a [Block],
+    b: &'a [Block],
+) -> impl Iterator<Item = (&'a [Block; 3], &'a [Block; 3])> {
+    a.as_chunks::<TWELVE_BLOCKS>().0.iter().zip(b.as_chunks::<TWELVE_BLOCKS>().0)
+}
+
+/// The sum of `16 (a - a') + (b - b')`, squared, over a query and a code.
+#[inline(always)]
+fn query_l2<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
+    let zero = Block::ZERO;
+    let [mut upper, mut crossed, mut own, mut lower, mut squares] = [simd.i32_zero(); 5];
+    for ([h0, h1, l0, l1], [a0, a1, b]) in groups(query, row) {
+        upper = simd.i8_l2(upper, cast_ref(h0), cast_ref(a0));
+        upper = simd.i8_l2(upper, cast_ref(h1), cast_ref(a1));
+        crossed = simd.nibble_dot(crossed, cast_ref(h0), cast_ref(h1), cast_ref(b));
+        crossed = simd.i8_dot(crossed, cast_ref(l0), cast_ref(a0));
+        crossed = simd.i8_dot(crossed, cast_ref(l1), cast_ref(a1));
+        own = simd.nibble_dot(own, cast_ref(a0), cast_ref(a1), cast_ref(b));
+        lower = simd.nibble_dot(lower, cast_ref(l0), cast_ref(l1), cast_ref(b));
+        squares = simd.nibbles_l2(squares, cast_ref(b), cast_ref(&zero));
+    }
+    let [crossed, own, lower, squares] =
+        simd.i32_sum4([crossed, own, lower, squares]).map(i64::from);
+    let [products, last] = constants(query);
+    let upper = i64::from(simd.i32_sum(upper) as u32);
+    256 * upper + 32 * (products - crossed + own) + last - 2 * lower + squares
+}
+
+/// The sum of `(16 a + b) (16 a' + b')` over a query and a code.
+#[inline(always)]
+fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
+    let [mut upper, mut crossed, mut lower] = [simd.i32_zero(); 3];
+    for ([h0, h1, l0, l1], [a0, a1, b]) in groups(query, row) {
+        upper = simd.i8_dot(upper, cast_ref(h0), cast_ref(a0));
+        upper = simd.i8_dot(upper, cast_ref(h1), cast_ref(a1));
+        crossed = simd.nibble_dot(crossed, cast_ref(h0), cast_ref(h1), cast_ref(b));
+        crossed = simd.i8_dot(crossed, cast_ref(l0), cast_ref(a0));
+        crossed = simd.i8_dot(crossed, cast_ref(l1), cast_ref(a1));
+        lower = simd.nibble_dot(lower, cast_ref(l0), cast_ref(l1), cast_ref(b));
+    }
+    let [upper, crossed, lower, _] =
+        simd.i32_sum4([upper, crossed, lower, simd.i32_zero()]).map(i64::from);
+    256 * upper + 16 * crossed + lower
+}
+
+/// [`query_l2`] of two codes.
+#[inline(always)]
+fn codes_l2<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
+    let [mut upper, mut alike, mut crossed, mut lower] = [simd.i32_zero(); 4];
+    for ([a0, a1, an], [b0, b1, bn]) in pairs(a, b) {
+        upper = simd.i8_l2(upper, cast_ref(a0), cast_ref(b0));
+        upper = simd.i8_l2(upper, cast_ref(a1), cast_ref(b1));
+        alike = simd.nibble_dot(alike, cast_ref(a0), cast_ref(a1), cast_ref(an));
+        alike = simd.nibble_dot(alike, cast_ref(b0), cast_ref(b1), cast_ref(bn));
+        crossed = simd.nibble_dot(crossed, cast_ref(a0), cast_ref(a1), cast_ref(bn));
+        crossed = simd.nibble_dot(crossed, cast_ref(b0), cast_ref(b1), cast_ref(an));
+        lower = simd.nibbles_l2(lower, cast_ref(an), cast_ref(bn));
+    }
+    let [upper, alike, crossed, lower] = simd.i32_sum4([upper, alike, crossed, lower]);
+    let [alike, crossed, lower] = [alike, crossed, lower].map(i64::from);
+    256 * i64::from(upper as u32) + 32 * (alike - crossed) + lower
+}
+
+/// [`query_dot`] of two codes.
+#[inline(always)]
+fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
+    let zero = Block::ZERO;
+    let [mut upper, mut crossed, mut squares, mut apart] = [simd.i32_zero(); 4];
+    for ([a0, a1, an], [b0, b1, bn]) in pairs(a, b) {
+        upper = simd.i8_dot(upper, cast_ref(a0), cast_ref(b0));
+        upper = simd.i8_dot(upper, cast_ref(a1), cast_ref(b1));
+        crossed = simd.nibble_dot(crossed, cast_ref(a0), cast_ref(a1), cast_ref(bn));
+        crossed = simd.nibble_dot(crossed, cast_ref(b0), cast_ref(b1), cast_ref(an));
+        squares = simd.nibbles_l2(squares, cast_ref(an), cast_ref(&zero));
+        squares = simd.nibbles_l2(squares, cast_ref(bn), cast_ref(&zero));
+        apart = simd.nibbles_l2(apart, cast_ref(an), cast_ref(bn));
+    }
+    let [upper, crossed, squares, apart] =
+        simd.i32_sum4([upper, crossed, squares, apart]).map(i64::from);
+    // 2 b b' = b^2 + b'^2 - (b - b')^2
+    256 * upper + 16 * crossed + (squares - apart) / 2
+}
+
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $sum:ident, $sign:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default)]
+        pub(crate) struct $name;
+
+        impl Kernel for $name {
+            type Element = Block;
+
+            #[inline(always)]
+            fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> u32 {
+                key::of_f32(($sign * $sum(simd, query, row)) as f32)
+            }
+
+            #[inline(always)]
+            fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+                // One alone keeps the arithmetic busy.
+                let [a, b, c, d] = rows;
+                let [a, b] = [self.key(simd, query, a), self.key(simd, query, b)];
+                [a, b, self.key(simd, query, c), self.key(simd, query, d)]
+            }
+
+            #[inline(always)]
+            fn distance(self, key: u32) -> f32 {
+                key::to_f32(key)
+            }
+        }
+    };
+}
+
+kernel! {
+    /// Squared distance of a prepared query and a code, in squared steps.
+    TwelveL2, query_l2, 1
+}
+
+kernel! {
+    /// Negated inner product of a prepared query and a code, in squared steps.
+    TwelveDot, query_dot, -1
+}
+
+kernel! {
+    /// [`TwelveL2`] between two codes.
+    TwelvesL2, codes_l2, 1
+}
+
+kernel! {
+    /// [`TwelveDot`] between two codes.
+    TwelvesDot, codes_dot, -1
+}
+
+/// Components of half a group.
+const HALF: usize = 64;
+
+/// Writes the code of these components, which `round` makes whole numbers of, -2048 to 2047.
+pub(crate) fn write_code(code: &mut [Block], components: &[f32], round: impl Fn(f32) -> i32) {
+    code.fill(Block::ZERO);
+    let groups = code.as_chunks_mut::<TWELVE_BLOCKS>().0;
+    for ([a0, a1, b], components) in groups.iter_mut().zip(components.chunks(2 * HALF)) {
+        let low: &mut [u8; HALF] = cast_mut(b);
+        for ((a, shift), half) in [(a0, 0), (a1, 4)].into_iter().zip(components.chunks(HALF)) {
+            let upper: &mut [u8; HALF] = cast_mut(a);
+            for ((upper, low), &x) in upper.iter_mut().zip(&mut *low).zip(half) {
+                let value = round(x);
+                *upper = (value >> 4) as u8;
+                *low |= ((value & 15) as u8) << shift;
+            }
+        }
+    }
+}
+
+/// Writes the whole prepared query of these components, as [`write_code`].
+pub(crate) fn write_query(query: &mut [Block], components: &[f32], round: impl Fn(f32) -> i32) {
+    let Some((last, groups)) = query.split_last_mut() else { return };
+    groups.fill(Block::ZERO);
+    let groups = groups.as_chunks_mut::<TWELVE_QUERY_BLOCKS>().0;
+    let (mut products, mut squares) = (0, 0);
+    for ([h0, h1, l0, l1], components) in groups.iter_mut().zip(components.chunks(2 * HALF)) {
+        for ((h, l), half) in [(h0, l0), (h1, l1)].into_iter().zip(components.chunks(HALF)) {
+            let (upper, lower): (&mut [u8; HALF], &mut [u8; HALF]) = (cast_mut(h), cast_mut(l));
+            let (mut product, mut square) = (0, 0);
+            for ((upper, lower), &x) in upper.iter_mut().zip(lower).zip(half) {
+                let value = round(x);
+                let (a, b) = (value >> 4, value & 15);
+                (*upper, *lower) = (a as u8, b as u8);
+                product += a * b;
+                square += b * b;
+            }
+            products += i64::from(product);
+            squares += i64::from(square);
+        }
+    }
+    let words: &mut [i64; 8] = cast_mut(last);
+    (words[0], words[1]) = (products, squares);
+}
+
+/// A component of a code.
+pub(crate) fn read_code(code: &[Block], at: usize) -> i32 {
+    let bytes: &[u8] = cast_slice(code);
+    let (group, within) = (at / 128 * 192, at % 128);
+    let low = bytes[group + 128 + within % 64] >> (within / 64 * 4) & 15;
+    i32::from(bytes[group + within] as i8) * 16 + i32::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::{Visitor, with_isa};
+    use crate::simd::{Isa, Task};
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    /// The keys of a query and four rows, from four calls and from one.
+    struct Ask<'a> {
+        query: &'a [Block],
+        rows: [&'a [Block]; 4],
+    }
+
+    struct Inside<'a, K>(K, Ask<'a>);
+
+    impl Visitor for Ask<'_> {
+        type Output = [[u32; 4]; 2];
+        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
+            simd.run(Inside(kernel, self))
+        }
+    }
+
+    impl<K: Kernel> Task for Inside<'_, K> {
+        type Output = [[u32; 4]; 2];
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(kernel, Ask { query, rows }) = self;
+            let query = cast_slice(query);
+            let rows = rows.map(cast_slice);
+            [rows.map(|row| kernel.key(simd, query, row)), kernel.key4(simd, query, rows)]
+        }
+    }
+
+    #[test]
+    fn every_kernel_is_exact_on_every_instruction_set() {
+        let mut random = SmallRng::seed_from_u64(12);
+        let longest = if cfg!(miri) { 2 } else { 512 };
+        for groups in (1..=9).chain([100, 512]).filter(|&groups| groups <= longest) {
+            for extreme in [false, true] {
+                let mut values = || -> Vec<i32> {
+                    let ends = [-2048, 2047, 15, -16];
+                    let mut value = || {
+                        if extreme {
+                            ends[random.random_range(..ends.len())]
+                        } else {
+                            random.random_range(-2048..2048)
+                        }
+                    };
+                    (0..groups * 128).map(|_| value()).collect()
+                };
+                let (query, rows) = (values(), [values(), values(), values(), values()]);
+                let floats =
+                    |values: &[i32]| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
+                let code = |values: &[i32]| {
+                    let mut code = vec![Block::ZERO; groups * TWELVE_BLOCKS];
+                    write_code(&mut code, &floats(values), |x| x as i32);
+                    assert!(values.iter().enumerate().all(|(at, &x)| read_code(&code, at) == x));
+                    code
+                };
+                let mut prepared = vec![Block::ZERO; groups * TWELVE_QUERY_BLOCKS + 1];
+                write_query(&mut prepared, &floats(&query), |x| x as i32);
+                let coded = code(&query);
+                let codes = rows.each_ref().map(|row| code(row));
+                let rows = rows.each_ref().map(|row| {
+                    let pairs =
+                        || query.iter().zip(row).map(|(&a, &b)| (i64::from(a), i64::from(b)));
+                    let l2: i64 = pairs().map(|(a, b)| (a - b).pow(2)).sum();
+                    let dot: i64 = pairs().map(|(a, b)| a * b).sum();
+                    (key::of_f32(l2 as f32), key::of_f32(-dot as f32))
+                });
+                let codes = codes.each_ref().map(Vec::as_slice);
+                for &isa in Isa::available() {
+                    let asked = Ask { query: &prepared, rows: codes };
+                    let between = Ask { query: &coded, rows: codes };
+                    let l2 = [rows.map(|(l2, _)| l2); 2];
+                    let dot = [rows.map(|(_, dot)| dot); 2];
+                    let what = format!("{isa} {groups} {extreme}");
+                    assert_eq!(with_isa(TwelveL2, isa, asked).unwrap(), l2, "{what}");
+                    let asked = Ask { query: &prepared, rows: codes };
+                    assert_eq!(with_isa(TwelveDot, isa, asked).unwrap(), dot, "{what}");
+                    assert_eq!(with_isa(TwelvesL2, isa, between).unwrap(), l2, "{what}");
+                    let between = Ask { query: &coded, rows: codes };
+                    assert_eq!(with_isa(TwelvesDot, isa, between).unwrap(), dot, "{what}");
+                }
+            }
+        }
+    }
+}
