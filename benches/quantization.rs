@@ -50,9 +50,10 @@ impl Carried {
 
 type Train = fn(&Carried) -> Result<Box<dyn Quantizer>, QuantizationError>;
 
-const KINDS: [(&str, Train); 8] = [
+const KINDS: [(&str, Train); 9] = [
     ("scalar-8", |set| Ok(Box::new(scalar(set, 8)?))),
     ("scalar-4", |set| Ok(Box::new(scalar(set, 4)?))),
+    ("scalar-12", |set| Ok(Box::new(scalar(set, 12)?))),
     ("product-8", |set| Ok(Box::new(product(set, 8)?))),
     ("product-4", |set| Ok(Box::new(product(set, 4)?))),
     ("rabitq-1", |set| Ok(Box::new(rabitq(set, 1)?))),

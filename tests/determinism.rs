@@ -3,7 +3,7 @@
 use nearfield::dataset::Dataset;
 use nearfield::store::{ExtentId, Store};
 use nearfield::{Determinism, Flat, Hnsw, IndexError, Originals, Quantization};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn words() -> Dataset {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/words-100-10k");
@@ -69,6 +69,43 @@ fn any_number_of_threads_makes_the_same_bytes() {
         assert!(one == build(2), "{quantization:?}");
         assert!(one == build(7), "{quantization:?}");
     }
+}
+
+#[test]
+fn searches_beside_change_nothing_where_codes_blur_clusters() {
+    let data = words();
+    let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
+    // Forty of the words, with a hundred and fifty very near to each: codes of four bits do not tell these apart.
+    let row = |at: usize| &vectors[at * dimension..(at + 1) * dimension];
+    let near = |at: usize| row(at % 40).iter().zip(row(at)).map(|(x, y)| x + 0.02 * y);
+    let base: Vec<f32> = (0..6000).flat_map(near).collect();
+    let build = |threads: usize, searched: bool| {
+        let builder = Hnsw::builder(dimension, data.metric()).ef_construction(60).m(8);
+        let index = builder.quantization(Quantization::Sq4).build().unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            if searched {
+                scope.spawn(|| {
+                    for query in base.chunks(dimension).cycle() {
+                        index.search(query).run().unwrap();
+                        if over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                });
+            }
+            let keys = keys(0..6000);
+            let batch = index.insert_batch(&keys, &base).threads(threads);
+            batch.determinism(Determinism::Bitwise).run().unwrap();
+            over.store(true, Ordering::Relaxed);
+        });
+        assert!(index.check().is_ok());
+        assert_eq!(index.stats().code_bits, None, "walks read the vectors");
+        columns(&index, &format!("beside-{threads}-{searched}"))
+    };
+    let alone = build(1, false);
+    assert!(alone == build(3, true));
+    assert!(alone == build(1, true));
 }
 
 #[test]

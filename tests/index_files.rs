@@ -66,7 +66,7 @@ fn codes_without_vectors_come_back_bit_by_bit() {
 #[test]
 fn finer_codes_come_back_bit_by_bit() {
     round_trip("finer-4", Quantization::Sq4, Originals::Sq8);
-    round_trip("finer-1", Quantization::Rabitq { bits: 1 }, Originals::Sq8);
+    round_trip("finer-1", Quantization::Rabitq { bits: 1 }, Originals::Sq12);
     round_trip("finer-pq", Quantization::Pq { sub_vectors: 13, bits: 4 }, Originals::Sq8);
 }
 

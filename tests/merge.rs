@@ -322,7 +322,7 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
 #[test]
 fn codes_of_one_quantizer_are_copied() {
     copies("merge-copied", Quantization::Sq8, Originals::Dropped);
-    copies("merge-copied-finer", Quantization::Sq4, Originals::Sq8);
+    copies("merge-copied-finer", Quantization::Sq4, Originals::Sq12);
 }
 
 fn copies(name: &str, quantization: Quantization, originals: Originals) {

@@ -69,8 +69,12 @@ fn real_words_are_found_by_codes() {
     let data = Dataset::open(folder).unwrap();
     let n = data.base().len();
     for quantization in [Quantization::Auto, Quantization::Sq8, Quantization::Sq4] {
-        let kinds = [(Originals::Kept, 0.97), (Originals::Sq8, 0.95), (Originals::Dropped, 0.75)];
-        for (originals, least) in kinds {
+        for (originals, least) in [
+            (Originals::Kept, 0.97),
+            (Originals::Sq12, 0.97),
+            (Originals::Sq8, 0.95),
+            (Originals::Dropped, 0.75),
+        ] {
             let builder = Hnsw::builder(data.dimension(), data.metric());
             let builder = builder.quantization(quantization).originals(originals);
             let index = builder.build().unwrap();
@@ -92,6 +96,9 @@ fn real_words_are_found_by_codes() {
         }
     }
 }
+
+const ORIGINALS: [Originals; 4] =
+    [Originals::Kept, Originals::Sq12, Originals::Sq8, Originals::Dropped];
 
 /// Product quantization, and `RaBitQ` of all widths, for a dimension.
 fn coarse(dimension: usize) -> [Quantization; 5] {
@@ -119,7 +126,7 @@ fn coarse_codes_lead_to_the_neighbours() {
         // Where vectors are long, every other one.
         for quantization in coarse(dimension).into_iter().step_by(1 + dimension / 150) {
             let what = format!("{dimension} {metric:?} {quantization:?}");
-            for originals in [Originals::Kept, Originals::Sq8, Originals::Dropped] {
+            for originals in ORIGINALS {
                 let builder = Hnsw::builder(dimension, metric).quantization(quantization);
                 let index = builder.originals(originals).build().unwrap();
                 index.insert_batch(&keys(COUNT), &base).run().unwrap();
@@ -127,7 +134,7 @@ fn coarse_codes_lead_to_the_neighbours() {
                 let stats = index.stats();
                 assert!(stats.code_bits.is_some(), "{what}");
                 let found = recall_of(&index, &exact, &queries, 128);
-                if originals == Originals::Kept {
+                if matches!(originals, Originals::Kept | Originals::Sq12) {
                     assert!(found > plain - 0.02, "{what}: {found} after {plain}");
                 } else {
                     let sure = originals == Originals::Sq8;
@@ -167,7 +174,7 @@ fn codes_of_whole_numbers_know_the_angle() {
     exact.insert_batch(&keys(COUNT), &base).run().unwrap();
     let truth = exact.search_batch(&queries).k(10).run().unwrap();
     for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 4 }] {
-        for originals in [Originals::Kept, Originals::Sq8, Originals::Dropped] {
+        for originals in ORIGINALS {
             let builder = Hnsw::builder(64, Metric::Cosine).element(Element::I8);
             let builder = builder.quantization(quantization).originals(originals);
             let index = builder.build().unwrap();
@@ -207,7 +214,7 @@ fn few_vectors_are_searched_without_codes() {
     let (base, queries) = generated(1000, 33);
     let exact = Flat::builder(33, Metric::L2).build().unwrap();
     exact.insert_batch(&keys(1000), &base).run().unwrap();
-    for originals in [Originals::Kept, Originals::Sq8, Originals::Dropped] {
+    for originals in ORIGINALS {
         let builder = Hnsw::builder(33, Metric::L2).quantization(Quantization::Sq4);
         let index = builder.originals(originals).build().unwrap();
         assert!(index.search(&queries[..33]).run().unwrap().is_empty());
@@ -238,7 +245,7 @@ fn equal_and_constant_vectors_are_taken() {
 #[test]
 fn what_makes_no_codes_keeps_its_vectors() {
     let refused = |builder: nearfield::HnswBuilder| {
-        for originals in [Originals::Dropped, Originals::Sq8] {
+        for originals in [Originals::Dropped, Originals::Sq8, Originals::Sq12] {
             let error = builder.clone().originals(originals).build().unwrap_err();
             assert!(matches!(error, IndexError::Parameter { name: "originals", .. }));
         }

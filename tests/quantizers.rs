@@ -56,7 +56,7 @@ macro_rules! kind {
     };
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     kind!("product 8", ProductQuantizer, |builder, d| builder.rounds(4)),
     kind!("product 8, one a component", ProductQuantizer, |builder, d| {
         builder.sub_vectors(d).rounds(2)
@@ -70,6 +70,7 @@ const KINDS: [Kind; 9] = [
     kind!("rabitq 4", RabitqQuantizer, |builder, d| builder.bits(4)),
     kind!("scalar 8", ScalarQuantizer, |builder, d| builder),
     kind!("scalar 4", ScalarQuantizer, |builder, d| builder.bits(4)),
+    kind!("scalar 12", ScalarQuantizer, |builder, d| builder.bits(12)),
 ];
 
 fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
@@ -226,7 +227,7 @@ fn fingerprints_are_the_same_everywhere() {
 }
 
 /// Of the quantizer, and of its codes.
-const FINGERPRINTS: [(u64, u64); 9] = [
+const FINGERPRINTS: [(u64, u64); 10] = [
     (0x7150_df65_2dde_cd9a, 0x5895_6449_9bfa_90c2),
     (0x4617_a0d2_e86a_fe0b, 0x62e8_6782_464b_cdf4),
     (0x9741_59e3_b98f_b767, 0x75f9_e93c_c9f7_58ff),
@@ -236,6 +237,7 @@ const FINGERPRINTS: [(u64, u64); 9] = [
     (0x3389_c2be_a9a7_3827, 0xb30b_2b5c_a783_63b8),
     (0x432e_aeaa_8b83_6e20, 0x5fa9_9e71_c40e_57be),
     (0x7d3c_5b66_2632_0037, 0xb097_e351_6415_2373),
+    (0x1ea8_864c_fe87_c29f, 0x2f87_6dac_a934_d3da),
 ];
 
 #[test]

@@ -31,7 +31,7 @@ fn turnovers_lose_no_recall() {
     for (quantization, originals) in [
         (Quantization::None, Originals::Kept),
         (Quantization::Sq4, Originals::Kept),
-        (Quantization::Sq4, Originals::Sq8),
+        (Quantization::Sq4, Originals::Sq12),
         (Quantization::Sq4, Originals::Dropped),
         (Quantization::Rabitq { bits: 2 }, Originals::Kept),
     ] {

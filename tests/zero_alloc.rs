@@ -117,7 +117,7 @@ fn searching_by_codes_allocates_nothing() {
         Quantization::Pq { sub_vectors: 15, bits: 4 },
         Quantization::Pq { sub_vectors: 12, bits: 8 },
     ] {
-        for originals in [Originals::Kept, Originals::Sq8, Originals::Dropped] {
+        for originals in [Originals::Kept, Originals::Sq12, Originals::Sq8, Originals::Dropped] {
             let builder = Hnsw::builder(48, Metric::L2).quantization(quantization);
             let index = builder.originals(originals).build().unwrap();
             index.insert_batch(&keys, &base).threads(2).run().unwrap();

@@ -12,6 +12,7 @@ use super::codes::Codes;
 use super::hnsw::Hnsw;
 use super::limit::{Limit, Timer};
 use super::quantized::ENOUGH;
+use super::scatter::scattered;
 use super::work::Work;
 use crate::arena::pin;
 use crate::graph::Beam;
@@ -45,8 +46,6 @@ const FOUND: usize = 32;
 pub(super) struct Blur {
     /// Changes of the index since it is in memory.
     changes: AtomicU64,
-    /// Looks since then.
-    looks: AtomicU32,
     changing: Window,
     searching: Window,
     /// Whether searches have looked around enough.
@@ -59,20 +58,26 @@ pub(super) struct Blur {
     is_trusted: AtomicBool,
 }
 
-/// Some looks: how many, and how many blurred ones above.
+/// Looks, those of changes apart from those of searches: where a batch is to give the same index whatever goes on beside it,
+/// changes look at the same vectors.
 #[derive(Debug, Default)]
-struct Window(AtomicU32);
+struct Window {
+    /// All of them.
+    looks: AtomicU32,
+    /// The last few: how many, and how many blurred ones above.
+    last: AtomicU32,
+}
 
 impl Window {
     /// Counts a look; if these are enough, how many are blurred.
     fn add(&self, is_blurred: bool) -> Option<u32> {
         let one = 1 + (u32::from(is_blurred) << 16);
-        let counted = self.0.fetch_add(one, Ordering::Relaxed) + one;
-        (counted & 0xffff == LOOKS).then(|| self.0.swap(0, Ordering::Relaxed) >> 16)
+        let counted = self.last.fetch_add(one, Ordering::Relaxed) + one;
+        (counted & 0xffff == LOOKS).then(|| self.last.swap(0, Ordering::Relaxed) >> 16)
     }
 
     fn has_blurred(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >> 16 > 0
+        self.last.load(Ordering::Relaxed) >> 16 > 0
     }
 }
 
@@ -129,7 +134,7 @@ impl Hnsw {
         let hurries = changes < FIRST || trusted && blur.changing.has_blurred();
         if waits || changes.is_multiple_of(if hurries { OFTEN } else { SELDOM }) {
             let _shared = self.inserting.read();
-            if let Some(is_blurred) = self.look_around(codes, work)
+            if let Some(is_blurred) = self.look_around(codes, &blur.changing, work)
                 && let Some(count) = blur.changing.add(is_blurred)
             {
                 blur.is_everywhere.fetch_or(count >= MOST, Ordering::Relaxed);
@@ -156,7 +161,7 @@ impl Hnsw {
         }
         let counters = work.scratch.counters;
         std::mem::swap(&mut work.row, &mut work.leaving);
-        if let Some(is_blurred) = self.look_around(codes, work)
+        if let Some(is_blurred) = self.look_around(codes, &blur.searching, work)
             && let Some(count) = blur.searching.add(is_blurred)
         {
             blur.is_everywhere.fetch_or(count >= MOST, Ordering::Relaxed);
@@ -167,16 +172,12 @@ impl Hnsw {
     }
 
     /// Searches for some vector; whether the codes do not tell what is around it apart.
-    fn look_around(&self, codes: &Codes, work: &mut Work) -> Option<bool> {
+    fn look_around(&self, codes: &Codes, window: &Window, work: &mut Work) -> Option<bool> {
         let _pin = pin();
         let len = codes.rows.view().len();
-        // One after the other, spread without a pattern.
-        let look = codes.blur.looks.fetch_add(1, Ordering::Relaxed);
+        let look = window.looks.fetch_add(1, Ordering::Relaxed);
         let among = if look.is_multiple_of(2) { len } else { len.min(RECENT) };
-        let mixed = (look ^ look >> 15).wrapping_mul(0x85eb_ca6b);
-        let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35);
-        let back = (u64::from(mixed ^ mixed >> 16) * u64::from(among)) >> 32;
-        let slot = len.checked_sub(1 + back as u32)?;
+        let slot = len.checked_sub(1 + scattered(look, among))?;
         // What is hidden may be being written.
         if self.entries.slots.is_hidden(slot) {
             return None;

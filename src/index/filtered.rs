@@ -14,6 +14,7 @@ use super::limit::Timer;
 use super::request::Request;
 use super::rerank::Head;
 use super::scan::{Field, is_set};
+use super::scatter::scattered;
 use super::space::Rows;
 use super::work::Work;
 use crate::graph::{Beam, Counters, Order, Watch};
@@ -272,10 +273,7 @@ impl Hnsw {
         while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
             let mut count = 0;
             for at in tried..most.min(tried + ASKED as u32) {
-                // Spread without a pattern, which the filter might have, too.
-                let mut at = at.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
-                at = (at ^ at >> 13).wrapping_mul(0xc2b2_ae35);
-                let slot = ((u64::from(at ^ at >> 16) * u64::from(total)) >> 32) as u32;
+                let slot = scattered(at, total);
                 // The key of a slot that holds nothing may be being written.
                 if !self.entries.slots.is_hidden(slot) {
                     (slots[count], held[count]) = (slot, keys.row(slot)[0]);

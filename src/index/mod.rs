@@ -32,6 +32,7 @@ mod replace;
 mod request;
 mod rerank;
 mod scan;
+mod scatter;
 mod search;
 mod search_batch;
 mod shards;
