@@ -80,20 +80,26 @@ fn the_same_vectors_give_the_same_curve() {
 }
 
 #[test]
-fn dropped_originals_are_measured_against_their_codes() {
+fn other_originals_are_measured_against_their_codes() {
     let (base, queries) = made(6000, 32);
-    let builder = Hnsw::builder(32, Metric::L2).quantization(Quantization::Sq8);
-    let graph = builder.originals(Originals::Dropped).build().unwrap();
-    graph.insert_batch(&keys(6000), &base).threads(2).run().unwrap();
-    for calibration in
-        [graph.calibrate().run().unwrap(), graph.calibrate().queries(&queries).run().unwrap()]
-    {
-        assert_eq!(calibration.code_bits, Some(8));
-        let best = calibration.points.iter().map(|point| point.recall).fold(0.0, f64::max);
-        assert!(best > 0.99, "{best}");
+    for (quantization, originals, bits) in [
+        (Quantization::Sq8, Originals::Dropped, 8),
+        (Quantization::Sq4, Originals::Sq8, 4),
+        (Quantization::Sq4, Originals::Sq12, 4),
+    ] {
+        let builder = Hnsw::builder(32, Metric::L2).quantization(quantization);
+        let graph = builder.originals(originals).build().unwrap();
+        graph.insert_batch(&keys(6000), &base).threads(2).run().unwrap();
+        for calibration in
+            [graph.calibrate().run().unwrap(), graph.calibrate().queries(&queries).run().unwrap()]
+        {
+            assert_eq!(calibration.code_bits, Some(bits));
+            let best = calibration.points.iter().map(|point| point.recall).fold(0.0, f64::max);
+            assert!(best > 0.99, "{originals:?}: {best}");
+        }
+        let query = queries.row(0).unwrap();
+        assert_eq!(graph.search(&query).recall(0.95).run().unwrap().len(), 10);
     }
-    let query = queries.row(0).unwrap();
-    assert_eq!(graph.search(&query).recall(0.95).run().unwrap().len(), 10);
 }
 
 #[test]

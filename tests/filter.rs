@@ -338,6 +338,9 @@ fn dropped_originals_and_bytes_are_filtered_too() {
         Hnsw::builder(128, Metric::L2)
             .quantization(Quantization::Sq8)
             .originals(nearfield::Originals::Dropped),
+        Hnsw::builder(128, Metric::L2)
+            .quantization(Quantization::Sq4)
+            .originals(nearfield::Originals::Sq12),
     ];
     let exact = Flat::builder(128, Metric::L2).build().unwrap();
     exact.insert_batch(&keys(count), data.base()).run().unwrap();

@@ -152,8 +152,8 @@ impl<'a> Calibrate<'a> {
     ///
     /// Takes as long as an exact search for each query, and some ten thousand distances more.
     /// Searches and insertions go on meanwhile. The curve is not saved in files: calibrate after
-    /// opening. Where the vectors were dropped ([`Originals::Dropped`](crate::Originals)), the
-    /// exact answers are those by the codes.
+    /// opening. Where vectors are not kept as they came ([`Originals`](crate::Originals)), the
+    /// exact answers are those by what stays of them.
     ///
     /// # Errors
     ///

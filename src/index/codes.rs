@@ -15,12 +15,12 @@ use crate::vector::{Block, Element};
 /// What a walk reads instead of the vectors.
 ///
 /// Codes guide the walk, and the head of what it finds is measured again by the vectors
-/// themselves, unless they are not kept ([`Originals::Dropped`]). An index starts without codes:
+/// themselves, or by what stays of them ([`Originals`]). An index starts without codes:
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
 ///
 /// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
-/// are kept, such an index is built by them and finds what it would find without codes: a search that sees that its
+/// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search that sees that its
 /// codes are off by as much as the answers are far goes on on the vectors, and where most would, all
 /// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Inner products do not
 /// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes.
@@ -61,23 +61,33 @@ pub enum Quantization {
     },
 }
 
-/// Whether the vectors themselves stay in the index once it has codes.
+/// What stays of the vectors themselves once the index has codes.
+///
+/// | | bytes a component | answers |
+/// |---|---|---|
+/// | [`Kept`](Self::Kept) | those of the element type | exact |
+/// | [`Sq12`](Self::Sq12) | 1.5 | as good as with `f16`: recall is within a tenth of a point |
+/// | [`Sq8`](Self::Sq8) | 1 | exact for whole numbers of a byte, else a point less at a recall of .99 |
+/// | [`Dropped`](Self::Dropped) | 0 | as exact as the codes that walks read |
+///
+/// All but the first need a [`Quantization`] that makes codes. The vectors that were inserted before there were codes stay
+/// besides, about 4,000 at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Originals {
-    /// They do, as the index's element type, and decide the order of the answers.
+    /// All of them, as the index's element type; they decide the order of the answers.
     #[default]
     Kept,
-    /// Rounded to 8 bits a component, as [`Quantization::Sq8`] would: these decide the order of the answers, and are what
-    /// [`get`](crate::Hnsw::get) returns. With codes of 4 bits for the walks, a vector takes 12 bits a component, and recall
-    /// is nearly that of vectors which are kept. Vectors of whole numbers that fit a byte are exact
-    /// under [`Metric::L2`]. Beside `Quantization::Sq8` it is the same as `Dropped`.
-    Sq8,
-    /// Rounded to 12 bits a component, by a quantizer as that of `Sq8`: as good as kept ones, within a sixth of a percent of
-    /// the usual distance, in three quarters of the memory of `f16`.
+    /// Rounded to 12 bits a component, after a random rotation that evens them out
+    /// ([`ScalarQuantizer`](crate::quantization::ScalarQuantizer)): these decide the order of the answers, are what distances
+    /// are measured by and what [`get`](crate::Hnsw::get) returns, off by about a thousandth of a component's deviation. Components
+    /// beyond 6 to 16 deviations, by what the first vectors had, are clipped.
     Sq12,
-    /// They do not: codes answer alone, with distances and vectors as exact as codes are. The
-    /// vectors inserted before there were codes stay, about 4,000 at most.
+    /// Rounded to 8 bits a component, as [`Sq12`](Self::Sq12), off by a hundredth of a deviation; beyond 4 deviations
+    /// components are clipped. Under [`Metric::L2`], vectors of whole numbers in `0..=255` stay as they are. Beside
+    /// [`Quantization::Sq8`] it is the same as `Dropped`.
+    Sq8,
+    /// Nothing: codes answer alone, with distances and vectors as exact as codes are.
     Dropped,
 }
 

@@ -187,9 +187,8 @@ impl<'a, F: Filter> Search<'a, F> {
     /// If `k` is not said, all vectors up to this distance are answers, and the search goes on
     /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
     /// one may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
-    /// after the other, have none. Where the vectors were dropped
-    /// ([`Originals::Dropped`](crate::Originals::Dropped)), the distance is the estimate from the
-    /// code.
+    /// after the other, have none. Where vectors are not kept as they
+    /// came ([`Originals`](crate::Originals)), the distance is that of what stays of them.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};

@@ -2,7 +2,7 @@
 //!
 //! | quantizer | bits a component | learns | quantizing | distances |
 //! |---|---|---|---|---|
-//! | [`ScalarQuantizer`] | 4, 8 | mean and deviation | fast | integer products |
+//! | [`ScalarQuantizer`] | 4, 8, 12 | mean and deviation | fast | integer products |
 //! | [`ProductQuantizer`] | any, in steps | centroids, by k-means | slow | tables; 32 codes at a time for 4 bits |
 //! | [`RabitqQuantizer`] | 1, 2, 4 | the mean | fast | bits counted; with a bound on the error |
 //!
