@@ -124,7 +124,7 @@ fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
 }
 
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $sum:ident, $sign:literal) => {
+    ($(#[$doc:meta])* $name:ident, $sum:ident, |$of:ident| $key:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default)]
         pub(crate) struct $name;
@@ -134,7 +134,8 @@ macro_rules! kernel {
 
             #[inline(always)]
             fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> u32 {
-                key::of_f32(($sign * $sum(simd, query, row)) as f32)
+                let $of = $sum(simd, query, row);
+                key::of_f32($key as f32)
             }
 
             #[inline(always)]
@@ -155,22 +156,22 @@ macro_rules! kernel {
 
 kernel! {
     /// Squared distance of a prepared query and a code, in squared steps.
-    TwelveL2, query_l2, 1
+    TwelveL2, query_l2, |sum| sum
 }
 
 kernel! {
     /// Negated inner product of a prepared query and a code, in squared steps.
-    TwelveDot, query_dot, -1
+    TwelveDot, query_dot, |sum| -sum
 }
 
 kernel! {
     /// [`TwelveL2`] between two codes.
-    TwelvesL2, codes_l2, 1
+    TwelvesL2, codes_l2, |sum| sum
 }
 
 kernel! {
     /// [`TwelveDot`] between two codes.
-    TwelvesDot, codes_dot, -1
+    TwelvesDot, codes_dot, |sum| -sum
 }
 
 /// Components of half a group.

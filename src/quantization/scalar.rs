@@ -18,7 +18,7 @@ use crate::distance::{
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Block;
-use round::{Round, whole};
+use round::Round;
 
 /// Half the width of the 4-bit grid, in standard deviations: beyond it, components are clipped.
 const CLIP_4: f32 = 2.5;
@@ -273,8 +273,9 @@ impl ScalarGrid {
 
     /// What rounds a component to a whole number of 12 bits.
     fn twelve(&self) -> impl Fn(f32) -> i32 {
-        let scale = 1.0 / self.step;
-        move |x| whole((x * scale).max(-1.0 - GREATEST_12).min(GREATEST_12))
+        let (least, greatest) = (-1.0 - GREATEST_12, GREATEST_12);
+        let round = Round { scale: 1.0 / self.step, shift: 0.0, least, greatest };
+        move |x| round.one(x)
     }
 
     /// Components of a rotated vector.

@@ -1,4 +1,4 @@
-//! Rounding to whole numbers that fit a byte, with the instructions of a set: baseline x86-64 has none for it.
+//! Rounding to whole numbers, with the instructions of a set: baseline x86-64 has none for it.
 
 use crate::simd::{Isa, Simd, Task, run_on};
 
@@ -12,21 +12,23 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// Rounds a number; the result has at most 22 bits.
+    #[inline(always)]
+    pub(super) fn one(self, x: f32) -> i32 {
+        /// A number that has no places behind the point left: what is added to it is rounded to a whole number, to even where
+        /// it lies between two, which its lowest bits then are.
+        const WHOLE: f32 = 1.5 * (1 << 23) as f32;
+
+        let Self { scale, shift, least, greatest } = self;
+        let x = (x * scale + shift).max(least).min(greatest) + WHOLE;
+        x.to_bits().wrapping_sub(WHOLE.to_bits()) as i32
+    }
+
     /// Rounds each of the numbers, and returns the sum of the results and that of their squares. They fit an `i8`, or a `u8`
     /// each, of which the bits are written.
     pub(super) fn all(self, isa: Isa, from: &[f32], to: &mut [u8]) -> (i32, i32) {
         run_on(isa, All { round: self, from, to })
     }
-}
-
-/// A number of at most 22 bits, rounded to a whole one, to even where it lies between two.
-#[inline(always)]
-pub(super) fn whole(x: f32) -> i32 {
-    /// A number that has no places behind the point left: what is added to it is rounded so, and its lowest bits then are
-    /// the result.
-    const WHOLE: f32 = 1.5 * (1 << 23) as f32;
-
-    (x + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i32
 }
 
 struct All<'a> {
@@ -40,10 +42,10 @@ impl Task for All<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> (i32, i32) {
-        let Self { round: Round { scale, shift, least, greatest }, from, to } = self;
+        let Self { round, from, to } = self;
         let (mut sum, mut squares) = (0, 0_i32);
         for (to, &x) in to.iter_mut().zip(from) {
-            let x = whole((x * scale + shift).max(least).min(greatest));
+            let x = round.one(x);
             *to = x as u8;
             sum += x;
             // Of bytes that are encoded nobody wants it, and of many it may be more than there is room for.
