@@ -7,13 +7,10 @@ use super::product::{ProductKernel, ProductQuantizer};
 use super::quantizer::Quantizer;
 use super::rabitq::{RabitqKernel, RabitqQuantizer};
 use super::scalar::{Bits, ScalarGrid};
-use crate::distance::{
-    NibbleDot, NibbleL2, NibblesDot, NibblesL2, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2,
-    Visitor, dispatch, key, with_isa,
-};
+use crate::distance::{Visitor, key, with_isa};
 use crate::metric::Metric;
 use crate::simd::Isa;
-use crate::vector::{Block, Element};
+use crate::vector::Block;
 
 /// What makes the codes of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,19 +229,7 @@ impl Coder {
     /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
     pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         match self {
-            Self::Scalar(grid) => {
-                let product = grid.metric == Metric::InnerProduct;
-                match (grid.bits, product) {
-                    (Bits::Eight, true) => {
-                        dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor)
-                    }
-                    (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
-                    (Bits::Four, true) => with_isa(NibbleDot, isa, visitor),
-                    (Bits::Four, false) => with_isa(NibbleL2, isa, visitor),
-                    (Bits::Twelve, true) => with_isa(TwelveDot, isa, visitor),
-                    (Bits::Twelve, false) => with_isa(TwelveL2, isa, visitor),
-                }
-            }
+            Self::Scalar(grid) => grid.visit(isa, visitor),
             Self::Product(quantizer) if quantizer.bits() == 8 => {
                 with_isa(ProductKernel::<8>, isa, visitor)
             }
@@ -259,13 +244,9 @@ impl Coder {
 
     /// Calls `visitor` with the kernel between two codes, if there is one beside that of queries.
     pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
-        let Self::Scalar(ScalarGrid { bits, metric, .. }) = self else { return None };
-        match (bits, *metric == Metric::InnerProduct) {
-            (Bits::Four, true) => with_isa(NibblesDot, isa, visitor),
-            (Bits::Four, false) => with_isa(NibblesL2, isa, visitor),
-            (Bits::Twelve, true) => with_isa(TwelvesDot, isa, visitor),
-            (Bits::Twelve, false) => with_isa(TwelvesL2, isa, visitor),
-            (Bits::Eight, _) => None,
+        match self {
+            Self::Scalar(grid) if grid.has_queries() => grid.visit_between(isa, visitor),
+            Self::Scalar(_) | Self::Product(_) | Self::Rabitq(_) => None,
         }
     }
 

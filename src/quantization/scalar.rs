@@ -13,11 +13,13 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::rotation::Rotation;
 use crate::distance::{
-    NIBBLES, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, read_code, write_code, write_query,
+    NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS,
+    TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, Visitor, dispatch, read_code, with_isa, write_code,
+    write_query,
 };
 use crate::metric::Metric;
 use crate::simd::Isa;
-use crate::vector::Block;
+use crate::vector::{Block, Element};
 use round::Round;
 
 /// Half the width of the 4-bit grid, in standard deviations: beyond it, components are clipped.
@@ -40,6 +42,11 @@ pub(crate) enum Bits {
 }
 
 impl Bits {
+    /// As many, if components can have so many.
+    pub(crate) fn of(count: u32) -> Option<Self> {
+        [Self::Four, Self::Eight, Self::Twelve].into_iter().find(|bits| bits.count() == count)
+    }
+
     /// The number.
     pub(crate) fn count(self) -> u32 {
         match self {
@@ -250,6 +257,34 @@ impl ScalarGrid {
                 let distance = (square - self.error).max(0.0);
                 if metric == Metric::Cosine { distance / 2.0 } else { distance }
             }
+        }
+    }
+
+    /// Whether a prepared query has another form than a code.
+    pub(crate) fn has_queries(&self) -> bool {
+        self.bits != Bits::Eight
+    }
+
+    /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
+    pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
+        match (self.bits, self.metric == Metric::InnerProduct) {
+            (Bits::Four, true) => with_isa(NibbleDot, isa, visitor),
+            (Bits::Four, false) => with_isa(NibbleL2, isa, visitor),
+            (Bits::Eight, true) => dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor),
+            (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
+            (Bits::Twelve, true) => with_isa(TwelveDot, isa, visitor),
+            (Bits::Twelve, false) => with_isa(TwelveL2, isa, visitor),
+        }
+    }
+
+    /// Calls `visitor` with the kernel between two codes; as [`Self::visit`].
+    pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
+        match (self.bits, self.metric == Metric::InnerProduct) {
+            (Bits::Four, true) => with_isa(NibblesDot, isa, visitor),
+            (Bits::Four, false) => with_isa(NibblesL2, isa, visitor),
+            (Bits::Eight, _) => self.visit(isa, visitor),
+            (Bits::Twelve, true) => with_isa(TwelvesDot, isa, visitor),
+            (Bits::Twelve, false) => with_isa(TwelvesL2, isa, visitor),
         }
     }
 

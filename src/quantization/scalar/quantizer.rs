@@ -7,10 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::{Bits, ScalarGrid};
-use crate::distance::{
-    Kernel, NibbleDot, NibbleL2, NibblesDot, NibblesL2, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2,
-    Visitor, dispatch, with_isa,
-};
+use crate::distance::{Kernel, Visitor};
 use crate::metric::Metric;
 use crate::quantization::QuantizationError;
 use crate::quantization::admit::{admit, admit_rows, check_space, check_training};
@@ -19,7 +16,7 @@ use crate::quantization::kmeans::sample;
 use crate::quantization::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
 use crate::quantization::rotation::Rotation;
 use crate::simd::{Isa, Simd, Task};
-use crate::vector::{Block, Element};
+use crate::vector::Block;
 
 const MARK: [u8; 4] = *b"NFSQ";
 
@@ -95,14 +92,9 @@ impl ScalarQuantizerBuilder {
     pub fn train(&self, vectors: &[f32]) -> Result<ScalarQuantizer, QuantizationError> {
         let Self { dimension, metric, bits, seed } = *self;
         check_space(dimension, metric)?;
-        let bits = match bits {
-            4 => Bits::Four,
-            8 => Bits::Eight,
-            12 => Bits::Twelve,
-            _ => {
-                let (name, value, allowed) = ("bits", bits.to_string(), "4, 8 or 12");
-                return Err(QuantizationError::Parameter { name, value, allowed });
-            }
+        let Some(bits) = Bits::of(bits) else {
+            let (name, value, allowed) = ("bits", bits.to_string(), "4, 8 or 12");
+            return Err(QuantizationError::Parameter { name, value, allowed });
         };
         let count = check_training(vectors, dimension, 1)?;
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -128,20 +120,11 @@ impl ScalarQuantizer {
     /// The distances of a prepared query, or of a code if `between`, to `codes`, for which there
     /// is place in `distances`.
     fn run(&self, query: &[Block], between: bool, codes: &[u8], distances: &mut [f32]) {
-        let ScalarGrid { metric, bits, .. } = self.grid;
-        let (product, isa) = (metric == Metric::InnerProduct, self.isa);
         let many = Many { grid: &self.grid, query, codes, distances };
-        let done = match (bits, product, between) {
-            (Bits::Eight, true, _) => dispatch(Metric::InnerProduct, Element::I8, isa, true, many),
-            (Bits::Eight, false, _) => dispatch(Metric::L2, Element::U8, isa, true, many),
-            (Bits::Four, true, false) => with_isa(NibbleDot, isa, many),
-            (Bits::Four, false, false) => with_isa(NibbleL2, isa, many),
-            (Bits::Twelve, true, false) => with_isa(TwelveDot, isa, many),
-            (Bits::Twelve, false, false) => with_isa(TwelveL2, isa, many),
-            (Bits::Twelve, true, true) => with_isa(TwelvesDot, isa, many),
-            (Bits::Twelve, false, true) => with_isa(TwelvesL2, isa, many),
-            (Bits::Four, true, true) => with_isa(NibblesDot, isa, many),
-            (Bits::Four, false, true) => with_isa(NibblesL2, isa, many),
+        let done = if between {
+            self.grid.visit_between(self.isa, many)
+        } else {
+            self.grid.visit(self.isa, many)
         };
         debug_assert!(done.is_some(), "detected instruction sets have all kernels");
     }
@@ -212,11 +195,8 @@ impl Quantizer for ScalarQuantizer {
     fn from_bytes(bytes: &[u8]) -> Result<Self, QuantizationError> {
         let mut reader = Reader::new(MARK, bytes)?;
         let (dimension, metric) = (reader.dimension, reader.metric);
-        let bits = match reader.u32()? {
-            4 => Bits::Four,
-            8 => Bits::Eight,
-            12 => Bits::Twelve,
-            _ => return wrong("the number of bits is not 4, 8 or 12"),
+        let Some(bits) = Bits::of(reader.u32()?) else {
+            return wrong("the number of bits is not 4, 8 or 12");
         };
         let (is_rotated, seed) = (reader.flag()?, reader.u64()?);
         let (step, error) = (reader.f32()?, reader.f32()?);
