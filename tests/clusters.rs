@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
+use nearfield::{Collection, Config, Determinism, Flat, Hnsw, Metric, Originals, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -209,4 +209,47 @@ fn an_index_from_a_file_sees_it_again() {
         assert_eq!(opened.stats().code_bits, None);
     }
     std::fs::remove_file(path).unwrap();
+}
+
+/// Whoever inserts group by group must find as much as who inserts in any order.
+#[test]
+fn clusters_may_come_one_after_the_other() {
+    let (clusters, each) = (100, 200);
+    let mut normal = Normal::new(11);
+    let centres = normal.vectors(clusters);
+    let base: Vec<f32> =
+        centres.chunks(DIMENSION).flat_map(|centre| normal.around(centre, each, 0.1)).collect();
+    let queries = normal.around(&centres, 2 * clusters, 0.1);
+    let keys = keys(&base);
+    let truth = truth(Metric::L2, &base, &queries, |_| true);
+    let check = |found: &[Vec<u64>], what: &str| {
+        let found = recall(&truth, found);
+        println!("{what}: {found}");
+        assert!(found >= 0.98, "{what}: {found}");
+    };
+    for quantization in [Quantization::None, Quantization::Sq4] {
+        for (threads, determinism) in
+            [(1, Determinism::None), (2, Determinism::None), (3, Determinism::Bitwise)]
+        {
+            let index = Hnsw::builder(DIMENSION, Metric::L2).quantization(quantization);
+            let index = index.build().unwrap();
+            let batch = index.insert_batch(&keys, &base).threads(threads);
+            batch.determinism(determinism).run().unwrap();
+            let search = |query: &[f32]| index.search(query).ef(64).run().unwrap().keys().collect();
+            let found: Vec<_> = queries.chunks(DIMENSION).map(search).collect();
+            check(&found, &format!("{quantization:?} {threads} {determinism:?}"));
+        }
+    }
+    let path = file("sorted");
+    let collection = Collection::create(&path, Config::new(DIMENSION, Metric::L2)).unwrap();
+    let mut tx = collection.begin_write().unwrap();
+    for (key, vector) in keys.iter().zip(base.chunks(DIMENSION)) {
+        tx.upsert(*key, vector).unwrap();
+    }
+    tx.commit().unwrap();
+    let search = |query: &[f32]| collection.search(query).ef(64).run().unwrap().keys().collect();
+    let found: Vec<_> = queries.chunks(DIMENSION).map(search).collect();
+    check(&found, "a commit");
+    drop(collection);
+    std::fs::remove_file(&path).unwrap();
 }

@@ -319,21 +319,27 @@ pub(super) fn replay<I: Stored>(
         Err(StoreError::TableMissing { .. }) => return Ok(replayed),
         Err(error) => return Err(error.into()),
     };
+    let mut operations = Vec::new();
     for entry in journal.range(journal_key(commit + 1, 0)..)? {
         let (key, part) = entry?;
         if commit_of(key) > MAX_COMMIT {
             return Err(CollectionError::Corrupt { reason: "a commit's number is out of range" });
         }
-        let operations = decode_operations(part, settings.vector_bytes())?;
-        apply(index, &operations)?;
+        if commit_of(key) != replayed.commit {
+            apply(index, &operations)?;
+            operations.clear();
+        }
+        let before = operations.len();
+        operations.extend(decode_operations(part, settings.vector_bytes())?);
         replayed.commit = commit_of(key);
-        replayed.operations += operations.len() as u64;
+        replayed.operations += (operations.len() - before) as u64;
         replayed.bytes += part_bytes(part);
     }
+    apply(index, &operations)?;
     Ok(replayed)
 }
 
-/// Applies operations on distinct keys to the index.
+/// Applies operations on distinct keys to the index: all of a commit at once, so that the graph grows in its own order.
 pub(super) fn apply<I: Stored>(
     index: &I,
     operations: &[Operation<'_>],

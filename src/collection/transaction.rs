@@ -222,7 +222,11 @@ impl Transaction {
                 inner.index.frozen(|image| writer.touch(self.order.len(), &image));
             }
             let bytes = inner.settings.vector_bytes();
-            parts.iter().try_for_each(|part| apply(&inner.index, &decode_operations(part, bytes)?))
+            let mut operations = Vec::with_capacity(self.order.len());
+            for part in &parts {
+                operations.extend(decode_operations(part, bytes)?);
+            }
+            apply(&inner.index, &operations)
         })?;
         // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
         let _ = if inner.is_due(writer) {

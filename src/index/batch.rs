@@ -8,7 +8,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::in_order::Ordered;
-use super::threads::Threads;
+use super::threads::{Threads, in_turn};
 use super::work::{Parts, Work};
 use crate::error::IndexError;
 use crate::observe::watch;
@@ -22,15 +22,20 @@ pub(super) trait Insertable: Parts {
     /// position in `work.row`.
     fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
 
+    /// The position among `count` of the vector that is inserted after `turn` others.
+    fn position(&self, turn: usize, _count: usize) -> usize {
+        turn
+    }
+
     /// Inserts the vector in `work.row`.
     fn insert_encoded(&self, key: u64, work: &mut Work) -> Result<(), IndexError>;
 
     /// Inserts vectors so that the result does not depend on the number of threads.
     fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
-        for (position, &key) in ordered.keys.iter().enumerate() {
+        for position in 0..ordered.count {
             self.work().with(|work| {
                 (ordered.encode)(position, work)?;
-                self.insert_encoded(key, work)
+                self.insert_encoded((ordered.key)(position), work)
             })?;
             (ordered.inserted)();
         }
@@ -222,7 +227,8 @@ impl<'a> InsertBatch<'a> {
                 progress(done, count);
             }
         };
-        let insert = |position: usize, work: &mut Work| {
+        let insert = |turn: usize, work: &mut Work| {
+            let position = index.position(turn, count);
             encode(position, work)?;
             index.insert_encoded(keys[position], work)?;
             inserted();
@@ -240,7 +246,8 @@ impl<'a> InsertBatch<'a> {
             (0..count).try_for_each(check)?;
             expect();
             index.insert_in_order(&Ordered {
-                keys,
+                count,
+                key: &|position| keys[position],
                 encode: &encode,
                 threads,
                 inserted: &inserted,
@@ -248,26 +255,25 @@ impl<'a> InsertBatch<'a> {
             watch!(observed.done(count as u64));
             return Ok(());
         }
-        // Small shares: one thread must not be left with a long rest.
-        let share = |range: std::ops::Range<usize>| range.into_par_iter().with_max_len(256);
         threads.run(
             index.own_pool(),
             || {
                 index.work().with(|work| {
                     (0..count).try_for_each(|position| encode(position, work))?;
                     expect();
-                    (0..count).try_for_each(|position| insert(position, work))
+                    (0..count).try_for_each(|turn| insert(turn, work))
                 })
             },
             || {
-                let first = share(0..count)
+                let first = (0..count)
+                    .into_par_iter()
+                    .with_max_len(256)
                     .map(|position| index.work().with(|work| encode(position, work)).err());
                 if let Some(error) = first.find_first(Option::is_some).flatten() {
                     return Err(error);
                 }
                 expect();
-                share(0..count)
-                    .try_for_each(|position| index.work().with(|work| insert(position, work)))
+                in_turn(count, |turn| index.work().with(|work| insert(turn, work)))
             },
         )??;
         watch!(observed.done(count as u64));

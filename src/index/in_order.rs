@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Hnsw;
+use super::order::Even;
 use super::space::Rows;
 use super::work::Work;
 use crate::arena::pin;
@@ -20,7 +21,9 @@ const LEAST: usize = 4;
 
 /// Vectors that are inserted in order.
 pub(super) struct Ordered<'a> {
-    pub(super) keys: &'a [u64],
+    pub(super) count: usize,
+    /// The key of the vector at a position.
+    pub(super) key: &'a (dyn Fn(usize) -> u64 + Sync),
     /// Leaves the vector of a position in `work.row`.
     pub(super) encode: &'a (dyn Fn(usize, &mut Work) -> Result<(), IndexError> + Sync),
     /// Threads to use.
@@ -54,9 +57,16 @@ fn share(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) {
 impl Hnsw {
     /// Inserts the vectors in batches, each of which does not depend on who does what.
     pub(super) fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
+        // Those of a batch do not see each other: they come from everywhere, so that few are alike.
+        let order = Even::new(ordered.count);
+        let ordered = &Ordered {
+            key: &|turn| (ordered.key)(order.position(turn)),
+            encode: &|turn, work| (ordered.encode)(order.position(turn), work),
+            ..*ordered
+        };
         let mut done = 0;
-        while done < ordered.keys.len() {
-            let size = (self.len() / PART).clamp(1, MOST).min(ordered.keys.len() - done);
+        while done < ordered.count {
+            let size = (self.len() / PART).clamp(1, MOST).min(ordered.count - done);
             let (taken, failure) = self.insert_part(ordered, done, size);
             for _ in 0..taken {
                 self.work.with(|work| {
@@ -71,7 +81,7 @@ impl Hnsw {
         Ok(())
     }
 
-    /// Inserts up to `size` vectors from position `first` on; how many, and why not more.
+    /// Inserts up to `size` vectors behind the `first` ones; how many, and why not more.
     fn insert_part(
         &self,
         ordered: &Ordered<'_>,
@@ -83,8 +93,8 @@ impl Hnsw {
         let mut drafts = Vec::with_capacity(size);
         let mut failure = Ok(());
         let mut outstanding = None;
-        for position in first..first + size {
-            match self.work.with(|work| self.draft(ordered, position, work)) {
+        for turn in first..first + size {
+            match self.work.with(|work| self.draft(ordered, turn, work)) {
                 Ok(draft) if self.graph.stands_out(&draft) => {
                     outstanding = Some(draft);
                     break;
@@ -108,7 +118,7 @@ impl Hnsw {
         (count + usize::from(outstanding.is_some()), failure)
     }
 
-    /// Links nodes, the first of which stands for the vector at position `first`.
+    /// Links nodes, which stand for the vectors behind the `first` ones.
     fn link_part(
         &self,
         ordered: &Ordered<'_>,
@@ -138,16 +148,16 @@ impl Hnsw {
         });
     }
 
-    /// Hands the vector of a position, and what it is compared with, to `run`.
+    /// Hands the vector whose turn it is, and what it is compared with, to `run`.
     fn for_query(
         &self,
         ordered: &Ordered<'_>,
-        position: usize,
+        turn: usize,
         run: impl FnOnce(Rows<'_>, &[Block], &mut Scratch),
     ) {
         self.work.with(|work| {
             // It was done before, without an error.
-            drop((ordered.encode)(position, work));
+            drop((ordered.encode)(turn, work));
             self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             self.compare(None, work, run);
         });
@@ -157,12 +167,12 @@ impl Hnsw {
     fn draft(
         &self,
         ordered: &Ordered<'_>,
-        position: usize,
+        turn: usize,
         work: &mut Work,
     ) -> Result<Draft, IndexError> {
-        (ordered.encode)(position, work)?;
+        (ordered.encode)(turn, work)?;
         let Work { row, coding, .. } = work;
-        let place = self.entries.append(ordered.keys[position], row, coding, Some(&self.graph))?;
+        let place = self.entries.append((ordered.key)(turn), row, coding, Some(&self.graph))?;
         Ok(self.graph.draft(place.slot, place.is_reused))
     }
 }

@@ -6,6 +6,7 @@ use super::Hnsw;
 use super::batch::{Insertable, insert_or_replace};
 use super::entries::Place;
 use super::in_order::Ordered;
+use super::order::coarse_first;
 use super::quantized::ENOUGH;
 use super::space::{Linking, Rows};
 use super::work::Work;
@@ -133,6 +134,10 @@ impl Insertable for Hnsw {
                 self.advance(work);
             }
         });
+    }
+
+    fn position(&self, turn: usize, count: usize) -> usize {
+        coarse_first(turn, count)
     }
 
     fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {

@@ -25,6 +25,7 @@ mod limit;
 mod maintain;
 mod merge;
 mod narrow;
+mod order;
 mod persist;
 mod quantized;
 mod remove;

@@ -2,7 +2,6 @@
 
 use bytemuck::cast_slice_mut;
 use memmap2::MmapMut;
-use rayon::prelude::*;
 
 use super::batch::Insertable;
 use super::builder::{Basis, check_graph};
@@ -13,6 +12,7 @@ use super::keys::KeyMap;
 use super::maintain::Remains;
 use super::quantized::Quantized;
 use super::replace::Replacing;
+use super::threads::in_turn;
 use super::work::{Parts, Work};
 use super::{Flat, Hnsw};
 use crate::arena::{ArenaError, Column, Persistent, Slots, Unsound};
@@ -214,7 +214,8 @@ fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), Index
         let row: &mut [u8] = cast_slice_mut(&mut work.row);
         row[..bytes.len()].copy_from_slice(bytes);
     };
-    let one = |&(key, bytes): &(u64, &[u8])| {
+    let one = |turn: usize| {
+        let (key, bytes) = entries[index.position(turn, entries.len())];
         index.work().with(|work| {
             fill(bytes, work);
             index.upsert_encoded(key, work).map(|_was_there| ())
@@ -222,9 +223,9 @@ fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), Index
     };
     index.expect(entries.len(), &|position, work| fill(entries[position].1, work));
     if entries.len() < 8 || rayon::current_num_threads() == 1 {
-        return entries.iter().try_for_each(one);
+        return (0..entries.len()).try_for_each(one);
     }
-    entries.par_iter().with_max_len(64).try_for_each(one)
+    in_turn(entries.len(), one)
 }
 
 impl Stored for Hnsw {

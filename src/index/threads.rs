@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::IndexError;
@@ -84,5 +86,53 @@ impl Threads<'_> {
             Self::Ambient if rayon::current_num_threads() == 1 => Ok(sequential()),
             Self::Ambient => Ok(parallel()),
         }
+    }
+}
+
+/// Does `task` for each turn below `count` on the threads of the pool that the caller is in, the first turns first; stops
+/// at an error.
+pub(super) fn in_turn<E: Send>(
+    count: usize,
+    task: impl Fn(usize) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    /// Turns that a thread takes at once, at most.
+    const RUN: usize = 64;
+    /// Shares for each thread, at least: none must be left with a long rest.
+    const SHARES: usize = 16;
+
+    let run = (count / (SHARES * rayon::current_num_threads())).clamp(1, RUN);
+    let next = AtomicUsize::new(0);
+    // Ranges of rayon's would begin in the middle, too.
+    (0..count.div_ceil(run)).into_par_iter().with_max_len(1).try_for_each(|_| {
+        let first = next.fetch_add(run, Ordering::Relaxed);
+        (first..count.min(first + run)).try_for_each(&task)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_turn_comes_once_the_first_ones_first_and_an_error_ends_it() {
+        let own = OwnPool::default();
+        for (threads, count) in [(2, 0), (2, 1), (3, 10), (2, 1000), (4, 5000)] {
+            let turns = Mutex::new(Vec::new());
+            let all = || {
+                in_turn(count, |turn| {
+                    turns.lock().push(turn);
+                    Ok::<(), ()>(())
+                })
+            };
+            own.get(threads).unwrap().install(all).unwrap();
+            let turns = turns.into_inner();
+            // None is farther from its place than what the others have in hand.
+            assert!(turns.iter().enumerate().all(|(at, &turn)| turn <= at + threads * 64));
+            let mut sorted = turns;
+            sorted.sort_unstable();
+            assert!(sorted.into_iter().eq(0..count));
+        }
+        let failing = || in_turn(100_000, |turn| if turn == 100 { Err(turn) } else { Ok(()) });
+        assert_eq!(own.get(2).unwrap().install(failing), Err(100));
     }
 }
