@@ -91,7 +91,8 @@ impl Hnsw {
 
     /// Inserts a vector under a new key. When it returns, searches find the vector.
     ///
-    /// Takes `O(log n)` distances in expectation.
+    /// Takes `O(log n)` distances in expectation. Many vectors that come sorted are better inserted as a
+    /// [batch](Self::insert_batch), or shuffled: a graph that grows group by group has few ways between groups.
     ///
     /// # Errors
     ///
@@ -102,6 +103,9 @@ impl Hnsw {
     }
 
     /// Inserts many vectors, which stand one after the other in `vectors`, on many threads.
+    ///
+    /// Vectors that are sorted, by what they are about or where they are from, are found as well as shuffled ones: some from
+    /// everywhere are inserted before the others.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
