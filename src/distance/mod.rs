@@ -4,6 +4,8 @@
 //! answers with a *key*, an unsigned integer of the same order as the distance, because integers
 //! compare faster than floats, have a total order, and can carry exact integer sums.
 
+#[cfg(test)]
+mod ask;
 mod byte;
 mod dispatch;
 mod erased;
@@ -17,6 +19,8 @@ mod reference;
 mod tests;
 mod twelve;
 
+#[cfg(test)]
+pub(crate) use ask::Ask;
 pub(crate) use dispatch::{Visitor, dispatch, with_isa};
 pub use erased::Distance;
 pub(crate) use nibble::{NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2};

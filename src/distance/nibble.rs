@@ -133,37 +133,11 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distance::{Visitor, with_isa};
-    use crate::simd::{Isa, Task};
+    use crate::distance::{Ask, with_isa};
+    use crate::simd::Isa;
     use bytemuck::cast_slice_mut;
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
-
-    /// The keys of a query and four rows, from four calls and from one.
-    struct Ask<'a> {
-        query: &'a [Block],
-        rows: [&'a [Block]; 4],
-    }
-
-    struct Inside<'a, K>(K, Ask<'a>);
-
-    impl Visitor for Ask<'_> {
-        type Output = [[u32; 4]; 2];
-        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
-            simd.run(Inside(kernel, self))
-        }
-    }
-
-    impl<K: Kernel> Task for Inside<'_, K> {
-        type Output = [[u32; 4]; 2];
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Self::Output {
-            let Self(kernel, Ask { query, rows }) = self;
-            let query = cast_slice(query);
-            let rows = rows.map(cast_slice);
-            [rows.map(|row| kernel.key(simd, query, row)), kernel.key4(simd, query, rows)]
-        }
-    }
 
     fn nibbles(row: &[Block]) -> Vec<i64> {
         let bytes: &[u8] = cast_slice(row);
@@ -242,20 +216,18 @@ mod tests {
                     for &isa in Isa::available() {
                         let found = if product {
                             [
-                                with_isa(NibbleDot, isa, Ask { query: &query, rows: r }).unwrap(),
-                                with_isa(NibblesDot, isa, Ask { query: r[0], rows: r }).unwrap(),
+                                with_isa(NibbleDot, isa, Ask::of(&query, r)).unwrap(),
+                                with_isa(NibblesDot, isa, Ask::of(r[0], r)).unwrap(),
                             ]
                         } else {
                             [
-                                with_isa(NibbleL2, isa, Ask { query: &query, rows: r }).unwrap(),
-                                with_isa(NibblesL2, isa, Ask { query: r[0], rows: r }).unwrap(),
+                                with_isa(NibbleL2, isa, Ask::of(&query, r)).unwrap(),
+                                with_isa(NibblesL2, isa, Ask::of(r[0], r)).unwrap(),
                             ]
                         };
                         for (found, expected) in found.iter().zip(&expected) {
-                            assert_eq!(
-                                found, &[*expected; 2],
-                                "{isa} {blocks} {extreme} {product}"
-                            );
+                            let found = [found.keys, found.keys4];
+                            assert_eq!(found, [*expected; 2], "{isa} {blocks} {extreme} {product}");
                         }
                     }
                 }

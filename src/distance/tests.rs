@@ -15,10 +15,11 @@
 //! two roundings `2 u`.
 #![expect(clippy::float_cmp, reason = "what must be exact is compared exactly")]
 
+use super::ask::{Ask, Found};
 use super::reference::{self, Reference};
 use super::{Kernel, Visitor, dispatch};
 use crate::metric::Metric;
-use crate::simd::{Isa, Simd, Task};
+use crate::simd::{Isa, Simd};
 use crate::vector::{AsVector, Bf16, Element, F16, VectorRef};
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Hamming];
@@ -175,40 +176,9 @@ fn byte(pattern: Pattern, random: &mut Random, least: i8) -> i8 {
     }
 }
 
-/// One query and four rows: keys one by one and four at a time, and their distances.
-struct Keys<'a>(VectorRef<'a>, [VectorRef<'a>; 4]);
-
-struct Found {
-    keys: [u32; 4],
-    keys4: [u32; 4],
-    distances: [f32; 4],
-}
-
-impl Visitor for Keys<'_> {
-    type Output = Found;
-
-    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Found {
-        let rows = self.1.map(|row| bytemuck::cast_slice(row.as_bytes()));
-        simd.run(TypedKeys { kernel, query: bytemuck::cast_slice(self.0.as_bytes()), rows })
-    }
-}
-
-struct TypedKeys<'a, K: Kernel> {
-    kernel: K,
-    query: &'a [K::Element],
-    rows: [&'a [K::Element]; 4],
-}
-
-impl<K: Kernel> Task for TypedKeys<'_, K> {
-    type Output = Found;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Found {
-        let Self { kernel, query, rows } = self;
-        let keys = rows.map(|row| kernel.key(simd, query, row));
-        let keys4 = kernel.key4(simd, query, rows);
-        Found { keys, keys4, distances: keys.map(|key| kernel.distance(key)) }
-    }
+/// One query and four rows.
+fn ask<'a>(query: VectorRef<'a>, rows: [VectorRef<'a>; 4]) -> Ask<'a> {
+    Ask::of(query.as_bytes(), rows.map(|row| row.as_bytes()))
 }
 
 /// Whether `found` is a legal result where `truth` is true, by the bounds above.
@@ -263,7 +233,7 @@ fn check(kernel: (Metric, Element, bool), len: usize, patterns: (Pattern, Patter
     });
     for &isa in Isa::available() {
         let case = || format!("{metric} over {element} (unit: {unit}), {isa}, {len} {patterns:?}");
-        let found = dispatch(metric, element, isa, unit, Keys(query, rows))
+        let found = dispatch(metric, element, isa, unit, ask(query, rows))
             .unwrap_or_else(|| panic!("{}: no kernel", case()));
         assert_eq!(found.keys, found.keys4, "{}: key4 differs from key", case());
         for (truth, distance) in truths.iter().zip(found.distances) {
@@ -360,7 +330,7 @@ fn the_longest_byte_vectors_are_exact() {
 
 /// Keys of one query and four rows of floats.
 fn keys(metric: Metric, isa: Isa, query: &[f32], rows: [&[f32]; 4]) -> Found {
-    let keys = Keys(query.as_vector(), rows.map(VectorRef::F32));
+    let keys = ask(query.as_vector(), rows.map(VectorRef::F32));
     dispatch(metric, Element::F32, isa, false, keys).expect("a kernel")
 }
 
@@ -420,7 +390,7 @@ fn the_shorter_length_counts() {
             for len in [0, 1, 15, 16, 63, 64, 100, 128, 299] {
                 let keys = |query, row| {
                     let rows = [long.slice(0, 300), row, row, long.slice(0, 5)];
-                    dispatch(metric, element, isa, false, Keys(query, rows)).expect("a kernel")
+                    dispatch(metric, element, isa, false, ask(query, rows)).expect("a kernel")
                 };
                 let short = query.slice(0, len);
                 let expected = keys(short, long.slice(0, len));

@@ -28,22 +28,13 @@ fn constants(query: &[Block]) -> [i64; 2] {
     })
 }
 
-/// The groups of a prepared query and of a code.
+/// The groups of a code, and those of another or of a prepared query, which have `N` blocks each.
 #[inline(always)]
-fn groups<'a>(
+fn groups<'a, const N: usize>(
     query: &'a [Block],
     row: &'a [Block],
-) -> impl Iterator<Item = (&'a [Block; 4], &'a [Block; 3])> {
-    query.as_chunks::<TWELVE_QUERY_BLOCKS>().0.iter().zip(row.as_chunks::<TWELVE_BLOCKS>().0)
-}
-
-/// The groups of two codes.
-#[inline(always)]
-fn pairs<'a>(
-    a: &'a [Block],
-    b: &'a [Block],
-) -> impl Iterator<Item = (&'a [Block; 3], &'a [Block; 3])> {
-    a.as_chunks::<TWELVE_BLOCKS>().0.iter().zip(b.as_chunks::<TWELVE_BLOCKS>().0)
+) -> impl Iterator<Item = (&'a [Block; N], &'a [Block; TWELVE_BLOCKS])> {
+    query.as_chunks::<N>().0.iter().zip(row.as_chunks::<TWELVE_BLOCKS>().0)
 }
 
 /// The sum of `16 (a - a') + (b - b')`, squared, over a query and a code.
@@ -89,7 +80,7 @@ fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
 #[inline(always)]
 fn codes_l2<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     let [mut upper, mut alike, mut crossed, mut lower] = [simd.i32_zero(); 4];
-    for ([a0, a1, an], [b0, b1, bn]) in pairs(a, b) {
+    for ([a0, a1, an], [b0, b1, bn]) in groups(a, b) {
         upper = simd.i8_l2(upper, cast_ref(a0), cast_ref(b0));
         upper = simd.i8_l2(upper, cast_ref(a1), cast_ref(b1));
         alike = simd.nibble_dot(alike, cast_ref(a0), cast_ref(a1), cast_ref(an));
@@ -108,7 +99,7 @@ fn codes_l2<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
 fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     let zero = Block::ZERO;
     let [mut upper, mut crossed, mut squares, mut apart] = [simd.i32_zero(); 4];
-    for ([a0, a1, an], [b0, b1, bn]) in pairs(a, b) {
+    for ([a0, a1, an], [b0, b1, bn]) in groups(a, b) {
         upper = simd.i8_dot(upper, cast_ref(a0), cast_ref(b0));
         upper = simd.i8_dot(upper, cast_ref(a1), cast_ref(b1));
         crossed = simd.nibble_dot(crossed, cast_ref(a0), cast_ref(a1), cast_ref(bn));
@@ -230,36 +221,10 @@ pub(crate) fn read_code(code: &[Block], at: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distance::{Visitor, with_isa};
-    use crate::simd::{Isa, Task};
+    use crate::distance::{Ask, with_isa};
+    use crate::simd::Isa;
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
-
-    /// The keys of a query and four rows, from four calls and from one.
-    struct Ask<'a> {
-        query: &'a [Block],
-        rows: [&'a [Block]; 4],
-    }
-
-    struct Inside<'a, K>(K, Ask<'a>);
-
-    impl Visitor for Ask<'_> {
-        type Output = [[u32; 4]; 2];
-        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
-            simd.run(Inside(kernel, self))
-        }
-    }
-
-    impl<K: Kernel> Task for Inside<'_, K> {
-        type Output = [[u32; 4]; 2];
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Self::Output {
-            let Self(kernel, Ask { query, rows }) = self;
-            let query = cast_slice(query);
-            let rows = rows.map(cast_slice);
-            [rows.map(|row| kernel.key(simd, query, row)), kernel.key4(simd, query, rows)]
-        }
-    }
 
     #[test]
     fn every_kernel_is_exact_on_every_instruction_set() {
@@ -300,17 +265,19 @@ mod tests {
                 });
                 let codes = codes.each_ref().map(Vec::as_slice);
                 for &isa in Isa::available() {
-                    let asked = Ask { query: &prepared, rows: codes };
-                    let between = Ask { query: &coded, rows: codes };
-                    let l2 = [rows.map(|(l2, _)| l2); 2];
-                    let dot = [rows.map(|(_, dot)| dot); 2];
-                    let what = format!("{isa} {groups} {extreme}");
-                    assert_eq!(with_isa(TwelveL2, isa, asked).unwrap(), l2, "{what}");
-                    let asked = Ask { query: &prepared, rows: codes };
-                    assert_eq!(with_isa(TwelveDot, isa, asked).unwrap(), dot, "{what}");
-                    assert_eq!(with_isa(TwelvesL2, isa, between).unwrap(), l2, "{what}");
-                    let between = Ask { query: &coded, rows: codes };
-                    assert_eq!(with_isa(TwelvesDot, isa, between).unwrap(), dot, "{what}");
+                    let (asked, between) = (Ask::of(&prepared, codes), Ask::of(&coded, codes));
+                    let l2 = rows.map(|(l2, _)| l2);
+                    let dot = rows.map(|(_, dot)| dot);
+                    let found = [
+                        (with_isa(TwelveL2, isa, asked), l2),
+                        (with_isa(TwelveDot, isa, asked), dot),
+                        (with_isa(TwelvesL2, isa, between), l2),
+                        (with_isa(TwelvesDot, isa, between), dot),
+                    ];
+                    for (found, expected) in found {
+                        let found = found.map(|found| [found.keys, found.keys4]);
+                        assert_eq!(found, Some([expected; 2]), "{isa} {groups} {extreme}");
+                    }
                 }
             }
         }

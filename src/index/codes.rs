@@ -209,16 +209,14 @@ impl Codes {
         }
     }
 
-    /// Makes sure that the next [`Self::push`] finds memory.
+    /// Makes sure that the next [`Self::push`] finds memory: of two columns, none must get a row if one cannot.
     pub(super) fn reserve(&self) -> Result<(), ArenaError> {
         self.all().try_for_each(|codes| codes.rows.reserve())
     }
 
-    /// Appends the code that [`Self::encode`] or [`Self::copy`] left in `work`. Finer ones come first: who sees a code sees
-    /// what stands in for its vector.
+    /// Appends the code that [`Self::encode`] or [`Self::copy`] left in `work`, for which there is [room](Self::reserve).
+    /// Finer ones come first: who sees a code sees what stands in for its vector.
     pub(super) fn push(&self, work: &CodeWork) -> Result<u32, ArenaError> {
-        // Of two columns, none gets a row if one cannot.
-        self.reserve()?;
         if let Some(finer) = &self.finer {
             finer.rows.push(|row| row.copy_from_slice(&work.finer))?;
         }

@@ -221,11 +221,7 @@ impl Quantized {
         let Some(filling) = self.filling.try_lock() else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
         let done = codes.rows.len() as u32;
-        for slot in done..count.min(done + STEP) {
-            vector(slot, &mut work.floats);
-            codes.encode(work);
-            codes.push(work)?;
-        }
+        extend(codes, count.min(done + STEP), work, vector)?;
         Ok(count <= done + STEP)
     }
 
@@ -239,11 +235,7 @@ impl Quantized {
     ) -> Result<(), ArenaError> {
         let mut filling = self.filling.lock();
         if let Filling::Codes(codes) = &*filling {
-            for slot in codes.rows.len() as u32..count {
-                vector(slot, &mut work.floats);
-                codes.encode(work);
-                codes.push(work)?;
-            }
+            extend(codes, count, work, vector)?;
         }
         if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
             // Only who took them sets them.
@@ -264,6 +256,22 @@ impl Quantized {
             Filling::Nothing | Filling::Fitting | Filling::Failed(_) => 0,
         }
     }
+}
+
+/// Encodes the vectors that have no code yet, up to the slot `end`.
+fn extend(
+    codes: &Codes,
+    end: u32,
+    work: &mut CodeWork,
+    vector: impl Fn(u32, &mut Vec<f32>),
+) -> Result<(), ArenaError> {
+    for slot in codes.rows.len() as u32..end {
+        vector(slot, &mut work.floats);
+        codes.encode(work);
+        codes.reserve()?;
+        codes.push(work)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -299,10 +299,9 @@ fn clamp(x: &mut f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distance::Kernel;
+    use crate::distance::Ask;
     use crate::quantization::PreparedQuery;
     use crate::quantization::tests::Random;
-    use crate::simd::{Simd, Task};
 
     const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
 
@@ -326,28 +325,11 @@ mod tests {
         all
     }
 
-    /// The keys of a query and four rows, from four calls and from one, and their distances.
-    struct Ask<'a>(&'a [Block], [&'a [Block]; 4]);
-
-    struct Inside<'a, K>(K, Ask<'a>);
-
-    impl Visitor for Ask<'_> {
-        type Output = [f32; 4];
-        fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output {
-            simd.run(Inside(kernel, self))
-        }
-    }
-
-    impl<K: Kernel> Task for Inside<'_, K> {
-        type Output = [f32; 4];
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Self::Output {
-            let Self(kernel, Ask(query, rows)) = self;
-            let (query, rows) = (cast_slice(query), rows.map(cast_slice));
-            let keys = kernel.key4(simd, query, rows);
-            assert_eq!(keys, rows.map(|row| kernel.key(simd, query, row)));
-            keys.map(|key| kernel.distance(key))
-        }
+    /// The distances of a query and four rows.
+    fn distances(coder: &Coder, isa: Isa, query: &[Block], rows: [&[Block]; 4]) -> [f32; 4] {
+        let found = coder.visit(isa, Ask::of(query, rows)).expect("available");
+        assert_eq!(found.keys, found.keys4);
+        found.distances
     }
 
     #[test]
@@ -385,8 +367,8 @@ mod tests {
                     coder.prepare(&mut query.to_vec(), &mut scratch, &mut blocks);
                     let prepared: Box<dyn PreparedQuery> = quantizer.prepare(query).expect("legal");
                     for &isa in Isa::available() {
-                        let ask = Ask(&blocks, rows.each_ref().map(Vec::as_slice));
-                        let found = coder.visit(isa, ask).expect("available");
+                        let rows = rows.each_ref().map(Vec::as_slice);
+                        let found = distances(&coder, isa, &blocks, rows);
                         for (found, code) in found.into_iter().zip(codes) {
                             let expected = prepared.distance(code).expect("a code");
                             let expected = if metric == Metric::InnerProduct {
@@ -401,8 +383,8 @@ mod tests {
                     let between = quantizer.distance(codes[0], codes[1]).expect("codes");
                     assert_eq!(coder.key_between(&rows[0], &rows[1]), key::of_f32(between + 0.0));
                     if let Some(query) = coder.query_of(&rows[0]) {
-                        let ask = Ask(&query, rows.each_ref().map(Vec::as_slice));
-                        let [_, found, ..] = coder.visit(Isa::Scalar, ask).expect("available");
+                        let rows = rows.each_ref().map(Vec::as_slice);
+                        let [_, found, ..] = distances(&coder, Isa::Scalar, &query, rows);
                         assert!((found - between).abs() <= 1e-5 * (1.0 + between.abs()), "{what}");
                     }
                 }
@@ -447,7 +429,7 @@ mod tests {
                 let mut query = vec![Block::ZERO; coder.query_blocks()];
                 coder.prepare(&mut [-f32::MAX; 12], &mut scratch, &mut query);
                 let rows = [code.as_slice(); 4];
-                let distances = coder.visit(isa, Ask(&query, rows)).expect("available");
+                let distances = distances(&coder, isa, &query, rows);
                 assert!(distances.iter().all(|x| x.is_finite()), "{metric:?} {coding:?}");
                 let mut back = Vec::new();
                 coder.decode(&code, &mut back);
