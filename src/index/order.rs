@@ -40,7 +40,7 @@ impl Even {
 
         let first = (count as f64 * GOLDEN) as usize;
         // Without a common divisor each position comes once.
-        let step = (first.max(1)..).find(|&step| gcd(count, step) == 1).unwrap_or(1);
+        let step = (first.max(1)..count).find(|&step| gcd(count, step) == 1).unwrap_or(1);
         Self { count, step }
     }
 
