@@ -232,13 +232,15 @@ impl Graph {
         let narrow = if place.level == 0 { NARROW } else { 1 };
         let landing = land(space, query, rows, narrow, scratch);
         proceed(space, query, rows, &mut (), scratch);
-        if place.level == 0 {
+        let is_crowded = is_crowded(space, rows, &scratch.pool);
+        // How far copies are from each other, where codes are rounded, says nothing of others.
+        if place.level == 0 && !is_crowded {
             self.spread.learn(space, &scratch.pool);
         }
         scratch.candidates.clear();
         collect(space, place, scratch);
         let landing = landing.and_then(|near| candidate(space, place, near));
-        if is_crowded(space, rows, &scratch.pool) {
+        if is_crowded {
             beam_of_distinct(space, query, rows, from, ef_construction, &mut (), scratch);
             collect(space, place, scratch);
             scratch.candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
