@@ -44,6 +44,17 @@ impl Hnsw {
         if cfg!(nearfield_model) { cheap.max(1000) } else { cheap }
     }
 
+    /// The request with the candidates that a walk keeps: where codes are coarse and vectors answer, the nearest by the
+    /// vectors are among more by the codes.
+    fn widened<'a>(&self, request: &Request<'a>, codes: Option<&Codes>) -> Request<'a> {
+        let asked = request.ef.max(request.k);
+        let ef = match codes {
+            Some(codes) if self.entries.refines(codes) => codes.coder.widened(asked),
+            _ => asked,
+        };
+        Request { ef, began: self.entries.replacing.now(), ..*request }
+    }
+
     /// Bytes of a row that walks read.
     pub(super) fn row_bytes(&self) -> usize {
         self.entries.row_bytes(self.entries.walking_codes())
@@ -301,7 +312,7 @@ impl Hnsw {
             if self.collect_lane(codes, at, request, work, hits) {
                 self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
             } else {
-                self.find(request, work, hits);
+                self.find_among(request, work, hits);
             }
             out.push(hits);
         }
@@ -332,13 +343,11 @@ impl Hnsw {
         std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
         is_full
     }
-}
 
-impl Searchable for Hnsw {
-    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+    /// Answers a request that is [`Self::widened`].
+    fn find_among(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         let _pin = pin();
-        let began = self.entries.replacing.now();
-        let request = &Request { ef: request.ef.max(request.k), began, ..*request };
+        let request = &Request { began: self.entries.replacing.now(), ..*request };
         // Where many candidates are kept, putting one in its place takes longer than its distance.
         let bytes = self.row_bytes() + request.ef.min(self.scan_ef());
         let timer = &mut Timer::new(request.limit, request.k, bytes);
@@ -361,16 +370,24 @@ impl Searchable for Hnsw {
             work.scratch.counters = Counters::default();
             let beam = self.beam(request);
             let Ok(codes) = self.walk(codes, beam, timer, work) else {
-                return self.find(request, work, hits);
+                return self.find_among(request, work, hits);
             };
             let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
             if !is_full && !timer.expired() {
                 let again = Request { ef: request.ef.saturating_mul(2), ..*request };
-                return self.find(&again, work, hits);
+                return self.find_among(&again, work, hits);
             }
         }
         hits.set_complete(!timer.expired());
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+    }
+}
+
+impl Searchable for Hnsw {
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        let _pin = pin();
+        let request = &self.widened(request, self.entries.walking_codes());
+        self.find_among(request, work, hits);
     }
 
     fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
@@ -378,10 +395,9 @@ impl Searchable for Hnsw {
         const BYTES_IN_TURN: usize = 256;
 
         let _pin = pin();
-        let began = self.entries.replacing.now();
-        let raised = &Request { ef: request.ef.max(request.k), began, ..*request };
         let blocks = self.entries.encoder.blocks();
         let codes = self.entries.walking_codes();
+        let raised = &self.widened(request, codes);
         let plain = request.filter.is_none() && request.limit.is_none() && !request.takes_rounds();
         let scans = request.k == 0 || raised.ef >= self.scan_ef();
         let mut hits = Hits::new();

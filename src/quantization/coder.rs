@@ -126,6 +126,27 @@ impl Coder {
         matches!(self, Self::Scalar(_))
     }
 
+    /// Candidates by these codes among which the nearest are about as likely to be as among `ef` by the vectors. The
+    /// variance of a code's error falls with the dimension and with 4 to the bits of a component (RaBitQ, Gao and Long,
+    /// 2024); the factor is what photographs, words and sentences need to stay within half a point of recall.
+    pub(crate) fn widened(&self, ef: usize) -> usize {
+        /// Candidates beyond `ef` for each of it, of codes without bits of vectors of one component.
+        const BEYOND: f32 = 1024.0;
+        /// Beyond it, few of the nearest are won for the time.
+        const MOST: f32 = 3.0;
+
+        let (bits, dimension) = match self {
+            Self::Scalar(_) => return ef,
+            Self::Rabitq(quantizer) => (quantizer.bits() as f32, quantizer.dimension() as f32),
+            Self::Product(quantizer) => {
+                let bits = quantizer.sub_vectors() as f32 * quantizer.bits() as f32;
+                (bits / quantizer.dimension() as f32, quantizer.dimension() as f32)
+            }
+        };
+        let beyond = (BEYOND / 4f32.powf(bits) / dimension).min(MOST);
+        ef.saturating_add((ef as f32 * beyond) as usize)
+    }
+
     /// What was learnt, as bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
