@@ -25,6 +25,11 @@ use crate::vector::{Block, Element};
 /// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Inner products do not
 /// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes.
 ///
+/// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
+/// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with
+/// the bits of a component, four times at most. An `ef` of 64 or 128 then finds what it finds without codes, within half a
+/// point of recall@10 (photographs, words and sentences of 100 to 384 dimensions, 1 to 4 bits), in more time.
+///
 /// | | bits a component | compression of `f32` | for |
 /// |---|---|---|---|
 /// | [`Sq8`](Self::Sq8) | 8 | 4 | inner products, and answers by codes alone |

@@ -115,7 +115,8 @@ impl<'a, F: Filter> Search<'a, F> {
     /// Candidates kept during the walk; 64 if not said, and never fewer than `k`. More: better
     /// recall, slower. Where the `k` nearest stand out, the walk ends before all are looked at, and where they do not it
     /// keeps up to 1.5 times as many (adaptive beam search, Al-Jazzazi et al., 2025), so that the time goes to
-    /// the queries that need it. An exact index ignores it. Replaces [`recall`](Self::recall).
+    /// the queries that need it. Walks on coarse codes keep up to four times as many, of which the vectors choose: see
+    /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
     ///
     /// An [`Ivf`](crate::Ivf) with codes and vectors keeps as many by their codes, and measures
     /// them again by their vectors; one without codes, or without vectors, ignores it.
