@@ -145,8 +145,9 @@ impl HnswBuilder {
     }
 
     /// What walks read; the vectors themselves ([`Quantization::None`]) if not said.
-    /// [`Quantization::Auto`] makes searches over `f32` and `f16` 1.5 to 4 times as fast and insertions 1.3 to 3 times, most
-    /// where vectors are long, for an eighth of the memory of `f32` vectors more.
+    /// [`Quantization::Auto`] makes searches over `f32` 1.5 to 4 times as fast and insertions 1.3 to 3 times, for an eighth
+    /// of the memory of the vectors more. Over `f16`, which is read faster to begin with, it is 1.05 times for searches of
+    /// 100 components, 1.2 times for 128, 2.5 times for 384.
     ///
     /// ```
     /// use nearfield::{Element, Hnsw, Metric, Originals, Quantization};
