@@ -148,6 +148,9 @@ pub enum IndexError {
         /// What this one has, as text.
         found: String,
     },
+    /// The index reads its file in place, and the process that opened it has been forked: its parent does not keep what this
+    /// child reads. Open the file anew in the child.
+    Forked,
     /// A pool of threads could not be started.
     Threads {
         /// The operating system's words.
@@ -198,6 +201,9 @@ impl fmt::Display for IndexError {
                     "{name} of shard {shard} is {found}, where the first shard's is {expected}"
                 )
             }
+            Self::Forked => f.write_str(
+                "the file was opened before this process was forked off; open it anew in the child",
+            ),
             Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
         }
     }

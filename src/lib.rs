@@ -48,6 +48,7 @@ mod graph;
 mod index;
 mod metric;
 mod observe;
+mod process;
 pub mod quantization;
 mod simd;
 pub mod store;

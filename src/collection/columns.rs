@@ -265,7 +265,7 @@ pub(super) fn read_index<I: Stored>(
         Some(table) if reading == Reading::Mapped => Sparse::of(table, head)?,
         _ => Sparse::None,
     };
-    let index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
+    let mut index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
         let missing = CollectionError::Corrupt { reason: "the table of the columns is missing" };
         let map = map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)?;
         if sparse.holds(column) {
@@ -273,6 +273,9 @@ pub(super) fn read_index<I: Stored>(
         }
         Ok::<_, CollectionError>(map)
     })?;
+    if reading == Reading::Mapped {
+        index.bind();
+    }
     index.frozen(|image| {
         keep(&image, &(Arc::clone(tx) as Keeper));
     });

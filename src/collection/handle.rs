@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -147,10 +148,14 @@ impl Collection {
     ///
     /// [`CollectionError::Exists`] if there is a file; else as [`Collection::open`].
     pub fn create(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
-        if path.as_ref().exists() {
-            return Err(CollectionError::Exists);
-        }
-        Self::open(path, config)
+        let start = Instant::now();
+        let store = config.store_options().create(path).map_err(|error| match error {
+            StoreError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
+                CollectionError::Exists
+            }
+            error => error.into(),
+        })?;
+        Self::with_store(store, config, start)
     }
 
     /// Opens the collection at `path` for reading, while another process may be writing it.
@@ -184,7 +189,9 @@ impl Collection {
             let replayed = replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
             (index, head, replayed, applying.elapsed())
         } else {
-            let (index, settings) = config.build()?;
+            let (mut index, settings) = config.build()?;
+            // Checkpoints make maps of what is memory now.
+            index.bind();
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
             index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
@@ -266,14 +273,14 @@ impl Collection {
         self.inner.index.search_batch(queries)
     }
 
-    /// The vector of a key, as [`Hnsw::get`].
+    /// The vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that opened the collection.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
-        self.inner.index.get(key)
+        self.inner.index.is_bound_here().then(|| self.inner.index.get(key))?
     }
 
-    /// Whether there is a vector under the key.
+    /// Whether there is a vector under the key. Returns `false` in a forked child of the process that opened the collection.
     pub fn contains(&self, key: u64) -> bool {
-        self.inner.index.contains(key)
+        self.inner.index.is_bound_here() && self.inner.index.contains(key)
     }
 
     /// Number of vectors.
@@ -305,6 +312,7 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`], [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
+        self.inner.store.admit()?;
         self.inner.views.lock().newest(&self.inner.store, self.inner.config.instruction_set())
     }
 
@@ -342,6 +350,7 @@ impl Collection {
 impl Inner {
     /// Waits until nobody writes.
     pub(super) fn take_writer(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
+        self.store.admit()?;
         Ok(WriterGuard { inner: Arc::clone(self), writer: self.writer.take().map_err(refused)? })
     }
 
@@ -349,6 +358,7 @@ impl Inner {
     pub(super) fn try_take_writer(
         self: &Arc<Self>,
     ) -> Result<Option<WriterGuard>, CollectionError> {
+        self.store.admit()?;
         let writer = self.writer.try_take().map_err(refused)?;
         Ok(writer.map(|writer| WriterGuard { inner: Arc::clone(self), writer }))
     }

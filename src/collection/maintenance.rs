@@ -257,7 +257,7 @@ impl Collection {
     ) -> Result<(), CollectionError> {
         watch!(let observed = crate::observe::Operation::Backup.begin());
         let tx = self.inner.store.begin_read()?;
-        replace_file(path, |store| {
+        replace_file(path, Some(&self.inner.store), |store| {
             let columns = tx.table::<u64>(COLUMNS)?;
             for entry in columns.entries()? {
                 course.expect(decode_chunk(entry?.1)?.1);

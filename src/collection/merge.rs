@@ -192,7 +192,7 @@ impl<'a> Merge<'a> {
         let index = Hnsw::merged(&settings, &parts, &tick)?.ok_or(CollectionError::Cancelled)?;
         let vectors = index.len() as u64;
         drop(parts);
-        replace_file(&self.path, |store| {
+        replace_file(&self.path, None, |store| {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
             index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;

@@ -1,9 +1,7 @@
 //! Indexes in files of their own: written whole, read whole or walked in place.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::columns::{Reading, read_head, read_index, replay, write_columns, write_settings};
 use super::error::CollectionError;
@@ -12,54 +10,29 @@ use super::lists::{read_lists, write_lists};
 use super::task::Course;
 use crate::arena::Persistent;
 use crate::index::{Flat, Hnsw, Ivf, Stored};
-use crate::store::{Store, StoreError, StoreOptions, WriterLock, sync_folder};
-
-/// A path beside `path`, on the same file system.
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
+use crate::store::{Replacement, Store, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
-/// once it is on the disk.
+/// once it is on the disk. A symbolic link is followed. The file has the mode and, where the system allows, the owner of the one
+/// that it replaces; else those of the file that `source` is in, if there is one.
 pub(super) fn replace_file(
     path: &Path,
+    source: Option<&Store>,
     fill: impl FnOnce(&Store) -> Result<(), CollectionError>,
 ) -> Result<(), CollectionError> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-
-    // Whoever has opened what is there for writing has made its lock file.
-    let lock = sibling(path, ".lock");
-    let _lock = if lock.exists() { Some(WriterLock::acquire(path)?) } else { None };
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let new = New(sibling(path, &format!(".new-{}-{number}", std::process::id())));
+    // Nobody opens what is there for writing meanwhile.
+    let replacement = Replacement::at(path)?;
+    let new = replacement.new_file(source.and_then(Store::file))?;
     // No log to speak of: everything is written once, in one transaction.
-    let store = StoreOptions::new().log_size(64 << 10).open(&new.0)?;
+    let store = StoreOptions::new().log_size(64 << 10).open_new(&new)?;
     fill(&store)?;
     store.close()?;
-    fs::rename(&new.0, path).map_err(io("name the new file"))?;
-    Ok(sync_folder(path)?)
-}
-
-/// A file that is to take the place of another one. Whatever is left of it goes.
-struct New(PathBuf);
-
-impl Drop for New {
-    fn drop(&mut self) {
-        // What cannot be removed is litter, not damage.
-        let _ = fs::remove_file(sibling(&self.0, ".lock"));
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-pub(super) fn io(operation: &'static str) -> impl FnOnce(std::io::Error) -> CollectionError {
-    move |source| StoreError::Io { operation, source }.into()
+    Ok(replacement.finish(new)?)
 }
 
 fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
     check_byte_order()?;
-    replace_file(path, |store| {
+    replace_file(path, None, |store| {
         index.frozen(|image| {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &image.settings)?;
@@ -114,7 +87,8 @@ impl Hnsw {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Locked`] if a collection at `path` is open for writing, [`StoreError::Io`].
+    /// [`StoreError::Locked`](crate::store::StoreError::Locked) if a collection at `path` is open for writing,
+    /// [`StoreError::Io`](crate::store::StoreError::Io).
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
         save(self, path.as_ref())
     }
@@ -207,7 +181,7 @@ impl Ivf {
     /// As there.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
         check_byte_order()?;
-        replace_file(path.as_ref(), |store| {
+        replace_file(path.as_ref(), None, |store| {
             self.frozen(|image| {
                 let mut tx = store.begin_write()?;
                 write_lists(&mut tx, image)?;

@@ -16,9 +16,19 @@ struct View {
     tx: Arc<ReadTransaction>,
     index: Hnsw,
     head: Head,
+    /// The state of the file that the maps are of: see [`ReadTransaction::layout`].
+    layout: u64,
     commit: u64,
     /// Who opened the file anew for writing would not know what is seen here.
     _store: Store,
+}
+
+impl View {
+    /// Whether the columns that the view maps are those of a snapshot of the store, at the same places of the file. The number of the
+    /// checkpoint does not tell: compaction moves extents without another one.
+    fn is_of(&self, tx: &ReadTransaction, checkpoint: u64) -> bool {
+        self.layout == tx.layout() && self.head.checkpoint.commit == checkpoint
+    }
 }
 
 /// The views that were made for snapshots. Those that nobody holds any more go on to newer commits.
@@ -33,10 +43,10 @@ const IDLE: usize = 2;
 impl Views {
     /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
     pub(super) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
-        self.views.retain(|view| {
-            view.head.checkpoint.commit == checkpoint || Arc::strong_count(view) > 1
-        });
-        for view in self.views.iter_mut().filter_map(Arc::get_mut) {
+        self.views.retain(|view| view.is_of(tx, checkpoint) || Arc::strong_count(view) > 1);
+        // The others are in use, or were until now, and keep what they map.
+        let free = self.views.iter_mut().filter_map(Arc::get_mut);
+        for view in free.filter(|view| view.is_of(tx, checkpoint)) {
             view.index.frozen(|image| keep(&image, &(Arc::clone(tx) as Keeper)));
             view.tx = Arc::clone(tx);
         }
@@ -55,15 +65,14 @@ impl Views {
     ) -> Result<Snapshot, CollectionError> {
         let tx = Arc::new(store.begin_read()?);
         let head = read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection)?;
-        // Views of an older checkpoint would have to be made anew.
-        self.views.retain(|view| {
-            view.head.checkpoint.commit == head.checkpoint.commit || Arc::strong_count(view) > 1
-        });
+        let checkpoint = head.checkpoint.commit;
+        // Other views would have to be made anew.
+        self.views.retain(|view| view.is_of(&tx, checkpoint) || Arc::strong_count(view) > 1);
         self.views.sort_by_key(|view| std::cmp::Reverse(view.commit));
         let newest = super::columns::newest_commit(&tx, &head)?;
         for at in 0..self.views.len() {
             let view = &mut self.views[at];
-            let same = view.head.checkpoint.commit == head.checkpoint.commit;
+            let same = view.is_of(&tx, checkpoint);
             if same && view.commit == newest {
                 return Ok(Snapshot { view: Arc::clone(view) });
             }
@@ -85,7 +94,8 @@ impl Views {
         }
         let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
         let commit = replay(&tx, &index, &head.settings, head.checkpoint.commit)?.commit;
-        let view = Arc::new(View { tx, index, head, commit, _store: store.clone() });
+        let layout = tx.layout();
+        let view = Arc::new(View { tx, index, head, layout, commit, _store: store.clone() });
         if self.views.len() >= IDLE {
             // Those in use are kept by their users.
             self.views.truncate(IDLE - 1);
@@ -124,14 +134,14 @@ impl Snapshot {
         self.view.index.search_batch(queries)
     }
 
-    /// The vector of a key, as [`Hnsw::get`].
+    /// The vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that made the snapshot.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
-        self.view.index.get(key)
+        self.view.index.is_bound_here().then(|| self.view.index.get(key))?
     }
 
-    /// Whether there is a vector under the key.
+    /// Whether there is a vector under the key. Returns `false` in a forked child of the process that made the snapshot.
     pub fn contains(&self, key: u64) -> bool {
-        self.view.index.contains(key)
+        self.view.index.is_bound_here() && self.view.index.contains(key)
     }
 
     /// Number of vectors.

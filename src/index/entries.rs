@@ -9,6 +9,7 @@ use super::work::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
 use crate::error::IndexError;
 use crate::graph::Graph;
+use crate::process::Process;
 use crate::sync::Mutex;
 use crate::vector::Block;
 
@@ -33,6 +34,8 @@ pub(super) struct Entries {
     pub(super) replacing: Replacing,
     /// Held while a slot is taken, so that all columns number it alike.
     pub(super) append: Mutex<()>,
+    /// The process that mapped columns from a file; none if all is memory.
+    pub(super) reader: Option<Process>,
 }
 
 impl Entries {
@@ -46,7 +49,18 @@ impl Entries {
             slots: Slots::new(),
             replacing: Replacing::default(),
             append: Mutex::new(()),
+            reader: None,
         }
+    }
+
+    /// Columns are maps of a file from now on, which stays as it is for this process only.
+    pub(super) fn bind(&mut self) {
+        self.reader = Some(Process::current());
+    }
+
+    /// Refuses a forked child of the process that mapped the columns.
+    pub(super) fn admit(&self) -> Result<(), IndexError> {
+        if self.reader.is_none_or(Process::is_current) { Ok(()) } else { Err(IndexError::Forked) }
     }
 
     /// The codes, if there are.

@@ -170,6 +170,10 @@ impl Parts for Flat {
     fn own_pool(&self) -> &OwnPool {
         &self.own_pool
     }
+
+    fn admit(&self) -> Result<(), IndexError> {
+        self.entries.admit()
+    }
 }
 
 impl Searchable for Flat {

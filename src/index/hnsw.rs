@@ -257,6 +257,10 @@ impl Parts for Hnsw {
     fn own_pool(&self) -> &OwnPool {
         &self.own_pool
     }
+
+    fn admit(&self) -> Result<(), IndexError> {
+        self.entries.admit()
+    }
 }
 
 impl Hnsw {

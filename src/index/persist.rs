@@ -19,6 +19,7 @@ use crate::arena::{ArenaError, Column, Persistent, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
+use crate::process::with_threads;
 use crate::quantization::Coding;
 use crate::simd::Isa;
 use crate::sync::Mutex;
@@ -102,6 +103,12 @@ pub(crate) trait Stored: Sized + Send + Sync {
         source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
     ) -> Result<Self, E>;
 
+    /// Notes that this process maps columns from a file, so that forked children are refused.
+    fn bind(&mut self);
+
+    /// Whether this process can rely on the columns.
+    fn is_bound_here(&self) -> bool;
+
     /// Appends the vector as it is stored to `out`, without padding.
     fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError>;
 
@@ -176,6 +183,7 @@ impl Entries {
             slots: Slots::restore(words)?,
             replacing: Replacing::default(),
             append: Mutex::new(()),
+            reader: None,
         })
     }
 
@@ -225,7 +233,7 @@ fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), Index
     if entries.len() < 8 || rayon::current_num_threads() == 1 {
         return (0..entries.len()).try_for_each(one);
     }
-    in_turn(entries.len(), one)
+    with_threads(|| in_turn(entries.len(), one))
 }
 
 impl Stored for Hnsw {
@@ -273,6 +281,14 @@ impl Stored for Hnsw {
         let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
         index.remains = Mutex::new(Remains::of(hidden.collect()));
         Ok(index)
+    }
+
+    fn bind(&mut self) {
+        self.entries.bind();
+    }
+
+    fn is_bound_here(&self) -> bool {
+        self.entries.admit().is_ok()
     }
 
     fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
@@ -326,6 +342,14 @@ impl Stored for Flat {
         let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
         index.retire(hidden.collect());
         Ok(index)
+    }
+
+    fn bind(&mut self) {
+        self.entries.bind();
+    }
+
+    fn is_bound_here(&self) -> bool {
+        self.entries.admit().is_ok()
     }
 
     fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {

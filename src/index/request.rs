@@ -109,6 +109,7 @@ impl<'a> Wanted<'a> {
         index: &dyn Searchable,
         filter: Option<&'a F>,
     ) -> Result<Request<'a>, IndexError> {
+        index.admit()?;
         let Self { radius, deadline, cancel, .. } = self;
         if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
             let value = radius.to_string();

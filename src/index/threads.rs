@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::IndexError;
+use crate::process::{Process, with_threads};
 use crate::sync::Mutex;
 
 /// Where a batch runs.
@@ -35,13 +36,16 @@ impl fmt::Debug for Threads<'_> {
 /// The last pool that was started for a thread count: most callers ask for the same again.
 #[derive(Debug, Default)]
 pub(super) struct OwnPool {
-    last: Mutex<Option<Arc<ThreadPool>>>,
+    last: Mutex<Option<(Process, Arc<ThreadPool>)>>,
 }
 
 impl OwnPool {
     fn get(&self, threads: usize) -> Result<Arc<ThreadPool>, IndexError> {
         let mut last = self.last.lock();
-        if let Some(pool) = last.as_ref().filter(|pool| pool.current_num_threads() == threads) {
+        let here = Process::current();
+        if let Some((process, pool)) = &*last
+            && (*process, pool.current_num_threads()) == (here, threads)
+        {
             return Ok(Arc::clone(pool));
         }
         let pool = ThreadPoolBuilder::new()
@@ -50,7 +54,7 @@ impl OwnPool {
             .build()
             .map_err(|e| IndexError::Threads { reason: e.to_string() })?;
         let pool = Arc::new(pool);
-        *last = Some(Arc::clone(&pool));
+        *last = Some((here, Arc::clone(&pool)));
         Ok(pool)
     }
 }
@@ -84,7 +88,7 @@ impl Threads<'_> {
             Self::Count(threads) => Ok(own.get(threads)?.install(parallel)),
             Self::Pool(pool) => Ok(pool.install(parallel)),
             Self::Ambient if rayon::current_num_threads() == 1 => Ok(sequential()),
-            Self::Ambient => Ok(parallel()),
+            Self::Ambient => Ok(with_threads(parallel)),
         }
     }
 }

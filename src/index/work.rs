@@ -12,6 +12,7 @@ use super::rerank::Head;
 use super::scan::Matches;
 use super::threads::OwnPool;
 use crate::arena::Pool;
+use crate::error::IndexError;
 use crate::graph::Scratch;
 use crate::vector::Block;
 
@@ -22,6 +23,11 @@ pub(super) trait Parts: Sync + fmt::Debug {
     fn work(&self) -> &WorkPool;
 
     fn own_pool(&self) -> &OwnPool;
+
+    /// Refuses a process that cannot rely on what the index reads.
+    fn admit(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
 }
 
 /// Idle sets of buffers that are kept; more threads than this allocate anew.

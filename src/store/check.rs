@@ -169,6 +169,8 @@ fn check_state(
     let mut all: Vec<Run> =
         checker.runs.iter().map(|(&start, &pages)| Run { start, pages }).collect();
     let reserved = writer.reserved();
+    let far = (writer.meta.far != 0).then_some(Run::one(writer.meta.far));
+    all.extend(far);
     if space {
         let waiting = writer.freed_fresh.iter().chain(&writer.freed_durable).map(|freed| freed.run);
         let list = writer.meta.free_list;

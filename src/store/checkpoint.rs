@@ -292,10 +292,7 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
     writer.state = state;
     writer.inherited_log = false;
     shared.frames.publish(state);
-    writer.oldest_process = match &shared.readers {
-        Some(readers) => readers.oldest(),
-        None => u64::MAX,
-    };
+    writer.oldest_process = super::recovery::oldest(shared.readers.as_ref());
     writer.reclaim(&shared.frames);
     Ok(())
 }

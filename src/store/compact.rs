@@ -36,7 +36,8 @@ fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
         shared.writer.ask();
         relocate(changes, limit, steps)?;
         let Changes { pages, state, .. } = changes;
-        state.transaction = pages.writer.state.transaction + 1;
+        let before = pages.writer.state;
+        *state = state.committed(&before, before.transaction + 1);
         shared.writer.or_end(|| {
             pages.install(state.transaction)?;
             pages.writer.state = *state;

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use super::turn::Refusal;
 
@@ -39,6 +40,18 @@ pub enum StoreError {
     },
     /// Another process, or another handle of this process, has the file open for writing.
     Locked,
+    /// The system or the file system has no locks of byte ranges, or could not take one, so nothing would keep two writers
+    /// apart, or the writer from what is read. Move the file to a local disk, or open it
+    /// [unguarded](super::StoreOptions::unguarded) if no other process has it open.
+    NoLocks {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The process that opened the file has been forked, and this is the child: it shares its parent's locks, and would write
+    /// over its commits. Open the file anew in the child.
+    Forked,
     /// An earlier write or sync failed; open the store again to go on.
     Poisoned,
     /// The store was opened read-only.
@@ -131,6 +144,14 @@ impl fmt::Display for StoreError {
             Self::Version { found, supported } => {
                 write!(f, "the file has format version {found}, this crate reads up to {supported}")
             }
+            Self::NoLocks { path, source } => write!(
+                f,
+                "{} cannot be locked: {source}; move it to a local disk, or open it unguarded if no other process has it open",
+                path.display()
+            ),
+            Self::Forked => f.write_str(
+                "the file was opened before this process was forked off; open it anew in the child",
+            ),
             Self::Locked => f.write_str("the file is open for writing elsewhere"),
             Self::Poisoned => f.write_str("an earlier write failed; open the store again to write"),
             Self::ReadOnly => f.write_str("the store was opened read-only"),
@@ -178,7 +199,7 @@ impl From<Refusal> for StoreError {
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::NoLocks { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 //! looks for more whenever a snapshot is asked for. When the writer has made a checkpoint, it starts
 //! anew from that; snapshots that are still open keep the old one.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use parking_lot::Mutex;
 use super::allocator::Allocator;
 use super::error::StoreError;
 use super::meta::Meta;
-use super::process::Registration;
 use super::read::ReadTransaction;
 use super::recovery::{open_checkpoint, replay};
 use super::shared::Shared;
-use super::storage::{FileStorage, Region, Storage, SyncPoint};
+use super::storage::{FileStorage, ReaderLock, ReaderLocks, Region, Storage, SyncPoint, open_file};
 use super::writer::Writer;
+use crate::process::Process;
 
 /// A storage that nothing can change.
 struct ReadOnly<S>(S);
@@ -62,52 +62,63 @@ impl<S: Storage> Storage for ReadOnly<S> {
 pub(crate) struct Base {
     pub(crate) shared: Arc<Shared>,
     checkpoint: u64,
-    /// Keeps the writer from reusing the checkpoint's pages.
-    _registration: Registration,
+    /// Keeps the writer from reusing the checkpoint's pages. None without locks.
+    _lock: Option<ReaderLock>,
 }
 
 pub(crate) struct Follower {
     path: PathBuf,
     storage: Arc<dyn Storage>,
+    /// None where the caller knows that nobody writes.
+    locks: Option<Arc<ReaderLocks>>,
     base: Mutex<Arc<Base>>,
+    process: Process,
 }
 
-/// Checkpoints that may pass while a reader tries to register, before it gives up.
+/// Checkpoints that may pass while a reader locks one, before it gives up.
 const ATTEMPTS: usize = 100;
 
 impl Follower {
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = File::open(path).map_err(StoreError::io("open the file"))?;
+    pub(crate) fn open(path: &Path, is_guarded: bool) -> Result<Self, StoreError> {
+        let file = open_file(path, OpenOptions::new().read(true));
+        let file = Arc::new(file.map_err(StoreError::io("open the file"))?);
+        let locks = is_guarded.then(|| ReaderLocks::of(Arc::clone(&file)));
         let storage: Arc<dyn Storage> = Arc::new(ReadOnly(FileStorage::new(file)));
-        let base = Self::rebase(path, &storage)?;
-        Ok(Self { path: path.to_path_buf(), storage, base: Mutex::new(base) })
+        let base = Self::rebase(path, &storage, locks.as_ref())?;
+        let (path, base) = (path.to_path_buf(), Mutex::new(base));
+        Ok(Self { path, storage, locks, base, process: Process::current() })
     }
 
-    fn rebase(path: &Path, storage: &Arc<dyn Storage>) -> Result<Arc<Base>, StoreError> {
+    fn rebase(
+        path: &Path,
+        storage: &Arc<dyn Storage>,
+        locks: Option<&Arc<ReaderLocks>>,
+    ) -> Result<Arc<Base>, StoreError> {
         for _ in 0..ATTEMPTS {
             let (meta, _) = Meta::newest(&**storage)?;
             let checkpoint = meta.state.transaction;
-            let registration = Registration::new(path, checkpoint)?;
+            let lock = locks.map(|locks| locks.hold(checkpoint, path)).transpose()?;
             let (meta, slot, frames) = open_checkpoint(storage)?;
             if meta.state.transaction != checkpoint {
-                // The writer may not have seen the registration in time.
+                // The writer may not have seen the lock in time.
                 continue;
             }
             // Free pages are the writer's affair: what is applied here lives behind the end, in memory.
             let writer = Box::new(Writer::new(meta, slot, Allocator::new(meta.end)));
             let shared = Arc::new(Shared::new(Arc::clone(storage), frames, writer, None, None));
-            return Ok(Arc::new(Base { shared, checkpoint, _registration: registration }));
+            return Ok(Arc::new(Base { shared, checkpoint, _lock: lock }));
         }
         let source = io::ErrorKind::TimedOut.into();
-        Err(StoreError::Io { operation: "register as a reader", source })
+        Err(StoreError::Io { operation: "lock a checkpoint for reading", source })
     }
 
     /// The newest commit that the file shows.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.admit()?;
         let mut base = self.base.lock();
         let (meta, _) = Meta::newest(&*self.storage)?;
-        if meta.state.transaction > base.checkpoint {
-            *base = Self::rebase(&self.path, &self.storage)?;
+        if meta.state.transaction != base.checkpoint {
+            *base = Self::rebase(&self.path, &self.storage, self.locks.as_ref())?;
         }
         replay(&base.shared)?;
         let pin = base.shared.frames.pin();
@@ -117,5 +128,10 @@ impl Follower {
 
     pub(crate) fn base(&self) -> Arc<Base> {
         Arc::clone(&self.base.lock())
+    }
+
+    /// Refuses a forked child, whose parent ends the locks on what the child reads.
+    fn admit(&self) -> Result<(), StoreError> {
+        if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }
 }

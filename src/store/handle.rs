@@ -59,7 +59,7 @@ impl Store {
 
     fn shared(&self) -> Result<&Arc<Shared>, StoreError> {
         match &*self.inner {
-            Inner::Writer { shared, .. } => Ok(shared),
+            Inner::Writer { shared, .. } => shared.admit().map(|()| shared),
             Inner::Follower(_) => Err(StoreError::ReadOnly),
         }
     }
@@ -73,6 +73,7 @@ impl Store {
     pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &*self.inner {
             Inner::Writer { shared, .. } => {
+                shared.admit()?;
                 let storage = Arc::clone(&shared.storage);
                 Ok(ReadTransaction::new(shared.frames.pin(), None, storage))
             }
@@ -175,12 +176,25 @@ impl Store {
     pub fn check_while(&self, go_on: impl Fn(u64) -> bool) -> Result<CheckReport, StoreError> {
         let steps = Steps::new(&go_on);
         match &*self.inner {
-            Inner::Writer { shared, .. } => check(shared, true, steps),
+            Inner::Writer { .. } => check(self.shared()?, true, steps),
             Inner::Follower(follower) => {
                 follower.begin_read()?;
                 check(&follower.base().shared, false, steps)
             }
         }
+    }
+
+    /// The file that it is in, if it is open for writing.
+    pub(crate) fn file(&self) -> Option<&std::fs::File> {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => shared.storage.file(),
+            Inner::Follower(_) => None,
+        }
+    }
+
+    /// Refuses a forked child of the process that opened the store for writing.
+    pub(crate) fn admit(&self) -> Result<(), StoreError> {
+        self.shared().map(|_| ())
     }
 
     /// Bytes of pages that are held in memory until a checkpoint.
@@ -207,7 +221,7 @@ impl Store {
     /// [`StoreError::Corrupt`], [`StoreError::Io`].
     pub fn stats(&self) -> Result<Stats, StoreError> {
         match &*self.inner {
-            Inner::Writer { shared, .. } => stats(shared),
+            Inner::Writer { .. } => stats(self.shared()?),
             Inner::Follower(follower) => {
                 follower.begin_read()?;
                 stats(&follower.base().shared)
@@ -230,7 +244,9 @@ fn empty_log(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Self::Writer { shared, .. } = self {
+        if let Self::Writer { shared, .. } = self
+            && shared.admit().is_ok()
+        {
             // Errors are for `close` to report; the log has what was committed.
             let _ = shared.writer.try_with(|writer| empty_log(shared, writer));
         }

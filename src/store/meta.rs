@@ -14,9 +14,15 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Bytes of a slot that are used.
 pub(crate) const SLOT_BYTES: usize = 256;
 const CHECKSUM_AT: usize = SLOT_BYTES - 8;
-/// Offsets of the two copies of the two slots. A copy is written with its twin, 32 KiB apart, so that damage to one
-/// place never takes a slot away.
+/// Offsets of the two near copies of the two slots. The third copy is on a page of its own, at least [`FAR`] behind.
 const COPIES: [[u64; 2]; 2] = [[0, 32 << 10], [64 << 10, 96 << 10]];
+/// Bytes between the near copies and the far ones, so that damage to one place never takes a slot away.
+const FAR: u64 = 1 << 20;
+/// Offsets of the far copies of the two slots in their page.
+const FAR_COPIES: [u64; 2] = [0, 2048];
+/// Logs have lengths in multiples of this, so the page of the far copies begins at a multiple of it.
+const LOG_UNIT: u64 = 64 << 10;
+const MAX_LOG: u64 = 4 << 30;
 const MEASURE: &str = "ask for the length of the file";
 const SLOT_DAMAGED: &str = "the meta slot's checksum is wrong";
 /// Where the log begins.
@@ -42,6 +48,8 @@ pub(crate) struct Meta {
     pub(crate) free_list: FreeList,
     /// Pages that the file must have.
     pub(crate) end: u64,
+    /// The page of the far copies of both slots; 0 in files of earlier versions, which have none.
+    pub(crate) far: u64,
 }
 
 impl Meta {
@@ -71,6 +79,8 @@ impl Meta {
             self.free_list.bytes,
             self.free_list.checksum,
             self.end,
+            self.far,
+            self.state.layout,
         ] {
             put(&word.to_le_bytes());
         }
@@ -105,9 +115,11 @@ impl Meta {
                 catalog: NodeRef { page: word(5), checksum: word(6) },
                 extents: NodeRef { page: word(7), checksum: word(8) },
                 next_extent: word(9),
+                layout: word(15),
             },
             free_list: FreeList { page: word(10), bytes: word(11), checksum: word(12) },
             end: word(13),
+            far: word(14),
         };
         let size = meta.page_size as u64;
         if !valid_page_size(size) || !valid_log_len(meta.log_len) {
@@ -123,6 +135,9 @@ impl Meta {
         if meta.state.transaction > 1 << 62 || meta.state.next_extent > 1 << 62 {
             return Err(bad("a counter is out of range"));
         }
+        if meta.far != 0 && meta.far != far_page(meta.log_len, size) {
+            return Err(bad("the page of the far copies is another than the format says"));
+        }
         Ok(meta)
     }
 
@@ -131,13 +146,19 @@ impl Meta {
         reserved_pages(self.log_len, self.page_size as u64)
     }
 
-    /// Writes the checkpoint to a slot (0 or 1), both copies.
+    /// Writes the checkpoint to a slot (0 or 1), all copies.
     pub(crate) fn write(&self, storage: &dyn Storage, slot: usize) -> Result<(), StoreError> {
         let bytes = self.encode();
-        for offset in COPIES[slot] {
+        let far = (self.far != 0).then(|| self.far * self.page_size as u64 + FAR_COPIES[slot]);
+        for offset in COPIES[slot].into_iter().chain(far) {
             storage.write_at(offset, &bytes).map_err(StoreError::io("write a meta slot"))?;
         }
         Ok(())
+    }
+
+    /// Whether a run has the page of the far copies.
+    pub(crate) fn is_far(&self, run: super::page::Run) -> bool {
+        self.far != 0 && (run.start..run.end()).contains(&self.far)
     }
 
     /// The newest checkpoint whose slot is whole, and its slot.
@@ -166,37 +187,143 @@ impl Meta {
     /// As [`Self::newest`], whether or not the file is long enough.
     fn newest_slot(storage: &dyn Storage) -> Result<(Self, usize), StoreError> {
         let len = storage.len().map_err(StoreError::io(MEASURE))?;
-        let mut best: Option<(Self, usize)> = None;
-        let mut error = StoreError::NotAStore { reason: "the file is too short" };
+        let mut slots = Slots::new(storage, len);
         for (slot, copies) in COPIES.iter().enumerate() {
             for &offset in copies {
-                if offset + SLOT_BYTES as u64 > len {
-                    continue;
+                slots.look(slot, offset)?;
+            }
+        }
+        // Copies are written together, so a slot with a whole one needs no other.
+        if slots.found.iter().any(Option::is_none) {
+            match slots.newest() {
+                Some((meta, _)) if meta.far != 0 => {
+                    slots.look_at_page(meta.far * meta.page_size as u64)?;
                 }
-                let mut bytes = [0; SLOT_BYTES];
-                storage.read_at(offset, &mut bytes).map_err(StoreError::io("read a meta slot"))?;
-                match Self::decode(&bytes) {
-                    Ok(meta) => {
-                        if best.is_none_or(|(m, _)| m.state.transaction < meta.state.transaction) {
-                            best = Some((meta, slot));
-                        }
-                    }
-                    // The most telling reason wins: a version, then a damaged slot, then no magic.
-                    Err(found) => {
-                        let damaged = StoreError::NotAStore { reason: SLOT_DAMAGED };
-                        let rank = |e: &StoreError| match e {
-                            StoreError::Version { .. } => 2,
-                            e => u8::from(e.to_string() == damaged.to_string()),
-                        };
-                        if rank(&found) >= rank(&error) {
-                            error = found;
-                        }
+                Some(_) => {}
+                // Where their page is depends on the length of the log, which is not known.
+                None => {
+                    let mut at = LOG_OFFSET + FAR;
+                    while slots.newest().is_none() && at < len.min(LOG_OFFSET + MAX_LOG + 1) {
+                        slots.look_at_page(at)?;
+                        at += LOG_UNIT;
                     }
                 }
             }
         }
-        best.ok_or(error)
+        let Some((meta, slot)) = slots.newest() else { return Err(slots.error) };
+        // A sector is written whole or not at all, so no crash takes all copies of a slot. What damage took may have been newer.
+        // Earlier versions wrote the second slot with the first checkpoint.
+        if slots.found.iter().any(Option::is_none) && (meta.far != 0 || meta.state.transaction > 1)
+        {
+            let reason = "all copies of the other meta slot are damaged, which may have been newer";
+            return Err(StoreError::corrupt(0, reason));
+        }
+        Ok((meta, slot))
     }
+}
+
+/// What the copies of the meta slots hold.
+struct Slots<'a> {
+    storage: &'a dyn Storage,
+    len: u64,
+    /// The newest whole copy of each slot.
+    found: [Option<Meta>; 2],
+    /// Why there is none; the most telling reason.
+    error: StoreError,
+}
+
+impl<'a> Slots<'a> {
+    fn new(storage: &'a dyn Storage, len: u64) -> Self {
+        let reason = if len == 0 { "the file is empty" } else { "the file is too short" };
+        Self { storage, len, found: [None; 2], error: StoreError::NotAStore { reason } }
+    }
+
+    fn look(&mut self, slot: usize, offset: u64) -> Result<(), StoreError> {
+        if offset.checked_add(SLOT_BYTES as u64).is_none_or(|end| end > self.len) {
+            return Ok(());
+        }
+        let mut bytes = [0; SLOT_BYTES];
+        self.storage.read_at(offset, &mut bytes).map_err(StoreError::io("read a meta slot"))?;
+        match Meta::decode(&bytes) {
+            Ok(meta) => {
+                let found = &mut self.found[slot];
+                if found.is_none_or(|found| found.state.transaction < meta.state.transaction) {
+                    *found = Some(meta);
+                }
+            }
+            Err(error) => {
+                // A version says more than a damaged slot, and that more than no slot.
+                let rank = |error: &StoreError| match error {
+                    StoreError::Version { .. } => 2,
+                    StoreError::NotAStore { reason } => u8::from(*reason == SLOT_DAMAGED),
+                    _ => 0,
+                };
+                if rank(&error) >= rank(&self.error) {
+                    self.error = error;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the page of the far copies, if `offset` is where one begins. Those of another store, which an earlier file left
+    /// on the disk, do not count.
+    fn look_at_page(&mut self, offset: u64) -> Result<(), StoreError> {
+        let known = self.newest().map(|(meta, _)| meta.uuid);
+        let before = self.found;
+        for (slot, at) in FAR_COPIES.into_iter().enumerate() {
+            self.look(slot, offset + at)?;
+            let is_ours = self.found[slot].is_none_or(|meta| {
+                known.is_none_or(|uuid| uuid == meta.uuid)
+                    && (before[slot].is_some() || meta.far * meta.page_size as u64 == offset)
+            });
+            if !is_ours {
+                self.found[slot] = before[slot];
+            }
+        }
+        Ok(())
+    }
+
+    fn newest(&self) -> Option<(Meta, usize)> {
+        let [first, second] = self.found.map(|found| found.map(|meta| meta.state.transaction));
+        // `None` is less than any number; of equal ones the first slot counts.
+        let slot = usize::from(second > first);
+        self.found[slot].map(|meta| (meta, slot))
+    }
+}
+
+/// Whether a storage holds nothing but what a crash leaves of the making of a store: zeros, and copies of meta slots of its
+/// first state. `far` is the offset of the far copies.
+pub(crate) fn is_unfinished(storage: &dyn Storage, len: u64, far: u64) -> Result<bool, StoreError> {
+    const PIECE: u64 = 64 << 10;
+
+    let copies = COPIES.into_iter().flatten().chain(FAR_COPIES.map(|at| far + at));
+    let copies: Vec<u64> = copies.collect();
+    let mut buffer = vec![0; PIECE.min(len) as usize];
+    let mut at = 0;
+    while at < len {
+        let piece = &mut buffer[..(len - at).min(PIECE) as usize];
+        storage.read_at(at, piece).map_err(StoreError::io("read the file"))?;
+        for copy in copies.iter().filter_map(|copy| copy.checked_sub(at)) {
+            let Some(slot) = piece.get_mut(copy as usize..).filter(|rest| !rest.is_empty()) else {
+                continue;
+            };
+            let end = slot.len().min(SLOT_BYTES);
+            let slot = &mut slot[..end];
+            let is_initial = match <&[u8; SLOT_BYTES]>::try_from(&*slot).map(Meta::decode) {
+                Ok(Ok(meta)) => meta.state.transaction == 1,
+                _ => slot.starts_with(&MAGIC),
+            };
+            if is_initial {
+                slot.fill(0);
+            }
+        }
+        if piece.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        at += piece.len() as u64;
+    }
+    Ok(true)
 }
 
 /// Whether pages may have this size.
@@ -206,7 +333,12 @@ pub(crate) fn valid_page_size(bytes: u64) -> bool {
 
 /// Whether the log may have this length.
 pub(crate) fn valid_log_len(bytes: u64) -> bool {
-    bytes.is_multiple_of(64 << 10) && (64 << 10..=4 << 30).contains(&bytes)
+    bytes.is_multiple_of(LOG_UNIT) && (LOG_UNIT..=MAX_LOG).contains(&bytes)
+}
+
+/// The page of the far copies in a file with a log of this length: the first behind the log that is far enough.
+pub(crate) fn far_page(log_len: u64, page_size: u64) -> u64 {
+    (LOG_OFFSET + log_len.max(FAR)) / page_size
 }
 
 /// Pages before the first that can hold data.
@@ -232,28 +364,79 @@ mod tests {
             log: LogPosition { lsn: 1024, salt: 5, chain: 6 },
             state: State { transaction, ..State::default() },
             free_list: FreeList::default(),
-            end: 48,
+            end: 400,
+            far: 0,
         }
+    }
+
+    /// With far copies.
+    fn far(transaction: u64) -> Meta {
+        Meta { far: far_page(64 << 10, 4096), ..meta(transaction) }
+    }
+
+    fn disk(first: Meta, second: Meta) -> MemoryStorage {
+        let storage = MemoryStorage::new();
+        storage.set_len(400 * 4096).unwrap();
+        first.write(&storage, 0).unwrap();
+        second.write(&storage, 1).unwrap();
+        storage
     }
 
     #[test]
     fn the_newest_whole_slot_wins_and_a_copy_replaces_its_twin() {
-        let storage = MemoryStorage::new();
-        storage.set_len(48 * 4096).unwrap();
-        meta(4).write(&storage, 0).unwrap();
-        meta(5).write(&storage, 1).unwrap();
+        let storage = disk(meta(4), meta(5));
         assert_eq!(Meta::newest(&storage).unwrap(), (meta(5), 1));
         storage.write_at(COPIES[1][0], &[0; 4096]).unwrap();
         assert_eq!(Meta::newest(&storage).unwrap(), (meta(5), 1));
+        // Both copies, and there is no third: what they held may have been newer.
         storage.write_at(COPIES[1][1] + 40, &[0xff]).unwrap();
-        assert_eq!(Meta::newest(&storage).unwrap(), (meta(4), 0));
+        assert!(matches!(Meta::newest(&storage), Err(StoreError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn no_damage_of_a_mebibyte_takes_a_slot_away() {
+        for (first, second) in [(4, 5), (6, 5)] {
+            let newest = if first > second { (far(first), 0) } else { (far(second), 1) };
+            let zeros = vec![0; 64 << 10];
+            for begin in (0..400 * 4096).step_by(32 << 10) {
+                for len in [256, 64 << 10, 1 << 20] {
+                    let storage = disk(far(first), far(second));
+                    let end = (begin + len).min(400 * 4096);
+                    let mut at = begin;
+                    while at < end {
+                        let n = (end - at).min(zeros.len() as u64);
+                        storage.write_at(at, &zeros[..n as usize]).unwrap();
+                        at += n;
+                    }
+                    assert_eq!(Meta::newest(&storage).unwrap(), newest, "{len} at {begin}");
+                }
+            }
+            // All of one slot.
+            let storage = disk(far(first), far(second));
+            let page = far(first).far * 4096;
+            for offset in COPIES[newest.1].into_iter().chain([page + FAR_COPIES[newest.1]]) {
+                storage.write_at(offset, &[0; 512]).unwrap();
+            }
+            assert!(matches!(Meta::newest(&storage), Err(StoreError::Corrupt { .. })));
+        }
+    }
+
+    #[test]
+    fn far_copies_of_another_store_do_not_count() {
+        let storage = disk(far(4), far(5));
+        let other = Meta { uuid: [8; 16], ..far(9) };
+        let bytes = other.encode();
+        storage.write_at(far(4).far * 4096 + FAR_COPIES[1], &bytes).unwrap();
+        storage.write_at(COPIES[1][0], &[0; 512]).unwrap();
+        storage.write_at(COPIES[1][1], &[0; 512]).unwrap();
+        assert!(matches!(Meta::newest(&storage), Err(StoreError::Corrupt { .. })));
     }
 
     #[test]
     fn a_file_cut_short_is_no_reason_to_go_back() {
         let storage = MemoryStorage::new();
         storage.set_len(48 * 4096).unwrap();
-        meta(4).write(&storage, 0).unwrap();
+        Meta { end: 48, ..meta(4) }.write(&storage, 0).unwrap();
         Meta { end: 49, ..meta(5) }.write(&storage, 1).unwrap();
         assert!(matches!(Meta::newest(&storage), Err(StoreError::Corrupt { page: 48, .. })));
     }
@@ -273,7 +456,7 @@ mod tests {
         fn new(at: usize, event: impl FnOnce(&MemoryStorage) + Send + 'static) -> Self {
             let storage = MemoryStorage::new();
             storage.set_len(49 * 4096).unwrap();
-            meta(4).write(&storage, 0).unwrap();
+            Meta { end: 48, ..meta(4) }.write(&storage, 0).unwrap();
             Meta { end: 49, ..meta(5) }.write(&storage, 1).unwrap();
             let event: Event = Box::new(event);
             Self { storage, lengths: AtomicUsize::new(0), at, event: Mutex::new(Some(event)) }
@@ -331,7 +514,7 @@ mod tests {
         }
         for (at, seen) in [(0, 6), (1, 6), (2, 6), (3, 5)] {
             let cut = Eventful::new(at, |storage| {
-                meta(6).write(storage, 0).unwrap();
+                Meta { end: 48, ..meta(6) }.write(storage, 0).unwrap();
                 storage.set_len(48 * 4096).unwrap();
             });
             assert_eq!(Meta::newest(&cut).unwrap().0.state.transaction, seen, "{at}");

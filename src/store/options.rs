@@ -1,4 +1,7 @@
-use std::fs::OpenOptions;
+//! How a store is made and opened.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,13 +10,15 @@ use super::follower::Follower;
 use super::handle::Store;
 use super::log::LogPosition;
 use super::meta::{
-    FreeList, LOG_OFFSET, MAGIC, Meta, SLOT_BYTES, reserved_pages, valid_log_len, valid_page_size,
+    FreeList, LOG_OFFSET, Meta, far_page, is_unfinished, valid_log_len, valid_page_size,
 };
 use super::page::checksum;
-use super::process::{Readers, WriterLock};
 use super::recovery::recover;
 use super::snapshot::State;
-use super::storage::{FileStorage, MemoryStorage, SimulatedDisk, Storage, SyncPoint};
+use super::storage::{
+    ATTEMPTS, FileStorage, MemoryStorage, NewFile, Placed, Readers, SimulatedDisk, Storage,
+    SyncPoint, WriterLock, follow_links, is_file_at, open_file,
+};
 
 /// How a store is made and opened.
 ///
@@ -22,11 +27,12 @@ use super::storage::{FileStorage, MemoryStorage, SimulatedDisk, Storage, SyncPoi
 pub struct StoreOptions {
     page_size: u64,
     log_len: u64,
+    is_guarded: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { page_size: 16 << 10, log_len: 4 << 20 }
+        Self { page_size: 16 << 10, log_len: 4 << 20, is_guarded: true }
     }
 }
 
@@ -51,6 +57,16 @@ impl StoreOptions {
         self
     }
 
+    /// Opens files without locks, for file systems that have none ([`StoreError::NoLocks`]).
+    ///
+    /// The caller promises that no other process, and no other handle of this one, has the file open meanwhile, unless none of them
+    /// writes. If that is broken, commits are lost and readers see anything.
+    #[must_use]
+    pub fn unguarded(mut self) -> Self {
+        self.is_guarded = false;
+        self
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         if !valid_page_size(self.page_size) {
             let allowed = "4096, 8192, 16384, 32768 and 65536";
@@ -63,43 +79,106 @@ impl StoreOptions {
         Ok(())
     }
 
-    /// Opens the store at `path` for writing; makes it if there is none.
+    /// Opens the store at `path` for writing; makes it if there is none. Symbolic links are followed.
     ///
     /// Takes milliseconds whatever the size, plus the time to apply what the log holds if the store was not
-    /// closed. See the [module](super) for what the lock protects.
+    /// closed. A store is made under another name and gets its own when it is whole, so a crash leaves it or nothing. A file that
+    /// is there must be a store, or empty. See the [module](super) for what the lock protects.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Locked`] if it is open for writing elsewhere; [`StoreError::NotAStore`],
+    /// [`StoreError::Locked`] if it is open for writing elsewhere; [`StoreError::NoLocks`], [`StoreError::NotAStore`],
     /// [`StoreError::Version`], [`StoreError::Corrupt`], [`StoreError::Option`], [`StoreError::Io`].
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
         self.check()?;
         let path = path.as_ref();
-        let lock = WriterLock::acquire(path)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(StoreError::io("open the file"))?;
-        let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(file));
-        if self.create(&*storage)? {
-            sync_folder(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        for _ in 0..ATTEMPTS {
+            let file = match open_file(path, &options) {
+                Ok(file) => Arc::new(file),
+                Err(error) if error.kind() == ErrorKind::NotFound => match self.make_at(path)? {
+                    Some(store) => return Ok(store),
+                    // Another process was faster.
+                    None => continue,
+                },
+                Err(error) => return Err(StoreError::io("open the file")(error)),
+            };
+            let lock = self.writer_lock(&file, path)?;
+            if !is_file_at(path, &file) {
+                // Replaced before it was locked.
+                continue;
+            }
+            let metadata =
+                file.metadata().map_err(StoreError::io("ask for the length of the file"))?;
+            if metadata.len() > 0 {
+                return self.open_placed(Placed { file, lock });
+            }
+            let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
+            let new = self.fill(NewFile::beside(&target, Some(&metadata), self.is_guarded)?)?;
+            return self.open_placed(new.replace(&target)?);
         }
-        let (shared, recovered) = recover(storage, Some(Readers::of(path)), Some(lock))?;
+        Err(StoreError::io("open the file")(ErrorKind::TimedOut.into()))
+    }
+
+    /// As [`Self::open`], but refuses a file that is there, even an empty one.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`StoreError::Io`] of the kind [`AlreadyExists`](ErrorKind::AlreadyExists).
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
+        self.check()?;
+        let exists = StoreError::io("make the file");
+        self.make_at(path.as_ref())?.ok_or_else(|| exists(ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Makes a store where there is no file. Returns `None` if there is one by now.
+    fn make_at(&self, path: &Path) -> Result<Option<Store>, StoreError> {
+        let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
+        if std::fs::symlink_metadata(&target).is_ok() {
+            return Ok(None);
+        }
+        let new = self.fill(NewFile::beside(&target, None, self.is_guarded)?)?;
+        match new.place(&target)? {
+            Ok(placed) => self.open_placed(placed).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Makes a store in a file that has no name yet that others know.
+    pub(crate) fn open_new(&self, new: &NewFile) -> Result<Store, StoreError> {
+        self.check()?;
+        let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(Arc::clone(new.file())));
+        self.create_in(&*storage)?;
+        let (shared, recovered) = recover(storage, None, None)?;
         Ok(Store::writer(shared, recovered))
     }
 
+    fn fill(&self, new: NewFile) -> Result<NewFile, StoreError> {
+        self.create_in(&FileStorage::new(Arc::clone(new.file())))?;
+        Ok(new)
+    }
+
+    fn open_placed(&self, placed: Placed) -> Result<Store, StoreError> {
+        let Placed { file, lock } = placed;
+        let readers = self.is_guarded.then(|| Readers::of(Arc::clone(&file)));
+        let (shared, recovered) = recover(Arc::new(FileStorage::new(file)), readers, lock)?;
+        Ok(Store::writer(shared, recovered))
+    }
+
+    fn writer_lock(&self, file: &Arc<File>, path: &Path) -> Result<Option<WriterLock>, StoreError> {
+        self.is_guarded.then(|| WriterLock::acquire(file, path)).transpose()
+    }
+
     /// Opens the store at `path` for reading, while another process may be writing it. Each
-    /// [`Store::begin_read`] sees the newest commit. The writer is told by a file beside the store's, so the folder must be
-    /// writable; on a file system that is mounted for reading only there can be no writer, and none is told.
+    /// [`Store::begin_read`] sees the newest commit. It needs the right to read the file, and no other: not to write to it or to
+    /// its folder.
     ///
     /// # Errors
     ///
     /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
-        Ok(Store::follower(Follower::open(path.as_ref())?))
+        Ok(Store::follower(Follower::open(path.as_ref(), self.is_guarded)?))
     }
 
     /// A store in memory that ends with its last handle.
@@ -108,7 +187,7 @@ impl StoreOptions {
     ///
     /// [`StoreError::Option`], [`StoreError::TooLarge`].
     pub fn open_in_memory(&self) -> Result<Store, StoreError> {
-        self.open_storage(Arc::new(MemoryStorage::new()))
+        self.open_storage(Arc::new(MemoryStorage::new()), true)
     }
 
     /// A store in memory that begins with the bytes of a file, which are copied. It ends with its last handle.
@@ -118,7 +197,7 @@ impl StoreOptions {
     /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
     pub fn open_copy(&self, file: &[u8]) -> Result<Store, StoreError> {
         let storage = MemoryStorage::holding(file).map_err(StoreError::io("copy the file"))?;
-        self.open_storage(Arc::new(storage))
+        self.open_storage(Arc::new(storage), file.is_empty())
     }
 
     /// Opens the store on a simulated disk; makes it if there is none.
@@ -127,25 +206,31 @@ impl StoreOptions {
     ///
     /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
     pub fn open_simulated(&self, disk: &SimulatedDisk) -> Result<Store, StoreError> {
-        self.open_storage(Arc::new(disk.clone()))
+        let is_new = self.is_new(disk)?;
+        self.open_storage(Arc::new(disk.clone()), is_new)
     }
 
-    fn open_storage(&self, storage: Arc<dyn Storage>) -> Result<Store, StoreError> {
+    fn open_storage(&self, storage: Arc<dyn Storage>, is_new: bool) -> Result<Store, StoreError> {
         self.check()?;
-        self.create(&*storage)?;
+        if is_new {
+            self.create_in(&*storage)?;
+        }
         let (shared, recovered) = recover(storage, None, None)?;
         Ok(Store::writer(shared, recovered))
     }
 
-    /// Makes an empty store where there is nothing yet. Returns whether it did.
-    ///
-    /// The meta slot is written last; a file that a crash left without one is made again.
-    fn create(&self, storage: &dyn Storage) -> Result<bool, StoreError> {
-        let len = storage.len().map_err(StoreError::io("ask for the length of the file"))?;
-        if len > 0 && !is_unfinished(storage, len)? {
-            return Ok(false);
-        }
-        let end = reserved_pages(self.log_len, self.page_size);
+    /// Whether there is no store on a disk yet. It has no second name under which a store could be made, so a power cut can leave
+    /// one that was not finished.
+    fn is_new(&self, disk: &SimulatedDisk) -> Result<bool, StoreError> {
+        self.check()?;
+        let len = disk.len().map_err(StoreError::io("ask for the length of the file"))?;
+        Ok(len == 0
+            || is_unfinished(disk, len, far_page(self.log_len, self.page_size) * self.page_size)?)
+    }
+
+    /// Makes an empty store. The meta slots are written last.
+    fn create_in(&self, storage: &dyn Storage) -> Result<(), StoreError> {
+        let far = far_page(self.log_len, self.page_size);
         storage.set_len(0).map_err(StoreError::io("empty the file"))?;
         // Zeros are written, not only reserved: writing to the log must not change the file's metadata.
         let zeros = vec![0; (1 << 20).min(self.log_len as usize)];
@@ -155,6 +240,7 @@ impl StoreOptions {
             storage.write_at(at, &zeros[..n]).map_err(StoreError::io("write the empty log"))?;
             at += n as u64;
         }
+        storage.set_len((far + 1) * self.page_size).map_err(StoreError::io("grow the new file"))?;
         storage.sync(SyncPoint::Create).map_err(StoreError::io("sync the new file"))?;
         let uuid = new_uuid();
         let salt = checksum(&uuid);
@@ -165,42 +251,15 @@ impl StoreOptions {
             log: LogPosition { lsn: 0, salt, chain: salt },
             state: State { transaction: 1, ..State::default() },
             free_list: FreeList::default(),
-            end,
+            end: far + 1,
+            far,
         };
-        meta.write(storage, 0)?;
-        storage.sync(SyncPoint::Create).map_err(StoreError::io("sync the new file"))?;
-        Ok(true)
-    }
-}
-
-/// Whether a file is what a crash leaves of the making of a store: zeros, but for a piece of the first meta slot. Nothing
-/// can be in it yet.
-fn is_unfinished(storage: &dyn Storage, len: u64) -> Result<bool, StoreError> {
-    match Meta::newest(storage) {
-        Err(StoreError::NotAStore { .. }) => {}
-        // A slot that is whole, even one of an unknown version.
-        _ => return Ok(false),
-    }
-    let mut buffer = vec![0; (64 << 10).min(len as usize)];
-    let mut at = 0;
-    while at < len {
-        let n = (len - at).min(buffer.len() as u64) as usize;
-        storage.read_at(at, &mut buffer[..n]).map_err(StoreError::io("read the file"))?;
-        if at == 0 {
-            for copy in buffer[..n].chunks_mut(32 << 10) {
-                // Other people's files are not to be taken for one of ours.
-                if copy.starts_with(&MAGIC) {
-                    let slot = copy.len().min(SLOT_BYTES);
-                    copy[..slot].fill(0);
-                }
-            }
+        // Both, so that a slot without a whole copy is a damaged one.
+        for slot in 0..2 {
+            meta.write(storage, slot)?;
         }
-        if buffer[..n].iter().any(|&byte| byte != 0) {
-            return Ok(false);
-        }
-        at += n as u64;
+        storage.sync(SyncPoint::Create).map_err(StoreError::io("sync the new file"))
     }
-    Ok(true)
 }
 
 /// Sixteen bytes that no other store has: from the process's random hash keys, time and address space.
@@ -213,17 +272,4 @@ fn new_uuid() -> [u8; 16] {
     out[..8].copy_from_slice(&a.hash_one((now, std::process::id())).to_le_bytes());
     out[8..].copy_from_slice(&b.hash_one((std::process::id(), now)).to_le_bytes());
     out
-}
-
-/// Makes a new file's name durable.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    if cfg!(unix) {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let folder = std::fs::File::open(folder).map_err(StoreError::io("open the folder"))?;
-        folder.sync_all().map_err(StoreError::io("sync the folder"))?;
-    }
-    Ok(())
 }

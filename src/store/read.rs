@@ -13,6 +13,7 @@ use super::storage::Storage;
 use super::table::{Range, Table};
 use super::tree::{self, Source};
 use super::view::View;
+use crate::process::Process;
 
 /// A snapshot: the store as one commit left it, for as long as this lives.
 ///
@@ -23,16 +24,27 @@ pub struct ReadTransaction {
     /// In a process that only reads: keeps the registration that tells the writer of this snapshot.
     _base: Option<Arc<Base>>,
     storage: Arc<dyn Storage>,
+    process: Process,
 }
 
 impl ReadTransaction {
     pub(crate) fn new(pin: Pin, base: Option<Arc<Base>>, storage: Arc<dyn Storage>) -> Self {
-        Self { pin, _base: base, storage }
+        Self { pin, _base: base, storage, process: Process::current() }
+    }
+
+    /// Refuses a forked child: its parent does not keep what the child reads.
+    fn admit(&self) -> Result<(), StoreError> {
+        if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }
 
     /// Number of the commit that it shows. Later commits have greater numbers; checkpoints use up numbers too.
     pub fn number(&self) -> u64 {
         self.pin.state.transaction
+    }
+
+    /// Tells where extents lie: in states with the same number every extent has the same bytes at the same place.
+    pub(crate) fn layout(&self) -> u64 {
+        self.pin.state.layout
     }
 
     /// The table of this name.
@@ -42,6 +54,7 @@ impl ReadTransaction {
     /// [`StoreError::TableMissing`], [`StoreError::KeyType`] if it has keys of another type,
     /// [`StoreError::Corrupt`].
     pub fn table<K: Key + ?Sized>(&self, name: &str) -> Result<Table<'_, K>, StoreError> {
+        self.admit()?;
         let missing = || StoreError::TableMissing { table: name.to_owned() };
         let catalog = self.pin.state.catalog;
         let value = tree::get(&self.pin, catalog, name.as_bytes())?.ok_or_else(missing)?;
@@ -56,6 +69,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::Corrupt`].
     pub fn tables(&self) -> Result<Vec<String>, StoreError> {
+        self.admit()?;
         names(View::Pin(&self.pin), self.pin.state.catalog)
     }
 
@@ -65,6 +79,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
     pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
+        self.admit()?;
         let root = self.pin.state.extents;
         match tree::get(&self.pin, root, &extent.0.to_be_bytes())? {
             Some(value) => {
@@ -113,6 +128,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::Corrupt`].
     pub fn extents(&self) -> Result<Vec<ExtentId>, StoreError> {
+        self.admit()?;
         use std::ops::Bound::Unbounded;
         let root = self.pin.state.extents;
         let range: Range<'_, u64> = Range::new(View::Pin(&self.pin), root, Unbounded, Unbounded)?;

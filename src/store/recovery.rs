@@ -15,7 +15,7 @@ use super::meta::{LOG_OFFSET, Meta};
 use super::page::{Run, checksum};
 use super::record::Reader;
 use super::shared::Shared;
-use super::storage::Storage;
+use super::storage::{Readers, Storage, WriterLock};
 use super::workspace::Workspace;
 use super::writer::Writer;
 
@@ -35,6 +35,11 @@ pub(crate) fn read_free_list(storage: &dyn Storage, meta: &Meta) -> Result<Alloc
     let mut allocator = Allocator::new(meta.end);
     let list = meta.free_list;
     if list.page == 0 {
+        // A new store: the pages between a short log and the far copies of the meta slots are listed by the first checkpoint.
+        if meta.state.transaction == 1 && meta.far > meta.reserved() {
+            let pages = meta.far - meta.reserved();
+            allocator.release(Run { start: meta.reserved(), pages });
+        }
         return Ok(allocator);
     }
     let size = meta.page_size as u64;
@@ -66,6 +71,9 @@ pub(crate) fn read_free_list(storage: &dyn Storage, meta: &Meta) -> Result<Alloc
         let (Some(start), Some(end)) = (start, end) else {
             return Err(corrupt("the list of free pages names one outside of the data"));
         };
+        if meta.is_far(Run { start, pages }) {
+            return Err(corrupt("the list of free pages names the one of the meta slots"));
+        }
         allocator.release(Run { start, pages });
         at = end;
     }
@@ -97,7 +105,8 @@ pub(crate) fn replay(shared: &Arc<Shared>) -> Result<u64, StoreError> {
             result = Err(StoreError::corrupt(page, "a log record does not follow its state"));
         }
         if result.is_ok() {
-            changes.state.transaction = record.transaction;
+            let before = changes.pages.writer.state;
+            changes.state = changes.state.committed(&before, record.transaction);
             result = changes.pages.install(record.transaction);
             changes.pages.writer.state = changes.state;
             changes.pages.writer.log.skip_to(record.next);
@@ -115,15 +124,14 @@ pub(crate) fn replay(shared: &Arc<Shared>) -> Result<u64, StoreError> {
 /// Opens a storage for writing, up to the newest state that it holds.
 pub(crate) fn recover(
     storage: Arc<dyn Storage>,
-    readers: Option<super::process::Readers>,
-    lock: Option<super::process::WriterLock>,
+    readers: Option<Readers>,
+    lock: Option<WriterLock>,
 ) -> Result<(Arc<Shared>, u64), StoreError> {
     let (meta, slot, frames) = open_checkpoint(&storage)?;
     let allocator = read_free_list(&*storage, &meta)?;
     let mut writer = Box::new(Writer::new(meta, slot, allocator));
-    if let Some(readers) = &readers
-        && readers.oldest() < meta.state.transaction
-    {
+    let oldest = oldest(readers.as_ref());
+    if oldest < meta.state.transaction {
         // A process still reads an older checkpoint, and which of the free pages it needs is not known.
         let old: Vec<Run> = writer.allocator.runs().collect();
         writer.allocator = Allocator::new(meta.end);
@@ -131,7 +139,7 @@ pub(crate) fn recover(
         writer
             .freed_durable
             .extend(old.into_iter().map(|run| super::writer::Freed { transaction, run }));
-        writer.oldest_process = readers.oldest();
+        writer.oldest_process = oldest;
     }
     let start = meta.log.lsn;
     let shared = Arc::new(Shared::new(storage, frames, writer, readers, lock));
@@ -143,4 +151,10 @@ pub(crate) fn recover(
         return Err(StoreError::corrupt(offset / meta.page_size as u64, reason));
     }
     Ok((shared, count))
+}
+
+/// The oldest checkpoint that another opening of the file reads; `u64::MAX` if none does, 0 if the system cannot tell.
+pub(crate) fn oldest(readers: Option<&Readers>) -> u64 {
+    let Some(readers) = readers else { return u64::MAX };
+    readers.checkpoints().map_or(0, |numbers| numbers.first().copied().unwrap_or(u64::MAX))
 }

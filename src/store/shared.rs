@@ -7,11 +7,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::error::StoreError;
 use super::frames::Frames;
-use super::process::{Readers, WriterLock};
-use super::storage::{Storage, SyncPoint};
+use super::storage::{Readers, Storage, SyncPoint, WriterLock};
 use super::turn::Turn;
 use super::writer::Writer;
 use crate::observe::watch;
+use crate::process::Process;
 
 /// Counters since the store was opened.
 #[derive(Debug, Default)]
@@ -41,10 +41,11 @@ pub(crate) struct Shared {
     pub(crate) writer: Turn<Box<Writer>>,
     flush: Mutex<Flush>,
     flushed: Condvar,
-    /// Registrations of other processes; none in memory.
+    /// Readers in other openings of the file; none in memory.
     pub(crate) readers: Option<Readers>,
     /// Held for as long as the store is open for writing.
-    pub(crate) _lock: Option<WriterLock>,
+    _lock: Option<WriterLock>,
+    process: Process,
 }
 
 impl Shared {
@@ -66,7 +67,13 @@ impl Shared {
             flushed: Condvar::new(),
             readers,
             _lock: lock,
+            process: Process::current(),
         }
+    }
+
+    /// Refuses a forked child: it has a copy of this process's memory, and shares the file and its locks.
+    pub(crate) fn admit(&self) -> Result<(), StoreError> {
+        if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }
 
     pub(crate) fn wrote(&self, bytes: u64) {

@@ -13,4 +13,17 @@ pub(crate) struct State {
     pub(crate) extents: NodeRef,
     /// The number that the next extent gets.
     pub(crate) next_extent: u64,
+    /// The last transaction that made, moved or removed an extent: extents of states with the same number lie at the same
+    /// places and hold the same bytes. 0 in files of earlier versions until an extent changes.
+    pub(crate) layout: u64,
+}
+
+impl State {
+    /// This state, made from `before`, as the one of transaction `number`.
+    pub(crate) fn committed(self, before: &Self, number: u64) -> Self {
+        // A tree that changes gets another root: the page of the old one is not free yet.
+        let is_moved = self.extents.page != before.extents.page;
+        let layout = if is_moved { number } else { before.layout };
+        Self { transaction: number, layout, ..self }
+    }
 }

@@ -96,7 +96,7 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
                 writer.waiting_pages(),
                 writer.log.used(),
                 writer.meta.log_len,
-                writer.reserved(),
+                writer.reserved() + u64::from(writer.meta.far != 0),
             ))
         })?;
     let mut trees = Vec::new();

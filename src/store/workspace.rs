@@ -147,7 +147,10 @@ impl Workspace {
                 // The run comes from a parent that a corrupt file may have made up.
                 let reserved = self.writer.reserved();
                 let end = run.start.checked_add(run.pages);
-                if run.start < reserved || end.is_none_or(|end| end > self.writer.allocator.end()) {
+                if run.start < reserved
+                    || end.is_none_or(|end| end > self.writer.allocator.end())
+                    || self.writer.meta.is_far(run)
+                {
                     return Err(StoreError::corrupt(run.start, "it lies outside of the data"));
                 }
                 self.given_up.push(run);

@@ -105,7 +105,9 @@ impl WriteTransaction {
     ) -> Result<T, StoreError> {
         let before = std::mem::replace(&mut self.failed, true);
         let changes = self.changes.as_mut().filter(|_| !before);
-        let done = f(changes.ok_or(StoreError::TransactionFailed)?)?;
+        let changes = changes.ok_or(StoreError::TransactionFailed)?;
+        changes.pages.shared.admit()?;
+        let done = f(changes)?;
         self.failed = false;
         Ok(done)
     }
@@ -352,7 +354,8 @@ fn apply(
 ) -> Result<Applied, StoreError> {
     let shared = Arc::clone(&changes.pages.shared);
     let pages = &mut changes.pages;
-    let state = State { transaction: pages.writer.state.transaction + 1, ..changes.state };
+    let before = pages.writer.state;
+    let state = changes.state.committed(&before, before.transaction + 1);
     let log = log.filter(|log| !pages.has_written && pages.writer.log.fits(log.len()));
     let mut sync = None;
     if let Some(body) = &log {

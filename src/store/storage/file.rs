@@ -1,18 +1,28 @@
+//! A file of the operating system as a storage.
+
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions};
 
 use super::{Region, Storage, SyncPoint};
+use crate::process::Process;
 
-/// A file of the operating system.
+/// A file of the operating system. Only the process that opened it changes it.
 pub(crate) struct FileStorage {
-    file: File,
+    file: Arc<File>,
+    process: Process,
 }
 
 impl FileStorage {
-    pub(crate) fn new(file: File) -> Self {
-        Self { file }
+    pub(crate) fn new(file: Arc<File>) -> Self {
+        Self { file, process: Process::current() }
+    }
+
+    /// Refuses a forked child.
+    fn admit(&self) -> io::Result<()> {
+        if self.process.is_current() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 }
 
@@ -23,18 +33,19 @@ impl Storage for FileStorage {
 
     #[cfg(unix)]
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, offset)
+        std::os::unix::fs::FileExt::read_exact_at(&*self.file, out, offset)
     }
 
     #[cfg(unix)]
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
+        self.admit()?;
+        std::os::unix::fs::FileExt::write_all_at(&*self.file, bytes, offset)
     }
 
     #[cfg(windows)]
     fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {
-            let n = std::os::windows::fs::FileExt::seek_read(&self.file, out, offset)?;
+            let n = std::os::windows::fs::FileExt::seek_read(&*self.file, out, offset)?;
             if n == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -47,7 +58,7 @@ impl Storage for FileStorage {
     #[cfg(windows)]
     fn write_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let n = std::os::windows::fs::FileExt::seek_write(&self.file, bytes, offset)?;
+            let n = std::os::windows::fs::FileExt::seek_write(&*self.file, bytes, offset)?;
             if n == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -58,20 +69,26 @@ impl Storage for FileStorage {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.admit()?;
         self.file.set_len(len)
     }
 
     fn sync(&self, _: SyncPoint) -> io::Result<()> {
+        self.admit()?;
         // fdatasync where there is one: it covers a changed length, which reading back needs.
         self.file.sync_data()
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Region> {
-        MmapOptions::new().offset(offset).len(len).map_raw_read_only(&self.file).map(Region::file)
+        MmapOptions::new().offset(offset).len(len).map_raw_read_only(&*self.file).map(Region::file)
     }
 
     fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<MmapMut>> {
         crate::store::map::map_private(&self.file, offset, len).map(Some)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
     }
 
     /// One segment for most files; address space costs nothing until it is touched.

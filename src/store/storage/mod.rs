@@ -4,15 +4,23 @@
 //! pages through regions from [`Storage::map`], which show every later write to the same place.
 
 mod file;
+mod locks;
 mod memory;
+mod new_file;
+mod range_lock;
 mod simulated;
 
+use std::fs::File;
 use std::io;
 
 use memmap2::MmapMut;
 
 pub(crate) use file::FileStorage;
+pub(crate) use locks::{ReaderLock, ReaderLocks, Readers, WriterLock};
 pub(crate) use memory::MemoryStorage;
+pub(crate) use new_file::{
+    ATTEMPTS, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
+};
 pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
 
 pub(crate) use super::map::Region;
@@ -42,6 +50,11 @@ pub(crate) trait Storage: Send + Sync {
     /// stay in the map. `None` where there is no file to map.
     fn map_private(&self, _offset: u64, _len: usize) -> io::Result<Option<MmapMut>> {
         Ok(None)
+    }
+
+    /// The file, if it is one.
+    fn file(&self) -> Option<&File> {
+        None
     }
 
     /// Length of the first mapped segment; the following ones double the whole.

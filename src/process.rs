@@ -1,0 +1,144 @@
+//! Tells the process that opened a file from the copies of it that `fork` makes.
+//!
+//! A forked child inherits open files, their locks and all memory. If it wrote, it would write over its parent's
+//! commits, and no lock would stop it. So whatever writes remembers the process that opened the file.
+#![cfg_attr(
+    all(target_os = "linux", not(miri)),
+    expect(unsafe_code, reason = "a page that the kernel clears in a forked child")
+)]
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// A process, as far as this library runs in it: a forked child is another one, whatever its number. Process numbers do
+/// not tell: in namespaces of their own, a parent and its child can both be process 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(u64);
+
+impl Process {
+    /// The process that calls. Costs a read of memory on Linux and a system call elsewhere.
+    pub(crate) fn current() -> Self {
+        Self(token::current())
+    }
+
+    /// Whether the caller runs in this process and not in a forked child of it.
+    pub(crate) fn is_current(self) -> bool {
+        self == Self::current()
+    }
+}
+
+/// Runs `f`, which divides its work by rayon.
+///
+/// A forked child has none of its parent's threads, so rayon's global pool would never finish anything there. `f` then runs in a
+/// pool of the child's own.
+pub(crate) fn with_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    static FIRST: OnceLock<Process> = OnceLock::new();
+    static POOL: Mutex<Option<(Process, Arc<ThreadPool>)>> = Mutex::new(None);
+
+    let here = Process::current();
+    if *FIRST.get_or_init(|| here) == here {
+        return f();
+    }
+    let mut pool = POOL.lock();
+    // One that was inherited has no threads.
+    let own = pool.take().filter(|(process, _)| *process == here);
+    let own = own.map(|(_, pool)| pool).or_else(start_pool);
+    *pool = own.clone().map(|own| (here, own));
+    drop(pool);
+    match own {
+        Some(own) => own.install(f),
+        None => f(),
+    }
+}
+
+/// Without a thread to be had, the caller's own is the pool.
+fn start_pool() -> Option<Arc<ThreadPool>> {
+    let builder = || ThreadPoolBuilder::new().thread_name(|i| format!("nearfield-child-{i}"));
+    let pool = builder().build();
+    pool.or_else(|_| builder().num_threads(1).use_current_thread().build()).ok().map(Arc::new)
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+mod token {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use memmap2::MmapMut;
+
+    /// Bytes that are asked for: the system rounds up to a page.
+    const LEN: usize = 8;
+
+    /// A page that reads as zero in a forked child, until the child writes its own token.
+    struct Page {
+        /// Keeps the page mapped.
+        _map: MmapMut,
+        token: *const AtomicU64,
+    }
+
+    // SAFETY: the page is reached through `token` only, which points to an atomic.
+    unsafe impl Send for Page {}
+    // SAFETY: as above.
+    unsafe impl Sync for Page {}
+
+    impl Page {
+        /// Returns `None` if the kernel cannot clear pages in a child (before Linux 4.14).
+        fn new() -> Option<Self> {
+            let mut map = MmapMut::map_anon(LEN).ok()?;
+            let at = map.as_mut_ptr();
+            // SAFETY: the range is a private anonymous map of this process, which the advice is for.
+            let refused = unsafe { libc::madvise(at.cast(), LEN, libc::MADV_WIPEONFORK) };
+            if refused != 0 {
+                return None;
+            }
+            Some(Self { token: at.cast_const().cast(), _map: map })
+        }
+
+        fn token(&self) -> u64 {
+            /// Inherited by children: a token that a child takes is greater than its parent's.
+            static NEXT: AtomicU64 = AtomicU64::new(1);
+
+            // SAFETY: the pointer is to the first bytes of a page that lives as long as `self`, aligned as pages are;
+            // every access is atomic.
+            let cell = unsafe { &*self.token };
+            let seen = cell.load(Ordering::Relaxed);
+            if seen != 0 {
+                return seen;
+            }
+            let new = NEXT.fetch_add(1, Ordering::Relaxed);
+            match cell.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => new,
+                Err(other) => other,
+            }
+        }
+    }
+
+    pub(super) fn current() -> u64 {
+        static PAGE: OnceLock<Option<Page>> = OnceLock::new();
+        match PAGE.get_or_init(Page::new) {
+            Some(page) => page.token(),
+            None => u64::from(std::process::id()),
+        }
+    }
+}
+
+#[cfg(any(not(target_os = "linux"), miri))]
+mod token {
+    pub(super) fn current() -> u64 {
+        u64::from(std::process::id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_stays_the_same_on_every_thread() {
+        let here = Process::current();
+        assert!(here.is_current());
+        let there = std::thread::spawn(Process::current).join().unwrap();
+        assert_eq!(here, there);
+    }
+}

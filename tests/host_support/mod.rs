@@ -1,0 +1,323 @@
+//! Processes that see one file in different ways, and a collection whose content follows from the number of its commit.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use nearfield::{Collection, CollectionError, Config, Metric, Snapshot};
+
+pub(crate) const DIMENSION: usize = 16;
+pub(crate) const KEYS: u64 = 400;
+/// A commit sets each key of one group.
+const GROUPS: u64 = 8;
+
+/// Small, so that pages are reused soon: a checkpoint after some commits, each of about 13 KB.
+pub(crate) fn config() -> Config {
+    Config::new(DIMENSION, Metric::L2)
+        .m(6)
+        .ef_construction(30)
+        .page_size(4096)
+        .log_size(256 << 10)
+        .checkpoint_after(60 << 10)
+}
+
+/// The commit that has set a key last, in the state of commit `number`. The first commit sets all.
+fn version(key: u64, number: u64) -> u64 {
+    let since = (number + GROUPS - key % GROUPS) % GROUPS;
+    number.saturating_sub(since).max(1)
+}
+
+fn vector(key: u64, version: u64) -> Vec<f32> {
+    let mut state = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version;
+    let mut step = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 52) as f32 / 4096.0
+    };
+    (0..DIMENSION).map(|_| step()).collect()
+}
+
+fn payload(key: u64, version: u64) -> Vec<u8> {
+    let len = 100 + (key * 31 + version * 7) % 200;
+    [key, version].iter().flat_map(|word| word.to_le_bytes()).cycle().take(len as usize).collect()
+}
+
+/// Makes commit `number`.
+pub(crate) fn commit(collection: &Collection, number: u64) -> Result<(), CollectionError> {
+    let mut tx = collection.begin_write()?;
+    for key in (0..KEYS).filter(|&key| version(key, number) == number) {
+        tx.upsert(key, &vector(key, number))?;
+        tx.put_payload(key, &payload(key, number))?;
+    }
+    assert_eq!(tx.commit()?, number);
+    Ok(())
+}
+
+/// The number of the last commit; 0 if there is none.
+pub(crate) fn last(collection: &Collection) -> u64 {
+    collection.stats().unwrap().commit
+}
+
+/// What is wrong with a snapshot: keys whose vector or payload is not that of its commit, and searches that do not find them.
+pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
+    let number = snapshot.number();
+    if number == 0 {
+        return Ok(snapshot.len() as u64);
+    }
+    let mut wrong = snapshot.len().abs_diff(KEYS as usize) as u64;
+    for key in 0..KEYS {
+        let version = version(key, number);
+        let vector = vector(key, version);
+        let payload = payload(key, version);
+        let is_right = snapshot.get(key).as_ref() == Some(&vector)
+            && snapshot.payload(key)? == Some(&payload[..]);
+        wrong += u64::from(!is_right);
+        if key % 16 == number % 16 {
+            let hits = snapshot.search(&vector).k(1).ef(60).run()?;
+            wrong += u64::from(hits.first().is_none_or(|hit| hit.key != key));
+        }
+    }
+    Ok(wrong)
+}
+
+/// How another process sees the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    Plain,
+    /// Through a symbolic link in another folder.
+    Symlink,
+    /// Through a second name in another folder.
+    HardLink,
+    /// By a relative path; the folder is changed when it is open.
+    Relative,
+    /// In a folder that is mounted for reading only.
+    ReadOnlyMount,
+    /// As a user who may only read.
+    OtherUser,
+    /// As process 1 of a namespace.
+    Namespace,
+    /// With one descriptor to spare when the file is open.
+    FewDescriptors,
+}
+
+impl Host {
+    pub(crate) const READERS: [Self; 8] = [
+        Self::Plain,
+        Self::Symlink,
+        Self::HardLink,
+        Self::Relative,
+        Self::ReadOnlyMount,
+        Self::OtherUser,
+        Self::Namespace,
+        Self::FewDescriptors,
+    ];
+    pub(crate) const WRITERS: [Self; 6] = [
+        Self::Plain,
+        Self::Symlink,
+        Self::HardLink,
+        Self::Relative,
+        Self::Namespace,
+        Self::FewDescriptors,
+    ];
+
+    /// Why processes cannot be started in this way, if they cannot.
+    pub(crate) fn missing(self) -> Option<String> {
+        let trial = match self {
+            Self::Plain
+            | Self::Symlink
+            | Self::HardLink
+            | Self::Relative
+            | Self::FewDescriptors => return None,
+            Self::ReadOnlyMount => "unshare -m mount -t tmpfs tmpfs /mnt",
+            Self::OtherUser => "setpriv --reuid=65534 --regid=65534 --clear-groups true",
+            Self::Namespace => "unshare -p -f true",
+        };
+        let mut words = trial.split(' ');
+        let output = Command::new(words.next()?).args(words).output();
+        match output {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+/// A folder that goes with the test, which other users can read, and a copy of this program in it.
+pub(crate) struct Site {
+    folder: PathBuf,
+}
+
+impl Site {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("nearfield-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        for part in ["data", "links", "mount"] {
+            std::fs::create_dir_all(folder.join(part)).unwrap();
+        }
+        std::fs::copy(std::env::current_exe().unwrap(), folder.join("program")).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder().join("c.nf")
+    }
+
+    /// The file by the name that a host uses for it, which is made if need be.
+    pub(crate) fn alias(&self, host: Host) -> PathBuf {
+        let links = self.folder.join("links");
+        match host {
+            Host::Symlink => {
+                let link = links.join("symbolic.nf");
+                let _ = std::fs::remove_file(&link);
+                std::os::unix::fs::symlink("../data/c.nf", &link).unwrap();
+                link
+            }
+            Host::HardLink => {
+                let link = links.join("hard.nf");
+                let _ = std::fs::remove_file(&link);
+                std::fs::hard_link(self.file(), &link).unwrap();
+                link
+            }
+            Host::Relative => PathBuf::from("c.nf"),
+            Host::ReadOnlyMount => self.folder.join("mount").join("c.nf"),
+            _ => self.file(),
+        }
+    }
+
+    /// Starts this test program again, in a role of its own.
+    pub(crate) fn start(&self, role: &str, host: Host) -> Process {
+        let program = self.folder.join("program");
+        let program = program.to_str().unwrap();
+        let wrapped = match host {
+            Host::ReadOnlyMount => {
+                let (data, mount) = (self.folder(), self.folder.join("mount"));
+                let (data, mount) = (data.to_str().unwrap(), mount.to_str().unwrap());
+                let script = format!(
+                    "mount --bind {data} {mount} && mount -o remount,ro,bind {mount} && exec \"$@\""
+                );
+                ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+            }
+            Host::OtherUser => ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+                .map(str::to_owned)
+                .to_vec(),
+            Host::Namespace => ["unshare", "-p", "-f"].map(str::to_owned).to_vec(),
+            Host::FewDescriptors => {
+                ["sh", "-c", "ulimit -n 40 && exec \"$@\"", "sh"].map(str::to_owned).to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let words: Vec<&str> = wrapped.iter().map(String::as_str).chain([program]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .args(["role", "--exact", "--nocapture", "--test-threads", "1"])
+            .current_dir(self.folder())
+            .env("HOST_ROLE", role)
+            .env("HOST_KIND", format!("{host:?}"))
+            .env("HOST_FILE", self.alias(host))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let input = child.stdin.take();
+        Process { child, out, input, host }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A started process.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    out: BufReader<ChildStdout>,
+    input: Option<ChildStdin>,
+    pub(crate) host: Host,
+}
+
+impl Process {
+    /// Waits for a line with `prefix`, and returns what follows it; `None` if the output ends before.
+    pub(crate) fn wait_for(&mut self, prefix: &str) -> Option<String> {
+        let mut line = String::new();
+        while self.out.read_line(&mut line).ok()? > 0 {
+            // The test program may have begun the line.
+            if let Some((_, rest)) = line.split_once(prefix) {
+                return Some(rest.trim().to_owned());
+            }
+            line.clear();
+        }
+        None
+    }
+
+    /// All lines up to the end.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        self.out.by_ref().lines().map_while(Result::ok).collect()
+    }
+
+    pub(crate) fn say(&mut self, word: &str) {
+        if let Some(input) = &mut self.input {
+            // It may have ended.
+            let _ = writeln!(input, "{word}");
+        }
+    }
+
+    /// Ends its input, which it takes as the word to end.
+    pub(crate) fn hang_up(&mut self) {
+        self.input = None;
+    }
+
+    /// Ends it and its children, wherever it is.
+    pub(crate) fn kill(&mut self) {
+        let _ = Command::new("pkill").args(["-KILL", "-P", &self.child.id().to_string()]).status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// In a started process: its role, its host, and the path that it is to open.
+pub(crate) fn role() -> Option<(String, String, PathBuf)> {
+    let role = std::env::var("HOST_ROLE").ok()?;
+    let path = PathBuf::from(std::env::var("HOST_FILE").ok()?);
+    Some((role, std::env::var("HOST_KIND").ok()?, path))
+}
+
+/// What some hosts do once the file is open. The descriptors returned must live on.
+pub(crate) fn settle(kind: &str) -> Vec<std::fs::File> {
+    let mut held = Vec::new();
+    if kind == "Relative" {
+        std::env::set_current_dir("/").unwrap();
+    }
+    if kind == "FewDescriptors" {
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            held.push(file);
+        }
+        held.pop();
+    }
+    held
+}
+
+/// The names in a folder.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
