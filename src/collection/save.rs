@@ -38,8 +38,8 @@ pub(super) fn replace_file(
     let store = StoreOptions::new().log_size(64 << 10).open(&new.0)?;
     fill(&store)?;
     store.close()?;
-    fs::rename(&new.0, path).map_err(io("name the new file"))?;
-    Ok(sync_folder(path)?)
+    let named = fs::rename(&new.0, path).map_err(io("rename the new file"));
+    named.and_then(|()| Ok(sync_folder(path)?)).map_err(|error| error.at(Some(path)))
 }
 
 /// A file that is to take the place of another one. Whatever is left of it goes.
@@ -54,7 +54,7 @@ impl Drop for New {
 }
 
 pub(super) fn io(operation: &'static str) -> impl FnOnce(std::io::Error) -> CollectionError {
-    move |source| StoreError::Io { operation, source }.into()
+    move |source| StoreError::io(operation)(source).into()
 }
 
 fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
@@ -71,10 +71,14 @@ fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
 
 fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
     check_byte_order()?;
+    read_file(path, reading).map_err(|error| error.at(Some(path)))
+}
+
+fn read_file<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
     let store = Store::open_read_only(path)?;
     let tx = Arc::new(store.begin_read()?);
     let expected = if I::GRAPH { Kind::Graph } else { Kind::Exact };
-    let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection)?;
+    let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection { path: None })?;
     let index: I = read_index(&tx, &head, None, reading)?;
     if reading == Reading::Copied {
         index.frozen(|image| {
@@ -227,6 +231,6 @@ impl Ivf {
         check_byte_order()?;
         let store = Store::open_read_only(path.as_ref())?;
         let tx = store.begin_read()?;
-        read_lists(&tx)
+        read_lists(&tx).map_err(|error| error.at(Some(path.as_ref())))
     }
 }

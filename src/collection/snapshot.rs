@@ -54,7 +54,8 @@ impl Views {
         isa: Option<Isa>,
     ) -> Result<Snapshot, CollectionError> {
         let tx = Arc::new(store.begin_read()?);
-        let head = read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection)?;
+        let head =
+            read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection { path: None })?;
         // Views of an older checkpoint would have to be made anew.
         self.views.retain(|view| {
             view.head.checkpoint.commit == head.checkpoint.commit || Arc::strong_count(view) > 1

@@ -19,7 +19,7 @@ pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, Sto
     settle(shared)?;
     move_down(shared, steps)?;
     settle(shared)?;
-    shared.writer.with(|writer| shared.writer.or_end(|| cut(shared, writer)))?;
+    shared.writer.with(|writer| shared.or_poison(|| cut(shared, writer)))?;
     let after = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     Ok(before.saturating_sub(after))
 }
@@ -37,7 +37,7 @@ fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
         relocate(changes, limit, steps)?;
         let Changes { pages, state, .. } = changes;
         state.transaction = pages.writer.state.transaction + 1;
-        shared.writer.or_end(|| {
+        shared.or_poison(|| {
             pages.install(state.transaction)?;
             pages.writer.state = *state;
             checkpoint(shared, &mut pages.writer)

@@ -53,6 +53,10 @@ impl<S: Storage> Storage for ReadOnly<S> {
         self.0.map_private(offset, len)
     }
 
+    fn path(&self) -> Option<&Path> {
+        self.0.path()
+    }
+
     fn first_segment(&self) -> u64 {
         self.0.first_segment()
     }
@@ -78,7 +82,7 @@ const ATTEMPTS: usize = 100;
 impl Follower {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("open the file"))?;
-        let storage: Arc<dyn Storage> = Arc::new(ReadOnly(FileStorage::new(file)));
+        let storage: Arc<dyn Storage> = Arc::new(ReadOnly(FileStorage::new(file, path)));
         let base = Self::rebase(path, &storage)?;
         Ok(Self { path: path.to_path_buf(), storage, base: Mutex::new(base) })
     }
@@ -98,12 +102,15 @@ impl Follower {
             let shared = Arc::new(Shared::new(Arc::clone(storage), frames, writer, None, None));
             return Ok(Arc::new(Base { shared, checkpoint, _registration: registration }));
         }
-        let source = io::ErrorKind::TimedOut.into();
-        Err(StoreError::Io { operation: "register as a reader", source })
+        Err(StoreError::io("register as a reader")(io::ErrorKind::TimedOut.into()))
     }
 
     /// The newest commit that the file shows.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.newest().map_err(|error| error.at(Some(&self.path)))
+    }
+
+    fn newest(&self) -> Result<ReadTransaction, StoreError> {
         let mut base = self.base.lock();
         let (meta, _) = Meta::newest(&*self.storage)?;
         if meta.state.transaction > base.checkpoint {
@@ -113,6 +120,10 @@ impl Follower {
         let pin = base.shared.frames.pin();
         let storage = Arc::clone(&self.storage);
         Ok(ReadTransaction::new(pin, Some(Arc::clone(&base)), storage))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn base(&self) -> Arc<Base> {

@@ -80,7 +80,7 @@ impl Meta {
     }
 
     fn decode(bytes: &[u8; SLOT_BYTES]) -> Result<Self, StoreError> {
-        let bad = |reason| StoreError::NotAStore { reason };
+        let bad = |reason| StoreError::NotAStore { path: None, reason };
         if bytes[..8] != MAGIC {
             return Err(bad("the magic number is missing"));
         }
@@ -90,7 +90,11 @@ impl Meta {
         // The checksum comes first: a version is only believed if it was written.
         let version = read::u32(bytes, 8).unwrap_or(0);
         if version != FORMAT_VERSION {
-            return Err(StoreError::Version { found: version, supported: FORMAT_VERSION });
+            return Err(StoreError::Version {
+                path: None,
+                found: version,
+                supported: FORMAT_VERSION,
+            });
         }
         let word = |i: usize| read::u64(bytes, 32 + i * 8).unwrap_or(0);
         let mut uuid = [0; 16];
@@ -160,14 +164,14 @@ impl Meta {
         // Not a reason to take the older one: a checkpoint syncs its data before its slot, so a file
         // that is too short for it has lost bytes since.
         let reason = "the file is shorter than its last checkpoint needs";
-        Err(StoreError::Corrupt { page: found.0.end - 1, reason })
+        Err(StoreError::corrupt(found.0.end - 1, reason))
     }
 
     /// As [`Self::newest`], whether or not the file is long enough.
     fn newest_slot(storage: &dyn Storage) -> Result<(Self, usize), StoreError> {
         let len = storage.len().map_err(StoreError::io(MEASURE))?;
         let mut best: Option<(Self, usize)> = None;
-        let mut error = StoreError::NotAStore { reason: "the file is too short" };
+        let mut error = StoreError::NotAStore { path: None, reason: "the file is too short" };
         for (slot, copies) in COPIES.iter().enumerate() {
             for &offset in copies {
                 if offset + SLOT_BYTES as u64 > len {
@@ -183,10 +187,12 @@ impl Meta {
                     }
                     // The most telling reason wins: a version, then a damaged slot, then no magic.
                     Err(found) => {
-                        let damaged = StoreError::NotAStore { reason: SLOT_DAMAGED };
                         let rank = |e: &StoreError| match e {
                             StoreError::Version { .. } => 2,
-                            e => u8::from(e.to_string() == damaged.to_string()),
+                            StoreError::NotAStore { reason, .. } => {
+                                u8::from(*reason == SLOT_DAMAGED)
+                            }
+                            _ => 0,
                         };
                         if rank(&found) >= rank(&error) {
                             error = found;

@@ -75,6 +75,10 @@ impl StoreOptions {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
         self.check()?;
         let path = path.as_ref();
+        self.open_file(path).map_err(|error| error.at(Some(path)))
+    }
+
+    fn open_file(&self, path: &Path) -> Result<Store, StoreError> {
         let lock = WriterLock::acquire(path)?;
         let file = OpenOptions::new()
             .read(true)
@@ -83,7 +87,7 @@ impl StoreOptions {
             .truncate(false)
             .open(path)
             .map_err(StoreError::io("open the file"))?;
-        let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(file));
+        let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(file, path));
         if self.create(&*storage)? {
             sync_folder(path)?;
         }
@@ -99,7 +103,9 @@ impl StoreOptions {
     ///
     /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
-        Ok(Store::follower(Follower::open(path.as_ref())?))
+        let path = path.as_ref();
+        let opened = Follower::open(path).map_err(|error| error.at(Some(path)))?;
+        Ok(Store::follower(opened))
     }
 
     /// A store in memory that ends with its last handle.

@@ -55,7 +55,9 @@ impl WriterLock {
             .map_err(StoreError::io("open the lock file"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _lock: Lock::on(file) }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::Locked { path: Some(path.to_path_buf()) })
+            }
             Err(TryLockError::Error(error)) => Err(StoreError::io("lock the lock file")(error)),
         }
     }
@@ -167,7 +169,7 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let first = Lock::on(File::create(sibling(&path, ".lock")).unwrap());
         first.file.try_lock().unwrap();
-        assert!(matches!(WriterLock::acquire(&path), Err(StoreError::Locked)));
+        assert!(matches!(WriterLock::acquire(&path), Err(StoreError::Locked { .. })));
         // What a child process has between its fork and its exec.
         let copy = first.file.try_clone().unwrap();
         drop(first);

@@ -1,5 +1,6 @@
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use memmap2::{MmapMut, MmapOptions};
 
@@ -8,11 +9,13 @@ use super::{Region, Storage, SyncPoint};
 /// A file of the operating system.
 pub(crate) struct FileStorage {
     file: File,
+    path: PathBuf,
 }
 
 impl FileStorage {
-    pub(crate) fn new(file: File) -> Self {
-        Self { file }
+    /// A file that was opened at `path`.
+    pub(crate) fn new(file: File, path: &Path) -> Self {
+        Self { file, path: path.to_path_buf() }
     }
 }
 
@@ -72,6 +75,10 @@ impl Storage for FileStorage {
 
     fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<MmapMut>> {
         crate::store::map::map_private(&self.file, offset, len).map(Some)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 
     /// One segment for most files; address space costs nothing until it is touched.

@@ -8,6 +8,7 @@ mod memory;
 mod simulated;
 
 use std::io;
+use std::path::Path;
 
 use memmap2::MmapMut;
 
@@ -42,6 +43,11 @@ pub(crate) trait Storage: Send + Sync {
     /// stay in the map. `None` where there is no file to map.
     fn map_private(&self, _offset: u64, _len: usize) -> io::Result<Option<MmapMut>> {
         Ok(None)
+    }
+
+    /// The file, for errors. `None` where there is no file.
+    fn path(&self) -> Option<&Path> {
+        None
     }
 
     /// Length of the first mapped segment; the following ones double the whole.
