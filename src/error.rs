@@ -1,4 +1,4 @@
-//! What can go wrong, one small enum per domain and [`Error`] over all of them.
+//! Why a vector or a call is refused: one small enum for each domain.
 
 use std::fmt;
 
@@ -168,7 +168,9 @@ impl fmt::Display for IndexError {
             Self::BatchLength { keys, vectors } => {
                 write!(f, "{keys} keys given for {vectors} vectors")
             }
-            Self::KeyExists { key } => write!(f, "key {key} is in the index already"),
+            Self::KeyExists { key } => {
+                write!(f, "key {key} is in the index already; call `upsert` to replace its vector")
+            }
             Self::Parameter { name, value, allowed } => {
                 write!(f, "{name} is {value}; allowed: {allowed}")
             }
@@ -176,11 +178,17 @@ impl fmt::Display for IndexError {
                 write!(f, "{metric} is not defined over {element}")
             }
             Self::TooFewVectors { needed, found } => {
-                write!(f, "training takes {needed} vectors; the index has {found}")
+                write!(
+                    f,
+                    "training takes {needed} vectors; the index has {found}: insert more first"
+                )
             }
             Self::Full { len } => write!(f, "the index is full at {len} vectors"),
             Self::OutOfMemory { bytes } => {
-                write!(f, "the operating system refused {bytes} bytes of memory")
+                write!(
+                    f,
+                    "the operating system refused {bytes} bytes of memory; the index is as it was"
+                )
             }
             Self::NotCalibrated { k, measured: None } => {
                 write!(f, "recall of {k} answers is not known: call `calibrate` on the index first")

@@ -17,7 +17,10 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     let folder = Folder::new("collection");
     let path = folder.file("c.nf");
     let collection = Collection::create(&path, config_small()).unwrap();
-    assert!(matches!(Collection::create(&path, config_small()), Err(CollectionError::Exists)));
+    assert!(matches!(
+        Collection::create(&path, config_small()),
+        Err(CollectionError::Exists { .. })
+    ));
     let mut tx = collection.begin_write().unwrap();
     for key in 0..100 {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
@@ -84,12 +87,12 @@ fn opening_compares_what_is_said_with_the_file() {
     assert_eq!(named(config_small().m(6)), "m");
     assert_eq!(named(config_small().ef_construction(333)), "ef_construction");
     assert_eq!(named(config_small().seed(3)), "seed");
-    assert_eq!(named(config_small().alpha(1.5)), "alpha squared");
+    assert_eq!(named(config_small().alpha(1.5)), "alpha");
     // What is not said is taken from the file.
     let collection = open(&path, Config::new(DIMENSION, Metric::L2));
     assert!(matches!(
         Collection::open(&path, config_small()),
-        Err(CollectionError::Store(StoreError::Locked))
+        Err(CollectionError::Store(StoreError::Locked { .. }))
     ));
     drop(collection);
     let index = Hnsw::open(&path).unwrap();
@@ -190,7 +193,10 @@ fn a_backup_is_taken_while_others_write() {
             tx.commit().unwrap();
         }
     });
-    assert!(matches!(collection.backup(&path), Err(CollectionError::Store(StoreError::Locked))));
+    assert!(matches!(
+        collection.backup(&path),
+        Err(CollectionError::Store(StoreError::Locked { .. }))
+    ));
     let restored = open(&copy, config_small());
     assert!((2000..=2100).contains(&restored.len()));
     let report = restored.check().unwrap();
@@ -294,7 +300,7 @@ fn names_stand_for_keys() {
     drop(collection);
     assert!(matches!(
         Collection::open(&path, config_small()),
-        Err(CollectionError::Store(StoreError::Locked))
+        Err(CollectionError::Store(StoreError::Locked { .. }))
     ));
     assert_eq!(before.number(), 1);
     drop(before);

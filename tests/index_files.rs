@@ -171,12 +171,12 @@ fn other_files_are_refused() {
     std::fs::remove_file(&path).unwrap();
     let store = StoreOptions::new().open(&path).unwrap();
     let index = Hnsw::builder(2, Metric::L2).build().unwrap();
-    assert!(matches!(index.save(&path), Err(CollectionError::Store(StoreError::Locked))));
-    assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection)));
+    assert!(matches!(index.save(&path), Err(CollectionError::Store(StoreError::Locked { .. }))));
+    assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection { .. })));
     let mut tx = store.begin_write().unwrap();
     tx.table::<u64>("nearfield").unwrap().insert(1, b"x").unwrap();
     tx.commit().unwrap();
-    assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection)));
+    assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection { .. })));
 }
 
 /// Files that earlier versions wrote must open for ever. `NEARFIELD_WRITE_GOLDEN=1` writes those that are missing.

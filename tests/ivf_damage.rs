@@ -147,7 +147,6 @@ fn write_record(tx: &mut WriteTransaction, name: &str, at: usize, bytes: &[u8]) 
 fn contradictions_are_told() {
     type Change = fn(&mut WriteTransaction);
     type About = fn(IvfQuantization, Originals) -> bool;
-    const CORRUPT: &str = "the collection is corrupt: ";
     const SETTINGS: &str = "settings";
     const DIRECTORY: &str = "directory";
 
@@ -348,7 +347,8 @@ fn contradictions_are_told() {
             let error = Ivf::load(&path).unwrap_err();
             assert!(matches!(error, CollectionError::Corrupt { .. }), "{number}: {error}");
             let told = error.to_string();
-            assert!(told.starts_with(&format!("{CORRUPT}{reason}")), "{number}: {told}");
+            let start = format!("{} is damaged: {reason}", path.display());
+            assert!(told.starts_with(&start), "{number}: {told}");
         }
         // What has an error of its own.
         let told = |change: Change| {
@@ -357,7 +357,10 @@ fn contradictions_are_told() {
             Ivf::load(&path).unwrap_err()
         };
         let error = told(|tx| write_record(tx, SETTINGS, 0, &[2]));
-        assert!(matches!(error, CollectionError::Version { found: 2, supported: 1 }), "{error}");
+        assert!(
+            matches!(error, CollectionError::Version { found: 2, supported: 1, .. }),
+            "{error}"
+        );
         let error = told(|tx| write_record(tx, SETTINGS, 4, &[1]));
         assert!(matches!(error, CollectionError::Kind { .. }), "{error}");
         // Nor is it a graph now.

@@ -32,7 +32,10 @@ fn history(disk: &SimulatedDisk, options: &StoreOptions) -> (Vec<Model>, Option<
                 // A writer may only go on if nothing was written: everything else is refused.
                 if matches!(error, StoreError::Io { .. }) {
                     let again = store.begin_write().map(|_| ());
-                    assert!(matches!(again, Err(StoreError::Poisoned)), "{error} then {again:?}");
+                    assert!(
+                        matches!(again, Err(StoreError::Poisoned { .. })),
+                        "{error} then {again:?}"
+                    );
                 }
                 return (states, Some(error));
             }
@@ -59,7 +62,7 @@ fn every_operation_may_fail() {
                 // The fault may have hit a closing store, which cannot report it.
                 if let Some(error) = &error {
                     assert!(
-                        matches!(error, StoreError::Io { .. } | StoreError::Poisoned),
+                        matches!(error, StoreError::Io { .. } | StoreError::Poisoned { .. }),
                         "{kind:?} {n} {fault:?}: {error:?}"
                     );
                 }

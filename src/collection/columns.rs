@@ -155,14 +155,12 @@ fn map_chunk(
     chunk: u32,
     reading: Reading,
 ) -> Result<MmapMut, CollectionError> {
-    let missing = CollectionError::Corrupt { reason: "a chunk of a column is missing" };
+    let missing = CollectionError::corrupt("a chunk of a column is missing");
     let (extent, len) =
         table.get(chunk_key(column, chunk))?.map(decode_chunk).transpose()?.ok_or(missing)?;
     let map = tx.map_extent(ExtentId(extent), reading == Reading::Copied)?;
     if map.len() as u64 != len.max(1) {
-        return Err(CollectionError::Corrupt {
-            reason: "a chunk has another length than its extent",
-        });
+        return Err(CollectionError::corrupt("a chunk has another length than its extent"));
     }
     Ok(map)
 }
@@ -228,11 +226,11 @@ pub(super) fn read_records(
         Ok(table) => table,
         Err(StoreError::TableMissing { .. }) if tx.tables()?.is_empty() => return Ok(None),
         Err(StoreError::TableMissing { .. } | StoreError::KeyType { .. }) => {
-            return Err(CollectionError::NotACollection);
+            return Err(CollectionError::NotACollection { path: None });
         }
         Err(error) => return Err(error.into()),
     };
-    let settings = table.get(SETTINGS)?.ok_or(CollectionError::NotACollection)?;
+    let settings = table.get(SETTINGS)?.ok_or(CollectionError::NotACollection { path: None })?;
     Kind::of(settings)?.expect(expected)?;
     Ok(Some(Records { table, settings }))
 }
@@ -244,7 +242,7 @@ pub(super) fn read_head(
 ) -> Result<Option<Head>, CollectionError> {
     let Some(Records { table, settings }) = read_records(tx, expected)? else { return Ok(None) };
     let settings = decode_settings(settings)?;
-    let missing = CollectionError::Corrupt { reason: "the record of the checkpoint is missing" };
+    let missing = CollectionError::corrupt("the record of the checkpoint is missing");
     let checkpoint = decode_checkpoint(table.get(CHECKPOINT)?.ok_or(missing)?)?;
     Ok(Some(Head { settings, checkpoint }))
 }
@@ -266,7 +264,7 @@ pub(super) fn read_index<I: Stored>(
         _ => Sparse::None,
     };
     let mut index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
-        let missing = CollectionError::Corrupt { reason: "the table of the columns is missing" };
+        let missing = CollectionError::corrupt("the table of the columns is missing");
         let map = map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)?;
         if sparse.holds(column) {
             expect_few(&map);
@@ -326,7 +324,7 @@ pub(super) fn replay<I: Stored>(
     for entry in journal.range(journal_key(commit + 1, 0)..)? {
         let (key, part) = entry?;
         if commit_of(key) > MAX_COMMIT {
-            return Err(CollectionError::Corrupt { reason: "a commit's number is out of range" });
+            return Err(CollectionError::corrupt("a commit's number is out of range"));
         }
         if commit_of(key) != replayed.commit {
             apply(index, &operations)?;

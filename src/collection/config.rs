@@ -1,6 +1,7 @@
 use crate::error::IndexError;
-use crate::index::{GraphSettings, Hnsw, Originals, Quantization, Settings, Stored};
+use crate::index::{CodeSettings, GraphSettings, Hnsw, Originals, Quantization, Settings, Stored};
 use crate::metric::Metric;
+use crate::quantization::{Bits, Coding};
 use crate::simd::Isa;
 use crate::vector::Element;
 
@@ -187,35 +188,62 @@ impl Config {
     pub(super) fn check(&self, stored: &Settings) -> Result<(), CollectionError> {
         // Refuses what is out of range, and turns alpha into what the file has.
         let given = self.build()?.1;
-        let Settings { dimension, metric, element, graph, codes } = stored;
+        let &Settings { dimension, metric, element, graph, codes } = stored;
         let (Some(graph), Some(given_graph)) = (graph, given.graph) else {
             return Kind::Exact.expect(Kind::Graph);
         };
         let GraphSettings { m, ef_construction, seed, alpha } = graph;
-        compare("dimension", dimension, Some(&given.dimension))?;
-        compare("metric", metric, Some(&given.metric))?;
-        compare("element", element, self.element.as_ref())?;
-        compare("m", m, self.m.as_ref())?;
-        compare("ef_construction", ef_construction, self.ef_construction.as_ref())?;
-        compare("seed", seed, self.seed.as_ref())?;
+        same("dimension", dimension, given.dimension, |v| v.to_string())?;
+        same("metric", metric, given.metric, |v| v.to_string())?;
+        let element_given = self.element.unwrap_or(element);
+        same("element", element, element_given, |v| v.to_string())?;
+        same("m", m, self.m.unwrap_or(m), |v| v.to_string())?;
+        let ef_given = self.ef_construction.unwrap_or(ef_construction);
+        same("ef_construction", ef_construction, ef_given, |v| v.to_string())?;
+        same("seed", seed, self.seed.unwrap_or(seed), |v| v.to_string())?;
         if self.quantization.is_some() || self.originals.is_some() {
-            compare("quantization", codes, Some(&given.codes))?;
+            same("quantization", codes, given.codes, codes_text)?;
         }
-        compare("alpha squared", alpha, self.alpha.map(|_| given_graph.alpha).as_ref())
+        let alpha_given = if self.alpha.is_some() { given_graph.alpha } else { alpha };
+        same("alpha", alpha, alpha_given, alpha_text)
     }
 }
 
-fn compare<T: PartialEq + std::fmt::Debug>(
+/// Refuses two values of a parameter that differ; `text` gives them as a caller of [`Config`] would.
+pub(super) fn same<T: Copy + PartialEq>(
     name: &'static str,
-    stored: &T,
-    given: Option<&T>,
+    stored: T,
+    given: T,
+    text: impl Fn(T) -> String,
 ) -> Result<(), CollectionError> {
-    match given.filter(|given| *given != stored) {
-        None => Ok(()),
-        Some(given) => Err(CollectionError::Mismatch {
-            name,
-            stored: format!("{stored:?}"),
-            given: format!("{given:?}"),
-        }),
+    if stored == given {
+        return Ok(());
     }
+    let (stored, given) = (text(stored), text(given));
+    Err(CollectionError::Mismatch { path: None, name, stored, given })
+}
+
+/// Codes and the originals beside them, in the words of [`Quantization`] and [`Originals`].
+pub(super) fn codes_text(codes: Option<CodeSettings>) -> String {
+    let Some(CodeSettings { coding, originals }) = codes else { return "none".to_owned() };
+    let quantization = match coding {
+        Coding::Scalar(Bits::Four) => "Sq4".to_owned(),
+        Coding::Scalar(Bits::Eight) => "Sq8".to_owned(),
+        Coding::Scalar(Bits::Twelve) => "Sq12".to_owned(),
+        Coding::Rabitq { bits } => format!("Rabitq with {bits} bits"),
+        Coding::Product { sub_vectors, bits } => {
+            format!("Pq with {sub_vectors} sub-vectors of {bits} bits")
+        }
+    };
+    let originals = match originals {
+        Originals::Kept => "kept".to_owned(),
+        Originals::Dropped => "dropped".to_owned(),
+        originals => format!("{originals:?}"),
+    };
+    format!("{quantization} and {originals} originals")
+}
+
+/// The `alpha` of [`Config`], of which files hold the square.
+pub(super) fn alpha_text(alpha: Option<f32>) -> String {
+    alpha.map_or_else(|| "1".to_owned(), |square| ((square.sqrt() * 1e4).round() / 1e4).to_string())
 }

@@ -1,8 +1,11 @@
+//! Why a collection, or the file of an index, refuses an operation.
+
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::arena::{ArenaError, Unsound};
 use crate::error::{IndexError, VectorError};
-use crate::store::StoreError;
+use crate::store::{Place, StoreError};
 
 /// Why a collection, or the file of an index, could not be made, opened, changed or read.
 #[derive(Debug)]
@@ -12,15 +15,22 @@ pub enum CollectionError {
     Store(StoreError),
     /// The index refused.
     Index(IndexError),
-    /// The file is a store, but what it holds contradicts the format or itself.
+    /// The file is a store, but its records contradict the format or each other.
     Corrupt {
-        /// What is wrong.
+        /// The file, if known.
+        path: Option<PathBuf>,
+        /// The fault.
         reason: &'static str,
     },
     /// The file is a store of something else.
-    NotACollection,
+    NotACollection {
+        /// The file, if known.
+        path: Option<PathBuf>,
+    },
     /// The file was written in a format that this version does not read.
     Version {
+        /// The file, if known.
+        path: Option<PathBuf>,
         /// The format version of the file.
         found: u32,
         /// The newest format version that this crate reads.
@@ -28,22 +38,37 @@ pub enum CollectionError {
     },
     /// The file holds another kind of index than was asked for.
     Kind {
+        /// The file, if known.
+        path: Option<PathBuf>,
         /// The kind asked for.
         expected: &'static str,
         /// The kind in the file.
         found: &'static str,
     },
-    /// A parameter is given that is not the one that the collection was made with.
+    /// A parameter differs from the one that the collection was made with, or between collections that are to be
+    /// merged.
     Mismatch {
-        /// The parameter's name.
+        /// The file; a merge has none.
+        path: Option<PathBuf>,
+        /// The parameter's name, as in [`Config`](crate::Config).
         name: &'static str,
-        /// Its value in the file.
+        /// Its value in the file, or in one of the collections.
         stored: String,
-        /// The value given.
+        /// The value given, or of another collection.
         given: String,
     },
-    /// There is a collection at this path already.
-    Exists,
+    /// A file exists at the path already.
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A name is longer than the page size of the file allows.
+    NameTooLong {
+        /// Bytes of the name.
+        len: usize,
+        /// Bytes allowed: an eighth of the page size.
+        max: usize,
+    },
     /// There is no vector under the key.
     KeyMissing {
         /// The key.
@@ -65,13 +90,41 @@ pub enum CollectionError {
         /// Bytes that are allowed.
         limit: u64,
     },
-    /// It was [cancelled](crate::Cancel) before it was done.
+    /// The operation was [cancelled](crate::Cancel) before its end.
     Cancelled,
     /// A commit is safe in the file, but the index in memory could not take it; searches go on without it. Open the
     /// collection again to go on writing.
-    Behind,
-    /// What is written here is read on little-endian machines only, and this is none.
+    Behind {
+        /// The text of the error that kept the index from taking the commit.
+        cause: String,
+    },
+    /// Files of indexes require a little-endian machine.
     ByteOrder,
+}
+
+impl CollectionError {
+    /// The same error with the path of the file, unless it has one.
+    #[cold]
+    pub(crate) fn at(mut self, file: Option<&Path>) -> Self {
+        if let Self::Store(error) = self {
+            return Self::Store(error.at(file));
+        }
+        if let Self::Corrupt { path, .. }
+        | Self::NotACollection { path }
+        | Self::Version { path, .. }
+        | Self::Kind { path, .. }
+        | Self::Mismatch { path, .. } = &mut self
+            && path.is_none()
+        {
+            *path = file.map(Path::to_path_buf);
+        }
+        self
+    }
+
+    /// A record that contradicts the format. [`Self::at`] adds the path.
+    pub(crate) fn corrupt(reason: &'static str) -> Self {
+        Self::Corrupt { path: None, reason }
+    }
 }
 
 impl fmt::Display for CollectionError {
@@ -79,34 +132,73 @@ impl fmt::Display for CollectionError {
         match self {
             Self::Store(e) => e.fmt(f),
             Self::Index(e) => e.fmt(f),
-            Self::Corrupt { reason } => write!(f, "the collection is corrupt: {reason}"),
-            Self::NotACollection => f.write_str("the file is a store of something else"),
-            Self::Version { found, supported } => {
-                write!(f, "the collection has format {found}, this crate reads up to {supported}")
+            Self::Corrupt { path, reason } => {
+                write!(f, "{} is damaged: {reason}; restore it from a backup", Place(path))
             }
-            Self::Kind { expected, found } => {
-                write!(f, "the file holds {found} where {expected} is expected")
+            Self::NotACollection { path } => write!(
+                f,
+                "{} is a store, but not of a collection or an index; check the path",
+                Place(path)
+            ),
+            Self::Version { path, found, supported } => write!(
+                f,
+                "{} is a collection of format {found}, and this version of nearfield reads up to \
+                 {supported}: open it with a newer one",
+                Place(path)
+            ),
+            Self::Kind { path, expected, found } => write!(
+                f,
+                "{} holds {found}, not {expected}; open it as the type that saved it",
+                Place(path)
+            ),
+            Self::Mismatch { path: Some(path), name, stored, given } => write!(
+                f,
+                "{name} is {stored} in {}, {given} is given; give the value of the file, or none",
+                path.display()
+            ),
+            Self::Mismatch { path: None, name, stored, given } => {
+                write!(f, "{name} is {stored} in one collection, and {given} in the other")
             }
-            Self::Mismatch { name, stored, given } => {
-                write!(f, "{name} is {stored} in the file, but {given} is given")
+            Self::Exists { path } => write!(
+                f,
+                "{} exists already; open it with `open`, or choose another path",
+                path.display()
+            ),
+            Self::NameTooLong { len, max } => write!(
+                f,
+                "the name has {len} bytes; names in this file have at most {max}, an eighth of \
+                 its page size"
+            ),
+            Self::KeyMissing { key } => {
+                write!(f, "key {key} has no vector; insert the vector before its payload")
             }
-            Self::Exists => f.write_str("there is a collection at this path already"),
-            Self::KeyMissing { key } => write!(f, "there is no vector under the key {key}"),
             Self::MergeConflict { name: Some(name), .. } => {
                 let name = String::from_utf8_lossy(name);
-                write!(f, "several collections have different entries under the name {name:?}")
+                write!(
+                    f,
+                    "several collections have different entries under the name {name:?}; choose a `MergeRule`"
+                )
             }
             Self::MergeConflict { key, name: None } => {
-                write!(f, "several collections have different entries under the key {key}")
+                write!(
+                    f,
+                    "several collections have different entries under the key {key}; choose a `MergeRule`"
+                )
             }
             Self::Memory { needed, limit } => {
-                write!(f, "about {needed} bytes of memory are needed where {limit} are allowed")
+                write!(
+                    f,
+                    "the transaction would need about {needed} bytes of memory, and \
+                     `memory_limit` is {limit}; commit it and go on in another one"
+                )
             }
-            Self::Cancelled => f.write_str("it was cancelled before it was done"),
-            Self::Behind => f.write_str(
-                "a commit is in the file that the index in memory could not take; open it again",
+            Self::Cancelled => f.write_str("the operation was cancelled before its end"),
+            Self::Behind { cause } => write!(
+                f,
+                "the last commit is safe in the file, but the index in memory lacks it ({cause}); \
+                 open the collection again to write"
             ),
-            Self::ByteOrder => f.write_str("indexes are kept in files on little-endian machines"),
+            Self::ByteOrder => f.write_str("index files require a little-endian machine"),
         }
     }
 }
@@ -150,6 +242,6 @@ impl From<ArenaError> for CollectionError {
 
 impl From<Unsound> for CollectionError {
     fn from(Unsound(reason): Unsound) -> Self {
-        Self::Corrupt { reason }
+        Self::corrupt(reason)
     }
 }

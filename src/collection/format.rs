@@ -57,7 +57,7 @@ impl Kind {
         let mut reader = Reader(settings);
         let found = reader.u32()?;
         if found != VERSION {
-            return Err(CollectionError::Version { found, supported: VERSION });
+            return Err(CollectionError::Version { path: None, found, supported: VERSION });
         }
         let [kind] = reader.take()?;
         value(&Self::ALL, kind).ok_or(corrupt("the kind of index is unknown"))
@@ -68,7 +68,8 @@ impl Kind {
         if self == expected {
             return Ok(());
         }
-        Err(CollectionError::Kind { expected: expected.name(), found: self.name() })
+        let (expected, found) = (expected.name(), self.name());
+        Err(CollectionError::Kind { path: None, expected, found })
     }
 }
 
@@ -113,7 +114,7 @@ pub(super) fn check_byte_order() -> Result<(), CollectionError> {
 }
 
 pub(super) fn corrupt(reason: &'static str) -> CollectionError {
-    CollectionError::Corrupt { reason }
+    CollectionError::corrupt(reason)
 }
 
 /// Little-endian numbers, one after the other.

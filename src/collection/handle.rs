@@ -139,7 +139,9 @@ impl Collection {
     /// writing elsewhere; whatever damage is met.
     pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
         let start = Instant::now();
-        Self::with_store(config.store_options().open(path)?, config, start)
+        let path = path.as_ref();
+        let store = config.store_options().open(path)?;
+        Self::with_store(store, config, start).map_err(|error| error.at(Some(path)))
     }
 
     /// Makes a collection at `path`.
@@ -149,9 +151,10 @@ impl Collection {
     /// [`CollectionError::Exists`] if there is a file; else as [`Collection::open`].
     pub fn create(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
         let start = Instant::now();
+        let path = path.as_ref();
         let store = config.store_options().create(path).map_err(|error| match error {
             StoreError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
-                CollectionError::Exists
+                CollectionError::Exists { path: path.to_path_buf() }
             }
             error => error.into(),
         })?;
@@ -197,7 +200,7 @@ impl Collection {
             index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
             tx.commit()?;
             let head = read_head(&store.begin_read()?, Kind::Graph)?
-                .ok_or(CollectionError::NotACollection)?;
+                .ok_or(CollectionError::NotACollection { path: None })?;
             (index, head, Replayed::default(), Duration::ZERO)
         };
         let Replayed { commit, operations, bytes } = replayed;
@@ -226,14 +229,14 @@ impl Collection {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The right to change the collection. Waits until no other transaction has it, so a thread that has one must not ask for
-    /// another.
+    /// The right to change the collection. Waits until no other transaction has it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`] after a failed write, [`CollectionError::Behind`].
+    /// [`StoreError::Deadlock`] if this thread has a transaction open, or runs a callback of an operation of this
+    /// collection; [`StoreError::Poisoned`] after a failed write, [`CollectionError::Behind`].
     pub fn begin_write(&self) -> Result<Transaction, CollectionError> {
-        Transaction::new(self.inner.take_writer()?)
+        Transaction::new(self.inner.take_writer()?).map_err(self.inner.place())
     }
 
     /// As [`Collection::begin_write`], but waits for nobody: `None` if a transaction, or maintenance, has the right.
@@ -254,7 +257,8 @@ impl Collection {
     ///
     /// As there.
     pub fn try_begin_write(&self) -> Result<Option<Transaction>, CollectionError> {
-        self.inner.try_take_writer()?.map(Transaction::new).transpose()
+        let begun = self.inner.try_take_writer()?.map(Transaction::new).transpose();
+        begun.map_err(self.inner.place())
     }
 
     /// The newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may show in part;
@@ -313,7 +317,8 @@ impl Collection {
     /// [`StoreError::Corrupt`], [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
         self.inner.store.admit()?;
-        self.inner.views.lock().newest(&self.inner.store, self.inner.config.instruction_set())
+        let isa = self.inner.config.instruction_set();
+        self.inner.views.lock().newest(&self.inner.store, isa).map_err(self.inner.place())
     }
 
     /// What opening had to do.
@@ -332,7 +337,8 @@ impl Collection {
     }
 
     pub(super) fn checkpoint_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
-        self.inner.checkpoint(&mut self.inner.take_writer()?.asking(), course)
+        let mut writer = self.inner.take_writer()?.asking();
+        self.inner.checkpoint(&mut writer, course).map_err(self.inner.place())
     }
 
     /// Makes a checkpoint and reports its errors. Other handles stay usable. A collection that is dropped without it
@@ -354,6 +360,12 @@ impl Inner {
         Ok(WriterGuard { inner: Arc::clone(self), writer: self.writer.take().map_err(refused)? })
     }
 
+    /// As [`Self::take_writer`], and of a collection that is behind its file as well: the caller must change nothing.
+    pub(super) fn take_to_look(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
+        let writer = self.writer.take_to_look().map_err(refused)?;
+        Ok(WriterGuard { inner: Arc::clone(self), writer })
+    }
+
     /// As [`Self::take_writer`], if nobody does.
     pub(super) fn try_take_writer(
         self: &Arc<Self>,
@@ -368,7 +380,13 @@ impl Inner {
         &self,
         f: impl FnOnce() -> Result<(), CollectionError>,
     ) -> Result<(), CollectionError> {
-        self.writer.or_end(f).map_err(|_| CollectionError::Behind)
+        let followed = self.writer.or_end(|| f().map_err(self.place()));
+        followed.map_err(|error| CollectionError::Behind { cause: error.to_string() })
+    }
+
+    /// Adds the path of the file to an error.
+    pub(super) fn place(&self) -> impl Fn(CollectionError) -> CollectionError {
+        |error| error.at(self.store.path())
     }
 
     pub(super) fn memory_limit(&self) -> Option<u64> {
@@ -427,7 +445,7 @@ impl Inner {
 
 fn refused(refusal: Refusal) -> CollectionError {
     match refusal {
-        Refusal::Over => CollectionError::Behind,
+        Refusal::Over { cause } => CollectionError::Behind { cause },
         Refusal::Deadlock => StoreError::Deadlock.into(),
     }
 }

@@ -137,7 +137,8 @@ fn put(
 
 /// The index that a snapshot shows.
 pub(super) fn read_lists(tx: &ReadTransaction) -> Result<Ivf, CollectionError> {
-    let records = read_records(tx, Kind::Lists)?.ok_or(CollectionError::NotACollection)?;
+    let records =
+        read_records(tx, Kind::Lists)?.ok_or(CollectionError::NotACollection { path: None })?;
     let Records { table, settings } = records;
     let settings = decode_settings(settings)?;
     let missing = corrupt("the record of the lists is missing");

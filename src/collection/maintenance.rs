@@ -95,10 +95,10 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`], [`StoreError::Poisoned`].
+    /// [`StoreError::Corrupt`], [`StoreError::Deadlock`].
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
         // A copy: reading the trees stops no transaction.
-        let writer = *self.inner.take_writer()?;
+        let writer = *self.inner.take_to_look()?;
         Ok(CollectionStats {
             index: self.inner.index.stats(),
             store: self.inner.store.stats()?,
@@ -126,8 +126,8 @@ impl Collection {
         course: &Course<'_>,
     ) -> Result<CollectionReport, CollectionError> {
         watch!(let observed = crate::observe::Operation::Check.begin());
-        let writer = self.inner.take_writer()?.asking();
-        let report = self.check_alone(course)?;
+        let writer = self.inner.take_to_look()?.asking();
+        let report = self.check_alone(course).map_err(self.inner.place())?;
         drop(writer);
         watch!(observed.done(1));
         Ok(report)
@@ -206,7 +206,7 @@ impl Collection {
         watch!(let observed = crate::observe::Operation::Load.begin());
         // A checkpoint moves chunks.
         let writer = self.inner.take_writer()?.asking();
-        self.load_alone(course)?;
+        self.load_alone(course).map_err(self.inner.place())?;
         drop(writer);
         watch!(observed.done(1));
         Ok(())

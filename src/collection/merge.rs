@@ -10,6 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::columns::{write_columns, write_settings};
+use super::config::{alpha_text, codes_text, same};
 use super::error::CollectionError;
 use super::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, check_byte_order};
 use super::handle::Collection;
@@ -258,31 +259,19 @@ fn common_settings(inputs: &[&Snapshot]) -> Result<Settings, CollectionError> {
     let mut each = inputs.iter().map(|snapshot| *snapshot.settings());
     let mut common = each.next().ok_or_else(|| parameter("inputs"))?;
     for other in each {
-        same("dimension", &common.dimension, &other.dimension)?;
-        same("metric", &common.metric, &other.metric)?;
-        same("element", &common.element, &other.element)?;
-        same("quantization", &common.codes, &other.codes)?;
+        same("dimension", common.dimension, other.dimension, |v| v.to_string())?;
+        same("metric", common.metric, other.metric, |v| v.to_string())?;
+        same("element", common.element, other.element, |v| v.to_string())?;
+        same("quantization", common.codes, other.codes, codes_text)?;
         if let (Some(common), Some(other)) = (&mut common.graph, other.graph) {
             let GraphSettings { m, ef_construction, seed, alpha } = other;
-            same("m", &common.m, &m)?;
-            same("alpha squared", &common.alpha, &alpha)?;
+            same("m", common.m, m, |v| v.to_string())?;
+            same("alpha", common.alpha, alpha, alpha_text)?;
             common.ef_construction = common.ef_construction.max(ef_construction);
             common.seed = common.seed.min(seed);
         }
     }
     Ok(common)
-}
-
-fn same<T: PartialEq + fmt::Debug>(
-    name: &'static str,
-    one: &T,
-    other: &T,
-) -> Result<(), CollectionError> {
-    if one == other {
-        return Ok(());
-    }
-    let (stored, given) = (format!("{one:?}"), format!("{other:?}"));
-    Err(CollectionError::Mismatch { name, stored, given })
 }
 
 /// An entry of an input.
@@ -419,6 +408,6 @@ fn choose(
             best = Some((worth, *entry));
         }
     }
-    let missing = CollectionError::Corrupt { reason: "a key has no entry" };
+    let missing = CollectionError::corrupt("a key has no entry");
     best.map(|(_, entry)| entry).ok_or(missing)
 }

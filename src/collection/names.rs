@@ -31,7 +31,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`StoreError::KeyTooLong`] above an eighth of a page, [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    /// [`CollectionError::NameTooLong`] above an eighth of a page, [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
     pub fn key_of(&mut self, name: impl AsRef<[u8]>) -> Result<u64, CollectionError> {
         let name = name.as_ref();
         let store = self.store()?;
@@ -39,7 +39,7 @@ impl Transaction {
             return decode(key);
         }
         let last = store.table::<u64>(NAMES_OF_KEYS)?.last()?.map(|(key, _)| key);
-        let corrupt = CollectionError::Corrupt { reason: "a name has a key that no name has" };
+        let corrupt = CollectionError::corrupt("a name has a key that no name has");
         let mut key = match last {
             None => FIRST_NAMED,
             Some(last) if last < FIRST_NAMED => return Err(corrupt),
@@ -50,7 +50,11 @@ impl Transaction {
             key = key.checked_add(1).ok_or(IndexError::Full { len: usize::MAX })?;
         }
         let store = self.store()?;
-        store.table::<[u8]>(KEYS_OF_NAMES)?.insert(name, &key.to_le_bytes())?;
+        let inserted = store.table::<[u8]>(KEYS_OF_NAMES)?.insert(name, &key.to_le_bytes());
+        inserted.map_err(|error| match error {
+            StoreError::KeyTooLong { len, max } => CollectionError::NameTooLong { len, max },
+            error => error.into(),
+        })?;
         store.table::<u64>(NAMES_OF_KEYS)?.insert(key, name)?;
         self.note_records();
         Ok(key)
@@ -103,7 +107,7 @@ fn key_of(tx: &ReadTransaction, name: &[u8]) -> Result<Option<u64>, CollectionEr
 }
 
 fn decode(key: &[u8]) -> Result<u64, CollectionError> {
-    let corrupt = CollectionError::Corrupt { reason: "the key of a name is malformed" };
+    let corrupt = CollectionError::corrupt("the key of a name is malformed");
     Ok(u64::from_le_bytes(key.try_into().map_err(|_| corrupt)?))
 }
 

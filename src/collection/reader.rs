@@ -24,7 +24,7 @@ impl Reader {
         let store = Store::open_read_only(path)?;
         let reader = Self { store, views: Arc::default() };
         // What is no collection is told here.
-        reader.snapshot()?;
+        reader.snapshot().map_err(|error| error.at(Some(path)))?;
         Ok(reader)
     }
 
@@ -36,7 +36,8 @@ impl Reader {
     ///
     /// Whatever damage is met, [`StoreError::Io`](crate::store::StoreError::Io).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
-        self.views.lock().newest(&self.store, None)
+        let newest = self.views.lock().newest(&self.store, None);
+        newest.map_err(|error| error.at(self.store.path()))
     }
 }
 

@@ -10,7 +10,7 @@ use super::lists::{read_lists, write_lists};
 use super::task::Course;
 use crate::arena::Persistent;
 use crate::index::{Flat, Hnsw, Ivf, Stored};
-use crate::store::{Replacement, Store, StoreOptions};
+use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
 /// once it is on the disk. A symbolic link is followed. The file has the mode and, where the system allows, the owner of the one
@@ -21,13 +21,14 @@ pub(super) fn replace_file(
     fill: impl FnOnce(&Store) -> Result<(), CollectionError>,
 ) -> Result<(), CollectionError> {
     // Nobody opens what is there for writing meanwhile.
-    let replacement = Replacement::at(path)?;
-    let new = replacement.new_file(source.and_then(Store::file))?;
+    let place = |error: StoreError| error.at(Some(path));
+    let replacement = Replacement::at(path).map_err(place)?;
+    let new = replacement.new_file(source.and_then(Store::file)).map_err(place)?;
     // No log to speak of: everything is written once, in one transaction.
     let store = StoreOptions::new().log_size(64 << 10).open_new(&new)?;
     fill(&store)?;
     store.close()?;
-    Ok(replacement.finish(new)?)
+    Ok(replacement.finish(new).map_err(place)?)
 }
 
 fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
@@ -44,10 +45,14 @@ fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
 
 fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
     check_byte_order()?;
+    read_file(path, reading).map_err(|error| error.at(Some(path)))
+}
+
+fn read_file<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
     let store = Store::open_read_only(path)?;
     let tx = Arc::new(store.begin_read()?);
     let expected = if I::GRAPH { Kind::Graph } else { Kind::Exact };
-    let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection)?;
+    let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection { path: None })?;
     let index: I = read_index(&tx, &head, None, reading)?;
     if reading == Reading::Copied {
         index.frozen(|image| {
@@ -201,6 +206,6 @@ impl Ivf {
         check_byte_order()?;
         let store = Store::open_read_only(path.as_ref())?;
         let tx = store.begin_read()?;
-        read_lists(&tx)
+        read_lists(&tx).map_err(|error| error.at(Some(path.as_ref())))
     }
 }

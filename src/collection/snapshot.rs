@@ -64,7 +64,8 @@ impl Views {
         isa: Option<Isa>,
     ) -> Result<Snapshot, CollectionError> {
         let tx = Arc::new(store.begin_read()?);
-        let head = read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection)?;
+        let head =
+            read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection { path: None })?;
         let checkpoint = head.checkpoint.commit;
         // Other views would have to be made anew.
         self.views.retain(|view| view.is_of(&tx, checkpoint) || Arc::strong_count(view) > 1);

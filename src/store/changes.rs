@@ -56,7 +56,10 @@ impl Changes {
 
     /// Makes a table that does not exist; returns its place.
     pub(crate) fn create(&mut self, name: &str, key_type: u8) -> Result<usize, StoreError> {
-        self.check_key(name.as_bytes())?;
+        let max = tree::max_key(self.pages.page_size());
+        if name.len() > max {
+            return Err(StoreError::NameTooLong { len: name.len(), max });
+        }
         let record = TableRecord { root: super::page::NodeRef::EMPTY, len: 0, key_type };
         let new = OpenTable { name: name.to_owned(), record, changed: true, dropped: false };
         if let Some(i) = self.tables.iter().position(|table| table.name == name) {

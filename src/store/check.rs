@@ -121,7 +121,7 @@ pub(crate) fn check(
     steps: Steps<'_>,
 ) -> Result<CheckReport, StoreError> {
     // While the writer is here nothing is committed, so the state and the free pages belong together.
-    shared.writer.with(|writer| {
+    shared.writer.look(|writer| {
         shared.writer.ask();
         check_state(shared, writer, space, steps)
     })

@@ -243,7 +243,7 @@ fn write_free_list(shared: &Shared, writer: &mut Writer) -> Result<FreeList, Sto
 /// before, but the store must take no more writes.
 pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
     watch!(let observed = crate::observe::Operation::StoreCheckpoint.begin());
-    shared.writer.or_end(|| try_checkpoint(shared, writer))?;
+    shared.or_poison(|| try_checkpoint(shared, writer))?;
     watch!(observed.done(1));
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, Sto
     settle(shared)?;
     move_down(shared, steps)?;
     settle(shared)?;
-    shared.writer.with(|writer| shared.writer.or_end(|| cut(shared, writer)))?;
+    shared.writer.with(|writer| shared.or_poison(|| cut(shared, writer)))?;
     let after = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     Ok(before.saturating_sub(after))
 }
@@ -38,7 +38,7 @@ fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
         let Changes { pages, state, .. } = changes;
         let before = pages.writer.state;
         *state = state.committed(&before, before.transaction + 1);
-        shared.writer.or_end(|| {
+        shared.or_poison(|| {
             pages.install(state.transaction)?;
             pages.writer.state = *state;
             checkpoint(shared, &mut pages.writer)

@@ -1,14 +1,18 @@
+//! Why a store refuses an operation.
+
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::turn::Refusal;
 
-/// Why the store could not do what was asked.
+/// Why the store refused an operation.
 ///
-/// After [`StoreError::Io`] on a write or a sync the store takes no more writes
-/// ([`StoreError::Poisoned`]) until it is opened again: what the operating system kept of the failed
-/// write is unknown. Reads go on.
+/// Paths are those that the store was opened with; a store in memory has none.
+///
+/// After a failed sync, or a failed write of the log or of a meta slot, the store takes no more
+/// writes ([`StoreError::Poisoned`]) until it is opened again: the state of the disk is unknown.
+/// Reads go on. A full disk poisons nothing in general: see the [module](super).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -16,11 +20,15 @@ pub enum StoreError {
     Io {
         /// What was attempted, such as `"write the log"`.
         operation: &'static str,
+        /// The file; a store in memory has none.
+        path: Option<PathBuf>,
         /// The operating system's answer.
         source: io::Error,
     },
     /// Bytes of the file contradict their checksum, the format or each other.
     Corrupt {
+        /// The file; a store in memory has none.
+        path: Option<PathBuf>,
         /// The page, counted from the start of the file in units of the page size.
         page: u64,
         /// What is wrong with it.
@@ -28,20 +36,27 @@ pub enum StoreError {
     },
     /// Neither meta slot is one of a store: another kind of file, or both are damaged.
     NotAStore {
+        /// The file; a store in memory has none.
+        path: Option<PathBuf>,
         /// What is wrong with the slot that came nearest.
         reason: &'static str,
     },
     /// The file was written in a format that this version does not read.
     Version {
+        /// The file; a store in memory has none.
+        path: Option<PathBuf>,
         /// The format version of the file.
         found: u32,
         /// The newest format version that this crate reads.
         supported: u32,
     },
     /// Another process, or another handle of this process, has the file open for writing.
-    Locked,
+    Locked {
+        /// The file, if known.
+        path: Option<PathBuf>,
+    },
     /// The system or the file system has no locks of byte ranges, or could not take one, so nothing would keep two writers
-    /// apart, or the writer from what is read. Move the file to a local disk, or open it
+    /// apart, or the writer from the pages of a reader. Move the file to a local disk, or open it
     /// [unguarded](super::StoreOptions::unguarded) if no other process has it open.
     NoLocks {
         /// The file.
@@ -52,14 +67,25 @@ pub enum StoreError {
     /// The process that opened the file has been forked, and this is the child: it shares its parent's locks, and would write
     /// over its commits. Open the file anew in the child.
     Forked,
-    /// An earlier write or sync failed; open the store again to go on.
-    Poisoned,
+    /// An earlier write or sync failed; open the store again to write. Reads, [`Store::check`](super::Store::check) and
+    /// [`Store::stats`](super::Store::stats) go on.
+    Poisoned {
+        /// The text of the first error: operation, path, and the operating system's answer.
+        cause: String,
+    },
     /// The store was opened read-only.
     ReadOnly,
     /// An earlier operation of this transaction failed half way, so it cannot be committed.
     TransactionFailed,
     /// The key is longer than the page size allows.
     KeyTooLong {
+        /// Bytes given.
+        len: usize,
+        /// Bytes allowed: an eighth of the page size.
+        max: usize,
+    },
+    /// The name of a table is longer than the page size allows.
+    NameTooLong {
         /// Bytes given.
         len: usize,
         /// Bytes allowed: an eighth of the page size.
@@ -109,11 +135,12 @@ pub enum StoreError {
     },
     /// The savepoint belongs to another transaction, or was undone by an earlier one.
     SavepointInvalid,
-    /// Whoever watched a long operation ended it: [`Store::check_while`](super::Store::check_while),
+    /// The caller ended a long operation: [`Store::check_while`](super::Store::check_while),
     /// [`Store::compact_while`](super::Store::compact_while).
     Cancelled,
-    /// A closure that is called during an operation asked for what would have to wait for the end of that operation: a
-    /// transaction, a checkpoint, statistics. Ask for it afterwards, or on another thread.
+    /// The thread would wait for itself: it has an open transaction, or runs a callback of an operation, and asked
+    /// for a transaction, a checkpoint or another operation that waits for its end. End the transaction first, or
+    /// ask on another thread.
     Deadlock,
     /// The memory or address space for an object of this size cannot be had.
     TooLarge {
@@ -123,66 +150,130 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// An I/O failure with the name of what was attempted.
+    /// An I/O failure with the name of the operation. [`Self::at`] adds the path.
     pub(crate) fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { operation, source }
+        move |source| Self::Io { operation, path: None, source }
     }
 
     /// A corrupt page.
     #[cold]
     pub(crate) fn corrupt(page: u64, reason: &'static str) -> Self {
-        Self::Corrupt { page, reason }
+        Self::Corrupt { path: None, page, reason }
+    }
+
+    /// The same error with the path of the file, unless it has one.
+    #[cold]
+    pub(crate) fn at(mut self, file: Option<&Path>) -> Self {
+        if let Self::Io { path, .. }
+        | Self::Corrupt { path, .. }
+        | Self::NotAStore { path, .. }
+        | Self::Version { path, .. }
+        | Self::Locked { path } = &mut self
+            && path.is_none()
+        {
+            *path = file.map(Path::to_path_buf);
+        }
+        self
+    }
+}
+
+/// A path in a text that goes on without it, too.
+pub(crate) struct Place<'a>(pub(crate) &'a Option<PathBuf>);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, "{}", path.display()),
+            None => f.write_str("the file"),
+        }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { operation, source } => write!(f, "could not {operation}: {source}"),
-            Self::Corrupt { page, reason } => write!(f, "page {page} is corrupt: {reason}"),
-            Self::NotAStore { reason } => write!(f, "the file is not a store: {reason}"),
-            Self::Version { found, supported } => {
-                write!(f, "the file has format version {found}, this crate reads up to {supported}")
+            Self::Io { operation, path: Some(path), source } => {
+                write!(f, "could not {operation} ({}): {source}", path.display())
             }
             Self::NoLocks { path, source } => write!(
                 f,
-                "{} cannot be locked: {source}; move it to a local disk, or open it unguarded if no other process has it open",
+                "{} cannot be locked: {source}; move it to a local disk, or open it unguarded \
+                 if no other process has it open",
                 path.display()
             ),
             Self::Forked => f.write_str(
                 "the file was opened before this process was forked off; open it anew in the child",
             ),
-            Self::Locked => f.write_str("the file is open for writing elsewhere"),
-            Self::Poisoned => f.write_str("an earlier write failed; open the store again to write"),
-            Self::ReadOnly => f.write_str("the store was opened read-only"),
-            Self::TransactionFailed => {
-                f.write_str("an operation of this transaction failed, so it cannot be committed")
+            Self::Io { operation, path: None, source } => {
+                write!(f, "could not {operation}: {source}")
             }
+            Self::Corrupt { path, page, reason } => write!(
+                f,
+                "{} is damaged at page {page}: {reason}; restore it from a backup",
+                Place(path)
+            ),
+            Self::NotAStore { path, reason } => write!(
+                f,
+                "{} is not a file of nearfield, or its head is damaged: {reason}; \
+                 check the path, or restore the file from a backup",
+                Place(path)
+            ),
+            Self::Version { path, found, supported } => write!(
+                f,
+                "{} has format version {found}, and this version of nearfield reads up to \
+                 {supported}: open it with a newer one",
+                Place(path)
+            ),
+            Self::Locked { path } => write!(
+                f,
+                "{} is open for writing in another process or by another handle; \
+                 open it read-only, or close the other one",
+                Place(path)
+            ),
+            Self::Poisoned { cause } => write!(
+                f,
+                "no more writes after an earlier failure ({cause}); open the file again to write"
+            ),
+            Self::ReadOnly => {
+                f.write_str("the store was opened for reading only; open it for writing")
+            }
+            Self::TransactionFailed => f.write_str(
+                "an earlier operation of this transaction failed, so it cannot go on; \
+                 drop it and begin another one",
+            ),
             Self::KeyTooLong { len, max } => {
-                write!(f, "the key has {len} bytes where {max} are allowed")
+                write!(f, "the key has {len} bytes; keys have at most {max}, an eighth of a page")
             }
-            Self::KeyOrder { position } => {
-                write!(f, "key {position} of the bulk load is not greater than the one before it")
+            Self::NameTooLong { len, max } => {
+                write!(f, "the name of a table has {len} bytes; names have at most {max}")
             }
+            Self::KeyOrder { position } => write!(
+                f,
+                "key {position} of the bulk load is not greater than the key before it; \
+                 sort them, or call `bulk_load_unsorted`"
+            ),
             Self::KeyType { table, expected, found } => {
-                write!(f, "table {table} holds keys of type {found}, not {expected}")
+                write!(f, "table {table:?} holds keys of type {found}, not {expected}")
             }
-            Self::TableMissing { table } => write!(f, "there is no table {table}"),
-            Self::ExtentMissing { extent } => write!(f, "there is no extent {extent}"),
+            Self::TableMissing { table } => write!(f, "the store has no table {table:?}"),
+            Self::ExtentMissing { extent } => write!(f, "the store has no extent {extent}"),
             Self::ExtentRange { offset, len, size } => {
                 write!(f, "{len} bytes at {offset} reach beyond an extent of {size} bytes")
             }
             Self::Option { name, value, allowed } => {
                 write!(f, "{name} is {value}; allowed: {allowed}")
             }
-            Self::SavepointInvalid => {
-                f.write_str("the savepoint is not one of this transaction or was undone")
-            }
-            Self::Cancelled => f.write_str("it was cancelled before it was done"),
-            Self::Deadlock => f.write_str(
-                "a callback asked for what would wait for the end of the operation that called it; ask afterwards",
+            Self::SavepointInvalid => f.write_str(
+                "the savepoint belongs to another transaction, or an earlier one was rolled back to",
             ),
-            Self::TooLarge { bytes } => write!(f, "{bytes} bytes cannot be had in one piece"),
+            Self::Cancelled => f.write_str("the operation was cancelled before its end"),
+            Self::Deadlock => f.write_str(
+                "this thread would wait for itself: it has an open transaction, or is inside a \
+                 callback of a running operation; end that first, or ask on another thread",
+            ),
+            Self::TooLarge { bytes } => {
+                write!(f, "the system has no memory or address space for {bytes} bytes in one piece")
+            }
         }
     }
 }
@@ -190,7 +281,7 @@ impl fmt::Display for StoreError {
 impl From<Refusal> for StoreError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Over => Self::Poisoned,
+            Refusal::Over { cause } => Self::Poisoned { cause },
             Refusal::Deadlock => Self::Deadlock,
         }
     }

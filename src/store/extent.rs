@@ -150,7 +150,7 @@ impl<'t> Extent<'t> {
     /// [`StoreError::ExtentRange`] if the range reaches beyond the end, [`StoreError::Corrupt`] with the first
     /// page of a damaged block.
     pub fn range(&self, range: Range<u64>) -> Result<&'t [u8], StoreError> {
-        bytes(self.view, self.record, range)
+        bytes(self.view, self.record, range).map_err(|error| error.at(self.view.path()))
     }
 }
 

@@ -53,6 +53,10 @@ impl<S: Storage> Storage for ReadOnly<S> {
         self.0.map_private(offset, len)
     }
 
+    fn path(&self) -> Option<&Path> {
+        self.0.path()
+    }
+
     fn first_segment(&self) -> u64 {
         self.0.first_segment()
     }
@@ -83,7 +87,7 @@ impl Follower {
         let file = open_file(path, OpenOptions::new().read(true));
         let file = Arc::new(file.map_err(StoreError::io("open the file"))?);
         let locks = is_guarded.then(|| ReaderLocks::of(Arc::clone(&file)));
-        let storage: Arc<dyn Storage> = Arc::new(ReadOnly(FileStorage::new(file)));
+        let storage: Arc<dyn Storage> = Arc::new(ReadOnly(FileStorage::new(file, path)));
         let base = Self::rebase(path, &storage, locks.as_ref())?;
         let (path, base) = (path.to_path_buf(), Mutex::new(base));
         Ok(Self { path, storage, locks, base, process: Process::current() })
@@ -108,13 +112,16 @@ impl Follower {
             let shared = Arc::new(Shared::new(Arc::clone(storage), frames, writer, None, None));
             return Ok(Arc::new(Base { shared, checkpoint, _lock: lock }));
         }
-        let source = io::ErrorKind::TimedOut.into();
-        Err(StoreError::Io { operation: "lock a checkpoint for reading", source })
+        Err(StoreError::io("lock a checkpoint for reading")(io::ErrorKind::TimedOut.into()))
     }
 
     /// The newest commit that the file shows.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         self.admit()?;
+        self.newest().map_err(|error| error.at(Some(&self.path)))
+    }
+
+    fn newest(&self) -> Result<ReadTransaction, StoreError> {
         let mut base = self.base.lock();
         let (meta, _) = Meta::newest(&*self.storage)?;
         if meta.state.transaction != base.checkpoint {
@@ -124,6 +131,10 @@ impl Follower {
         let pin = base.shared.frames.pin();
         let storage = Arc::clone(&self.storage);
         Ok(ReadTransaction::new(pin, Some(Arc::clone(&base)), storage))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn base(&self) -> Arc<Base> {

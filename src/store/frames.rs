@@ -12,6 +12,7 @@
 #![expect(unsafe_code, reason = "page views that outlive the table's lock")]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -76,6 +77,8 @@ struct Registry {
 pub(crate) struct Frames {
     pub(crate) page_size: usize,
     pub(crate) segments: Segments,
+    /// The file, for errors.
+    path: Option<PathBuf>,
     parts: [OnceLock<Box<[Entry]>>; PARTS],
     registry: Mutex<Registry>,
 }
@@ -104,9 +107,21 @@ impl Frames {
         Self {
             page_size,
             segments,
+            path: None,
             parts: [const { OnceLock::new() }; PARTS],
             registry: Mutex::new(registry),
         }
+    }
+
+    /// The same pages, of the file at `path`.
+    pub(crate) fn of(mut self, path: Option<&Path>) -> Self {
+        self.path = path.map(Path::to_path_buf);
+        self
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     #[inline]
@@ -225,6 +240,11 @@ pub(crate) struct Pin {
 impl Pin {
     pub(crate) fn page_size(&self) -> usize {
         self.frames.page_size
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.frames.path()
     }
 
     /// The buffer of a run that is in memory.

@@ -81,14 +81,16 @@ impl Store {
         }
     }
 
-    /// The right to change the store. Waits until no other transaction has it, so a thread that has one must not ask for another.
+    /// The right to change the store. Waits until no other transaction has it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`] after a failed write, [`StoreError::ReadOnly`], and [`StoreError::Io`] if the
+    /// [`StoreError::Deadlock`] if this thread has a transaction open, or runs a callback of an operation of this
+    /// store; [`StoreError::Poisoned`] after a failed write, [`StoreError::ReadOnly`], and [`StoreError::Io`] if the
     /// checkpoint fails that the first transaction after opening begins with.
     pub fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
-        WriteTransaction::new(self.shared()?)
+        let shared = self.shared()?;
+        WriteTransaction::new(shared).map_err(shared.place())
     }
 
     /// As [`Store::begin_write`], but waits for nobody: `None` if a transaction, or the store's own maintenance, has the right.
@@ -108,7 +110,8 @@ impl Store {
     ///
     /// As there.
     pub fn try_begin_write(&self) -> Result<Option<WriteTransaction>, StoreError> {
-        WriteTransaction::try_new(self.shared()?)
+        let shared = self.shared()?;
+        WriteTransaction::try_new(shared).map_err(shared.place())
     }
 
     /// Brings all commits from the log to their place in the file. Happens by itself when the log is full.
@@ -118,7 +121,7 @@ impl Store {
     /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`].
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let shared = self.shared()?;
-        shared.writer.with(|writer| empty_log(shared, writer))
+        shared.writer.with(|writer| empty_log(shared, writer)).map_err(shared.place())
     }
 
     /// Makes a checkpoint, so that the next opening has nothing to apply, and reports its errors. Other
@@ -155,7 +158,8 @@ impl Store {
     /// As there, and [`StoreError::Cancelled`]. What `go_on` itself asks for, and would wait for the end of this, is refused with
     /// [`StoreError::Deadlock`].
     pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
-        compact(self.shared()?, Steps::new(&go_on))
+        let shared = self.shared()?;
+        compact(shared, Steps::new(&go_on)).map_err(shared.place())
     }
 
     /// Reads the whole store and verifies every checksum, order, count and the use of every page.
@@ -176,10 +180,14 @@ impl Store {
     pub fn check_while(&self, go_on: impl Fn(u64) -> bool) -> Result<CheckReport, StoreError> {
         let steps = Steps::new(&go_on);
         match &*self.inner {
-            Inner::Writer { .. } => check(self.shared()?, true, steps),
+            Inner::Writer { shared, .. } => {
+                shared.admit()?;
+                check(shared, true, steps).map_err(shared.place())
+            }
             Inner::Follower(follower) => {
                 follower.begin_read()?;
-                check(&follower.base().shared, false, steps)
+                let shared = &follower.base().shared;
+                check(shared, false, steps).map_err(shared.place())
             }
         }
     }
@@ -197,6 +205,14 @@ impl Store {
         self.shared().map(|_| ())
     }
 
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &*self.inner {
+            Inner::Writer { shared, .. } => shared.path(),
+            Inner::Follower(follower) => Some(follower.path()),
+        }
+    }
+
     /// Bytes of pages that are held in memory until a checkpoint.
     pub(crate) fn resident_bytes(&self) -> u64 {
         match &*self.inner {
@@ -208,7 +224,7 @@ impl Store {
     /// Bytes of the pages that are in use, about. Waits for the running transaction.
     pub(crate) fn used_bytes(&self) -> Result<u64, StoreError> {
         let shared = self.shared()?;
-        shared.writer.with(|writer| {
+        shared.writer.look(|writer| {
             let pages = writer.allocator.end() - writer.allocator.free_pages();
             Ok(pages * shared.page_size as u64)
         })
@@ -221,10 +237,14 @@ impl Store {
     /// [`StoreError::Corrupt`], [`StoreError::Io`].
     pub fn stats(&self) -> Result<Stats, StoreError> {
         match &*self.inner {
-            Inner::Writer { .. } => stats(self.shared()?),
+            Inner::Writer { shared, .. } => {
+                shared.admit()?;
+                stats(shared).map_err(shared.place())
+            }
             Inner::Follower(follower) => {
                 follower.begin_read()?;
-                stats(&follower.base().shared)
+                let shared = &follower.base().shared;
+                stats(shared).map_err(shared.place())
             }
         }
     }

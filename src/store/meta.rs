@@ -90,7 +90,7 @@ impl Meta {
     }
 
     fn decode(bytes: &[u8; SLOT_BYTES]) -> Result<Self, StoreError> {
-        let bad = |reason| StoreError::NotAStore { reason };
+        let bad = |reason| StoreError::NotAStore { path: None, reason };
         if bytes[..8] != MAGIC {
             return Err(bad("the magic number is missing"));
         }
@@ -100,7 +100,11 @@ impl Meta {
         // The checksum comes first: a version is only believed if it was written.
         let version = read::u32(bytes, 8).unwrap_or(0);
         if version != FORMAT_VERSION {
-            return Err(StoreError::Version { found: version, supported: FORMAT_VERSION });
+            return Err(StoreError::Version {
+                path: None,
+                found: version,
+                supported: FORMAT_VERSION,
+            });
         }
         let word = |i: usize| read::u64(bytes, 32 + i * 8).unwrap_or(0);
         let mut uuid = [0; 16];
@@ -181,7 +185,7 @@ impl Meta {
         // Not a reason to take the older one: a checkpoint syncs its data before its slot, so a file
         // that is too short for it has lost bytes since.
         let reason = "the file is shorter than its last checkpoint needs";
-        Err(StoreError::Corrupt { page: found.0.end - 1, reason })
+        Err(StoreError::corrupt(found.0.end - 1, reason))
     }
 
     /// As [`Self::newest`], whether or not the file is long enough.
@@ -235,7 +239,8 @@ struct Slots<'a> {
 impl<'a> Slots<'a> {
     fn new(storage: &'a dyn Storage, len: u64) -> Self {
         let reason = if len == 0 { "the file is empty" } else { "the file is too short" };
-        Self { storage, len, found: [None; 2], error: StoreError::NotAStore { reason } }
+        let error = StoreError::NotAStore { path: None, reason };
+        Self { storage, len, found: [None; 2], error }
     }
 
     fn look(&mut self, slot: usize, offset: u64) -> Result<(), StoreError> {
@@ -255,7 +260,7 @@ impl<'a> Slots<'a> {
                 // A version says more than a damaged slot, and that more than no slot.
                 let rank = |error: &StoreError| match error {
                     StoreError::Version { .. } => 2,
-                    StoreError::NotAStore { reason } => u8::from(*reason == SLOT_DAMAGED),
+                    StoreError::NotAStore { reason, .. } => u8::from(*reason == SLOT_DAMAGED),
                     _ => 0,
                 };
                 if rank(&error) >= rank(&self.error) {

@@ -88,6 +88,7 @@ mod write;
 mod writer;
 
 pub use check::CheckReport;
+pub(crate) use error::Place;
 pub use error::StoreError;
 pub use extent::{Extent, ExtentId};
 pub use handle::Store;

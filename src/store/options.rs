@@ -90,8 +90,12 @@ impl StoreOptions {
     /// [`StoreError::Locked`] if it is open for writing elsewhere; [`StoreError::NoLocks`], [`StoreError::NotAStore`],
     /// [`StoreError::Version`], [`StoreError::Corrupt`], [`StoreError::Option`], [`StoreError::Io`].
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
-        self.check()?;
         let path = path.as_ref();
+        self.open_or_make(path).map_err(|error| error.at(Some(path)))
+    }
+
+    fn open_or_make(&self, path: &Path) -> Result<Store, StoreError> {
+        self.check()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         for _ in 0..ATTEMPTS {
@@ -112,11 +116,11 @@ impl StoreOptions {
             let metadata =
                 file.metadata().map_err(StoreError::io("ask for the length of the file"))?;
             if metadata.len() > 0 {
-                return self.open_placed(Placed { file, lock });
+                return self.open_placed(Placed { file, lock }, path);
             }
             let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
             let new = self.fill(NewFile::beside(&target, Some(&metadata), self.is_guarded)?)?;
-            return self.open_placed(new.replace(&target)?);
+            return self.open_placed(new.replace(&target)?, path);
         }
         Err(StoreError::io("open the file")(ErrorKind::TimedOut.into()))
     }
@@ -128,8 +132,10 @@ impl StoreOptions {
     /// As there, and [`StoreError::Io`] of the kind [`AlreadyExists`](ErrorKind::AlreadyExists).
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
         self.check()?;
-        let exists = StoreError::io("make the file");
-        self.make_at(path.as_ref())?.ok_or_else(|| exists(ErrorKind::AlreadyExists.into()))
+        let path = path.as_ref();
+        let exists = || StoreError::io("make the file")(ErrorKind::AlreadyExists.into());
+        let made = self.make_at(path).and_then(|made| made.ok_or_else(exists));
+        made.map_err(|error| error.at(Some(path)))
     }
 
     /// Makes a store where there is no file. Returns `None` if there is one by now.
@@ -140,7 +146,7 @@ impl StoreOptions {
         }
         let new = self.fill(NewFile::beside(&target, None, self.is_guarded)?)?;
         match new.place(&target)? {
-            Ok(placed) => self.open_placed(placed).map(Some),
+            Ok(placed) => self.open_placed(placed, path).map(Some),
             Err(_) => Ok(None),
         }
     }
@@ -148,21 +154,21 @@ impl StoreOptions {
     /// Makes a store in a file that has no name yet that others know.
     pub(crate) fn open_new(&self, new: &NewFile) -> Result<Store, StoreError> {
         self.check()?;
-        let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(Arc::clone(new.file())));
+        let storage: Arc<dyn Storage> = Arc::new(new.storage());
         self.create_in(&*storage)?;
         let (shared, recovered) = recover(storage, None, None)?;
         Ok(Store::writer(shared, recovered))
     }
 
     fn fill(&self, new: NewFile) -> Result<NewFile, StoreError> {
-        self.create_in(&FileStorage::new(Arc::clone(new.file())))?;
+        self.create_in(&new.storage())?;
         Ok(new)
     }
 
-    fn open_placed(&self, placed: Placed) -> Result<Store, StoreError> {
+    fn open_placed(&self, placed: Placed, path: &Path) -> Result<Store, StoreError> {
         let Placed { file, lock } = placed;
         let readers = self.is_guarded.then(|| Readers::of(Arc::clone(&file)));
-        let (shared, recovered) = recover(Arc::new(FileStorage::new(file)), readers, lock)?;
+        let (shared, recovered) = recover(Arc::new(FileStorage::new(file, path)), readers, lock)?;
         Ok(Store::writer(shared, recovered))
     }
 
@@ -178,7 +184,9 @@ impl StoreOptions {
     ///
     /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
-        Ok(Store::follower(Follower::open(path.as_ref(), self.is_guarded)?))
+        let path = path.as_ref();
+        let opened = Follower::open(path, self.is_guarded).map_err(|error| error.at(Some(path)))?;
+        Ok(Store::follower(opened))
     }
 
     /// A store in memory that ends with its last handle.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::MmapMut;
@@ -56,11 +57,34 @@ impl ReadTransaction {
     pub fn table<K: Key + ?Sized>(&self, name: &str) -> Result<Table<'_, K>, StoreError> {
         self.admit()?;
         let missing = || StoreError::TableMissing { table: name.to_owned() };
+        self.find_table(name)?.ok_or_else(missing)
+    }
+
+    /// The table of this name, or `None` if the store has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::Corrupt`].
+    pub fn find_table<K: Key + ?Sized>(
+        &self,
+        name: &str,
+    ) -> Result<Option<Table<'_, K>>, StoreError> {
         let catalog = self.pin.state.catalog;
-        let value = tree::get(&self.pin, catalog, name.as_bytes())?.ok_or_else(missing)?;
-        let record = TableRecord::decode(catalog.page, value)?;
+        let found = tree::get(&self.pin, catalog, name.as_bytes())
+            .and_then(|value| value.map(|v| TableRecord::decode(catalog.page, v)).transpose());
+        let Some(record) = found.map_err(|error| self.place(error))? else { return Ok(None) };
         check_type::<K>(name, &record)?;
-        Ok(Table::new(&self.pin, record))
+        Ok(Some(Table::new(&self.pin, record)))
+    }
+
+    /// Adds the path of the file to an error.
+    fn place(&self, error: StoreError) -> StoreError {
+        error.at(self.path())
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.pin.path()
     }
 
     /// Names of all tables, ascending.
@@ -81,10 +105,10 @@ impl ReadTransaction {
     pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
         self.admit()?;
         let root = self.pin.state.extents;
-        match tree::get(&self.pin, root, &extent.0.to_be_bytes())? {
-            Some(value) => {
-                Ok(Extent::new(View::Pin(&self.pin), ExtentRecord::decode(root.page, value)?))
-            }
+        let found = tree::get(&self.pin, root, &extent.0.to_be_bytes())
+            .and_then(|value| value.map(|v| ExtentRecord::decode(root.page, v)).transpose());
+        match found.map_err(|error| self.place(error))? {
+            Some(record) => Ok(Extent::new(View::Pin(&self.pin), record)),
             None => Err(StoreError::ExtentMissing { extent: extent.0 }),
         }
     }
@@ -109,10 +133,11 @@ impl ReadTransaction {
         let in_file = Source::in_memory(&self.pin, record.page).is_none();
         if in_file && !verified && len > 0 {
             // Looked at through the store's own map first: the file must hold all of it.
-            self.pin.mapped(record.page, len)?;
+            self.pin.mapped(record.page, len).map_err(|error| self.place(error))?;
             let offset = record.page * self.pin.page_size() as u64;
-            let map = self.storage.map_private(offset, len).map_err(StoreError::io("map"))?;
-            if let Some(map) = map {
+            let map = self.storage.map_private(offset, len);
+            let map = map.map_err(StoreError::io("map a piece of the file"));
+            if let Some(map) = map.map_err(|error| self.place(error))? {
                 return Ok(map);
             }
         }

@@ -26,7 +26,7 @@ pub(crate) fn open_checkpoint(
     let (meta, slot) = Meta::newest(&**storage)?;
     let segments = Segments::new(storage.first_segment());
     segments.grow(&**storage, meta.end * meta.page_size as u64)?;
-    let frames = Frames::new(meta.page_size as usize, segments, meta.state);
+    let frames = Frames::new(meta.page_size as usize, segments, meta.state).of(storage.path());
     Ok((meta, slot, Arc::new(frames)))
 }
 

@@ -1,5 +1,6 @@
 //! What the handles of one open store share.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) page_size: usize,
     pub(crate) traffic: Traffic,
     /// The writer's state, which one transaction at a time has. It is over when the store is poisoned: after an error or a panic
-    /// in the middle of writing nobody knows what is on the disk.
+    /// in the middle of writing the state of the disk is unknown.
     pub(crate) writer: Turn<Box<Writer>>,
     flush: Mutex<Flush>,
     flushed: Condvar,
@@ -74,6 +75,24 @@ impl Shared {
     /// Refuses a forked child: it has a copy of this process's memory, and shares the file and its locks.
     pub(crate) fn admit(&self) -> Result<(), StoreError> {
         if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.frames.path()
+    }
+
+    /// Adds the path of the file to an error.
+    pub(crate) fn place(&self) -> impl Fn(StoreError) -> StoreError {
+        |error| error.at(self.path())
+    }
+
+    /// Runs a step after whose error or panic the state of the disk is unknown: no more writes then.
+    pub(crate) fn or_poison<R>(
+        &self,
+        step: impl FnOnce() -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        self.writer.or_end(|| step().map_err(self.place()))
     }
 
     pub(crate) fn wrote(&self, bytes: u64) {
@@ -120,8 +139,8 @@ impl Shared {
             if flush.synced >= lsn {
                 return Ok(());
             }
-            if self.writer.is_over() {
-                return Err(StoreError::Poisoned);
+            if let Some(refusal) = self.writer.refusal() {
+                return Err(refusal.into());
             }
             if flush.syncing {
                 self.flushed.wait(&mut flush);
@@ -130,7 +149,7 @@ impl Shared {
             flush.syncing = true;
             let target = flush.written;
             drop(flush);
-            let result = self.writer.or_end(|| self.sync(SyncPoint::Log));
+            let result = self.or_poison(|| self.sync(SyncPoint::Log));
             flush = self.flush.lock();
             flush.syncing = false;
             if result.is_ok() {

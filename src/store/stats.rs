@@ -90,7 +90,7 @@ impl Stats {
 pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     let pin = shared.frames.pin();
     let (free_pages, waiting_pages, log_used, log_len, reserved) =
-        shared.writer.with(|writer| {
+        shared.writer.look(|writer| {
             Ok::<_, StoreError>((
                 writer.allocator.free_pages(),
                 writer.waiting_pages(),

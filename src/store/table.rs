@@ -53,6 +53,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
     #[inline]
     pub fn get(&self, key: K::Item<'_>) -> Result<Option<&'t [u8]>, StoreError> {
         tree::get(self.pin, self.record.root, K::encode(key).as_ref())
+            .map_err(|error| error.at(self.pin.path()))
     }
 
     /// The entry with the smallest key.
@@ -108,6 +109,7 @@ impl<K: Key + ?Sized> fmt::Debug for Table<'_, K> {
 /// After an error it yields nothing more: what lies behind a damaged page is not skipped over in
 /// silence.
 pub struct Range<'t, K: Key + ?Sized> {
+    view: View<'t>,
     front: Cursor<'t, View<'t>>,
     back: Cursor<'t, View<'t>>,
     finished: bool,
@@ -128,9 +130,11 @@ impl<'t, K: Key + ?Sized> Range<'t, K> {
                 a >= b
             }
         };
+        let place = |error: StoreError| error.at(view.path());
         Ok(Self {
-            front: Cursor::lower(view, root, from)?,
-            back: Cursor::upper(view, root, to)?,
+            front: Cursor::lower(view, root, from).map_err(place)?,
+            back: Cursor::upper(view, root, to).map_err(place)?,
+            view,
             finished,
             key: PhantomData,
         })
@@ -153,12 +157,12 @@ impl<'t, K: Key + ?Sized> Range<'t, K> {
                 Some(key) => return Ok((key, value)),
                 None => StoreError::corrupt(0, "a key is not of its table's type"),
             },
-            // The other end was not met, so the tree ends too early.
+            // The other end was not reached, so the tree ends too early.
             Ok(None) => StoreError::corrupt(0, "a tree ends before the end of a range"),
             Err(error) => error,
         };
         self.finished = true;
-        Err(error)
+        Err(error.at(self.view.path()))
     }
 }
 

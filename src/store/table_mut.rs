@@ -47,7 +47,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
     /// [`StoreError::Corrupt`] if a page on the way is damaged.
     pub fn get(&self, key: K::Item<'_>) -> Result<Option<&[u8]>, StoreError> {
         let (pages, record) = self.parts()?;
-        tree::get(pages, record.root, K::encode(key).as_ref())
+        tree::get(pages, record.root, K::encode(key).as_ref()).map_err(pages.shared.place())
     }
 
     /// Sets the value of `key`; returns whether it had one. `O(log n)`.

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::error::StoreError;
 use super::frames::Pin;
 use super::page::PageNo;
@@ -9,6 +11,16 @@ use super::workspace::Workspace;
 pub(crate) enum View<'p> {
     Pin(&'p Pin),
     Workspace(&'p Workspace),
+}
+
+impl View<'_> {
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Pin(pin) => pin.path(),
+            Self::Workspace(workspace) => workspace.shared.path(),
+        }
+    }
 }
 
 impl<'p> Source<'p> for View<'p> {

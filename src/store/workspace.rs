@@ -212,7 +212,7 @@ impl Workspace {
     pub(crate) fn cover(&mut self, end: PageNo) -> Result<(), StoreError> {
         self.has_written = true;
         let shared = &self.shared;
-        shared.writer.or_end(|| super::checkpoint::cover(shared, end))
+        shared.or_poison(|| super::checkpoint::cover(shared, end))
     }
 
     pub(crate) fn write_direct(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
@@ -221,7 +221,7 @@ impl Workspace {
         shared.wrote(bytes.len() as u64);
         let write =
             || shared.storage.write_at(offset, bytes).map_err(StoreError::io("write pages"));
-        shared.writer.or_end(write)
+        shared.or_poison(write)
     }
 
     /// Writes into an extent, which is copied first unless it was made in this epoch. The caller has

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 
 use super::changes::{Changes, Saved};
 use super::checkpoint::checkpoint;
@@ -49,6 +50,8 @@ pub struct WriteTransaction {
     id: u64,
     savepoints: Vec<(u64, Saved, Option<Vec<u8>>)>,
     next_savepoint: u64,
+    /// The thread that used it last.
+    thread: ThreadId,
 }
 
 /// A place in a transaction that [`WriteTransaction::roll_back`] returns to.
@@ -72,7 +75,7 @@ impl WriteTransaction {
         if writer.inherited_log {
             // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
             // anything is chained to what is left of it. An error poisons the store, which needs no writer then.
-            checkpoint(shared, &mut writer)?;
+            checkpoint(shared, &mut writer).map_err(shared.place())?;
         }
         Ok(Self {
             changes: Some(Changes::new(Workspace::new(Arc::clone(shared), writer))),
@@ -83,6 +86,7 @@ impl WriteTransaction {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             savepoints: Vec::new(),
             next_savepoint: 0,
+            thread: thread::current().id(),
         })
     }
 
@@ -91,9 +95,22 @@ impl WriteTransaction {
         if self.failed {
             return Err(StoreError::TransactionFailed);
         }
+        self.note();
         self.changes.as_mut().ok_or(StoreError::TransactionFailed)
     }
 
+    /// Tells the store which thread has the transaction now.
+    fn note(&mut self) {
+        let this = thread::current().id();
+        if self.thread != this
+            && let Some(changes) = &self.changes
+        {
+            changes.pages.shared.writer.used();
+            self.thread = this;
+        }
+    }
+
+    /// As the transaction is now. Does not say which thread uses it: see [`Self::note`].
     pub(super) fn view(&self) -> Result<&Changes, StoreError> {
         self.changes.as_ref().ok_or(StoreError::TransactionFailed)
     }
@@ -103,11 +120,12 @@ impl WriteTransaction {
         &mut self,
         f: impl FnOnce(&mut Changes) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.note();
         let before = std::mem::replace(&mut self.failed, true);
         let changes = self.changes.as_mut().filter(|_| !before);
         let changes = changes.ok_or(StoreError::TransactionFailed)?;
         changes.pages.shared.admit()?;
-        let done = f(changes)?;
+        let done = f(changes).map_err(|error| error.at(changes.pages.shared.path()))?;
         self.failed = false;
         Ok(done)
     }
@@ -154,7 +172,7 @@ impl WriteTransaction {
     ///
     /// # Errors
     ///
-    /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::KeyTooLong`] for the name,
+    /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::NameTooLong`],
     /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
     pub fn table<K: Key + ?Sized>(&mut self, name: &str) -> Result<TableMut<'_, K>, StoreError> {
         let changes = self.changes()?;
@@ -267,6 +285,7 @@ impl WriteTransaction {
     /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
     pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
         let changes = self.view()?;
+        changes.pages.shared.writer.used();
         Ok(Extent::new(View::Workspace(&changes.pages), changes.extent(extent.0)?))
     }
 
@@ -324,7 +343,7 @@ impl WriteTransaction {
         }
         let shared = Arc::clone(&changes.pages.shared);
         let log = self.log.take();
-        let applied = shared.writer.or_end(|| apply(&mut changes, log, self.durability));
+        let applied = shared.or_poison(|| apply(&mut changes, log, self.durability));
         give_back(changes);
         let Applied { sync, publish } = applied?;
         if let Some(lsn) = sync {
@@ -388,7 +407,7 @@ fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError>
     if durability != Durability::None {
         let shared = Arc::clone(&changes.pages.shared);
         let log = &mut changes.pages.writer.log;
-        written = shared.writer.or_end(|| log.write(&*shared.storage));
+        written = shared.or_poison(|| log.write(&*shared.storage));
         if written.is_ok() {
             shared.log_written(log.end().lsn);
         }

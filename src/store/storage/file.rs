@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions};
@@ -12,12 +13,14 @@ use crate::process::Process;
 /// A file of the operating system. Only the process that opened it changes it.
 pub(crate) struct FileStorage {
     file: Arc<File>,
+    path: PathBuf,
     process: Process,
 }
 
 impl FileStorage {
-    pub(crate) fn new(file: Arc<File>) -> Self {
-        Self { file, process: Process::current() }
+    /// A file that was opened at `path`.
+    pub(crate) fn new(file: Arc<File>, path: &Path) -> Self {
+        Self { file, path: path.to_path_buf(), process: Process::current() }
     }
 
     /// Refuses a forked child.
@@ -89,6 +92,10 @@ impl Storage for FileStorage {
 
     fn file(&self) -> Option<&File> {
         Some(&self.file)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 
     /// One segment for most files; address space costs nothing until it is touched.

@@ -58,6 +58,10 @@ fn no_locks(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     move |source| StoreError::NoLocks { path: path.to_path_buf(), source }
 }
 
+fn locked(path: &Path) -> StoreError {
+    StoreError::Locked { path: Some(path.to_path_buf()) }
+}
+
 /// The right to write to a file.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
@@ -69,7 +73,7 @@ impl WriterLock {
     pub(crate) fn acquire(file: &Arc<File>, path: &Path) -> Result<Self, StoreError> {
         let lock =
             Lock::try_new(file, WRITER..WRITER + 1, Mode::Exclusive).map_err(no_locks(path))?;
-        lock.map(|lock| Self { _lock: lock }).ok_or(StoreError::Locked)
+        lock.map(|lock| Self { _lock: lock }).ok_or_else(|| locked(path))
     }
 }
 
@@ -83,7 +87,7 @@ impl ReplaceLock {
     /// As [`WriterLock::acquire`], for a file that may be open for reading only.
     pub(crate) fn acquire(file: &Arc<File>, path: &Path) -> Result<Self, StoreError> {
         let lock = Lock::try_new(file, WRITER..WRITER + 1, Mode::Shared).map_err(no_locks(path))?;
-        lock.map(|lock| Self { _lock: lock }).ok_or(StoreError::Locked)
+        lock.map(|lock| Self { _lock: lock }).ok_or_else(|| locked(path))
     }
 }
 
@@ -206,8 +210,8 @@ mod tests {
         let open = || Arc::new(OpenOptions::new().read(true).write(true).open(&path).unwrap());
         let (file, other) = (open(), open());
         let writer = WriterLock::acquire(&file, &path).unwrap();
-        assert!(matches!(WriterLock::acquire(&other, &path), Err(StoreError::Locked)));
-        assert!(matches!(ReplaceLock::acquire(&other, &path), Err(StoreError::Locked)));
+        assert!(matches!(WriterLock::acquire(&other, &path), Err(StoreError::Locked { .. })));
+        assert!(matches!(ReplaceLock::acquire(&other, &path), Err(StoreError::Locked { .. })));
         let readers = Readers::of(Arc::clone(&file));
         assert_eq!(readers.checkpoints(), Some(vec![]));
 
@@ -229,7 +233,7 @@ mod tests {
 
         drop(writer);
         let replaces = [&file, &other].map(|file| ReplaceLock::acquire(file, &path).unwrap());
-        assert!(matches!(WriterLock::acquire(&open(), &path), Err(StoreError::Locked)));
+        assert!(matches!(WriterLock::acquire(&open(), &path), Err(StoreError::Locked { .. })));
         drop(replaces);
         WriterLock::acquire(&other, &path).unwrap();
         std::fs::remove_file(&path).unwrap();

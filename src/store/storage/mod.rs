@@ -12,6 +12,7 @@ mod simulated;
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use memmap2::MmapMut;
 
@@ -54,6 +55,11 @@ pub(crate) trait Storage: Send + Sync {
 
     /// The file, if it is one.
     fn file(&self) -> Option<&File> {
+        None
+    }
+
+    /// The file, for errors. `None` where there is no file.
+    fn path(&self) -> Option<&Path> {
         None
     }
 

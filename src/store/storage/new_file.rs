@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::FileStorage;
 use super::locks::{ReplaceLock, WriterLock};
 use crate::process::Process;
 use crate::store::error::StoreError;
@@ -67,8 +68,8 @@ impl NewFile {
         Err(StoreError::io("make a file in the folder")(source))
     }
 
-    pub(crate) fn file(&self) -> &Arc<File> {
-        &self.file
+    pub(crate) fn storage(&self) -> FileStorage {
+        FileStorage::new(Arc::clone(&self.file), &self.path)
     }
 
     /// Gives the file the name `target`, in one step, in place of the file that has it. Its bytes must be on the disk.
