@@ -45,6 +45,7 @@ pub mod dataset;
 mod distance;
 mod error;
 mod graph;
+mod guard;
 mod index;
 mod metric;
 mod observe;
@@ -62,6 +63,9 @@ pub use collection::{
 };
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
+#[cfg(nearfield_guards)]
+#[doc(hidden)]
+pub use guard::{GUARD_VARIABLE, GUARDS};
 pub use index::{
     BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor,
     Determinism, Drift, Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder,

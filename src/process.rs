@@ -12,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::guard::{Guard, is_off};
+
 /// A process, as far as this library runs in it: a forked child is another one, whatever its number. Process numbers do
 /// not tell: in namespaces of their own, a parent and its child can both be process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl Process {
 
     /// Whether the caller runs in this process and not in a forked child of it.
     pub(crate) fn is_current(self) -> bool {
-        self == Self::current()
+        self == Self::current() || is_off(Guard::Fork)
     }
 }
 

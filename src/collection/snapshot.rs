@@ -6,6 +6,7 @@ use super::error::CollectionError;
 use super::format::Kind;
 use super::handle::payload;
 use crate::arena::Keeper;
+use crate::guard::{Guard, is_off};
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
@@ -27,7 +28,8 @@ impl View {
     /// Whether the columns that the view maps are those of a snapshot of the store, at the same places of the file. The number of the
     /// checkpoint does not tell: compaction moves extents without another one.
     fn is_of(&self, tx: &ReadTransaction, checkpoint: u64) -> bool {
-        self.layout == tx.layout() && self.head.checkpoint.commit == checkpoint
+        (self.layout == tx.layout() || is_off(Guard::Layout))
+            && self.head.checkpoint.commit == checkpoint
     }
 }
 

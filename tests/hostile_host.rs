@@ -1,0 +1,374 @@
+//! A hostile host: writers, readers, backups, compaction, saves, renames, forks and kills in random order over one file.
+//!
+//! Every snapshot's content is held against the model of its commit, and every acknowledged commit against what is found when the file is
+//! opened again. `NEARFIELD_HOSTILE_SECONDS=60` runs for a minute, `NEARFIELD_HOSTILE_ROUNDS=2000` so many rounds:
+//!
+//! ```text
+//! NEARFIELD_HOSTILE_ROUNDS=2000 cargo test --release --test hostile_host hostile -- --nocapture
+//! ```
+//!
+//! With `--cfg nearfield_guards`, guards of the design can be turned off one by one, and each must be missed:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg nearfield_guards" CARGO_TARGET_DIR=target/guards cargo test --test hostile_host guard -- --nocapture
+//! ```
+#![cfg(target_os = "linux")]
+#![expect(unsafe_code, reason = "fork")]
+
+mod host_support;
+
+use std::io::BufRead;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use host_support::{DIMENSION, Host, Process, Site, commit, config, last, names, settle, wrong};
+use nearfield::store::StoreError;
+use nearfield::{Collection, CollectionError, Hnsw, Metric, Snapshot};
+
+/// A small generator: the same seed gives the same events, if not the same timing.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
+
+/// Not a test of its own: what other processes do.
+#[test]
+fn role() {
+    let Some((role, kind, path)) = host_support::role() else { return };
+    let seed = path.as_os_str().len() as u64 ^ u64::from(std::process::id());
+    let mut random = Random(seed ^ Instant::now().elapsed().as_nanos() as u64);
+    match role.as_str() {
+        "writer" => write(&path, &kind, &mut random),
+        "reader" => read(&path, &kind, &mut random),
+        role => panic!("unknown role {role}"),
+    }
+}
+
+/// Checks snapshots that it holds, until its input ends.
+fn read(path: &Path, kind: &str, random: &mut Random) {
+    let reader = Collection::open_read_only(path).unwrap();
+    let mut snapshots: Vec<Snapshot> = vec![reader.snapshot().unwrap()];
+    let _held = settle(kind);
+    println!("ready");
+    let ended = std::thread::spawn(|| while std::io::stdin().lock().lines().next().is_some() {});
+    let (mut checked, mut newest) = (0, 0);
+    while !ended.is_finished() {
+        let snapshot = reader.snapshot().unwrap();
+        assert!(snapshot.number() >= newest, "a later snapshot is older");
+        newest = snapshot.number();
+        snapshots.push(snapshot);
+        let at = random.below(snapshots.len());
+        report(&snapshots[at]);
+        checked += 1;
+        if snapshots.len() > 3 || random.below(3) == 0 {
+            snapshots.swap_remove(random.below(snapshots.len()));
+        }
+    }
+    println!("checked {checked}");
+}
+
+fn report(snapshot: &Snapshot) {
+    match wrong(snapshot) {
+        Ok(0) => {}
+        Ok(wrong) => println!("wrong: {wrong} keys of commit {}", snapshot.number()),
+        Err(error) => println!("wrong: commit {}: {error}", snapshot.number()),
+    }
+}
+
+/// Commits until it is killed, and tells of each commit. Between commits it does all else that a writer can.
+fn write(path: &Path, kind: &str, random: &mut Random) {
+    let mut collection = Some(Collection::open(path, config()).unwrap());
+    let copy = std::env::current_exe().unwrap().with_file_name("data").join("copy.nf");
+    let _held = settle(kind);
+    let can_copy = kind != "FewDescriptors";
+    let mut snapshots: Vec<Snapshot> = Vec::new();
+    println!("ready");
+    for number in last(collection.as_ref().unwrap()) + 1.. {
+        let open = collection.as_ref().unwrap();
+        commit(open, number).unwrap();
+        println!("ack {number}");
+        match random.below(24) {
+            0 => open.checkpoint().unwrap(),
+            1 => {
+                open.compact().unwrap();
+            }
+            2 if can_copy => {
+                open.backup(&copy).unwrap();
+                let found = Collection::open_read_only(&copy).unwrap().snapshot().unwrap();
+                if found.number() != number {
+                    println!("wrong: a copy of commit {number} has {}", found.number());
+                }
+                report(&found);
+            }
+            3..=6 => snapshots.push(open.snapshot().unwrap()),
+            7..=12 => {
+                if let Some(snapshot) = snapshots.pop() {
+                    report(&snapshot);
+                }
+            }
+            13 => fork(&mut collection, &mut snapshots),
+            _ => {}
+        }
+        snapshots.truncate(3);
+    }
+}
+
+/// A forked child drops its copies of everything, then the parent goes on.
+fn fork(collection: &mut Option<Collection>, snapshots: &mut Vec<Snapshot>) {
+    // SAFETY: the child drops what it has and ends; the C library takes care of the locks of the allocator.
+    match unsafe { libc::fork() } {
+        0 => {
+            let refused = matches!(
+                collection.as_ref().map(Collection::begin_write),
+                Some(Err(CollectionError::Store(StoreError::Forked)))
+            );
+            snapshots.clear();
+            *collection = None;
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(i32::from(!refused)) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: waits for the child that was just made.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            if status != 0 {
+                println!("wrong: a forked child was not refused");
+            }
+        }
+    }
+}
+
+/// What went wrong in a run.
+#[derive(Debug, Default)]
+struct Findings {
+    rounds: u64,
+    commits: u64,
+    checked: u64,
+    wrong: Vec<String>,
+}
+
+struct Game {
+    site: Site,
+    random: Random,
+    writers: Vec<Host>,
+    readers: Vec<Host>,
+    acknowledged: u64,
+    found: Findings,
+}
+
+impl Game {
+    fn new(name: &str, seed: u64) -> Self {
+        let usable = |hosts: &[Host]| -> Vec<Host> {
+            let usable = |host: &&Host| match host.missing() {
+                None => true,
+                Some(reason) => {
+                    println!("SKIPPED: processes in {host:?}: {reason}");
+                    false
+                }
+            };
+            hosts.iter().filter(usable).copied().collect()
+        };
+        Self {
+            site: Site::new(name),
+            random: Random(seed),
+            writers: usable(&Host::WRITERS),
+            readers: usable(&Host::READERS),
+            acknowledged: 0,
+            found: Findings::default(),
+        }
+    }
+
+    fn pick(&mut self, hosts: &[Host]) -> Host {
+        hosts[self.random.below(hosts.len())]
+    }
+
+    /// Whether a second writer and a save are refused while there is a writer.
+    fn intrude(&mut self) {
+        let hosts = [Host::Plain, Host::Symlink, Host::HardLink];
+        let host = self.pick(&hosts);
+        let path = self.site.alias(host);
+        let is_refused = |error: &CollectionError| {
+            matches!(error, CollectionError::Store(StoreError::Locked { .. }))
+        };
+        match Collection::open(&path, config()) {
+            Err(error) if is_refused(&error) => {}
+            Err(error) => self.found.wrong.push(format!("a second writer: {error}")),
+            Ok(_) => self.found.wrong.push("a second writer was let in".to_owned()),
+        }
+        let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
+        match index.save(&path) {
+            Err(error) if is_refused(&error) => {}
+            Err(error) => self.found.wrong.push(format!("a save: {error}")),
+            Ok(()) => self.found.wrong.push("an open file was replaced".to_owned()),
+        }
+    }
+
+    /// Moves the file away and back: who has it open does not care.
+    fn rename(&mut self) {
+        let (here, there) = (self.site.file(), self.site.folder().join("moved.nf"));
+        std::fs::rename(&here, &there).unwrap();
+        std::thread::sleep(Duration::from_millis(self.random.next() % 5));
+        std::fs::rename(&there, &here).unwrap();
+    }
+
+    /// One life of a writer, with readers beside it.
+    fn round(&mut self) {
+        let (writers, readers) = (self.writers.clone(), self.readers.clone());
+        let host = self.pick(&writers);
+        let mut writer = self.site.start("writer", host);
+        if writer.wait_for("ready").is_none() {
+            self.found.wrong.push(format!("a writer in {host:?} did not open the file"));
+            return;
+        }
+        let mut watchers: Vec<Process> = Vec::new();
+        for _ in 0..1 + self.random.below(3) {
+            let host = self.pick(&readers);
+            watchers.push(self.site.start("reader", host));
+        }
+        for watcher in &mut watchers {
+            if watcher.wait_for("ready").is_none() {
+                self.found.wrong.push(format!("a reader in {:?} ended", watcher.host));
+            }
+        }
+        for _ in 0..1 + self.random.below(4) {
+            match self.random.below(4) {
+                0 => self.rename(),
+                1 => self.intrude(),
+                2 if watchers.len() > 1 => drop(watchers.pop()),
+                _ => {}
+            }
+            std::thread::sleep(Duration::from_millis(self.random.next() % 120));
+        }
+        writer.kill();
+        for line in writer.rest() {
+            if let Some(number) = line.strip_prefix("ack ") {
+                self.acknowledged = number.parse().unwrap_or(self.acknowledged);
+            } else if line.contains("wrong:") {
+                self.found.wrong.push(format!("writer in {host:?}: {line}"));
+            }
+        }
+        for mut watcher in watchers {
+            watcher.hang_up();
+            let lines = watcher.rest();
+            let checked = lines.iter().find_map(|line| line.strip_prefix("checked "));
+            match checked.and_then(|checked| checked.parse::<u64>().ok()) {
+                Some(checked) => self.found.checked += checked,
+                None => self.found.wrong.push(format!("a reader in {:?} failed", watcher.host)),
+            }
+            let wrong = lines.iter().filter(|line| line.contains("wrong:"));
+            let host = watcher.host;
+            self.found.wrong.extend(wrong.map(|line| format!("reader in {host:?}: {line}")));
+        }
+        self.reopen();
+        self.found.rounds += 1;
+    }
+
+    /// What is found after the writer's end is what it acknowledged, or one commit more.
+    fn reopen(&mut self) {
+        let collection = match Collection::open(self.site.file(), config()) {
+            Ok(collection) => collection,
+            Err(error) => {
+                self.found.wrong.push(format!("the file is not opened again: {error}"));
+                return;
+            }
+        };
+        let (number, acknowledged) = (last(&collection), self.acknowledged);
+        if number != acknowledged && number != acknowledged + 1 {
+            let lost = format!("{acknowledged} was acknowledged, {number} is found");
+            self.found.wrong.push(lost);
+        }
+        match collection.check() {
+            Ok(report) if report.is_ok() => {}
+            Ok(report) => self.found.wrong.push(report.to_string()),
+            Err(error) => self.found.wrong.push(error.to_string()),
+        }
+        match collection.snapshot().and_then(|snapshot| wrong(&snapshot)) {
+            Ok(0) => {}
+            other => self.found.wrong.push(format!("after opening again: {other:?}")),
+        }
+        self.acknowledged = number;
+        self.found.commits = number;
+    }
+
+    /// A copy that was not finished is left by a killed writer, until the next one is made.
+    fn finish(&mut self) {
+        let Ok(collection) = Collection::open(self.site.file(), config()) else { return };
+        collection.backup(self.site.folder().join("copy.nf")).unwrap();
+        drop(collection);
+        let names = names(&self.site.folder());
+        if names != ["c.nf", "copy.nf", "user.lock"] {
+            self.found.wrong.push(format!("files are left: {names:?}"));
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok())
+}
+
+/// Plays until `enough` says so, or something is wrong.
+fn play(name: &str, seed: u64, enough: impl Fn(&Findings) -> bool) -> Findings {
+    let mut game = Game::new(name, seed);
+    std::fs::write(game.site.folder().join("user.lock"), b"a user's own").unwrap();
+    drop(Collection::open(game.site.file(), config()).unwrap());
+    while !enough(&game.found) && game.found.wrong.is_empty() {
+        game.round();
+    }
+    game.finish();
+    game.found
+}
+
+#[test]
+fn nothing_is_wrong_or_lost_on_a_hostile_host() {
+    if std::env::var_os("HOST_ROLE").is_some() {
+        return;
+    }
+    let start = Instant::now();
+    let seconds = number("NEARFIELD_HOSTILE_SECONDS").unwrap_or(8);
+    let rounds = number("NEARFIELD_HOSTILE_ROUNDS");
+    let found = play("hostile", start.elapsed().as_nanos() as u64, |found| match rounds {
+        Some(rounds) => found.rounds >= rounds,
+        None => start.elapsed() > Duration::from_secs(seconds),
+    });
+    println!(
+        "{} rounds, {} commits, {} snapshots checked by other processes",
+        found.rounds, found.commits, found.checked
+    );
+    assert_eq!(found.wrong, [""; 0]);
+    assert!(found.rounds > 0 && found.commits > 0 && found.checked > 0);
+}
+
+/// Each guard is missed: without it, something goes wrong soon.
+#[cfg(nearfield_guards)]
+#[test]
+fn every_guard_is_missed_when_it_is_off() {
+    for guard in nearfield::GUARDS {
+        // SAFETY: no other thread reads the environment now; started processes inherit it.
+        unsafe { std::env::set_var(nearfield::GUARD_VARIABLE, guard) };
+        let start = Instant::now();
+        let found = play("guards", 7, |_| start.elapsed() > Duration::from_secs(120));
+        println!("without {guard}: {:?} after {:?}", found.wrong.first(), start.elapsed());
+        assert!(!found.wrong.is_empty(), "{guard} is not missed");
+    }
+}
+
+#[test]
+fn nothing_lies_beside_a_file_that_is_open() {
+    let site = Site::new("hostile-beside");
+    let collection = Collection::open(site.file(), config()).unwrap();
+    commit(&collection, 1).unwrap();
+    let reader = Collection::open_read_only(site.file()).unwrap();
+    let _snapshot = reader.snapshot().unwrap();
+    assert_eq!(names(&site.folder()), ["c.nf"]);
+}
