@@ -67,7 +67,7 @@ pub(super) unsafe fn promote(
     capacity: usize,
     len: usize,
 ) -> Result<bool, ArenaError> {
-    debug_assert!(len <= capacity);
+    debug_assert!(len <= capacity && !base.is_null());
     #[cfg(all(target_os = "linux", not(miri)))]
     {
         let page = page_size();

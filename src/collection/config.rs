@@ -3,6 +3,7 @@ use crate::index::{CodeSettings, GraphSettings, Hnsw, Originals, Quantization, S
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coding};
 use crate::simd::Isa;
+use crate::store::StoreOptions;
 use crate::vector::Element;
 
 use super::error::CollectionError;
@@ -29,6 +30,7 @@ pub struct Config {
     page_size: u32,
     checkpoint_after: u64,
     memory_limit: Option<u64>,
+    is_guarded: bool,
 }
 
 impl Config {
@@ -49,6 +51,7 @@ impl Config {
             page_size: 16 << 10,
             checkpoint_after: 8 << 20,
             memory_limit: None,
+            is_guarded: true,
         }
     }
 
@@ -135,12 +138,20 @@ impl Config {
         self
     }
 
+    /// Opens the file without locks, for file systems that have none: see
+    /// [`StoreOptions::unguarded`](crate::store::StoreOptions::unguarded) for the promise that the caller makes. Not kept in the file.
+    pub fn unguarded(mut self) -> Self {
+        self.is_guarded = false;
+        self
+    }
+
     pub(super) fn allowed_memory(&self) -> Option<u64> {
         self.memory_limit
     }
 
-    pub(super) fn store_options(&self) -> crate::store::StoreOptions {
-        crate::store::StoreOptions::new().log_size(self.log_size).page_size(self.page_size)
+    pub(super) fn store_options(&self) -> StoreOptions {
+        let options = StoreOptions::new().log_size(self.log_size).page_size(self.page_size);
+        if self.is_guarded { options } else { options.unguarded() }
     }
 
     pub(super) fn instruction_set(&self) -> Option<Isa> {

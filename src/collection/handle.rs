@@ -21,7 +21,9 @@ use super::transaction::Transaction;
 use crate::arena::Keeper;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::observe::watch;
-use crate::store::{ReadTransaction, Refusal, SimulatedDisk, Store, StoreError, Turn};
+use crate::store::{
+    ReadTransaction, Refusal, SimulatedDisk, Store, StoreError, StoreOptions, Turn,
+};
 use crate::vector::AsVector;
 
 /// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
@@ -167,7 +169,19 @@ impl Collection {
     ///
     /// [`CollectionError::NotACollection`], whatever damage is met, [`StoreError::Io`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Reader, CollectionError> {
-        Reader::open(path.as_ref())
+        Reader::open(path.as_ref(), &StoreOptions::new())
+    }
+
+    /// As [`Collection::open_read_only`], without a lock, for file systems that have none ([`StoreError::NoLocks`]).
+    ///
+    /// The caller promises that no process has the file open for writing meanwhile: see
+    /// [`StoreOptions::unguarded`](crate::store::StoreOptions::unguarded).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_read_only_unguarded(path: impl AsRef<Path>) -> Result<Reader, CollectionError> {
+        Reader::open(path.as_ref(), &StoreOptions::new().unguarded())
     }
 
     /// A collection on a simulated disk, for tests of what must survive a power cut; made if there is none.

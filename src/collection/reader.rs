@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::error::CollectionError;
 use super::format::check_byte_order;
 use super::snapshot::{Snapshot, Views};
-use crate::store::Store;
+use crate::store::{Store, StoreOptions};
 
 /// A collection that another process may be writing. Cheap to clone; clones are handles to the same, for any thread.
 ///
@@ -19,9 +19,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path) -> Result<Self, CollectionError> {
+    pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Self, CollectionError> {
         check_byte_order()?;
-        let store = Store::open_read_only(path)?;
+        let store = options.open_read_only(path)?;
         let reader = Self { store, views: Arc::default() };
         // What is no collection is told here.
         reader.snapshot().map_err(|error| error.at(Some(path)))?;

@@ -37,15 +37,29 @@
 //! finished, and is dropped; damage further in front is an error, as is damage anywhere else. After a clean close there is nothing in
 //! the log.
 //!
-//! # Several processes, and what the lock protects
+//! # Several processes, and what the locks protect
 //!
-//! One process writes: it holds a lock on `FILE.lock`. Any number read ([`StoreOptions::open_read_only`]); each tells the writer by a
-//! locked file `FILE.reader-*` which checkpoint it reads, and sees new commits when it begins a snapshot. It may see a commit shortly before
-//! it is on the disk. All this is among programs that use this crate. *Nothing protects the file from other programs*: if one cuts it
+//! One opening of the file writes; any number read ([`StoreOptions::open_read_only`]). All locks are on bytes of the file itself, far behind
+//! its end, and belong to the opening: the writer holds an exclusive lock on one byte, a reader a shared lock on the byte
+//! that stands for its checkpoint. Nothing lies beside the file. So it does not matter by which name, link, mount, user or container a
+//! process came to the file, a reader needs only the right to read, and a lock ends with its holder. A reader sees new
+//! commits when it begins a snapshot, perhaps shortly before they are on the disk. What the system does not tell
+//! about readers counts as a reader of every checkpoint: pages are kept.
+//!
+//! | system | locks |
+//! |---|---|
+//! | Linux, Android, macOS, iOS | of open file descriptions (`F_OFD_SETLK`) |
+//! | Windows | `LockFileEx` |
+//! | other systems, and file systems without such locks | none: opening answers [`StoreError::NoLocks`], unless the caller asks for [`StoreOptions::unguarded`] |
+//!
+//! A child process that `fork` makes shares its parent's locks, so it is refused ([`StoreError::Forked`]): it does not write, and dropping its
+//! copies does nothing. It may open the file anew.
+//!
+//! All this is among programs that use this crate. *Nothing protects the file from other programs*: if one cuts it
 //! while it is mapped, touching the lost pages kills the process (`SIGBUS`), and if one changes bytes that
-//! were verified already, what is read from them is anything. The same holds for file systems on the network, whose locks and maps
-//! do not agree between machines, and for a disk that fails to deliver a page. Where this is not acceptable, copy
-//! the file, or restrict who may write to it.
+//! were verified already, the store reads the changed bytes. The same holds for file systems on the network, whose locks and maps
+//! may not agree between machines, and for a disk that fails to deliver a page. Where this is not acceptable, copy
+//! the file, or restrict the right to write to it.
 //!
 //! # Limits
 //!
