@@ -94,7 +94,11 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
     let can_copy = kind != "FewDescriptors";
     let mut snapshots: Vec<Snapshot> = Vec::new();
     println!("ready");
+    let mut skipped = false;
     for number in last(collection.as_ref().unwrap()) + 1.. {
+        if std::mem::take(&mut skipped) {
+            continue;
+        }
         let open = collection.as_ref().unwrap();
         commit(open, number).unwrap();
         println!("ack {number}");
@@ -118,6 +122,16 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
                 }
             }
             13 => fork(&mut collection, &mut snapshots),
+            14 | 15 => {
+                // A view that is free again after compaction has moved what it maps.
+                let before = open.snapshot().unwrap();
+                open.compact().unwrap();
+                drop(before);
+                commit(open, number + 1).unwrap();
+                println!("ack {}", number + 1);
+                skipped = true;
+                snapshots.insert(0, open.snapshot().unwrap());
+            }
             _ => {}
         }
         snapshots.truncate(3);
