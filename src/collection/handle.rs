@@ -376,6 +376,7 @@ impl Inner {
 
     /// As [`Self::take_writer`], and of a collection that is behind its file as well: the caller must change nothing.
     pub(super) fn take_to_look(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
+        self.store.admit()?;
         let writer = self.writer.take_to_look().map_err(refused)?;
         Ok(WriterGuard { inner: Arc::clone(self), writer })
     }
