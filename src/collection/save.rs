@@ -35,7 +35,7 @@ pub(super) fn replace_file(
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let new = New(sibling(path, &format!(".new-{}-{number}", std::process::id())));
     // No log to speak of: everything is written once, in one transaction.
-    let store = StoreOptions::new().log_size(64 << 10).open(&new.0)?;
+    let store = StoreOptions::new().log_size(64 << 10).without_reserve().open(&new.0)?;
     fill(&store)?;
     store.close()?;
     let named = fs::rename(&new.0, path).map_err(io("rename the new file"));

@@ -22,11 +22,12 @@ use super::storage::{FileStorage, MemoryStorage, SimulatedDisk, Storage, SyncPoi
 pub struct StoreOptions {
     page_size: u64,
     log_len: u64,
+    has_reserve: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { page_size: 16 << 10, log_len: 4 << 20 }
+        Self { page_size: 16 << 10, log_len: 4 << 20, has_reserve: true }
     }
 }
 
@@ -48,6 +49,12 @@ impl StoreOptions {
     #[must_use]
     pub fn log_size(mut self, bytes: u64) -> Self {
         self.log_len = bytes;
+        self
+    }
+
+    /// For a file that is written once: nothing is kept free on the disk for later changes.
+    pub(crate) fn without_reserve(mut self) -> Self {
+        self.has_reserve = false;
         self
     }
 
@@ -92,6 +99,12 @@ impl StoreOptions {
             sync_folder(path)?;
         }
         let (shared, recovered) = recover(storage, Some(Readers::of(path)), Some(lock))?;
+        if !self.has_reserve {
+            shared.writer.with(|writer| {
+                writer.reserve = 0;
+                Ok::<_, StoreError>(())
+            })?;
+        }
         Ok(Store::writer(shared, recovered))
     }
 
