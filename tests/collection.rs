@@ -3,7 +3,7 @@
 mod collection_support;
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::store::StoreError;
+use nearfield::store::{Store, StoreError};
 use nearfield::{Collection, CollectionError, Config, Element, Hnsw, IndexError, Metric};
 
 const DIMENSION: usize = 8;
@@ -375,4 +375,53 @@ fn removed_and_replaced_vectors_stay_so() {
     collection.checkpoint().unwrap();
     assert_eq!(collection.len(), 600);
     assert!(collection.check().unwrap().is_ok());
+}
+
+#[test]
+fn a_copy_of_a_collection_without_a_checkpoint_is_whole() {
+    let folder = Folder::new("copies");
+    let path = folder.file("c.nf");
+    let collection = open(&path, config_small());
+    for round in 0..2_u64 {
+        // First without a vector, then with vectors in the journal alone.
+        for lacks_columns in [false, true] {
+            let copied = folder.file(&format!("copy-{round}-{lacks_columns}.nf"));
+            collection.backup(&copied).unwrap();
+            let store = Store::open(&copied).unwrap();
+            let tables = store.begin_read().unwrap().tables().unwrap();
+            for table in ["columns", "journal", "payloads", "nearfield"] {
+                assert!(tables.iter().any(|name| name == table), "{table}: {tables:?}");
+            }
+            if lacks_columns {
+                // As copies of earlier versions do.
+                let mut tx = store.begin_write().unwrap();
+                assert!(tx.drop_table("columns").unwrap());
+                tx.commit().unwrap();
+            }
+            drop(store);
+            let copy = open(&copied, config_small());
+            assert_eq!(copy.len() as u64, round * 10);
+            assert!(copy.check().unwrap().is_ok());
+            copy.load().unwrap();
+            let reader = Collection::open_read_only(&copied).unwrap();
+            assert_eq!(reader.snapshot().unwrap().len() as u64, round * 10);
+            copy.backup(folder.file("again.nf")).unwrap();
+            assert_eq!(open(&folder.file("again.nf"), config_small()).len() as u64, round * 10);
+            let merged = folder.file("merged.nf");
+            let result = Collection::merge(&[copy.snapshot().unwrap()], &merged).run().unwrap();
+            assert_eq!(result.vectors, round * 10);
+            let mut tx = copy.begin_write().unwrap();
+            tx.upsert(99, &vector(99, 0, DIMENSION)).unwrap();
+            tx.commit().unwrap();
+            copy.compact().unwrap();
+            assert!(copy.check().unwrap().is_ok());
+            copy.close().unwrap();
+            assert_eq!(open(&copied, config_small()).len() as u64, round * 10 + 1);
+        }
+        let mut tx = collection.begin_write().unwrap();
+        for key in 0..10 {
+            tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
+        }
+        tx.commit().unwrap();
+    }
 }

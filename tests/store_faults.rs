@@ -29,13 +29,31 @@ fn history(disk: &SimulatedDisk, options: &StoreOptions) -> (Vec<Model>, Option<
                 // Readers go on, and see a commit that was acknowledged or the one that failed.
                 let seen = content(&store).expect("reads survive a failed write").trimmed();
                 assert!(states.iter().any(|state| state.trimmed() == seen));
-                // A writer may only go on if nothing was written: everything else is refused.
+                // A writer may only go on if the disk is as before the failure.
                 if matches!(error, StoreError::Io { .. }) {
-                    let again = store.begin_write().map(|_| ());
-                    assert!(
-                        matches!(again, Err(StoreError::Poisoned { .. })),
-                        "{error} then {again:?}"
-                    );
+                    match store.begin_write() {
+                        Err(StoreError::Poisoned { cause }) => {
+                            assert_eq!(cause, error.to_string());
+                        }
+                        Ok(tx) => {
+                            drop(tx);
+                            assert_eq!(
+                                states[0].trimmed(),
+                                seen,
+                                "{error}: a refused commit shows"
+                            );
+                            let (tx, next) =
+                                transaction(&mut random, sizes, &store, &states[0]).unwrap();
+                            tx.commit().unwrap();
+                            states = vec![next];
+                            store.checkpoint().unwrap();
+                            assert_eq!(content(&store).unwrap().trimmed(), states[0].trimmed());
+                        }
+                        Err(other) => panic!("{error}, then {other}"),
+                    }
+                    // It goes on to be looked at, either way.
+                    store.check().unwrap();
+                    store.stats().unwrap();
                 }
                 return (states, Some(error));
             }

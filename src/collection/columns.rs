@@ -84,12 +84,15 @@ pub(super) fn write_columns(
 }
 
 /// Notes that the file, which `tx` sees, holds every chunk as it is. Those that are maps of an older extent become maps of the new
-/// one, so that the old one can be reused.
+/// one, so that the old one can be reused; with `all`, also those that did not change.
 pub(super) fn settle_columns(
     tx: &Arc<ReadTransaction>,
     image: &Image<'_>,
+    all: bool,
 ) -> Result<(), CollectionError> {
-    remap(tx, image, |column, chunk| column.is_overlaid(chunk) && column.is_changed(chunk))?;
+    remap(tx, image, |column, chunk| {
+        column.is_overlaid(chunk) && (all || column.is_changed(chunk))
+    })?;
     for (_, column) in &image.columns {
         (0..column.chunks()).for_each(|chunk| column.clean(chunk));
     }
@@ -121,7 +124,8 @@ fn remap(
     let new = Arc::clone(tx) as Keeper;
     let old: Vec<_> = image.columns.iter().map(|(_, c)| c.keep(Arc::clone(&new))).collect();
     let result = (|| {
-        let table = tx.table::<u64>(COLUMNS)?;
+        // Without it no chunk is in the file, and so none is to be mapped.
+        let Some(table) = tx.find_table::<u64>(COLUMNS)? else { return Ok(()) };
         let has_codes = image.columns.iter().any(|&(number, _)| number == CODES);
         for &(number, column) in &image.columns {
             for chunk in (0..column.chunks()).filter(|&chunk| moved(column, chunk)) {
@@ -222,10 +226,10 @@ pub(super) fn read_records(
     tx: &ReadTransaction,
     expected: Kind,
 ) -> Result<Option<Records<'_>>, CollectionError> {
-    let table = match tx.table::<str>(HEAD) {
-        Ok(table) => table,
-        Err(StoreError::TableMissing { .. }) if tx.tables()?.is_empty() => return Ok(None),
-        Err(StoreError::TableMissing { .. } | StoreError::KeyType { .. }) => {
+    let table = match tx.find_table::<str>(HEAD) {
+        Ok(Some(table)) => table,
+        Ok(None) if tx.tables()?.is_empty() => return Ok(None),
+        Ok(None) | Err(StoreError::KeyType { .. }) => {
             return Err(CollectionError::NotACollection { path: None });
         }
         Err(error) => return Err(error.into()),
@@ -254,11 +258,7 @@ pub(super) fn read_index<I: Stored>(
     isa: Option<Isa>,
     reading: Reading,
 ) -> Result<I, CollectionError> {
-    let table = match tx.table::<u64>(COLUMNS) {
-        Ok(table) => Some(table),
-        Err(StoreError::TableMissing { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let table = tx.find_table::<u64>(COLUMNS)?;
     let sparse = match &table {
         Some(table) if reading == Reading::Mapped => Sparse::of(table, head)?,
         _ => Sparse::None,
@@ -299,11 +299,9 @@ pub(super) fn part_bytes(part: &[u8]) -> u64 {
 
 /// The number of the newest commit that a snapshot shows.
 pub(super) fn newest_commit(tx: &ReadTransaction, head: &Head) -> Result<u64, CollectionError> {
-    let last = match tx.table::<u64>(JOURNAL) {
-        Ok(journal) => journal.last()?.map(|(key, _)| commit_of(key)),
-        Err(StoreError::TableMissing { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let journal = tx.find_table::<u64>(JOURNAL)?;
+    let last = journal.map(|journal| journal.last()).transpose()?.flatten();
+    let last = last.map(|(key, _)| commit_of(key));
     Ok(last.unwrap_or(head.checkpoint.commit))
 }
 
@@ -315,11 +313,7 @@ pub(super) fn replay<I: Stored>(
     commit: u64,
 ) -> Result<Replayed, CollectionError> {
     let mut replayed = Replayed { commit, ..Replayed::default() };
-    let journal = match tx.table::<u64>(JOURNAL) {
-        Ok(journal) => journal,
-        Err(StoreError::TableMissing { .. }) => return Ok(replayed),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(journal) = tx.find_table::<u64>(JOURNAL)? else { return Ok(replayed) };
     let mut operations = Vec::new();
     for entry in journal.range(journal_key(commit + 1, 0)..)? {
         let (key, part) = entry?;

@@ -69,7 +69,7 @@ pub enum CollectionError {
         /// Bytes allowed: an eighth of the page size.
         max: usize,
     },
-    /// There is no vector under the key.
+    /// The key has no vector.
     KeyMissing {
         /// The key.
         key: u64,
@@ -119,6 +119,11 @@ impl CollectionError {
             *path = file.map(Path::to_path_buf);
         }
         self
+    }
+
+    /// Whether the disk, or the user's share of it, has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_full())
     }
 
     /// A record that contradicts the format. [`Self::at`] adds the path.

@@ -3,6 +3,7 @@ use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -59,7 +60,7 @@ pub(super) struct Inner {
     pub(super) settings: Settings,
     config: Config,
     /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
-    writer: Turn<Writer>,
+    pub(super) writer: Turn<Writer>,
     views: Mutex<Views>,
     recovery: Recovery,
 }
@@ -81,12 +82,26 @@ pub(super) struct Writer {
     /// Bytes of maps that commits may have made memory of the process since the last checkpoint.
     pub(super) touched: u64,
     pub(super) checkpoints: u64,
+    /// Bytes that the journal must have for the next attempt at a checkpoint, after one that failed.
+    pub(super) put_off: u64,
+    /// Whether some maps may be of extents that the newest state of the file lacks, since a step of a checkpoint or
+    /// a compaction failed. What keeps those extents must stay until the next checkpoint.
+    pub(super) is_unsettled: bool,
+}
+
+impl Writer {
+    /// Notes that a checkpoint failed, as on a full disk: the next commits do not try again at once.
+    pub(super) fn put_off_checkpoint(&mut self) {
+        self.put_off = self.journal + self.journal / 4;
+    }
 }
 
 /// The right to write, until it is dropped.
 pub(super) struct WriterGuard {
     pub(super) inner: Arc<Inner>,
     writer: Writer,
+    /// The thread that used it last.
+    thread: ThreadId,
 }
 
 impl WriterGuard {
@@ -94,6 +109,19 @@ impl WriterGuard {
     pub(super) fn asking(self) -> Self {
         self.inner.writer.ask();
         self
+    }
+
+    fn new(inner: &Arc<Inner>, writer: Writer) -> Self {
+        Self { inner: Arc::clone(inner), writer, thread: thread::current().id() }
+    }
+
+    /// Notes that the calling thread uses it.
+    pub(super) fn note(&mut self) {
+        let this = thread::current().id();
+        if self.thread != this {
+            self.thread = this;
+            self.inner.writer.used();
+        }
     }
 }
 
@@ -228,6 +256,8 @@ impl Collection {
             column_bytes: 0,
             touched: if operations > 0 { u64::MAX } else { 0 },
             checkpoints: 0,
+            put_off: 0,
+            is_unsettled: false,
         };
         watch!(observed.done(operations));
         let total = start.elapsed();
@@ -253,7 +283,7 @@ impl Collection {
         Transaction::new(self.inner.take_writer()?).map_err(self.inner.place())
     }
 
-    /// As [`Collection::begin_write`], but waits for nobody: `None` if a transaction, or maintenance, has the right.
+    /// As [`Collection::begin_write`], but does not wait: `None` if a transaction, or maintenance, has the right.
     ///
     /// ```
     /// # let disk = nearfield::store::SimulatedDisk::new();
@@ -345,7 +375,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`], [`StoreError::Io`], [`CollectionError::Behind`].
+    /// [`StoreError::Poisoned`], [`StoreError::Io`], [`StoreError::Deadlock`], [`CollectionError::Behind`].
     pub fn checkpoint(&self) -> Result<(), CollectionError> {
         self.checkpoint_along(&Course::default())
     }
@@ -371,14 +401,13 @@ impl Inner {
     /// Waits until nobody writes.
     pub(super) fn take_writer(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
         self.store.admit()?;
-        Ok(WriterGuard { inner: Arc::clone(self), writer: self.writer.take().map_err(refused)? })
+        Ok(WriterGuard::new(self, self.writer.take().map_err(refused)?))
     }
 
     /// As [`Self::take_writer`], and of a collection that is behind its file as well: the caller must change nothing.
     pub(super) fn take_to_look(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
         self.store.admit()?;
-        let writer = self.writer.take_to_look().map_err(refused)?;
-        Ok(WriterGuard { inner: Arc::clone(self), writer })
+        Ok(WriterGuard::new(self, self.writer.take_to_look().map_err(refused)?))
     }
 
     /// As [`Self::take_writer`], if nobody does.
@@ -387,7 +416,7 @@ impl Inner {
     ) -> Result<Option<WriterGuard>, CollectionError> {
         self.store.admit()?;
         let writer = self.writer.try_take().map_err(refused)?;
-        Ok(writer.map(|writer| WriterGuard { inner: Arc::clone(self), writer }))
+        Ok(writer.map(|writer| WriterGuard::new(self, writer)))
     }
 
     /// Does to the index what the file has already. After an error or a panic the index lacks it, and all writing is refused.
@@ -410,7 +439,7 @@ impl Inner {
 
     /// Whether the journal is so long that a checkpoint is due.
     pub(super) fn is_due(&self, writer: &Writer) -> bool {
-        writer.journal > self.config.journal_limit(writer.columns)
+        writer.journal > self.config.journal_limit(writer.columns).max(writer.put_off)
     }
 
     pub(super) fn checkpoint(
@@ -418,7 +447,7 @@ impl Inner {
         writer: &mut Writer,
         course: &Course<'_>,
     ) -> Result<(), CollectionError> {
-        if writer.commit == writer.checkpointed {
+        if writer.commit == writer.checkpointed && !writer.is_unsettled {
             return Ok(self.store.checkpoint()?);
         }
         watch!(let observed = crate::observe::Operation::Checkpoint.begin());
@@ -428,15 +457,21 @@ impl Inner {
             writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
+            // It frees the journal and the extents before.
+            tx.serve_removal();
             tx.commit()?;
+            // Of an earlier failure, maps that did not change may be of old extents, too.
+            let all = std::mem::replace(&mut writer.is_unsettled, true);
             // Extents are in the file from here on, so that they can be mapped.
             self.store.checkpoint()?;
             (writer.journal, writer.checkpointed) = (0, writer.commit);
+            writer.put_off = 0;
             writer.touched = 0;
             writer.columns = column_bytes(&image);
             writer.checkpoints += 1;
-            settle_columns(&Arc::new(self.store.begin_read()?), &image)
+            settle_columns(&Arc::new(self.store.begin_read()?), &image, all)
         })?;
+        writer.is_unsettled = false;
         // Their extents are gone from the newest state.
         self.drop_idle_views();
         watch!(observed.done(writer.column_bytes - before));
@@ -446,6 +481,9 @@ impl Inner {
     /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
     /// replaced since can be reused.
     pub(super) fn pin_newest(&self, writer: &Writer) -> Result<(), CollectionError> {
+        if writer.is_unsettled {
+            return Ok(());
+        }
         let tx = Arc::new(self.store.begin_read()?);
         self.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
         self.views.lock().pin(&tx, writer.checkpointed);
@@ -472,11 +510,7 @@ fn column_bytes(image: &crate::index::Image<'_>) -> u64 {
 
 /// The payload of a key in a snapshot of the store.
 pub(super) fn payload(tx: &ReadTransaction, key: u64) -> Result<Option<&[u8]>, CollectionError> {
-    match tx.table::<u64>(PAYLOADS) {
-        Ok(table) => Ok(table.get(key)?),
-        Err(StoreError::TableMissing { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(tx.find_table::<u64>(PAYLOADS)?.map(|table| table.get(key)).transpose()?.flatten())
 }
 
 impl Shard for Collection {

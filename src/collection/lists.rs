@@ -11,7 +11,7 @@ use super::format::{
 use crate::index::{
     Ivf, IvfQuantization, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Originals,
 };
-use crate::store::{ExtentId, ReadTransaction, StoreError, WriteTransaction};
+use crate::store::{ExtentId, ReadTransaction, WriteTransaction};
 
 /// The record of [`ListState`].
 const DIRECTORY: &str = "directory";
@@ -143,13 +143,8 @@ pub(super) fn read_lists(tx: &ReadTransaction) -> Result<Ivf, CollectionError> {
     let settings = decode_settings(settings)?;
     let missing = corrupt("the record of the lists is missing");
     let state = decode_state(table.get(DIRECTORY)?.ok_or(missing)?)?;
-    let columns = match tx.table::<u64>(COLUMNS) {
-        Ok(table) => table,
-        Err(StoreError::TableMissing { .. }) => {
-            return Err(corrupt("the table of the columns is missing"));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let missing = corrupt("the table of the columns is missing");
+    let columns = tx.find_table::<u64>(COLUMNS)?.ok_or(missing)?;
     Ivf::restore(&settings, &state, |column, chunk| {
         let missing = corrupt("a chunk of a column is missing");
         let entry = columns.get(chunk_key(column, chunk))?.map(decode_chunk).transpose()?;

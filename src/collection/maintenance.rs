@@ -142,14 +142,10 @@ impl Collection {
         let tx = self.inner.store.begin_read()?;
         let strayed_chunks = self.inner.index.frozen(|image| strayed(&tx, &image, course))?;
         let mut orphaned_payloads = 0;
-        match tx.table::<u64>(PAYLOADS) {
-            Ok(table) => {
-                for entry in table.entries()? {
-                    orphaned_payloads += usize::from(!self.inner.index.contains(entry?.0));
-                }
+        if let Some(table) = tx.find_table::<u64>(PAYLOADS)? {
+            for entry in table.entries()? {
+                orphaned_payloads += usize::from(!self.inner.index.contains(entry?.0));
             }
-            Err(StoreError::TableMissing { .. }) => {}
-            Err(error) => return Err(error.into()),
         }
         let index = self.inner.index.check();
         Ok(CollectionReport { store, index, strayed_chunks, orphaned_payloads })
@@ -173,15 +169,34 @@ impl Collection {
     pub(super) fn compact_along(&self, course: &Course<'_>) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Compact.begin());
         let mut writer = self.inner.take_writer()?.asking();
-        self.inner.checkpoint(&mut writer, course)?;
+        // First of what is in the store alone, which needs next to no room: then the pages of removed payloads are free for the
+        // columns.
+        self.inner.drop_idle_views();
+        self.inner.pin_newest(&writer)?;
+        self.inner.store.checkpoint()?;
+        match self.inner.checkpoint(&mut writer, course) {
+            Err(error) if error.is_full() => {
+                // There may be free pages here and there, but none that lie together, as columns need them. The second
+                // pass cuts off the pages that the maps held on to during the first.
+                for _ in 0..2 {
+                    self.inner.store.compact_nodes_while(|bytes| course.go_on(bytes))?;
+                    self.inner.pin_newest(&writer)?;
+                }
+                self.inner.checkpoint(&mut writer, course)?;
+            }
+            done => done?,
+        }
         self.inner.drop_idle_views();
         let mut freed = 0;
         for _ in 0..PASSES {
             course.expect(self.inner.store.used_bytes()?);
+            // Until the maps have followed, also after an error on the way.
+            writer.is_unsettled = true;
             let pass = self.inner.store.compact_while(|bytes| course.go_on(bytes))?;
             // The maps hold on to the places that the extents had before, which the next pass can use.
             let tx = Arc::new(self.inner.store.begin_read()?);
             self.inner.index.frozen(|image| move_columns(&tx, &image))?;
+            writer.is_unsettled = false;
             freed += pass;
         }
         drop(writer);
@@ -214,7 +229,8 @@ impl Collection {
 
     fn load_alone(&self, course: &Course<'_>) -> Result<(), CollectionError> {
         let tx = self.inner.store.begin_read()?;
-        let table = tx.table::<u64>(COLUMNS)?;
+        // Without it no chunk is in the file.
+        let Some(table) = tx.find_table::<u64>(COLUMNS)? else { return Ok(()) };
         let columns = self.inner.index.frozen(|image| {
             for (_, column) in &image.columns {
                 course.expect(u64::from(column.rows()) * column.row_bytes() as u64);
@@ -258,9 +274,12 @@ impl Collection {
         watch!(let observed = crate::observe::Operation::Backup.begin());
         let tx = self.inner.store.begin_read()?;
         replace_file(path, Some(&self.inner.store), |store| {
-            let columns = tx.table::<u64>(COLUMNS)?;
-            for entry in columns.entries()? {
-                course.expect(decode_chunk(entry?.1)?.1);
+            let columns = match tx.find_table::<u64>(COLUMNS)? {
+                Some(table) => table.entries()?.collect::<Result<Vec<_>, _>>()?,
+                None => Vec::new(),
+            };
+            for (_, chunk) in &columns {
+                course.expect(decode_chunk(chunk)?.1);
             }
             let mut copy = store.begin_write()?;
             copy_table::<str>(&tx, &mut copy, HEAD, course)?;
@@ -268,8 +287,8 @@ impl Collection {
             for name in [JOURNAL, PAYLOADS, NAMES_OF_KEYS] {
                 copy_table::<u64>(&tx, &mut copy, name, course)?;
             }
-            for entry in columns.entries()? {
-                let (key, chunk) = entry?;
+            copy.table::<u64>(COLUMNS)?;
+            for (key, chunk) in columns {
                 let (extent, len) = decode_chunk(chunk)?;
                 let from = tx.extent(ExtentId(extent))?;
                 let to = copy.create_extent(from.len())?;
@@ -302,12 +321,13 @@ fn strayed(
     course: &Course<'_>,
 ) -> Result<usize, CollectionError> {
     let Some(_) = read_head(tx, Kind::Graph)? else { return Ok(0) };
-    let table = tx.table::<u64>(COLUMNS)?;
+    let table = tx.find_table::<u64>(COLUMNS)?;
     let mut buffer = Vec::new();
     let mut strayed = 0;
     for (number, column, chunk, len) in unchanged(image) {
         course.step(len)?;
-        let stored = table.get(super::format::chunk_key(number, chunk))?;
+        let key = super::format::chunk_key(number, chunk);
+        let stored = table.map(|table| table.get(key)).transpose()?.flatten();
         let Some((extent, _)) = stored.map(decode_chunk).transpose()? else {
             strayed += 1;
             continue;
@@ -344,11 +364,9 @@ fn copy_table<K: Key + ?Sized>(
 where
     for<'a> K::Item<'a>: Copy,
 {
-    let table = match from.table::<K>(name) {
-        Ok(table) => table,
-        Err(StoreError::TableMissing { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    // Made in any case: a copy has every table, whichever are empty.
+    let mut copy = to.table::<K>(name)?;
+    let Some(table) = from.find_table::<K>(name)? else { return Ok(()) };
     let failure = RefCell::new(None);
     let entries = table.entries()?.map_while(|entry| match entry {
         Ok((_, value)) if !course.go_on(value.len() as u64) => {
@@ -361,7 +379,6 @@ where
             None
         }
     });
-    let mut copy = to.table::<K>(name)?;
     copy.bulk_load(entries)?;
     match failure.into_inner() {
         Some(error) => Err(error.into()),

@@ -90,12 +90,20 @@ impl Inner {
         let mut found = self.index.frozen(|image| Footprint::of(&image));
         let room = limit.saturating_sub(found.graph);
         if found.own(writer) > room / 2 || found.graph_changed > limit {
-            self.checkpoint(writer, &Course::default())?;
-            let tx = Arc::new(self.store.begin_read()?);
-            found = self.index.frozen(|image| {
-                spill_columns(&tx, &image)?;
-                Ok::<_, CollectionError>(Footprint::of(&image))
-            })?;
+            match self.checkpoint(writer, &Course::default()) {
+                Ok(()) => {
+                    let tx = Arc::new(self.store.begin_read()?);
+                    writer.is_unsettled = true;
+                    found = self.index.frozen(|image| {
+                        spill_columns(&tx, &image)?;
+                        Ok::<_, CollectionError>(Footprint::of(&image))
+                    })?;
+                    writer.is_unsettled = false;
+                }
+                // On a full disk the transaction may still remove, as far as the limit lets it.
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(Some(Allowance {
             limit,

@@ -19,7 +19,7 @@ use super::snapshot::Snapshot;
 use super::task::Course;
 use crate::error::IndexError;
 use crate::index::{Cancel, GraphSettings, Hnsw, Image, Part, Settings, Stored};
-use crate::store::{ReadTransaction, StoreError};
+use crate::store::ReadTransaction;
 
 /// What a merge does with a key, or a name, that several inputs have with another vector or payload. Either way, the order of the inputs
 /// is of no account.
@@ -154,8 +154,8 @@ impl<'a> Merge<'a> {
     /// # Errors
     ///
     /// [`CollectionError::Mismatch`] if the inputs are not of a kind, [`CollectionError::MergeConflict`],
-    /// [`CollectionError::Cancelled`]; [`StoreError::Locked`] if a collection at the path is open for writing; [`StoreError::Io`],
-    /// [`StoreError::Corrupt`] and [`IndexError::OutOfMemory`]; [`IndexError::Parameter`] if there are no inputs or threads.
+    /// [`CollectionError::Cancelled`]; [`StoreError::Locked`](crate::store::StoreError::Locked) if a collection at the path is open for writing; [`StoreError::Io`](crate::store::StoreError::Io),
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) and [`IndexError::OutOfMemory`]; [`IndexError::Parameter`] if there are no inputs or threads.
     pub fn run(self) -> Result<Merged, CollectionError> {
         check_byte_order()?;
         let own = match self.threads {
@@ -346,14 +346,8 @@ impl<'a> Plan<'a> {
     fn payloads(&self, inputs: &[&'a Snapshot]) -> Result<Vec<(u64, &'a [u8])>, CollectionError> {
         let mut payloads = Vec::new();
         for (snapshot, list) in inputs.iter().zip(&self.survivors) {
-            let table = match snapshot.store().table::<u64>(PAYLOADS) {
-                Ok(table) => table,
-                Err(StoreError::TableMissing { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if table.is_empty() {
-                continue;
-            }
+            let table = snapshot.store().find_table::<u64>(PAYLOADS)?;
+            let Some(table) = table.filter(|table| !table.is_empty()) else { continue };
             let new: HashMap<u64, u64> = list.iter().map(|&(_, key, new)| (key, new)).collect();
             for entry in table.entries()? {
                 let (key, payload) = entry?;
@@ -366,10 +360,9 @@ impl<'a> Plan<'a> {
 
 /// The names of a collection by their keys.
 fn names(tx: &ReadTransaction) -> Result<HashMap<u64, &[u8]>, CollectionError> {
-    match tx.table::<u64>(NAMES_OF_KEYS) {
-        Ok(table) => Ok(table.entries()?.collect::<Result<_, _>>()?),
-        Err(StoreError::TableMissing { .. }) => Ok(HashMap::new()),
-        Err(error) => Err(error.into()),
+    match tx.find_table::<u64>(NAMES_OF_KEYS)? {
+        Some(table) => Ok(table.entries()?.collect::<Result<_, _>>()?),
+        None => Ok(HashMap::new()),
     }
 }
 

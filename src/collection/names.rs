@@ -117,9 +117,5 @@ fn get<'t, K: Key + ?Sized>(
     table: &str,
     key: K::Item<'_>,
 ) -> Result<Option<&'t [u8]>, CollectionError> {
-    match tx.table::<K>(table) {
-        Ok(table) => Ok(table.get(key)?),
-        Err(StoreError::TableMissing { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(tx.find_table::<K>(table)?.map(|table| table.get(key)).transpose()?.flatten())
 }

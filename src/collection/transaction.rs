@@ -21,8 +21,11 @@ const PART: usize = 1 << 20;
 
 /// Changes of a collection, which are made together or not at all. Dropped without a commit, it leaves no trace.
 ///
-/// It is the only one: others wait in [`Collection::begin_write`](crate::Collection::begin_write). Searches do not see its changes
-/// before the commit. Vectors are kept in memory until then.
+/// It is the only one: other threads wait in [`Collection::begin_write`](crate::Collection::begin_write) for its end, and a thread
+/// that asks for another transaction, or for statistics, a check, a checkpoint or other maintenance, while it has one itself gets
+/// [`StoreError::Deadlock`]. A transaction may be handed to another thread: the thread that uses it counts, and one that has not
+/// used it yet has a quarter of a second to do so. Searches do not see its changes before the commit. Vectors are kept in
+/// memory until then.
 pub struct Transaction {
     inner: Arc<Inner>,
     /// Gone only inside of `commit`. Dropped before the writer: who waits for that asks for this next.
@@ -38,6 +41,8 @@ pub struct Transaction {
     records: bool,
     /// Bytes of payloads that were put.
     payload_bytes: usize,
+    /// Whether vectors, payloads or names are added, and not only removed.
+    adds: bool,
     /// None if any memory may be taken.
     allowance: Option<Allowance>,
 }
@@ -56,21 +61,25 @@ impl Transaction {
             order: Vec::new(),
             records: false,
             payload_bytes: 0,
+            adds: false,
             allowance,
         })
     }
 
-    /// Notes that there is something to commit besides vectors.
+    /// Notes that payloads or names are added.
     pub(super) fn note_records(&mut self) {
         self.records = true;
+        self.adds = true;
     }
 
     pub(super) fn store(&mut self) -> Result<&mut WriteTransaction, CollectionError> {
+        self.writer.note();
         Ok(self.store.as_mut().ok_or(StoreError::TransactionFailed)?)
     }
 
     /// Whether there is a vector under the key, as this transaction has left it so far.
     pub fn contains(&self, key: u64) -> bool {
+        self.inner.writer.used();
         match self.changes.get(&key) {
             Some(change) => change.is_some(),
             None => self.inner.index.contains(key),
@@ -88,6 +97,7 @@ impl Transaction {
     }
 
     fn change(&mut self, key: u64, vector: Option<usize>) {
+        self.adds |= vector.is_some();
         if self.changes.insert(key, vector).is_none() {
             self.order.push(key);
         }
@@ -103,6 +113,7 @@ impl Transaction {
         key: u64,
         vector: &V,
     ) -> Result<(), CollectionError> {
+        self.writer.note();
         self.admit(1, 0)?;
         let number = self.vectors.len() / self.inner.settings.vector_bytes();
         self.inner.index.encode(vector.as_vector(), &mut self.vectors)?;
@@ -135,6 +146,7 @@ impl Transaction {
         keys: &[u64],
         vectors: &V,
     ) -> Result<(), CollectionError> {
+        self.writer.note();
         let vectors = vectors.as_vector();
         let (count, elements) = self.inner.index.count(vectors)?;
         if count != keys.len() {
@@ -196,6 +208,7 @@ impl Transaction {
 
     /// When the commit is to be safe, as [`Durability`] says; [`Durability::Immediate`] unless set.
     pub fn set_durability(&mut self, durability: Durability) {
+        self.writer.note();
         if let Some(store) = &mut self.store {
             store.set_durability(durability);
         }
@@ -206,10 +219,13 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] and [`StoreError::Poisoned`] if the disk refused: nothing is visible then, but a crash may bring the changes up.
+    /// [`StoreError::Io`] if the disk refused: nothing is visible then. If the disk is full, nothing has changed, and a transaction
+    /// that only removes still fits in general; after any other error a crash may bring the changes up, and
+    /// [`StoreError::Poisoned`] follows.
     /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
     pub fn commit(mut self) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Commit.begin());
+        self.writer.note();
         let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
         let parts = self.write(&mut store)?;
         store.commit()?;
@@ -228,12 +244,15 @@ impl Transaction {
             }
             apply(&inner.index, &operations)
         })?;
-        // The commit is safe whatever becomes of this. An error has poisoned the store, which the next transaction tells.
-        let _ = if inner.is_due(writer) {
-            inner.checkpoint(writer, &Course::default())
-        } else {
-            inner.pin_newest(writer)
-        };
+        // The commit is safe whatever becomes of this. If an error poisons the store, the next transaction returns it; on a
+        // full disk the journal goes on growing.
+        let due = inner.is_due(writer);
+        if due && inner.checkpoint(writer, &Course::default()).is_err() {
+            writer.put_off_checkpoint();
+        }
+        if writer.commit != writer.checkpointed {
+            let _ = inner.pin_newest(writer);
+        }
         watch!(observed.done(self.order.len() as u64));
         Ok(self.writer.commit)
     }
@@ -264,6 +283,9 @@ impl Transaction {
         let mut journal = store.table::<u64>(JOURNAL)?;
         for (part, number) in parts.iter().zip(0..) {
             journal.insert(journal_key(commit, number), part)?;
+        }
+        if !self.adds {
+            store.serve_removal();
         }
         Ok(parts)
     }

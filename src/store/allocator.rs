@@ -8,6 +8,9 @@ use super::page::{PageNo, Run};
 /// Largest page number: 2^48 pages keep every offset in 64 bits.
 pub(crate) const MAX_PAGES: u64 = 1 << 48;
 
+/// Free runs that are looked at for one that no boundary cuts.
+const TRIES: usize = 16;
+
 /// Free runs below `end`, the first page that was never used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Allocator {
@@ -82,7 +85,7 @@ impl Allocator {
             return self.page().map(Run::one);
         }
         // The smallest runs that are long enough, a few of them: one may be cut by a boundary.
-        let found = self.by_len.range((pages, 0)..).take(16).find_map(|&(len, start)| {
+        let found = self.by_len.range((pages, 0)..).take(TRIES).find_map(|&(len, start)| {
             let run = Run { start, pages: len };
             fit(run, pages, align, &boundary).map(|at| (run, at))
         });
@@ -123,6 +126,19 @@ impl Allocator {
         Ok(Run { start, pages })
     }
 
+    /// Whether [`Self::run`] would find a free run, so that the end stays where it is. `O(log runs)`.
+    pub(crate) fn has_run(
+        &self,
+        pages: u64,
+        align: u64,
+        boundary: impl Fn(PageNo) -> PageNo,
+    ) -> bool {
+        let mut long_enough = self.by_len.range((pages, 0)..).take(TRIES);
+        long_enough.any(|&(pages_of, start)| {
+            fit(Run { start, pages: pages_of }, pages, align, &boundary).is_some()
+        })
+    }
+
     /// Gives a run back; merges it with its neighbours. `O(log runs)`.
     ///
     /// A run that is free already in part stays out: only a corrupt tree can give up a page twice, and a lost
@@ -146,6 +162,20 @@ impl Allocator {
             run.pages += pages;
         }
         self.insert(run);
+    }
+
+    /// Gives up the free pages at the end that lie at or behind `limit`.
+    pub(crate) fn trim_to(&mut self, limit: PageNo) {
+        if let Some((&start, &pages)) = self.by_start.last_key_value()
+            && start + pages == self.end
+            && self.end > limit
+        {
+            self.take(Run { start, pages });
+            self.end = start.max(limit);
+            if self.end > start {
+                self.insert(Run { start, pages: self.end - start });
+            }
+        }
     }
 
     /// Gives up the free pages at the end and returns the new end.
@@ -202,8 +232,25 @@ mod tests {
         let b = allocator.run(40, 1, boundary).unwrap();
         assert_eq!(b, Run { start: 64, pages: 40 }, "28..68 would cross 64");
         assert_eq!(allocator.free_pages(), 5 + 36);
+        assert!(allocator.has_run(30, 2, boundary) && !allocator.has_run(37, 1, boundary));
         let c = allocator.run(30, 2, boundary).unwrap();
         assert_eq!(c, Run { start: 28, pages: 30 });
+    }
+
+    #[test]
+    fn a_free_end_is_given_up_down_to_a_limit() {
+        let mut allocator = Allocator::new(4);
+        let run = allocator.run(10, 1, unbounded).unwrap();
+        allocator.trim_to(4);
+        assert_eq!(allocator.end(), 14, "its pages are in use");
+        allocator.release(Run { start: 8, pages: 6 });
+        allocator.trim_to(20);
+        assert_eq!(allocator.end(), 14);
+        allocator.trim_to(10);
+        assert_eq!((allocator.end(), allocator.free_pages()), (10, 2));
+        allocator.trim_to(0);
+        assert_eq!((allocator.end(), allocator.free_pages()), (8, 0));
+        assert_eq!(run, Run { start: 4, pages: 10 });
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! Everything goes to free space: pages, then a sync, then the meta slot that is not in use, then a sync. A power
 //! cut at any moment leaves one slot whole, with all that it leads to and the log behind it.
 
+use super::allocator::Allocator;
 use super::catalog::{ExtentRecord, TableRecord};
 use super::error::StoreError;
 use super::meta::{FreeList, Meta};
 use super::page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum};
 use super::record::put_number;
+use super::room::{Claim, provide};
 use super::shared::Shared;
 use super::snapshot::State;
 use super::storage::SyncPoint;
@@ -15,21 +17,8 @@ use super::tree::{Node, NodeMut, Stored};
 use super::writer::{Freed, Writer};
 use crate::observe::watch;
 
-/// Granularity of the file's length.
-const STEP: u64 = 256 << 10;
 /// Adjacent pages are written together up to this many bytes.
 const BATCH: usize = 1 << 20;
-
-/// Makes the file long enough for all pages before `end`, and maps it.
-pub(crate) fn cover(shared: &Shared, end: PageNo) -> Result<(), StoreError> {
-    let bytes = end * shared.page_size as u64;
-    let len = shared.storage.len().map_err(StoreError::io("measure the file"))?;
-    let grown = bytes.next_multiple_of(STEP);
-    if len < bytes {
-        shared.storage.set_len(grown).map_err(StoreError::io("grow the file"))?;
-    }
-    shared.frames.segments.grow(&*shared.storage, len.max(grown))
-}
 
 /// Pages as they go to the file: children's checksums are known only now.
 struct Sealed<'a> {
@@ -200,10 +189,11 @@ impl Batch<'_> {
 
 /// Free runs once this checkpoint has replaced the last: numbers in LEB128, for each run its distance from the end
 /// of the run before and its length.
-fn free_list(writer: &Writer) -> Vec<u8> {
-    let mut free = writer.allocator.clone();
-    for freed in writer.freed_fresh.iter().chain(&writer.freed_durable) {
-        free.release(freed.run);
+fn free_list(allocator: &Allocator, writer: &Writer, old: Option<Run>) -> Vec<u8> {
+    let mut free = allocator.clone();
+    let freed = writer.freed_fresh.iter().chain(&writer.freed_durable).map(|freed| freed.run);
+    for run in freed.chain(old) {
+        free.release(run);
     }
     let mut list = Vec::new();
     let mut at = 0;
@@ -215,49 +205,65 @@ fn free_list(writer: &Writer) -> Vec<u8> {
     list
 }
 
-/// Writes the list of free pages, in pages of its own that it does not name.
-fn write_free_list(shared: &Shared, writer: &mut Writer) -> Result<FreeList, StoreError> {
+/// Writes the list of free pages, in pages of its own that it does not name. Returns the allocator without these.
+fn write_free_list(
+    shared: &Shared,
+    writer: &mut Writer,
+    old: Option<Run>,
+) -> Result<(Allocator, FreeList), StoreError> {
     let size = shared.page_size as u64;
     let segments = &shared.frames.segments;
     let boundary = |page: PageNo| segments.segment_end(page * size) / size;
-    if writer.allocator.free_pages() == 0
+    let mut allocator = writer.allocator.clone();
+    if allocator.free_pages() == 0
         && writer.freed_fresh.is_empty()
         && writer.freed_durable.is_empty()
+        && old.is_none()
     {
-        return Ok(FreeList::default());
+        return Ok((allocator, FreeList::default()));
     }
     // Taking its own space changes the list by two runs at most, of two numbers of seven bytes at most.
-    let bound = free_list(writer).len() as u64 + 4 * 14;
-    let run = writer.allocator.run(bound.div_ceil(size), 1, boundary)?;
-    let mut list = free_list(writer);
+    let bound = free_list(&allocator, writer, old).len() as u64 + 4 * 14;
+    let run = allocator.run(bound.div_ceil(size), 1, boundary)?;
+    let mut list = free_list(&allocator, writer, old);
     debug_assert!(list.len() as u64 <= run.pages * size);
     list.resize((run.pages * size) as usize, 0);
-    cover(shared, writer.allocator.end())?;
+    provide(shared, writer, allocator.end(), Claim::Checkpoint)?;
     shared.wrote(list.len() as u64);
     let written = shared.storage.write_at(run.start * size, &list);
     written.map_err(StoreError::io("write the list of free pages"))?;
-    Ok(FreeList { page: run.start, bytes: list.len() as u64, checksum: checksum(&list) })
+    let bytes = list.len() as u64;
+    Ok((allocator, FreeList { page: run.start, bytes, checksum: checksum(&list) }))
 }
 
-/// Brings the writer's state to the file and shows it to readers. On an error the file is as
-/// before, but the store must take no more writes.
+/// A checkpoint that is written, but for its meta slot.
+struct Prepared {
+    state: State,
+    /// Pages that need not be in memory any more.
+    fresh: Vec<PageNo>,
+    allocator: Allocator,
+    free_list: FreeList,
+    /// The list that this one replaces.
+    old: Option<Run>,
+}
+
+/// Brings the writer's state to the file and shows it to readers. After an error the writer is as before. If
+/// the disk may be changed by then, the store takes no more writes.
 pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
     watch!(let observed = crate::observe::Operation::StoreCheckpoint.begin());
-    shared.or_poison(|| try_checkpoint(shared, writer))?;
+    let prepared = shared.writer.unless_panic(|| prepare(shared, writer))?;
+    shared.or_poison(|| finish(shared, writer, prepared))?;
     watch!(observed.done(1));
     Ok(())
 }
 
-fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
-    let size = shared.page_size as u64;
+/// Writes pages to free space, which changes nothing that the file is made of.
+fn prepare(shared: &Shared, writer: &mut Writer) -> Result<Prepared, StoreError> {
     let transaction = writer.state.transaction + 1;
     // The old list's own pages go with the checkpoint that it belongs to.
-    let old = writer.meta.free_list;
-    if old.page != 0 {
-        let run = Run { start: old.page, pages: old.bytes / size };
-        writer.freed_durable.push_back(Freed { transaction, run });
-    }
-    cover(shared, writer.allocator.end())?;
+    let FreeList { page, bytes, .. } = writer.meta.free_list;
+    let old = (page != 0).then(|| Run { start: page, pages: bytes / shared.page_size as u64 });
+    provide(shared, writer, writer.allocator.end(), Claim::Checkpoint)?;
     let pin = shared.frames.pin();
     let (state, fresh) = {
         let mut sealed =
@@ -268,23 +274,33 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
         let state = State { transaction, catalog, extents, ..writer.state };
         (state, writer.fresh.keys().copied().collect::<Vec<_>>())
     };
-    let free_list = write_free_list(shared, writer)?;
+    let (allocator, free_list) = write_free_list(shared, writer, old)?;
+    Ok(Prepared { state, fresh, allocator, free_list, old })
+}
+
+/// Makes a prepared checkpoint the newest.
+fn finish(shared: &Shared, writer: &mut Writer, prepared: Prepared) -> Result<(), StoreError> {
+    let Prepared { state, fresh, allocator, free_list, old } = prepared;
+    let transaction = state.transaction;
     shared.sync(SyncPoint::CheckpointData)?;
 
     let slot = 1 - writer.slot;
     let salt = checksum(&[&writer.meta.uuid[..], &transaction.to_le_bytes()].concat())
         ^ std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), transaction);
-    let log = writer.log.restart(salt);
-    let meta = Meta { log, state, free_list, end: writer.allocator.end(), ..writer.meta };
+    let log = writer.log.restarted(salt);
+    let meta = Meta { log, state, free_list, end: allocator.end(), ..writer.meta };
     meta.write(&*shared.storage, slot)?;
     shared.wrote(512);
     shared.sync(SyncPoint::CheckpointMeta)?;
 
+    writer.log.restart(log);
     shared.log_synced(log.lsn);
     shared.traffic.checkpoints.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     for page in fresh {
         shared.frames.retire(page, transaction);
     }
+    writer.allocator = allocator;
+    writer.freed_durable.extend(old.map(|run| Freed { transaction, run }));
     writer.fresh.clear();
     writer.extent_bytes = 0;
     writer.meta = meta;

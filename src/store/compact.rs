@@ -6,20 +6,33 @@ use super::catalog::{ExtentRecord, TableRecord};
 use super::changes::Changes;
 use super::checkpoint::checkpoint;
 use super::error::StoreError;
+use super::room;
 use super::shared::Shared;
 use super::steps::Steps;
 use super::tree::{self, Stored, Visit};
 use super::write::WriteTransaction;
 
+/// The pages that a compaction moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moves {
+    All,
+    /// Nodes of trees and not extents, of which the caller has maps.
+    Nodes,
+}
+
 /// See [`super::Store::compact`].
-pub(crate) fn compact(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<u64, StoreError> {
+pub(crate) fn compact(
+    shared: &Arc<Shared>,
+    moves: Moves,
+    steps: Steps<'_>,
+) -> Result<u64, StoreError> {
     let before = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     // What waits for a checkpoint becomes free first, so that there is where to move to. The second one replaces the
     // first: then what the moving left behind is free as well.
     settle(shared)?;
-    move_down(shared, steps)?;
+    move_down(shared, moves, steps)?;
     settle(shared)?;
-    shared.writer.with(|writer| shared.or_poison(|| cut(shared, writer)))?;
+    shared.writer.with(|writer| cut(shared, writer))?;
     let after = shared.storage.len().map_err(StoreError::io("measure the file"))?;
     Ok(before.saturating_sub(after))
 }
@@ -29,24 +42,22 @@ fn settle(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// Rewrites what lies behind the place where a file without gaps would end.
-fn move_down(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
+fn move_down(shared: &Arc<Shared>, moves: Moves, steps: Steps<'_>) -> Result<(), StoreError> {
     WriteTransaction::new(shared)?.change(|changes| {
         let allocator = &changes.pages.writer.allocator;
         let limit = allocator.end() - allocator.free_pages();
         shared.writer.ask();
-        relocate(changes, limit, steps)?;
+        if moves == Moves::All {
+            relocate_extents(changes, limit, steps)?;
+        }
+        relocate_nodes(changes, limit, steps)?;
         let Changes { pages, state, .. } = changes;
         let before = pages.writer.state;
-        *state = state.committed(&before, before.transaction + 1);
-        shared.or_poison(|| {
-            pages.install(state.transaction)?;
-            pages.writer.state = *state;
-            checkpoint(shared, &mut pages.writer)
-        })
+        pages.commit_by_checkpoint(state.committed(&before, before.transaction + 1))
     })
 }
 
-fn relocate(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), StoreError> {
+fn relocate_extents(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), StoreError> {
     let mut extents = Vec::new();
     let root = changes.state.extents;
     tree::visit(&changes.pages, root, &mut |visit| {
@@ -59,13 +70,18 @@ fn relocate(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), S
     extents.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.len));
     for (number, record) in extents {
         steps.step(record.len)?;
-        if record.page >= limit {
+        // An extent that fits nowhere would go to the end, and a full disk may have no room there.
+        if record.page >= limit && changes.pages.has_room_for(record) {
             // Writing nothing copies the extent to where there is room.
             let moved = changes.pages.write_extent(record, 0, &[])?;
             let root = &mut changes.state.extents;
             tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
         }
     }
+    Ok(())
+}
+
+fn relocate_nodes(changes: &mut Changes, limit: u64, steps: Steps<'_>) -> Result<(), StoreError> {
     let mut tables = Vec::new();
     let catalog = changes.state.catalog;
     tree::visit(&changes.pages, catalog, &mut |visit| {
@@ -95,7 +111,5 @@ fn cut(shared: &Shared, writer: &mut super::writer::Writer) -> Result<(), StoreE
     }
     checkpoint(shared, writer)?;
     // The checkpoint's own list of free pages may lie at the end.
-    let bytes = writer.allocator.end() * shared.page_size as u64;
-    shared.frames.segments.shrink(bytes);
-    shared.storage.set_len(bytes).map_err(StoreError::io("cut the file"))
+    room::cut(shared, writer)
 }

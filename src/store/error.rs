@@ -18,7 +18,7 @@ use super::turn::Refusal;
 pub enum StoreError {
     /// The operating system refused an operation on the file.
     Io {
-        /// What was attempted, such as `"write the log"`.
+        /// The operation, such as `"write the log"`.
         operation: &'static str,
         /// The file; a store in memory has none.
         path: Option<PathBuf>,
@@ -31,14 +31,14 @@ pub enum StoreError {
         path: Option<PathBuf>,
         /// The page, counted from the start of the file in units of the page size.
         page: u64,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
     /// Neither meta slot is one of a store: another kind of file, or both are damaged.
     NotAStore {
         /// The file; a store in memory has none.
         path: Option<PathBuf>,
-        /// What is wrong with the slot that came nearest.
+        /// The fault of the slot that came nearest to a whole one.
         reason: &'static str,
     },
     /// The file was written in a format that this version does not read.
@@ -105,12 +105,12 @@ pub enum StoreError {
         /// The number of the type that the table was made with.
         found: u8,
     },
-    /// There is no table of this name.
+    /// The store has no table of this name.
     TableMissing {
         /// The name.
         table: String,
     },
-    /// There is no extent of this number.
+    /// The store has no extent of this number.
     ExtentMissing {
         /// The number.
         extent: u64,
@@ -130,7 +130,7 @@ pub enum StoreError {
         name: &'static str,
         /// The value given.
         value: u64,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// The savepoint belongs to another transaction, or was undone by an earlier one.
@@ -159,6 +159,13 @@ impl StoreError {
     #[cold]
     pub(crate) fn corrupt(page: u64, reason: &'static str) -> Self {
         Self::Corrupt { path: None, page, reason }
+    }
+
+    /// Whether the disk, or the user's share of it, has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
     }
 
     /// The same error with the path of the file, unless it has one.

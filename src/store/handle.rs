@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::check::{CheckReport, check};
 use super::checkpoint::checkpoint;
-use super::compact::compact;
+use super::compact::{Moves, compact};
 use super::error::StoreError;
 use super::follower::Follower;
 use super::options::StoreOptions;
@@ -64,7 +64,7 @@ impl Store {
         }
     }
 
-    /// A snapshot of the newest commit. Waits for nobody.
+    /// A snapshot of the newest commit. Waits for no transaction.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Store {
         WriteTransaction::new(shared).map_err(shared.place())
     }
 
-    /// As [`Store::begin_write`], but waits for nobody: `None` if a transaction, or the store's own maintenance, has the right.
+    /// As [`Store::begin_write`], but does not wait: `None` if a transaction, or the store's own maintenance, has the right.
     ///
     /// ```
     /// use nearfield::store::StoreOptions;
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`].
+    /// [`StoreError::Poisoned`], [`StoreError::Deadlock`], [`StoreError::ReadOnly`], [`StoreError::Io`].
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let shared = self.shared()?;
         shared.writer.with(|writer| empty_log(shared, writer)).map_err(shared.place())
@@ -145,7 +145,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`], [`StoreError::ReadOnly`], [`StoreError::Io`], [`StoreError::Corrupt`].
+    /// [`StoreError::Poisoned`], [`StoreError::Deadlock`], [`StoreError::ReadOnly`], [`StoreError::Io`],
+    /// [`StoreError::Corrupt`].
     pub fn compact(&self) -> Result<u64, StoreError> {
         self.compact_while(|_| true)
     }
@@ -159,14 +160,23 @@ impl Store {
     /// [`StoreError::Deadlock`].
     pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
         let shared = self.shared()?;
-        compact(shared, Steps::new(&go_on)).map_err(shared.place())
+        compact(shared, Moves::All, Steps::new(&go_on)).map_err(shared.place())
+    }
+
+    /// As [`Store::compact_while`], but every extent stays where it is.
+    pub(crate) fn compact_nodes_while(
+        &self,
+        go_on: impl Fn(u64) -> bool,
+    ) -> Result<u64, StoreError> {
+        let shared = self.shared()?;
+        compact(shared, Moves::Nodes, Steps::new(&go_on)).map_err(shared.place())
     }
 
     /// Reads the whole store and verifies every checksum, order, count and the use of every page.
     ///
     /// # Errors
     ///
-    /// The first damage that is found.
+    /// The first damage that is found; [`StoreError::Deadlock`].
     pub fn check(&self) -> Result<CheckReport, StoreError> {
         self.check_while(|_| true)
     }
@@ -230,11 +240,12 @@ impl Store {
         })
     }
 
-    /// Sizes and counts. Reads every page of the trees but no long value and no extent.
+    /// Sizes and counts. Reads every page of the trees but no long value and no extent. Waits for the running
+    /// transaction.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`], [`StoreError::Io`].
+    /// [`StoreError::Corrupt`], [`StoreError::Deadlock`], [`StoreError::Io`].
     pub fn stats(&self) -> Result<Stats, StoreError> {
         match &*self.inner {
             Inner::Writer { shared, .. } => {

@@ -91,13 +91,15 @@ impl Log {
         self.end = at;
     }
 
-    /// Starts anew behind all records, with a new salt: what is in the ring counts no more.
-    pub(crate) fn restart(&mut self, salt: u64) -> LogPosition {
+    /// Where the log goes on behind all records with a new salt: the records in the ring count no more then.
+    pub(crate) fn restarted(&self, salt: u64) -> LogPosition {
+        LogPosition { lsn: self.end.lsn, salt, chain: salt }
+    }
+
+    /// Goes on at [`Self::restarted`].
+    pub(crate) fn restart(&mut self, at: LogPosition) {
         self.unwritten.clear();
-        self.end = LogPosition { lsn: self.end.lsn, salt, chain: salt };
-        self.start = self.end.lsn;
-        self.synced = self.end.lsn;
-        self.end
+        (self.start, self.synced, self.end) = (at.lsn, at.lsn, at);
     }
 
     /// Adds a record, in memory; it must fit.

@@ -26,8 +26,16 @@
 //! of the checkpoint before reused, and not while a snapshot needs it. *Recovery* takes the newest whole
 //! slot and applies the log behind it, in memory: it writes nothing, so that a crash in recovery is no new case.
 //!
-//! An operation that fails because of the disk *poisons* the store: it takes no more writes until it is opened again, as
-//! nobody knows what became of the failed one. Reads go on.
+//! A failed sync, or a failed write of the log or of a meta slot, *poisons* the store: it takes no more writes until it is
+//! opened again, because the state of the disk is unknown. Reads, checks and statistics go on, and every refusal names the first
+//! error. A failed write to free space changes nothing: the transaction or the checkpoint is refused, and the store goes on.
+//!
+//! *A full disk* loses nothing. Each commit writes zeros to the places that its pages will have, before it is acknowledged, so
+//! a later checkpoint needs no room. If they do not fit, the store makes a checkpoint, which frees the pages that wait for one, and tries
+//! once more; then the transaction is refused with [`StoreError::Io`] and is as if it had not been. Behind its last page the
+//! file has a reserve of 256 KiB, or of 16 pages if these are more. Only checkpoints, compactions and transactions
+//! that remove, or need no more pages than they give up, may use it, so that removing makes room in the file, and [`Store::compact`] on the disk. A removal from
+//! very many pages may need more than the reserve; remove in several transactions then, with a [`Store::checkpoint`] after each.
 //!
 //! # What is promised, and on what it rests
 //!
@@ -87,6 +95,7 @@ mod page;
 mod read;
 mod record;
 mod recovery;
+mod room;
 mod shared;
 mod snapshot;
 mod stats;

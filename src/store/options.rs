@@ -28,11 +28,12 @@ pub struct StoreOptions {
     page_size: u64,
     log_len: u64,
     is_guarded: bool,
+    has_reserve: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { page_size: 16 << 10, log_len: 4 << 20, is_guarded: true }
+        Self { page_size: 16 << 10, log_len: 4 << 20, is_guarded: true, has_reserve: true }
     }
 }
 
@@ -64,6 +65,12 @@ impl StoreOptions {
     #[must_use]
     pub fn unguarded(mut self) -> Self {
         self.is_guarded = false;
+        self
+    }
+
+    /// For a file that is written once: nothing is kept free on the disk for later changes.
+    pub(crate) fn without_reserve(mut self) -> Self {
+        self.has_reserve = false;
         self
     }
 
@@ -157,6 +164,12 @@ impl StoreOptions {
         let storage: Arc<dyn Storage> = Arc::new(new.storage());
         self.create_in(&*storage)?;
         let (shared, recovered) = recover(storage, None, None)?;
+        if !self.has_reserve {
+            shared.writer.with(|writer| {
+                writer.reserve = 0;
+                Ok::<_, StoreError>(())
+            })?;
+        }
         Ok(Store::writer(shared, recovered))
     }
 

@@ -38,7 +38,7 @@ pub struct Stats {
     pub log_bytes: (u64, u64),
     /// Pages of meta slots and log.
     pub reserved_pages: u64,
-    /// Pages that can be used at once.
+    /// Pages that can be used at once. The file has zeros besides, behind its last page: see the [module](super).
     pub free_pages: u64,
     /// Pages that wait for a checkpoint or for a snapshot to end.
     pub waiting_pages: u64,

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::catalog::{BLOCK, ExtentRecord};
+use super::checkpoint::checkpoint;
 use super::error::StoreError;
 use super::frames::Pin;
 use super::page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum};
+use super::room::{Claim, fill, provide};
 use super::shared::Shared;
+use super::snapshot::State;
 use super::tree::{Node, NodeMut, OverflowRef, Source};
-use super::writer::Writer;
+use super::writer::{Freed, Writer};
 
 /// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
 pub(crate) const DIRECT: u64 = 4 << 20;
@@ -49,6 +52,19 @@ pub(crate) struct Workspace {
     pub(crate) has_written: bool,
     /// Bytes of the extents that were made in memory.
     extent_bytes: u64,
+    /// First page beyond all that were used or free when the transaction began.
+    end: PageNo,
+}
+
+/// The changes that [`Workspace::install`] made to the writer.
+struct Installed {
+    transaction: u64,
+    /// Lengths of the writer's lists before.
+    freed: (usize, usize),
+    /// The pages that went into memory.
+    own: Vec<PageNo>,
+    /// The runs that the transaction made.
+    made: Vec<Run>,
 }
 
 impl Workspace {
@@ -56,6 +72,7 @@ impl Workspace {
         writer.reclaim(&shared.frames);
         let pin = shared.frames.pin();
         Self {
+            end: writer.allocator.end(),
             shared,
             writer,
             pin,
@@ -79,6 +96,14 @@ impl Workspace {
         let run = self.writer.allocator.run(pages, align, boundary)?;
         self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
         Ok(run)
+    }
+
+    /// Whether free pages lie together for a copy of an extent.
+    pub(crate) fn has_room_for(&self, record: ExtentRecord) -> bool {
+        let size = self.page_size();
+        let segments = &self.shared.frames.segments;
+        let boundary = |page: PageNo| segments.segment_end(page * size as u64) / size as u64;
+        self.writer.allocator.has_run(record.pages(size), record.align(size), boundary)
     }
 
     /// A new page with an empty node.
@@ -183,11 +208,19 @@ impl Workspace {
             record.page = self.allocate(record.pages(size), record.align(size))?.start;
             self.own.insert(record.page, (self.epoch, buffer));
         } else {
-            let before = self.shared.storage.len().map_err(StoreError::io("measure the file"))?;
             record.page = self.allocate(record.pages(size), record.align(size))?.start;
-            self.cover(record.page + record.pages(size))?;
-            // What lies beyond the old end of the file is zero already.
             let (mut at, end) = (record.page * size as u64, record.page * size as u64 + len);
+            self.back_up_to(at)?;
+            let before = self.shared.storage.len().map_err(StoreError::io("measure the file"))?;
+            let pages_end = (record.page + record.pages(size)) * size as u64;
+            if before < pages_end {
+                // A long extent of zeros takes no room on the disk before it is written to.
+                let resized = self.shared.storage.set_len(pages_end);
+                resized.map_err(StoreError::io("grow the file"))?;
+            }
+            self.writer.backed = self.writer.backed.max(pages_end);
+            self.provide(record.page + record.pages(size))?;
+            // The file is zero beyond its old end.
             let zeros = vec![0; (1 << 20).min(len as usize)];
             while at < end.min(before) {
                 let n = (end.min(before) - at).min(zeros.len() as u64) as usize;
@@ -203,25 +236,43 @@ impl Workspace {
         let size = self.page_size();
         let mut record = ExtentRecord { page: 0, len: bytes.len() as u64, checksum: 0 };
         record.page = self.allocate(record.pages(size), record.align(size))?.start;
-        self.cover(record.page + record.pages(size))?;
-        self.write_direct(record.page * size as u64, bytes)?;
+        let start = record.page * size as u64;
+        self.back_up_to(start)?;
+        self.write_direct(start, bytes)?;
+        self.writer.backed = self.writer.backed.max(start + record.len);
+        self.provide(record.page + record.pages(size))?;
         Ok(record)
     }
 
-    /// Makes the file long enough for all pages before `end`, and maps it.
-    pub(crate) fn cover(&mut self, end: PageNo) -> Result<(), StoreError> {
+    /// Makes the file long enough for all pages before `end`, which are written at once, and maps it.
+    fn provide(&mut self, end: PageNo) -> Result<(), StoreError> {
         self.has_written = true;
-        let shared = &self.shared;
-        shared.or_poison(|| super::checkpoint::cover(shared, end))
+        provide(&self.shared, &mut self.writer, end, Claim::Growth)
+    }
+
+    /// Leaves no hole in the file before `offset`, behind which the transaction writes.
+    fn back_up_to(&mut self, offset: u64) -> Result<(), StoreError> {
+        self.has_written = true;
+        fill(&self.shared, &mut self.writer, offset)
+    }
+
+    /// Makes sure of room for the pages of this transaction, so that the next checkpoint can write them.
+    pub(crate) fn claim_room(&mut self, only_removes: bool) -> Result<(), StoreError> {
+        let end = self.writer.allocator.end();
+        let made: u64 = self.made.values().map(|made| made.pages).sum();
+        let given_up: u64 = self.given_up.iter().map(|run| run.pages).sum();
+        // A change that replaces pages gives back as many after the next checkpoint.
+        let grows = !only_removes && made > given_up;
+        let claim = if grows { Claim::Growth } else { Claim::Removal };
+        provide(&self.shared, &mut self.writer, end, claim)
     }
 
     pub(crate) fn write_direct(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.has_written = true;
         let shared = &self.shared;
         shared.wrote(bytes.len() as u64);
-        let write =
-            || shared.storage.write_at(offset, bytes).map_err(StoreError::io("write pages"));
-        shared.or_poison(write)
+        // Into pages that were free: an error is the transaction's alone.
+        shared.storage.write_at(offset, bytes).map_err(StoreError::io("write pages"))
     }
 
     /// Writes into an extent, which is copied first unless it was made in this epoch. The caller has
@@ -268,7 +319,7 @@ impl Workspace {
     /// Space for `pages` pages that the caller writes to the file itself.
     pub(crate) fn new_direct(&mut self, pages: u64) -> Result<Run, StoreError> {
         let run = self.allocate(pages, 1)?;
-        self.cover(run.end())?;
+        self.provide(run.end())?;
         Ok(run)
     }
 
@@ -308,9 +359,16 @@ impl Workspace {
 
     /// Gives all pages back and the writer, as it was.
     pub(crate) fn abandon(mut self) -> (Arc<Shared>, Box<Writer>) {
+        if self.has_written && !self.made.is_empty() {
+            // An extent of zeros that is given up may have left a hole.
+            let end = self.end * self.shared.page_size as u64;
+            self.writer.backed = self.writer.backed.min(end);
+        }
         for (start, made) in self.made.drain() {
             self.writer.allocator.release(Run { start, pages: made.pages });
         }
+        // The file need not be longer than before.
+        self.writer.allocator.trim_to(self.end);
         (self.shared, self.writer)
     }
 
@@ -319,8 +377,44 @@ impl Workspace {
         self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
     }
 
+    /// Makes the pages part of the file, as `state`, by a checkpoint. After an error they are the writer's no more.
+    pub(crate) fn commit_by_checkpoint(&mut self, state: State) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let transaction = self.writer.state.transaction + 1;
+        let installed = shared.or_poison(|| self.install_all(transaction))?;
+        let before = std::mem::replace(&mut self.writer.state, State { transaction, ..state });
+        let done = checkpoint(&shared, &mut self.writer);
+        if done.is_err() {
+            self.writer.state = before;
+            self.uninstall(installed);
+        }
+        done
+    }
+
     /// Hands the pages over to readers as part of `transaction`. The new state is not published here.
     pub(crate) fn install(&mut self, transaction: u64) -> Result<(), StoreError> {
+        self.install_all(transaction).map(drop)
+    }
+
+    fn uninstall(&mut self, installed: Installed) {
+        let Installed { transaction, freed: (fresh, durable), own, made } = installed;
+        let writer = &mut self.writer;
+        for Freed { run, .. } in writer.freed_fresh.drain(fresh..) {
+            writer.fresh.insert(run.start, run.pages);
+        }
+        writer.freed_durable.truncate(durable);
+        for page in own {
+            writer.fresh.remove(&page);
+            self.shared.frames.retire(page, transaction);
+        }
+        for run in made {
+            writer.allocator.release(run);
+        }
+        writer.extent_bytes -= self.extent_bytes;
+    }
+
+    fn install_all(&mut self, transaction: u64) -> Result<Installed, StoreError> {
+        let freed = (self.writer.freed_fresh.len(), self.writer.freed_durable.len());
         for run in std::mem::take(&mut self.given_up) {
             if let Some(made) = self.made.remove(&run.start) {
                 // Made and given up by this transaction, with a savepoint between.
@@ -330,14 +424,17 @@ impl Workspace {
                 self.writer.give_up(transaction, run);
             }
         }
+        let mut own = Vec::with_capacity(self.own.len());
         for (page, (_, buffer)) in self.own.drain() {
             let pages = self.made.get(&page).map_or(1, |made| made.pages);
             self.shared.frames.install(page, buffer)?;
             self.writer.fresh.insert(page, pages);
+            own.push(page);
         }
-        self.made.clear();
+        let made = self.made.drain().map(|(start, made)| Run { start, pages: made.pages });
+        let made = made.collect();
         self.writer.extent_bytes += self.extent_bytes;
-        Ok(())
+        Ok(Installed { transaction, freed, own, made })
     }
 }
 

@@ -36,8 +36,10 @@ pub enum Durability {
 
 /// A transaction that changes the store. Dropped without a commit, it leaves no trace.
 ///
-/// It sees its own changes; nobody else does before the commit. It is the only one: others wait in
-/// [`super::Store::begin_write`]. Changed pages are kept in memory until then; [`TableMut::bulk_load`] and
+/// It sees its own changes, which are hidden from others before the commit. It is the only one: other threads wait in
+/// [`super::Store::begin_write`] for its end, and a thread that asks for another transaction, or for statistics, a check, a
+/// checkpoint or a compaction, while it has one itself gets [`StoreError::Deadlock`]. A transaction may be handed to another
+/// thread: the thread that uses it counts, and one that has not used it yet has a quarter of a second to do so. Changed pages are kept in memory until then; [`TableMut::bulk_load`] and
 /// extents above 4 MiB go to the file at once.
 pub struct WriteTransaction {
     changes: Option<Changes>,
@@ -52,6 +54,8 @@ pub struct WriteTransaction {
     next_savepoint: u64,
     /// The thread that used it last.
     thread: ThreadId,
+    /// Whether it adds to the store, and not only removes.
+    adds: bool,
 }
 
 /// A place in a transaction that [`WriteTransaction::roll_back`] returns to.
@@ -70,14 +74,10 @@ impl WriteTransaction {
         shared.writer.try_take()?.map(|writer| Self::with(shared, writer)).transpose()
     }
 
-    fn with(shared: &Arc<Shared>, mut writer: Box<Writer>) -> Result<Self, StoreError> {
+    fn with(shared: &Arc<Shared>, writer: Box<Writer>) -> Result<Self, StoreError> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        if writer.inherited_log {
-            // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
-            // anything is chained to what is left of it. An error poisons the store, which needs no writer then.
-            checkpoint(shared, &mut writer).map_err(shared.place())?;
-        }
-        Ok(Self {
+        let inherited = writer.inherited_log;
+        let mut tx = Self {
             changes: Some(Changes::new(Workspace::new(Arc::clone(shared), writer))),
             durability: Durability::default(),
             log: Some(Vec::new()),
@@ -87,7 +87,31 @@ impl WriteTransaction {
             savepoints: Vec::new(),
             next_savepoint: 0,
             thread: thread::current().id(),
-        })
+            adds: false,
+        };
+        if inherited {
+            // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
+            // a record is chained to what is left of it.
+            tx.settle()?;
+        }
+        Ok(tx)
+    }
+
+    /// Makes a checkpoint of the state that the transaction begins with, before it changes anything.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let changes = self.changes()?;
+        let shared = Arc::clone(&changes.pages.shared);
+        checkpoint(&shared, &mut changes.pages.writer).map_err(shared.place())?;
+        self.renew();
+        Ok(())
+    }
+
+    /// Begins anew, without any change.
+    fn renew(&mut self) {
+        self.changes = self.changes.take().map(|changes| {
+            let (shared, writer) = changes.pages.abandon();
+            Changes::new(Workspace::new(shared, writer))
+        });
     }
 
     /// The changes; gone only inside of `commit` and `drop`, which take the transaction itself.
@@ -131,6 +155,8 @@ impl WriteTransaction {
     }
 
     pub(super) fn record(&mut self, operation: Operation<'_>) {
+        use Operation::{CreateExtent, Insert, WriteExtent};
+        self.adds |= matches!(operation, Insert { .. } | CreateExtent { .. } | WriteExtent { .. });
         let Some(changes) = &self.changes else { return };
         let limit = changes.pages.writer.log.max_body();
         let Some(log) = &mut self.log else { return };
@@ -153,9 +179,15 @@ impl WriteTransaction {
         self.record(Operation::Table { name: &name, key_type });
     }
 
-    /// Notes that the operations so far are not in the log: a checkpoint has to stand for them.
+    /// Notes that the log lacks the operations so far: the commit makes a checkpoint instead.
     pub(super) fn leave_log(&mut self) {
+        self.adds = true;
         self.log = None;
+    }
+
+    /// Notes that the transaction serves a removal, whatever it writes, so that it may use the reserve of the file.
+    pub(crate) fn serve_removal(&mut self) {
+        self.adds = false;
     }
 
     /// Leaves nothing but to drop the transaction.
@@ -323,29 +355,38 @@ impl WriteTransaction {
     }
 
     /// Makes the changes visible and, as the durability says, safe. After an error the store is as it was
-    /// before, except that after [`StoreError::Io`] a power cut may bring the changes up or not.
+    /// before; if the error poisoned it, a power cut may still bring the changes up.
     ///
     /// # Errors
     ///
-    /// [`StoreError::TransactionFailed`] if an operation failed before, [`StoreError::Io`] and
-    /// [`StoreError::Poisoned`] if the disk refused.
+    /// [`StoreError::TransactionFailed`] if an operation failed before, [`StoreError::Io`] if the disk refused: a full
+    /// disk poisons nothing; [`StoreError::Poisoned`] after an earlier failure.
     pub fn commit(mut self) -> Result<(), StoreError> {
         watch!(let observed = crate::observe::Operation::StoreCommit.begin());
         self.change(Changes::seal)?;
-        let Some(mut changes) = self.changes.take() else {
-            return Err(StoreError::TransactionFailed);
-        };
+        let changes = self.view()?;
+        let shared = Arc::clone(&changes.pages.shared);
         let unchanged = self.log.as_ref().is_some_and(Vec::is_empty);
         if unchanged && !changes.pages.has_written {
+            let changes = self.changes.take().ok_or(StoreError::TransactionFailed)?;
             flush(changes, self.durability)?;
             watch!(observed.done(1));
             return Ok(());
         }
-        let shared = Arc::clone(&changes.pages.shared);
         let log = self.log.take();
-        let applied = shared.or_poison(|| apply(&mut changes, log, self.durability));
-        give_back(changes);
-        let Applied { sync, publish } = applied?;
+        let mut applied = shared.writer.unless_panic(|| self.apply(log.as_deref()));
+        if let Err(error) = &applied
+            && error.is_full()
+            && shared.writer.refusal().is_none()
+            && self.make_room()
+            && let Some(log) = &log
+        {
+            applied = shared.writer.unless_panic(|| self.apply_again(log));
+        }
+        if let Some(changes) = self.changes.take() {
+            give_back(changes);
+        }
+        let Applied { sync, publish } = applied.map_err(shared.place())?;
         if let Some(lsn) = sync {
             shared.sync_log(lsn)?;
         }
@@ -355,6 +396,29 @@ impl WriteTransaction {
         shared.traffic.commits.fetch_add(1, Ordering::Relaxed);
         watch!(observed.done(1));
         Ok(())
+    }
+
+    fn apply(&mut self, log: Option<&[u8]>) -> Result<Applied, StoreError> {
+        let (durability, only_removes) = (self.durability, !self.adds);
+        let changes = self.changes.as_mut().ok_or(StoreError::TransactionFailed)?;
+        changes.pages.claim_room(only_removes)?;
+        apply(changes, log, durability)
+    }
+
+    /// Drops the changes, for which the disk has no room, and makes a checkpoint if pages wait for one to become
+    /// free. Returns whether it did.
+    fn make_room(&mut self) -> bool {
+        self.renew();
+        let waiting = |changes: &Changes| !changes.pages.writer.freed_durable.is_empty();
+        self.changes.as_ref().is_some_and(waiting) && self.settle().is_ok()
+    }
+
+    /// Makes the same changes again, as recovery would.
+    fn apply_again(&mut self, log: &[u8]) -> Result<Applied, StoreError> {
+        let changes = self.changes.as_mut().ok_or(StoreError::TransactionFailed)?;
+        changes.replay(log)?;
+        changes.seal()?;
+        self.apply(Some(log))
     }
 }
 
@@ -368,16 +432,21 @@ struct Applied {
 
 fn apply(
     changes: &mut Changes,
-    log: Option<Vec<u8>>,
+    log: Option<&[u8]>,
     durability: Durability,
 ) -> Result<Applied, StoreError> {
     let shared = Arc::clone(&changes.pages.shared);
     let pages = &mut changes.pages;
     let before = pages.writer.state;
     let state = changes.state.committed(&before, before.transaction + 1);
-    let log = log.filter(|log| !pages.has_written && pages.writer.log.fits(log.len()));
-    let mut sync = None;
-    if let Some(body) = &log {
+    let Some(body) = log.filter(|log| !pages.has_written && pages.writer.log.fits(log.len()))
+    else {
+        let bytes = pages.own_bytes();
+        pages.commit_by_checkpoint(state)?;
+        shared.traffic.committed.fetch_add(bytes, Ordering::Relaxed);
+        return Ok(Applied { sync: None, publish: None });
+    };
+    shared.or_poison(|| {
         let ring = &mut pages.writer.log;
         ring.set_synced(shared.synced());
         ring.append(state.transaction, body);
@@ -385,20 +454,12 @@ fn apply(
             shared.wrote(ring.write(&*shared.storage)?);
             shared.log_written(ring.end().lsn);
         }
-        if durability == Durability::Immediate {
-            sync = Some(ring.end().lsn);
-        }
+        let sync = (durability == Durability::Immediate).then(|| ring.end().lsn);
         shared.traffic.committed.fetch_add(body.len() as u64, Ordering::Relaxed);
-    } else {
-        shared.traffic.committed.fetch_add(pages.own_bytes(), Ordering::Relaxed);
-    }
-    pages.install(state.transaction)?;
-    pages.writer.state = state;
-    if log.is_none() {
-        checkpoint(&shared, &mut pages.writer)?;
-        return Ok(Applied { sync: None, publish: None });
-    }
-    Ok(Applied { sync, publish: Some(state) })
+        pages.install(state.transaction)?;
+        pages.writer.state = state;
+        Ok(Applied { sync, publish: Some(state) })
+    })
 }
 
 /// Commits nothing, which still makes earlier commits as safe as the durability says.

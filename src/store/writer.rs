@@ -7,6 +7,7 @@ use super::frames::Frames;
 use super::log::Log;
 use super::meta::Meta;
 use super::page::{PageMap, PageNo, Run};
+use super::room::reserve;
 use super::snapshot::State;
 
 /// A run that a transaction gave up.
@@ -39,6 +40,10 @@ pub(crate) struct Writer {
     /// Whether the ring may hold records that this process did not write: then a checkpoint with a new salt must
     /// come before the next record.
     pub(crate) inherited_log: bool,
+    /// Bytes of the file that were really written, so that writing them again needs no room.
+    pub(crate) backed: u64,
+    /// Bytes that the file is to have behind its last page: see [`super::room`].
+    pub(crate) reserve: u64,
 }
 
 impl Writer {
@@ -55,6 +60,8 @@ impl Writer {
             freed_durable: VecDeque::new(),
             oldest_process: u64::MAX,
             inherited_log: true,
+            backed: meta.end * u64::from(meta.page_size),
+            reserve: reserve(meta.page_size.into()),
         }
     }
 

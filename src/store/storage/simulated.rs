@@ -92,6 +92,8 @@ struct State {
     seen: [u64; 4],
     bytes_written: u64,
     syncs: u64,
+    /// Bytes that the disk can hold.
+    capacity: u64,
 }
 
 /// A disk in memory that can lose power, fail and forget, for tests of what must survive that.
@@ -159,6 +161,7 @@ impl SimulatedDisk {
             seen: [0; 4],
             bytes_written: 0,
             syncs: 0,
+            capacity: u64::MAX,
         };
         Self { shared: Arc::new(Shared { view, state: Mutex::new(state) }) }
     }
@@ -207,6 +210,12 @@ impl SimulatedDisk {
         let mut state = self.shared.state.lock();
         let at = state.seen[kind as usize] + n;
         state.fault = Some((kind, at, fault));
+    }
+
+    /// Lets the disk hold so many bytes and no more: it refuses to become longer with
+    /// [`StorageFull`](io::ErrorKind::StorageFull), and takes writes in between as before.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.shared.state.lock().capacity = bytes;
     }
 
     /// Whether the fault asked for has happened or none was asked for.
@@ -318,6 +327,11 @@ impl State {
         }
     }
 
+    /// Refuses to become longer than the disk.
+    fn admit_length(&self, now: u64, len: u64) -> io::Result<()> {
+        if len > now && len > self.capacity { Err(failure(Fault::Full)) } else { Ok(()) }
+    }
+
     /// Whether the power goes with this operation.
     fn power_fails(&mut self) -> bool {
         self.off = self.power_off_at.is_some_and(|at| self.operations >= at);
@@ -357,6 +371,7 @@ impl Storage for SimulatedDisk {
             Some(fault) => return Err(failure(fault)),
             None => bytes,
         };
+        state.admit_length(self.shared.view.len()?, offset + bytes.len() as u64)?;
         let off = state.power_fails();
         state.pending.push(Pending::Write { offset, bytes: bytes.to_vec() });
         state.bytes_written += bytes.len() as u64;
@@ -372,6 +387,7 @@ impl Storage for SimulatedDisk {
         if let Some(fault) = state.admit(FaultKind::Resize)? {
             return Err(failure(fault));
         }
+        state.admit_length(self.shared.view.len()?, len)?;
         let off = state.power_fails();
         state.pending.push(Pending::SetLen(len));
         if off {
