@@ -253,15 +253,18 @@ impl StoreOptions {
     fn create_in(&self, storage: &dyn Storage) -> Result<(), StoreError> {
         let far = far_page(self.log_len, self.page_size);
         storage.set_len(0).map_err(StoreError::io("empty the file"))?;
-        // Zeros are written, not only reserved: writing to the log must not change the file's metadata.
-        let zeros = vec![0; (1 << 20).min(self.log_len as usize)];
+        // Zeros are written, not only reserved: writing to the log must not change the file's metadata, and pages that are free
+        // have room on the disk.
+        let len = (far + 1) * self.page_size;
+        let written = if self.has_reserve { len } else { LOG_OFFSET + self.log_len };
+        let zeros = vec![0; (1 << 20).min(written as usize)];
         let mut at = 0;
-        while at < LOG_OFFSET + self.log_len {
-            let n = (LOG_OFFSET + self.log_len - at).min(zeros.len() as u64) as usize;
+        while at < written {
+            let n = (written - at).min(zeros.len() as u64) as usize;
             storage.write_at(at, &zeros[..n]).map_err(StoreError::io("write the empty log"))?;
             at += n as u64;
         }
-        storage.set_len((far + 1) * self.page_size).map_err(StoreError::io("grow the new file"))?;
+        storage.set_len(len).map_err(StoreError::io("grow the new file"))?;
         storage.sync(SyncPoint::Create).map_err(StoreError::io("sync the new file"))?;
         let uuid = new_uuid();
         let salt = checksum(&uuid);
