@@ -20,7 +20,9 @@ use super::transaction::Transaction;
 use crate::arena::Keeper;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::observe::watch;
-use crate::store::{ReadTransaction, Refusal, SimulatedDisk, Store, StoreError, Turn};
+use crate::store::{
+    ReadTransaction, Refusal, SimulatedDisk, Store, StoreError, Turn, WriteTransaction,
+};
 use crate::vector::AsVector;
 
 /// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
@@ -375,13 +377,35 @@ impl Inner {
         writer: &mut Writer,
         course: &Course<'_>,
     ) -> Result<(), CollectionError> {
+        self.checkpoint_by(writer, course, Store::begin_write)
+    }
+
+    /// As [`Self::checkpoint`], unless it would need a longer file. Returns whether it was made.
+    pub(super) fn checkpoint_within(
+        &self,
+        writer: &mut Writer,
+        course: &Course<'_>,
+    ) -> Result<bool, CollectionError> {
+        match self.checkpoint_by(writer, course, Store::begin_write_within) {
+            Ok(()) => Ok(true),
+            Err(CollectionError::Store(StoreError::TooLarge { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn checkpoint_by(
+        &self,
+        writer: &mut Writer,
+        course: &Course<'_>,
+        begin: impl FnOnce(&Store) -> Result<WriteTransaction, StoreError>,
+    ) -> Result<(), CollectionError> {
         if writer.commit == writer.checkpointed {
             return Ok(self.store.checkpoint()?);
         }
         watch!(let observed = crate::observe::Operation::Checkpoint.begin());
         watch!(let before = writer.column_bytes);
         self.index.frozen(|image| {
-            let mut tx = self.store.begin_write()?;
+            let mut tx = begin(&self.store)?;
             writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
@@ -401,12 +425,12 @@ impl Inner {
     }
 
     /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
-    /// replaced since can be reused.
-    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<(), CollectionError> {
+    /// replaced since can be reused. Returns the number of that snapshot.
+    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<u64, CollectionError> {
         let tx = Arc::new(self.store.begin_read()?);
         self.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
         self.views.lock().pin(&tx, writer.checkpointed);
-        Ok(())
+        Ok(tx.number())
     }
 
     /// Forgets views that nobody holds, which keep what they see in the file.

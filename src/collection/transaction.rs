@@ -232,7 +232,7 @@ impl Transaction {
         let _ = if inner.is_due(writer) {
             inner.checkpoint(writer, &Course::default())
         } else {
-            inner.pin_newest(writer)
+            inner.pin_newest(writer).map(drop)
         };
         watch!(observed.done(self.order.len() as u64));
         Ok(self.writer.commit)

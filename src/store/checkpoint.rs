@@ -3,15 +3,18 @@
 //! Everything goes to free space: pages, then a sync, then the meta slot that is not in use, then a sync. A power
 //! cut at any moment leaves one slot whole, with all that it leads to and the log behind it.
 
+use super::allocator::Fit;
 use super::catalog::{ExtentRecord, TableRecord};
 use super::error::StoreError;
 use super::meta::{FreeList, Meta};
 use super::page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum};
+use super::process::Readers;
 use super::record::put_number;
 use super::shared::Shared;
 use super::snapshot::State;
 use super::storage::SyncPoint;
 use super::tree::{Node, NodeMut, Stored};
+use super::waiting::Life;
 use super::writer::{Freed, Writer};
 use crate::observe::watch;
 
@@ -202,8 +205,8 @@ impl Batch<'_> {
 /// of the run before and its length.
 fn free_list(writer: &Writer) -> Vec<u8> {
     let mut free = writer.allocator.clone();
-    for freed in writer.freed_fresh.iter().chain(&writer.freed_durable) {
-        free.release(freed.run);
+    for run in writer.waiting_runs() {
+        free.release(run);
     }
     let mut list = Vec::new();
     let mut at = 0;
@@ -217,22 +220,51 @@ fn free_list(writer: &Writer) -> Vec<u8> {
 
 /// Writes the list of free pages, in pages of its own that it does not name.
 fn write_free_list(shared: &Shared, writer: &mut Writer) -> Result<FreeList, StoreError> {
-    let size = shared.page_size as u64;
     let segments = &shared.frames.segments;
+    let size = shared.page_size as u64;
     let boundary = |page: PageNo| segments.segment_end(page * size) / size;
-    if writer.allocator.free_pages() == 0
-        && writer.freed_fresh.is_empty()
-        && writer.freed_durable.is_empty()
-    {
+    if writer.allocator.free_pages() == 0 && writer.waiting.is_empty() {
         return Ok(FreeList::default());
     }
-    // Taking its own space changes the list by two runs at most, of two numbers of seven bytes at most.
-    let bound = free_list(writer).len() as u64 + 4 * 14;
-    let run = writer.allocator.run(bound.div_ceil(size), 1, boundary)?;
+    let run = writer.allocator.run(list_pages(shared, writer), 1, boundary)?;
+    put_free_list(shared, writer, run)
+}
+
+/// Writes the list of free pages in front of the old one, which lies at the end, so that the new
+/// end is in front of that, too. Nothing may be waiting. Returns `None` where that is not possible.
+fn write_free_list_in_front(
+    shared: &Shared,
+    writer: &mut Writer,
+    old: Run,
+) -> Result<Option<FreeList>, StoreError> {
+    let segments = &shared.frames.segments;
+    let size = shared.page_size as u64;
+    let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+    if writer.allocator.free_pages() == 0 {
+        writer.allocator.cut(old.start);
+        return Ok(Some(FreeList::default()));
+    }
+    let pages = list_pages(shared, writer);
+    let how = (Fit::First, boundary);
+    let Some(run) = writer.allocator.below(pages, 1, old.start, how) else { return Ok(None) };
+    // From here to the meta slot nothing is allocated, so the old list stays whole for as long as
+    // it counts.
+    writer.allocator.cut(old.start);
+    put_free_list(shared, writer, run).map(Some)
+}
+
+/// Returns how many pages the list needs. Taking its own space changes it by two runs at most, of
+/// two numbers of seven bytes at most.
+fn list_pages(shared: &Shared, writer: &Writer) -> u64 {
+    (free_list(writer).len() as u64 + 4 * 14).div_ceil(shared.page_size as u64)
+}
+
+fn put_free_list(shared: &Shared, writer: &Writer, run: Run) -> Result<FreeList, StoreError> {
+    let size = shared.page_size as u64;
     let mut list = free_list(writer);
     debug_assert!(list.len() as u64 <= run.pages * size);
     list.resize((run.pages * size) as usize, 0);
-    cover(shared, writer.allocator.end())?;
+    cover(shared, run.end())?;
     shared.wrote(list.len() as u64);
     let written = shared.storage.write_at(run.start * size, &list);
     written.map_err(StoreError::io("write the list of free pages"))?;
@@ -242,23 +274,34 @@ fn write_free_list(shared: &Shared, writer: &mut Writer) -> Result<FreeList, Sto
 /// Brings the writer's state to the file and shows it to readers. On an error the file is as
 /// before, but the store must take no more writes.
 pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    observed_checkpoint(shared, writer, false)
+}
+
+/// As [`checkpoint`], for a file that is to be cut: where it can, the list of free pages does not
+/// keep it long.
+pub(crate) fn cutting_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    observed_checkpoint(shared, writer, true)
+}
+
+fn observed_checkpoint(
+    shared: &Shared,
+    writer: &mut Writer,
+    is_cut: bool,
+) -> Result<(), StoreError> {
     watch!(let observed = crate::observe::Operation::StoreCheckpoint.begin());
-    shared.writer.or_end(|| try_checkpoint(shared, writer))?;
+    shared.writer.or_end(|| try_checkpoint(shared, writer, is_cut))?;
     watch!(observed.done(1));
     Ok(())
 }
 
-fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+fn try_checkpoint(shared: &Shared, writer: &mut Writer, is_cut: bool) -> Result<(), StoreError> {
     let size = shared.page_size as u64;
     let transaction = writer.state.transaction + 1;
     // The old list's own pages go with the checkpoint that it belongs to.
     let old = writer.meta.free_list;
-    if old.page != 0 {
-        let run = Run { start: old.page, pages: old.bytes / size };
-        writer.freed_durable.push_back(Freed { transaction, run });
-    }
+    let old = (old.page != 0).then_some(Run { start: old.page, pages: old.bytes / size });
     cover(shared, writer.allocator.end())?;
-    let pin = shared.frames.pin();
+    let pin = shared.frames.writer_pin();
     let (state, fresh) = {
         let mut sealed =
             Sealed { shared, writer, changed: PageMap::default(), lists: Vec::new(), pin };
@@ -268,7 +311,22 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
         let state = State { transaction, catalog, extents, ..writer.state };
         (state, writer.fresh.keys().copied().collect::<Vec<_>>())
     };
-    let free_list = write_free_list(shared, writer)?;
+    let last = old
+        .filter(|old| is_cut && old.end() == writer.allocator.end() && writer.waiting.is_empty());
+    let in_front = match last {
+        Some(old) => write_free_list_in_front(shared, writer, old)?,
+        None => None,
+    };
+    let free_list = if let Some(list) = in_front {
+        list
+    } else {
+        if let Some(run) = old {
+            // No snapshot reads it.
+            let life = Life { born: transaction, ended: transaction };
+            writer.waiting.push(life, Freed { run, is_fresh: false });
+        }
+        write_free_list(shared, writer)?
+    };
     shared.sync(SyncPoint::CheckpointData)?;
 
     let slot = 1 - writer.slot;
@@ -283,7 +341,7 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
     shared.log_synced(log.lsn);
     shared.traffic.checkpoints.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     for page in fresh {
-        shared.frames.retire(page, transaction);
+        shared.frames.retire(page);
     }
     writer.fresh.clear();
     writer.extent_bytes = 0;
@@ -292,10 +350,9 @@ fn try_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError
     writer.state = state;
     writer.inherited_log = false;
     shared.frames.publish(state);
-    writer.oldest_process = match &shared.readers {
-        Some(readers) => readers.oldest(),
-        None => u64::MAX,
-    };
+    // After the slot: a process that reads this checkpoint and is not found yet will look again,
+    // and find a newer one.
+    writer.processes = shared.readers.as_ref().map(Readers::checkpoints).unwrap_or_default();
     writer.reclaim(&shared.frames);
     Ok(())
 }

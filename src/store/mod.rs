@@ -25,6 +25,9 @@
 //! *checkpoint* writes these to free space, waits, writes the other of two meta slots, and waits; only then is the space
 //! of the checkpoint before reused, and not while a snapshot needs it. *Recovery* takes the newest whole
 //! slot and applies the log behind it, in memory: it writes nothing, so that a crash in recovery is no new case.
+//! A page is reused when no *held state* needs it: open snapshots, the newest state, the last checkpoint, and the checkpoints
+//! that other processes read. So a snapshot that is kept for long keeps its own pages, and not those of
+//! later versions.
 //!
 //! An operation that fails because of the disk *poisons* the store: it takes no more writes until it is opened again, as
 //! nobody knows what became of the failed one. Reads go on.
@@ -50,7 +53,7 @@
 //! # Limits
 //!
 //! Keys: an eighth of a page. Values: memory. Extents: 1 TiB. A transaction keeps its changed pages in memory. Every snapshot that is kept
-//! keeps the pages that it sees from being reused.
+//! keeps the pages that it sees from being reused ([`Stats::held_bytes`]).
 #![doc = include_str!("FORMAT.md")]
 
 mod allocator;
@@ -79,11 +82,13 @@ mod snapshot;
 mod stats;
 mod steps;
 mod storage;
+mod survey;
 mod table;
 mod table_mut;
 mod tree;
 mod turn;
 mod view;
+mod waiting;
 mod workspace;
 mod write;
 mod writer;

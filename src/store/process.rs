@@ -79,13 +79,17 @@ impl Readers {
         Self { folder, prefix: format!("{name}{READER}") }
     }
 
-    /// The oldest checkpoint that a living process reads; `u64::MAX` if none does. Removes what the dead left. What
-    /// cannot be read counts as the oldest possible.
-    pub(crate) fn oldest(&self) -> u64 {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
-        let mut oldest = u64::MAX;
+    /// Returns the checkpoints that living processes read, in any order. Removes what the dead
+    /// left. A registration that cannot be read counts as one of checkpoint 0, which comes before
+    /// all states.
+    pub(crate) fn checkpoints(&self) -> Vec<u64> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return vec![0] };
+        let mut checkpoints = Vec::new();
         for entry in entries {
-            let Ok(entry) = entry else { return 0 };
+            let Ok(entry) = entry else {
+                checkpoints.push(0);
+                break;
+            };
             if !entry.file_name().to_string_lossy().starts_with(&self.prefix) {
                 continue;
             }
@@ -102,12 +106,12 @@ impl Readers {
                 Err(TryLockError::WouldBlock) => {
                     let mut bytes = [0; 8];
                     let read = file.read_exact(&mut bytes);
-                    oldest = oldest.min(if read.is_ok() { u64::from_le_bytes(bytes) } else { 0 });
+                    checkpoints.push(if read.is_ok() { u64::from_le_bytes(bytes) } else { 0 });
                 }
-                Err(TryLockError::Error(_)) => oldest = 0,
+                Err(TryLockError::Error(_)) => checkpoints.push(0),
             }
         }
-        oldest
+        checkpoints
     }
 }
 

@@ -13,11 +13,13 @@ use super::log::{damaged_behind, read_record};
 use super::map::Segments;
 use super::meta::{LOG_OFFSET, Meta};
 use super::page::{Run, checksum};
+use super::process::{Readers, WriterLock};
 use super::record::Reader;
 use super::shared::Shared;
 use super::storage::Storage;
+use super::waiting::Life;
 use super::workspace::Workspace;
-use super::writer::Writer;
+use super::writer::{Freed, Writer};
 
 /// The newest checkpoint of a storage, with its pages mapped.
 pub(crate) fn open_checkpoint(
@@ -115,23 +117,21 @@ pub(crate) fn replay(shared: &Arc<Shared>) -> Result<u64, StoreError> {
 /// Opens a storage for writing, up to the newest state that it holds.
 pub(crate) fn recover(
     storage: Arc<dyn Storage>,
-    readers: Option<super::process::Readers>,
-    lock: Option<super::process::WriterLock>,
+    readers: Option<Readers>,
+    lock: Option<WriterLock>,
 ) -> Result<(Arc<Shared>, u64), StoreError> {
     let (meta, slot, frames) = open_checkpoint(&storage)?;
     let allocator = read_free_list(&*storage, &meta)?;
     let mut writer = Box::new(Writer::new(meta, slot, allocator));
-    if let Some(readers) = &readers
-        && readers.oldest() < meta.state.transaction
-    {
+    writer.processes = readers.as_ref().map(Readers::checkpoints).unwrap_or_default();
+    if writer.processes.iter().any(|&checkpoint| checkpoint < meta.state.transaction) {
         // A process still reads an older checkpoint, and which of the free pages it needs is not known.
-        let old: Vec<Run> = writer.allocator.runs().collect();
+        let free: Vec<Run> = writer.allocator.runs().collect();
         writer.allocator = Allocator::new(meta.end);
-        let transaction = meta.state.transaction;
-        writer
-            .freed_durable
-            .extend(old.into_iter().map(|run| super::writer::Freed { transaction, run }));
-        writer.oldest_process = readers.oldest();
+        let life = Life { born: 0, ended: meta.state.transaction };
+        for run in free {
+            writer.waiting.push(life, Freed { run, is_fresh: false });
+        }
     }
     let start = meta.log.lsn;
     let shared = Arc::new(Shared::new(storage, frames, writer, readers, lock));

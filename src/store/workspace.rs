@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::allocator::Fit;
 use super::catalog::{BLOCK, ExtentRecord};
 use super::error::StoreError;
 use super::frames::Pin;
@@ -22,6 +23,17 @@ pub(crate) const EXTENTS_IN_MEMORY: u64 = 64 << 20;
 struct Made {
     pages: u64,
     epoch: u32,
+}
+
+/// Where new runs may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placing {
+    /// In free space, else behind all pages.
+    Anywhere,
+    /// As before, but no run may end behind this page.
+    Before(PageNo),
+    /// Behind all pages.
+    Beyond,
 }
 
 /// What a savepoint needs to come back to.
@@ -49,12 +61,13 @@ pub(crate) struct Workspace {
     pub(crate) has_written: bool,
     /// Bytes of the extents that were made in memory.
     extent_bytes: u64,
+    pub(crate) placing: Placing,
 }
 
 impl Workspace {
     pub(crate) fn new(shared: Arc<Shared>, mut writer: Box<Writer>) -> Self {
         writer.reclaim(&shared.frames);
-        let pin = shared.frames.pin();
+        let pin = shared.frames.writer_pin();
         Self {
             shared,
             writer,
@@ -65,6 +78,7 @@ impl Workspace {
             epoch: 0,
             has_written: false,
             extent_bytes: 0,
+            placing: Placing::Anywhere,
         }
     }
 
@@ -76,9 +90,54 @@ impl Workspace {
         let size = self.page_size() as u64;
         let segments = &self.shared.frames.segments;
         let boundary = |page: PageNo| segments.segment_end(page * size) / size;
-        let run = self.writer.allocator.run(pages, align, boundary)?;
+        let allocator = &mut self.writer.allocator;
+        let run = match self.placing {
+            Placing::Beyond => allocator.beyond(pages, align, boundary)?,
+            Placing::Anywhere | Placing::Before(_) => allocator.run(pages, align, boundary)?,
+        };
+        if let Placing::Before(limit) = self.placing
+            && run.end() > limit
+        {
+            allocator.release(run);
+            allocator.trim();
+            return Err(StoreError::TooLarge { bytes: pages * size });
+        }
         self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
         Ok(run)
+    }
+
+    /// Space in a free run before `limit`, if one has room.
+    pub(crate) fn allocate_below(
+        &mut self,
+        pages: u64,
+        align: u64,
+        limit: PageNo,
+        fit: Fit,
+    ) -> Option<Run> {
+        let size = self.page_size() as u64;
+        let segments = &self.shared.frames.segments;
+        let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+        let run = self.writer.allocator.below(pages, align, limit, (fit, boundary))?;
+        self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
+        Some(run)
+    }
+
+    /// Space behind all pages.
+    pub(crate) fn allocate_beyond(&mut self, pages: u64, align: u64) -> Result<Run, StoreError> {
+        let before = std::mem::replace(&mut self.placing, Placing::Beyond);
+        let run = self.allocate(pages, align);
+        self.placing = before;
+        run
+    }
+
+    /// Whether this transaction made the run that begins here.
+    pub(crate) fn has_made(&self, start: PageNo) -> bool {
+        self.made.contains_key(&start)
+    }
+
+    /// Number of the state that this transaction started from when it was published.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.pin.state.transaction
     }
 
     /// A new page with an empty node.
@@ -248,6 +307,43 @@ impl Workspace {
         Ok(record)
     }
 
+    /// Copies an extent to `run`, in the file. Returns the record of the copy.
+    pub(crate) fn move_extent(
+        &mut self,
+        old: ExtentRecord,
+        run: Run,
+    ) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        self.cover(run.end())?;
+        let mut list = Vec::with_capacity(old.list_bytes() as usize);
+        for index in 0..old.blocks() {
+            let block = super::extent::block(&*self, old, index)?.to_vec();
+            self.write_direct(run.start * size as u64 + index * BLOCK, &block)?;
+            if old.list_bytes() > 0 {
+                list.extend_from_slice(&checksum(&block).to_le_bytes());
+            }
+        }
+        // Of an extent that is not sealed yet, the checkpoint writes the list.
+        if old.checksum != 0 && !list.is_empty() {
+            self.write_direct((run.start + old.data_pages(size)) * size as u64, &list)?;
+        }
+        self.free(Run { start: old.page, pages: old.pages(size) })?;
+        Ok(ExtentRecord { page: run.start, ..old })
+    }
+
+    /// Copies a long value to `run`, in the file.
+    pub(crate) fn move_value(
+        &mut self,
+        old: OverflowRef,
+        bytes: &[u8],
+        run: Run,
+    ) -> Result<OverflowRef, StoreError> {
+        self.cover(run.end())?;
+        self.write_direct(run.start * self.page_size() as u64, bytes)?;
+        self.free_value(old)?;
+        Ok(OverflowRef { page: run.start, ..old })
+    }
+
     fn put_extent(
         &mut self,
         record: ExtentRecord,
@@ -311,6 +407,11 @@ impl Workspace {
         (self.shared, self.writer)
     }
 
+    /// Number of runs in memory.
+    pub(crate) fn own_pages(&self) -> u64 {
+        self.own.len() as u64
+    }
+
     /// Bytes of the pages in memory.
     pub(crate) fn own_bytes(&self) -> u64 {
         self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
@@ -329,10 +430,12 @@ impl Workspace {
         }
         for (page, (_, buffer)) in self.own.drain() {
             let pages = self.made.get(&page).map_or(1, |made| made.pages);
-            self.shared.frames.install(page, buffer)?;
+            self.shared.frames.install(page, buffer, transaction)?;
             self.writer.fresh.insert(page, pages);
         }
-        self.made.clear();
+        for (start, _) in self.made.drain() {
+            self.writer.make(transaction, start);
+        }
         self.writer.extent_bytes += self.extent_bytes;
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::snapshot::State;
 use super::table_mut::TableMut;
 use super::view::View;
-use super::workspace::{DIRECT, Workspace};
+use super::workspace::{DIRECT, Placing, Workspace};
 use super::writer::Writer;
 use crate::observe::watch;
 
@@ -92,6 +92,17 @@ impl WriteTransaction {
             return Err(StoreError::TransactionFailed);
         }
         self.changes.as_mut().ok_or(StoreError::TransactionFailed)
+    }
+
+    /// Lets operations fail that would need a longer file.
+    pub(super) fn stay_within(&mut self) -> Result<(), StoreError> {
+        self.change(|changes| {
+            let pages = &mut changes.pages;
+            let len = pages.shared.storage.len().map_err(StoreError::io("measure the file"))?;
+            let end = pages.writer.allocator.end().max(len / pages.page_size() as u64);
+            pages.placing = Placing::Before(end);
+            Ok(())
+        })
     }
 
     pub(super) fn view(&self) -> Result<&Changes, StoreError> {
