@@ -123,3 +123,62 @@ fn a_snapshot_and_its_values_go_to_other_threads() {
     });
     assert!(store.begin_read().unwrap().extent(ExtentId(0)).is_err());
 }
+
+/// While one commit waits for the disk, the next ones are made: states become visible that are not
+/// the newest any more.
+#[test]
+#[cfg(not(miri))]
+fn snapshots_of_commits_that_wait_together_are_whole() {
+    const KEYS: u64 = 24;
+    let name = format!("nearfield-waiting-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_file(&path);
+    let store = options().open(&path).unwrap();
+    let add = |store: &nearfield::store::Store| {
+        let mut tx = store.begin_write().unwrap();
+        let mut table = tx.table::<u64>("t").unwrap();
+        let last =
+            table.get(0).unwrap().map_or(0, |v| u64::from_le_bytes(*v.first_chunk().unwrap()));
+        for key in 0..KEYS {
+            table.insert(key, &(last + 1).to_le_bytes().repeat(50)).unwrap();
+        }
+        tx.commit().unwrap();
+    };
+    add(&store);
+    let writing = AtomicU64::new(4);
+    let snapshots = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..150 {
+                    add(&store);
+                }
+                writing.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while writing.load(Ordering::Relaxed) > 0 {
+                    let tx = store.begin_read().unwrap();
+                    let table = tx.table::<u64>("t").unwrap();
+                    let first = table.get(0).unwrap().unwrap().to_vec();
+                    for _ in 0..20 {
+                        for entry in table.entries().unwrap() {
+                            assert!(
+                                entry.unwrap().1 == first,
+                                "snapshot {} has changed",
+                                tx.number()
+                            );
+                        }
+                        thread::yield_now();
+                    }
+                    snapshots.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{} snapshots, {} syncs", snapshots.into_inner(), store.stats().unwrap().syncs);
+    store.check().unwrap();
+    drop(store);
+    std::fs::remove_file(&path).unwrap();
+}

@@ -22,6 +22,9 @@ struct Met {
     in_creation: usize,
     in_recovery: usize,
     in_growth: usize,
+    /// While compacting, and of these, while the file was longer than before.
+    in_compaction: usize,
+    in_evacuation: usize,
     /// How often the commit that was in flight was found.
     in_flight: usize,
 }
@@ -53,9 +56,10 @@ fn live(
     while !disk.is_off() {
         let model = candidates.last().cloned().unwrap_or_default();
         let length = disk.image().unwrap().len();
-        let result = match random.random_range(0..20) {
+        let kind = random.random_range(0..20);
+        let result = match kind {
             0 => store.checkpoint().map(|()| true),
-            1 => store.compact().map(|_| true),
+            1 | 2 => store.compact().map(|_| true),
             _ => {
                 let (mut tx, next) = match transaction(random, sizes, &store, &model) {
                     Ok(done) => done,
@@ -77,7 +81,10 @@ fn live(
             }
             Ok(false) => {}
             Err(error) => {
-                met.in_growth += usize::from(disk.image().unwrap().len() > length);
+                let is_longer = disk.image().unwrap().len() > length;
+                met.in_growth += usize::from(is_longer);
+                met.in_compaction += usize::from(matches!(kind, 1 | 2));
+                met.in_evacuation += usize::from(matches!(kind, 1 | 2) && is_longer);
                 return failed(error);
             }
         }
@@ -164,6 +171,7 @@ fn every_power_cut_leaves_the_last_commit() {
         }
     }
     println!("{met:?}");
+    assert!(met.in_compaction > 0 && met.in_evacuation > 0);
     assert!(met.in_creation > 0 && met.in_recovery > 0 && met.in_growth > 0 && met.in_flight > 0);
 }
 

@@ -24,6 +24,7 @@ use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardI
 use crate::observe::watch;
 use crate::store::{
     ReadTransaction, Refusal, SimulatedDisk, Store, StoreError, StoreOptions, Turn,
+    WriteTransaction,
 };
 use crate::vector::AsVector;
 
@@ -447,13 +448,35 @@ impl Inner {
         writer: &mut Writer,
         course: &Course<'_>,
     ) -> Result<(), CollectionError> {
+        self.checkpoint_by(writer, course, Store::begin_write)
+    }
+
+    /// As [`Self::checkpoint`], unless it would need a longer file. Returns whether it was made.
+    pub(super) fn checkpoint_within(
+        &self,
+        writer: &mut Writer,
+        course: &Course<'_>,
+    ) -> Result<bool, CollectionError> {
+        match self.checkpoint_by(writer, course, Store::begin_write_within) {
+            Ok(()) => Ok(true),
+            Err(CollectionError::Store(StoreError::TooLarge { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn checkpoint_by(
+        &self,
+        writer: &mut Writer,
+        course: &Course<'_>,
+        begin: impl FnOnce(&Store) -> Result<WriteTransaction, StoreError>,
+    ) -> Result<(), CollectionError> {
         if writer.commit == writer.checkpointed && !writer.is_unsettled {
             return Ok(self.store.checkpoint()?);
         }
         watch!(let observed = crate::observe::Operation::Checkpoint.begin());
         watch!(let before = writer.column_bytes);
         self.index.frozen(|image| {
-            let mut tx = self.store.begin_write()?;
+            let mut tx = begin(&self.store)?;
             writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
@@ -479,15 +502,15 @@ impl Inner {
     }
 
     /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
-    /// replaced since can be reused.
-    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<(), CollectionError> {
+    /// replaced since can be reused. Returns the number of that snapshot; `None` if some maps are of older ones.
+    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<Option<u64>, CollectionError> {
         if writer.is_unsettled {
-            return Ok(());
+            return Ok(None);
         }
         let tx = Arc::new(self.store.begin_read()?);
         self.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
         self.views.lock().pin(&tx, writer.checkpointed);
-        Ok(())
+        Ok(Some(tx.number()))
     }
 
     /// Forgets views that nobody holds, which keep what they see in the file.

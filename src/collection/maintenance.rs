@@ -9,7 +9,7 @@ use super::format::{
     COLUMNS, HEAD, JOURNAL, KEYS_OF_NAMES, Kind, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
     encode_chunk,
 };
-use super::handle::Collection;
+use super::handle::{Collection, Writer};
 use super::save::replace_file;
 use super::task::Course;
 use crate::arena::Persistent;
@@ -151,11 +151,18 @@ impl Collection {
         Ok(CollectionReport { store, index, strayed_chunks, orphaned_payloads })
     }
 
-    /// Makes a checkpoint, moves what lies at the end of the file to free space before it, and cuts the file. Snapshots that are
-    /// open, here or in other processes, keep what they see. Transactions wait; searches go on.
+    /// Makes a checkpoint, moves pages from the end of the file to free space before them, and cuts
+    /// the file. Transactions wait; searches go on.
     ///
     /// Payloads, names and the journal shrink with what they hold. Places of removed vectors are kept for new ones; [`Collection::merge`] of a
     /// single snapshot into another file leaves them behind, too.
+    ///
+    /// If no snapshot is open, one call leaves at most 5 % more than the log and the pages in use,
+    /// as [`Store::compact`](store::Store::compact) says. A snapshot that is open, here or in
+    /// another process, keeps the pages that it sees where they are: `stats().store.held_bytes` of
+    /// those are not in use otherwise. The file does not become longer beside it; the checkpoint is
+    /// left out if it does not fit the file. Compacting again when the snapshot is gone does the
+    /// rest.
     ///
     /// Returns the bytes by which the file has become shorter.
     ///
@@ -169,39 +176,59 @@ impl Collection {
     pub(super) fn compact_along(&self, course: &Course<'_>) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Compact.begin());
         let mut writer = self.inner.take_writer()?.asking();
+        let (inner, store) = (&self.inner, &self.inner.store);
+        let before = store.file_bytes()?;
         // First of what is in the store alone, which needs next to no room: then the pages of removed payloads are free for the
         // columns.
-        self.inner.drop_idle_views();
-        self.inner.pin_newest(&writer)?;
-        self.inner.store.checkpoint()?;
-        match self.inner.checkpoint(&mut writer, course) {
-            Err(error) if error.is_full() => {
-                // There may be free pages here and there, but none that lie together, as columns need them. The second
-                // pass cuts off the pages that the maps held on to during the first.
-                for _ in 0..2 {
-                    self.inner.store.compact_nodes_while(|bytes| course.go_on(bytes))?;
-                    self.inner.pin_newest(&writer)?;
-                }
-                self.inner.checkpoint(&mut writer, course)?;
+        inner.drop_idle_views();
+        let own = inner.pin_newest(&writer)?;
+        store.checkpoint()?;
+        let is_settled = if store.is_held(own)? {
+            inner.checkpoint_within(&mut writer, course)?
+        } else {
+            self.checkpoint_in_room(&mut writer, course)?;
+            true
+        };
+        course.expect(store.used_bytes()?);
+        let let_go = || {
+            // A snapshot may have come and gone meanwhile.
+            inner.drop_idle_views();
+            if !is_settled {
+                // Chunks that changed cannot become maps of other places: theirs are held, too.
+                return Ok(None);
             }
-            done => done?,
-        }
-        self.inner.drop_idle_views();
-        let mut freed = 0;
-        for _ in 0..PASSES {
-            course.expect(self.inner.store.used_bytes()?);
-            // Until the maps have followed, also after an error on the way.
-            writer.is_unsettled = true;
-            let pass = self.inner.store.compact_while(|bytes| course.go_on(bytes))?;
-            // The maps hold on to the places that the extents had before, which the next pass can use.
-            let tx = Arc::new(self.inner.store.begin_read()?);
-            self.inner.index.frozen(|image| move_columns(&tx, &image))?;
-            writer.is_unsettled = false;
-            freed += pass;
-        }
+            let tx = Arc::new(store.begin_read()?);
+            inner.index.frozen(|image| move_columns(&tx, &image))?;
+            Ok::<_, CollectionError>(Some(tx.number()))
+        };
+        // Until the maps have followed, also after an error on the way.
+        let was_unsettled = std::mem::replace(&mut writer.is_unsettled, true);
+        store.compact_along(&|bytes| course.go_on(bytes), &let_go)?;
+        writer.is_unsettled = was_unsettled;
+        let freed = before.saturating_sub(store.file_bytes()?);
         drop(writer);
         watch!(observed.done(freed));
         Ok(freed)
+    }
+
+    /// Makes a checkpoint. On a full disk it first moves tree nodes: free pages may lie here and there, but not together, as columns
+    /// need them.
+    fn checkpoint_in_room(
+        &self,
+        writer: &mut Writer,
+        course: &Course<'_>,
+    ) -> Result<(), CollectionError> {
+        match self.inner.checkpoint(writer, course) {
+            Err(error) if error.is_full() => {
+                // The second pass cuts off the pages that the maps held on to during the first.
+                for _ in 0..2 {
+                    self.inner.store.compact_nodes_while(|bytes| course.go_on(bytes))?;
+                    self.inner.pin_newest(writer)?;
+                }
+                self.inner.checkpoint(writer, course)
+            }
+            done => done,
+        }
     }
 
     /// Reads the whole index into memory, in huge pages where the system has them, and compares what is in the file with its checksums.
@@ -307,9 +334,6 @@ impl Collection {
         Ok(())
     }
 }
-
-/// How often compacting moves what lies at the end. Each pass has the room that the one before it left behind.
-const PASSES: usize = 3;
 
 /// Bytes of an extent that are copied at a time.
 const PIECE: u64 = 1 << 20;

@@ -10,6 +10,14 @@ pub(crate) const MAX_PAGES: u64 = 1 << 48;
 
 /// Free runs that are looked at for one that no boundary cuts.
 const TRIES: usize = 16;
+/// Which of the free runs that have room is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// One of the shortest.
+    Best,
+    /// The first in the file.
+    First,
+}
 
 /// Free runs below `end`, the first page that was never used.
 #[derive(Debug, Clone, Default)]
@@ -116,27 +124,7 @@ impl Allocator {
             free_start = self.by_start.range(..=start).next_back().map_or(free_start, |(&s, _)| s);
             (Run { start: free_start, pages: self.by_start[&free_start] }, start)
         };
-        self.take(free);
-        if start > free.start {
-            self.insert(Run { start: free.start, pages: start - free.start });
-        }
-        if free.end() > start + pages {
-            self.insert(Run { start: start + pages, pages: free.end() - start - pages });
-        }
-        Ok(Run { start, pages })
-    }
-
-    /// Whether [`Self::run`] would find a free run, so that the end stays where it is. `O(log runs)`.
-    pub(crate) fn has_run(
-        &self,
-        pages: u64,
-        align: u64,
-        boundary: impl Fn(PageNo) -> PageNo,
-    ) -> bool {
-        let mut long_enough = self.by_len.range((pages, 0)..).take(TRIES);
-        long_enough.any(|&(pages_of, start)| {
-            fit(Run { start, pages: pages_of }, pages, align, &boundary).is_some()
-        })
+        Ok(self.split(free, Run { start, pages }))
     }
 
     /// Gives a run back; merges it with its neighbours. `O(log runs)`.
@@ -176,6 +164,86 @@ impl Allocator {
                 self.insert(Run { start, pages: self.end - start });
             }
         }
+    }
+
+    /// As [`Allocator::run`], before `limit` only: `None` if no free run there has room, of those
+    /// that are tried.
+    pub(crate) fn below(
+        &mut self,
+        pages: u64,
+        align: u64,
+        limit: PageNo,
+        how: (Fit, impl Fn(PageNo) -> PageNo),
+    ) -> Option<Run> {
+        const MOST: usize = 400;
+        /// Runs of each length that are tried.
+        const OF_LENGTH: usize = 4;
+
+        let (fit_by, boundary) = how;
+        let fits = |start: PageNo, len: u64| {
+            let free = Run { start, pages: len };
+            let at = fit(free, pages, align, &boundary)?;
+            (at + pages <= limit).then_some((free, at))
+        };
+        let mut found = None;
+        if fit_by == Fit::First {
+            let runs = self.by_start.range(..limit).filter(|&(_, &len)| len >= pages);
+            found = runs.take(MOST).find_map(|(&start, &len)| fits(start, len));
+        } else {
+            let mut len = pages;
+            for _ in 0..MOST {
+                let Some(&(longer, _)) = self.by_len.range((len, 0)..).next() else { break };
+                let mut runs = self.by_len.range((longer, 0)..(longer, limit)).take(OF_LENGTH);
+                found = runs.find_map(|&(len, start)| fits(start, len));
+                if found.is_some() {
+                    break;
+                }
+                len = longer + 1;
+            }
+        }
+        let (free, start) = found?;
+        Some(self.split(free, Run { start, pages }))
+    }
+
+    /// As [`Allocator::run`], behind all that is used or free.
+    pub(crate) fn beyond(
+        &mut self,
+        pages: u64,
+        align: u64,
+        boundary: impl Fn(PageNo) -> PageNo,
+    ) -> Result<Run, StoreError> {
+        let before = self.end;
+        let mut free = Self::new(before);
+        let run = free.run(pages, align, boundary)?;
+        self.end = free.end;
+        for gap in free.runs() {
+            self.release(gap);
+        }
+        Ok(run)
+    }
+
+    /// The free page nearest to the start of the file.
+    pub(crate) fn first(&self) -> Option<PageNo> {
+        self.by_start.first_key_value().map(|(&start, _)| start)
+    }
+
+    /// Takes `run` out of the free run that it lies in.
+    fn split(&mut self, free: Run, run: Run) -> Run {
+        self.take(free);
+        if run.start > free.start {
+            self.insert(Run { start: free.start, pages: run.start - free.start });
+        }
+        if free.end() > run.end() {
+            self.insert(Run { start: run.end(), pages: free.end() - run.end() });
+        }
+        run
+    }
+
+    /// Gives up all pages from `end` on, none of which is free, and the free pages before them.
+    pub(crate) fn cut(&mut self, end: PageNo) {
+        debug_assert!(self.by_start.range(end..).next().is_none() && end <= self.end);
+        self.end = end;
+        self.trim();
     }
 
     /// Gives up the free pages at the end and returns the new end.
@@ -251,6 +319,34 @@ mod tests {
         allocator.trim_to(0);
         assert_eq!((allocator.end(), allocator.free_pages()), (8, 0));
         assert_eq!(run, Run { start: 4, pages: 10 });
+    }
+
+    #[test]
+    fn a_place_below_is_the_shortest_that_has_room_there() {
+        let mut allocator = Allocator::new(100);
+        for run in [Run { start: 10, pages: 9 }, Run { start: 30, pages: 5 }] {
+            allocator.release(run);
+        }
+        allocator.release(Run { start: 60, pages: 4 });
+        let mut below = |pages, align, limit| {
+            allocator.below(pages, align, limit, (Fit::Best, unbounded)).map(|run| run.start)
+        };
+        assert_eq!(below(4, 1, 60), Some(30));
+        assert_eq!(below(4, 1, 64), Some(60));
+        assert_eq!(below(4, 16, 60), None);
+        assert_eq!(below(4, 1, 13), None, "it would end at 14");
+        assert_eq!(below(3, 16, 60), Some(16));
+        assert_eq!(below(7, 1, 60), None);
+        let left: Vec<_> = allocator.runs().map(|run| (run.start, run.pages)).collect();
+        assert_eq!(left, [(10, 6), (34, 1)]);
+        let first = allocator.below(1, 1, 60, (Fit::First, unbounded)).unwrap();
+        assert_eq!(first.start, 10, "the first one, though another is shorter");
+        allocator.release(first);
+        let run = allocator.beyond(8, 16, unbounded).unwrap();
+        assert_eq!((run.start, allocator.end()), (112, 120));
+        assert_eq!(allocator.free_pages(), 7 + 12);
+        allocator.cut(112);
+        assert_eq!((allocator.end(), allocator.free_pages()), (100, 7));
     }
 
     #[test]

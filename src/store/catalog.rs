@@ -93,8 +93,9 @@ impl ExtentRecord {
         self.data_pages(page_size) + self.list_bytes().div_ceil(page_size as u64)
     }
 
-    /// Alignment of the first page, in pages: 2 MiB from 2 MiB on, so that huge pages can map it, else 64 KiB from
-    /// 64 KiB on, the coarsest granularity of mappings.
+    /// Alignment of the first page of a new extent, in pages: 2 MiB from 2 MiB on, so that huge
+    /// pages can map it, else 64 KiB from 64 KiB on, the coarsest granularity of mappings.
+    /// Compaction may move it to a place that is aligned to less.
     pub(crate) fn align(&self, page_size: usize) -> u64 {
         let bytes = match self.len {
             0x20_0000.. => 2 << 20,

@@ -133,7 +133,7 @@ fn check_state(
     space: bool,
     steps: Steps<'_>,
 ) -> Result<CheckReport, StoreError> {
-    let mut pin = shared.frames.pin();
+    let mut pin = shared.frames.writer_pin();
     // The state that the writer goes on from may be ahead of what is published.
     pin.state = super::snapshot::State { transaction: pin.state.transaction, ..writer.state };
     let (catalog, extents) = (pin.state.catalog, pin.state.extents);
@@ -172,11 +172,11 @@ fn check_state(
     let far = (writer.meta.far != 0).then_some(Run::one(writer.meta.far));
     all.extend(far);
     if space {
-        let waiting = writer.freed_fresh.iter().chain(&writer.freed_durable).map(|freed| freed.run);
         let list = writer.meta.free_list;
         let list =
             (list.page != 0).then_some(Run { start: list.page, pages: list.bytes / size as u64 });
-        let free: Vec<Run> = writer.allocator.runs().chain(waiting).chain(list).collect();
+        let free: Vec<Run> =
+            writer.allocator.runs().chain(writer.waiting_runs()).chain(list).collect();
         report.free_pages = free.iter().map(|run| run.pages).sum();
         all.extend(free);
     }

@@ -3,7 +3,7 @@
 //! Everything goes to free space: pages, then a sync, then the meta slot that is not in use, then a sync. A power
 //! cut at any moment leaves one slot whole, with all that it leads to and the log behind it.
 
-use super::allocator::Allocator;
+use super::allocator::{Allocator, Fit};
 use super::catalog::{ExtentRecord, TableRecord};
 use super::error::StoreError;
 use super::meta::{FreeList, Meta};
@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::snapshot::State;
 use super::storage::SyncPoint;
 use super::tree::{Node, NodeMut, Stored};
+use super::waiting::Life;
 use super::writer::{Freed, Writer};
 use crate::observe::watch;
 
@@ -191,8 +192,7 @@ impl Batch<'_> {
 /// of the run before and its length.
 fn free_list(allocator: &Allocator, writer: &Writer, old: Option<Run>) -> Vec<u8> {
     let mut free = allocator.clone();
-    let freed = writer.freed_fresh.iter().chain(&writer.freed_durable).map(|freed| freed.run);
-    for run in freed.chain(old) {
+    for run in writer.waiting_runs().chain(old) {
         free.release(run);
     }
     let mut list = Vec::new();
@@ -205,26 +205,64 @@ fn free_list(allocator: &Allocator, writer: &Writer, old: Option<Run>) -> Vec<u8
     list
 }
 
-/// Writes the list of free pages, in pages of its own that it does not name. Returns the allocator without these.
+/// The free pages as a checkpoint leaves them, and where it lists them.
+type Listed = (Allocator, FreeList);
+
+/// Writes the list of free pages, in pages of its own that it does not name.
 fn write_free_list(
     shared: &Shared,
     writer: &mut Writer,
     old: Option<Run>,
-) -> Result<(Allocator, FreeList), StoreError> {
-    let size = shared.page_size as u64;
+) -> Result<Listed, StoreError> {
     let segments = &shared.frames.segments;
+    let size = shared.page_size as u64;
     let boundary = |page: PageNo| segments.segment_end(page * size) / size;
     let mut allocator = writer.allocator.clone();
-    if allocator.free_pages() == 0
-        && writer.freed_fresh.is_empty()
-        && writer.freed_durable.is_empty()
-        && old.is_none()
-    {
+    if allocator.free_pages() == 0 && writer.waiting.is_empty() && old.is_none() {
         return Ok((allocator, FreeList::default()));
     }
-    // Taking its own space changes the list by two runs at most, of two numbers of seven bytes at most.
-    let bound = free_list(&allocator, writer, old).len() as u64 + 4 * 14;
-    let run = allocator.run(bound.div_ceil(size), 1, boundary)?;
+    let run = allocator.run(list_pages(shared, &allocator, writer, old), 1, boundary)?;
+    put_free_list(shared, writer, allocator, old, run)
+}
+
+/// Writes the list of free pages in front of the old one, which lies at the end, so that the new
+/// end is in front of that, too. Nothing may be waiting. Returns `None` where that is not possible.
+fn write_free_list_in_front(
+    shared: &Shared,
+    writer: &mut Writer,
+    old: Run,
+) -> Result<Option<Listed>, StoreError> {
+    let segments = &shared.frames.segments;
+    let size = shared.page_size as u64;
+    let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+    let mut allocator = writer.allocator.clone();
+    if allocator.free_pages() == 0 {
+        allocator.cut(old.start);
+        return Ok(Some((allocator, FreeList::default())));
+    }
+    let pages = list_pages(shared, &allocator, writer, None);
+    let how = (Fit::First, boundary);
+    let Some(run) = allocator.below(pages, 1, old.start, how) else { return Ok(None) };
+    // From here to the meta slot nothing is allocated, so the old list stays whole for as long as
+    // it counts.
+    allocator.cut(old.start);
+    put_free_list(shared, writer, allocator, None, run).map(Some)
+}
+
+/// Returns how many pages the list needs. Taking its own space changes it by two runs at most, of
+/// two numbers of seven bytes at most.
+fn list_pages(shared: &Shared, allocator: &Allocator, writer: &Writer, old: Option<Run>) -> u64 {
+    (free_list(allocator, writer, old).len() as u64 + 4 * 14).div_ceil(shared.page_size as u64)
+}
+
+fn put_free_list(
+    shared: &Shared,
+    writer: &mut Writer,
+    allocator: Allocator,
+    old: Option<Run>,
+    run: Run,
+) -> Result<Listed, StoreError> {
+    let size = shared.page_size as u64;
     let mut list = free_list(&allocator, writer, old);
     debug_assert!(list.len() as u64 <= run.pages * size);
     list.resize((run.pages * size) as usize, 0);
@@ -250,21 +288,35 @@ struct Prepared {
 /// Brings the writer's state to the file and shows it to readers. After an error the writer is as before. If
 /// the disk may be changed by then, the store takes no more writes.
 pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    observed_checkpoint(shared, writer, false)
+}
+
+/// As [`checkpoint`], for a file that is to be cut: where it can, the list of free pages does not
+/// keep it long.
+pub(crate) fn cutting_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
+    observed_checkpoint(shared, writer, true)
+}
+
+fn observed_checkpoint(
+    shared: &Shared,
+    writer: &mut Writer,
+    is_cut: bool,
+) -> Result<(), StoreError> {
     watch!(let observed = crate::observe::Operation::StoreCheckpoint.begin());
-    let prepared = shared.writer.unless_panic(|| prepare(shared, writer))?;
+    let prepared = shared.writer.unless_panic(|| prepare(shared, writer, is_cut))?;
     shared.or_poison(|| finish(shared, writer, prepared))?;
     watch!(observed.done(1));
     Ok(())
 }
 
 /// Writes pages to free space, which changes nothing that the file is made of.
-fn prepare(shared: &Shared, writer: &mut Writer) -> Result<Prepared, StoreError> {
+fn prepare(shared: &Shared, writer: &mut Writer, is_cut: bool) -> Result<Prepared, StoreError> {
     let transaction = writer.state.transaction + 1;
     // The old list's own pages go with the checkpoint that it belongs to.
     let FreeList { page, bytes, .. } = writer.meta.free_list;
     let old = (page != 0).then(|| Run { start: page, pages: bytes / shared.page_size as u64 });
     provide(shared, writer, writer.allocator.end(), Claim::Checkpoint)?;
-    let pin = shared.frames.pin();
+    let pin = shared.frames.writer_pin();
     let (state, fresh) = {
         let mut sealed =
             Sealed { shared, writer, changed: PageMap::default(), lists: Vec::new(), pin };
@@ -274,7 +326,16 @@ fn prepare(shared: &Shared, writer: &mut Writer) -> Result<Prepared, StoreError>
         let state = State { transaction, catalog, extents, ..writer.state };
         (state, writer.fresh.keys().copied().collect::<Vec<_>>())
     };
-    let (allocator, free_list) = write_free_list(shared, writer, old)?;
+    let last = old
+        .filter(|old| is_cut && old.end() == writer.allocator.end() && writer.waiting.is_empty());
+    let in_front = match last {
+        Some(old) => write_free_list_in_front(shared, writer, old)?,
+        None => None,
+    };
+    let (old, (allocator, free_list)) = match in_front {
+        Some(listed) => (None, listed),
+        None => (old, write_free_list(shared, writer, old)?),
+    };
     Ok(Prepared { state, fresh, allocator, free_list, old })
 }
 
@@ -297,10 +358,14 @@ fn finish(shared: &Shared, writer: &mut Writer, prepared: Prepared) -> Result<()
     shared.log_synced(log.lsn);
     shared.traffic.checkpoints.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     for page in fresh {
-        shared.frames.retire(page, transaction);
+        shared.frames.retire(page);
     }
     writer.allocator = allocator;
-    writer.freed_durable.extend(old.map(|run| Freed { transaction, run }));
+    if let Some(run) = old {
+        // No snapshot reads it.
+        let life = Life { born: transaction, ended: transaction };
+        writer.waiting.push(life, Freed { run, is_fresh: false });
+    }
     writer.fresh.clear();
     writer.extent_bytes = 0;
     writer.meta = meta;
@@ -308,7 +373,9 @@ fn finish(shared: &Shared, writer: &mut Writer, prepared: Prepared) -> Result<()
     writer.state = state;
     writer.inherited_log = false;
     shared.frames.publish(state);
-    writer.oldest_process = super::recovery::oldest(shared.readers.as_ref());
+    // After the slot: a process that reads this checkpoint and is not found yet will look again,
+    // and find a newer one.
+    writer.processes = super::recovery::processes(shared.readers.as_ref());
     writer.reclaim(&shared.frames);
     Ok(())
 }

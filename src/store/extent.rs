@@ -106,8 +106,10 @@ pub(crate) fn check_range(record: ExtentRecord, offset: u64, len: u64) -> Result
     Ok(())
 }
 
-/// An extent in a snapshot: adjacent bytes, aligned to 64 bytes and, from 2 MiB on, to 2 MiB in the
-/// file. They are read where they lie, without a copy.
+/// An extent in a snapshot: adjacent bytes, aligned to 64 bytes. In the file, a new one is aligned
+/// to 64 KiB from 64 KiB on, and to 2 MiB from 2 MiB on; compaction may move it to a place that is
+/// aligned to less, if gaps would take much of the file. The bytes are read where they lie, without
+/// a copy.
 #[derive(Clone, Copy)]
 pub struct Extent<'t> {
     view: View<'t>,

@@ -5,13 +5,19 @@
 //! the checksum that the parent gives makes verification cost one comparison after the first touch,
 //! and stays right when a page is reused for something else, even by another process.
 //!
-//! Reclamation: a [`Pin`] holds the number of the transaction that was newest when it was made. The writer
-//! unlinks a buffer under transaction `t` and frees it when no pin is older than `t`; it reuses pages by
-//! the same rule. A pin made later cannot find the pointer, since publishing comes after unlinking.
+//! Reclamation: a [`Pin`] holds the number of the transaction that was newest when it was made,
+//! `p`. An entry holds the transaction that made its buffer, `b`, and a pin does not look at a
+//! buffer with `b > p`: sound pages lead to none, but a forged file might. When the writer unlinks
+//! a buffer, pins up to the published state may have found it, and pins made later cannot. So the
+//! buffer is freed when no pin is left from `b` up to that state. Pages are reused by a like rule
+//! (`writer.rs`).
+//!
+//! The writer's own pins ([`Frames::writer_pin`]) see buffers that are not published yet. Only the
+//! writer unlinks and frees, and it does neither while it looks at a buffer.
 
 #![expect(unsafe_code, reason = "page views that outlive the table's lock")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -24,25 +30,23 @@ use super::error::StoreError;
 use super::map::Segments;
 use super::page::{PageBuf, PageMap, PageNo, checksum};
 use super::snapshot::State;
+use super::waiting::{Held, Life, Waiting};
 
 #[derive(Zeroable)]
 #[repr(C)]
 struct Entry {
     buffer: AtomicPtr<PageBuf>,
     verified: AtomicU64,
+    /// The transaction that made the buffer.
+    born: AtomicU64,
 }
 
 /// Entries in the first part of the table; the following ones double the whole.
 const FIRST: u64 = 1 << 8;
 const PARTS: usize = 48;
 
-/// A buffer that is out of the table but may still be looked at.
-struct Retired {
-    transaction: u64,
-    buffer: Unlinked,
-}
-
-/// Frees a buffer when it is dropped. Until then it is no box, which would claim that nobody else looks at it.
+/// A buffer that is out of the table but may still be read. Freed when this is dropped. Until then
+/// it is no box, which would claim that it is the only reference.
 struct Unlinked(NonNull<PageBuf>);
 
 // SAFETY: it owns a `PageBuf`, which may go to other threads.
@@ -68,7 +72,7 @@ struct Registry {
     published: State,
     /// Number of pins by transaction.
     pins: BTreeMap<u64, usize>,
-    retired: VecDeque<Retired>,
+    retired: Waiting<Unlinked>,
     /// Bytes of the buffers in the table, by first page.
     resident: PageMap<usize>,
 }
@@ -101,7 +105,7 @@ impl Frames {
         let registry = Registry {
             published,
             pins: BTreeMap::new(),
-            retired: VecDeque::new(),
+            retired: Waiting::default(),
             resident: PageMap::default(),
         };
         Self {
@@ -156,7 +160,15 @@ impl Frames {
         let mut registry = self.registry.lock();
         let state = registry.published;
         *registry.pins.entry(state.transaction).or_insert(0) += 1;
-        Pin { frames: Arc::clone(self), state }
+        Pin { frames: Arc::clone(self), state, sees: state.transaction }
+    }
+
+    /// A view for the writer, which alone may have it: it also sees buffers that are not published
+    /// yet.
+    pub(crate) fn writer_pin(self: &Arc<Self>) -> Pin {
+        let mut pin = self.pin();
+        pin.sees = u64::MAX;
+        pin
     }
 
     /// Shows `state` to readers that come from now on, unless a newer one is shown already.
@@ -167,46 +179,65 @@ impl Frames {
         }
     }
 
-    /// Puts a page, or a run by its first page, into memory.
-    pub(crate) fn install(&self, page: PageNo, buffer: PageBuf) -> Result<(), StoreError> {
+    /// Puts a page, or a run by its first page, into memory; `born` is the transaction that made
+    /// it.
+    pub(crate) fn install(
+        &self,
+        page: PageNo,
+        buffer: PageBuf,
+        born: u64,
+    ) -> Result<(), StoreError> {
         let entry = self.entry_or_make(page)?;
         let mut registry = self.registry.lock();
         registry.resident.insert(page, buffer.len());
         let new = Box::into_raw(Box::new(buffer));
+        // Before the pointer: a pin that finds the pointer finds this number or a later one.
+        entry.born.store(born, Ordering::Release);
         let old = entry.buffer.swap(new, Ordering::AcqRel);
         debug_assert!(old.is_null(), "page {page} is in memory already");
-        Self::retire_raw(&mut registry, old, u64::MAX);
+        Self::retire_raw(&mut registry, old, 0);
         Ok(())
     }
 
-    /// Takes a page out of memory; its buffer lives until all pins are of `transaction` or later.
-    pub(crate) fn retire(&self, page: PageNo, transaction: u64) {
+    /// Takes a page out of memory; its buffer lives until no pin is left that may have found it.
+    pub(crate) fn retire(&self, page: PageNo) {
         let Some(entry) = self.entry(page) else { return };
         let mut registry = self.registry.lock();
         if registry.resident.remove(&page).is_some() {
             entry.verified.store(0, Ordering::Relaxed);
             let old = entry.buffer.swap(ptr::null_mut(), Ordering::AcqRel);
-            Self::retire_raw(&mut registry, old, transaction);
+            Self::retire_raw(&mut registry, old, entry.born.load(Ordering::Relaxed));
         }
     }
 
-    fn retire_raw(registry: &mut Registry, old: *mut PageBuf, transaction: u64) {
+    fn retire_raw(registry: &mut Registry, old: *mut PageBuf, born: u64) {
         if let Some(old) = NonNull::new(old) {
-            registry.retired.push_back(Retired { transaction, buffer: Unlinked(old) });
+            let ended = registry.published.transaction + 1;
+            registry.retired.push(Life { born, ended }, Unlinked(old));
         }
     }
 
-    /// Frees the buffers that no pin can see, and returns the oldest transaction that one can.
-    pub(crate) fn reclaim(&self) -> u64 {
+    /// Frees the buffers that no pin can have found. Returns the pinned states, ascending, and the
+    /// published one.
+    pub(crate) fn reclaim(&self) -> (Vec<u64>, u64) {
         let mut free = Vec::new();
         let mut registry = self.registry.lock();
+        let pinned: Vec<u64> = registry.pins.keys().copied().collect();
         let published = registry.published.transaction;
-        let oldest = registry.pins.keys().next().map_or(published, |&pin| pin.min(published));
-        while registry.retired.front().is_some_and(|retired| retired.transaction <= oldest) {
-            free.extend(registry.retired.pop_front().map(|retired| retired.buffer));
-        }
+        let held = Held::new(pinned.clone());
+        registry.retired.release(&held, u64::MAX, |buffer| free.push(buffer));
         drop(registry);
-        oldest
+        (pinned, published)
+    }
+
+    /// Returns the pinned states, ascending.
+    pub(crate) fn pinned(&self) -> Vec<u64> {
+        self.registry.lock().pins.keys().copied().collect()
+    }
+
+    /// Returns the pinned states, ascending, with the number of pins of each.
+    pub(crate) fn pins(&self) -> Vec<(u64, usize)> {
+        self.registry.lock().pins.iter().map(|(&state, &count)| (state, count)).collect()
     }
 
     /// Number of pins.
@@ -218,7 +249,7 @@ impl Frames {
     pub(crate) fn resident_bytes(&self) -> usize {
         let registry = self.registry.lock();
         registry.resident.values().sum::<usize>()
-            + registry.retired.iter().map(|retired| retired.buffer.len()).sum::<usize>()
+            + registry.retired.iter().map(|(_, buffer)| buffer.len()).sum::<usize>()
     }
 }
 
@@ -226,7 +257,7 @@ impl Drop for Frames {
     fn drop(&mut self) {
         let pages: Vec<PageNo> = self.registry.get_mut().resident.keys().copied().collect();
         for page in pages {
-            self.retire(page, 0);
+            self.retire(page);
         }
     }
 }
@@ -235,6 +266,8 @@ impl Drop for Frames {
 pub(crate) struct Pin {
     frames: Arc<Frames>,
     pub(crate) state: State,
+    /// Buffers of later transactions are not looked at.
+    sees: u64,
 }
 
 impl Pin {
@@ -303,11 +336,18 @@ impl Pin {
 
 /// What an entry has in memory. The pin keeps it there.
 #[inline]
-fn buffer_of<'p>(_pin: &'p Pin, entry: &'p Entry) -> Option<&'p PageBuf> {
+fn buffer_of<'p>(pin: &'p Pin, entry: &'p Entry) -> Option<&'p PageBuf> {
     let buffer = entry.buffer.load(Ordering::Acquire);
-    // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here) and
-    // is not written through any more. It is freed by `reclaim` only when every pin is newer than
-    // the transaction that unlinked it; this pin was made before, or the load had found null.
+    if buffer.is_null() || entry.born.load(Ordering::Acquire) > pin.sees {
+        return None;
+    }
+    // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here)
+    // and is not written through any more. Its number was stored before it, and numbers of an entry
+    // only grow, so `born` of this buffer is at most the number found: at most `pin.sees`.
+    // `reclaim` frees it when no pin is left between `born` and the state that was published when
+    // it was unlinked. This pin was made before it was unlinked, or the load had found null, so it
+    // is one of these. A pin of the writer may be older than `born`; the writer frees no buffer
+    // while it has a reference to one, as `reclaim` needs it.
     unsafe { buffer.as_ref() }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::check::{CheckReport, check};
 use super::checkpoint::checkpoint;
-use super::compact::{Moves, compact};
+use super::compact::{LetGo, compact, compact_nodes, is_held};
 use super::error::StoreError;
 use super::follower::Follower;
 use super::options::StoreOptions;
@@ -138,8 +138,17 @@ impl Store {
     }
 
     /// Moves pages from the end of the file to free space before them and cuts the file. Waits for the
-    /// running transaction; snapshots that are open, here or in other processes, keep their pages, and the
-    /// file is cut only behind these.
+    /// running transaction.
+    ///
+    /// If no snapshot is open, one call leaves at most 5 % more than the log and the pages in use,
+    /// unless the alignment of extents needs more. If free space is too scattered for that, the
+    /// file is longer for a while: by the pages in use at most, and not at all if the disk has no
+    /// room for them.
+    ///
+    /// A snapshot that is open, here or in another process, holds back the pages that it sees:
+    /// [`Stats::held_bytes`] of those are not in use otherwise. They are not moved, the file is cut
+    /// behind the last of them only, and only free space is used: the file does not become longer.
+    /// Compacting again when the snapshot is gone does the rest.
     ///
     /// Returns the bytes by which the file has become shorter.
     ///
@@ -151,8 +160,10 @@ impl Store {
         self.compact_while(|_| true)
     }
 
-    /// As [`Store::compact`], for as long as `go_on` says so. It is called with the bytes that were gone through since it was called last,
-    /// in all about as many as are in use. Ended early, the store is as it was.
+    /// As [`Store::compact`], while `go_on` returns true. It is called with the bytes that were
+    /// gone through since the last call: for each pass about the bytes in use. If it returns false,
+    /// the store keeps its content, and the file does not become longer. While pages are behind the
+    /// end for a moment, the end is put off until they are back.
     ///
     /// # Errors
     ///
@@ -160,16 +171,45 @@ impl Store {
     /// [`StoreError::Deadlock`].
     pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
         let shared = self.shared()?;
-        compact(shared, Moves::All, Steps::new(&go_on)).map_err(shared.place())
+        compact(shared, Steps::new(&go_on), &|| Ok(None)).map_err(shared.place())
     }
 
     /// As [`Store::compact_while`], but every extent stays where it is.
     pub(crate) fn compact_nodes_while(
         &self,
         go_on: impl Fn(u64) -> bool,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<(), StoreError> {
         let shared = self.shared()?;
-        compact(shared, Moves::Nodes, Steps::new(&go_on)).map_err(shared.place())
+        compact_nodes(shared, Steps::new(&go_on)).map_err(shared.place())
+    }
+
+    /// As [`Store::compact_while`], for a caller that has a snapshot itself: after each step,
+    /// `let_go` replaces it by a new one, whose number it returns.
+    pub(crate) fn compact_along<E: From<StoreError>>(
+        &self,
+        go_on: &dyn Fn(u64) -> bool,
+        let_go: LetGo<'_, E>,
+    ) -> Result<u64, E> {
+        compact(self.shared()?, Steps::new(go_on), let_go)
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn file_bytes(&self) -> Result<u64, StoreError> {
+        self.shared()?.storage.len().map_err(StoreError::io("measure the file"))
+    }
+
+    /// Whether a snapshot is open, here or in another process, besides the caller's own of number
+    /// `own`.
+    pub(crate) fn is_held(&self, own: Option<u64>) -> Result<bool, StoreError> {
+        is_held(self.shared()?, own)
+    }
+
+    /// As [`Store::begin_write`], for a transaction that fails if it does not fit the file as it
+    /// is.
+    pub(crate) fn begin_write_within(&self) -> Result<WriteTransaction, StoreError> {
+        let mut tx = self.begin_write()?;
+        tx.stay_within()?;
+        Ok(tx)
     }
 
     /// Reads the whole store and verifies every checksum, order, count and the use of every page.

@@ -25,6 +25,9 @@
 //! *checkpoint* writes these to free space, waits, writes the other of two meta slots, and waits; only then is the space
 //! of the checkpoint before reused, and not while a snapshot needs it. *Recovery* takes the newest whole
 //! slot and applies the log behind it, in memory: it writes nothing, so that a crash in recovery is no new case.
+//! A page is reused when no *held state* needs it: open snapshots, the newest state, the last checkpoint, and the checkpoints
+//! that other processes read. So a snapshot that is kept for long keeps its own pages, and not those of
+//! later versions.
 //!
 //! A failed sync, or a failed write of the log or of a meta slot, *poisons* the store: it takes no more writes until it is
 //! opened again, because the state of the disk is unknown. Reads, checks and statistics go on, and every refusal names the first
@@ -72,7 +75,7 @@
 //! # Limits
 //!
 //! Keys: an eighth of a page. Values: memory. Extents: 1 TiB. A transaction keeps its changed pages in memory. Every snapshot that is kept
-//! keeps the pages that it sees from being reused.
+//! keeps the pages that it sees from being reused ([`Stats::held_bytes`]).
 #![doc = include_str!("FORMAT.md")]
 
 mod allocator;
@@ -101,11 +104,13 @@ mod snapshot;
 mod stats;
 mod steps;
 mod storage;
+mod survey;
 mod table;
 mod table_mut;
 mod tree;
 mod turn;
 mod view;
+mod waiting;
 mod workspace;
 mod write;
 mod writer;

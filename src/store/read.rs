@@ -18,8 +18,8 @@ use crate::process::Process;
 
 /// A snapshot: the store as one commit left it, for as long as this lives.
 ///
-/// It blocks nobody and nobody blocks it. What it can see is not reused, so a snapshot that is kept for long
-/// makes the file grow. May be sent to and shared with other threads.
+/// It blocks nobody and nobody blocks it. The pages that it sees are not reused while it lives; versions between it
+/// and the next snapshot are. May be sent to and shared with other threads.
 pub struct ReadTransaction {
     pin: Pin,
     /// In a process that only reads: keeps the registration that tells the writer of this snapshot.

@@ -16,8 +16,9 @@ use super::page::{Run, checksum};
 use super::record::Reader;
 use super::shared::Shared;
 use super::storage::{Readers, Storage, WriterLock};
+use super::waiting::Life;
 use super::workspace::Workspace;
-use super::writer::Writer;
+use super::writer::{Freed, Writer};
 
 /// The newest checkpoint of a storage, with its pages mapped.
 pub(crate) fn open_checkpoint(
@@ -130,16 +131,15 @@ pub(crate) fn recover(
     let (meta, slot, frames) = open_checkpoint(&storage)?;
     let allocator = read_free_list(&*storage, &meta)?;
     let mut writer = Box::new(Writer::new(meta, slot, allocator));
-    let oldest = oldest(readers.as_ref());
-    if oldest < meta.state.transaction {
+    writer.processes = processes(readers.as_ref());
+    if writer.processes.iter().any(|&checkpoint| checkpoint < meta.state.transaction) {
         // A process still reads an older checkpoint, and which of the free pages it needs is not known.
-        let old: Vec<Run> = writer.allocator.runs().collect();
+        let free: Vec<Run> = writer.allocator.runs().collect();
         writer.allocator = Allocator::new(meta.end);
-        let transaction = meta.state.transaction;
-        writer
-            .freed_durable
-            .extend(old.into_iter().map(|run| super::writer::Freed { transaction, run }));
-        writer.oldest_process = oldest;
+        let life = Life { born: 0, ended: meta.state.transaction };
+        for run in free {
+            writer.waiting.push(life, Freed { run, is_fresh: false });
+        }
     }
     let start = meta.log.lsn;
     let shared = Arc::new(Shared::new(storage, frames, writer, readers, lock));
@@ -153,8 +153,7 @@ pub(crate) fn recover(
     Ok((shared, count))
 }
 
-/// The oldest checkpoint that another opening of the file reads; `u64::MAX` if none does, 0 if the system cannot tell.
-pub(crate) fn oldest(readers: Option<&Readers>) -> u64 {
-    let Some(readers) = readers else { return u64::MAX };
-    readers.checkpoints().map_or(0, |numbers| numbers.first().copied().unwrap_or(u64::MAX))
+/// Returns the checkpoints that other openings of the file read; 0 among them means that the system cannot tell.
+pub(crate) fn processes(readers: Option<&Readers>) -> Vec<u64> {
+    readers.map(|readers| readers.checkpoints().unwrap_or_else(|| vec![0])).unwrap_or_default()
 }

@@ -86,12 +86,10 @@ pub(crate) fn fill(shared: &Shared, writer: &mut Writer, target: u64) -> Result<
     Ok(())
 }
 
-/// Cuts the file behind the last page and the reserve.
-pub(crate) fn cut(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
-    let end = writer.allocator.end() * shared.page_size as u64;
-    let len = (end + writer.reserve).min(writer.backed.max(end));
+/// Cuts the file to `len` bytes, behind all pages that are in use.
+pub(crate) fn cut_to(shared: &Shared, writer: &mut Writer, len: u64) -> Result<(), StoreError> {
     shared.frames.segments.shrink(len);
     shared.storage.set_len(len).map_err(StoreError::io("cut the file"))?;
-    writer.backed = len;
+    writer.backed = writer.backed.min(len);
     Ok(())
 }

@@ -42,6 +42,9 @@ pub struct Stats {
     pub free_pages: u64,
     /// Pages that wait for a checkpoint or for a snapshot to end.
     pub waiting_pages: u64,
+    /// Bytes of the waiting pages that snapshots of this process, or checkpoints that other
+    /// processes read, keep from being reused.
+    pub held_bytes: u64,
     /// Each table by name, and the two system trees as `(catalog)` and `(extents)`.
     pub trees: Vec<(String, TreeStats)>,
     /// Number of extents.
@@ -89,11 +92,12 @@ impl Stats {
 
 pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     let pin = shared.frames.pin();
-    let (free_pages, waiting_pages, log_used, log_len, reserved) =
+    let (free_pages, waiting_pages, held_bytes, log_used, log_len, reserved) =
         shared.writer.look(|writer| {
             Ok::<_, StoreError>((
                 writer.allocator.free_pages(),
-                writer.waiting_pages(),
+                writer.waiting_runs().map(|run| run.pages).sum(),
+                writer.held_pages(&shared.frames) * shared.page_size as u64,
                 writer.log.used(),
                 writer.meta.log_len,
                 writer.reserved() + u64::from(writer.meta.far != 0),
@@ -127,6 +131,7 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
         reserved_pages: reserved,
         free_pages,
         waiting_pages,
+        held_bytes,
         trees,
         extents,
         extent_bytes,

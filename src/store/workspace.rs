@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::allocator::Fit;
 use super::catalog::{BLOCK, ExtentRecord};
 use super::checkpoint::checkpoint;
 use super::error::StoreError;
@@ -11,7 +12,7 @@ use super::room::{Claim, fill, provide};
 use super::shared::Shared;
 use super::snapshot::State;
 use super::tree::{Node, NodeMut, OverflowRef, Source};
-use super::writer::{Freed, Writer};
+use super::writer::Writer;
 
 /// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
 pub(crate) const DIRECT: u64 = 4 << 20;
@@ -25,6 +26,17 @@ pub(crate) const EXTENTS_IN_MEMORY: u64 = 64 << 20;
 struct Made {
     pages: u64,
     epoch: u32,
+}
+
+/// Where new runs may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placing {
+    /// In free space, else behind all pages.
+    Anywhere,
+    /// As before, but no run may end behind this page.
+    Before(PageNo),
+    /// Behind all pages.
+    Beyond,
 }
 
 /// What a savepoint needs to come back to.
@@ -54,13 +66,13 @@ pub(crate) struct Workspace {
     extent_bytes: u64,
     /// First page beyond all that were used or free when the transaction began.
     end: PageNo,
+    pub(crate) placing: Placing,
 }
 
 /// The changes that [`Workspace::install`] made to the writer.
 struct Installed {
-    transaction: u64,
-    /// Lengths of the writer's lists before.
-    freed: (usize, usize),
+    /// Runs that waited before.
+    waiting: usize,
     /// The pages that went into memory.
     own: Vec<PageNo>,
     /// The runs that the transaction made.
@@ -70,7 +82,7 @@ struct Installed {
 impl Workspace {
     pub(crate) fn new(shared: Arc<Shared>, mut writer: Box<Writer>) -> Self {
         writer.reclaim(&shared.frames);
-        let pin = shared.frames.pin();
+        let pin = shared.frames.writer_pin();
         Self {
             end: writer.allocator.end(),
             shared,
@@ -82,6 +94,7 @@ impl Workspace {
             epoch: 0,
             has_written: false,
             extent_bytes: 0,
+            placing: Placing::Anywhere,
         }
     }
 
@@ -93,17 +106,54 @@ impl Workspace {
         let size = self.page_size() as u64;
         let segments = &self.shared.frames.segments;
         let boundary = |page: PageNo| segments.segment_end(page * size) / size;
-        let run = self.writer.allocator.run(pages, align, boundary)?;
+        let allocator = &mut self.writer.allocator;
+        let run = match self.placing {
+            Placing::Beyond => allocator.beyond(pages, align, boundary)?,
+            Placing::Anywhere | Placing::Before(_) => allocator.run(pages, align, boundary)?,
+        };
+        if let Placing::Before(limit) = self.placing
+            && run.end() > limit
+        {
+            allocator.release(run);
+            allocator.trim();
+            return Err(StoreError::TooLarge { bytes: pages * size });
+        }
         self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
         Ok(run)
     }
 
-    /// Whether free pages lie together for a copy of an extent.
-    pub(crate) fn has_room_for(&self, record: ExtentRecord) -> bool {
-        let size = self.page_size();
+    /// Space in a free run before `limit`, if one has room.
+    pub(crate) fn allocate_below(
+        &mut self,
+        pages: u64,
+        align: u64,
+        limit: PageNo,
+        fit: Fit,
+    ) -> Option<Run> {
+        let size = self.page_size() as u64;
         let segments = &self.shared.frames.segments;
-        let boundary = |page: PageNo| segments.segment_end(page * size as u64) / size as u64;
-        self.writer.allocator.has_run(record.pages(size), record.align(size), boundary)
+        let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+        let run = self.writer.allocator.below(pages, align, limit, (fit, boundary))?;
+        self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
+        Some(run)
+    }
+
+    /// Space behind all pages.
+    pub(crate) fn allocate_beyond(&mut self, pages: u64, align: u64) -> Result<Run, StoreError> {
+        let before = std::mem::replace(&mut self.placing, Placing::Beyond);
+        let run = self.allocate(pages, align);
+        self.placing = before;
+        run
+    }
+
+    /// Whether this transaction made the run that begins here.
+    pub(crate) fn has_made(&self, start: PageNo) -> bool {
+        self.made.contains_key(&start)
+    }
+
+    /// Number of the state that this transaction started from when it was published.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.pin.state.transaction
     }
 
     /// A new page with an empty node.
@@ -250,6 +300,12 @@ impl Workspace {
         provide(&self.shared, &mut self.writer, end, Claim::Growth)
     }
 
+    /// As [`Self::provide`], for what only changes its place.
+    fn provide_for_move(&mut self, end: PageNo) -> Result<(), StoreError> {
+        self.has_written = true;
+        provide(&self.shared, &mut self.writer, end, Claim::Checkpoint)
+    }
+
     /// Leaves no hole in the file before `offset`, behind which the transaction writes.
     fn back_up_to(&mut self, offset: u64) -> Result<(), StoreError> {
         self.has_written = true;
@@ -300,6 +356,43 @@ impl Workspace {
         self.put_extent(record, offset, bytes)?;
         record.checksum = 0;
         Ok(record)
+    }
+
+    /// Copies an extent to `run`, in the file. Returns the record of the copy.
+    pub(crate) fn move_extent(
+        &mut self,
+        old: ExtentRecord,
+        run: Run,
+    ) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        self.provide_for_move(run.end())?;
+        let mut list = Vec::with_capacity(old.list_bytes() as usize);
+        for index in 0..old.blocks() {
+            let block = super::extent::block(&*self, old, index)?.to_vec();
+            self.write_direct(run.start * size as u64 + index * BLOCK, &block)?;
+            if old.list_bytes() > 0 {
+                list.extend_from_slice(&checksum(&block).to_le_bytes());
+            }
+        }
+        // Of an extent that is not sealed yet, the checkpoint writes the list.
+        if old.checksum != 0 && !list.is_empty() {
+            self.write_direct((run.start + old.data_pages(size)) * size as u64, &list)?;
+        }
+        self.free(Run { start: old.page, pages: old.pages(size) })?;
+        Ok(ExtentRecord { page: run.start, ..old })
+    }
+
+    /// Copies a long value to `run`, in the file.
+    pub(crate) fn move_value(
+        &mut self,
+        old: OverflowRef,
+        bytes: &[u8],
+        run: Run,
+    ) -> Result<OverflowRef, StoreError> {
+        self.provide_for_move(run.end())?;
+        self.write_direct(run.start * self.page_size() as u64, bytes)?;
+        self.free_value(old)?;
+        Ok(OverflowRef { page: run.start, ..old })
     }
 
     fn put_extent(
@@ -372,6 +465,11 @@ impl Workspace {
         (self.shared, self.writer)
     }
 
+    /// Number of runs in memory.
+    pub(crate) fn own_pages(&self) -> u64 {
+        self.own.len() as u64
+    }
+
     /// Bytes of the pages in memory.
     pub(crate) fn own_bytes(&self) -> u64 {
         self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
@@ -397,24 +495,22 @@ impl Workspace {
     }
 
     fn uninstall(&mut self, installed: Installed) {
-        let Installed { transaction, freed: (fresh, durable), own, made } = installed;
+        let Installed { waiting, own, made } = installed;
         let writer = &mut self.writer;
-        for Freed { run, .. } in writer.freed_fresh.drain(fresh..) {
-            writer.fresh.insert(run.start, run.pages);
-        }
-        writer.freed_durable.truncate(durable);
+        writer.take_back(waiting);
         for page in own {
             writer.fresh.remove(&page);
-            self.shared.frames.retire(page, transaction);
+            self.shared.frames.retire(page);
         }
         for run in made {
+            writer.forget(run.start);
             writer.allocator.release(run);
         }
         writer.extent_bytes -= self.extent_bytes;
     }
 
     fn install_all(&mut self, transaction: u64) -> Result<Installed, StoreError> {
-        let freed = (self.writer.freed_fresh.len(), self.writer.freed_durable.len());
+        let waiting = self.writer.waiting.recent();
         for run in std::mem::take(&mut self.given_up) {
             if let Some(made) = self.made.remove(&run.start) {
                 // Made and given up by this transaction, with a savepoint between.
@@ -427,14 +523,17 @@ impl Workspace {
         let mut own = Vec::with_capacity(self.own.len());
         for (page, (_, buffer)) in self.own.drain() {
             let pages = self.made.get(&page).map_or(1, |made| made.pages);
-            self.shared.frames.install(page, buffer)?;
+            self.shared.frames.install(page, buffer, transaction)?;
             self.writer.fresh.insert(page, pages);
             own.push(page);
         }
         let made = self.made.drain().map(|(start, made)| Run { start, pages: made.pages });
-        let made = made.collect();
+        let made: Vec<Run> = made.collect();
+        for run in &made {
+            self.writer.make(transaction, run.start);
+        }
         self.writer.extent_bytes += self.extent_bytes;
-        Ok(Installed { transaction, freed, own, made })
+        Ok(Installed { waiting, own, made })
     }
 }
 

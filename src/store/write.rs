@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::snapshot::State;
 use super::table_mut::TableMut;
 use super::view::View;
-use super::workspace::{DIRECT, Workspace};
+use super::workspace::{DIRECT, Placing, Workspace};
 use super::writer::Writer;
 use crate::observe::watch;
 
@@ -132,6 +132,19 @@ impl WriteTransaction {
             changes.pages.shared.writer.used();
             self.thread = this;
         }
+    }
+
+    /// Lets operations fail that would need a longer file.
+    pub(super) fn stay_within(&mut self) -> Result<(), StoreError> {
+        self.change(|changes| {
+            let pages = &mut changes.pages;
+            let len = pages.shared.storage.len().map_err(StoreError::io("measure the file"))?;
+            // The reserve stays.
+            let len = len.saturating_sub(pages.writer.reserve);
+            let end = pages.writer.allocator.end().max(len / pages.page_size() as u64);
+            pages.placing = Placing::Before(end);
+            Ok(())
+        })
     }
 
     /// As the transaction is now. Does not say which thread uses it: see [`Self::note`].
@@ -409,7 +422,7 @@ impl WriteTransaction {
     /// free. Returns whether it did.
     fn make_room(&mut self) -> bool {
         self.renew();
-        let waiting = |changes: &Changes| !changes.pages.writer.freed_durable.is_empty();
+        let waiting = |changes: &Changes| !changes.pages.writer.waiting.is_empty();
         self.changes.as_ref().is_some_and(waiting) && self.settle().is_ok()
     }
 

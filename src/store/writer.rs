@@ -1,7 +1,5 @@
 //! What only the writer knows: free pages, pages in waiting, the end of the log.
 
-use std::collections::VecDeque;
-
 use super::allocator::Allocator;
 use super::frames::Frames;
 use super::log::Log;
@@ -9,13 +7,14 @@ use super::meta::Meta;
 use super::page::{PageMap, PageNo, Run};
 use super::room::reserve;
 use super::snapshot::State;
+use super::waiting::{Held, Life, Waiting};
 
 /// A run that a transaction gave up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Freed {
-    /// The transaction; older readers may still look at the run.
-    pub(crate) transaction: u64,
     pub(crate) run: Run,
+    /// Whether it is only in memory: no checkpoint has written it.
+    pub(crate) is_fresh: bool,
 }
 
 #[derive(Debug)]
@@ -31,12 +30,15 @@ pub(crate) struct Writer {
     pub(crate) fresh: PageMap<u64>,
     /// Bytes of the extents that were made in memory since the last checkpoint.
     pub(crate) extent_bytes: u64,
-    /// Given up before they were ever written: reusable when no reader sees them.
-    pub(crate) freed_fresh: VecDeque<Freed>,
-    /// Given up, but part of a checkpoint: reusable when that is replaced and no reader sees them.
-    pub(crate) freed_durable: VecDeque<Freed>,
-    /// The oldest checkpoint that another process reads; none older may lose a page.
-    pub(crate) oldest_process: u64,
+    /// Runs that `state` does not need any more: reusable when no held state does.
+    pub(crate) waiting: Waiting<Freed>,
+    /// The transactions that made runs, by first page. A run that is not named is older than all
+    /// held states.
+    births: PageMap<u64>,
+    /// How many births the last pruning left.
+    births_kept: usize,
+    /// The checkpoints that other processes read, as of the last checkpoint: none may lose a page.
+    pub(crate) processes: Vec<u64>,
     /// Whether the ring may hold records that this process did not write: then a checkpoint with a new salt must
     /// come before the next record.
     pub(crate) inherited_log: bool,
@@ -56,43 +58,90 @@ impl Writer {
             log: Log::new(meta.log_len, meta.log),
             fresh: PageMap::default(),
             extent_bytes: 0,
-            freed_fresh: VecDeque::new(),
-            freed_durable: VecDeque::new(),
-            oldest_process: u64::MAX,
+            waiting: Waiting::default(),
+            births: PageMap::default(),
+            births_kept: 0,
+            processes: Vec::new(),
             inherited_log: true,
             backed: meta.end * u64::from(meta.page_size),
             reserve: reserve(meta.page_size.into()),
         }
     }
 
-    /// Takes back what no reader can see any more.
+    /// Frees the runs that no held state needs.
     pub(crate) fn reclaim(&mut self, frames: &Frames) {
-        let oldest = frames.reclaim();
-        while let Some(freed) = self.freed_fresh.pop_front_if(|freed| freed.transaction <= oldest) {
-            frames.retire(freed.run.start, freed.transaction);
-            self.allocator.release(freed.run);
-        }
-        let oldest = oldest.min(self.meta.state.transaction).min(self.oldest_process);
-        while let Some(freed) = self.freed_durable.pop_front_if(|freed| freed.transaction <= oldest)
+        let (held, newest) = self.held(frames);
+        let allocator = &mut self.allocator;
+        self.waiting.release(&held, newest, |freed| {
+            if freed.is_fresh {
+                frames.retire(freed.run.start);
+            }
+            allocator.release(freed.run);
+        });
+        if self.births.len() > 1000 + 2 * self.births_kept
+            && let Some(oldest) = held.oldest()
         {
-            self.allocator.release(freed.run);
+            self.births.retain(|_, &mut born| born > oldest);
+            self.births_kept = self.births.len();
         }
+    }
+
+    /// Returns the states that are held, and the newest one that a snapshot can be made of. Besides
+    /// the snapshots, the newest state is held, and the last checkpoint, from which recovery
+    /// starts.
+    fn held(&self, frames: &Frames) -> (Held, u64) {
+        let (mut states, newest) = frames.reclaim();
+        states.extend([newest, self.meta.state.transaction]);
+        states.extend(&self.processes);
+        (Held::new(states), newest)
+    }
+
+    /// Notes that `transaction` made a run.
+    pub(crate) fn make(&mut self, transaction: u64, start: PageNo) {
+        self.births.insert(start, transaction);
+    }
+
+    /// Returns the transaction that made a run of `state`; 0 if all held states are of later ones.
+    pub(crate) fn born(&self, start: PageNo) -> u64 {
+        self.births.get(&start).copied().unwrap_or(0)
     }
 
     /// Notes that `transaction` gave up a run of the state before it.
     pub(crate) fn give_up(&mut self, transaction: u64, run: Run) {
-        let freed = Freed { transaction, run };
-        if self.fresh.remove(&run.start).is_some() {
-            self.freed_fresh.push_back(freed);
-        } else {
-            self.freed_durable.push_back(freed);
+        let is_fresh = self.fresh.remove(&run.start).is_some();
+        let born = self.births.remove(&run.start).unwrap_or(0);
+        self.waiting.push(Life { born, ended: transaction }, Freed { run, is_fresh });
+    }
+
+    /// Undoes what [`Self::give_up`] did since `count` runs waited for their first examination.
+    pub(crate) fn take_back(&mut self, count: usize) {
+        for (life, Freed { run, is_fresh }) in self.waiting.take_back(count) {
+            if is_fresh {
+                self.fresh.insert(run.start, run.pages);
+            }
+            if life.born > 0 {
+                self.births.insert(run.start, life.born);
+            }
         }
     }
 
-    /// Pages that wait to be reused.
-    pub(crate) fn waiting_pages(&self) -> u64 {
-        let waiting = self.freed_fresh.iter().chain(&self.freed_durable);
-        waiting.map(|freed| freed.run.pages).sum()
+    /// Undoes [`Self::make`].
+    pub(crate) fn forget(&mut self, start: PageNo) {
+        self.births.remove(&start);
+    }
+
+    /// Returns the runs that wait to be reused.
+    pub(crate) fn waiting_runs(&self) -> impl Iterator<Item = Run> {
+        self.waiting.iter().map(|(_, freed)| freed.run)
+    }
+
+    /// Returns the pages that snapshots, of this process and of others, keep from being reused.
+    pub(crate) fn held_pages(&self, frames: &Frames) -> u64 {
+        let mut states = frames.pinned();
+        states.extend(&self.processes);
+        let held = Held::new(states);
+        let waiting = self.waiting.iter().filter(|&(life, _)| held.needs(life).is_some());
+        waiting.map(|(_, freed)| freed.run.pages).sum()
     }
 
     /// First page that can hold data.

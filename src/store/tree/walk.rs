@@ -1,8 +1,8 @@
 //! Walks over whole trees.
 
+use super::super::compact::Plan;
 use super::super::error::StoreError;
-use super::super::page::{NodeRef, PageNo};
-use super::super::steps::Steps;
+use super::super::page::{NodeRef, Run};
 use super::super::workspace::Workspace;
 use super::{Node, Source, Stored};
 
@@ -43,48 +43,45 @@ pub(crate) fn visit<'p, S: Source<'p>>(
     go(source, source.node(root)?, f)
 }
 
-/// Moves every page and value of a tree that lies at `limit` or behind to a page nearer to the start.
+/// Moves pages and long values of a tree as the plan says. Children come before their parents.
 pub(crate) fn relocate(
     pages: &mut Workspace,
     root: &mut NodeRef,
-    limit: PageNo,
-    steps: Steps<'_>,
+    plan: &Plan<'_>,
 ) -> Result<(), StoreError> {
     if root.is_empty() {
         return Ok(());
     }
-    *root = relocate_node(pages, *root, limit, steps)?;
+    *root = relocate_node(pages, *root, plan)?;
     Ok(())
 }
 
 fn relocate_node(
     pages: &mut Workspace,
     at: NodeRef,
-    limit: PageNo,
-    steps: Steps<'_>,
+    plan: &Plan<'_>,
 ) -> Result<NodeRef, StoreError> {
-    steps.step(pages.shared.page_size as u64)?;
+    plan.steps.step(pages.shared.page_size as u64)?;
     let mut here = at;
-    if at.page >= limit {
-        here = NodeRef { page: pages.own(at)?, checksum: 0 };
-    }
     let node = (&*pages).node(here)?;
     let (count, is_leaf, level) = (node.count(), node.is_leaf(), node.level());
     for i in 0..count {
         if is_leaf {
             let (key, stored) = (&*pages).node(here)?.entry(i)?;
-            if let Stored::Overflow(value) = stored
-                && value.page >= limit
-            {
-                let bytes = (&*pages).value(stored)?.to_vec();
-                let key = key.to_vec();
-                let moved = pages.store_value(&bytes)?;
-                pages.free_value(value)?;
-                here = NodeRef { page: pages.own(here)?, checksum: 0 };
-                let mut edit = pages.edit(here.page)?;
-                edit.remove(i)?;
-                edit.insert_leaf(i, &key, super::node::OVERFLOW, &moved.encode())?;
+            let Stored::Overflow(value) = stored else { continue };
+            let run =
+                Run { start: value.page, pages: value.len.div_ceil(pages.page_size() as u64) };
+            if !plan.wants(pages, run) {
+                continue;
             }
+            let (key, bytes) = (key.to_vec(), (&*pages).value(stored)?.to_vec());
+            plan.steps.step(bytes.len() as u64)?;
+            let Some(place) = plan.place(pages, run, &[1])? else { continue };
+            let moved = pages.move_value(value, &bytes, place)?;
+            here = NodeRef { page: pages.own(here)?, checksum: 0 };
+            let mut edit = pages.edit(here.page)?;
+            edit.remove(i)?;
+            edit.insert_leaf(i, &key, super::node::OVERFLOW, &moved.encode())?;
         } else {
             let child = (&*pages).node(here)?.child(i)?;
             if (&*pages).node(child)?.level() + 1 != level {
@@ -93,12 +90,15 @@ fn relocate_node(
                     "it is not one level below its parent",
                 ));
             }
-            let moved = relocate_node(pages, child, limit, steps)?;
+            let moved = relocate_node(pages, child, plan)?;
             if moved != child {
                 here = NodeRef { page: pages.own(here)?, checksum: 0 };
                 pages.edit(here.page)?.set_child(i, moved)?;
             }
         }
+    }
+    if plan.wants(pages, Run::one(here.page)) && plan.has_page(pages, here.page) {
+        here = NodeRef { page: pages.own(here)?, checksum: 0 };
     }
     Ok(here)
 }
