@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::columns::{
-    Head, Reading, Replayed, keep, read_head, read_index, replay, settle_columns, write_columns,
+    Head, Opened, Reading, keep, open_index, read_head, settle_columns, track, write_columns,
     write_settings,
 };
 use super::config::Config;
 use super::error::CollectionError;
-use super::format::{JOURNAL, Kind, PAYLOADS, check_byte_order};
+use super::format::{DELTAS, JOURNAL, Kind, PAYLOADS, check_byte_order};
+use super::pace::{Holding, Pace};
 use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::task::Course;
@@ -54,9 +55,11 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) index: Hnsw,
     pub(super) settings: Settings,
-    config: Config,
+    pub(super) config: Config,
     /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
-    writer: Turn<Writer>,
+    pub(super) writer: Turn<Writer>,
+    /// Locked while the file has a commit that the index has not.
+    pub(super) pace: Mutex<Pace>,
     views: Mutex<Views>,
     recovery: Recovery,
 }
@@ -70,6 +73,14 @@ pub(super) struct Writer {
     pub(super) checkpointed: u64,
     /// Bytes that the journal has.
     pub(super) journal: u64,
+    /// Bytes of deltas behind the checkpoint, and the number of the next one.
+    pub(super) deltas: u64,
+    pub(super) next_delta: u64,
+    /// Operations that no delta has yet, and the time that applying them took.
+    pub(super) late: u64,
+    pub(super) took: Duration,
+    /// Bytes of deltas that were written since the collection was opened.
+    pub(super) delta_bytes: u64,
     /// Bytes that the columns have in the file.
     pub(super) columns: u64,
     /// Bytes of vectors that were committed, and bytes of columns that checkpoints wrote, since the collection was opened.
@@ -84,12 +95,15 @@ pub(super) struct Writer {
 pub(super) struct WriterGuard {
     pub(super) inner: Arc<Inner>,
     writer: Writer,
+    is_asking: bool,
 }
 
 impl WriterGuard {
     /// For one who keeps it on this thread, and calls a caller's closure, which is told if it asks for it, too.
-    pub(super) fn asking(self) -> Self {
+    pub(super) fn asking(mut self) -> Self {
         self.inner.writer.ask();
+        self.inner.pace.lock().holders += 1;
+        self.is_asking = true;
         self
     }
 }
@@ -110,6 +124,9 @@ impl DerefMut for WriterGuard {
 
 impl Drop for WriterGuard {
     fn drop(&mut self) {
+        if self.is_asking {
+            self.inner.pace.lock().holders -= 1;
+        }
         self.inner.writer.give_back(self.writer);
     }
 }
@@ -118,7 +135,7 @@ impl Drop for WriterGuard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Operations that the last checkpoint lacked, and that were applied anew.
+    /// Operations that were in the journal only, and were applied anew.
     pub operations: u64,
     /// Time that this took.
     pub replay: Duration,
@@ -129,8 +146,9 @@ pub struct Recovery {
 impl Collection {
     /// Opens the collection at `path` for writing; makes it if there is none.
     ///
-    /// Takes milliseconds whatever the size, plus the time to apply what the last checkpoint lacks
-    /// ([`Config::checkpoint_after`]). Vectors and graph stay in the file and are read when a search touches them.
+    /// Takes milliseconds whatever the size, plus the time to copy rows that changed since the last checkpoint, and to apply the
+    /// last commits: a tenth of a second at most, unless the last commit is a large one ([`Config::replay_limit`]). Vectors and graph
+    /// stay in the file and are read when a search touches them.
     ///
     /// # Errors
     ///
@@ -176,13 +194,14 @@ impl Collection {
         watch!(let observed = crate::observe::Operation::Open.begin());
         check_byte_order()?;
         let tx = Arc::new(store.begin_read()?);
-        let (index, head, replayed, replay) = if let Some(head) = read_head(&tx, Kind::Graph)? {
+        let (opened, head) = if let Some(head) = read_head(&tx, Kind::Graph)? {
             config.check(&head.settings)?;
-            let isa = config.instruction_set();
-            let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
-            let applying = Instant::now();
-            let replayed = replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
-            (index, head, replayed, applying.elapsed())
+            let how = (config.instruction_set(), Reading::Mapped);
+            let track = |index: &Hnsw| {
+                index.frozen(|image| track(&image));
+                Ok(())
+            };
+            (open_index(&tx, &head, how, None, track)?, head)
         } else {
             let (index, settings) = config.build()?;
             let mut tx = store.begin_write()?;
@@ -191,18 +210,23 @@ impl Collection {
             tx.commit()?;
             let head = read_head(&store.begin_read()?, Kind::Graph)?
                 .ok_or(CollectionError::NotACollection)?;
-            (index, head, Replayed::default(), Duration::ZERO)
+            (Opened::empty(index), head)
         };
-        let Replayed { commit, operations, bytes } = replayed;
+        let Opened { index, commit, operations, replay, journal, deltas, next_delta } = opened;
         let Head { settings, checkpoint } = head;
         let writer = Writer {
             commit,
             checkpointed: checkpoint.commit,
-            journal: bytes,
+            journal,
+            deltas,
+            next_delta,
+            late: operations,
+            took: replay,
+            delta_bytes: 0,
             columns: index.frozen(|image| column_bytes(&image)),
             vector_bytes: 0,
             column_bytes: 0,
-            touched: if operations > 0 { u64::MAX } else { 0 },
+            touched: if operations > 0 || deltas > 0 { u64::MAX } else { 0 },
             checkpoints: 0,
         };
         watch!(observed.done(operations));
@@ -213,6 +237,7 @@ impl Collection {
             settings,
             config,
             writer: Turn::new(writer),
+            pace: Mutex::default(),
             views: Mutex::default(),
             recovery: Recovery { operations, replay, total },
         };
@@ -297,15 +322,18 @@ impl Collection {
 
     /// The collection as the newest commit left it, for as long as it is kept.
     ///
-    /// It is opened anew from the file, in memory of its own: it costs milliseconds, plus the time to insert what the last checkpoint
-    /// lacks; if nothing was committed since the last one, and that one still exists, it is the same. What it shows stays in the
-    /// file until it is dropped.
+    /// It is opened anew from the file, in memory of its own, with the rows that changed since the last checkpoint as they are here:
+    /// it costs milliseconds, and nothing is inserted again. A snapshot that was dropped goes on where few vectors were committed since;
+    /// if nothing was, and the last one still exists, it is the same. While maintenance or a large commit is under way, a new snapshot
+    /// inserts what opening would ([`Config::replay_limit`]). What it shows stays in the file until it is
+    /// dropped.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`], [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
-        self.inner.views.lock().newest(&self.inner.store, self.inner.config.instruction_set())
+        let Inner { store, config, views, .. } = &*self.inner;
+        views.lock().newest(store, config.instruction_set(), Some(&|| self.inner.live()))
     }
 
     /// What opening had to do.
@@ -342,7 +370,8 @@ impl Collection {
 impl Inner {
     /// Waits until nobody writes.
     pub(super) fn take_writer(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
-        Ok(WriterGuard { inner: Arc::clone(self), writer: self.writer.take().map_err(refused)? })
+        let writer = self.writer.take().map_err(refused)?;
+        Ok(WriterGuard { inner: Arc::clone(self), writer, is_asking: false })
     }
 
     /// As [`Self::take_writer`], if nobody does.
@@ -350,7 +379,7 @@ impl Inner {
         self: &Arc<Self>,
     ) -> Result<Option<WriterGuard>, CollectionError> {
         let writer = self.writer.try_take().map_err(refused)?;
-        Ok(writer.map(|writer| WriterGuard { inner: Arc::clone(self), writer }))
+        Ok(writer.map(|writer| WriterGuard { inner: Arc::clone(self), writer, is_asking: false }))
     }
 
     /// Does to the index what the file has already. After an error or a panic the index lacks it, and all writing is refused.
@@ -380,20 +409,26 @@ impl Inner {
         }
         watch!(let observed = crate::observe::Operation::Checkpoint.begin());
         watch!(let before = writer.column_bytes);
+        let holding = Holding::new(self);
         self.index.frozen(|image| {
             let mut tx = self.store.begin_write()?;
             writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
+            tx.drop_table(DELTAS)?;
             tx.commit()?;
             // Extents are in the file from here on, so that they can be mapped.
             self.store.checkpoint()?;
             (writer.journal, writer.checkpointed) = (0, writer.commit);
+            (writer.deltas, writer.next_delta) = (0, 0);
+            (writer.late, writer.took) = (0, Duration::ZERO);
             writer.touched = 0;
             writer.columns = column_bytes(&image);
             writer.checkpoints += 1;
             settle_columns(&Arc::new(self.store.begin_read()?), &image)
         })?;
+        drop(holding);
+        self.pace.lock().origins.clear();
         // Their extents are gone from the newest state.
         self.drop_idle_views();
         watch!(observed.done(writer.column_bytes - before));
