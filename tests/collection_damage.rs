@@ -6,6 +6,7 @@
 mod collection_support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use collection_support::{Folder, config, vector};
 use nearfield::store::{Store, StoreOptions};
@@ -93,9 +94,20 @@ fn damaged_chunks_do_no_harm() {
 
 #[test]
 fn damaged_records_do_no_harm() {
-    let folder = Folder::new("records");
+    records("records", Duration::from_secs(9), &["columns", "journal"]);
+}
+
+#[test]
+fn damaged_deltas_do_no_harm() {
+    records("deltas", Duration::ZERO, &["deltas", "deltas", "deltas", "columns", "journal"]);
+}
+
+/// Damages records of the head and of these tables.
+fn records(name: &str, replay_limit: Duration, tables: &[&str]) {
+    let folder = Folder::new(name);
     let path = folder.file("c.nf");
-    let collection = Collection::create(&path, config(DIMENSION).m(4).ef_construction(20)).unwrap();
+    let settings = config(DIMENSION).m(4).ef_construction(20).replay_limit(replay_limit);
+    let collection = Collection::create(&path, settings).unwrap();
     let mut tx = collection.begin_write().unwrap();
     for key in 0..ROWS {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
@@ -107,13 +119,20 @@ fn damaged_records_do_no_harm() {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
     }
     tx.commit().unwrap();
+    let mut tx = collection.begin_write().unwrap();
+    for key in 0..10 {
+        tx.upsert(key, &vector(key, 1, DIMENSION)).unwrap();
+        tx.remove(key + 20).unwrap();
+    }
+    tx.commit().unwrap();
+    assert_eq!(collection.stats().unwrap().delta_bytes > 0, replay_limit.is_zero());
     drop(collection);
     let image = std::fs::read(&path).unwrap();
     let mut random = Xoshiro256PlusPlus::seed_from_u64(2);
     let mut opened = 0;
     for _ in 0..damages() {
         std::fs::write(&path, &image).unwrap();
-        damage_record(&path, &mut random);
+        damage_record(&path, &mut random, tables);
         opened += usize::from(exercise(&path));
         if let Ok(collection) = Collection::open(&path, config(DIMENSION)) {
             let _ = collection.search(&vector(1, 0, DIMENSION)).k(3).run();
@@ -127,14 +146,14 @@ fn damaged_records_do_no_harm() {
         }
     }
     println!("{opened} of {} opened", damages());
-    assert!(opened > 0);
+    assert!(opened > 0 && opened < damages());
 }
 
 /// Writes one record anew, changed, with sound checksums.
-fn damage_record(path: &Path, random: &mut Xoshiro256PlusPlus) {
+fn damage_record(path: &Path, random: &mut Xoshiro256PlusPlus, tables: &[&str]) {
     let store: Store = StoreOptions::new().open(path).unwrap();
     let mut tx = store.begin_write().unwrap();
-    let (which, first): (usize, bool) = (random.random_range(0..4), random.random());
+    let (which, first): (usize, bool) = (random.random_range(0..2 + tables.len()), random.random());
     let mut spoil = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
         match random.random_range(0..4) {
@@ -164,7 +183,7 @@ fn damage_record(path: &Path, random: &mut Xoshiro256PlusPlus) {
         let new = spoil(table.get(name).unwrap().unwrap());
         table.insert(name, &new).unwrap();
     } else {
-        let mut table = tx.table::<u64>(["columns", "journal"][which - 2]).unwrap();
+        let mut table = tx.table::<u64>(tables[which - 2]).unwrap();
         let (key, new) = {
             let entry = if first { table.first() } else { table.last() };
             let (key, value) = entry.unwrap().unwrap();

@@ -9,6 +9,7 @@
 mod collection_support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use collection_support::{config, vector};
 use nearfield::store::{Cut, Durability, SimulatedDisk};
@@ -34,14 +35,24 @@ struct Met {
     /// How often the commit that was in flight was found.
     in_flight: usize,
     replayed: u64,
+    /// Lives that began with deltas, and commits that were in flight with one.
+    with_deltas: usize,
+    delta_was_cut: usize,
     /// Keys that were looked for by a walk, and that it did not find.
     searched: usize,
     missed: usize,
     largest: usize,
 }
 
-fn settings() -> Config {
-    config(DIMENSION).log_size(64 << 10).m(6).ef_construction(40).checkpoint_after(3000)
+/// Checkpoints are frequent, and in most histories so are deltas.
+fn settings(history: u64) -> Config {
+    let config = config(DIMENSION).log_size(64 << 10).m(6).ef_construction(40);
+    match history % 3 {
+        0 => config.checkpoint_after(3000),
+        // After each commit, and after some.
+        1 => config.checkpoint_after(12_000).replay_limit(Duration::ZERO),
+        _ => config.checkpoint_after(12_000).replay_limit(Duration::from_micros(300)),
+    }
 }
 
 /// A few changes, made to a transaction and to a model. Whether no cut can lose them.
@@ -127,14 +138,14 @@ fn live(
     random: &mut Xoshiro256PlusPlus,
     disk: &SimulatedDisk,
     candidates: &mut Vec<Model>,
-    version: &mut u64,
+    (history, version): (u64, &mut u64),
     met: &mut Met,
 ) -> Result<(), String> {
     let fresh = disk.image().unwrap().is_empty();
     let failed = |error: CollectionError| {
         if disk.is_off() { Ok(()) } else { Err(format!("unexpected error: {error}")) }
     };
-    let collection = match Collection::open_simulated(disk, settings()) {
+    let collection = match Collection::open_simulated(disk, settings(history)) {
         Ok(collection) => collection,
         Err(error) => {
             met.in_creation += usize::from(fresh);
@@ -198,7 +209,7 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
             _ => random.random_range(1..120),
         };
         disk.power_off_after(life);
-        live(&mut random, &disk, &mut candidates, &mut version, met)?;
+        live(&mut random, &disk, &mut candidates, (seed, &mut version), met)?;
         met.cuts += 1;
         let cut = match random.random_range(0..6) {
             0 => Cut::Nothing,
@@ -211,9 +222,13 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
         disk = disk.after_power_cut(cut, random.random());
         // A copy is looked at: checking may write.
         let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();
-        let collection = Collection::open_simulated(&copy, settings())
+        let collection = Collection::open_simulated(&copy, settings(seed))
             .map_err(|e| format!("{cut:?}: open: {e}"))?;
         met.replayed += collection.recovery().operations;
+        let stats = collection.stats().map_err(|e| format!("{cut:?}: stats: {e}"))?;
+        met.with_deltas += usize::from(stats.delta_bytes > 0);
+        // Each commit would have had its delta.
+        met.delta_was_cut += usize::from(seed % 3 == 1 && collection.recovery().operations > 0);
         let found = content(&collection, met).map_err(|e| format!("{cut:?}: {e}"))?;
         let position = candidates.iter().rposition(|model| expected(model) == found);
         let position = position.ok_or_else(|| {
@@ -245,6 +260,7 @@ fn every_power_cut_leaves_the_last_commit() {
     }
     println!("{met:?}");
     assert!(met.in_creation > 0 && met.in_flight > 0 && met.replayed > 0 && met.largest > 100);
+    assert!(met.with_deltas > 0 && met.delta_was_cut > 0);
     assert!(met.in_checkpoint > 0 && met.in_compaction > 0);
     assert!(met.missed * 100 < met.searched, "walks miss what is there");
 }

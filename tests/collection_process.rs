@@ -55,12 +55,18 @@ fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let path = PathBuf::from(std::env::var(FILE).unwrap());
-    let journal = if role == "paced" { 256 << 10 } else { 4000 };
-    let collection = open(&path, settings().checkpoint_after(journal));
+    let journal = match role.as_str() {
+        "paced" => 256 << 10,
+        "hurried" => 100_000,
+        _ => 4000,
+    };
+    // Deltas are frequent for those who say so.
+    let limit = if role == "hurried" { Duration::from_millis(1) } else { Duration::from_secs(9) };
+    let collection = open(&path, settings().checkpoint_after(journal).replay_limit(limit));
     let first = collection.stats().unwrap().commit + 1;
     let (count, pause) = match role.as_str() {
         "paced" => return paced(&collection, first),
-        "writer" => (u64::MAX, Duration::ZERO),
+        "writer" | "hurried" => (u64::MAX, Duration::ZERO),
         "steady" => (300, Duration::from_micros(500)),
         role => panic!("unknown role {role}"),
     };
@@ -221,13 +227,25 @@ fn acknowledged(line: &str) -> Option<u64> {
 
 #[test]
 fn a_killed_writer_loses_nothing() {
+    kill("writer");
+}
+
+#[test]
+fn a_writer_killed_between_deltas_loses_nothing_and_is_opened_soon() {
+    let pending = kill("hurried");
+    // A millisecond at 25 us each at least, a commit, and the one that was not acknowledged.
+    assert!(pending <= 40 + 2 * KEYS, "{pending} operations were left to replay");
+}
+
+/// Kills writers again and again; returns how many operations an opening had to apply at most.
+fn kill(role: &str) -> u64 {
     let kills = std::env::var("NEARFIELD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    let folder = Folder::new("collection-kill");
+    let folder = Folder::new(&format!("collection-kill-{role}"));
     let path = folder.file("c.nf");
     let mut acked = 0;
-    let mut replayed = 0;
+    let (mut replayed, mut most, mut with_deltas) = (0, 0, 0);
     for kill in 0..kills {
-        let (mut child, mut out) = start("writer", &path);
+        let (mut child, mut out) = start(role, &path);
         let deadline = Instant::now() + Duration::from_millis(15 + kill * 37 % 120);
         let mut line = String::new();
         let mut ready = false;
@@ -251,7 +269,10 @@ fn a_killed_writer_loses_nothing() {
 
         let collection = open(&path, settings());
         replayed += collection.recovery().operations;
-        let last = collection.stats().unwrap().commit;
+        most = most.max(collection.recovery().operations);
+        let stats = collection.stats().unwrap();
+        with_deltas += u64::from(stats.delta_bytes > 0);
+        let last = stats.commit;
         assert!(last == acked || last == acked + 1, "{last} is found, {acked} was acknowledged");
         assert_eq!(collection.len() as u64, last * KEYS);
         let report = collection.check().unwrap();
@@ -263,8 +284,13 @@ fn a_killed_writer_loses_nothing() {
         }
         acked = last;
     }
-    println!("{acked} commits, {replayed} operations replayed over {kills} kills");
+    println!(
+        "{role}: {acked} commits, {replayed} operations replayed over {kills} kills, {most} at most; \
+         {with_deltas} with deltas"
+    );
     assert!(acked > kills && replayed > 0);
+    assert_eq!(with_deltas > 0, role == "hurried");
+    most
 }
 
 #[test]

@@ -28,14 +28,21 @@ const TABLE: usize = 1 << 16;
 const CHANGED: u8 = 1;
 /// Mark of a chunk: a part of it is a private map of a file.
 const OVERLAID: u8 = 2;
+/// Mark of a chunk: its rows are marked one by one.
+const TRACKED: u8 = 4;
+
+/// Mark of a row that changed from its first element on. Each element that did not change takes one off; 0 is a row that
+/// did not change.
+const WHOLE: u8 = u8::MAX;
 
 /// A table of chunks, each of `1 << shift` rows of `stride` elements.
 ///
 /// Invariant: a non-null table entry points to a live map of `(stride << shift)` elements of `T`,
-/// aligned for `T`, initialised (zeroed), and unmapped only when `self` is dropped.
+/// aligned for `T`, initialised (zeroed), and unmapped only when `self` is dropped. A byte for each
+/// row, its mark, follows behind the last element.
 pub(super) struct Chunks<T> {
     table: Box<[AtomicPtr<T>]>,
-    /// [`CHANGED`] and [`OVERLAID`] of each chunk.
+    /// [`CHANGED`], [`OVERLAID`] and [`TRACKED`] of each chunk; the last of mapped ones only.
     marks: Box<[AtomicU8]>,
     maps: Mutex<Vec<MmapMut>>,
     shift: u32,
@@ -83,14 +90,14 @@ impl<T: Zeroable + Sync> Chunks<T> {
         // Huge pages want their own alignment; a small chunk is content with that of a page.
         let align = if bytes >= HUGE { HUGE } else { align_of::<T>() };
         let mut options = MmapOptions::new();
-        options.len(bytes + align);
+        options.len(bytes + align + (1 << self.shift));
         // Miri knows maps without it only.
         if cfg!(not(miri)) {
             options.no_reserve_swap();
         }
         let mut map = options.map_anon().map_err(|_| ArenaError::OutOfMemory { bytes })?;
         let offset = map.as_ptr().align_offset(align);
-        // SAFETY: `offset < align`, and the map is `align` bytes longer than the chunk.
+        // SAFETY: `offset < align`, and the map is `align` bytes longer than the chunk and its marks.
         let base = unsafe { map.as_mut_ptr().add(offset) }.cast::<T>();
         maps.push(map);
         entry.store(base, Ordering::Release);
@@ -124,14 +131,110 @@ impl<T: Zeroable + Sync> Chunks<T> {
         self.stride * size_of::<T>()
     }
 
-    /// Notes that row `id` changes.
+    /// Notes that row `id` changes from its element `at` on.
     #[inline(always)]
-    pub(super) fn touch(&self, id: u32) {
-        if let Some(mark) = self.marks.get((id >> self.shift) as usize)
-            && mark.load(Ordering::Relaxed) & CHANGED == 0
-        {
-            mark.fetch_or(CHANGED, Ordering::Relaxed);
+    pub(super) fn touch(&self, id: u32, at: usize) {
+        if let Some(chunk) = self.marks.get((id >> self.shift) as usize) {
+            let marks = chunk.load(Ordering::Relaxed);
+            if marks & CHANGED == 0 {
+                chunk.fetch_or(CHANGED, Ordering::Relaxed);
+            }
+            if marks & TRACKED != 0 {
+                let mark = WHOLE - at.min((WHOLE - 1) as usize) as u8;
+                let row =
+                    &self.row_marks(id >> self.shift)[(id & (self.chunk_rows() - 1)) as usize];
+                if row.load(Ordering::Relaxed) < mark {
+                    row.fetch_max(mark, Ordering::Relaxed);
+                }
+            }
         }
+    }
+
+    /// The marks of the rows of a mapped chunk.
+    #[inline(always)]
+    fn row_marks(&self, chunk: u32) -> &[AtomicU8] {
+        let base = self.table[chunk as usize].load(Ordering::Acquire).cast::<u8>();
+        assert!(!base.is_null(), "the chunk is mapped");
+        // SAFETY: the marks follow behind the chunk's elements (type invariant).
+        let marks = unsafe { base.add(self.row_bytes() << self.shift) };
+        // SAFETY: a byte for each row, zeroed by the map and written through atomics only, as long as `self` lives.
+        unsafe { std::slice::from_raw_parts(marks.cast(), 1 << self.shift) }
+    }
+
+    /// Marks rows of the chunk one by one from now on, none of which has changed. Nobody may be changing the chunk.
+    pub(super) fn track(&self, chunk: usize) {
+        if self.table[chunk].load(Ordering::Acquire).is_null() {
+            return;
+        }
+        let marks = self.marks[chunk].fetch_or(TRACKED, Ordering::Relaxed);
+        if marks & TRACKED == 0 || marks & CHANGED == 0 {
+            // Nothing has marked a row.
+            return;
+        }
+        for marks in self.row_marks(chunk as u32).chunks(GROUP) {
+            // Pages of marks that were never written stay without memory.
+            if !are_clean(marks) {
+                for mark in marks {
+                    mark.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Calls `row` with each of the first `rows` rows of a chunk that changed since it was [tracked](Self::track), in ascending order,
+    /// and with the first byte of it that may have changed. Of a chunk that is not tracked, and changed, all rows count.
+    pub(super) fn changed_rows(&self, chunk: usize, rows: u32, row: &mut dyn FnMut(u32, usize)) {
+        let marks = self.marks[chunk].load(Ordering::Relaxed);
+        if marks & CHANGED == 0 {
+            return;
+        }
+        if marks & TRACKED == 0 {
+            return (0..rows).for_each(|id| row(id, 0));
+        }
+        let marks = &self.row_marks(chunk as u32)[..rows as usize];
+        for (first, marks) in (0..rows).step_by(GROUP).zip(marks.chunks(GROUP)) {
+            if are_clean(marks) {
+                continue;
+            }
+            for (id, mark) in (first..).zip(marks) {
+                let mark = mark.load(Ordering::Relaxed);
+                if mark != 0 {
+                    row(id, (WHOLE - mark) as usize * size_of::<T>());
+                }
+            }
+        }
+    }
+
+    /// Appends the bytes of row `id`, of a mapped chunk, from the byte `from` on to `out`, as [`Self::copy`].
+    pub(super) fn copy_row(&self, id: u32, from: usize, out: &mut Vec<u8>) {
+        let len = self.row_bytes();
+        assert!(from <= len && from.is_multiple_of(4) && size_of::<T>().is_multiple_of(4));
+        let chunk = (id >> self.shift) as usize;
+        assert!(!self.table[chunk].load(Ordering::Acquire).is_null(), "the chunk is mapped");
+        // SAFETY: the entry is not null, so the row lies in a map.
+        let row = unsafe { self.row(id) }.cast::<AtomicU32>();
+        // SAFETY: a row is `len` bytes, aligned to four as its elements are a multiple of that; as in `copy`, it is
+        // written by others through atomics only, if at all.
+        let words = unsafe { std::slice::from_raw_parts(row, len / 4) };
+        out.extend(words[from / 4..].iter().flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes()));
+    }
+
+    /// Lets `amend` change the first `len` bytes of a chunk, which may not be mapped yet. Nobody else may be at the chunk.
+    pub(super) fn amend<R>(
+        &mut self,
+        chunk: usize,
+        len: usize,
+        amend: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R, ArenaError> {
+        assert!(len <= self.row_bytes() << self.shift, "bytes of a chunk fit it");
+        let first = u32::try_from(chunk << self.shift).unwrap_or(u32::MAX);
+        self.ensure(first)?;
+        // SAFETY: `ensure` succeeded for the chunk's first row.
+        let base = unsafe { self.row(first) }.cast::<u8>();
+        // SAFETY: as in `overlay`; `&mut self` keeps everybody else from the chunk.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(base, len) };
+        *self.marks[chunk].get_mut() |= CHANGED;
+        Ok(amend(bytes))
     }
 
     /// Whether a row of the chunk may have changed since it was [cleaned](Self::clean).
@@ -266,6 +369,18 @@ impl<T> std::fmt::Debug for Chunks<T> {
             .field("chunks", &self.maps.lock().len())
             .finish_non_exhaustive()
     }
+}
+
+/// Marks of rows that are looked at together.
+const GROUP: usize = 64;
+
+/// Whether none of the rows is marked. Nobody may be marking them.
+fn are_clean(marks: &[AtomicU8]) -> bool {
+    // SAFETY: bytes that are not written meanwhile may be read as words, where these are aligned.
+    let (before, words, behind) = unsafe { marks.align_to::<AtomicU64>() };
+    let is_clean = |mark: &AtomicU8| mark.load(Ordering::Relaxed) == 0;
+    before.iter().chain(behind).all(is_clean)
+        && words.iter().fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0
 }
 
 /// Asks the kernel for huge pages in `len` bytes at `start`, both multiples of [`HUGE`] and mapped.

@@ -8,7 +8,9 @@ use bytemuck::Zeroable;
 use memmap2::MmapMut;
 
 use super::chunks::Chunks;
-use super::{ArenaError, Keeper, MAX_ROWS, Persistent, Slots, Unsound, Vacant, VacantRun};
+use super::{
+    ArenaError, Keeper, MAX_ROWS, Persistent, Piece, Rows, Slots, Unsound, Vacant, VacantRun,
+};
 use crate::simd::prefetch;
 use crate::sync::{Fault, Mutex, is_planted, step};
 
@@ -34,24 +36,32 @@ impl<T: Zeroable + Sync + Send> Column<T> {
     /// number and the bytes that are needed of it.
     ///
     /// Nothing is assumed of the bytes, so `T` must be a type that any bytes are a value of.
-    pub(crate) fn restore<E: From<ArenaError> + From<Unsound>>(
+    pub(crate) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         stride: usize,
         rows: u32,
-        mut source: impl FnMut(u32, usize) -> Result<MmapMut, E>,
+        mut source: impl FnMut(u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         if rows >= MAX_ROWS {
             return Err(ArenaError::Full { len: rows as usize }.into());
         }
-        let column = Self::new(stride);
+        let mut column = Self::new(stride);
         let chunk_rows = column.chunks.chunk_rows();
         for chunk in 0..rows.div_ceil(chunk_rows) {
             let len = (rows - chunk * chunk_rows).min(chunk_rows) as usize;
             let bytes = len * column.chunks.row_bytes();
-            let map = source(chunk, bytes)?;
-            if map.len() < bytes {
+            let Piece { map, changes } = source(chunk, bytes)?;
+            let mapped = map.as_ref().map_or(0, |map| map.len()).min(bytes);
+            if mapped < bytes && changes.is_none() {
                 return Err(Unsound("a chunk is shorter than its rows").into());
             }
-            column.chunks.overlay(chunk as usize, map, bytes)?;
+            if let Some(map) = map {
+                column.chunks.overlay(chunk as usize, map, mapped)?;
+            }
+            if let Some(changes) = changes {
+                let row_bytes = column.chunks.row_bytes();
+                let amend = |bytes: &mut [u8]| changes(Rows { bytes, row_bytes, mapped });
+                column.chunks.amend(chunk as usize, bytes, amend)??;
+            }
         }
         column.published.store(rows, Ordering::Release);
         Ok(column)
@@ -72,7 +82,7 @@ impl<T: Zeroable + Sync + Send> Column<T> {
             step();
         }
         write(row);
-        self.chunks.touch(id);
+        self.chunks.touch(id, 0);
         step();
         self.published.store(id + 1, Ordering::Release);
         self.chunks.filled(id);
@@ -83,7 +93,7 @@ impl<T: Zeroable + Sync + Send> Column<T> {
     pub(crate) fn refill(&self, slot: &Vacant<'_>, write: impl FnOnce(&mut [T])) {
         let id = slot.slot();
         assert!(id < self.published.load(Ordering::Acquire), "row beyond the column");
-        self.chunks.touch(id);
+        self.chunks.touch(id, 0);
         // SAFETY: the id is published, so its chunk is mapped and the row initialised. The row is ours alone: there is one
         // `Vacant` for a slot, and it exists only when no reader can be at the slot's rows (`Slots::retire`).
         let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
@@ -220,6 +230,19 @@ impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
         self.chunks.clean(chunk as usize);
     }
 
+    fn track(&self, chunk: u32) {
+        self.chunks.track(chunk as usize);
+    }
+
+    fn changed_rows(&self, chunk: u32, row: &mut dyn FnMut(u32, usize)) {
+        self.chunks.changed_rows(chunk as usize, self.rows_of(chunk), row);
+    }
+
+    fn copy_row(&self, row: u32, from: usize, out: &mut Vec<u8>) {
+        assert!(row < self.rows(), "row beyond the column");
+        self.chunks.copy_row(row, from, out);
+    }
+
     fn copy(&self, chunk: u32, out: &mut Vec<u8>) {
         self.chunks.copy(chunk as usize, self.rows_of(chunk), out);
     }
@@ -240,10 +263,10 @@ impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
 }
 
 impl<T: Zeroable + Sync> View<'_, T> {
-    /// Notes that the chunk of row `id` changes.
+    /// Notes that row `id` changes from its element `at` on.
     #[inline(always)]
-    pub(crate) fn touch(self, id: u32) {
-        self.chunks.touch(id);
+    pub(crate) fn touch(self, id: u32, at: usize) {
+        self.chunks.touch(id, at);
     }
 
     /// Brings all lines of row `id` nearer to the CPU; nothing if there is no such row.
@@ -374,6 +397,96 @@ mod tests {
             assert!((7..rows - 2).all(|slot| at(slot).iter().all(|&x| x == 5)));
             assert_eq!(at(6)[0], 6);
         }
+    }
+
+    fn changed(column: &Column<AtomicU32>) -> Vec<(u32, usize)> {
+        let mut found = Vec::new();
+        for chunk in 0..column.chunks() {
+            let first = chunk * Persistent::chunk_rows(column);
+            column.changed_rows(chunk, &mut |row, from| found.push((first + row, from)));
+        }
+        found
+    }
+
+    #[test]
+    fn rows_that_change_are_known() {
+        // A chunk has 65,536 of these rows, or 16,384.
+        for (stride, rows) in [(3, 70_000), (512, 20_000)] {
+            let rows = if cfg!(miri) { 150 } else { rows };
+            let column = Column::<AtomicU32>::new(stride);
+            for _ in 0..rows {
+                column.push(|_| ()).unwrap();
+            }
+            // All, as nobody said from when on.
+            assert_eq!(changed(&column), (0..rows).map(|row| (row, 0)).collect::<Vec<_>>());
+            (0..column.chunks()).for_each(|chunk| column.track(chunk));
+            assert_eq!(changed(&column), []);
+            let view = column.view();
+            view.touch(7, 2);
+            view.touch(rows - 1, 1);
+            view.touch(64, 1);
+            view.touch(64, 2);
+            view.touch(63, 2);
+            view.touch(63, 0);
+            view.touch(100, stride - 1);
+            // Elements far behind count as some before them.
+            let last = (stride - 1).min(254) * 4;
+            assert_eq!(changed(&column), [(7, 8), (63, 0), (64, 4), (100, last), (rows - 1, 4)]);
+            column.push(|_| ()).unwrap();
+            assert_eq!(changed(&column).last(), Some(&(rows, 0)));
+            (0..column.chunks()).for_each(|chunk| column.track(chunk));
+            assert_eq!(changed(&column), []);
+            view.row(9)[1].store(5, Ordering::Relaxed);
+            let mut bytes = vec![1];
+            column.copy_row(9, 4, &mut bytes);
+            assert_eq!((&bytes[..5], bytes.len()), (&[1, 5, 0, 0, 0][..], 1 + stride * 4 - 4));
+        }
+    }
+
+    #[test]
+    fn what_changed_since_is_written_over_a_map() {
+        type Source = Result<Piece<'static, Refused>, Refused>;
+        #[derive(Debug, PartialEq)]
+        struct Refused;
+        impl From<ArenaError> for Refused {
+            fn from(_: ArenaError) -> Self {
+                Self
+            }
+        }
+        impl From<Unsound> for Refused {
+            fn from(_: Unsound) -> Self {
+                Self
+            }
+        }
+        let map = |len: usize| {
+            let mut map = MmapMut::map_anon(len).unwrap();
+            map.fill(1);
+            map
+        };
+        let changed = |_, len| -> Source {
+            assert_eq!(len, 40_000 * 8);
+            let changes = move |rows: Rows<'_>| {
+                assert_eq!((rows.bytes.len(), rows.row_bytes, rows.mapped), (len, 8, 160_000));
+                rows.bytes[8..12].fill(2);
+                rows.bytes[len - 8..].fill(3);
+                Ok(())
+            };
+            Ok(Piece { map: Some(map(160_000)), changes: Some(Box::new(changes)) })
+        };
+        let column = Column::<u32>::restore(2, 40_000, changed).unwrap();
+        let view = column.view();
+        assert_eq!(view.row(0), [0x0101_0101; 2]);
+        assert_eq!(view.row(1), [0x0202_0202, 0x0101_0101]);
+        assert_eq!(view.row(19_999), [0x0101_0101; 2]);
+        assert_eq!(view.row(20_000), [0; 2]);
+        assert_eq!(view.row(39_999), [0x0303_0303; 2]);
+        assert!(column.is_changed(0));
+        // Nothing, and less than there are rows.
+        let short = |_, _| -> Source { Ok(map(319_999).into()) };
+        assert_eq!(Column::<u32>::restore(2, 40_000, short).err(), Some(Refused));
+        let wrong =
+            |_, _| -> Source { Ok(Piece { map: None, changes: Some(Box::new(|_| Err(Refused))) }) };
+        assert_eq!(Column::<u32>::restore(2, 40_000, wrong).err(), Some(Refused));
     }
 
     #[test]

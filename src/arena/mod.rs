@@ -11,7 +11,7 @@ mod slots;
 mod visited;
 
 pub(crate) use column::{Column, View};
-pub(crate) use persistent::{Keeper, Persistent, Unsound};
+pub(crate) use persistent::{Changes, Keeper, Persistent, Piece, Rows, Unsound};
 pub(crate) use pool::Pool;
 pub(crate) use slots::{Slots, Vacant, VacantRun, pin};
 pub(crate) use visited::Visited;

@@ -14,6 +14,32 @@ pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unsound(pub(crate) &'static str);
 
+/// A chunk as it comes from a file.
+pub(crate) struct Piece<'p, E> {
+    /// Its bytes, perhaps without the last rows; none if the file has nothing of it.
+    pub(crate) map: Option<MmapMut>,
+    /// Writes over them the rows that have changed since, and those that the map lacks.
+    pub(crate) changes: Option<Changes<'p, E>>,
+}
+
+/// What writes over rows of a chunk.
+pub(crate) type Changes<'p, E> = Box<dyn FnOnce(Rows<'_>) -> Result<(), E> + 'p>;
+
+/// The rows of a chunk, for one who changes them.
+pub(crate) struct Rows<'a> {
+    pub(crate) bytes: &'a mut [u8],
+    /// Bytes of a row.
+    pub(crate) row_bytes: usize,
+    /// How many of the bytes came from the file.
+    pub(crate) mapped: usize,
+}
+
+impl<E> From<MmapMut> for Piece<'_, E> {
+    fn from(map: MmapMut) -> Self {
+        Self { map: Some(map), changes: None }
+    }
+}
+
 /// A column in chunks of bytes. Where a chunk has no byte order of its own, it is the machine's.
 pub(crate) trait Persistent: Sync {
     /// Number of rows.
@@ -33,6 +59,16 @@ pub(crate) trait Persistent: Sync {
 
     /// Forgets that the chunk changed. Nobody may be changing it.
     fn clean(&self, chunk: u32);
+
+    /// Notes from now on which rows of the chunk change; before it is [cleaned](Self::clean), if it is. Nobody may be changing it.
+    fn track(&self, chunk: u32);
+
+    /// Calls `row` with each row of the chunk, counted from its first, that changed since it was [tracked](Self::track), in ascending
+    /// order, and with the first byte of the row that may have changed. Of a chunk that is not tracked, and changed, all rows count.
+    fn changed_rows(&self, chunk: u32, row: &mut dyn FnMut(u32, usize));
+
+    /// Appends the bytes of a row, counted from the first of the column, from the byte `from` on to `out`.
+    fn copy_row(&self, row: u32, from: usize, out: &mut Vec<u8>);
 
     /// Appends the bytes of the chunk's rows to `out`.
     fn copy(&self, chunk: u32, out: &mut Vec<u8>);

@@ -1,18 +1,20 @@
 //! Between columns in memory and extents in the store.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
 
 use super::available::available;
+use super::delta::{Deltas, Moment};
 use super::error::CollectionError;
 use super::format::{
     CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, Kind, MAX_COMMIT, Operation, PAYLOADS,
-    SETTINGS, chunk_key, commit_of, decode_checkpoint, decode_chunk, decode_operations,
+    SETTINGS, chunk_key, commit_of, corrupt, decode_checkpoint, decode_chunk, decode_operations,
     decode_settings, encode_checkpoint, encode_chunk, encode_settings, journal_key,
 };
 use super::task::Course;
-use crate::arena::{Keeper, Persistent};
+use crate::arena::{Keeper, Persistent, Piece};
 use crate::index::{CODES, FINER, Image, Settings, Stored, VECTORS};
 use crate::simd::Isa;
 use crate::store::{ExtentId, ReadTransaction, StoreError, Table, WriteTransaction};
@@ -93,10 +95,28 @@ pub(super) fn settle_columns(
     remap(tx, image, |column, chunk| {
         column.is_overlaid(chunk) && (all || column.is_changed(chunk))
     })?;
+    track(image);
     for (_, column) in &image.columns {
         (0..column.chunks()).for_each(|chunk| column.clean(chunk));
     }
     Ok(())
+}
+
+/// Notes from now on which rows change: the file, or a delta in it, has them as they are.
+pub(super) fn track(image: &Image<'_>) {
+    for (_, column) in &image.columns {
+        (0..column.chunks()).for_each(|chunk| column.track(chunk));
+    }
+}
+
+/// Bytes of the chunks that the next checkpoint would write.
+pub(super) fn changed_bytes(image: &Image<'_>) -> u64 {
+    let changed = image.columns.iter().flat_map(|&(_, column)| {
+        (0..column.chunks())
+            .filter(|&chunk| column.is_changed(chunk))
+            .map(|chunk| u64::from(column.rows_of(chunk)) * column.row_bytes() as u64)
+    });
+    changed.sum()
 }
 
 /// Makes all chunks that are maps maps of the extents that `tx` sees, which hold the same bytes at another place. No chunk
@@ -129,7 +149,9 @@ fn remap(
         let has_codes = image.columns.iter().any(|&(number, _)| number == CODES);
         for &(number, column) in &image.columns {
             for chunk in (0..column.chunks()).filter(|&chunk| moved(column, chunk)) {
-                let map = map_chunk(tx, &table, number, chunk, Reading::Mapped)?;
+                let stored = table.get(chunk_key(number, chunk))?;
+                let stored = stored.ok_or(corrupt("a chunk of a column is missing"))?;
+                let map = map_chunk(tx, stored, Reading::Mapped)?;
                 if has_codes && Sparse::Vectors.holds(number) {
                     expect_few(&map);
                 }
@@ -152,16 +174,13 @@ pub(super) fn keep(image: &Image<'_>, keeper: &Keeper) {
     }
 }
 
+/// The chunk that an entry of the table of columns names.
 fn map_chunk(
     tx: &ReadTransaction,
-    table: &Table<'_, u64>,
-    column: u32,
-    chunk: u32,
+    stored: &[u8],
     reading: Reading,
 ) -> Result<MmapMut, CollectionError> {
-    let missing = CollectionError::corrupt("a chunk of a column is missing");
-    let (extent, len) =
-        table.get(chunk_key(column, chunk))?.map(decode_chunk).transpose()?.ok_or(missing)?;
+    let (extent, len) = decode_chunk(stored)?;
     let map = tx.map_extent(ExtentId(extent), reading == Reading::Copied)?;
     if map.len() as u64 != len.max(1) {
         return Err(CollectionError::corrupt("a chunk has another length than its extent"));
@@ -251,10 +270,59 @@ pub(super) fn read_head(
     Ok(Some(Head { settings, checkpoint }))
 }
 
-/// The index as the last checkpoint left it.
-pub(super) fn read_index<I: Stored>(
+/// An index as the newest commit left it.
+pub(super) struct Opened<I> {
+    pub(super) index: I,
+    pub(super) commit: u64,
+    /// Operations that were applied anew, and how long it took.
+    pub(super) operations: u64,
+    pub(super) replay: Duration,
+    /// Bytes that the journal has behind the checkpoint.
+    pub(super) journal: u64,
+    /// Bytes of the deltas behind the checkpoint, and the number of the next one.
+    pub(super) deltas: u64,
+    pub(super) next_delta: u64,
+}
+
+impl<I> Opened<I> {
+    /// An index of no commit.
+    pub(super) fn empty(index: I) -> Self {
+        let (commit, operations, replay) = (0, 0, Duration::ZERO);
+        Self { index, commit, operations, replay, journal: 0, deltas: 0, next_delta: 0 }
+    }
+}
+
+/// The index as the newest commit that `tx` sees left it: the chunks of the checkpoint, the rows that changed since, and
+/// what the journal has behind these. A `moment` of that commit stands for the last of both. `prepare` gets the index before
+/// the journal is applied.
+pub(super) fn open_index<I: Stored>(
     tx: &Arc<ReadTransaction>,
     head: &Head,
+    (isa, reading): (Option<Isa>, Reading),
+    moment: Option<&Moment>,
+    prepare: impl FnOnce(&I) -> Result<(), CollectionError>,
+) -> Result<Opened<I>, CollectionError> {
+    let deltas = Deltas::read(tx, head, moment)?;
+    let index: I = read_index(tx, head, &deltas, isa, reading)?;
+    prepare(&index)?;
+    let start = Instant::now();
+    let replayed = replay(tx, &index, &head.settings, deltas.checkpoint.commit)?;
+    Ok(Opened {
+        index,
+        commit: replayed.commit,
+        operations: replayed.operations,
+        replay: start.elapsed(),
+        journal: deltas.journal_bytes.saturating_add(replayed.bytes),
+        deltas: deltas.bytes,
+        next_delta: deltas.next,
+    })
+}
+
+/// The index as the last delta left it.
+fn read_index<I: Stored>(
+    tx: &Arc<ReadTransaction>,
+    head: &Head,
+    deltas: &Deltas<'_>,
     isa: Option<Isa>,
     reading: Reading,
 ) -> Result<I, CollectionError> {
@@ -263,13 +331,21 @@ pub(super) fn read_index<I: Stored>(
         Some(table) if reading == Reading::Mapped => Sparse::of(table, head)?,
         _ => Sparse::None,
     };
-    let mut index = I::restore(&head.settings, isa, &head.checkpoint.state, |column, chunk, _| {
-        let missing = CollectionError::corrupt("the table of the columns is missing");
-        let map = map_chunk(tx, table.as_ref().ok_or(missing)?, column, chunk, reading)?;
-        if sparse.holds(column) {
-            expect_few(&map);
+    let state = &deltas.checkpoint.state;
+    let mut index = I::restore(&head.settings, isa, state, |column, chunk, _| {
+        let changes = deltas.of(column, chunk);
+        let stored = table.as_ref().map(|table| table.get(chunk_key(column, chunk)));
+        let map = match (stored.transpose()?.flatten(), &table) {
+            (Some(stored), _) => Some(map_chunk(tx, stored, reading)?),
+            // All of it is behind the checkpoint.
+            (None, _) if changes.is_some() => None,
+            (None, Some(_)) => return Err(corrupt("a chunk of a column is missing")),
+            (None, None) => return Err(corrupt("the table of the columns is missing")),
+        };
+        if let Some(map) = map.as_ref().filter(|_| sparse.holds(column)) {
+            expect_few(map);
         }
-        Ok::<_, CollectionError>(map)
+        Ok::<_, CollectionError>(Piece { map, changes })
     })?;
     if reading == Reading::Mapped {
         index.bind();
@@ -303,6 +379,28 @@ pub(super) fn newest_commit(tx: &ReadTransaction, head: &Head) -> Result<u64, Co
     let last = journal.map(|journal| journal.last()).transpose()?.flatten();
     let last = last.map(|(key, _)| commit_of(key));
     Ok(last.unwrap_or(head.checkpoint.commit))
+}
+
+/// Operations that the journal holds behind `commit`, from above; no more than about `most` are counted.
+pub(super) fn operations_behind(
+    tx: &ReadTransaction,
+    settings: &Settings,
+    commit: u64,
+    most: u64,
+) -> Result<u64, CollectionError> {
+    let mut operations = 0;
+    let journal = match tx.table::<u64>(JOURNAL) {
+        Ok(journal) => journal,
+        Err(StoreError::TableMissing { .. }) => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in journal.range(journal_key(commit.saturating_add(1).min(MAX_COMMIT), 0)..)? {
+        operations += decode_operations(entry?.1, settings.vector_bytes())?.len() as u64;
+        if operations > most {
+            break;
+        }
+    }
+    Ok(operations)
 }
 
 /// Applies to the index what the journal holds behind `commit`.

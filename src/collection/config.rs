@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::error::IndexError;
 use crate::index::{CodeSettings, GraphSettings, Hnsw, Originals, Quantization, Settings, Stored};
 use crate::metric::Metric;
@@ -29,6 +31,7 @@ pub struct Config {
     log_size: u64,
     page_size: u32,
     checkpoint_after: u64,
+    replay_limit: Duration,
     memory_limit: Option<u64>,
     is_guarded: bool,
 }
@@ -50,6 +53,7 @@ impl Config {
             log_size: 8 << 20,
             page_size: 16 << 10,
             checkpoint_after: 8 << 20,
+            replay_limit: Duration::from_millis(100),
             memory_limit: None,
             is_guarded: true,
         }
@@ -116,10 +120,22 @@ impl Config {
     }
 
     /// Bytes of journal after which a commit makes a checkpoint, or a sixteenth of what the columns hold, if that is more; 8 MiB if
-    /// not said. What the journal holds is inserted again when the collection is opened, so less makes opening after a crash
-    /// faster, and more makes writing faster, as each checkpoint writes every chunk that changed. Not kept in the file.
+    /// not said. A checkpoint writes every chunk that changed, so more makes writing faster and the file longer. How long
+    /// opening takes is the affair of [`Config::replay_limit`]. Not kept in the file.
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
         self.checkpoint_after = bytes;
+        self
+    }
+
+    /// Time that applying the journal may take on opening, 100 ms if not said. Not kept in the file.
+    ///
+    /// Applying a commit anew takes as long as it took the first time. A commit that finds that this would take longer, for
+    /// all that is not in the columns of the file yet, adds the rows of these that changed to a *delta* in the file: opening
+    /// copies them. Deltas are dropped by the next checkpoint, which comes earlier where they grow to what it would
+    /// write, or to 16 MiB or a sixty-fourth of what the columns hold. Less makes opening faster, and more makes commits write less.
+    /// Of the commit that was the last one before a crash, all may have to be applied, however large it is.
+    pub fn replay_limit(mut self, limit: Duration) -> Self {
+        self.replay_limit = limit;
         self
     }
 
@@ -161,6 +177,25 @@ impl Config {
     /// Bytes that the journal may have beside columns of `bytes` bytes.
     pub(super) fn journal_limit(&self, bytes: u64) -> u64 {
         self.checkpoint_after.max(bytes / 16)
+    }
+
+    /// Whether so many operations, which took so long, may not be left to the next opening.
+    pub(super) fn is_late(&self, operations: u64, took: Duration) -> bool {
+        /// An operation takes so long at least: a clock that says less does not let many of them pass.
+        const LEAST: Duration = Duration::from_micros(25);
+
+        let least = LEAST.saturating_mul(u32::try_from(operations).unwrap_or(u32::MAX));
+        operations > 0 && took.max(least) >= self.replay_limit
+    }
+
+    /// Bytes that deltas may have beside columns of `bytes` bytes, of which a checkpoint would write `changed`.
+    pub(super) fn delta_limit(bytes: u64, changed: u64) -> u64 {
+        /// Below this, a checkpoint costs more than its bytes.
+        const LEAST: u64 = 4 << 20;
+        /// What is copied in some hundredths of a second.
+        const MOST: u64 = 16 << 20;
+
+        changed.max(LEAST).min(MOST.max(bytes / 64))
     }
 
     /// The empty index, and the settings that the file keeps.

@@ -20,6 +20,8 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const COLUMNS: &str = "columns";
 /// Table from commit and part to the operations of this commit.
 pub(super) const JOURNAL: &str = "journal";
+/// Table from number to the rows that changed behind the checkpoint; may be missing.
+pub(super) const DELTAS: &str = "deltas";
 /// Table from key to payload.
 pub(super) const PAYLOADS: &str = "payloads";
 /// Table from name to key.
@@ -333,6 +335,12 @@ pub(super) enum Operation<'a> {
 }
 
 impl Operation<'_> {
+    /// Bytes that [`Self::encode`] appends.
+    pub(super) fn len(&self) -> usize {
+        let vector = if let Self::Upsert(_, vector) = self { vector.len() } else { 0 };
+        1 + size_of::<u64>() + vector
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Upsert(key, vector) => {

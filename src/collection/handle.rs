@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::columns::{
-    Head, Reading, Replayed, keep, read_head, read_index, replay, settle_columns, write_columns,
+    Head, Opened, Reading, keep, open_index, read_head, settle_columns, track, write_columns,
     write_settings,
 };
 use super::config::Config;
 use super::error::CollectionError;
-use super::format::{JOURNAL, Kind, PAYLOADS, check_byte_order};
+use super::format::{DELTAS, JOURNAL, Kind, PAYLOADS, check_byte_order};
+use super::pace::{Holding, Pace};
 use super::reader::Reader;
 use super::snapshot::{Snapshot, Views};
 use super::task::Course;
@@ -59,9 +60,11 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) index: Hnsw,
     pub(super) settings: Settings,
-    config: Config,
+    pub(super) config: Config,
     /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
     pub(super) writer: Turn<Writer>,
+    /// Locked while the file has a commit that the index has not.
+    pub(super) pace: Mutex<Pace>,
     views: Mutex<Views>,
     recovery: Recovery,
 }
@@ -75,6 +78,14 @@ pub(super) struct Writer {
     pub(super) checkpointed: u64,
     /// Bytes that the journal has.
     pub(super) journal: u64,
+    /// Bytes of deltas behind the checkpoint, and the number of the next one.
+    pub(super) deltas: u64,
+    pub(super) next_delta: u64,
+    /// Operations that no delta has yet, and the time that applying them took.
+    pub(super) late: u64,
+    pub(super) took: Duration,
+    /// Bytes of deltas that were written since the collection was opened.
+    pub(super) delta_bytes: u64,
     /// Bytes that the columns have in the file.
     pub(super) columns: u64,
     /// Bytes of vectors that were committed, and bytes of columns that checkpoints wrote, since the collection was opened.
@@ -95,6 +106,11 @@ impl Writer {
     pub(super) fn put_off_checkpoint(&mut self) {
         self.put_off = self.journal + self.journal / 4;
     }
+
+    /// Notes that a delta failed: the next one is tried when as much is late again.
+    pub(super) fn put_off_delta(&mut self) {
+        (self.late, self.took) = (0, Duration::ZERO);
+    }
 }
 
 /// The right to write, until it is dropped.
@@ -103,17 +119,21 @@ pub(super) struct WriterGuard {
     writer: Writer,
     /// The thread that used it last.
     thread: ThreadId,
+    is_asking: bool,
 }
 
 impl WriterGuard {
     /// For one who keeps it on this thread, and calls a caller's closure, which is told if it asks for it, too.
-    pub(super) fn asking(self) -> Self {
+    pub(super) fn asking(mut self) -> Self {
         self.inner.writer.ask();
+        self.inner.pace.lock().holders += 1;
+        self.is_asking = true;
         self
     }
 
     fn new(inner: &Arc<Inner>, writer: Writer) -> Self {
-        Self { inner: Arc::clone(inner), writer, thread: thread::current().id() }
+        let thread = thread::current().id();
+        Self { inner: Arc::clone(inner), writer, thread, is_asking: false }
     }
 
     /// Notes that the calling thread uses it.
@@ -142,6 +162,9 @@ impl DerefMut for WriterGuard {
 
 impl Drop for WriterGuard {
     fn drop(&mut self) {
+        if self.is_asking {
+            self.inner.pace.lock().holders -= 1;
+        }
         self.inner.writer.give_back(self.writer);
     }
 }
@@ -150,7 +173,7 @@ impl Drop for WriterGuard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Operations that the last checkpoint lacked, and that were applied anew.
+    /// Operations that were in the journal only, and were applied anew.
     pub operations: u64,
     /// Time that this took.
     pub replay: Duration,
@@ -161,8 +184,9 @@ pub struct Recovery {
 impl Collection {
     /// Opens the collection at `path` for writing; makes it if there is none.
     ///
-    /// Takes milliseconds whatever the size, plus the time to apply what the last checkpoint lacks
-    /// ([`Config::checkpoint_after`]). Vectors and graph stay in the file and are read when a search touches them.
+    /// Takes milliseconds whatever the size, plus the time to copy rows that changed since the last checkpoint, and to apply the
+    /// last commits: a tenth of a second at most, unless the last commit is a large one ([`Config::replay_limit`]). Vectors and graph
+    /// stay in the file and are read when a search touches them.
     ///
     /// # Errors
     ///
@@ -227,13 +251,14 @@ impl Collection {
         watch!(let observed = crate::observe::Operation::Open.begin());
         check_byte_order()?;
         let tx = Arc::new(store.begin_read()?);
-        let (index, head, replayed, replay) = if let Some(head) = read_head(&tx, Kind::Graph)? {
+        let (opened, head) = if let Some(head) = read_head(&tx, Kind::Graph)? {
             config.check(&head.settings)?;
-            let isa = config.instruction_set();
-            let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
-            let applying = Instant::now();
-            let replayed = replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
-            (index, head, replayed, applying.elapsed())
+            let how = (config.instruction_set(), Reading::Mapped);
+            let track = |index: &Hnsw| {
+                index.frozen(|image| track(&image));
+                Ok(())
+            };
+            (open_index(&tx, &head, how, None, track)?, head)
         } else {
             let (mut index, settings) = config.build()?;
             // Checkpoints make maps of what is memory now.
@@ -244,18 +269,23 @@ impl Collection {
             tx.commit()?;
             let head = read_head(&store.begin_read()?, Kind::Graph)?
                 .ok_or(CollectionError::NotACollection { path: None })?;
-            (index, head, Replayed::default(), Duration::ZERO)
+            (Opened::empty(index), head)
         };
-        let Replayed { commit, operations, bytes } = replayed;
+        let Opened { index, commit, operations, replay, journal, deltas, next_delta } = opened;
         let Head { settings, checkpoint } = head;
         let writer = Writer {
             commit,
             checkpointed: checkpoint.commit,
-            journal: bytes,
+            journal,
+            deltas,
+            next_delta,
+            late: operations,
+            took: replay,
+            delta_bytes: 0,
             columns: index.frozen(|image| column_bytes(&image)),
             vector_bytes: 0,
             column_bytes: 0,
-            touched: if operations > 0 { u64::MAX } else { 0 },
+            touched: if operations > 0 || deltas > 0 { u64::MAX } else { 0 },
             checkpoints: 0,
             put_off: 0,
             is_unsettled: false,
@@ -268,6 +298,7 @@ impl Collection {
             settings,
             config,
             writer: Turn::new(writer),
+            pace: Mutex::default(),
             views: Mutex::default(),
             recovery: Recovery { operations, replay, total },
         };
@@ -353,17 +384,21 @@ impl Collection {
 
     /// The collection as the newest commit left it, for as long as it is kept.
     ///
-    /// It is opened anew from the file, in memory of its own: it costs milliseconds, plus the time to insert what the last checkpoint
-    /// lacks; if nothing was committed since the last one, and that one still exists, it is the same. What it shows stays in the
-    /// file until it is dropped.
+    /// It is opened anew from the file, in memory of its own, with the rows that changed since the last checkpoint as they are here:
+    /// it costs milliseconds, and nothing is inserted again. A snapshot that was dropped goes on where few vectors were committed since;
+    /// if nothing was, and the last one still exists, it is the same. While maintenance or a large commit is under way, a new snapshot
+    /// inserts what opening would ([`Config::replay_limit`]). What it shows stays in the file until it is
+    /// dropped.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`], [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
         self.inner.store.admit()?;
-        let isa = self.inner.config.instruction_set();
-        self.inner.views.lock().newest(&self.inner.store, isa).map_err(self.inner.place())
+        let Inner { store, config, views, .. } = &*self.inner;
+        let live = || self.inner.live();
+        let newest = views.lock().newest(store, config.instruction_set(), Some(&live));
+        newest.map_err(self.inner.place())
     }
 
     /// What opening had to do.
@@ -475,11 +510,13 @@ impl Inner {
         }
         watch!(let observed = crate::observe::Operation::Checkpoint.begin());
         watch!(let before = writer.column_bytes);
+        let holding = Holding::new(self);
         self.index.frozen(|image| {
             let mut tx = begin(&self.store)?;
             writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
+            tx.drop_table(DELTAS)?;
             // It frees the journal and the extents before.
             tx.serve_removal();
             tx.commit()?;
@@ -489,12 +526,16 @@ impl Inner {
             self.store.checkpoint()?;
             (writer.journal, writer.checkpointed) = (0, writer.commit);
             writer.put_off = 0;
+            (writer.deltas, writer.next_delta) = (0, 0);
+            (writer.late, writer.took) = (0, Duration::ZERO);
             writer.touched = 0;
             writer.columns = column_bytes(&image);
             writer.checkpoints += 1;
             settle_columns(&Arc::new(self.store.begin_read()?), &image, all)
         })?;
         writer.is_unsettled = false;
+        drop(holding);
+        self.pace.lock().origins.clear();
         // Their extents are gone from the newest state.
         self.drop_idle_views();
         watch!(observed.done(writer.column_bytes - before));

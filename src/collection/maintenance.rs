@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::columns::{move_columns, read_head};
 use super::error::CollectionError;
 use super::format::{
-    COLUMNS, HEAD, JOURNAL, KEYS_OF_NAMES, Kind, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
+    COLUMNS, DELTAS, HEAD, JOURNAL, KEYS_OF_NAMES, Kind, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
     encode_chunk,
 };
 use super::handle::{Collection, Writer};
@@ -27,8 +27,12 @@ pub struct CollectionStats {
     pub store: store::Stats,
     /// Number of the last commit.
     pub commit: u64,
-    /// Bytes of journal that the next opening would apply.
+    /// Bytes of journal behind the last checkpoint.
     pub journal_bytes: u64,
+    /// Operations of the journal that the next opening would apply; of the others it copies the rows.
+    pub pending_operations: u64,
+    /// Bytes of rows that the next opening would copy.
+    pub delta_bytes: u64,
     /// Bytes of vectors, keys, codes and graph in the file as of the last checkpoint.
     pub column_bytes: u64,
     /// Bytes of vectors, without padding, that were committed since the collection was opened.
@@ -104,6 +108,8 @@ impl Collection {
             store: self.inner.store.stats()?,
             commit: writer.commit,
             journal_bytes: writer.journal,
+            pending_operations: writer.late,
+            delta_bytes: writer.deltas,
             column_bytes: writer.columns,
             committed_vector_bytes: writer.vector_bytes,
             checkpoint_bytes: writer.column_bytes,
@@ -284,7 +290,7 @@ impl Collection {
     }
 
     /// Writes the newest commit to another file, which takes the place of what is at `path` only when it is whole and on the disk.
-    /// Transactions and searches go on. The copy has no gaps; opening it applies the journal, as opening this file would.
+    /// Transactions and searches go on. The copy has no gaps; opening it applies what opening this file would.
     ///
     /// # Errors
     ///
@@ -310,8 +316,10 @@ impl Collection {
             }
             let mut copy = store.begin_write()?;
             copy_table::<str>(&tx, &mut copy, HEAD, course)?;
+            // It may be empty.
+            copy.table::<u64>(COLUMNS)?;
             copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES, course)?;
-            for name in [JOURNAL, PAYLOADS, NAMES_OF_KEYS] {
+            for name in [JOURNAL, DELTAS, PAYLOADS, NAMES_OF_KEYS] {
                 copy_table::<u64>(&tx, &mut copy, name, course)?;
             }
             copy.table::<u64>(COLUMNS)?;

@@ -4,6 +4,7 @@
 mod available;
 mod columns;
 mod config;
+mod delta;
 mod error;
 mod format;
 mod handle;
@@ -12,6 +13,7 @@ mod maintenance;
 mod memory;
 mod merge;
 mod names;
+mod pace;
 mod reader;
 mod save;
 mod snapshot;

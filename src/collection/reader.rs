@@ -30,13 +30,14 @@ impl Reader {
 
     /// The newest commit. If it is not the one of the last snapshot, what was committed since is applied to a view that nobody holds
     /// any more: drop a snapshot before asking for the next one, and following the writer costs one insertion per vector. Where
-    /// every view is held, or the writer has made a checkpoint, the collection is opened anew.
+    /// every view is held, or the writer has made a checkpoint, or more than a thousand vectors were committed that deltas have
+    /// ([`Config::replay_limit`](crate::Config::replay_limit)), the collection is opened anew.
     ///
     /// # Errors
     ///
     /// Whatever damage is met, [`StoreError::Io`](crate::store::StoreError::Io).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
-        let newest = self.views.lock().newest(&self.store, None);
+        let newest = self.views.lock().newest(&self.store, None, None);
         newest.map_err(|error| error.at(self.store.path()))
     }
 }

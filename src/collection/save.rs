@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::columns::{Reading, read_head, read_index, replay, write_columns, write_settings};
+use super::columns::{Opened, Reading, open_index, read_head, write_columns, write_settings};
 use super::error::CollectionError;
 use super::format::{Kind, check_byte_order};
 use super::lists::{read_lists, write_lists};
@@ -53,16 +53,18 @@ fn read_file<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionEr
     let tx = Arc::new(store.begin_read()?);
     let expected = if I::GRAPH { Kind::Graph } else { Kind::Exact };
     let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection { path: None })?;
-    let index: I = read_index(&tx, &head, None, reading)?;
-    if reading == Reading::Copied {
-        index.frozen(|image| {
-            let chunks = |&(_, column): &(u32, &dyn Persistent)| -> Result<(), CollectionError> {
-                Ok((0..column.chunks()).try_for_each(|chunk| column.promote(chunk))?)
-            };
-            image.columns.iter().try_for_each(chunks)
-        })?;
-    }
-    replay(&tx, &index, &head.settings, head.checkpoint.commit)?;
+    let promote = |index: &I| {
+        if reading == Reading::Copied {
+            index.frozen(|image| {
+                let chunks = |&(_, column): &(u32, &dyn Persistent)| {
+                    (0..column.chunks()).try_for_each(|chunk| column.promote(chunk))
+                };
+                image.columns.iter().try_for_each(chunks)
+            })?;
+        }
+        Ok(())
+    };
+    let Opened { index, .. } = open_index(&tx, &head, (None, reading), None, promote)?;
     Ok(index)
 }
 

@@ -1,10 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::columns::{Head, Reading, keep, read_head, read_index, replay};
+use super::columns::{
+    Head, Opened, Reading, keep, open_index, operations_behind, read_head, replay,
+};
+use super::delta::{Moment, newest_delta};
 use super::error::CollectionError;
 use super::format::Kind;
-use super::handle::payload;
+use super::handle::{Recovery, payload};
 use crate::arena::Keeper;
 use crate::guard::{Guard, is_off};
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
@@ -20,6 +24,7 @@ struct View {
     /// The state of the file that the maps are of: see [`ReadTransaction::layout`].
     layout: u64,
     commit: u64,
+    recovery: Recovery,
     /// Who opened the file anew for writing would not know what is seen here.
     _store: Store,
 }
@@ -39,8 +44,21 @@ pub(super) struct Views {
     views: Vec<Arc<View>>,
 }
 
+/// The newest commit of a collection that this process writes, as its index in memory has it.
+pub(super) struct Live {
+    pub(super) tx: Arc<ReadTransaction>,
+    pub(super) head: Head,
+    pub(super) moment: Moment,
+}
+
 /// Views that are kept though nobody holds them.
 const IDLE: usize = 2;
+
+/// Operations at most that a view goes on by, where a new one can be had from the index in memory: a view that is new has yet to
+/// read its keys.
+const FEW: u64 = 64;
+/// The same where a delta spares a new view some of them.
+const MANY: u64 = 1024;
 
 impl Views {
     /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
@@ -59,12 +77,14 @@ impl Views {
         self.views.retain(|view| Arc::strong_count(view) > 1);
     }
 
-    /// A snapshot of the newest commit of the store.
+    /// A snapshot of the newest commit of the store. `live` gives it as this process has it in memory.
     pub(super) fn newest(
         &mut self,
         store: &Store,
         isa: Option<Isa>,
+        live: Option<&dyn Fn() -> Result<Option<Live>, CollectionError>>,
     ) -> Result<Snapshot, CollectionError> {
+        let start = Instant::now();
         let tx = Arc::new(store.begin_read()?);
         let head =
             read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection { path: None })?;
@@ -80,12 +100,19 @@ impl Views {
                 return Ok(Snapshot { view: Arc::clone(view) });
             }
             let Some(free) = Arc::get_mut(view).filter(|_| same) else { continue };
+            if !goes_on(&tx, &head, free.commit, live.is_some())? {
+                continue;
+            }
             // Taken out first: if the journal is damaged, the view is lost.
             let commit = free.commit;
             free.commit = u64::MAX;
             let replayed = replay(&tx, &free.index, &head.settings, commit);
             match replayed {
-                Ok(replayed) => free.commit = replayed.commit,
+                Ok(replayed) => {
+                    free.commit = replayed.commit;
+                    let (operations, total) = (replayed.operations, start.elapsed());
+                    free.recovery = Recovery { operations, replay: total, total };
+                }
                 Err(error) => {
                     self.views.swap_remove(at);
                     return Err(error);
@@ -95,10 +122,18 @@ impl Views {
             free.tx = tx;
             return Ok(Snapshot { view: Arc::clone(view) });
         }
-        let index: Hnsw = read_index(&tx, &head, isa, Reading::Mapped)?;
-        let commit = replay(&tx, &index, &head.settings, head.checkpoint.commit)?.commit;
-        let layout = tx.layout();
-        let view = Arc::new(View { tx, index, head, layout, commit, _store: store.clone() });
+        let live = live.map_or(Ok(None), |live| live())?;
+        let (tx, head, moment) = match live {
+            Some(Live { tx, head, moment }) => (tx, head, Some(moment)),
+            None => (tx, head, None),
+        };
+        let how = (isa, Reading::Mapped);
+        let opened = open_index(&tx, &head, how, moment.as_ref(), |_| Ok(()))?;
+        let Opened { index, commit, operations, replay, .. } = opened;
+        let recovery = Recovery { operations, replay, total: start.elapsed() };
+        let (layout, store) = (tx.layout(), store.clone());
+        let view = View { tx, index, head, layout, commit, recovery, _store: store };
+        let view = Arc::new(view);
         if self.views.len() >= IDLE {
             // Those in use are kept by their users.
             self.views.truncate(IDLE - 1);
@@ -106,6 +141,18 @@ impl Views {
         self.views.push(Arc::clone(&view));
         Ok(Snapshot { view })
     }
+}
+
+/// Whether a view of `commit` had better go on to the newest one than be made anew.
+fn goes_on(
+    tx: &ReadTransaction,
+    head: &Head,
+    commit: u64,
+    is_live: bool,
+) -> Result<bool, CollectionError> {
+    let most = if is_live { FEW } else { MANY };
+    let behind = operations_behind(tx, &head.settings, commit, most)?;
+    Ok(behind <= most || !is_live && newest_delta(tx)?.is_none_or(|delta| delta <= commit))
 }
 
 /// A collection as one commit left it, for as long as this lives: later commits, of this process or another, do not
@@ -120,6 +167,12 @@ impl Snapshot {
     /// Number of the commit that it shows. Later commits have greater numbers.
     pub fn number(&self) -> u64 {
         self.view.commit
+    }
+
+    /// What making it had to do: operations that were applied anew, and the time that this took. For a snapshot that goes on from one
+    /// that was dropped it is what came to that one.
+    pub fn recovery(&self) -> Recovery {
+        self.view.recovery
     }
 
     /// As [`Hnsw::search`].

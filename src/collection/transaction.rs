@@ -1,8 +1,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::columns::{apply, part_bytes};
+use super::delta::Origin;
 use super::error::CollectionError;
 use super::format::{
     JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
@@ -228,8 +230,10 @@ impl Transaction {
         self.writer.note();
         let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
         let parts = self.write(&mut store)?;
-        store.commit()?;
         let (inner, writer) = (&self.inner, &mut self.writer);
+        // Who takes a snapshot meanwhile waits until the index has what the file has.
+        let mut pace = inner.pace.lock();
+        store.commit()?;
         inner.follow(|| {
             writer.commit += u64::from(!parts.is_empty());
             writer.journal += parts.iter().map(|part| part_bytes(part)).sum::<u64>();
@@ -239,16 +243,33 @@ impl Transaction {
             }
             let bytes = inner.settings.vector_bytes();
             let mut operations = Vec::with_capacity(self.order.len());
-            for part in &parts {
+            for (part, number) in parts.iter().zip(0..) {
+                let before = operations.len();
                 operations.extend(decode_operations(part, bytes)?);
+                let mut at = 0;
+                for operation in &operations[before..] {
+                    at += operation.len();
+                    if let Operation::Upsert(key, vector) = operation {
+                        let at = (at - vector.len()) as u32;
+                        pace.origins.add(*key, Origin { commit: writer.commit, part: number, at });
+                    }
+                }
             }
-            apply(&inner.index, &operations)
+            let start = Instant::now();
+            apply(&inner.index, &operations)?;
+            writer.late += operations.len() as u64;
+            writer.took += start.elapsed();
+            Ok(())
         })?;
+        drop(pace);
         // The commit is safe whatever becomes of this. If an error poisons the store, the next transaction returns it; on a
         // full disk the journal goes on growing.
-        let due = inner.is_due(writer);
-        if due && inner.checkpoint(writer, &Course::default()).is_err() {
-            writer.put_off_checkpoint();
+        if inner.is_due(writer) {
+            if inner.checkpoint(writer, &Course::default()).is_err() {
+                writer.put_off_checkpoint();
+            }
+        } else if inner.is_late(writer) && inner.write_delta(writer).is_err() {
+            writer.put_off_delta();
         }
         if writer.commit != writer.checkpointed {
             let _ = inner.pin_newest(writer);

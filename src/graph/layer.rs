@@ -151,9 +151,14 @@ impl<'a, C: Cell> Rows<'a, C> {
         (self.capacity / 2).max(2)
     }
 
-    /// The entries of a row, without its head, for whoever changes them.
+    /// The entries of a row, without its head, for one who changes them.
     pub(super) fn cells(self, row: u32) -> &'a [C] {
-        self.view.touch(row);
+        self.cells_from(row, 0)
+    }
+
+    /// As [`Self::cells`], for one who changes none before the entry `at`.
+    pub(super) fn cells_from(self, row: u32, at: usize) -> &'a [C] {
+        self.view.touch(row, if at == 0 { 0 } else { C::HEAD + at });
         self.entries(row)
     }
 

@@ -20,7 +20,6 @@ impl Graph {
     ) -> bool {
         let _one_writer = (!is_planted(Fault::Unlocked)).then(|| self.lock(level, row));
         let rows = layer.rows();
-        let cells = rows.cells(row);
         let mut count = 0;
         let mut tree = 0;
         for (at, link) in rows.links(row).enumerate() {
@@ -29,7 +28,7 @@ impl Graph {
             if link.row == new.link.row {
                 // Two nodes that are inserted at the same time can choose each other.
                 if new.link.tree && !link.tree {
-                    cells[at].store(Some(new.link));
+                    rows.cells_from(row, at)[at].store(Some(new.link));
                 }
                 return true;
             }
@@ -37,10 +36,11 @@ impl Graph {
         if new.link.tree && tree >= rows.tree_capacity() {
             return false;
         }
-        if let Some(cell) = cells.get(count) {
-            cell.store(Some(new.link));
+        if count < rows.capacity() {
+            rows.cells_from(row, count)[count].store(Some(new.link));
             return true;
         }
+        let cells = rows.cells(row);
 
         // The lock makes the vectors of all nodes in the row visible, also of those that are
         // younger than the space in hand.

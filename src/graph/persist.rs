@@ -6,12 +6,11 @@
 use std::sync::OnceLock;
 
 use crossbeam::utils::CachePadded;
-use memmap2::MmapMut;
 
 use super::layer::{Cell, Layer};
 use super::spread::Spread;
 use super::{Entry, Graph, Parameters, UPPER_LEVELS};
-use crate::arena::{ArenaError, Column, Persistent, Unsound};
+use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
 
 /// What a graph is besides its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +47,10 @@ impl Graph {
 
     /// A graph whose rows come chunk by chunk from `source`, which is given the level, the number of the chunk and the bytes
     /// that are needed of it.
-    pub(crate) fn restore<E: From<ArenaError> + From<Unsound>>(
+    pub(crate) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         parameters: Parameters,
         state: &GraphState,
-        mut source: impl FnMut(usize, u32, usize) -> Result<MmapMut, E>,
+        mut source: impl FnMut(usize, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         let mut graph = Self::new(parameters);
         let (Some(&nodes), true) = (state.rows.first(), state.rows.len() <= UPPER_LEVELS + 1)
@@ -88,10 +87,10 @@ impl<C: Cell> Layer<C> {
         &self.rows
     }
 
-    fn restore<E: From<ArenaError> + From<Unsound>>(
+    fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         capacity: usize,
         rows: u32,
-        source: impl FnMut(u32, usize) -> Result<MmapMut, E>,
+        source: impl FnMut(u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         let rows = Column::restore(Self::stride(capacity), rows, source)?;
         Ok(Self { rows, capacity })

@@ -59,7 +59,8 @@ pub use limit::Cancel;
 pub use maintain::Maintenance;
 pub(crate) use merge::Part;
 pub(crate) use persist::{
-    CODES, CodeSettings, FINER, GraphSettings, Image, LEVELS, Settings, State, Stored, VECTORS,
+    CODES, CodeSettings, FINER, GraphSettings, Image, KEYS, LEVELS, Settings, State, Stored,
+    VECTORS,
 };
 pub use search::Search;
 pub use search_batch::SearchBatch;

@@ -1,7 +1,6 @@
 //! Indexes as whoever keeps them in a file sees them: settings, columns, and a few numbers.
 
 use bytemuck::cast_slice_mut;
-use memmap2::MmapMut;
 
 use super::batch::Insertable;
 use super::builder::{Basis, check_graph};
@@ -15,7 +14,7 @@ use super::replace::Replacing;
 use super::threads::in_turn;
 use super::work::{Parts, Work};
 use super::{Flat, Hnsw};
-use crate::arena::{ArenaError, Column, Persistent, Slots, Unsound};
+use crate::arena::{ArenaError, Column, Persistent, Piece, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
@@ -96,11 +95,11 @@ pub(crate) trait Stored: Sized + Send + Sync {
 
     /// The index whose columns come from `source`, which is given the column's number, the number of the chunk, and the
     /// bytes that are needed of it. Nothing is assumed of these.
-    fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+    fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
         state: &State,
-        source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+        source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E>;
 
     /// Notes that this process maps columns from a file, so that forked children are refused.
@@ -142,12 +141,12 @@ impl Settings {
 }
 
 impl Entries {
-    fn restore<E: From<ArenaError> + From<Unsound>>(
+    fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         encoder: Encoder,
         quantized: Option<Quantized>,
         slots: u32,
         state: &State,
-        source: &mut impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+        source: &mut impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         let drops = quantized.as_ref().is_some_and(|q| !q.originals.is_kept());
         let fewer = drops && state.coder.is_some() && state.vectors < slots;
@@ -251,11 +250,11 @@ impl Stored for Hnsw {
         })
     }
 
-    fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+    fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
         state: &State,
-        mut source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+        mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         let graph = settings.graph.ok_or(Unsound("the file holds an exact index"))?;
         let (encoder, isa, engine) = settings.basis(isa).check()?;
@@ -324,11 +323,11 @@ impl Stored for Flat {
         })
     }
 
-    fn restore<E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+    fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
         state: &State,
-        mut source: impl FnMut(u32, u32, usize) -> Result<MmapMut, E>,
+        mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         if settings.graph.is_some() || settings.codes.is_some() {
             return Err(Unsound("the file holds a graph index").into());
