@@ -23,6 +23,9 @@ const CODES: u32 = 2;
 const TERMS: u32 = 3;
 const LENGTHS: u32 = 4;
 const CENTROIDS: u32 = 5;
+const FIGURES: u32 = 6;
+const BASES: u32 = 7;
+const BASE_OF_LISTS: u32 = 8;
 
 fn damages() -> usize {
     std::env::var("NEARFIELD_DAMAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
@@ -149,6 +152,7 @@ fn contradictions_are_told() {
     type About = fn(IvfQuantization, Originals) -> bool;
     const SETTINGS: &str = "settings";
     const DIRECTORY: &str = "directory";
+    const WATCHED: &str = "watched";
 
     // The change, what is told of it, and which kinds of index it is about.
     let all: About = |_, _| true;
@@ -156,7 +160,7 @@ fn contradictions_are_told() {
     let packed: About = |q, _| q == IvfQuantization::Pq4;
     let plain: About = |q, _| matches!(q, IvfQuantization::Rabitq1 | IvfQuantization::Rabitq4);
     let kept: About = |_, o| o == Originals::Kept;
-    let changes: [(Change, &str, About); 37] = [
+    let changes: [(Change, &str, About); 46] = [
         (|tx| write_record(tx, SETTINGS, 4, &[7]), "the kind of index is unknown", all),
         (|tx| write_record(tx, SETTINGS, 5, &[9]), "the metric is unknown", all),
         (|tx| write_record(tx, SETTINGS, 6, &[9]), "the element type is unknown", all),
@@ -312,6 +316,50 @@ fn contradictions_are_told() {
             all,
         ),
         (
+            |tx| _ = tx.table::<str>("nearfield").unwrap().remove(WATCHED).unwrap(),
+            "the record of what is watched is missing",
+            coded,
+        ),
+        (|tx| write_record(tx, WATCHED, 0, &[255; 8]), "a count of the lists is out", all),
+        (|tx| write_record(tx, WATCHED, 16, &[255; 4]), "a count of the lists is out", all),
+        // A factor that no training finds.
+        (
+            |tx| write_record(tx, WATCHED, 24, &1e9_f32.to_le_bytes()),
+            "a count of the lists is out",
+            all,
+        ),
+        (
+            |tx| write_column(tx, FIGURES, 24 + 8, &f64::INFINITY.to_le_bytes()),
+            "the figures of a list are out of range",
+            coded,
+        ),
+        (
+            |tx| write_column(tx, FIGURES, 16, &(-1.0_f64).to_le_bytes()),
+            "the figures of a list are out of range",
+            coded,
+        ),
+        (
+            |tx| write_column(tx, BASES, 4, &f32::NAN.to_le_bytes()),
+            "the bases of the lists do not fit them",
+            coded,
+        ),
+        (
+            |tx| write_column(tx, BASE_OF_LISTS, 4, &9_u32.to_le_bytes()),
+            "the bases of the lists do not fit them",
+            coded,
+        ),
+        (
+            // That of another column.
+            |tx| {
+                let (extent, len) = extent(tx, BASES).unwrap();
+                let entry = [extent.0.to_le_bytes(), len.to_le_bytes()].concat();
+                let mut table = tx.table::<u64>("columns").unwrap();
+                table.insert(u64::from(BASE_OF_LISTS) << 32, &entry).unwrap();
+            },
+            "the bases of the lists do not fit them",
+            coded,
+        ),
+        (
             // Another column's extent.
             |tx| {
                 let (extent, len) = extent(tx, LENGTHS).unwrap();
@@ -356,15 +404,21 @@ fn contradictions_are_told() {
             edit(&path, change);
             Ivf::load(&path).unwrap_err()
         };
-        let error = told(|tx| write_record(tx, SETTINGS, 0, &[2]));
+        let error = told(|tx| write_record(tx, SETTINGS, 0, &[3]));
         assert!(
-            matches!(error, CollectionError::Version { found: 2, supported: 1, .. }),
+            matches!(error, CollectionError::Version { found: 3, supported: 1, .. }),
             "{error}"
         );
         let error = told(|tx| write_record(tx, SETTINGS, 4, &[1]));
         assert!(matches!(error, CollectionError::Kind { .. }), "{error}");
         // Nor is it a graph now.
-        assert!(matches!(Hnsw::load(&path), Err(CollectionError::Corrupt { .. })));
+        let refused = Hnsw::load(&path);
+        let has_codes = quantization != IvfQuantization::None;
+        assert!(match refused {
+            Err(CollectionError::Version { found: 2, supported: 1 }) => has_codes,
+            Err(CollectionError::Corrupt { .. }) => !has_codes,
+            _ => false,
+        });
         let parameters: [Change; 4] = [
             |tx| write_record(tx, SETTINGS, 8, &[0; 4]),
             |tx| write_record(tx, SETTINGS, 8, &[255; 4]),
@@ -442,14 +496,14 @@ fn damage(tx: &mut WriteTransaction, random: &mut Xoshiro256PlusPlus) {
         }
         bytes
     };
-    match random.random_range(0..8) {
-        which @ 0..2 => {
-            let name = ["settings", "directory"][which];
+    match random.random_range(0..10) {
+        which @ 0..3 => {
+            let name = ["settings", "directory", "watched"][which];
             let mut table = tx.table::<str>("nearfield").unwrap();
             let new = spoil(table.get(name).unwrap().unwrap(), random);
             table.insert(name, &new).unwrap();
         }
-        2 => {
+        3 => {
             let mut table = tx.table::<u64>("columns").unwrap();
             let (key, new) = {
                 let entry = if random.random() { table.first() } else { table.last() };
@@ -459,7 +513,7 @@ fn damage(tx: &mut WriteTransaction, random: &mut Xoshiro256PlusPlus) {
             table.insert(key, &new).unwrap();
         }
         _ => {
-            let column = random.random_range(0..6);
+            let column = random.random_range(0..9);
             let Some((extent, len)) = extent(tx, column) else { return };
             for _ in 0..random.random_range(1..4) {
                 let at = random.random_range(0..len / 4) * 4;

@@ -10,6 +10,9 @@ use crate::vector::Element;
 /// Version of the format that this file describes.
 pub(super) const VERSION: u32 = 1;
 
+/// Version of inverted-file indexes with codes; those without have [`VERSION`].
+pub(super) const VERSION_OF_CODED_LISTS: u32 = 2;
+
 /// Table of the two records below, by name.
 pub(super) const HEAD: &str = "nearfield";
 /// The record of [`Settings`].
@@ -58,7 +61,7 @@ impl Kind {
     pub(super) fn of(settings: &[u8]) -> Result<Self, CollectionError> {
         let mut reader = Reader(settings);
         let found = reader.u32()?;
-        if found != VERSION {
+        if ![VERSION, VERSION_OF_CODED_LISTS].contains(&found) {
             return Err(CollectionError::Version { path: None, found, supported: VERSION });
         }
         let [kind] = reader.take()?;
@@ -186,7 +189,10 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
 pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError> {
     let kind = Kind::of(bytes)?;
     let mut reader = Reader(bytes);
-    reader.u32()?;
+    let found = reader.u32()?;
+    if found != VERSION {
+        return Err(CollectionError::Version { found, supported: VERSION });
+    }
     let [_, metric, element, codes] = reader.take()?;
     let metric = value(&METRICS, metric).ok_or(corrupt("the metric is unknown"))?;
     let element = value(&ELEMENTS, element).ok_or(corrupt("the element type is unknown"))?;

@@ -5,16 +5,19 @@ use bytemuck::cast_slice;
 use super::columns::{Records, read_records};
 use super::error::CollectionError;
 use super::format::{
-    COLUMNS, ELEMENTS, HEAD, Kind, METRICS, Reader, SETTINGS, VERSION, chunk_key, corrupt,
-    decode_chunk, encode_chunk, number, value,
+    COLUMNS, ELEMENTS, HEAD, Kind, METRICS, Reader, SETTINGS, VERSION, VERSION_OF_CODED_LISTS,
+    chunk_key, corrupt, decode_chunk, encode_chunk, number, value,
 };
 use crate::index::{
-    Ivf, IvfQuantization, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Originals,
+    BASE_OF_LISTS, BASES, Ivf, IvfQuantization, LENGTHS, ListImage, ListSettings, ListState,
+    OF_LISTS, Originals, Watched,
 };
 use crate::store::{ExtentId, ReadTransaction, WriteTransaction};
 
 /// The record of [`ListState`].
 const DIRECTORY: &str = "directory";
+/// The record of [`Watched`].
+const WATCHED: &str = "watched";
 
 /// What lists hold: codes, and whether originals are kept beside them.
 const CODES: [(u8, (IvfQuantization, Originals)); 9] = [
@@ -29,8 +32,8 @@ const CODES: [(u8, (IvfQuantization, Originals)); 9] = [
     (12, (IvfQuantization::Rabitq4, Originals::Dropped)),
 ];
 
-fn encode_settings(settings: &ListSettings) -> Vec<u8> {
-    let mut out = VERSION.to_le_bytes().to_vec();
+fn encode_settings(settings: &ListSettings, version: u32) -> Vec<u8> {
+    let mut out = version.to_le_bytes().to_vec();
     out.push(Kind::Lists as u8);
     out.push(number(&METRICS, settings.metric));
     out.push(number(&ELEMENTS, settings.element));
@@ -73,7 +76,7 @@ fn decode_settings(bytes: &[u8]) -> Result<ListSettings, CollectionError> {
 }
 
 fn encode_state(state: &ListState) -> Vec<u8> {
-    let ListState { centroids, vectors, train_at, changes, balance, quantizer } = state;
+    let ListState { centroids, vectors, train_at, changes, balance, quantizer, .. } = state;
     let mut out = centroids.to_le_bytes().to_vec();
     for number in [*vectors, *train_at, *changes, balance.to_bits()] {
         out.extend(number.to_le_bytes());
@@ -92,7 +95,23 @@ fn decode_state(bytes: &[u8]) -> Result<ListState, CollectionError> {
     let balance = f64::from_bits(reader.u64()?);
     let quantizer =
         if reader.0.is_empty() { None } else { Some((reader.u64()?, reader.0.to_vec())) };
-    Ok(ListState { centroids, vectors, train_at, changes, balance, quantizer })
+    Ok(ListState { centroids, vectors, train_at, changes, balance, quantizer, watched: None })
+}
+
+fn encode_watched(watched: &Watched) -> Vec<u8> {
+    let Watched { trainings, strays, distance, code_error, unbiasing } = *watched;
+    let mut out = [trainings.to_le_bytes(), strays.to_le_bytes()].concat();
+    out.extend([distance, code_error, unbiasing].map(f32::to_le_bytes).as_flattened());
+    out
+}
+
+fn decode_watched(bytes: &[u8]) -> Result<Watched, CollectionError> {
+    let mut reader = Reader(bytes);
+    let (trainings, strays) = (reader.u64()?, reader.u64()?);
+    let mut float = || reader.u32().map(f32::from_bits);
+    let (distance, code_error, unbiasing) = (float()?, float()?, float()?);
+    reader.end()?;
+    Ok(Watched { trainings, strays, distance, code_error, unbiasing })
 }
 
 /// Writes an index into a store that is empty.
@@ -101,9 +120,17 @@ pub(super) fn write_lists(
     image: &ListImage<'_>,
 ) -> Result<(), CollectionError> {
     let mut head = tx.table::<str>(HEAD)?;
-    head.insert(SETTINGS, &encode_settings(&image.settings))?;
+    let is_coded = image.state.quantizer.is_some();
+    let version = if is_coded { VERSION_OF_CODED_LISTS } else { VERSION };
+    head.insert(SETTINGS, &encode_settings(&image.settings, version))?;
     head.insert(DIRECTORY, &encode_state(&image.state))?;
+    if let Some(watched) = &image.state.watched {
+        head.insert(WATCHED, &encode_watched(watched))?;
+    }
     put(tx, LENGTHS, 0, cast_slice(&image.lengths))?;
+    let (bases, base_of_lists) = image.bases();
+    put(tx, BASES, 0, cast_slice(bases))?;
+    put(tx, BASE_OF_LISTS, 0, cast_slice(&base_of_lists))?;
     let mut buffer = Vec::new();
     for (chunk, run) in (0..).zip(image.runs()) {
         for column in OF_LISTS {
@@ -140,9 +167,14 @@ pub(super) fn read_lists(tx: &ReadTransaction) -> Result<Ivf, CollectionError> {
     let records =
         read_records(tx, Kind::Lists)?.ok_or(CollectionError::NotACollection { path: None })?;
     let Records { table, settings } = records;
+    let version = Reader(settings).u32()?;
     let settings = decode_settings(settings)?;
     let missing = corrupt("the record of the lists is missing");
-    let state = decode_state(table.get(DIRECTORY)?.ok_or(missing)?)?;
+    let mut state = decode_state(table.get(DIRECTORY)?.ok_or(missing)?)?;
+    state.watched = table.get(WATCHED)?.map(decode_watched).transpose()?;
+    if version == VERSION_OF_CODED_LISTS && state.watched.is_none() {
+        return Err(corrupt("the record of what is watched is missing"));
+    }
     let missing = corrupt("the table of the columns is missing");
     let columns = tx.find_table::<u64>(COLUMNS)?.ok_or(missing)?;
     Ivf::restore(&settings, &state, |column, chunk| {
@@ -177,7 +209,10 @@ mod tests {
                         originals,
                         seed: u64::MAX - 1,
                     };
-                    let bytes = encode_settings(&settings);
+                    let bytes = encode_settings(&settings, VERSION);
+                    let coded = encode_settings(&settings, VERSION_OF_CODED_LISTS);
+                    assert_eq!(decode_settings(&coded).unwrap(), settings);
+                    assert!(super::super::format::decode_settings(&coded).is_err());
                     assert_eq!(decode_settings(&bytes).unwrap(), settings);
                     for len in 0..bytes.len() {
                         assert!(decode_settings(&bytes[..len]).is_err());
@@ -196,6 +231,7 @@ mod tests {
                 changes: 5,
                 balance: 1.25,
                 quantizer,
+                watched: None,
             };
             let bytes = encode_state(&state);
             assert_eq!(decode_state(&bytes).unwrap(), state);
@@ -203,5 +239,18 @@ mod tests {
                 assert!(decode_state(&bytes[..len]).is_err());
             }
         }
+        let watched = Watched {
+            trainings: 3,
+            strays: u64::MAX,
+            distance: 0.5,
+            code_error: f32::INFINITY,
+            unbiasing: 1.25,
+        };
+        let bytes = encode_watched(&watched);
+        assert_eq!(decode_watched(&bytes).unwrap(), watched);
+        for len in 0..bytes.len() {
+            assert!(decode_watched(&bytes[..len]).is_err());
+        }
+        assert!(decode_watched(&[&bytes[..], &[0]].concat()).is_err());
     }
 }

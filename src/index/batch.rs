@@ -22,6 +22,9 @@ pub(super) trait Insertable: Parts {
     /// position in `work.row`.
     fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
 
+    /// Tells that no more of them come: once after each [`Self::expect`].
+    fn has_come(&self) {}
+
     /// The position among `count` of the vector that is inserted after `turn` others.
     fn position(&self, turn: usize, _count: usize) -> usize {
         turn
@@ -235,16 +238,19 @@ impl<'a> InsertBatch<'a> {
             Ok(())
         };
         let expect = || {
+            // Dropped at the end, whatever ends the batch.
+            let coming = Coming(index);
             index.expect(count, &|position, work| {
                 // Checked before: it is a vector of this index.
                 drop(encode(position, work));
             });
+            coming
         };
         if determinism == Determinism::Bitwise {
             let threads = threads.count()?;
             let check = |position| index.work().with(|work| encode(position, work));
             (0..count).try_for_each(check)?;
-            expect();
+            let _coming = expect();
             index.insert_in_order(&Ordered {
                 count,
                 key: &|position| keys[position],
@@ -260,7 +266,7 @@ impl<'a> InsertBatch<'a> {
             || {
                 index.work().with(|work| {
                     (0..count).try_for_each(|position| encode(position, work))?;
-                    expect();
+                    let _coming = expect();
                     (0..count).try_for_each(|turn| insert(turn, work))
                 })
             },
@@ -272,12 +278,21 @@ impl<'a> InsertBatch<'a> {
                 if let Some(error) = first.find_first(Option::is_some).flatten() {
                     return Err(error);
                 }
-                expect();
+                let _coming = expect();
                 in_turn(count, |turn| index.work().with(|work| insert(turn, work)))
             },
         )??;
         watch!(observed.done(count as u64));
         Ok(())
+    }
+}
+
+/// Tells an index when a batch that it expects has come.
+struct Coming<'a>(&'a dyn Insertable);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.0.has_come();
     }
 }
 

@@ -53,8 +53,10 @@ pub use flat::Flat;
 pub use hits::{BatchHits, Hit, Hits, Plan};
 pub use hnsw::Hnsw;
 pub use iter::{Cursor, SearchIter};
+pub(crate) use ivf::{
+    BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
+};
 pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
-pub(crate) use ivf::{LENGTHS, ListImage, ListSettings, ListState, OF_LISTS};
 pub use limit::Cancel;
 pub use maintain::Maintenance;
 pub(crate) use merge::Part;

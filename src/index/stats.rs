@@ -102,6 +102,18 @@ pub struct ListStats {
     pub nprobe: usize,
     /// Whether the index is trained; a search looks at every vector until then.
     pub is_trained: bool,
+    /// Trainings since the index was made.
+    pub trainings: u64,
+    /// Vectors since the last training that are farther from their centroids than those of its
+    /// sample, or whose codes are off by more. The index is trained anew when they are many.
+    pub strays: usize,
+    /// Relative error of the codes: the root mean square of their errors, divided by
+    /// [`residual`](Self::residual). `None` without codes, and after loading a file of an earlier
+    /// version without originals, which does not record it.
+    pub code_error: Option<f32>,
+    /// Distance of the coded vectors from their centroids: the root mean square. `None` in the
+    /// same cases.
+    pub residual: Option<f32>,
 }
 
 /// Memory in use by its purpose, in bytes. Pages that are mapped but not yet used do not count.

@@ -82,8 +82,9 @@ impl IvfBuilder {
 
     /// Number of lists, 1 to 1,048,576. If not said, four times the square root of the number of
     /// vectors, chosen anew whenever the index is trained, which it is again when it has grown. An
-    /// index with a number of lists of its own is trained once, when there are 32 vectors for
-    /// each, and then only by [`Ivf::train`].
+    /// index with a number of lists of its own is trained when there are 32 vectors for each, and
+    /// then only if the data moves ([`ListStats::strays`](crate::ListStats::strays)), or by
+    /// [`Ivf::train`].
     pub fn lists(mut self, lists: usize) -> Self {
         self.lists = Some(lists);
         self

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytemuck::cast_slice;
 
+use super::bases::Bases;
 use super::codec::{CodeList, Codec, Prepared};
+use super::drift::{Drift, DriftLimits, SharedMargins};
+use super::estimates::Facts;
 use super::list::{Entry, List};
 use super::places::Places;
 use super::space::Space;
@@ -23,7 +26,7 @@ pub(crate) struct Scratch {
     pub(super) row: Vec<Block>,
     /// Distances to all centroids.
     pub(super) keys: Vec<u32>,
-    residual: Vec<f32>,
+    pub(super) residual: Vec<f32>,
     pub(super) code: Vec<u8>,
 }
 
@@ -35,10 +38,11 @@ pub(crate) struct Scratch {
 pub(super) struct Directory {
     /// Rows of floats, one for each list; none if there is one list.
     centroids: Vec<Block>,
-    /// Taken off centroids and queries before codes are used: the mean of the centroids, or zero
-    /// where a shift would change distances.
-    origin: Vec<f32>,
+    /// Of each list with codes.
+    pub(super) facts: Vec<Facts>,
+    pub(super) bases: Bases,
     pub(super) codec: Option<Codec>,
+    pub(super) drift: Drift,
     /// Whether lists have the vectors themselves.
     pub(super) has_rows: bool,
     pub(super) lists: Vec<RwLock<List>>,
@@ -46,6 +50,15 @@ pub(super) struct Directory {
     /// The sum of the squares of the lists' lengths.
     squares: AtomicU64,
     len: AtomicUsize,
+}
+
+/// The result of coding a vector, besides the code.
+#[derive(Debug, Clone, Copy, Default)]
+struct Coded {
+    term: f32,
+    /// The squares of the residual's length and of its distance from what the code stands for.
+    length: f32,
+    error: f32,
 }
 
 /// What came of putting a vector under a key.
@@ -62,8 +75,10 @@ impl Directory {
     pub(super) fn untrained() -> Self {
         Self {
             centroids: Vec::new(),
-            origin: Vec::new(),
+            facts: Vec::new(),
+            bases: Bases::default(),
             codec: None,
+            drift: Drift::new(DriftLimits::NONE, 0),
             has_rows: true,
             lists: vec![RwLock::new(List::new(CodeList::None))],
             places: Places::new(),
@@ -73,69 +88,61 @@ impl Directory {
     }
 
     /// Empty lists for centroids, which stand one after the other.
-    pub(super) fn new(
-        space: &Space,
-        centroids: &[f32],
-        codec: impl FnOnce(&Self) -> Result<Option<Codec>, IndexError>,
-        keeps_rows: bool,
-    ) -> Result<Self, IndexError> {
-        let dimension = space.dimension();
-        let count = centroids.len() / dimension;
+    pub(super) fn new(space: &Space, centroids: &[f32]) -> Result<Self, IndexError> {
+        let count = centroids.len() / space.dimension();
         let mut rows = Vec::new();
         let blocks = count * space.float_blocks();
         let bytes = blocks * size_of::<Block>();
         rows.try_reserve_exact(blocks).map_err(|_| IndexError::OutOfMemory { bytes })?;
         let mut row = Vec::new();
-        for centroid in centroids.chunks_exact(dimension) {
+        for centroid in centroids.chunks_exact(space.dimension()) {
             space.pad(centroid, &mut row);
             rows.extend_from_slice(&row);
         }
-        let mut sums = vec![0.0_f64; dimension];
-        if space.encoder.metric != Metric::InnerProduct {
-            for centroid in centroids.chunks_exact(dimension) {
-                sums.iter_mut().zip(centroid).for_each(|(sum, &x)| *sum += f64::from(x));
-            }
-        }
-        let origin = sums.into_iter().map(|sum| (sum / count as f64) as f32).collect();
-        let mut directory =
-            Self { centroids: rows, origin, lists: Vec::new(), ..Self::untrained() };
-        // The residuals that a quantizer is fitted to take centroids.
+        let mut directory = Self { centroids: rows, lists: Vec::new(), ..Self::untrained() };
         directory.lists.resize_with(count, || RwLock::new(List::new(CodeList::None)));
-        directory.codec = codec(&directory)?;
-        if let Some(codec) = &directory.codec {
-            directory.has_rows = keeps_rows;
-            for list in &mut directory.lists {
-                list.get_mut().codes = codec.list()?;
-            }
-        }
         Ok(directory)
     }
 
-    /// The directory of these lists, whose centroids stand one after the other: none if it is
-    /// untrained and has one list.
-    pub(super) fn restored(
+    /// The same with codes, whose queries are prepared from these bases.
+    pub(super) fn with_codec(
+        mut self,
         space: &Space,
         centroids: &[f32],
-        codec: Option<Codec>,
+        codec: Codec,
+        bases: Bases,
         keeps_rows: bool,
-        lists: Vec<List>,
-        places: Places,
     ) -> Result<Self, IndexError> {
-        let mut directory = if centroids.is_empty() {
-            Self::untrained()
-        } else {
-            Self::new(space, centroids, |_| Ok(codec), keeps_rows)?
+        for list in &mut self.lists {
+            list.get_mut().codes = codec.list()?;
+        }
+        let offsets = bases.offsets(centroids).into_iter();
+        let facts = |(offset, centroid): (f64, &[f32])| {
+            let square: f64 = centroid.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            let offset = offset.sqrt() as f32;
+            Facts { square: square as f32, offset, margins: SharedMargins::default() }
         };
+        self.facts = offsets.zip(centroids.chunks_exact(space.dimension())).map(facts).collect();
+        self.has_rows = keeps_rows;
+        (self.codec, self.bases) = (Some(codec), bases);
+        Ok(self)
+    }
+
+    /// This directory with lists that were read from a file.
+    pub(super) fn restored(mut self, lists: Vec<List>, places: Places) -> Self {
         let (mut len, mut squares) = (0, 0_u64);
         for list in &lists {
             len += list.len();
             squares = squares.wrapping_add((list.len() as u64).wrapping_mul(list.len() as u64));
         }
-        directory.lists = lists.into_iter().map(RwLock::new).collect();
-        directory.places = places;
-        directory.len = AtomicUsize::new(len);
-        directory.squares = AtomicU64::new(squares);
-        Ok(directory)
+        for (list, facts) in lists.iter().zip(&self.facts) {
+            facts.margins.set(list.figures.margins());
+        }
+        self.lists = lists.into_iter().map(RwLock::new).collect();
+        self.places = places;
+        self.len = AtomicUsize::new(len);
+        self.squares = AtomicU64::new(squares);
+        self
     }
 
     /// Whether there is more than the one list of an untrained index.
@@ -159,15 +166,17 @@ impl Directory {
         self.centroids.get(list * blocks..(list + 1) * blocks).unwrap_or_default()
     }
 
-    /// The list of the nearest centroid, the first of them if several are.
-    pub(super) fn nearest(&self, space: &Space, row: &[Block], keys: &mut Vec<u32>) -> u32 {
+    /// The list of the nearest centroid, the first of them if several are, and the squared
+    /// distance from it.
+    pub(super) fn nearest(&self, space: &Space, row: &[Block], keys: &mut Vec<u32>) -> (u32, f32) {
         if !self.is_trained() {
-            return 0;
+            return (0, 0.0);
         }
         keys.resize(self.lists.len(), 0);
         space.assigning.keys_in_line(&self.centroids, row, keys);
         let least = keys.iter().copied().min().unwrap_or_default();
-        keys.iter().position(|&key| key == least).unwrap_or_default() as u32
+        let list = keys.iter().position(|&key| key == least).unwrap_or_default() as u32;
+        (list, space.assigning.distance(least))
     }
 
     /// Writes to `order`, for each of the queries, which are rows of floats, as many numbers as
@@ -210,15 +219,17 @@ impl Directory {
         order.len()
     }
 
-    /// Prepares a query, given as floats, for codes; none if there are none.
+    /// Prepares a query, given as floats, for the codes of a list, and of all with the same base;
+    /// `None` if there are no codes.
     pub(super) fn prepare(
         &self,
         query: &[f32],
+        list: u32,
         shifted: &mut Vec<f32>,
     ) -> Result<Option<Prepared<'_>>, IndexError> {
         let Some(codec) = &self.codec else { return Ok(None) };
         shifted.clear();
-        shifted.extend(query.iter().zip(&self.origin).map(|(x, origin)| x - origin));
+        shifted.extend(query.iter().zip(self.bases.row_of(list)).map(|(x, base)| x - base));
         Space::clamp(shifted);
         codec.prepare(shifted).map(Some)
     }
@@ -232,27 +243,54 @@ impl Directory {
     /// Makes the code of the vector in `scratch.floats`, and its term: what makes the estimate
     /// exact for a query at the centroid. It takes the share of the code's error that lies in the
     /// direction of the centroid out of all estimates.
-    fn encode(&self, space: &Space, list: u32, scratch: &mut Scratch) -> Result<f32, IndexError> {
+    fn encode(&self, space: &Space, list: u32, scratch: &mut Scratch) -> Result<Coded, IndexError> {
         let Scratch { floats, residual, code, .. } = scratch;
         code.clear();
-        let Some(codec) = &self.codec else { return Ok(0.0) };
+        let Some(codec) = &self.codec else { return Ok(Coded::default()) };
         residual.clear();
         self.residual(space, floats, list, residual);
-        codec.encode(residual, code)?;
         let centroid = self.centroid(space, list);
-        let term = if space.encoder.metric == Metric::InnerProduct {
+        let square: f64 = residual.iter().map(|r| f64::from(*r) * f64::from(*r)).sum();
+        let exact = if space.encoder.metric == Metric::InnerProduct {
             let products =
                 residual.iter().zip(centroid).map(|(r, c)| f64::from(*r) * f64::from(*c));
             let product: f64 = products.sum();
             -product as f32
         } else {
-            let square: f64 = residual.iter().map(|r| f64::from(*r) * f64::from(*r)).sum();
             square as f32
         };
+        let encoded = codec.encode(residual, code)?;
         residual.clear();
-        residual.extend(centroid.iter().zip(&self.origin).map(|(c, origin)| c - origin));
+        let base = self.bases.row_of(list);
+        residual.extend(centroid.iter().zip(base).map(|(c, base)| c - base));
         let distance = codec.prepare(residual)?.distance(code)?;
-        Ok(term - space.weight() * distance)
+        let of_code = codec.formula(0.0, 0.0, space.weight());
+        let product = of_code.estimate(codec.pack(0.0, encoded), distance);
+        let term = codec.pack(exact - product, encoded);
+        Ok(Coded { term, length: square as f32, error: encoded.error })
+    }
+
+    /// The square of the relative error of a vector's code.
+    pub(super) fn code_error(
+        &self,
+        space: &Space,
+        floats: &[f32],
+        list: u32,
+    ) -> Result<f32, IndexError> {
+        let Some(codec) = &self.codec else { return Ok(0.0) };
+        let (mut residual, mut code) = (Vec::new(), Vec::new());
+        self.residual(space, floats, list, &mut residual);
+        let square: f64 = residual.iter().map(|r| f64::from(*r) * f64::from(*r)).sum();
+        let encoded = codec.encode(&mut residual, &mut code)?;
+        Ok(if square > 0.0 { encoded.error / square as f32 } else { 0.0 })
+    }
+
+    /// Whether the vector in `scratch.floats` is another than those that the index was trained on.
+    pub(super) fn would_stray(&self, space: &Space, scratch: &mut Scratch) -> bool {
+        space.pad(&scratch.floats, &mut scratch.row);
+        let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
+        let error = self.code_error(space, &scratch.floats, list);
+        self.drift.is_stray(distance, error.unwrap_or_default())
     }
 
     /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. `moving` is called if the vector goes to another list than it was in, and what it
@@ -267,10 +305,14 @@ impl Directory {
         moving: impl Fn() -> M,
     ) -> Result<Put, IndexError> {
         space.pad(&scratch.floats, &mut scratch.row);
-        let list = self.nearest(space, &scratch.row, &mut scratch.keys);
-        let term = self.encode(space, list, scratch)?;
+        let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
+        let Coded { term, length, error } = self.encode(space, list, scratch)?;
         let row = if self.has_rows { row } else { &[] };
-        let entry = Entry { key, row, code: &scratch.code, term };
+        let entry = Entry { key, row, code: &scratch.code, term, length, error };
+        let code_error = if length > 0.0 { error / length } else { 0.0 };
+        if self.drift.is_stray(distance, code_error) {
+            self.drift.count();
+        }
 
         let mut place = self.places.lock(key);
         let mut meanwhile = None;
@@ -294,6 +336,7 @@ impl Directory {
                 let mut list = self.lists[list as usize].write();
                 if let Some(position) = list.position(key) {
                     list.replace(position, entry);
+                    self.tell_margins(before, &list);
                 }
             }
             Some(before) => {
@@ -306,10 +349,11 @@ impl Directory {
         Ok(Put { replaced: before.is_some(), moved })
     }
 
-    fn push(&self, list: u32, entry: Entry<'_>) -> Result<(), IndexError> {
-        let mut list = self.lists[list as usize].write();
+    fn push(&self, number: u32, entry: Entry<'_>) -> Result<(), IndexError> {
+        let mut list = self.lists[number as usize].write();
         let len = list.len() as u64;
         list.push(entry)?;
+        self.tell_margins(number, &list);
         self.squares.fetch_add(2 * len + 1, Ordering::Relaxed);
         Ok(())
     }
@@ -354,7 +398,7 @@ impl Directory {
             space.floats(row, floats);
         } else if let Some(codec) = &self.codec {
             list.codes.get(position, code);
-            codec.decode(code, residual);
+            codec.decode(code, list.terms[position], residual);
             floats.clear();
             floats.extend(residual.iter().zip(self.centroid(space, number)).map(|(r, c)| r + c));
         }
@@ -389,7 +433,9 @@ impl Directory {
 
     /// Bytes of the centroids.
     pub(super) fn centroid_bytes(&self) -> usize {
-        self.centroids.capacity() * size_of::<Block>() + self.origin.capacity() * 4
+        self.centroids.capacity() * size_of::<Block>()
+            + self.bases.bytes()
+            + self.facts.capacity() * size_of::<Facts>()
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use super::Ivf;
-use super::codec::Prepared;
+use super::asked::Asked;
 use super::directory::{Directory, Scratch};
 use super::nearest::Nearest;
 use super::probe::{Effort, Probe};
+use super::rerank::Reranking;
 use super::scan::{Scan, TILE};
 use crate::index::hits::{BatchHits, Hits, Plan};
 use crate::index::limit::{Limit, Timer};
@@ -23,10 +24,20 @@ const RANKED: usize = 16;
 /// A query that probes a list.
 #[derive(Debug, Clone, Copy)]
 struct Visit {
-    list: u32,
+    /// The list's base: a query is prepared for one of them at a time.
+    base: u32,
     query: u32,
-    /// The distance of the query and the list's centroid.
-    bias: f32,
+    /// The list, with its distance in the upper half.
+    ranked: u64,
+}
+
+/// What a group of queries probes.
+struct Group<'a> {
+    directory: &'a Directory,
+    effort: Effort,
+    /// The lists of each query, one query after the other.
+    lists: Vec<u64>,
+    asked: Vec<Asked<'a>>,
 }
 
 impl Ivf {
@@ -61,52 +72,22 @@ impl Ivf {
         work: &mut Work,
         out: &mut BatchHits,
     ) {
-        let space = &self.space;
-        let blocks = space.blocks();
+        let blocks = self.space.blocks();
         let count = queries.len() / blocks;
         let mut distances = if directory.is_trained() { count * directory.lists.len() } else { 0 };
-        let mut visits: Vec<Visit> = Vec::with_capacity(count * effort.nprobe);
-        let mut prepared: Vec<Prepared<'_>> = Vec::new();
-        for (group, queries) in queries.chunks(RANKED * blocks).enumerate() {
-            let first = (group * RANKED) as u32;
-            self.rank(
-                directory,
-                queries,
-                first,
-                effort,
-                &mut work.probe,
-                &mut visits,
-                &mut prepared,
-            );
+        let mut group = Group { directory, effort, lists: Vec::new(), asked: Vec::new() };
+        group.lists.reserve_exact(count * effort.nprobe);
+        for queries in queries.chunks(RANKED * blocks) {
+            self.rank(queries, &mut work.probe, &mut group);
         }
-        visits.sort_unstable_by_key(|visit| (visit.list, visit.query));
-
-        let probe = &mut work.probe;
-        let mut nearest = std::mem::take(&mut probe.nearest);
+        let mut nearest = std::mem::take(&mut work.probe.nearest);
         nearest.resize_with(nearest.len().max(count), Nearest::default);
-        nearest[..count].iter_mut().for_each(|nearest| nearest.begin(effort.kept));
+        let kept = if effort.again { effort.kept.max(self.depth.room()) } else { effort.kept };
+        nearest[..count].iter_mut().for_each(|nearest| nearest.begin(kept));
+        // Estimates of so many lists are not kept.
+        work.probe.ends.clear();
         let still = self.moving.read();
-        for visits in visits.chunk_by(|a, b| a.list == b.list) {
-            let number = visits[0].list;
-            let list = &*directory.lists[number as usize].read();
-            let scan = Scan { ivf: self, list, number, effort: &effort };
-            distances += visits.len() * list.len();
-            if directory.codec.is_some() {
-                for &Visit { query, bias, .. } in visits {
-                    let (prepared, nearest) =
-                        (&prepared[query as usize], &mut nearest[query as usize]);
-                    scan.codes(prepared, bias, &mut probe.distances, nearest, &mut ());
-                }
-                continue;
-            }
-            for (tile, rows) in list.rows.chunks(TILE * blocks).enumerate() {
-                for visit in visits {
-                    let query = visit.query as usize;
-                    let row = &queries[query * blocks..][..blocks];
-                    scan.tile(tile, rows, row, &mut nearest[query]);
-                }
-            }
-        }
+        distances += self.read_together(queries, &mut group, &mut work.probe, &mut nearest);
         let mut hits = Hits::new();
         let timer = &mut Timer::new(Limit::default(), effort.k, 0);
         for (number, query) in queries.chunks_exact(blocks).enumerate() {
@@ -118,8 +99,11 @@ impl Ivf {
                 distances += hits.distances_computed() as usize;
             } else {
                 nearest[number].take_sorted(&mut work.probe.found);
-                let probe = &mut work.probe;
-                distances += self.answer(directory, query, &effort, probe, timer, &mut hits);
+                let lists = &group.lists[number * effort.nprobe..][..effort.nprobe];
+                let (effort, filter) = (&effort, None);
+                let reranking = Reranking { directory, query, effort, filter, lists, kept };
+                let (asked, probe) = (&mut group.asked[number], &mut work.probe);
+                distances += self.answer(reranking, asked, probe, timer, &mut hits);
                 let all = effort.nprobe == directory.lists.len();
                 hits.set_plan(if all { Plan::Scan } else { Plan::Probe });
             }
@@ -130,40 +114,77 @@ impl Ivf {
         self.search_distances.fetch_add(distances as u64, Ordering::Relaxed);
     }
 
-    /// Notes which lists a few queries probe, and prepares the queries for codes.
-    #[expect(clippy::too_many_arguments, reason = "three things are made of a group of queries")]
-    fn rank<'d>(
+    /// Reads each list once for all queries that probe it, and offers its vectors to them. Returns
+    /// how many distances were computed.
+    fn read_together(
         &self,
-        directory: &'d Directory,
         queries: &[Block],
-        first: u32,
-        effort: Effort,
+        group: &mut Group<'_>,
         probe: &mut Probe,
-        visits: &mut Vec<Visit>,
-        prepared: &mut Vec<Prepared<'d>>,
-    ) {
+        nearest: &mut [Nearest],
+    ) -> usize {
+        let (space, directory) = (&self.space, group.directory);
+        let (blocks, effort) = (space.blocks(), &group.effort);
+        let mut visits: Vec<Visit> = Vec::with_capacity(group.lists.len());
+        for (lists, query) in group.lists.chunks_exact(effort.nprobe).zip(0..) {
+            visits.extend(lists.iter().map(|&ranked| {
+                let base = directory.bases.of_list(ranked as u32);
+                Visit { base, query, ranked }
+            }));
+        }
+        visits.sort_unstable_by_key(|visit| (visit.base, visit.ranked as u32, visit.query));
+        let mut distances = 0;
+        for visits in visits.chunk_by(|a, b| a.ranked as u32 == b.ranked as u32) {
+            let number = visits[0].ranked as u32;
+            let list = &*directory.lists[number as usize].read();
+            let scan = Scan { ivf: self, list, number, effort };
+            distances += visits.len() * list.len();
+            if directory.codec.is_some() {
+                for &Visit { query, ranked, .. } in visits {
+                    let query = query as usize;
+                    let formula = directory.formula(space, ranked);
+                    if let Some((prepared, formula)) =
+                        group.asked[query].prepared(number).zip(formula)
+                    {
+                        let distances = &mut probe.distances;
+                        distances.clear();
+                        scan.codes(prepared, formula, distances, &mut nearest[query], &mut ());
+                    }
+                }
+                continue;
+            }
+            for (tile, rows) in list.rows.chunks(TILE * blocks).enumerate() {
+                for visit in visits {
+                    let query = visit.query as usize;
+                    let row = &queries[query * blocks..][..blocks];
+                    scan.tile(tile, rows, row, &mut nearest[query]);
+                }
+            }
+        }
+        distances
+    }
+
+    /// Notes which lists a few queries probe.
+    fn rank<'d>(&'d self, queries: &[Block], probe: &mut Probe, group: &mut Group<'d>) {
         let space = &self.space;
-        let Probe { scratch, queries: rows, order, shifted, .. } = probe;
+        let Probe { scratch, queries: rows, order, .. } = probe;
         let Scratch { floats, row, keys, .. } = scratch;
+        let Group { directory, effort, lists, asked } = group;
         rows.clear();
         for query in queries.chunks_exact(space.blocks()) {
             space.floats(query, floats);
             space.pad(floats, row);
             rows.extend_from_slice(row);
-            let query = directory.prepare(floats, shifted);
-            debug_assert!(query.is_ok(), "queries are brought into the range of quantizers");
-            prepared.extend(query.ok().flatten());
+            // Lists come by their bases: it is enough to remember one.
+            let floats = if directory.codec.is_some() { floats.clone() } else { Vec::new() };
+            asked.push(Asked::new(space, directory, floats, 1));
         }
         directory.rank(space, rows, keys, order, &mut (), 1);
-        for (order, query) in order.chunks_exact_mut(directory.lists.len()).zip(first..) {
+        for order in order.chunks_exact_mut(directory.lists.len()) {
             if effort.nprobe < order.len() {
                 order.select_nth_unstable(effort.nprobe);
             }
-            visits.extend(order[..effort.nprobe].iter().map(|&ranked| Visit {
-                list: ranked as u32,
-                query,
-                bias: space.bias(ranked),
-            }));
+            lists.extend_from_slice(&order[..effort.nprobe]);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::Ivf;
+use super::drift::{Figures, Margins};
 use crate::index::check::{CheckReport, Fault, FaultKind};
 use crate::index::encoder::Encoder;
 use crate::index::stats::{Bytes, ListStats, Stats};
@@ -22,15 +23,21 @@ impl Ivf {
             ..Bytes::default()
         };
         let (mut empty, mut longest) = (0, 0);
+        let mut figures = Figures::default();
         for list in &directory.lists {
             let list = list.read();
             empty += usize::from(list.len() == 0);
             longest = longest.max(list.len());
+            figures.count += list.figures.count;
+            figures.lengths += list.figures.lengths;
+            figures.errors += list.figures.errors;
             let [vectors, codes, keys] = list.bytes();
             bytes.vectors += vectors;
             bytes.codes += codes;
             bytes.keys += keys;
         }
+        let Margins { length, error } = figures.margins();
+        let known = directory.codec.is_some() && figures.count > 0;
         let lists = ListStats {
             count: directory.lists.len(),
             empty,
@@ -38,6 +45,10 @@ impl Ivf {
             imbalance: directory.imbalance(),
             nprobe: self.probes(&directory),
             is_trained: directory.is_trained(),
+            trainings: self.trainings.load(Ordering::Relaxed),
+            strays: directory.drift.strays(),
+            code_error: known.then(|| if length > 0.0 { error / length } else { 0.0 }),
+            residual: known.then_some(length),
         };
         Stats {
             len: directory.len(),
@@ -83,7 +94,7 @@ impl Ivf {
                         directory.read(&self.space, number, &list, position, row, scratch);
                         self.space.pad(&scratch.floats, &mut scratch.row);
                         let (row, keys) = (&scratch.row, &mut scratch.keys);
-                        if directory.nearest(&self.space, row, keys) != number {
+                        if directory.nearest(&self.space, row, keys).0 != number {
                             fault(key, FaultKind::WrongList);
                         }
                     }

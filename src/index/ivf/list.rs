@@ -1,6 +1,7 @@
 //! One list: the vectors that are nearest to one centroid, side by side.
 
 use super::codec::CodeList;
+use super::drift::Figures;
 use crate::error::IndexError;
 use crate::vector::Block;
 
@@ -14,6 +15,10 @@ pub(super) struct Entry<'a> {
     pub(super) code: &'a [u8],
     /// What is added to the estimate by the code.
     pub(super) term: f32,
+    /// The square of the residual's length, and of its distance from what the code stands for;
+    /// zero where there is no code.
+    pub(super) length: f32,
+    pub(super) error: f32,
 }
 
 /// The vectors of a list, by position. Positions are dense: the last vector takes the place of one
@@ -26,11 +31,19 @@ pub(super) struct List {
     pub(super) codes: CodeList,
     /// One for each code.
     pub(super) terms: Vec<f32>,
+    /// What was put in.
+    pub(super) figures: Figures,
 }
 
 impl List {
     pub(super) fn new(codes: CodeList) -> Self {
-        Self { keys: Vec::new(), rows: Vec::new(), codes, terms: Vec::new() }
+        Self {
+            keys: Vec::new(),
+            rows: Vec::new(),
+            codes,
+            terms: Vec::new(),
+            figures: Figures::default(),
+        }
     }
 
     /// Number of vectors.
@@ -48,6 +61,12 @@ impl List {
         self.keys.iter().position(|&k| k == key)
     }
 
+    /// Where a key is that was at a position before others may have changed the list.
+    pub(super) fn still_at(&self, position: u32, key: u64) -> Option<usize> {
+        let position = position as usize;
+        if self.keys.get(position) == Some(&key) { Some(position) } else { self.position(key) }
+    }
+
     /// Appends a vector. On an error nothing has changed.
     pub(super) fn push(&mut self, entry: Entry<'_>) -> Result<(), IndexError> {
         let len = self.keys.len();
@@ -60,6 +79,7 @@ impl List {
         if !entry.code.is_empty() {
             self.codes.push(entry.code);
             self.terms.push(entry.term);
+            self.figures.add(entry.length, entry.error);
         }
         Ok(())
     }
@@ -90,6 +110,7 @@ impl List {
         if !entry.code.is_empty() {
             self.codes.set(position, entry.code);
             self.terms[position] = entry.term;
+            self.figures.add(entry.length, entry.error);
         }
     }
 

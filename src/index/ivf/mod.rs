@@ -1,8 +1,12 @@
 //! The inverted-file index.
 
+mod asked;
+mod bases;
 mod builder;
 mod codec;
 mod directory;
+mod drift;
+mod estimates;
 mod group;
 mod inspect;
 mod list;
@@ -10,12 +14,15 @@ mod nearest;
 mod persist;
 mod places;
 mod probe;
+mod rerank;
 mod scan;
 mod space;
 mod train;
 
 pub use builder::{IvfBuilder, IvfQuantization};
-pub(crate) use persist::{LENGTHS, ListImage, ListSettings, ListState, OF_LISTS};
+pub(crate) use persist::{
+    BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
+};
 pub(super) use probe::Probe;
 
 use std::sync::Arc;
@@ -70,13 +77,34 @@ use space::Space;
 ///
 /// An index begins as one list, which is searched exactly. Once about 4,000 vectors are in it, or
 /// one batch brings them, it is *trained*: centroids are found by k-means on a sample, and the
-/// vectors are put into their lists. Lists that would be many times as long as others are split
-/// then, where the index chooses their number. It is trained anew when there are four times as many (sixteen
-/// times without originals), or when the lists have become twice as uneven. The insertion that sets
-/// training off does it, on the rayon pool that it is in or the global one: that takes time in
-/// proportion to the vectors, about as long as inserting them in one batch; all others, and
+/// vectors are put into their lists. A batch is trained for once, before its first vector is
+/// inserted, on a sample of all of it. Lists that would be many times as long as others are split
+/// then, where the index chooses their number.
+///
+/// It is trained anew when
+///
+/// - the index has four times as many vectors as at the last training (sixteen times without
+///   originals); not where the number of lists was chosen,
+/// - or the data has moved: of the vectors since the last training a fourth, and as many as an
+///   eighth of all (half of all without originals), are farther from their centroids or coded
+///   worse than nearly all of its sample were ([`ListStats::strays`](crate::ListStats::strays)),
+/// - or the lists have become twice as uneven; again not where their number was chosen.
+///
+/// Each is a share of the vectors, so that the time of all trainings is in proportion to the last
+/// one's. The insertion that sets training off does it, on the rayon pool that it is in or the
+/// global one: that takes about as long as inserting all vectors in one batch; all others, and
 /// searches, go on meanwhile. [`train`](Self::train) does it at once. Both the old lists and the
 /// new ones are in memory then.
+///
+/// # Recall
+///
+/// Without codes, a search that reads all lists is exact. With codes and the vectors beside them
+/// ([`Originals::Kept`]) it measures the nearest [`ef`](Search::ef) candidates by their vectors.
+/// How far these are from their estimates tells how far off codes are around the query, and
+/// every further vector that may be among the answers by that is measured too: few where codes
+/// tell vectors apart, many where they do not. So the vectors that codes hide are found on data of
+/// any shape, also before the next training. Without the vectors
+/// [`ListStats::code_error`](crate::ListStats::code_error) tells how precise estimates are.
 ///
 /// # Concurrency
 ///
@@ -103,6 +131,13 @@ pub struct Ivf {
     changes: AtomicUsize,
     /// The imbalance of the lists after the last training, as bits.
     balance: AtomicU64,
+    /// Trainings since the index was made.
+    trainings: AtomicU64,
+    /// Batches under way,
+    batches: AtomicUsize,
+    /// and whether the index was trained for one of them.
+    is_fresh: AtomicBool,
+    depth: rerank::Depth,
     /// Taken alone while a vector goes from one list to another.
     moving: RwLock<()>,
     /// Twice the number of vectors that went from one list to another; odd while one does.
@@ -132,6 +167,10 @@ impl Ivf {
             train_at: AtomicUsize::new(train_at),
             changes: AtomicUsize::new(0),
             balance: AtomicU64::new(1.0_f64.to_bits()),
+            trainings: AtomicU64::new(0),
+            batches: AtomicUsize::new(0),
+            is_fresh: AtomicBool::new(false),
+            depth: rerank::Depth::default(),
             moving: RwLock::new(()),
             moves: AtomicU64::new(0),
             work: WorkPool::new(),
@@ -393,11 +432,11 @@ impl Insertable for Ivf {
     }
 
     fn expect(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
-        let len = self.len().saturating_add(count);
-        if len >= self.train_at.load(Ordering::Relaxed) {
-            // Without memory the vectors go into the lists that there are.
-            drop(self.train_on(len, Some((count, vector))));
-        }
+        self.begin_batch(count, vector);
+    }
+
+    fn has_come(&self) {
+        self.end_batch();
     }
 
     fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {

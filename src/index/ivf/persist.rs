@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
+use super::bases::Bases;
 use super::builder::MAX_LISTS;
-use super::codec::{CodeList, Codec};
+use super::codec::{CodeList, Codec, MOST_UNBIASING};
 use super::directory::Directory;
+use super::drift::{Drift, DriftLimits, Figures};
 use super::list::List;
 use super::places::Places;
 use super::space::Space;
@@ -51,6 +53,23 @@ pub(crate) struct ListState {
     pub(crate) balance: f64,
     /// Fingerprint and parameters of the quantizer, if there are codes.
     pub(crate) quantizer: Option<(u64, Vec<u8>)>,
+    /// Not in files of version 1 with codes, and not in all others of it.
+    pub(crate) watched: Option<Watched>,
+}
+
+/// What is watched since the last training, and how codes are to be read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Watched {
+    /// Trainings since the index was made.
+    pub(crate) trainings: u64,
+    /// Vectors since the last that were otherwise than it expects,
+    pub(crate) strays: u64,
+    /// which are farther from their centroids than this, as a square,
+    pub(crate) distance: f32,
+    /// or whose codes are off by more, as a share of the residual, as a square.
+    pub(crate) code_error: f32,
+    /// The factor of product codes that are scaled; 0 if there are none.
+    pub(crate) unbiasing: f32,
 }
 
 /// Number of the column of terms, one beside each code.
@@ -59,8 +78,14 @@ const TERMS: u32 = 3;
 const CENTROIDS: u32 = 5;
 /// Number of the column that holds the length of each list.
 pub(crate) const LENGTHS: u32 = 4;
+/// Number of the column of what is known of the residuals of each list.
+const FIGURES: u32 = 6;
+/// Number of the column of the bases that codes are used from.
+pub(crate) const BASES: u32 = 7;
+/// Number of the column that holds the number of each list's base.
+pub(crate) const BASE_OF_LISTS: u32 = 8;
 /// The columns whose rows stand in lists, one list after the other.
-pub(crate) const OF_LISTS: [u32; 5] = [CENTROIDS, KEYS, VECTORS, CODES, TERMS];
+pub(crate) const OF_LISTS: [u32; 6] = [CENTROIDS, KEYS, VECTORS, CODES, TERMS, FIGURES];
 
 /// Greatest number of changes that is believed: counting on from it does not overflow.
 const MOST_CHANGES: u64 = 1 << 62;
@@ -94,8 +119,21 @@ impl ListImage<'_> {
             VECTORS => cast_slice(&of_list.rows),
             CODES => of_list.codes.stored(),
             TERMS => cast_slice(&of_list.terms),
+            FIGURES if self.layout.has_figures => {
+                cast_slice(std::slice::from_ref(&of_list.figures))
+            }
             _ => &[],
         }
+    }
+
+    /// The bases, one row after the other, and the number of each list's base; nothing without
+    /// codes.
+    pub(crate) fn bases(&self) -> (&[f32], Vec<u32>) {
+        if self.directory.codec.is_none() {
+            return (&[], Vec::new());
+        }
+        let bases = &self.directory.bases;
+        (bases.rows(), (0..self.lists.len() as u32).map(|list| bases.of_list(list)).collect())
     }
 }
 
@@ -105,6 +143,7 @@ struct Layout<'a> {
     space: &'a Space,
     is_trained: bool,
     has_rows: bool,
+    has_figures: bool,
     codec: Option<&'a Codec>,
 }
 
@@ -119,6 +158,7 @@ impl Layout<'_> {
             VECTORS if self.has_rows => row * vectors,
             CODES => self.codec.map_or(0, |codec| codec.stored_len(len as usize) as u64),
             TERMS if self.codec.is_some() => 4 * vectors,
+            FIGURES if self.has_figures => size_of::<Figures>() as u64,
             _ => 0,
         }
     }
@@ -185,17 +225,30 @@ impl Ivf {
                 changes: self.changes.load(Ordering::Relaxed) as u64,
                 balance: f64::from_bits(self.balance.load(Ordering::Relaxed)),
                 quantizer: directory.codec.as_ref().map(Codec::to_bytes),
+                watched: is_trained.then(|| self.watched(directory)),
             },
             lengths,
             layout: Layout {
                 space: &self.space,
                 is_trained,
                 has_rows: directory.has_rows,
+                has_figures: directory.codec.is_some(),
                 codec: directory.codec.as_ref(),
             },
             directory,
             lists,
         })
+    }
+
+    fn watched(&self, directory: &Directory) -> Watched {
+        let DriftLimits { distance, code_error } = directory.drift.limits();
+        Watched {
+            trainings: self.trainings.load(Ordering::Relaxed),
+            strays: directory.drift.strays() as u64,
+            distance,
+            code_error,
+            unbiasing: directory.codec.as_ref().and_then(Codec::unbiasing).unwrap_or(0.0),
+        }
     }
 
     /// The index whose columns come from `source`, which is given the number of the column and of
@@ -209,12 +262,21 @@ impl Ivf {
         let mut index = settings.builder().build()?;
         let codec = read_codec(settings, state)?;
         let lengths = read_lengths(state, source(LENGTHS, 0)?)?;
-        if !state.balance.is_finite() || state.changes > MOST_CHANGES {
+        let watched = state.watched.iter().all(|watched| {
+            let Watched { trainings, strays, distance, code_error, unbiasing } = *watched;
+            trainings.max(strays) <= MOST_CHANGES
+                && distance >= 0.0
+                && code_error >= 0.0
+                && (unbiasing == 0.0 || (1.0..=MOST_UNBIASING as f32).contains(&unbiasing))
+        });
+        if !state.balance.is_finite() || state.changes > MOST_CHANGES || !watched {
             return Err(Unsound("a count of the lists is out of range").into());
         }
         let is_trained = state.centroids > 0;
         let has_rows = codec.is_none() || settings.originals == Originals::Kept;
-        let layout = Layout { space: &index.space, is_trained, has_rows, codec: codec.as_ref() };
+        let has_figures = codec.is_some() && state.watched.is_some();
+        let (space, of_codes) = (&index.space, codec.as_ref());
+        let layout = Layout { space, is_trained, has_rows, has_figures, codec: of_codes };
         // Untrained, too: what could not be coded later is refused from the beginning.
         let is_coded = index.is_coded();
         let mut centroids = Vec::new();
@@ -265,10 +327,38 @@ impl Ivf {
                 .collect();
             lists.extend(read.map_err(Refused::into_error::<E>)?);
         }
-        let directory =
-            Directory::restored(&index.space, &centroids, codec, has_rows, lists, places);
-        *index.directory.get_mut() = std::sync::Arc::new(directory?);
+        let bases = if has_figures {
+            read_bases(
+                space.dimension(),
+                lists.len(),
+                source(BASES, 0)?,
+                source(BASE_OF_LISTS, 0)?,
+            )?
+        } else if space.encoder.metric == Metric::InnerProduct {
+            Bases::one(vec![0.0; space.dimension()])
+        } else {
+            Bases::mean(space.dimension(), &centroids)
+        };
+        let mut directory = Directory::untrained();
+        if is_trained {
+            directory = Directory::new(space, &centroids)?;
+        }
+        if let Some(codec) = codec {
+            directory = directory.with_codec(space, &centroids, codec, bases, has_rows)?;
+        }
+        let mut directory = directory.restored(lists, places);
+        if directory.codec.is_some() && !has_figures {
+            directory.count_again(space);
+        }
         let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        if let Some(Watched { trainings, strays, distance, code_error, .. }) = state.watched {
+            let limits = DriftLimits { distance, code_error };
+            directory.drift = Drift::new(limits, count(strays));
+            *index.trainings.get_mut() = trainings;
+        } else {
+            *index.trainings.get_mut() = u64::from(is_trained);
+        }
+        *index.directory.get_mut() = std::sync::Arc::new(directory);
         *index.train_at.get_mut() = count(state.train_at);
         *index.changes.get_mut() = count(state.changes);
         *index.balance.get_mut() = state.balance.to_bits();
@@ -304,18 +394,33 @@ impl From<IndexError> for Refused {
 }
 
 fn read_codec(settings: &ListSettings, state: &ListState) -> Result<Option<Codec>, Unsound> {
-    let ListSettings { quantization, sub_vectors, dimension, .. } = *settings;
-    let expected = state.centroids > 0 && quantization != IvfQuantization::None;
+    let expected = state.centroids > 0 && settings.quantization != IvfQuantization::None;
+    let unbiasing = state.watched.map(|watched| watched.unbiasing).filter(|&factor| factor > 0.0);
     match &state.quantizer {
         None if expected => Err(Unsound("the quantizer is missing")),
         Some(_) if !expected => Err(Unsound("there are codes where none are expected")),
         None => Ok(None),
-        Some((fingerprint, bytes)) => {
-            Codec::from_bytes(quantization, sub_vectors, dimension, *fingerprint, bytes)
-                .map(Some)
-                .ok_or(Unsound("the quantizer is none for this index"))
-        }
+        Some((fingerprint, bytes)) => Codec::from_bytes(settings, *fingerprint, bytes, unbiasing)
+            .map(Some)
+            .ok_or(Unsound("the quantizer is none for this index")),
     }
+}
+
+fn read_bases(
+    dimension: usize,
+    lists: usize,
+    rows: &[u8],
+    of_lists: &[u8],
+) -> Result<Bases, Unsound> {
+    let unsound = Unsound("the bases of the lists do not fit them");
+    let (rows, rest) = rows.as_chunks();
+    let (of_lists, others) = of_lists.as_chunks();
+    if !rest.is_empty() || !others.is_empty() || of_lists.len() != lists {
+        return Err(unsound);
+    }
+    let rows = rows.iter().map(|&float| f32::from_le_bytes(float)).collect();
+    let of_lists = of_lists.iter().map(|&base| u32::from_le_bytes(base)).collect();
+    Bases::restored(dimension, rows, of_lists).ok_or(unsound)
 }
 
 fn read_lengths(state: &ListState, bytes: &[u8]) -> Result<Vec<u32>, Unsound> {
@@ -371,7 +476,7 @@ fn read_list(
     len: usize,
     parts: [&[u8]; OF_LISTS.len()],
 ) -> Result<List, Refused> {
-    let [_, keys, rows, codes, terms] = parts;
+    let [_, keys, rows, codes, terms, figures] = parts;
     let bytes = keys.len() + rows.len() + codes.len() + terms.len();
     let refused = |_| out_of_memory(bytes);
     let rows: Vec<Block> = copied(rows).map_err(refused)?;
@@ -392,5 +497,10 @@ fn read_list(
     if !terms.iter().all(|term| term.is_finite()) {
         return Err(Unsound("the term of a code is out of range").into());
     }
-    Ok(List { keys: copied(keys).map_err(refused)?, rows, codes, terms })
+    let figures: Vec<Figures> = copied(figures).map_err(refused)?;
+    let figures = figures.first().copied().unwrap_or_default();
+    if !figures.is_sound() {
+        return Err(Unsound("the figures of a list are out of range").into());
+    }
+    Ok(List { keys: copied(keys).map_err(refused)?, rows, codes, terms, figures })
 }

@@ -3,15 +3,16 @@
 use std::sync::atomic::{Ordering, fence};
 
 use super::Ivf;
-use super::codec::Prepared;
+use super::asked::Asked;
 use super::directory::{Directory, Scratch};
 use super::nearest::{Candidate, Nearest};
+use super::rerank::{Again, Reranking};
 use super::scan::Scan;
 use crate::distance::key::to_f32;
 use crate::error::IndexError;
 use crate::graph::Watch;
 use crate::index::filter::Filter;
-use crate::index::hits::{BatchHits, Hit, Hits, Plan};
+use crate::index::hits::{BatchHits, Hits, Plan};
 use crate::index::limit::Timer;
 use crate::index::request::Request;
 use crate::index::rerank::Head;
@@ -27,14 +28,13 @@ pub(in crate::index) struct Probe {
     pub(super) queries: Vec<Block>,
     /// For each query and list the distance and the number of the list.
     pub(super) order: Vec<u64>,
-    /// A query as codes see it.
-    pub(super) shifted: Vec<f32>,
-    /// Distances of a part of a list by its codes.
+    /// Estimates by codes: of the list that is read, or of all that were read.
     pub(super) distances: Vec<f32>,
+    /// Where those of each list end, in the order in which lists were read, if they are all there.
+    pub(super) ends: Vec<usize>,
     pub(super) nearest: Vec<Nearest>,
     pub(super) found: Vec<Candidate>,
-    /// Distance and key of candidates that were measured again.
-    again: Vec<(u32, u64)>,
+    pub(super) again: Again,
 }
 
 impl Probe {
@@ -43,10 +43,11 @@ impl Probe {
         self.scratch.bytes()
             + self.queries.capacity() * size_of::<Block>()
             + self.order.capacity() * 8
-            + (self.shifted.capacity() + self.distances.capacity()) * 4
+            + self.distances.capacity() * 4
+            + self.ends.capacity() * size_of::<usize>()
             + self.nearest.iter().map(Nearest::bytes).sum::<usize>()
             + self.found.capacity() * size_of::<Candidate>()
-            + self.again.capacity() * size_of::<(u32, u64)>()
+            + self.again.bytes()
     }
 }
 
@@ -62,14 +63,14 @@ pub(super) struct Effort {
     /// Whether vectors are measured by their codes,
     by_codes: bool,
     /// and the nearest again by their rows.
-    again: bool,
+    pub(super) again: bool,
     /// Candidates; more than `k` where they are measured again.
     pub(super) kept: usize,
     /// Candidates below which further lists are read.
     pub(super) enough: usize,
     pub(super) nprobe: usize,
     /// The farthest answer.
-    radius: Option<f32>,
+    pub(super) radius: Option<f32>,
     /// The same, where the first measurement is the last.
     pub(super) cut: Option<f32>,
     /// Whether a filter is asked about candidates.
@@ -148,37 +149,36 @@ impl Ivf {
         let Scratch { floats, row: float_row, keys, .. } = &mut probe.scratch;
         space.floats(row, floats);
         space.pad(floats, float_row);
-        let prepared = if effort.by_codes {
-            let prepared = directory.prepare(floats, &mut probe.shifted);
-            debug_assert!(prepared.is_ok(), "queries are brought into the range of quantizers");
-            prepared.ok().flatten()
-        } else {
-            None
-        };
+        let asked = &mut Asked::new(space, directory, std::mem::take(floats), MOST_BASES);
         probe.nearest.resize_with(probe.nearest.len().max(1), Nearest::default);
         probe.nearest[0].begin(effort.kept);
         let lists = directory.lists.len();
-        let ranks = few.is_none() || prepared.is_some();
+        let ranks = few.is_none() || effort.by_codes;
         let weight = (space.float_blocks() * size_of::<Block>() / bytes.max(1)).max(1);
         let ranked = if ranks {
             directory.rank(space, float_row, keys, &mut probe.order, timer, weight)
         } else {
             0
         };
+        let searching = Searching { directory, effort: &effort, filter: request.filter, row };
         let (scanned, read) = match few {
             _ if timer.expired() => (0, 0),
-            Some(filter) => {
-                let measured =
-                    self.look_up(directory, &effort, filter, prepared.as_ref(), row, probe, timer);
-                (measured, 0)
-            }
-            None => {
-                let filter = request.filter;
-                self.read_lists(directory, &effort, filter, prepared.as_ref(), row, probe, timer)
-            }
+            Some(filter) => (self.look_up(searching, filter, asked, probe, timer), 0),
+            None => self.read_lists(searching, asked, probe, timer),
         };
         probe.nearest[0].take_sorted(&mut probe.found);
-        let again = self.answer(directory, row, &effort, probe, timer, hits);
+        let order = std::mem::take(&mut probe.order);
+        let reranking = Reranking {
+            directory,
+            query: row,
+            effort: &effort,
+            filter: request.filter,
+            lists: &order[..read.min(order.len())],
+            kept: effort.kept,
+        };
+        let again = self.answer(reranking, asked, probe, timer, hits);
+        probe.order = order;
+        probe.scratch.floats = asked.take_floats();
         hits.set_counters((ranked + scanned + again) as u64, read as u64);
         hits.set_complete(!timer.expired());
         hits.set_plan(match request.filter {
@@ -190,20 +190,19 @@ impl Ivf {
 
     /// Reads the lists of the nearest centroids, which `probe.order` tells, and offers what the
     /// filter accepts; the vectors measured and the lists read.
-    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn read_lists(
         &self,
-        directory: &Directory,
-        effort: &Effort,
-        filter: Option<&dyn Filter>,
-        prepared: Option<&Prepared<'_>>,
-        row: &[Block],
+        searching: Searching<'_>,
+        asked: &mut Asked<'_>,
         probe: &mut Probe,
         timer: &mut Timer<'_>,
     ) -> (usize, usize) {
-        let Probe { order, distances, nearest, .. } = probe;
+        let Searching { directory, effort, filter, row } = searching;
+        let Probe { order, distances, ends, nearest, .. } = probe;
         let nearest = &mut nearest[0];
         let (lists, nprobe) = (order.len(), effort.nprobe);
+        distances.clear();
+        ends.clear();
         if nprobe < lists {
             order.select_nth_unstable(nprobe);
         }
@@ -222,15 +221,25 @@ impl Ivf {
             let ranked = order[read];
             let number = ranked as u32;
             let before = nearest.len();
+            let prepared = if effort.by_codes { asked.prepared(number) } else { None };
+            let keeps = effort.again && ends.len() == read && distances.len() < MOST_ESTIMATES;
+            if !keeps {
+                distances.clear();
+                ends.clear();
+            }
             {
                 let list = &*directory.lists[number as usize].read();
                 let scan = Scan { ivf: self, list, number, effort };
-                scanned += if let Some(prepared) = prepared {
-                    let bias = self.space.bias(ranked);
-                    scan.codes(prepared, bias, distances, nearest, timer)
+                scanned += if let Some(prepared) = prepared
+                    && let Some(formula) = directory.formula(&self.space, ranked)
+                {
+                    scan.codes(prepared, formula, distances, nearest, timer)
                 } else {
                     scan.rows(row, nearest, timer)
                 };
+            }
+            if keeps {
+                ends.push(distances.len());
             }
             // No lock is held while the filter is asked.
             if let Some(filter) = filter {
@@ -243,27 +252,28 @@ impl Ivf {
     }
 
     /// Offers the vectors of the keys that the filter gives; how many were measured.
-    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn look_up(
         &self,
-        directory: &Directory,
-        effort: &Effort,
+        searching: Searching<'_>,
         filter: &dyn Filter,
-        prepared: Option<&Prepared<'_>>,
-        row: &[Block],
+        asked: &mut Asked<'_>,
         probe: &mut Probe,
         timer: &mut Timer<'_>,
     ) -> usize {
+        let Searching { directory, effort, row, .. } = searching;
         let Probe { order, nearest, scratch, .. } = probe;
         let nearest = &mut nearest[0];
         let mut measured = 0;
         filter.for_each(&mut |key| {
             directory.places.with(key, |number| {
+                let prepared = if effort.by_codes { asked.prepared(number) } else { None };
                 let list = &*directory.lists[number as usize].read();
                 let scan = Scan { ivf: self, list, number, effort };
                 if let Some(position) = list.position(key) {
-                    let prepared = prepared
-                        .map(|prepared| (prepared, self.space.bias(order[number as usize])));
+                    let prepared = prepared.and_then(|prepared| {
+                        let ranked = order[number as usize];
+                        Some((prepared, directory.formula(&self.space, ranked)?))
+                    });
                     scan.one(position, row, prepared, &mut scratch.code, nearest);
                     measured += 1;
                 }
@@ -272,64 +282,22 @@ impl Ivf {
         });
         measured
     }
+}
 
-    /// Makes hits of the candidates in `probe.found`, which come in ascending order; the number of
-    /// those measured again is returned.
-    pub(super) fn answer(
-        &self,
-        directory: &Directory,
-        query: &[Block],
-        effort: &Effort,
-        probe: &mut Probe,
-        timer: &mut Timer<'_>,
-        hits: &mut Hits,
-    ) -> usize {
-        let space = &self.space;
-        let Probe { found, again, .. } = probe;
-        if !effort.again {
-            let hit =
-                |c: &Candidate| Hit { key: c.key, distance: self.distance(effort, c.distance) };
-            hits.set(found.iter().take(effort.k).map(hit));
-            return 0;
-        }
-        found.sort_unstable_by_key(|candidate| (candidate.list, candidate.position));
-        again.clear();
-        for of_list in found.chunk_by(|a, b| a.list == b.list) {
-            let list = directory.lists[of_list[0].list as usize].read();
-            for candidate in of_list {
-                let position = candidate.position as usize;
-                if list.keys.get(position) == Some(&candidate.key) {
-                    crate::simd::prefetch(list.row(position, space.blocks()));
-                }
-            }
-            for candidate in of_list {
-                // Somebody may have changed the list since it was read.
-                let expected = candidate.position as usize;
-                let position = if list.keys.get(expected) == Some(&candidate.key) {
-                    expected
-                } else if let Some(position) = list.position(candidate.key) {
-                    position
-                } else {
-                    continue;
-                };
-                let mut key = 0;
-                let row = list.row(position, space.blocks());
-                space.engine.keys_in_line(row, query, std::slice::from_mut(&mut key));
-                again.push((key, candidate.key));
-            }
-            if timer.is_late(again.len()) {
-                break;
-            }
-        }
-        again.sort_unstable();
-        let found = again
-            .iter()
-            .take(effort.k)
-            .map(|&(distance, key)| Hit { key, distance: space.engine.distance(distance) })
-            .take_while(|hit| effort.radius.is_none_or(|radius| hit.distance <= radius));
-        hits.set(found);
-        again.len()
-    }
+/// Estimates that are kept until the nearest are measured again: 4 MiB.
+const MOST_ESTIMATES: usize = 1 << 20;
+
+/// Bases that a query stays prepared for.
+const MOST_BASES: usize = 8;
+
+/// A search under way.
+#[derive(Clone, Copy)]
+struct Searching<'a> {
+    directory: &'a Directory,
+    effort: &'a Effort,
+    filter: Option<&'a dyn Filter>,
+    /// The query as it is stored.
+    row: &'a [Block],
 }
 
 /// Vectors that are read in the time in which one is looked up by its key.

@@ -1,7 +1,7 @@
 //! Reading one list.
 
 use super::Ivf;
-use super::codec::Prepared;
+use super::codec::{Formula, Prepared};
 use super::list::List;
 use super::nearest::{Candidate, Nearest};
 use super::probe::Effort;
@@ -65,25 +65,18 @@ impl Scan<'_> {
     pub(super) fn codes(
         self,
         query: &Prepared<'_>,
-        bias: f32,
+        formula: Formula,
         distances: &mut Vec<f32>,
         nearest: &mut Nearest,
         watch: &mut impl Watch,
     ) -> usize {
-        let weight = self.ivf.space.weight();
         let bound_of = |nearest: &Nearest| match nearest.bound() {
             u32::MAX => f32::INFINITY,
             bound => to_f32(bound),
         };
         let mut bound = bound_of(nearest);
-        let mut read = 0;
-        for terms in self.list.terms.chunks(CODES) {
-            distances.resize(terms.len(), 0.0);
-            query.scan(&self.list.codes, read, distances);
-            for (distance, term) in distances.iter_mut().zip(terms) {
-                *distance = bias + (term + weight * *distance);
-            }
-            for (chunk, start) in distances.chunks(16).zip((read..).step_by(16)) {
+        self.estimates(query, formula, distances, watch, |start, distances| {
+            for (chunk, start) in distances.chunks(16).zip((start..).step_by(16)) {
                 // Hardly any is near enough: sixteen are dismissed at once.
                 if chunk.iter().fold(f32::INFINITY, |least, &d| if d < least { d } else { least })
                     > bound
@@ -97,6 +90,27 @@ impl Scan<'_> {
                     }
                 }
             }
+        })
+    }
+
+    /// Calls `each` with estimates by codes, and the position of the first of them, until all were
+    /// given or it is time to stop. Returns how many were. They are appended to `distances`.
+    pub(super) fn estimates(
+        self,
+        query: &Prepared<'_>,
+        formula: Formula,
+        distances: &mut Vec<f32>,
+        watch: &mut impl Watch,
+        mut each: impl FnMut(usize, &[f32]),
+    ) -> usize {
+        let mut read = 0;
+        for terms in self.list.terms.chunks(CODES) {
+            let before = distances.len();
+            distances.resize(before + terms.len(), 0.0);
+            let distances = &mut distances[before..];
+            query.scan(&self.list.codes, read, distances);
+            formula.estimate_all(terms, distances);
+            each(read, distances);
             read += terms.len();
             if watch.spent(terms.len()) {
                 break;
@@ -110,26 +124,29 @@ impl Scan<'_> {
         self,
         position: usize,
         query: &[Block],
-        prepared: Option<(&Prepared<'_>, f32)>,
+        prepared: Option<(&Prepared<'_>, Formula)>,
         code: &mut Vec<u8>,
         nearest: &mut Nearest,
     ) {
         let space = &self.ivf.space;
-        let distance = if let Some((prepared, bias)) = prepared {
+        let distance = if let Some((prepared, formula)) = prepared {
             self.list.codes.get(position, code);
             let estimate = prepared.distance(code);
             debug_assert!(estimate.is_ok(), "a code of this quantizer");
             let term = self.list.terms[position];
-            of_f32(bias + (term + space.weight() * estimate.unwrap_or(f32::INFINITY)) + 0.0)
+            of_f32(formula.estimate(term, estimate.unwrap_or(f32::INFINITY)) + 0.0)
         } else {
-            let mut key = 0;
-            let row = self.list.row(position, space.blocks());
-            space.engine.keys_in_line(row, query, std::slice::from_mut(&mut key));
-            key
+            space.measure(self.list.row(position, space.blocks()), query)
         };
         if distance <= nearest.bound() {
             self.offer(distance, position, nearest);
         }
+    }
+
+    /// The vector at a position, with the number of its distance.
+    pub(super) fn candidate(self, distance: u32, position: usize) -> Candidate {
+        let key = self.list.keys[position];
+        Candidate { distance, key, list: self.number, position: position as u32 }
     }
 
     fn offer(self, distance: u32, position: usize, nearest: &mut Nearest) {
@@ -137,9 +154,7 @@ impl Scan<'_> {
         if cut.is_some_and(|radius| self.ivf.distance(self.effort, distance) > radius) {
             return;
         }
-        let key = self.list.keys[position];
-        let (list, position) = (self.number, position as u32);
-        let candidate = Candidate { distance, key, list, position };
+        let candidate = self.candidate(distance, position);
         if asks {
             nearest.wait(candidate);
         } else {

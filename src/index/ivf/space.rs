@@ -109,6 +109,18 @@ impl Space {
         }
     }
 
+    /// The key of the distance of two stored rows.
+    pub(super) fn measure(&self, row: &[Block], query: &[Block]) -> u32 {
+        let mut key = 0;
+        self.engine.keys_in_line(row, query, std::slice::from_mut(&mut key));
+        key
+    }
+
+    /// The estimate that stands for a distance.
+    pub(super) fn as_estimate(&self, distance: f32) -> f32 {
+        if self.encoder.metric == Metric::Cosine { 2.0 * distance } else { distance }
+    }
+
     /// What is added to the estimates of a list: the distance of the query and the centroid.
     pub(super) fn bias(&self, ranked: u64) -> f32 {
         self.ranking.distance((ranked >> 32) as u32)

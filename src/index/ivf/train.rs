@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::bases::Bases;
 use super::builder::{IvfBuilder, IvfQuantization};
 use super::codec::Codec;
 use super::directory::{Directory, Scratch};
+use super::drift::{Drift, DriftLimits};
 use super::{Ivf, Originals, Work};
 use crate::error::IndexError;
 use crate::index::quantized::ENOUGH;
+use crate::metric::Metric;
 use crate::observe::watch;
 use crate::quantization::cluster;
 
@@ -34,6 +38,14 @@ const ROUNDS: usize = 10;
 const GROWTH: usize = 4;
 /// The same where vectors are known by their codes only, and each training costs precision.
 const GROWTH_OF_CODES: usize = 16;
+/// Strays since the last training that set off another: one in so many of all vectors,
+const STRAYS: usize = 8;
+/// the same where originals are dropped,
+const STRAYS_OF_CODES: usize = 2;
+/// at least,
+const LEAST_STRAYS: usize = 512;
+/// and one in so many of the vectors inserted since.
+const STRAYS_OF_CHANGES: usize = 4;
 /// Positions of a list that one task copies.
 const TASK: usize = 256;
 /// Changes that a training may have to catch up with while others wait.
@@ -42,6 +54,15 @@ const FEW: usize = 256;
 /// Vectors of a batch that is about to be inserted: their number, and what leaves the one at a
 /// position in `work.row`.
 pub(super) type Coming<'a> = (usize, &'a dyn Fn(usize, &mut Work));
+
+/// Splits `found` positions into `wanted` parts and returns a random one of part `i`. With equal
+/// steps, a sample of periodic data could miss most of it.
+fn spread(i: usize, wanted: usize, found: usize, seed: u64) -> usize {
+    let start = |i: usize| (i as u128 * found as u128 / wanted as u128) as usize;
+    let width = (start(i + 1) - start(i)).max(1) as u64;
+    let random = xxh3_64_with_seed(&(i as u64).to_le_bytes(), seed);
+    start(i) + (random % width) as usize
+}
 
 /// Vectors at which an index is trained for the first time.
 pub(super) fn first(settings: &IvfBuilder) -> usize {
@@ -55,13 +76,96 @@ impl Ivf {
         const OFTEN: usize = 1024;
 
         let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        // A training in the middle of a batch would not see the rest of it.
+        if self.batches.load(Ordering::Relaxed) == 0 {
+            self.train_if_due(changes, changes.is_multiple_of(OFTEN));
+        }
+    }
+
+    /// Trains if the index has grown or its data has moved. With `looks_at_lists` also if the lists
+    /// have become uneven.
+    fn train_if_due(&self, changes: usize, looks_at_lists: bool) {
         let len = self.len();
         let due = len >= self.train_at.load(Ordering::Relaxed)
-            || (changes.is_multiple_of(OFTEN) && self.is_uneven(len, changes));
+            || self.has_moved(len, changes)
+            || (looks_at_lists && self.is_uneven(len, changes));
         if due && self.train_on(len, None).is_err() {
             // There is no memory now. Lists stay as they are until there are many more vectors.
             self.train_at.store(len.saturating_mul(2), Ordering::Relaxed);
+            self.directory().drift.forget();
         }
+    }
+
+    /// A batch of `count` vectors begins: the index is trained for it, if that is due.
+    pub(super) fn begin_batch(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        let len = self.len().saturating_add(count);
+        if len >= self.train_at.load(Ordering::Relaxed) || self.brings_others(count, vector) {
+            // Without memory the vectors go into the lists that there are.
+            let before = self.trainings.load(Ordering::Relaxed);
+            drop(self.train_on(len, Some((count, vector))));
+            let trained = self.trainings.load(Ordering::Relaxed) > before;
+            self.is_fresh.fetch_or(trained, Ordering::Relaxed);
+        }
+    }
+
+    /// A batch has ended, if it began.
+    pub(super) fn end_batch(&self) {
+        // A batch that panicked is incomplete: the next insertion decides.
+        if self.batches.fetch_sub(1, Ordering::Relaxed) > 1 || std::thread::panicking() {
+            return;
+        }
+        let changes = self.changes.load(Ordering::Relaxed);
+        if !self.is_fresh.swap(false, Ordering::Relaxed) {
+            return self.train_if_due(changes, true);
+        }
+        // As the training has seen all of the batch, the lists are as even as it could make them.
+        let directory = self.directory();
+        if directory.is_trained() && directory.len() >= ENOUGH {
+            self.balance.store(directory.imbalance().to_bits(), Ordering::Relaxed);
+            self.changes.store(0, Ordering::Relaxed);
+            directory.drift.forget();
+        }
+    }
+
+    /// Returns the number of strays that sets training off: a share of all vectors, as training
+    /// costs as much as inserting all of them.
+    fn enough_strays(&self, len: usize) -> usize {
+        let directory = self.directory();
+        let share = if directory.has_rows { STRAYS } else { STRAYS_OF_CODES };
+        (len / share).max(LEAST_STRAYS)
+    }
+
+    /// Whether many of the vectors since the training are strays.
+    fn has_moved(&self, len: usize, changes: usize) -> bool {
+        let strays = self.directory().drift.strays();
+        strays >= LEAST_STRAYS
+            && strays.saturating_mul(STRAYS_OF_CHANGES) >= changes
+            && strays >= self.enough_strays(len)
+    }
+
+    /// Whether many of the vectors of a batch would be strays.
+    fn brings_others(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) -> bool {
+        /// Vectors of the batch that are looked at.
+        const LOOKS: usize = 256;
+
+        let directory = self.directory();
+        if !directory.is_trained() || count < self.enough_strays(self.len()) {
+            return false;
+        }
+        let looks = count.min(LOOKS);
+        let mut strays = 0;
+        self.work.with(|work| {
+            for i in 0..looks {
+                vector(spread(i, looks, count, self.settings.seed), work);
+                let Work { row, probe, .. } = &mut *work;
+                let scratch = &mut probe.scratch;
+                self.space.floats(row, &mut scratch.floats);
+                strays += usize::from(directory.would_stray(&self.space, scratch));
+            }
+        });
+        strays * STRAYS_OF_CHANGES >= looks
+            && strays * count / looks >= self.enough_strays(self.len())
     }
 
     /// Whether the lists have become twice as uneven as they were, through as many changes as half
@@ -113,6 +217,8 @@ impl Ivf {
         let next = if self.settings.lists.is_some() { usize::MAX } else { target.max(new.len()) };
         self.train_at.store(next.saturating_mul(growth), Ordering::Relaxed);
         self.changes.store(0, Ordering::Relaxed);
+        self.trainings.fetch_add(1, Ordering::Relaxed);
+        new.drift.forget();
         let balance = if new.len() < ENOUGH { 2.0 } else { new.imbalance() };
         self.balance.store(balance.to_bits(), Ordering::Relaxed);
         watch!(let len = new.len() as u64);
@@ -144,34 +250,66 @@ impl Ivf {
         if settings.lists.is_none() {
             centroids = self.split(&sample, &centroids)?;
         }
-        let codec = |directory: &Directory| {
-            if settings.quantization == IvfQuantization::None {
-                return Ok(None);
-            }
-            let step = sampled.div_ceil(CODED.min(sampled));
-            let some: Vec<&[f32]> = sample.chunks_exact(dimension).step_by(step).collect();
-            let some = if some.len() < needed {
-                sample.chunks_exact(dimension).take(needed).collect()
-            } else {
-                some
-            };
-            let residuals: Vec<Vec<f32>> = some
-                .par_chunks(TASK)
-                .map(|vectors| {
-                    let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
-                    for vector in vectors {
-                        self.space.pad(vector, &mut scratch.row);
-                        let keys = &mut scratch.keys;
-                        let list = directory.nearest(&self.space, &scratch.row, keys);
-                        directory.residual(&self.space, vector, list, &mut residuals);
-                    }
-                    residuals
-                })
-                .collect();
-            let IvfBuilder { quantization, sub_vectors, seed, .. } = *settings;
-            Codec::train(quantization, sub_vectors, dimension, seed, &residuals.concat())
+        let step = sampled.div_ceil(CODED.min(sampled));
+        let mut some: Vec<&[f32]> = sample.chunks_exact(dimension).step_by(step).collect();
+        if some.len() < needed {
+            some = sample.chunks_exact(dimension).take(needed).collect();
+        }
+        let directory = Directory::new(&self.space, &centroids)?;
+        self.fit_codes(directory, &centroids, &some)
+    }
+
+    /// The directory with a quantizer that is fitted to vectors of a sample, if there are to be
+    /// codes, and what is expected of further vectors.
+    fn fit_codes(
+        &self,
+        mut directory: Directory,
+        centroids: &[f32],
+        sample: &[&[f32]],
+    ) -> Result<Directory, IndexError> {
+        let (space, dimension) = (&self.space, self.dimension());
+        let (mut residuals, mut distances) = (Vec::new(), Vec::new());
+        let parts: Vec<(Vec<f32>, Vec<_>)> = sample
+            .par_chunks(TASK)
+            .map(|vectors| {
+                let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
+                let nearest = |vector: &&[f32]| {
+                    space.pad(vector, &mut scratch.row);
+                    let nearest = directory.nearest(space, &scratch.row, &mut scratch.keys);
+                    directory.residual(space, vector, nearest.0, &mut residuals);
+                    nearest
+                };
+                let nearest: Vec<(u32, f32)> = vectors.iter().map(nearest).collect();
+                (residuals, nearest)
+            })
+            .collect();
+        for (part, nearest) in parts {
+            residuals.extend(part);
+            distances.extend(nearest);
+        }
+        let IvfBuilder { quantization, sub_vectors, originals, seed, .. } = self.settings;
+        let bases = if space.encoder.metric == Metric::InnerProduct {
+            // A shift would change distances.
+            Bases::one(vec![0.0; dimension])
+        } else if quantization == IvfQuantization::None {
+            Bases::default()
+        } else {
+            Bases::choose(dimension, centroids, &distances, quantization, seed)
         };
-        Directory::new(&self.space, &centroids, codec, settings.originals == Originals::Kept)
+        let codec = Codec::train(quantization, sub_vectors, dimension, seed, residuals)?;
+        let mut code_errors = Vec::new();
+        if let Some(codec) = codec {
+            let keeps_rows = originals == Originals::Kept;
+            directory = directory.with_codec(space, centroids, codec, bases, keeps_rows)?;
+            let error = |(vector, &(list, _)): (&&[f32], &(u32, f32))| {
+                directory.code_error(space, vector, list)
+            };
+            code_errors = sample.par_iter().zip(&distances).map(error).collect::<Result<_, _>>()?;
+        }
+        let mut distances: Vec<f32> = distances.into_iter().map(|(_, square)| square).collect();
+        let limits = DriftLimits::of_sample(&mut distances, &mut code_errors);
+        directory.drift = Drift::new(limits, 0);
+        Ok(directory)
     }
 
     /// Centroids without those that are there twice, and with more of them where vectors are
@@ -187,7 +325,7 @@ impl Ivf {
             .filter(|c| seen.insert(c.iter().map(|x| x.to_bits()).collect::<Vec<_>>()))
             .collect();
         let mut split = centroids.concat();
-        let directory = Directory::new(&self.space, &split, |_| Ok(None), true)?;
+        let directory = Directory::new(&self.space, &split)?;
         let lists: Vec<u32> = sample
             .par_chunks(TASK * dimension)
             .flat_map_iter(|vectors| {
@@ -195,7 +333,7 @@ impl Ivf {
                 let (space, directory) = (&self.space, &directory);
                 vectors.chunks_exact(dimension).map(move |vector| {
                     space.pad(vector, &mut scratch.row);
-                    directory.nearest(space, &scratch.row, &mut scratch.keys)
+                    directory.nearest(space, &scratch.row, &mut scratch.keys).0
                 })
             })
             .collect();
@@ -220,7 +358,7 @@ impl Ivf {
         Ok(split)
     }
 
-    /// About `wanted` vectors as floats, evenly from those that are there and those that come.
+    /// `wanted` vectors as floats, from everywhere among those that are there and those that come.
     fn sample(
         &self,
         old: &Directory,
@@ -233,9 +371,8 @@ impl Ivf {
         sample
             .try_reserve_exact(wanted.saturating_mul(self.dimension()))
             .map_err(|_| IndexError::OutOfMemory { bytes })?;
-        // The chosen are `0, found / wanted, 2 * found / wanted, ...`, rounded down.
-        let mut chosen =
-            (0..wanted).map(|i| (i as u64 * found as u64 / wanted as u64) as usize).peekable();
+        let seed = self.settings.seed;
+        let mut chosen = (0..wanted).map(|i| spread(i, wanted, found, seed)).peekable();
         self.work.with(|work| {
             let mut start = 0;
             for (number, list) in old.lists.iter().enumerate() {

@@ -156,9 +156,20 @@ impl ProductQuantizer {
         Ok(Cow::Owned(rotated))
     }
 
-    /// Writes the code of a vector as it is cut.
-    pub(crate) fn encode(&self, vector: &[f32], code: &mut [u8]) {
-        run_on(self.isa, Encode { quantizer: self, vector, code });
+    /// Writes the code of a vector as it is cut. Returns the squared distance of the vector from
+    /// the one that the code stands for.
+    pub(crate) fn encode(&self, vector: &[f32], code: &mut [u8]) -> f32 {
+        run_on(self.isa, Encode { quantizer: self, vector, code })
+    }
+
+    /// [`Quantizer::quantize_into`]. Returns what [`Self::encode`] returns.
+    pub(crate) fn quantize_measured(
+        &self,
+        vector: &[f32],
+        code: &mut [u8],
+    ) -> Result<f32, QuantizationError> {
+        check_codes(code, self.code_len(), 1)?;
+        Ok(self.encode(&self.admit(vector)?, code))
     }
 
     /// Bytes of the centroids, and of their distances if these were asked for.
@@ -218,9 +229,7 @@ impl Quantizer for ProductQuantizer {
     }
 
     fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError> {
-        check_codes(code, self.code_len(), 1)?;
-        self.encode(&self.admit(vector)?, code);
-        Ok(())
+        self.quantize_measured(vector, code).map(drop)
     }
 
     fn dequantize_into(&self, code: &[u8], vector: &mut [f32]) -> Result<(), QuantizationError> {
@@ -328,19 +337,22 @@ struct Encode<'a> {
 }
 
 impl Task for Encode<'_> {
-    type Output = ();
+    type Output = f32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, _: S) -> f32 {
         let Self { quantizer, vector, code } = self;
         code.fill(0);
+        let mut error = 0.0;
         for (i, part) in quantizer.parts.iter().enumerate() {
-            let [(nearest, _)] = part.centroids.nearest([&vector[part.range.clone()]]);
+            let [(nearest, square)] = part.centroids.nearest([&vector[part.range.clone()]]);
+            error += square;
             if quantizer.bits == 8 {
                 code[i] = nearest as u8;
             } else {
                 code[i / 2] |= (nearest as u8) << (4 * (i % 2));
             }
         }
+        error
     }
 }

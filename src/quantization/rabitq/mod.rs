@@ -154,8 +154,9 @@ impl RabitqQuantizer {
         (values, fit)
     }
 
-    /// Writes the code of a vector as it is centred.
-    pub(crate) fn encode(&self, vector: &[f32], scratch: &mut Vec<f32>, code: &mut [u8]) {
+    /// Writes the code of a vector as it is centred. Returns the squared distance of the vector
+    /// from the grid point whose products with it are unbiased.
+    pub(crate) fn encode(&self, vector: &[f32], scratch: &mut Vec<f32>, code: &mut [u8]) -> f32 {
         let (planes, factors) = code.split_at_mut(self.planes_len());
         let (values, Fit { norm, scale, error }) = self.nearest_point(vector, self.bits, scratch);
         planes.fill(0);
@@ -168,6 +169,17 @@ impl RabitqQuantizer {
         for (bytes, number) in factors.chunks_exact_mut(4).zip(numbers) {
             bytes.copy_from_slice(&number.to_le_bytes());
         }
+        error * error
+    }
+
+    /// [`Quantizer::quantize_into`]. Returns what [`Self::encode`] returns.
+    pub(crate) fn quantize_measured(
+        &self,
+        vector: &[f32],
+        code: &mut [u8],
+    ) -> Result<f32, QuantizationError> {
+        check_codes(code, self.code_len(), 1)?;
+        Ok(self.encode(&self.admit(vector)?, &mut Vec::new(), code))
     }
 
     /// Bytes of a plane, whole words of eight.
@@ -222,9 +234,7 @@ impl Quantizer for RabitqQuantizer {
     }
 
     fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError> {
-        check_codes(code, self.code_len(), 1)?;
-        self.encode(&self.admit(vector)?, &mut Vec::new(), code);
-        Ok(())
+        self.quantize_measured(vector, code).map(drop)
     }
 
     fn dequantize_into(&self, code: &[u8], vector: &mut [f32]) -> Result<(), QuantizationError> {

@@ -1,0 +1,61 @@
+//! A query as the lists of a directory see it.
+
+use super::codec::Prepared;
+use super::directory::Directory;
+use super::space::Space;
+
+/// A query, prepared for the codes of the lists that it meets.
+pub(super) struct Asked<'a> {
+    directory: &'a Directory,
+    space: &'a Space,
+    floats: Vec<f32>,
+    /// The square of its length.
+    square: f32,
+    shifted: Vec<f32>,
+    /// For some bases, the one met last at the end.
+    prepared: Vec<(u32, Prepared<'a>)>,
+    /// Bases that are remembered.
+    most: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// Creates the query from its components. It stays prepared for `most` bases.
+    pub(super) fn new(
+        space: &'a Space,
+        directory: &'a Directory,
+        floats: Vec<f32>,
+        most: usize,
+    ) -> Self {
+        let square: f64 = floats.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let (square, shifted, prepared) = (square as f32, Vec::new(), Vec::new());
+        Self { directory, space, floats, square, shifted, prepared, most }
+    }
+
+    /// The query for the codes of a list; `None` if there are no codes.
+    pub(super) fn prepared(&mut self, list: u32) -> Option<&Prepared<'a>> {
+        self.directory.codec.as_ref()?;
+        let base = self.directory.bases.of_list(list);
+        if let Some(found) = self.prepared.iter().rposition(|&(of, _)| of == base) {
+            let last = self.prepared.len() - 1;
+            self.prepared.swap(found, last);
+        } else {
+            let prepared = self.directory.prepare(&self.floats, list, &mut self.shifted);
+            debug_assert!(prepared.is_ok(), "queries are brought into the range of quantizers");
+            if self.prepared.len() == self.most {
+                self.prepared.remove(0);
+            }
+            self.prepared.push((base, prepared.ok().flatten()?));
+        }
+        self.prepared.last().map(|(_, prepared)| prepared)
+    }
+
+    /// Gives the memory of the floats back.
+    pub(super) fn take_floats(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.floats)
+    }
+
+    /// The deviation of estimates in a list, which `ranked` gives with its distance.
+    pub(super) fn deviation(&self, ranked: u64) -> f32 {
+        self.directory.deviation(self.space, ranked, self.square)
+    }
+}

@@ -1,0 +1,99 @@
+//! Estimates of distances by the codes of a list, and how far off they may be.
+
+use rayon::prelude::*;
+
+use super::codec::Formula;
+use super::directory::{Directory, Scratch};
+use super::drift::{Figures, Margins, SharedMargins};
+use super::list::List;
+use super::space::Space;
+use crate::metric::Metric;
+use crate::sync::RwLock;
+
+/// Constants of a list's estimates.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The square of the centroid's length,
+    pub(super) square: f32,
+    /// and its distance from the base.
+    pub(super) offset: f32,
+    pub(super) margins: SharedMargins,
+}
+
+impl Directory {
+    /// Returns the formula of the estimates in a list. `ranked` has the list in its lower half, and
+    /// the query's distance from it in the upper.
+    pub(super) fn formula(&self, space: &Space, ranked: u64) -> Option<Formula> {
+        let bias = space.bias(ranked);
+        let slope = if space.encoder.metric == Metric::InnerProduct {
+            // Terms take the error in the direction of the centroid out, by the query's share in
+            // that direction: then a query's length does not matter.
+            let square = self.facts.get(ranked as u32 as usize)?.square;
+            if square.is_normal() { -bias / square } else { 0.0 }
+        } else {
+            1.0
+        };
+        Some(self.codec.as_ref()?.formula(bias, slope, space.weight()))
+    }
+
+    /// The deviation of estimates in a list, were errors in random directions. The query is given
+    /// by the square of its length.
+    pub(super) fn deviation(&self, space: &Space, ranked: u64, query_square: f32) -> f32 {
+        /// Rounding error of single precision, as a share of the terms of a sum.
+        const ROUNDING: f32 = 1e-6;
+
+        let Some((facts, codec)) = self.facts.get(ranked as u32 as usize).zip(self.codec.as_ref())
+        else {
+            return 0.0;
+        };
+        let bias = space.bias(ranked);
+        let Margins { length, error } = facts.margins.get();
+        let (from_centroid, from_base) = if space.encoder.metric == Metric::InnerProduct {
+            let along = if facts.square.is_normal() { bias * (bias / facts.square) } else { 0.0 };
+            ((query_square - along).max(0.0).sqrt(), query_square.sqrt())
+        } else {
+            let distance = bias.max(0.0).sqrt();
+            (distance, distance + facts.offset)
+        };
+        let of_product = from_centroid * error + from_base * codec.query_error() * length;
+        let root = (space.dimension() as f32).sqrt();
+        space.weight() * of_product / root + ROUNDING * (bias.abs() + from_base * length)
+    }
+
+    /// Lets searches know how far off the codes of a list are.
+    pub(super) fn tell_margins(&self, number: u32, list: &List) {
+        if let Some(facts) = self.facts.get(number as usize) {
+            facts.margins.set(list.figures.margins());
+        }
+    }
+
+    /// Measures the errors of codes whose file does not record them, by the vectors beside them.
+    pub(super) fn count_again(&mut self, space: &Space) {
+        let Some(codec) = &self.codec else { return };
+        if !self.has_rows {
+            return;
+        }
+        let count = |(number, list): (usize, &RwLock<List>)| {
+            let (mut row, mut scratch) = (Vec::new(), Scratch::default());
+            let list = &mut *list.write();
+            let mut figures = Figures::default();
+            for position in 0..list.len() {
+                self.read(space, number as u32, list, position, &mut row, &mut scratch);
+                let Scratch { floats, residual, code, .. } = &mut scratch;
+                list.codes.get(position, code);
+                codec.decode(code, list.terms[position], residual);
+                let centroid = self.centroid(space, number as u32);
+                let (mut length, mut error) = (0.0, 0.0);
+                for ((x, c), near) in floats.iter().zip(centroid).zip(residual) {
+                    let of_component = x - c;
+                    length += of_component * of_component;
+                    error += (of_component - *near) * (of_component - *near);
+                }
+                figures.add(length, error);
+            }
+            list.figures = figures;
+            self.tell_margins(number as u32, list);
+        };
+        self.lists.par_iter().enumerate().for_each(count);
+    }
+}

@@ -1,0 +1,534 @@
+//! Recall of the inverted-file index on data of many shapes: with the originals kept, reading all lists finds the true
+//! neighbours whatever the shape, the metric, the codes, and the order in which vectors came.
+
+mod collection_support;
+
+use collection_support::Folder;
+use nearfield::{Element, Flat, Ivf, IvfBuilder, IvfQuantization, Metric, Originals};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+const CODES: [IvfQuantization; 4] = [
+    IvfQuantization::Pq4,
+    IvfQuantization::Rabitq1,
+    IvfQuantization::Rabitq2,
+    IvfQuantization::Rabitq4,
+];
+
+const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+
+const QUERIES: usize = 40;
+const K: usize = 10;
+const ALL: usize = usize::MAX;
+
+struct Normal(SmallRng);
+
+impl Normal {
+    fn new(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    fn next(&mut self) -> f32 {
+        // Box and Muller: the sum of a few uniform numbers would have no tails.
+        let (a, b) = (1.0 - self.0.random::<f64>(), self.0.random::<f64>());
+        ((-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32
+    }
+
+    fn vector(&mut self, dimension: usize) -> Vec<f32> {
+        (0..dimension).map(|_| self.next()).collect()
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.0.random_range(0..n)
+    }
+}
+
+/// Vectors, those that come first before the others, and queries.
+struct Shape {
+    name: &'static str,
+    dimension: usize,
+    first: Vec<f32>,
+    later: Vec<f32>,
+    queries: Vec<f32>,
+}
+
+impl Shape {
+    fn all(&self) -> Vec<f32> {
+        [&self.first[..], &self.later].concat()
+    }
+
+    fn of(
+        name: &'static str,
+        dimension: usize,
+        seed: u64,
+        vector: impl Fn(&mut Normal) -> Vec<f32>,
+    ) -> Self {
+        let mut normal = Normal::new(seed);
+        let mut some = |count: usize| (0..count).flat_map(|_| vector(&mut normal)).collect();
+        Self { name, dimension, first: some(2200), later: some(600), queries: some(QUERIES) }
+    }
+
+    fn moved(
+        name: &'static str,
+        dimension: usize,
+        counts: [usize; 2],
+        first: impl Fn(&mut Normal) -> Vec<f32>,
+        later: impl Fn(&mut Normal) -> Vec<f32>,
+    ) -> Self {
+        let mut normal = Normal::new(77);
+        let first = (0..counts[0]).flat_map(|_| first(&mut normal)).collect();
+        let [later, queries] =
+            [counts[1], QUERIES].map(|count| (0..count).flat_map(|_| later(&mut normal)).collect());
+        Self { name, dimension, first, later, queries }
+    }
+}
+
+/// A vector about one of the topics from `from` to `to`.
+fn topic(
+    normal: &mut Normal,
+    dimension: usize,
+    from: usize,
+    to: usize,
+    deviation: f32,
+) -> Vec<f32> {
+    let topic = from + normal.below(to - from);
+    let mut centre = Normal::new(1000 + topic as u64);
+    (0..dimension).map(|_| centre.next() + deviation * normal.next()).collect()
+}
+
+fn shapes() -> Vec<Shape> {
+    let mut shapes = vec![
+        Shape::of("normal", 32, 1, |normal| normal.vector(32)),
+        Shape::of("clustered", 32, 2, |normal| topic(normal, 32, 0, 60, 0.1)),
+        Shape::of("heavy-tailed lengths", 32, 3, |normal| {
+            let length = (2.0 * normal.next()).exp();
+            normal.vector(32).iter().map(|x| x * length).collect()
+        }),
+        Shape::of("heavy-tailed components", 32, 4, |normal| {
+            (0..32).map(|_| normal.next() / normal.next().abs().max(1e-3)).collect()
+        }),
+        Shape::of("one-hot", 64, 5, |normal| {
+            let at = normal.below(64);
+            (0..64).map(|i| if i == at { 1.0 } else { 0.0 }).collect()
+        }),
+        Shape::of("sparse", 100, 6, |normal| {
+            let mut vector = vec![0.0; 100];
+            (0..4).for_each(|_| vector[normal.below(100)] = normal.next().abs() + 0.1);
+            vector
+        }),
+        Shape::of("one component", 1, 7, |normal| normal.vector(1)),
+        Shape::of("two components", 2, 8, |normal| normal.vector(2)),
+        Shape::of("steep spectrum", 48, 9, |normal| {
+            (1..=48).map(|i| normal.next() * 10.0 / (i * i) as f32).collect()
+        }),
+        Shape::of("near copies", 32, 10, |normal| {
+            let mut centre = Normal::new(5000 + normal.below(250) as u64);
+            (0..32).map(|_| centre.next() + 1e-4 * normal.next()).collect()
+        }),
+        Shape::of("mostly copies", 16, 11, |normal| {
+            if normal.below(10) < 9 { vec![0.5; 16] } else { normal.vector(16) }
+        }),
+        Shape::moved(
+            "other topics later",
+            32,
+            [2200, 1200],
+            |n| topic(n, 32, 0, 3, 0.3),
+            |n| topic(n, 32, 3, 60, 0.3),
+        ),
+        Shape::moved(
+            "longer later",
+            32,
+            [2200, 1200],
+            |n| n.vector(32),
+            |n| n.vector(32).iter().map(|x| x * 30.0).collect(),
+        ),
+        Shape::moved(
+            "shorter later",
+            32,
+            [2200, 1200],
+            |n| n.vector(32),
+            |n| n.vector(32).iter().map(|x| x * 0.03).collect(),
+        ),
+        Shape::moved(
+            "another space later",
+            32,
+            [2200, 1200],
+            |n| (0..32).map(|i| if i < 16 { n.next() } else { 0.0 }).collect(),
+            |n| (0..32).map(|i| if i < 16 { 0.0 } else { n.next() }).collect(),
+        ),
+    ];
+    for (name, offset) in [("offset 30", 30.0), ("offset 300", 300.0), ("offset 10,000", 10_000.0)]
+    {
+        shapes.push(Shape::of(name, 32, 12, move |normal| {
+            let side = if normal.below(2) == 0 { offset } else { -offset };
+            (0..32).map(|_| side + normal.next()).collect()
+        }));
+    }
+    let mut short = Shape::of("short queries", 32, 13, |normal| topic(normal, 32, 0, 50, 0.3));
+    short.queries.iter_mut().for_each(|x| *x *= 0.01);
+    shapes.push(short);
+    let mut far = Shape::of("far queries", 32, 14, |normal| topic(normal, 32, 0, 50, 0.3));
+    far.queries.iter_mut().for_each(|x| *x *= 20.0);
+    shapes.push(far);
+    shapes
+}
+
+/// The distance in double precision, and the greatest term of its sum.
+fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+    let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| term(a.into(), b.into())).sum()
+    };
+    match metric {
+        Metric::InnerProduct => -sum(&|a, b| a * b),
+        Metric::Cosine => {
+            1.0 - sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+        }
+        _ => sum(&|a, b| (a - b) * (a - b)),
+    }
+}
+
+/// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
+fn recall(index: &Ivf, vectors: &[f32], queries: &[f32], nprobe: usize) -> f64 {
+    let (dimension, metric) = (index.dimension(), index.metric());
+    let batch = index.search_batch(queries).k(K).nprobe(nprobe).run().unwrap();
+    let mut found = 0;
+    for (i, query) in queries.chunks(dimension).enumerate() {
+        let hits = index.search(query).k(K).nprobe(nprobe).run().unwrap();
+        assert_eq!(hits.as_slice(), &batch[i], "one by one and in a batch");
+        let mut truth: Vec<f64> =
+            vectors.chunks(dimension).map(|vector| exact(metric, query, vector)).collect();
+        let of_keys: Vec<f64> = hits.keys().map(|key| truth[key as usize]).collect();
+        truth.sort_unstable_by(f64::total_cmp);
+        let kth = truth[K - 1];
+        let rounding = match metric {
+            Metric::Cosine => 2e-7,
+            _ => 2e-6 * kth.abs(),
+        };
+        found += of_keys.iter().filter(|&&distance| distance <= kth + rounding).count();
+    }
+    found as f64 / (K * (queries.len() / dimension)) as f64
+}
+
+fn insert(index: &Ivf, shape: &Shape, at_once: bool) {
+    let count = shape.first.len() / shape.dimension;
+    let all = shape.all();
+    let keys: Vec<u64> = (0..(all.len() / shape.dimension) as u64).collect();
+    if at_once {
+        index.insert_batch(&keys, &all).threads(2).run().unwrap();
+        return;
+    }
+    index.insert_batch(&keys[..count], &shape.first).threads(2).run().unwrap();
+    for (&key, vector) in keys[count..].iter().zip(shape.later.chunks(shape.dimension)) {
+        index.insert(key, vector).unwrap();
+    }
+}
+
+/// Few lists, so that trainings take little time.
+fn builder(dimension: usize, metric: Metric) -> IvfBuilder {
+    Ivf::builder(dimension, metric).lists(40)
+}
+
+/// Each shape under each metric and code: all lists are read, originals are kept.
+#[test]
+fn all_lists_with_originals_find_the_true_neighbours_of_any_shape() {
+    let folder = Folder::new("shapes-ivf");
+    let mut missed = Vec::new();
+    let mut turn = 0;
+    for shape in shapes() {
+        let vectors = shape.all();
+        for metric in METRICS {
+            let plain = builder(shape.dimension, metric).build().unwrap();
+            insert(&plain, &shape, true);
+            let of_plain = recall(&plain, &vectors, &shape.queries, ALL);
+            for quantization in CODES {
+                turn += 1;
+                let index = builder(shape.dimension, metric).quantization(quantization);
+                let index = index.build().unwrap();
+                insert(&index, &shape, turn % 2 == 0);
+                let report = index.check();
+                assert!(report.is_ok(), "{report}");
+                let mut least = recall(&index, &vectors, &shape.queries, ALL);
+                if turn % 4 < 2 {
+                    let path = folder.file("index.nf");
+                    index.save(&path).unwrap();
+                    let again = Ivf::load(&path).unwrap();
+                    assert_eq!(index.stats().lists, again.stats().lists);
+                    least = least.min(recall(&again, &vectors, &shape.queries, ALL));
+                }
+                if least < 0.99_f64.min(of_plain) {
+                    missed.push(format!(
+                        "{} {metric} {quantization:?} {}: {least:.3}, plain vectors {of_plain:.3}",
+                        shape.name,
+                        if turn % 2 == 0 { "at once" } else { "one by one" },
+                    ));
+                }
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{} of {turn}:\n{}", missed.len(), missed.join("\n"));
+}
+
+#[test]
+fn every_element_type_keeps_its_neighbours() {
+    let mut missed = Vec::new();
+    for shape in [
+        Shape::of("whole", 24, 1, |n| {
+            (0..24).map(|_| (30.0 + 9.0 * n.next()).round().clamp(1.0, 99.0)).collect()
+        }),
+        Shape::moved(
+            "whole, others later",
+            24,
+            [2200, 1200],
+            |n| {
+                topic(n, 24, 0, 2, 0.2)
+                    .iter()
+                    .map(|x| (50.0 + 15.0 * x).round().clamp(0.0, 127.0))
+                    .collect()
+            },
+            |n| {
+                topic(n, 24, 2, 40, 0.2)
+                    .iter()
+                    .map(|x| (50.0 + 15.0 * x).round().clamp(0.0, 127.0))
+                    .collect()
+            },
+        ),
+    ] {
+        for element in [Element::F16, Element::Bf16, Element::I8, Element::U8] {
+            for metric in METRICS {
+                for quantization in CODES {
+                    let index = builder(24, metric).element(element).quantization(quantization);
+                    let index = index.build().unwrap();
+                    insert(&index, &shape, false);
+                    let recall = recall_stored(&index, &shape);
+                    if recall < 0.99 {
+                        missed.push(format!(
+                            "{} {element} {metric} {quantization:?}: {recall:.3}",
+                            shape.name
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// Recall against the neighbours among the vectors as they are stored, to which queries are rounded, too.
+fn recall_stored(index: &Ivf, shape: &Shape) -> f64 {
+    let exact = Flat::builder(shape.dimension, index.metric()).element(index.element());
+    let exact = exact.build().unwrap();
+    let keys: Vec<u64> = (0..index.len() as u64).collect();
+    exact.insert_batch(&keys, &shape.all()).run().unwrap();
+    let truth = exact.search_batch(&shape.queries).k(K).run().unwrap();
+    let found = index.search_batch(&shape.queries).k(K).nprobe(ALL).run().unwrap();
+    let both = truth.iter().zip(found.iter());
+    let near = both.map(|(truth, found)| {
+        found.iter().filter(|hit| hit.distance <= truth[K - 1].distance).count()
+    });
+    near.sum::<usize>() as f64 / (K * QUERIES) as f64
+}
+
+fn built(builder: IvfBuilder, keys: &[u64], vectors: &[f32], threads: usize) -> Ivf {
+    let index = builder.build().unwrap();
+    index.insert_batch(keys, vectors).threads(threads).run().unwrap();
+    index
+}
+
+/// It was .130 on two threads and .560 on one: the index trained again in the middle of the batch, on its first part.
+#[test]
+fn one_batch_trains_once_whatever_its_order() {
+    const COUNT: usize = 12_000;
+    let dimension = 24;
+    let mut normal = Normal::new(3);
+    let rows: Vec<Vec<f32>> = (0..COUNT)
+        .map(|i| topic(&mut normal, dimension, i * 60 / COUNT, i * 60 / COUNT + 1, 0.2))
+        .collect();
+    let mut order: Vec<usize> = (0..COUNT).collect();
+    let queries: Vec<f32> =
+        (0..QUERIES).flat_map(|_| topic(&mut normal, dimension, 0, 60, 0.2)).collect();
+    for shuffled in [false, true] {
+        if shuffled {
+            (1..COUNT).rev().for_each(|i| order.swap(i, normal.below(i + 1)));
+        }
+        let keys: Vec<u64> = order.iter().map(|&i| i as u64).collect();
+        let vectors: Vec<f32> = order.iter().flat_map(|&i| rows[i].clone()).collect();
+        let builder = || Ivf::builder(dimension, Metric::L2).quantization(IvfQuantization::Pq4);
+        let [one, two] = [1, 2].map(|threads| built(builder(), &keys, &vectors, threads));
+        assert_eq!(
+            (one.stats().lists.unwrap().trainings, two.stats().lists.unwrap().trainings),
+            (1, 1)
+        );
+        let answers = |index: &Ivf| index.search_batch(&queries).k(K).nprobe(ALL).run().unwrap();
+        assert_eq!(answers(&one), answers(&two));
+        for index in [one, two] {
+            let recall = recall(&index, &rows.concat(), &queries, ALL);
+            assert!(recall >= 0.99, "shuffled {shuffled}: {recall}");
+        }
+    }
+}
+
+/// 20,000 vectors of a few topics, then as many of the others: .000 to .028 with `Pq4`, .23 to .51 with `Rabitq1`.
+#[test]
+fn topics_that_come_later_are_found() {
+    let dimension = 32;
+    for (topics, quantization) in
+        [(1, IvfQuantization::Pq4), (5, IvfQuantization::Rabitq1), (20, IvfQuantization::Pq4)]
+    {
+        let shape = Shape::moved(
+            "topics",
+            dimension,
+            [5000, 5000],
+            |n| topic(n, dimension, 0, topics, 0.3),
+            |n| topic(n, dimension, topics, 60, 0.3),
+        );
+        let vectors = shape.all();
+        for in_parts in [false, true] {
+            let builder = || Ivf::builder(dimension, Metric::L2);
+            let [coded, plain] = [quantization, IvfQuantization::None].map(|quantization| {
+                let index = builder().quantization(quantization).build().unwrap();
+                if in_parts {
+                    insert(&index, &shape, false);
+                } else {
+                    let keys: Vec<u64> = (0..10_000).collect();
+                    index.insert_batch(&keys[..5000], &shape.first).run().unwrap();
+                    index.insert_batch(&keys[5000..], &shape.later).run().unwrap();
+                }
+                index
+            });
+            let recall_of = |index: &Ivf, nprobe| recall(index, &vectors, &shape.queries, nprobe);
+            let found = recall_of(&coded, ALL);
+            assert!(
+                found >= 0.99,
+                "{topics} topics, {quantization:?}, in parts {in_parts}: {found}"
+            );
+            let (few, of_plain) = (recall_of(&coded, 16), recall_of(&plain, 16));
+            assert!(few >= of_plain - 0.02, "{topics}, {quantization:?}: {few}, plain {of_plain}");
+            // The lists have followed: no search reads much more than its share of the vectors.
+            let lists = coded.stats().lists.unwrap();
+            assert!(lists.imbalance < 4.0 && lists.trainings < 12, "{lists:?}");
+        }
+    }
+}
+
+/// One list, so that every search read everything; recall .000 with `Pq4`.
+#[test]
+fn others_after_equal_vectors_get_lists_of_their_own() {
+    for quantization in [IvfQuantization::None, IvfQuantization::Pq4] {
+        let shape =
+            Shape::moved("equal first", 16, [4200, 9800], |_| vec![1.5; 16], |n| n.vector(16));
+        for at_once in [false, true] {
+            let index = Ivf::builder(16, Metric::L2).quantization(quantization).build().unwrap();
+            insert(&index, &shape, at_once);
+            let lists = index.stats().lists.unwrap();
+            assert!(lists.count > 100 && lists.longest < 6000, "{quantization:?} {lists:?}");
+            let found = recall(&index, &shape.all(), &shape.queries, ALL);
+            assert!(found >= 0.99, "{quantization:?}: {found}");
+            let hits = index.search(&shape.queries[..16]).k(K).run().unwrap();
+            assert!(hits.distances_computed() < 7000, "{}", hits.distances_computed());
+        }
+    }
+}
+
+/// Pq4 .31 and Rabitq4 .90 at .1 of the length, .14 at .01: a factor does not change the order.
+#[test]
+fn the_length_of_a_query_does_not_matter_under_the_inner_product() {
+    let dimension = 64;
+    let mut normal = Normal::new(8);
+    let unit = |mut vector: Vec<f32>| {
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for x in &mut vector {
+            *x /= length;
+        }
+        vector
+    };
+    let vectors: Vec<f32> =
+        (0..6000).flat_map(|_| unit(topic(&mut normal, dimension, 0, 50, 0.5))).collect();
+    let queries: Vec<f32> =
+        (0..QUERIES).flat_map(|_| unit(topic(&mut normal, dimension, 0, 50, 0.5))).collect();
+    let keys: Vec<u64> = (0..6000).collect();
+    for quantization in CODES {
+        let builder = Ivf::builder(dimension, Metric::InnerProduct).quantization(quantization);
+        let index = built(builder, &keys, &vectors, 2);
+        let measured = |scale: f32| {
+            let scaled: Vec<f32> = queries.iter().map(|x| x * scale).collect();
+            let computed: u64 = (0..QUERIES)
+                .map(|i| {
+                    let query = &scaled[i * dimension..][..dimension];
+                    index.search(query).k(K).nprobe(ALL).run().unwrap().distances_computed()
+                })
+                .sum();
+            (recall(&index, &vectors, &scaled, ALL), computed)
+        };
+        let (recall, computed) = measured(1.0);
+        assert!(recall >= 0.99, "{quantization:?}: {recall}");
+        for scale in [0.001, 0.01, 0.1, 100.0] {
+            let (of_scaled, also_computed) = measured(scale);
+            assert!(of_scaled >= 0.99, "{quantization:?} times {scale}: {of_scaled}");
+            let share = also_computed as f64 / computed as f64;
+            assert!((0.9..1.1).contains(&share), "{quantization:?} times {scale}: {share}");
+        }
+    }
+}
+
+/// Without originals: estimates are right on average, and the statistics tell how far off one is.
+#[test]
+fn what_codes_alone_tell_is_unbiased_and_its_error_is_told() {
+    let dimension = 48;
+    for quantization in CODES {
+        for metric in METRICS {
+            for (shape, later) in [("plain", 1.0_f32), ("longer later", 20.0)] {
+                let mut normal = Normal::new(21);
+                let index = builder(dimension, metric).quantization(quantization);
+                let index = index.originals(Originals::Dropped).build().unwrap();
+                let vectors: Vec<f32> = (0..2500)
+                    .flat_map(|i| {
+                        let scale = if i < 2000 { 1.0 } else { later };
+                        topic(&mut normal, dimension, 0, 40, 0.4)
+                            .into_iter()
+                            .map(move |x| x * scale)
+                    })
+                    .collect();
+                let keys: Vec<u64> = (0..2500).collect();
+                index.insert_batch(&keys[..2000], &vectors[..2000 * dimension]).run().unwrap();
+                index.insert_batch(&keys[2000..], &vectors[2000 * dimension..]).run().unwrap();
+                let told = f64::from(index.stats().lists.unwrap().code_error.unwrap());
+                // Those that came last, in units of what the codes may be off by.
+                let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
+                for _ in 0..20 {
+                    let query: Vec<f32> = topic(&mut normal, dimension, 0, 40, 0.4)
+                        .iter()
+                        .map(|x| x * later)
+                        .collect();
+                    let hits = index.search(&query).k(2500).nprobe(ALL).run().unwrap();
+                    for hit in hits.iter().filter(|hit| hit.key >= 2000) {
+                        let vector = &vectors[hit.key as usize * dimension..][..dimension];
+                        let truth = exact(metric, &query, vector);
+                        let lengths = [&query[..], vector]
+                            .map(|v| v.iter().map(|&x| f64::from(x * x)).sum::<f64>());
+                        let unit = match metric {
+                            Metric::Cosine => 1.0,
+                            _ => (lengths[0] * lengths[1]).sqrt(),
+                        };
+                        let error = (f64::from(hit.distance) - truth) / unit;
+                        sum += error;
+                        squares += error * error;
+                        count += 1.0;
+                    }
+                }
+                let (bias, deviation): (f64, f64) = (sum / count, (squares / count).sqrt());
+                let case = format!(
+                    "{shape} {metric} {quantization:?}: bias {bias:.4}, deviation {deviation:.4}, told {told:.3}"
+                );
+                assert!(bias.abs() < 0.02 && bias.abs() < 0.35 * deviation + 0.002, "{case}");
+                // A share of the residual's length, in a random direction to the query's.
+                assert!(deviation < 4.0 * told / (dimension as f64).sqrt() + 1e-3, "{case}");
+                let range = match quantization {
+                    IvfQuantization::Rabitq4 => 0.05..0.2,
+                    IvfQuantization::Rabitq1 => 0.4..0.95,
+                    _ => 0.2..0.6,
+                };
+                assert!(range.contains(&told), "{case}");
+            }
+        }
+    }
+}
