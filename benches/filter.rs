@@ -26,7 +26,7 @@ enum Relation {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args = Arguments::read(&["dataset", "ef", "json"])?;
+    let args = Arguments::read(&["dataset", "ef", "json", "table"])?;
     let ef = args.value("ef", 64)?;
     let mut json = args.json()?;
     let Input { base, queries, metric, dimension } = args.input(100_000, 64)?;
@@ -37,6 +37,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let exact = Flat::builder(dimension, metric).build()?;
     exact.insert_batch(&keys, &base).threads(2).run()?;
     let queries: Vec<&[f32]> = queries.chunks(dimension).take(QUERIES).collect();
+    match args.text("table") {
+        None => {}
+        Some("excluded") => return by_hand::excluded(&graph, &exact, &queries, ef),
+        Some("cost") => return by_hand::cost(&graph, &exact, &queries, ef),
+        Some(other) => return Err(format!("no table '{other}': excluded or cost").into()),
+    }
 
     println!("{count} x {dimension}, {metric}, ef {ef}, {} queries", queries.len());
     println!("accepted relation  filter      recall        QPS  missing  plans");
