@@ -240,7 +240,15 @@ impl Hnsw {
         verdicts.begin(self.entries.keys.view().len());
         let walked = self.walk_until(codes, request, filter, course, &mut verdicts, timer, work);
         if walked.is_some() {
-            work.scratch.pool.retain(usize::MAX, |slot| verdicts.has_accepted(slot));
+            let keys = self.entries.keys.view();
+            let answers = |slot: u32| self.entries.answers(slot, request.began);
+            // Codes do not tell which of the others are nearer: all are asked about, if that takes little time.
+            let asks_on = !course.is_dear && codes.is_some() && !timer.expired();
+            work.scratch.pool.retain(usize::MAX, |slot| {
+                let is_time = asks_on && !timer.spent(1);
+                let ask = || is_time && answers(slot) && filter.accepts(keys.row(slot)[0]);
+                verdicts.of(slot, ask)
+            });
         }
         work.verdicts = verdicts;
         walked.map(|codes| (Plan::FilteredWalk, codes))
