@@ -43,7 +43,7 @@ macro_rules! assert_radius_cuts {
                     assert!(is_full || count == inside.len(), "{what}");
                     assert!($reads_on || bits(&cut) == bits(&inside), "{what}");
                     assert!(cut.iter().all(|hit| hit.distance <= last.distance), "{what}");
-                    let even = |key: u64| key % 2 == 0;
+                    let even = |key: u64| key.is_multiple_of(2);
                     let plain = search.filter(even).run().unwrap();
                     let cut = search.filter(even).within(last.distance).run().unwrap();
                     let inside = plain.iter().take_while(|hit| hit.distance <= last.distance);
@@ -342,7 +342,7 @@ fn keys_are_excluded_besides_a_filter_in_batches_iterations_lists_and_shards() {
     let lists = Ivf::builder(24, Metric::L2).build().unwrap();
     let vectors: Vec<f32> = (0..6000).flat_map(|key| exact.get(key).unwrap()).collect();
     lists.insert_batch(&keys(6000), &vectors).run().unwrap();
-    let even = |key: u64| key % 2 == 0;
+    let even = |key: u64| key.is_multiple_of(2);
     let query = &queries[..24];
     let all = exact.search(query).k(6000).run().unwrap();
     for excluded in [0, 1, 50, 5000, 6000] {
@@ -441,7 +441,7 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
     let filters: Vec<(usize, f32)> = (0..12)
         .map(|at| {
             let near = [0, 20, 60, 150, 400, 1500][at % 6];
-            (near, (next() + 1.0) / 2.0 * if at < 6 { 0.02 } else { 0.9 })
+            (near, f32::midpoint(next(), 1.0) * if at < 6 { 0.02 } else { 0.9 })
         })
         .collect();
     for (near, share) in filters {

@@ -16,7 +16,7 @@ const ROUNDS: usize = 5;
 fn thread_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
-    nanos.map_or_else(|| since_start(), Duration::from_nanos)
+    nanos.map_or_else(since_start, Duration::from_nanos)
 }
 
 fn since_start() -> Duration {
@@ -36,7 +36,8 @@ fn compare(ways: &[Way<'_>], truth: &[Vec<u64>]) -> Vec<(f64, f64)> {
             let mut found = Vec::with_capacity(truth.len());
             let start = thread_time();
             (0..truth.len()).for_each(|query| found.push(way(query)));
-            let micros = (thread_time() - start).as_secs_f64() * 1e6 / truth.len() as f64;
+            let micros =
+                thread_time().saturating_sub(start).as_secs_f64() * 1e6 / truth.len() as f64;
             took[at].push(micros);
             if round == 0 {
                 let pairs = found.iter().zip(truth);
@@ -121,7 +122,9 @@ pub(crate) fn excluded(
 /// Works for about so many nanoseconds.
 fn work(nanos: u64) {
     if nanos < 100 {
-        (0..nanos / 2).for_each(|step| drop(black_box(step)));
+        (0..nanos / 2).for_each(|step| {
+            black_box(step);
+        });
         return;
     }
     let start = Instant::now();

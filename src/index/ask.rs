@@ -251,7 +251,7 @@ impl Hnsw {
             });
         }
         work.verdicts = verdicts;
-        walked.map(|codes| (Plan::FilteredWalk, codes))
+        walked
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
@@ -264,7 +264,7 @@ impl Hnsw {
         verdicts: &mut Verdicts,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<Option<&'a Codes>> {
+    ) -> Option<(Plan, Option<&'a Codes>)> {
         let (mut ef, mut goes_on) = (course.first, false);
         while ef < course.most {
             self.walk_wider(codes, goes_on, ef, timer, work).ok()?;
@@ -276,15 +276,16 @@ impl Hnsw {
                     self.ask_in_order(codes, request, filter, course, verdicts, timer, work);
                 is_dull = refines && course.is_dear && work.head.is_blurred;
                 if timer.expired() {
-                    return Some(codes);
+                    return Some((Plan::FilteredWalk, codes));
                 }
                 if !is_dull {
                     let kept = work.scratch.pool.len();
                     match course.next(asked, kept, request) {
-                        None => return Some(codes),
+                        None => return Some((Plan::FilteredWalk, codes)),
                         // There is nothing more that a walk comes to.
                         Some(_) if kept < ef => {
-                            return (asked.accepted >= course.wanted).then_some(codes);
+                            return (asked.accepted >= course.wanted)
+                                .then_some((Plan::FilteredWalk, codes));
                         }
                         Some(next) => ef = next,
                     }

@@ -246,8 +246,7 @@ impl Hnsw {
             let walk = || self.walk_nearby(codes, request, filter, costs, timer, work);
             pays.then(walk).flatten()
         } else if share > ONE_HOP {
-            let course = self.course_over_all(codes, request, share, costs);
-            self.walk_and_ask(codes, request, filter, course, timer, work)
+            self.walk_over_all(codes, request, filter, share, costs, timer, work)
         } else {
             self.walk_by_detours(codes, request, filter, seeds, share, costs, timer, work)
         }
@@ -295,11 +294,69 @@ impl Hnsw {
         if share <= ONE_HOP || cost >= costs.scan || timer.expired() {
             return None;
         }
+        self.walk_over_all(codes, request, filter, share, costs, timer, work)
+    }
+
+    /// The walk of an unfiltered search, with a pool that is larger by what it will reject. How many it found that are
+    /// accepted, where there are too few.
+    fn walk_and_reject(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        share: f64,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Plan, usize> {
+        let ef = (request.ef as f64 / share).ceil() as usize;
+        if self.walk_on(codes, Beam::of(ef), timer, work).is_err() {
+            return Err(0);
+        }
+        // Where the time is over, what there is counts.
+        let enough = request.k.max(request.ef / 4 * 3);
+        let accepted = self.accepted(filter, enough, timer, work);
+        if !timer.expired() && accepted < enough {
+            return Err(accepted);
+        }
+        let keys = self.entries.keys.view();
+        let entries = &self.entries;
+        let accepts =
+            |slot: u32| entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0]);
+        // Those beyond are neither measured again nor delivered, or there is no time for it.
+        let most = match codes {
+            Some(codes) if timer.expired() || codes.coder.is_fine() => Head::enough_for(request.k),
+            Some(_) => usize::MAX,
+            // Two of them may have one key.
+            None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),
+            None => request.k,
+        };
+        work.scratch.pool.retain(most, accepts);
+        Ok(Plan::FilteredWalk)
+    }
+
+    /// The walk over all nodes, where so much around the query is accepted. It goes on where fewer
+    /// are than elsewhere.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    fn walk_over_all<'a>(
+        &'a self,
+        codes: Option<&'a Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        share: f64,
+        costs: Costs,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<Walked<'a>> {
+        if share <= ALMOST_ALL
+            && let Ok(plan) = self.walk_and_reject(codes, request, filter, share, timer, work)
+        {
+            return Some((plan, codes));
+        }
         let course = self.course_over_all(codes, request, share, costs);
         self.walk_and_ask(codes, request, filter, course, timer, work)
     }
 
-    /// The walk over all nodes, where so much around the query is accepted.
+    /// The walk over all nodes, where so much around the query is accepted: how it goes.
     fn course_over_all(
         &self,
         codes: Option<&Codes>,
@@ -361,8 +418,7 @@ impl Hnsw {
             let met = self.accepted(filter, usize::MAX, timer, work) as f64;
             if met > scouts * ONE_HOP && !timer.expired() {
                 let share = met / scouts;
-                let course = self.course_over_all(codes, request, share, costs);
-                return self.walk_and_ask(codes, request, filter, course, timer, work);
+                return self.walk_over_all(codes, request, filter, share, costs, timer, work);
             }
             if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
                 let order = if share > BLIND { Order::Directed } else { Order::Blind };

@@ -120,6 +120,7 @@ impl<'a> Wanted<'a> {
         let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let limit = Limit { until, cancel };
         let filter = filter.map(|filter| filter as &dyn Filter);
+        let excluded = excluded.filter(|keys| !keys.is_empty());
         let screen = Screen { filter, excluded };
         let (ef, nprobe) = (self.ef(index)?, self.nprobe(index)?);
         let k = self.k();

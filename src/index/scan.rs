@@ -118,7 +118,9 @@ impl Field<'_> {
             }
             true
         });
-        lists.iter_mut().for_each(|list| keep_nearest(list, k));
+        for list in lists {
+            keep_nearest(list, k);
+        }
     }
 
     /// Calls `each` with all slots but the hidden ones, a tile at a time, until it returns `false`.

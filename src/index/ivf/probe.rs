@@ -70,8 +70,8 @@ pub(super) struct Effort {
     pub(super) nprobe: usize,
     /// The farthest answer.
     radius: Option<f32>,
-    /// Whether all within the radius are wanted, however many.
-    takes_rounds: bool,
+    /// The same, where all within it are wanted, however many.
+    all_within: Option<f32>,
     /// The same, where the first measurement is the last.
     pub(super) cut: Option<f32>,
     /// Whether a filter is asked about candidates.
@@ -81,8 +81,7 @@ pub(super) struct Effort {
 impl Effort {
     /// By rows, for the answers only.
     fn by_rows(self) -> Self {
-        let cut = self.radius.filter(|_| self.takes_rounds);
-        Self { by_codes: false, again: false, kept: self.k, cut, ..self }
+        Self { by_codes: false, again: false, kept: self.k, cut: self.all_within, ..self }
     }
 
     /// Whether an answer may be so far.
@@ -103,11 +102,11 @@ impl Ivf {
         let nprobe = nprobe.unwrap_or_else(|| self.probes(directory)).clamp(1, lists);
         let enough = k.min(directory.len());
         let asks = request.screen.filter().is_some();
-        let takes_rounds = request.takes_rounds;
+        let all_within = radius.filter(|_| request.takes_rounds);
         let effort =
-            Effort { k, by_codes, again, kept, enough, nprobe, radius, takes_rounds, cut, asks };
+            Effort { k, by_codes, again, kept, enough, nprobe, radius, all_within, cut, asks };
         // Codes do not tell which of many vectors are within a radius.
-        let effort = if again && takes_rounds { effort.by_rows() } else { effort };
+        let effort = if again && request.takes_rounds { effort.by_rows() } else { effort };
         (enough > 0).then_some(effort)
     }
 
@@ -223,7 +222,7 @@ impl Ivf {
         let (mut read, mut scanned) = (0, 0);
         while read < lists && !timer.expired() {
             let is_idle = effort.radius.is_none() || idle >= nprobe;
-            let is_enough = if effort.takes_rounds {
+            let is_enough = if effort.all_within.is_some() {
                 nearest.len() >= effort.enough || is_idle
             } else {
                 // As without a radius, and on while there are more within it.
