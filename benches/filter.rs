@@ -4,7 +4,11 @@
 //! the query (not at all, accepting the nearest vectors, accepting the farthest), as a bitmap and
 //! as a closure: recall@10 against the exact answers, queries per second on one thread (the median of rounds), hits that
 //! are missing, and the plans that were chosen. Without a data set, 100,000 x 64 are generated.
+//!
+//! `--table excluded` measures queries whose nearest vectors are excluded, and `--table cost` filters of 1 ns to 100 us,
+//! each beside the ways that a caller could go by hand: CPU time of the thread, the ways in turn.
 
+mod by_hand;
 mod input;
 
 use std::collections::BTreeMap;
@@ -26,7 +30,7 @@ enum Relation {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args = Arguments::read(&["dataset", "ef", "json"])?;
+    let args = Arguments::read(&["dataset", "ef", "json", "table"])?;
     let ef = args.value("ef", 64)?;
     let mut json = args.json()?;
     let Input { base, queries, metric, dimension } = args.input(100_000, 64)?;
@@ -37,6 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let exact = Flat::builder(dimension, metric).build()?;
     exact.insert_batch(&keys, &base).threads(2).run()?;
     let queries: Vec<&[f32]> = queries.chunks(dimension).take(QUERIES).collect();
+    match args.text("table") {
+        None => {}
+        Some("excluded") => return by_hand::excluded(&graph, &exact, &queries, ef),
+        Some("cost") => return by_hand::cost(&graph, &exact, &queries, ef),
+        Some(other) => return Err(format!("no table '{other}': excluded or cost").into()),
+    }
 
     println!("{count} x {dimension}, {metric}, ef {ef}, {} queries", queries.len());
     println!("accepted relation  filter      recall        QPS  missing  plans");

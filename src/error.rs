@@ -23,6 +23,12 @@ pub enum VectorError {
     },
     /// A zero vector has no direction, so no cosine.
     ZeroNorm,
+    /// The vector is so long that its distances, squared lengths or products, may be beyond `f32`:
+    /// [`Metric`] tells the limit.
+    TooLong {
+        /// Its length.
+        length: f64,
+    },
     /// A component cannot be stored in the index's element type without changing its value
     /// (integers), or it overflows to infinity (half precision).
     NotRepresentable {
@@ -52,6 +58,9 @@ impl fmt::Display for VectorError {
                 write!(f, "component {component} is not a finite number")
             }
             Self::ZeroNorm => f.write_str("a zero vector has no direction, so no cosine distance"),
+            Self::TooLong { length } => {
+                write!(f, "vector of length {length:e}, where distances allow 2^62 (4.6e18)")
+            }
             Self::NotRepresentable { component, value, element } => {
                 write!(f, "component {component} is {value}, which {element} cannot hold")
             }

@@ -3,6 +3,11 @@
 use std::fmt;
 
 /// How two vectors are compared. Every distance is "smaller is nearer".
+///
+/// Distances are `f32`. Under [`L2`](Self::L2) and [`InnerProduct`](Self::InnerProduct) an index refuses vectors and
+/// queries longer than 2^62 (4.6e18), whose distances could overflow
+/// ([`VectorError::TooLong`](crate::VectorError::TooLong)). A file of an older version may have such vectors: they are
+/// answered last, with infinite distances. Differences below 1e-19 vanish when they are squared: scale such data up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Metric {
@@ -13,7 +18,8 @@ pub enum Metric {
     /// metric in the mathematical sense: a vector need not be its own nearest neighbour.
     InnerProduct,
     /// Cosine distance, `1 - cos(a, b)`, in `0..=2`. Floating-point vectors are scaled to unit
-    /// length once, when they are inserted. A zero vector has no direction and is refused.
+    /// length once, when they are inserted. A zero vector has no direction and is refused. A vector is at distance 0 from
+    /// itself, as is every vector that rounding alone keeps apart from it: up to about `6e-8 * (10 + dimension / 32)`.
     Cosine,
     /// Number of differing bits, in `0..=dimension`. Vectors are packed bits, eight to a byte,
     /// the first in the lowest bit.

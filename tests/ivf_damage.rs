@@ -415,7 +415,7 @@ fn contradictions_are_told() {
         let refused = Hnsw::load(&path);
         let has_codes = quantization != IvfQuantization::None;
         assert!(match refused {
-            Err(CollectionError::Version { found: 2, supported: 1 }) => has_codes,
+            Err(CollectionError::Version { found: 2, supported: 1, .. }) => has_codes,
             Err(CollectionError::Corrupt { .. }) => !has_codes,
             _ => false,
         });

@@ -35,6 +35,20 @@ impl Pool {
         self.cursor = 0;
     }
 
+    /// Makes room for `capacity` entries, if that is more. Returns the key from which on candidates
+    /// may have been dropped, if some may; they can be offered again.
+    pub(crate) fn widen(&mut self, capacity: usize) -> Option<u32> {
+        if capacity <= self.capacity {
+            return None;
+        }
+        let last = (self.len == self.capacity).then(|| self.key_at(self.len - 1)).flatten();
+        if self.entries.len() < capacity + SLACK {
+            self.entries.resize(capacity + SLACK, 0);
+        }
+        self.capacity = capacity;
+        last
+    }
+
     /// The key that a candidate must beat, above every key while there is room.
     #[inline(always)]
     pub(crate) fn bound(&self) -> u64 {

@@ -191,7 +191,7 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
     let mut reader = Reader(bytes);
     let found = reader.u32()?;
     if found != VERSION {
-        return Err(CollectionError::Version { found, supported: VERSION });
+        return Err(CollectionError::Version { path: None, found, supported: VERSION });
     }
     let [_, metric, element, codes] = reader.take()?;
     let metric = value(&METRICS, metric).ok_or(corrupt("the metric is unknown"))?;

@@ -46,6 +46,7 @@ mod spread;
 mod sweep;
 mod upper;
 mod walk;
+mod widen;
 
 pub(crate) use check::RowFault;
 pub(crate) use detour::Order;

@@ -5,6 +5,7 @@ use bumpalo::Bump;
 use super::detour::Detour;
 use super::prune::{Candidate, Prune};
 use super::spread::Halt;
+use super::widen::Notes;
 use crate::arena::{Pool, Visited};
 
 /// Buffers of one search or insertion. Once they have grown, a search allocates nothing.
@@ -18,6 +19,8 @@ pub(crate) struct Scratch {
     pub(crate) is_crowded: bool,
     /// What only walks among accepted nodes need.
     pub(super) detour: Detour,
+    /// What only walks that may go on need.
+    pub(super) notes: Notes,
     pub(super) candidates: Vec<Candidate>,
     pub(super) prune: Prune,
     /// Lists that an insertion keeps until it links.
@@ -77,6 +80,7 @@ impl Scratch {
             + self.visited.bytes()
             + 12 * self.fresh.nodes.capacity()
             + self.detour.bytes()
+            + self.notes.bytes()
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.prune.bytes()
             + self.lists.allocated_bytes()

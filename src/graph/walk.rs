@@ -147,7 +147,7 @@ impl Graph {
     }
 
     /// The node that searches start from.
-    fn node(&self, Entry { level, row }: Entry) -> u32 {
+    pub(super) fn node(&self, Entry { level, row }: Entry) -> u32 {
         if level == 0 { row } else { self.layer(level).rows().head(row).0 }
     }
 

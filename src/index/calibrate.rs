@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::filter::Screen;
 use super::hits::{BatchHits, Hits};
 use super::hnsw::Hnsw;
 use super::limit::{Limit, Timer};
@@ -239,7 +240,16 @@ impl Hnsw {
         let row = |at: usize| &rows[at * blocks..(at + 1) * blocks];
         let request = |k: usize, ef: usize| {
             let limit = Limit::default();
-            Request { k, ef, nprobe: None, filter: None, radius: None, limit, began: 0 }
+            Request {
+                k,
+                ef,
+                nprobe: None,
+                screen: Screen::default(),
+                radius: None,
+                takes_rounds: false,
+                limit,
+                began: 0,
+            }
         };
         // The distance of the last of the nearest: whatever is no farther is one of them.
         let reach = |queries: std::ops::Range<usize>| -> Vec<f32> {

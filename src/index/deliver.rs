@@ -34,6 +34,27 @@ impl Scale<'_> {
     }
 }
 
+impl Entries {
+    /// The greatest key of a distance within `radius`; 0 if no distance is.
+    pub(super) fn key_within(&self, scale: Scale<'_>, radius: Option<f32>) -> u32 {
+        let Some(radius) = radius else { return u32::MAX };
+        // Distances ascend with their keys: keys of no distance, at either end, are not numbers.
+        let is_within = |key: u32| {
+            self.encoder.answered(scale.distance(key)).total_cmp(&(radius + 0.0)).is_le()
+        };
+        let (mut below, mut beyond) = (0, u32::MAX);
+        while below < beyond {
+            let middle = below + (beyond - below).div_ceil(2);
+            if is_within(middle) {
+                below = middle;
+            } else {
+                beyond = middle - 1;
+            }
+        }
+        below
+    }
+}
+
 /// Hits whose keys are asked for together: each comes from somewhere in memory.
 const PART: usize = 32;
 
@@ -42,8 +63,8 @@ impl Entries {
     /// wanted, and none beyond the radius.
     ///
     /// This is the one place where slots become hits. It reads the keys after the slots were
-    /// found, so that each has one. A key that was found twice, as it is being replaced, counts once. `false` if there
-    /// are fewer hits than wanted for it.
+    /// found, so that each has one. A key that was found twice, as it is being replaced, counts
+    /// once. Returns `false` if there are fewer hits than wanted, and not because of the radius.
     pub(super) fn deliver(
         &self,
         scale: Scale<'_>,
@@ -55,7 +76,7 @@ impl Entries {
         let keys = self.keys.view();
         let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
         let mut part = [(0, 0); PART];
-        let (mut more, mut is_all, mut is_repeated) = (true, false, false);
+        let (mut more, mut is_all) = (true, false);
         hits.clear();
         while more && hits.len() < k {
             let wanted = PART.min(k - hits.len());
@@ -67,7 +88,7 @@ impl Entries {
             }
             more = count == wanted;
             for &(key, slot) in &part[..count] {
-                let distance = scale.distance(key);
+                let distance = self.encoder.answered(scale.distance(key));
                 if !is_near(distance) {
                     (more, is_all) = (false, true);
                     break;
@@ -76,9 +97,9 @@ impl Entries {
                 hits.push(Hit { key: keys.row(slot)[0], distance });
             }
             if !more || hits.len() == k {
-                is_repeated |= self.replacing.is_ambiguous() && hits.drop_repeated_keys();
+                let _ = self.replacing.is_ambiguous() && hits.drop_repeated_keys();
             }
         }
-        is_all || !is_repeated || hits.len() >= k.min(self.len())
+        is_all || hits.len() >= k.min(self.len())
     }
 }

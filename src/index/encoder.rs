@@ -7,6 +7,13 @@ use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
 use crate::vector::{Bf16, Block, Element, F16, VectorRef};
 
+/// The greatest length of a vector under a metric whose distances grow with it, a little below the root of
+/// `f32::MAX / 4`: squared distances and inner products of such vectors, and sums of a few of them, are finite.
+const LONGEST: f64 = (1_u64 << 62) as f64;
+
+/// Vectors all of whose components are below it, and which have 65,536 at most, are no longer.
+pub(super) const LARGE: f32 = (1_u64 << 54) as f32;
+
 /// Runs a body on the components of any vector as an iterator of `f32`.
 macro_rules! with_floats {
     ($vector:expr, |$values:ident| $body:expr) => {
@@ -145,6 +152,24 @@ impl Encoder {
         }
     }
 
+    /// A distance as it is answered: within the range of the metric, and 0 where rounding alone may
+    /// have made it under the cosine, as between a vector and itself.
+    pub(super) fn answered(&self, distance: f32) -> f32 {
+        if self.metric != Metric::Cosine {
+            return distance;
+        }
+        // Sixteen or more sums of products, and what rounding the components changed.
+        let rounding = (self.dimension as f32 / 32.0 + 10.0) * (f32::EPSILON / 2.0);
+        let is_whole = matches!(self.element, Element::I8 | Element::U8);
+        if distance <= rounding && !is_whole {
+            0.0
+        } else if distance > 2.0 {
+            2.0
+        } else {
+            distance
+        }
+    }
+
     /// [`Self::decode_into`], but of unit length under the cosine, which whole numbers cannot be stored with: as quantizers
     /// want them.
     pub(super) fn unit_into(&self, row: &[Block], floats: &mut Vec<f32>) {
@@ -187,7 +212,7 @@ impl Encoder {
         }
         out[n..].fill(0.0);
         let out = &mut out[..n];
-        check_finite(out)?;
+        self.check_range(out)?;
         if self.metric == Metric::Cosine { normalize(out) } else { Ok(()) }
     }
 
@@ -207,9 +232,12 @@ impl Encoder {
         let out = cast_slice_mut::<_, H>(row);
         out[values.len()..].fill(H::zeroed());
         if narrow_all(values.clone(), scale, out) {
+            if self.metric == Metric::Cosine {
+                even_out(values, scale, out);
+            }
             return Ok(());
         }
-        for (component, (out, value)) in out.iter().zip(values).enumerate() {
+        for (component, (out, value)) in out.iter().zip(values.clone()).enumerate() {
             if !value.is_finite() {
                 return Err(VectorError::NonFinite { component });
             }
@@ -218,7 +246,32 @@ impl Encoder {
                 return Err(VectorError::NotRepresentable { component, value, element });
             }
         }
-        Ok(())
+        self.check_length(values)
+    }
+
+    /// Refuses what is not finite, or too long for its distances to be.
+    fn check_range(&self, values: &[f32]) -> Result<(), VectorError> {
+        // Without a branch a component, so that it vectorises.
+        let worst = values
+            .iter()
+            .fold(0, |worst: i32, value| worst.max((value.to_bits() & !(1 << 31)) as i32));
+        if worst < LARGE.to_bits() as i32 {
+            return Ok(());
+        }
+        if let Some(component) = values.iter().position(|value| !value.is_finite()) {
+            return Err(VectorError::NonFinite { component });
+        }
+        self.check_length(values.iter().copied())
+    }
+
+    /// Refuses a finite vector whose distances may be beyond `f32`.
+    #[cold]
+    fn check_length(&self, values: impl ExactSizeIterator<Item = f32>) -> Result<(), VectorError> {
+        let length = sum_of_squares(values).sqrt();
+        if self.metric == Metric::Cosine || length <= LONGEST {
+            return Ok(());
+        }
+        Err(VectorError::TooLong { length })
     }
 
     fn encode_integers<T: bytemuck::Pod + PartialEq + Into<f32>>(
@@ -276,16 +329,30 @@ impl Encoder {
     }
 }
 
-fn check_finite(values: &[f32]) -> Result<(), VectorError> {
-    const INFINITE: u32 = 0x7f80_0000;
-    // Without a branch a component, so that it vectorises.
-    let worst =
-        values.iter().fold(0, |worst: i32, value| worst.max((value.to_bits() & !(1 << 31)) as i32));
-    if worst < INFINITE as i32 {
-        return Ok(());
+/// Takes the length of a row of halves, which rounding changed, back to 1 or barely more: the nearest halves above or
+/// below take the place of some. So a vector is at no distance from itself.
+fn even_out<H: Half>(values: impl Iterator<Item = f32>, scale: f64, row: &mut [H]) {
+    let square = |half: H| f64::from(half.widen()) * f64::from(half.widen());
+    let mut sum: f64 = row.iter().map(|&half| square(half)).sum();
+    let grows = sum < 1.0;
+    for (half, value) in row.iter_mut().zip(values) {
+        if grows && sum >= 1.0 {
+            return;
+        }
+        let wanted = (f64::from(value) * scale).abs();
+        let held = f64::from(half.widen()).abs();
+        let other = if grows && held < wanted {
+            half.longer()
+        } else if !grows && held > wanted {
+            half.shorter()
+        } else {
+            continue;
+        };
+        let changed = sum + square(other) - square(*half);
+        if grows || changed >= 1.0 {
+            (*half, sum) = (other, changed);
+        }
     }
-    let component = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-    Err(VectorError::NonFinite { component })
 }
 
 /// Scales to unit length; sums in `f64`, where the squares of `f32` cannot overflow.

@@ -125,6 +125,49 @@ impl Filter for &KeySet {
     }
 }
 
+/// What a filter accepts, but for some keys. At least one of both is there.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Screen<'a> {
+    pub(super) filter: Option<&'a dyn Filter>,
+    /// Keys that are no answers.
+    pub(super) excluded: Option<&'a KeySet>,
+}
+
+impl<'a> Screen<'a> {
+    /// The filter to be asked, if there is one.
+    pub(super) fn filter(&self) -> Option<&dyn Filter> {
+        match self.excluded {
+            None => self.filter,
+            Some(_) => Some(self),
+        }
+    }
+
+    /// The keys that are no answers, where all others are.
+    pub(super) fn only_excluded(&self) -> Option<&'a KeySet> {
+        self.excluded.filter(|_| self.filter.is_none())
+    }
+
+    fn excludes(&self, key: u64) -> bool {
+        self.excluded.is_some_and(|keys| keys.contains(key))
+    }
+}
+
+impl Filter for Screen<'_> {
+    fn accepts(&self, key: u64) -> bool {
+        !self.excludes(key) && self.filter.is_none_or(|filter| filter.accepts(key))
+    }
+
+    fn count(&self) -> Option<usize> {
+        self.filter.and_then(Filter::count)
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
+        if let Some(filter) = self.filter {
+            filter.for_each(&mut |key| self.excludes(key) || each(key));
+        }
+    }
+}
+
 /// A bitmap over keys, as a [`Filter`]: bit `key % 64` of word `key / 64` accepts `key`.
 ///
 /// The fastest filter where keys are dense. It borrows its words, so that one bitmap serves many

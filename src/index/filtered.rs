@@ -3,10 +3,14 @@
 //! Every way keeps one promise: `k` hits, or all vectors that are accepted if there are fewer. A
 //! walk that ends with less is followed by a look at every accepted vector.
 
+use super::ask::Course;
 use super::codes::Codes;
 use super::deliver::Scale;
 use super::engine::Engine;
 use super::entries::Entries;
+use super::estimate::{
+    ASKED, BLIND, CHEAP, Estimate, LOOK_UP, ONE_HOP, SCOUT, SCOUTS, measuring, scouts,
+};
 use super::filter::Filter;
 use super::hits::{Hits, Plan};
 use super::hnsw::Hnsw;
@@ -14,28 +18,10 @@ use super::limit::Timer;
 use super::request::Request;
 use super::rerank::Head;
 use super::scan::{Field, is_set};
-use super::scatter::scattered;
 use super::space::Rows;
 use super::work::Work;
 use crate::graph::{Beam, Counters, Order, Watch};
 
-/// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
-/// many are accepted, at most so many. They also give a walk places to start from.
-const LEAST_ASKED: u32 = 64;
-const ENOUGH_ACCEPTED: usize = 32;
-const MOST_ASKED: u32 = 2048;
-
-/// Above it, a walk over all nodes finds enough accepted ones on its way.
-const ONE_HOP: f64 = 0.4;
-/// Below it, the distances that put the detours in order cost more than they save.
-const BLIND: f64 = 0.08;
-
-/// Accepted nodes that the walk into the query's neighbourhood should meet before detours begin.
-const EXPECTED: f64 = 4.0;
-/// Candidates of that walk.
-const SCOUTS: (f64, f64) = (16.0, 256.0);
-/// A scan that costs so many times more than their walk is worth a look whether they are accepted.
-const SCOUT: f64 = 8.0;
 /// So many times more are met by a second walk, where the first met suspiciously few.
 const AGAIN: f64 = 4.0;
 /// Where so many times fewer than expected are accepted around the query, the filter keeps away
@@ -43,21 +29,11 @@ const AGAIN: f64 = 4.0;
 /// walk finds most of them.
 const AVOIDS: f64 = 4.0;
 
-/// A walk by detours needs about as many accepted nodes within two hops, or it ends in a corner.
-const TWO_HOPS_MEET: f64 = 8.0;
+/// Above it, the search goes as if all were accepted, until it meets those that are not.
+const ALMOST_ALL: f64 = 0.9;
 
-/// Costs in the unit of asking about one slot after the other, about 2.5 ns: looking up a key, and asking about a slot somewhere in
-/// memory.
-const LOOK_UP: f64 = 10.0;
-const ASK: f64 = 9.0;
-
-/// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
-fn measuring(bytes: usize) -> f64 {
-    8.0 + bytes as f64 / 22.0
-}
-
-/// Slots that are asked about together, and between two thoughts of the time.
-const ASKED: usize = 64;
+/// How many times as many candidates are kept, where they are asked about in order, as are expected to be needed.
+const IN_RESERVE: f64 = 1.3;
 
 impl Entries {
     /// The nearest accepted vectors, exactly: by the vectors if they are there, else by the codes.
@@ -76,11 +52,13 @@ impl Entries {
         let (engine, column) =
             codes.map_or((engine, &self.vectors), |codes| (&*codes.engine, &codes.rows));
         let query = if codes.is_some() { &coding.query } else { row };
+        let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
+        let within = self.key_within(scale, request.radius);
         let slots = column.len();
         let field = match filter.count() {
             // Looking up a few keys is less than asking about all slots.
             Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
-                let mut field = Field { engine, rows: column.view(), hidden: &[] };
+                let mut field = Field { engine, rows: column.view(), hidden: &[], within };
                 matches.begin(request.k.min(slots));
                 filter.for_each(&mut |key| {
                     if timer.spent(1) {
@@ -100,7 +78,7 @@ impl Entries {
                 // As many as take so long as measuring one row.
                 let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
                 let (rows, kept) = self.moment(column, request.k, hidden);
-                let field = Field { engine, rows, hidden };
+                let field = Field { engine, rows, hidden, within };
                 matches.begin(kept.min(rows.len() as usize));
                 self.each_accepted(field, filter, |slots| {
                     slots.iter().all(|&slot| matches.add(field, query, slot, timer))
@@ -109,7 +87,6 @@ impl Entries {
                 field
             }
         };
-        let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
         matches.finish(field, query, |found| {
             self.deliver(scale, request, found, hits);
         });
@@ -152,7 +129,11 @@ impl Entries {
 }
 
 /// Those of the slots whose keys, of which there may be fewer, are accepted.
-fn accepted<'a>(filter: &dyn Filter, slots: &'a mut [u32; ASKED], keys: &[u64]) -> &'a [u32] {
+pub(super) fn accepted<'a>(
+    filter: &dyn Filter,
+    slots: &'a mut [u32; ASKED],
+    keys: &[u64],
+) -> &'a [u32] {
     // Bits that stand for no key may be anything.
     let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
     let mut bits = filter.accepts_each(keys) & known;
@@ -165,18 +146,17 @@ fn accepted<'a>(filter: &dyn Filter, slots: &'a mut [u32; ASKED], keys: &[u64]) 
     &slots[..count]
 }
 
-/// Candidates of the walk into the query's neighbourhood, where so many are accepted.
-fn scouts(share: f64) -> f64 {
-    (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil()
-}
-
-/// What is known of a filter before the search.
-struct Estimate {
-    /// Accepted among all vectors.
-    share: f64,
-    /// Units that a look at every accepted vector costs.
+/// What ways cost, in units.
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    /// A call of the filter, beyond the least.
+    ask: f64,
+    /// A look at every accepted vector.
     scan: f64,
 }
+
+/// Which way a walk went, and what it read at last.
+type Walked<'a> = (Plan, Option<&'a Codes>);
 
 impl Hnsw {
     /// Answers the query in `work.row` under a filter.
@@ -190,12 +170,15 @@ impl Hnsw {
     ) {
         let (mut codes, mut blurred) = (self.entries.walking_codes(), false);
         work.scratch.counters = Counters::default();
+        let few = request.k == 0 || self.are_few(filter, request.ef);
+        let is_asked = !few && request.screen.filter.is_some() && filter.count().is_none();
+        let ask = if is_asked { self.entries.asking_cost(filter) } else { 1.0 };
         loop {
-            let plan = if request.k == 0 || self.are_few(filter, request.ef) {
+            let walked = if few {
                 None
             } else {
                 let mut seeds = std::mem::take(&mut work.seeds);
-                let plan = self.walk_filtered(codes, request, filter, &mut seeds, timer, work);
+                let plan = self.walk_filtered(codes, request, filter, ask, &mut seeds, timer, work);
                 work.seeds = seeds;
                 plan
             };
@@ -204,7 +187,8 @@ impl Hnsw {
                 return;
             }
             let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
-            let Some(plan) = plan.filter(|_| enough) else { break };
+            let Some((plan, walked)) = walked.filter(|_| enough) else { break };
+            codes = walked;
             let is_full = self.collect(codes, request, timer, work, hits);
             hits.set_plan(plan);
             blurred = work.head.is_blurred;
@@ -219,37 +203,62 @@ impl Hnsw {
             }
         }
         let walked = work.scratch.counters;
-        self.scan_filtered(codes, request, filter, timer, work, hits);
+        let in_order = request.screen.only_excluded().is_some() || ask > self.scan_measure();
+        self.scan_filtered(codes, request, filter, in_order, timer, work, hits);
         hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
     }
 
     /// Walks, where that costs less than a scan. What it found is left in the scratch.
-    fn walk_filtered(
-        &self,
-        codes: Option<&Codes>,
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    fn walk_filtered<'a>(
+        &'a self,
+        codes: Option<&'a Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
+        ask: f64,
         seeds: &mut Vec<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<Plan> {
-        let Estimate { share, scan } = self.estimate(filter, seeds);
-        if scan <= self.walk_cost(share, request.ef) {
-            let pays = scan > SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize);
-            let walk = || self.walk_nearby(codes, request, filter, scan, timer, work);
+    ) -> Option<Walked<'a>> {
+        let Request { k, ef, .. } = *request;
+        if let Some(excluded) = request.screen.only_excluded()
+            && excluded.len() < self.len() / 2
+        {
+            return self.walk_around(codes, request, excluded.len(), timer, work);
+        }
+        let candidate = self.candidate_cost();
+        let most = self.scan_ef();
+        if ask > candidate {
+            // Each call counts: none is made for an estimate.
+            let course = Course { first: ef, wanted: k, most, rejects: usize::MAX, is_dear: true };
+            return self.walk_and_ask(codes, request, filter, course, timer, work);
+        }
+        let Estimate { share, scan } = self.estimate(filter, ask, ef, seeds);
+        let costs = Costs { ask, scan };
+        let in_order = (k as f64 / share) * (candidate + ask) + ef as f64 * candidate;
+        if ask > CHEAP && share <= ONE_HOP && in_order < scan.min(self.walk_cost(share, ef, ask)) {
+            let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
+            let course = Course { first, wanted: k, most, rejects: usize::MAX, is_dear: true };
+            return self.walk_and_ask(codes, request, filter, course, timer, work);
+        }
+        if scan <= self.walk_cost(share, ef, ask) {
+            let pays = scan > SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize, ask);
+            let walk = || self.walk_nearby(codes, request, filter, costs, timer, work);
             pays.then(walk).flatten()
         } else if share > ONE_HOP {
-            self.walk_over_all(codes, request, filter, seeds, share, timer, work)
+            self.walk_over_all(codes, request, filter, share, costs, timer, work)
         } else {
-            self.walk_by_detours(codes, request, filter, seeds, share, timer, work)
+            self.walk_by_detours(codes, request, filter, seeds, share, costs, timer, work)
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn scan_filtered(
         &self,
         codes: Option<&Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
+        in_order: bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
@@ -259,102 +268,33 @@ impl Hnsw {
             self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             codes.prepare(&mut work.coding);
         }
-        self.entries.scan_accepted(&*self.engine, codes, request, filter, timer, work, hits);
-    }
-
-    /// Asks about some slots, spread over all; those accepted are left in `seeds`.
-    fn estimate(&self, filter: &dyn Filter, seeds: &mut Vec<u32>) -> Estimate {
-        let keys = self.entries.keys.view();
-        let total = keys.len();
-        seeds.clear();
-        let (mut tried, mut asked) = (0, 0);
-        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
-        let most = MOST_ASKED.min(total);
-        while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
-            let mut count = 0;
-            for at in tried..most.min(tried + ASKED as u32) {
-                let slot = scattered(at, total);
-                // The key of a slot that holds nothing may be being written.
-                if !self.entries.slots.is_hidden(slot) {
-                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
-                    count += 1;
-                }
-            }
-            tried += ASKED as u32;
-            asked += count as u32;
-            seeds.extend_from_slice(accepted(filter, &mut slots, &held[..count]));
-        }
-        let measure = self.scan_measure();
-        // Walks meet no slots that hold nothing; a scan passes over them.
-        let slots = f64::from(total);
-        let total = slots - self.entries.slots.hidden() as f64;
-        let (asked, total) = (f64::from(asked).max(1.0), total.max(1.0));
-        // One more than was seen: none accepted among few does not mean that there is none.
-        let share = ((seeds.len() as f64 + 0.5) / (asked + 0.5)).min(1.0);
-        match filter.count() {
-            Some(count) => {
-                let count = (count as f64).min(total);
-                // Keys that are not in the index count, too; only the slots asked show that.
-                let most = count / total;
-                let expected = asked * most;
-                let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
-                let share = if fewer || asked >= total { share.min(most) } else { most };
-                let ask = (count * LOOK_UP).min(slots);
-                Estimate { share, scan: ask + share * total * measure }
-            }
-            None => Estimate { share, scan: slots + share * total * measure },
-        }
-    }
-
-    /// Units that a scan needs for each vector that is accepted.
-    fn scan_measure(&self) -> f64 {
-        measuring(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
-    }
-
-    /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.
-    fn are_few(&self, filter: &dyn Filter, ef: usize) -> bool {
-        let least = self.walk_cost(1.0, ef).min(SCOUT * self.walk_cost(1.0, SCOUTS.0 as usize));
-        let each = LOOK_UP + self.scan_measure();
-        filter.count().is_some_and(|count| count as f64 * each <= least)
-    }
-
-    /// Units that a walk costs, roughly.
-    fn walk_cost(&self, share: f64, ef: usize) -> f64 {
-        let measure = measuring(self.row_bytes());
-        let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
-        // Half of a row's neighbours were met before.
-        let over_all = |ef: f64| ef * row / 2.0 * measure * 1.5;
-        if share > ONE_HOP {
-            over_all(ef / share)
-        } else if share > BLIND {
-            // A row of gates and a row of accepted nodes are measured, some gates' rows read.
-            ef * row * (2.0 * measure + ASK / share)
-        } else if share * row * row > TWO_HOPS_MEET {
-            // Half of the nodes two hops away were asked about before.
-            over_all(scouts(share)) + ef * row * row * ASK / 2.0
+        let (entries, engine) = (&self.entries, &*self.engine);
+        if in_order {
+            entries.scan_in_order(engine, codes, request, filter, timer, work, hits);
         } else {
-            f64::INFINITY
+            entries.scan_accepted(engine, codes, request, filter, timer, work, hits);
         }
     }
 
     /// The walk of an unfiltered search, where so much of what is around the query is accepted, however few are elsewhere,
     /// that it costs less than a scan.
-    fn walk_nearby(
-        &self,
-        codes: Option<&Codes>,
+    fn walk_nearby<'a>(
+        &'a self,
+        codes: Option<&'a Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
-        scan: f64,
+        costs: Costs,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<Plan> {
+    ) -> Option<Walked<'a>> {
         let beam = Beam::of(SCOUTS.0 as usize);
         self.walk_on(codes, beam, timer, work).ok()?;
         let share = self.accepted(filter, usize::MAX, timer, work) as f64 / SCOUTS.0;
-        if share <= ONE_HOP || self.walk_cost(share, request.ef) >= scan || timer.expired() {
+        let cost = self.walk_cost(share, request.ef, costs.ask);
+        if share <= ONE_HOP || cost >= costs.scan || timer.expired() {
             return None;
         }
-        self.walk_and_reject(codes, request, filter, share, timer, work).ok()
+        self.walk_over_all(codes, request, filter, share, costs, timer, work)
     }
 
     /// The walk of an unfiltered search, with a pool that is larger by what it will reject. How many it found that are
@@ -394,42 +334,83 @@ impl Hnsw {
         Ok(Plan::FilteredWalk)
     }
 
-    /// [`Self::walk_and_reject`].
-    /// Where fewer are accepted around the query than elsewhere, a walk by detours follows; where
-    /// next to none are, nothing (see [`AVOIDS`]).
+    /// The walk over all nodes, where so much around the query is accepted. It goes on where fewer
+    /// are than elsewhere.
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
-    fn walk_over_all(
+    fn walk_over_all<'a>(
+        &'a self,
+        codes: Option<&'a Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        share: f64,
+        costs: Costs,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Option<Walked<'a>> {
+        if share <= ALMOST_ALL
+            && let Ok(plan) = self.walk_and_reject(codes, request, filter, share, timer, work)
+        {
+            return Some((plan, codes));
+        }
+        let course = self.course_over_all(codes, request, share, costs);
+        self.walk_and_ask(codes, request, filter, course, timer, work)
+    }
+
+    /// The walk over all nodes, where so much around the query is accepted: how it goes.
+    fn course_over_all(
         &self,
         codes: Option<&Codes>,
         request: &Request<'_>,
-        filter: &dyn Filter,
-        seeds: &[u32],
         share: f64,
+        costs: Costs,
+    ) -> Course {
+        let Request { k, ef, .. } = *request;
+        // Where almost all are accepted but for some near the query, as many more are wanted as are rejected.
+        let wanted = if share > ALMOST_ALL { k } else { k.max(ef / 4 * 3) };
+        let first = (ef as f64 / share).ceil() as usize;
+        // Longer than a scan takes, at a time.
+        let pays = (costs.scan / self.candidate_cost()) as usize;
+        let most = self.scan_ef().min(pays.max(first + 1));
+        let wanted = wanted.max(self.head(codes, k));
+        Course { first, wanted, most, rejects: usize::MAX, is_dear: false }
+    }
+
+    /// Accepted candidates among which the `k` nearest are.
+    fn head(&self, codes: Option<&Codes>, k: usize) -> usize {
+        match codes {
+            Some(codes) if self.entries.refines(codes) => Head::enough_for(k),
+            _ => k,
+        }
+    }
+
+    /// The walk around keys that are excluded, and nothing else is.
+    fn walk_around<'a>(
+        &'a self,
+        codes: Option<&'a Codes>,
+        request: &Request<'_>,
+        excluded: usize,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<Plan> {
-        let accepted = match self.walk_and_reject(codes, request, filter, share, timer, work) {
-            Ok(plan) => return Some(plan),
-            Err(accepted) => accepted as f64,
-        };
-        if accepted * AVOIDS < request.ef as f64 {
-            return None;
-        }
-        self.detour(codes, request.ef, Order::Directed, filter, seeds, timer, work);
-        Some(Plan::DirectedTwoHop)
+    ) -> Option<Walked<'a>> {
+        let Request { k, ef, .. } = *request;
+        let most = self.scan_ef();
+        let wanted = self.head(codes, k);
+        let course = Course { first: ef, wanted, most, rejects: excluded, is_dear: false };
+        self.walk_and_ask(codes, request, &request.screen, course, timer, work)
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
-    fn walk_by_detours(
-        &self,
-        codes: Option<&Codes>,
+    fn walk_by_detours<'a>(
+        &'a self,
+        codes: Option<&'a Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
         seeds: &[u32],
         share: f64,
+        costs: Costs,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<Plan> {
+    ) -> Option<Walked<'a>> {
         let mut scouts = scouts(share);
         for _ in 0..2 {
             self.walk_on(codes, Beam::of(scouts as usize), timer, work).ok()?;
@@ -437,15 +418,16 @@ impl Hnsw {
             let met = self.accepted(filter, usize::MAX, timer, work) as f64;
             if met > scouts * ONE_HOP && !timer.expired() {
                 let share = met / scouts;
-                return self.walk_over_all(codes, request, filter, seeds, share, timer, work);
+                return self.walk_over_all(codes, request, filter, share, costs, timer, work);
             }
             if timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
                 let order = if share > BLIND { Order::Directed } else { Order::Blind };
                 self.detour(codes, request.ef, order, filter, seeds, timer, work);
-                return Some(match order {
+                let plan = match order {
                     Order::Directed => Plan::DirectedTwoHop,
                     Order::Blind => Plan::BlindTwoHop,
-                });
+                };
+                return Some((plan, codes));
             }
             // One in fifty filters that have nothing to do with the query does so by chance.
             scouts *= AGAIN;

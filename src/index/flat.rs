@@ -9,6 +9,7 @@ use super::builder::FlatBuilder;
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
+use super::estimate::measuring;
 use super::hits::{BatchHits, Hits};
 use super::limit::Timer;
 use super::request::Request;
@@ -186,8 +187,14 @@ impl Searchable for Flat {
         if timer.expired() {
             return hits.set_nothing();
         }
-        if let Some(filter) = request.filter {
-            self.entries.scan_accepted(&*self.engine, None, request, filter, timer, work, hits);
+        if let Some(filter) = request.screen.filter() {
+            let is_dear = request.screen.filter.is_some_and(|_| filter.count().is_none())
+                && self.entries.asking_cost(filter) > measuring(row);
+            if is_dear || request.screen.only_excluded().is_some() {
+                self.entries.scan_in_order(&*self.engine, None, request, filter, timer, work, hits);
+            } else {
+                self.entries.scan_accepted(&*self.engine, None, request, filter, timer, work, hits);
+            }
         } else {
             self.entries.scan(&*self.engine, request, timer, work, hits);
         }
@@ -197,7 +204,7 @@ impl Searchable for Flat {
 
     fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
         self.work.with(|work| {
-            if request.filter.is_some() || !request.limit.is_none() {
+            if request.screen.filter().is_some() || !request.limit.is_none() {
                 return self.find_each(queries, request, work, out);
             }
             let _pin = pin();

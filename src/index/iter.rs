@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::iter::FusedIterator;
 
-use super::filter::Filter;
+use super::filter::{Filter, Screen};
 use super::hits::{Hit, Hits, Plan};
 use super::request::{Request, Wanted};
 use super::search::Searchable;
@@ -106,7 +106,8 @@ impl<'a, F: Filter> SearchIter<'a, F> {
         let growth = if cursor.scanned { GROWTH.1 } else { GROWTH.0 };
         let k = cursor.round.saturating_mul(growth).clamp(FIRST, request.k.max(FIRST));
         let filter = filter.as_ref().map(|filter| filter as &dyn Filter);
-        let request = Request { k, filter, ..*request };
+        let screen = Screen { filter, ..request.screen };
+        let request = Request { k, screen, ..*request };
         index.work().with(|work| {
             work.row.clear();
             work.row.extend_from_slice(&cursor.row);

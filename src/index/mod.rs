@@ -1,5 +1,6 @@
 //! The indexes that users meet: keys on top of vectors and graph.
 
+mod ask;
 mod batch;
 mod blur;
 mod builder;
@@ -11,6 +12,7 @@ mod deliver;
 mod encoder;
 mod engine;
 mod entries;
+mod estimate;
 mod filter;
 mod filtered;
 mod flat;

@@ -1,5 +1,6 @@
 //! Floats of half precision from many of single precision, with the instructions of a set.
 
+use super::encoder::LARGE;
 use crate::simd::{Simd, Task, run_detected};
 use crate::vector::{Bf16, F16};
 
@@ -9,6 +10,17 @@ pub(super) trait Half: bytemuck::Pod {
     fn narrow(value: f32) -> Self;
 
     fn is_finite(self) -> bool;
+
+    /// Whether it is finite, and no cause to look at the length of its vector.
+    fn is_small(self) -> bool;
+
+    fn widen(self) -> f32;
+
+    /// The next one away from zero. The number is of a vector of unit length.
+    fn longer(self) -> Self;
+
+    /// The next one towards zero. The number is not zero.
+    fn shorter(self) -> Self;
 }
 
 impl Half for F16 {
@@ -20,6 +32,24 @@ impl Half for F16 {
     #[inline(always)]
     fn is_finite(self) -> bool {
         self.to_bits() & 0x7c00 != 0x7c00
+    }
+
+    #[inline(always)]
+    fn is_small(self) -> bool {
+        self.is_finite()
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+
+    fn longer(self) -> Self {
+        Self::from_bits(self.to_bits() + 1)
+    }
+
+    fn shorter(self) -> Self {
+        Self::from_bits(self.to_bits() - 1)
     }
 }
 
@@ -33,9 +63,27 @@ impl Half for Bf16 {
     fn is_finite(self) -> bool {
         self.to_bits() & 0x7f80 != 0x7f80
     }
+
+    #[inline(always)]
+    fn is_small(self) -> bool {
+        self.to_bits() & 0x7fff < (LARGE.to_bits() >> 16) as u16
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+
+    fn longer(self) -> Self {
+        Self::from_bits(self.to_bits() + 1)
+    }
+
+    fn shorter(self) -> Self {
+        Self::from_bits(self.to_bits() - 1)
+    }
 }
 
-/// Writes the halves that are nearest to `values` times `scale` into the front of `out`. Whether all are finite.
+/// Writes the halves that are nearest to `values` times `scale` into the front of `out`. Returns whether all are small.
 pub(super) fn narrow_all<H: Half>(
     values: impl Iterator<Item = f32>,
     scale: f64,
@@ -81,11 +129,11 @@ impl<I: Iterator<Item = f32>, H: Half> Task for Narrow<'_, I, H> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> bool {
         let Self { values, scale, out } = self;
-        let mut are_finite = true;
+        let mut are_small = true;
         for (out, value) in out.iter_mut().zip(values) {
             *out = H::narrow((f64::from(value) * scale) as f32);
-            are_finite &= out.is_finite();
+            are_small &= out.is_small();
         }
-        are_finite
+        are_small
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::filter::Filter;
+use super::filter::{Filter, KeySet, Screen};
 use super::hits::{Hits, Plan};
 use super::limit::{Cancel, Limit};
 use super::search::Searchable;
@@ -22,9 +22,11 @@ pub(super) struct Request<'a> {
     pub(super) ef: usize,
     /// Lists to read; what the index chooses if the caller does not say.
     pub(super) nprobe: Option<usize>,
-    pub(super) filter: Option<&'a dyn Filter>,
+    pub(super) screen: Screen<'a>,
     /// The farthest answer.
     pub(super) radius: Option<f32>,
+    /// Whether all within the radius are wanted, or so many of them that rounds find them sooner.
+    pub(super) takes_rounds: bool,
     pub(super) limit: Limit<'a>,
     /// When the search began, as a moment of replacements.
     pub(super) began: u64,
@@ -36,13 +38,11 @@ const FIRST_ROUND: usize = 64;
 /// How many times as many are looked for in the next round.
 const GROWTH: usize = 4;
 
-impl Request<'_> {
-    /// Whether so many answers are allowed within a radius that a search for all at once would be
-    /// a waste if there are few.
-    pub(super) fn takes_rounds(&self) -> bool {
-        self.radius.is_some() && self.k > FIRST_ROUND
-    }
+/// Up to so many answers within a radius are looked for at once, as they are without a radius:
+/// the radius takes answers away and changes none. A search for more goes in rounds.
+const AT_ONCE: usize = 1024;
 
+impl Request<'_> {
     /// The rounds, each of a search for more answers, until `find` finds fewer than it looked for.
     pub(super) fn rounds(&self, hits: &mut Hits, mut find: impl FnMut(&Request<'_>, &mut Hits)) {
         let (mut distances, mut hops) = (0, 0);
@@ -78,6 +78,7 @@ pub(super) struct Wanted<'a> {
     pub(super) radius: Option<f32>,
     pub(super) deadline: Option<Duration>,
     pub(super) cancel: Option<&'a Cancel>,
+    pub(super) excluded: Option<&'a KeySet>,
 }
 
 impl<'a> Wanted<'a> {
@@ -88,6 +89,7 @@ impl<'a> Wanted<'a> {
         radius: None,
         deadline: None,
         cancel: None,
+        excluded: None,
     };
 
     pub(super) fn set_ef(&mut self, ef: usize) {
@@ -110,7 +112,7 @@ impl<'a> Wanted<'a> {
         filter: Option<&'a F>,
     ) -> Result<Request<'a>, IndexError> {
         index.admit()?;
-        let Self { radius, deadline, cancel, .. } = self;
+        let Self { radius, deadline, cancel, excluded, .. } = self;
         if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
             let value = radius.to_string();
             return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });
@@ -119,8 +121,12 @@ impl<'a> Wanted<'a> {
         let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let limit = Limit { until, cancel };
         let filter = filter.map(|filter| filter as &dyn Filter);
+        let excluded = excluded.filter(|keys| !keys.is_empty());
+        let screen = Screen { filter, excluded };
         let (ef, nprobe) = (self.ef(index)?, self.nprobe(index)?);
-        Ok(Request { k: self.k(), ef, nprobe, filter, radius, limit, began: 0 })
+        let k = self.k();
+        let takes_rounds = radius.is_some() && k > AT_ONCE;
+        Ok(Request { k, ef, nprobe, screen, radius, takes_rounds, limit, began: 0 })
     }
 
     fn nprobe(&self, index: &dyn Searchable) -> Result<Option<usize>, IndexError> {

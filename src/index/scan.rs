@@ -25,6 +25,8 @@ pub(super) struct Field<'a> {
     pub(super) rows: View<'a, Block>,
     /// A bit for each slot that is passed over; there may be none for the last ones.
     pub(super) hidden: &'a [u64],
+    /// Keys beyond it are of distances that nobody wants.
+    pub(super) within: u32,
 }
 
 impl Field<'_> {
@@ -39,27 +41,15 @@ impl Field<'_> {
         timer: &mut Timer<'_>,
         each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
     ) -> u64 {
-        let Self { engine, rows, .. } = self;
-        let total = rows.len() as usize;
+        let total = self.rows.len() as usize;
         let k = k.min(total);
         if k == 0 {
             each(&mut std::iter::empty());
             return 0;
         }
         if k > POOLED {
-            all.clear();
-            self.each_tile(|slots| {
-                let mut keys = [0; TILE];
-                engine.keys(rows, query, slots, &mut keys[..slots.len()]);
-                all.extend(keys.into_iter().zip(slots.iter().copied()));
-                !timer.spent(slots.len())
-            });
-            let measured = all.len() as u64;
-            if k < all.len() {
-                all.select_nth_unstable(k);
-                all.truncate(k);
-            }
-            all.sort_unstable();
+            let measured = self.measure_all(query, all, timer);
+            keep_nearest(all, k);
             each(&mut all.iter().copied());
             measured
         } else {
@@ -69,6 +59,26 @@ impl Field<'_> {
             each(&mut pools[0].iter());
             measured
         }
+    }
+
+    /// Leaves all in `all`, in no order, as keys and slots. Distances computed are returned.
+    pub(super) fn measure_all(
+        self,
+        query: &[Block],
+        all: &mut Vec<(u32, u32)>,
+        timer: &mut Timer<'_>,
+    ) -> u64 {
+        all.clear();
+        let mut measured = 0;
+        self.each_tile(|slots| {
+            let mut keys = [0; TILE];
+            self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
+            let near = keys.into_iter().zip(slots.iter().copied());
+            all.extend(near.filter(|&(key, _)| key <= self.within));
+            measured += slots.len() as u64;
+            !timer.spent(slots.len())
+        });
+        measured
     }
 
     /// Offers all slots to the pools of the queries, which are stored one after the other, all of
@@ -81,7 +91,7 @@ impl Field<'_> {
             for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
                 self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
                 for (&key, &slot) in keys.iter().zip(slots) {
-                    if u64::from(key) < pool.bound() {
+                    if u64::from(key) < pool.bound() && key <= self.within {
                         pool.insert(key, slot);
                     }
                 }
@@ -90,6 +100,27 @@ impl Field<'_> {
             !timer.spent(slots.len() * pools.len())
         });
         measured as u64
+    }
+
+    /// The `k` nearest to each of the queries, which are stored one after the other, in order.
+    fn scan_lists(self, queries: &[Block], k: usize, lists: &mut [Vec<(u32, u32)>]) {
+        let mut keys = [0; TILE];
+        let length = queries.len() / lists.len().max(1);
+        self.each_tile(|slots| {
+            for (query, list) in queries.chunks_exact(length.max(1)).zip(lists.iter_mut()) {
+                self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
+                let near = keys.into_iter().zip(slots.iter().copied());
+                list.extend(near.filter(|&(key, _)| key <= self.within));
+                if list.len() / 2 >= k {
+                    list.select_nth_unstable(k);
+                    list.truncate(k);
+                }
+            }
+            true
+        });
+        for list in lists {
+            keep_nearest(list, k);
+        }
     }
 
     /// Calls `each` with all slots but the hidden ones, a tile at a time, until it returns `false`.
@@ -106,6 +137,15 @@ impl Field<'_> {
             }
         }
     }
+}
+
+/// Leaves the `k` nearest, the nearest first.
+fn keep_nearest(all: &mut Vec<(u32, u32)>, k: usize) {
+    if k < all.len() {
+        all.select_nth_unstable(k);
+        all.truncate(k);
+    }
+    all.sort_unstable();
 }
 
 /// Whether a bitmap has the bit of a slot.
@@ -161,7 +201,8 @@ impl Matches {
         field.engine.keys(field.rows, query, waiting, keys);
         *measured += waiting.len() as u64;
         if *k > POOLED {
-            all.extend(keys.iter().copied().zip(waiting.iter().copied()));
+            let near = keys.iter().copied().zip(waiting.iter().copied());
+            all.extend(near.filter(|&(key, _)| key <= field.within));
         } else if *k > 0 {
             pool.offer(keys, waiting);
         }
@@ -177,11 +218,7 @@ impl Matches {
     ) {
         self.measure(field, query);
         if self.k > POOLED {
-            if self.k < self.all.len() {
-                self.all.select_nth_unstable(self.k);
-                self.all.truncate(self.k);
-            }
-            self.all.sort_unstable();
+            keep_nearest(&mut self.all, self.k);
             each(&mut self.all.iter().copied());
         } else if self.k > 0 {
             each(&mut self.pool.iter());
@@ -208,7 +245,8 @@ impl Entries {
     ) {
         let Work { row, pools, hidden, all, .. } = work;
         let (rows, kept) = self.moment(&self.vectors, request.k, hidden);
-        let field = Field { engine, rows, hidden };
+        let within = self.key_within(Scale::Vectors(engine), request.radius);
+        let field = Field { engine, rows, hidden, within };
         let measured = field.scan(row, kept, pools, all, timer, |found| {
             self.deliver(Scale::Vectors(engine), request, found, hits);
         });
@@ -229,7 +267,8 @@ impl Entries {
         self.encoder.unit_into(row, &mut coding.floats);
         codes.prepare(coding);
         let (rows, kept) = self.moment(&codes.rows, request.k, hidden);
-        let field = Field { engine: &*codes.engine, rows, hidden };
+        let within = self.key_within(Scale::Codes(codes), request.radius);
+        let field = Field { engine: &*codes.engine, rows, hidden, within };
         let measured = field.scan(&coding.query, kept, pools, all, timer, |found| {
             self.deliver(Scale::Codes(codes), request, found, hits);
         });
@@ -251,6 +290,9 @@ impl Entries {
         let count = queries.len() / self.vectors.stride();
         let timer = &mut Timer::new(request.limit, k, 0);
         let mut hits = Hits::new();
+        if k > POOLED && request.radius.is_some() {
+            return self.scan_batch_within(engine, queries, request, work, out);
+        }
         if k == 0 || k > POOLED {
             let mut distances = 0;
             for query in queries.chunks_exact(self.vectors.stride()) {
@@ -266,12 +308,47 @@ impl Entries {
         let (rows, kept) = self.moment(&self.vectors, k, hidden);
         pools.resize_with(pools.len().max(count), Pool::default);
         pools[..count].iter_mut().for_each(|pool| pool.begin(kept));
-        let field = Field { engine, rows, hidden };
+        let within = self.key_within(Scale::Vectors(engine), request.radius);
+        let field = Field { engine, rows, hidden, within };
         let measured = field.offer(queries, &mut pools[..count], timer);
         for pool in &pools[..count] {
             self.deliver(Scale::Vectors(engine), request, pool.iter(), &mut hits);
             hits.set_plan(Plan::Scan);
             out.push(&hits);
+        }
+        measured
+    }
+
+    /// [`Self::scan_batch`] for more within a radius than a pool holds. The radius is likely to
+    /// leave few, so that a list of them for each query is short.
+    fn scan_batch_within(
+        &self,
+        engine: &dyn Engine,
+        queries: &[Block],
+        request: &Request<'_>,
+        work: &mut Work,
+        out: &mut BatchHits,
+    ) -> u64 {
+        /// Queries whose lists are in memory together.
+        const GROUP: usize = 64;
+
+        let scale = Scale::Vectors(engine);
+        let within = self.key_within(scale, request.radius);
+        let stride = self.vectors.stride();
+        let (mut hits, mut measured) = (Hits::new(), 0);
+        let mut lists = Vec::new();
+        for queries in queries.chunks(GROUP * stride) {
+            let (rows, kept) = self.moment(&self.vectors, request.k, &mut work.hidden);
+            let field = Field { engine, rows, hidden: &work.hidden, within };
+            lists.resize_with(queries.len() / stride, Vec::new);
+            lists.iter_mut().for_each(Vec::clear);
+            field.scan_lists(queries, kept.min(rows.len() as usize), &mut lists);
+            for list in &lists {
+                self.deliver(scale, request, list.iter().copied(), &mut hits);
+                hits.set_plan(Plan::Scan);
+                out.push(&hits);
+            }
+            measured += (lists.len() as u64) * u64::from(rows.len());
         }
         measured
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::filter::Filter;
+use super::filter::{Filter, KeySet};
 use super::hits::{BatchHits, Hits};
 use super::iter::{Cursor, SearchIter};
 use super::limit::Cancel;
@@ -40,7 +40,7 @@ pub(super) trait Searchable: Parts {
 
     /// [`Self::find`], in rounds where that is better.
     fn answer(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
-        if request.takes_rounds() && !self.is_exact() {
+        if request.takes_rounds && !self.is_exact() {
             request.rounds(hits, |request, hits| self.find(request, work, hits));
         } else {
             self.find(request, work, hits);
@@ -104,6 +104,31 @@ impl<'a, F: Filter> Search<'a, F> {
     pub fn filter<G: Filter>(self, filter: G) -> Search<'a, G> {
         let Self { index, query, wanted, .. } = self;
         Search { index, query, wanted, filter: Some(filter) }
+    }
+
+    /// No vector whose key is in the set is an answer: the items that a user has seen, say. Applies besides a
+    /// [`filter`](Self::filter), and replaces a set given before.
+    ///
+    /// Where only a set is excluded, the search keeps as many candidates more as it meets keys of the set on
+    /// its way. It costs what a search for as many answers more would.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, KeySet, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
+    /// let mut seen = KeySet::new();
+    /// let first = index.search(&[0.0]).k(2).exclude(&seen).run()?;
+    /// seen.extend(first.keys());
+    /// let next = index.search(&[0.0]).k(2).exclude(&seen).run()?;
+    /// assert_eq!(next.keys().collect::<Vec<_>>(), [3, 4]);
+    /// let even = index.search(&[0.0]).k(2).exclude(&seen).filter(|key| key % 2 == 0).run()?;
+    /// assert_eq!(even.keys().collect::<Vec<_>>(), [4]);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+        self.wanted.excluded = Some(keys);
+        self
     }
 
     /// Answers wanted; 10 if not said. Fewer come if the index holds fewer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::filter::Filter;
+use super::filter::{Filter, KeySet};
 use super::hits::BatchHits;
 use super::limit::Cancel;
 use super::request::Wanted;
@@ -39,6 +39,12 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
     pub fn filter<G: Filter>(self, filter: G) -> SearchBatch<'a, G> {
         let Self { index, queries, wanted, threads, .. } = self;
         SearchBatch { index, queries, wanted, threads, filter: Some(filter) }
+    }
+
+    /// As [`Search::exclude`](crate::Search::exclude), for each query.
+    pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+        self.wanted.excluded = Some(keys);
+        self
     }
 
     /// As [`Search::k`](crate::Search::k), for each query.

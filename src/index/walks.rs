@@ -33,6 +33,10 @@ enum Way {
     AmongCopies,
     /// From the head of what the last one found on codes, which did not tell near vectors apart.
     FromHead,
+    /// Where the graph's searches do, with notes.
+    Noting,
+    /// Where the last one ended, which made notes.
+    Wider,
 }
 
 impl Hnsw {
@@ -100,6 +104,20 @@ impl Hnsw {
         self.walk_once(again, Way::AmongCopies, beam, timer, work).map(|()| again)
     }
 
+    /// A walk on the codes, if there are, that keeps `ef` candidates: the one before it goes on, or
+    /// one begins that may go on.
+    pub(super) fn walk_wider(
+        &self,
+        codes: Option<&Codes>,
+        goes_on: bool,
+        ef: usize,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        let way = if goes_on { Way::Wider } else { Way::Noting };
+        self.walk_once(codes, way, Beam::of(ef), timer, work)
+    }
+
     fn walk_once(
         &self,
         codes: Option<&Codes>,
@@ -142,11 +160,17 @@ impl Hnsw {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
                 Way::FromHead => self.graph.search_from(space, query, known, beam, timer, scratch),
+                Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
+                Way::Wider => {
+                    self.graph.widen(space, query, beam.ef, timer, scratch);
+                    true
+                }
             };
             if !walked || !self.entries.follow(space, query, began, scratch) {
                 return Err(WentOver);
             }
-            if !self.entries.may_have_missed(scratch) || timer.expired() {
+            let is_over = matches!(way, Way::Wider) || timer.expired();
+            if is_over || !self.entries.may_have_missed(scratch) {
                 break;
             }
         }
@@ -155,7 +179,7 @@ impl Hnsw {
 
     /// How far a walk for all that is asked looks. Where distances may be negative, one does not tell how far another is.
     pub(super) fn beam(&self, request: &Request<'_>) -> Beam {
-        let compares = self.metric() != Metric::InnerProduct && request.radius.is_none();
+        let compares = self.metric() != Metric::InnerProduct && !request.takes_rounds;
         Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
     }
 
@@ -188,7 +212,7 @@ impl Hnsw {
         let scratch = &work.scratch;
         hits.set_counters(scratch.counters.distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
-        is_full && (request.radius.is_some() || hits.len() >= request.k.min(self.len()))
+        is_full
     }
 
     /// What keys of distances stand for where walks read these codes, or vectors.
@@ -359,7 +383,7 @@ impl Hnsw {
         if codes.is_some_and(|codes| self.entries.refines(codes)) {
             timer.leave_for_vectors(self.entries.row_bytes(finest));
         }
-        if let Some(filter) = request.filter {
+        if let Some(filter) = request.screen.filter() {
             self.find_filtered(request, filter, timer, work, hits);
         } else if request.k == 0 || request.ef >= self.scan_ef() {
             match finest {
@@ -398,7 +422,8 @@ impl Searchable for Hnsw {
         let blocks = self.entries.encoder.blocks();
         let codes = self.entries.walking_codes();
         let raised = &self.widened(request, codes);
-        let plain = request.filter.is_none() && request.limit.is_none() && !request.takes_rounds();
+        let plain =
+            request.screen.filter().is_none() && request.limit.is_none() && !request.takes_rounds;
         let scans = request.k == 0 || raised.ef >= self.scan_ef();
         let mut hits = Hits::new();
         self.work.with(|work| {

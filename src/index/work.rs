@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::atomic::AtomicCell;
 
+use super::ask::Verdicts;
 use super::codes::CodeWork;
 use super::encoder::Encoder;
 use super::ivf::Probe;
@@ -57,6 +58,10 @@ pub(super) struct Work {
     pub(super) all: Vec<(u32, u32)>,
     /// The nearest of what a filter accepts.
     pub(super) matches: Matches,
+    /// Keys of distances and slots, in order.
+    pub(super) ranked: Vec<(u32, u32)>,
+    /// What a filter said.
+    pub(super) verdicts: Verdicts,
     /// Accepted slots that a walk may start from.
     pub(super) seeds: Vec<u32>,
     /// What a search of lists works with.
@@ -147,6 +152,8 @@ impl Work {
             + self.pools.iter().map(Pool::bytes).sum::<usize>()
             + self.all.capacity() * size_of::<(u32, u32)>()
             + self.matches.bytes()
+            + self.ranked.capacity() * 8
+            + self.verdicts.bytes()
             + self.seeds.capacity() * 4
             + self.hidden.capacity() * 8
             + self.probe.bytes()

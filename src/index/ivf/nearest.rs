@@ -79,6 +79,11 @@ impl Nearest {
         self.heap.len()
     }
 
+    /// The keys of their distances, in no order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = u32> + '_ {
+        self.heap.iter().map(|candidate| candidate.distance)
+    }
+
     /// Puts the candidates in place of what `sorted` held, the nearest first.
     pub(super) fn take_sorted(&mut self, sorted: &mut Vec<Candidate>) {
         sorted.clear();

@@ -71,6 +71,8 @@ pub(super) struct Effort {
     pub(super) nprobe: usize,
     /// The farthest answer.
     pub(super) radius: Option<f32>,
+    /// The same, where all within it are wanted, however many.
+    all_within: Option<f32>,
     /// The same, where the first measurement is the last.
     pub(super) cut: Option<f32>,
     /// Whether a filter is asked about candidates.
@@ -80,7 +82,12 @@ pub(super) struct Effort {
 impl Effort {
     /// By rows, for the answers only.
     fn by_rows(self) -> Self {
-        Self { by_codes: false, again: false, kept: self.k, cut: self.radius, ..self }
+        Self { by_codes: false, again: false, kept: self.k, cut: self.all_within, ..self }
+    }
+
+    /// Whether an answer may be so far.
+    pub(super) fn reaches(&self, distance: f32) -> bool {
+        self.radius.is_none_or(|radius| distance <= radius)
     }
 }
 
@@ -91,14 +98,16 @@ impl Ivf {
         let by_codes = directory.codec.is_some();
         let again = by_codes && directory.has_rows;
         let kept = if again { ef.max(Head::enough_for(k)) } else { k };
-        let cut = radius.filter(|_| !again);
+        let cut = radius.filter(|_| !again && request.takes_rounds);
         let lists = directory.lists.len();
         let nprobe = nprobe.unwrap_or_else(|| self.probes(directory)).clamp(1, lists);
         let enough = k.min(directory.len());
-        let asks = request.filter.is_some();
-        let effort = Effort { k, by_codes, again, kept, enough, nprobe, radius, cut, asks };
+        let asks = request.screen.filter().is_some();
+        let all_within = radius.filter(|_| request.takes_rounds);
+        let effort =
+            Effort { k, by_codes, again, kept, enough, nprobe, radius, all_within, cut, asks };
         // Codes do not tell which of many vectors are within a radius.
-        let effort = if again && request.takes_rounds() { effort.by_rows() } else { effort };
+        let effort = if again && request.takes_rounds { effort.by_rows() } else { effort };
         (enough > 0).then_some(effort)
     }
 
@@ -107,7 +116,7 @@ impl Ivf {
         if effort.by_codes {
             self.space.distance(to_f32(key))
         } else {
-            self.space.engine.distance(key)
+            self.space.encoder.answered(self.space.engine.distance(key))
         }
     }
 
@@ -129,7 +138,7 @@ impl Ivf {
             hits.set_plan(Plan::Scan);
             return hits.set_complete(true);
         };
-        let few = request.filter.filter(|filter| is_few(directory, *filter, &effort));
+        let few = request.screen.filter().filter(|filter| is_few(directory, *filter, &effort));
         if few.is_some() {
             // The filter gives keys, all of which it accepts.
             effort.asks = false;
@@ -160,7 +169,8 @@ impl Ivf {
         } else {
             0
         };
-        let searching = Searching { directory, effort: &effort, filter: request.filter, row };
+        let filter = request.screen.filter();
+        let searching = Searching { directory, effort: &effort, filter, row };
         let (scanned, read) = match few {
             _ if timer.expired() => (0, 0),
             Some(filter) => (self.look_up(searching, filter, asked, probe, timer), 0),
@@ -172,7 +182,7 @@ impl Ivf {
             directory,
             query: row,
             effort: &effort,
-            filter: request.filter,
+            filter,
             lists: &order[..read.min(order.len())],
             kept: effort.kept,
         };
@@ -181,7 +191,7 @@ impl Ivf {
         probe.scratch.floats = asked.take_floats();
         hits.set_counters((ranked + scanned + again) as u64, read as u64);
         hits.set_complete(!timer.expired());
-        hits.set_plan(match request.filter {
+        hits.set_plan(match request.screen.filter() {
             Some(_) if few.is_some() || read == lists => Plan::FilteredScan,
             None if read == lists => Plan::Scan,
             _ => Plan::Probe,
@@ -207,12 +217,18 @@ impl Ivf {
             order.select_nth_unstable(nprobe);
         }
         order[..nprobe].sort_unstable();
-        // Lists since the last that had an answer.
-        let mut idle = 0;
+        // Answers within the radius, and lists since the last that had one.
+        let (mut within, mut idle) = (0, 0);
         let (mut read, mut scanned) = (0, 0);
         while read < lists && !timer.expired() {
-            let within = effort.radius.is_none() || idle < nprobe;
-            if read >= nprobe && (nearest.len() >= effort.enough || !within) {
+            let is_idle = effort.radius.is_none() || idle >= nprobe;
+            let is_enough = if effort.all_within.is_some() {
+                nearest.len() >= effort.enough || is_idle
+            } else {
+                // As without a radius, and on while there are more within it.
+                nearest.len() >= effort.enough && (within >= effort.enough || is_idle)
+            };
+            if read >= nprobe && is_enough {
                 break;
             }
             if read == nprobe {
@@ -220,7 +236,6 @@ impl Ivf {
             }
             let ranked = order[read];
             let number = ranked as u32;
-            let before = nearest.len();
             let prepared = if effort.by_codes { asked.prepared(number) } else { None };
             let keeps = effort.again && ends.len() == read && distances.len() < MOST_ESTIMATES;
             if !keeps {
@@ -245,7 +260,13 @@ impl Ivf {
             if let Some(filter) = filter {
                 nearest.admit(|key| filter.accepts(key), timer);
             }
-            idle = if nearest.len() > before { 0 } else { idle + 1 };
+            let before = within;
+            within = match effort.radius {
+                Some(_) if effort.again => nearest.len(),
+                Some(r) => nearest.keys().filter(|&key| self.distance(effort, key) <= r).count(),
+                None => 0,
+            };
+            idle = if within > before { 0 } else { idle + 1 };
             read += 1;
         }
         (scanned, read)
@@ -335,7 +356,8 @@ impl Searchable for Ivf {
     }
 
     fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
-        if request.filter.is_some() || request.radius.is_some() || !request.limit.is_none() {
+        if request.screen.filter().is_some() || request.radius.is_some() || !request.limit.is_none()
+        {
             return self.work.with(|work| self.find_each(queries, request, work, out));
         }
         self.find_groups(queries, request, out);

@@ -132,7 +132,8 @@ impl Ivf {
         if !effort.again {
             let hit =
                 |c: &Candidate| Hit { key: c.key, distance: self.distance(effort, c.distance) };
-            hits.set(probe.found.iter().take(effort.k).map(hit));
+            let found = probe.found.iter().take(effort.k).map(hit);
+            hits.set(found.take_while(|hit| effort.reaches(hit.distance)));
             return 0;
         }
         let Probe { found, again, .. } = probe;
@@ -152,8 +153,11 @@ impl Ivf {
         let found = measured
             .iter()
             .take(effort.k)
-            .map(|&(distance, key)| Hit { key, distance: space.engine.distance(distance) })
-            .take_while(|hit| effort.radius.is_none_or(|radius| hit.distance <= radius));
+            .map(|&(distance, key)| {
+                let distance = space.encoder.answered(space.engine.distance(distance));
+                Hit { key, distance }
+            })
+            .take_while(|hit| effort.reaches(hit.distance));
         hits.set(found);
         measured.len()
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::super::filter::Filter;
+use super::super::filter::{Filter, KeySet, Screen};
 use super::super::hits::{BatchHits, Hits};
 use super::super::limit::{Cancel, Limit};
 use super::super::request::{Request, Wanted};
@@ -65,6 +65,12 @@ macro_rules! settings {
                 filter: impl Fn(usize, u64) -> bool + Sync + 'a,
             ) -> Self {
                 self.filter = Some(Box::new(ByShard(filter)));
+                self
+            }
+
+            /// As [`Search::exclude`](crate::Search::exclude), in all shards alike.
+            pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+                self.wanted.excluded = Some(keys);
                 self
             }
 
@@ -250,7 +256,9 @@ fn requests<'r, S: Shard>(
         // One end for all.
         until = until.or(request.limit.until);
         let limit = Limit { until, ..request.limit };
-        Ok(Request { filter: filters.get(shard).map(|filter| &**filter), limit, ..request })
+        let filter = filters.get(shard).map(|filter| &**filter);
+        let screen = Screen { filter, ..request.screen };
+        Ok(Request { screen, limit, ..request })
     };
     (0..shards.shards.len()).map(request).collect()
 }

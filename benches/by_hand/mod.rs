@@ -1,0 +1,195 @@
+//! Filters beside the ways that a caller could go by hand.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use nearfield::{Flat, Hit, Hnsw, KeySet};
+
+const K: usize = 10;
+
+/// Rounds of all ways, of which the median counts.
+const ROUNDS: usize = 5;
+
+/// CPU time that this thread has used; of the clock where the system does not tell.
+fn thread_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+    nanos.map_or_else(since_start, Duration::from_nanos)
+}
+
+fn since_start() -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+/// A way to the answers of one query, by its number.
+type Way<'a> = (&'static str, Box<dyn Fn(usize) -> Vec<Hit> + 'a>);
+
+/// Microseconds a query and recall of each way, in turn.
+fn compare(ways: &[Way<'_>], truth: &[Vec<u64>]) -> Vec<(f64, f64)> {
+    let mut took = vec![Vec::new(); ways.len()];
+    let mut same = vec![0; ways.len()];
+    for round in 0..ROUNDS {
+        for (at, (_, way)) in ways.iter().enumerate() {
+            let mut found = Vec::with_capacity(truth.len());
+            let start = thread_time();
+            (0..truth.len()).for_each(|query| found.push(way(query)));
+            let micros =
+                thread_time().saturating_sub(start).as_secs_f64() * 1e6 / truth.len() as f64;
+            took[at].push(micros);
+            if round == 0 {
+                let pairs = found.iter().zip(truth);
+                same[at] = pairs
+                    .map(|(hits, truth)| hits.iter().filter(|hit| truth.contains(&hit.key)).count())
+                    .sum();
+            }
+        }
+    }
+    let wanted: usize = truth.iter().map(Vec::len).sum();
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    took.iter_mut().zip(same).map(|(t, s)| (median(t), s as f64 / wanted as f64)).collect()
+}
+
+/// Prints a line: each way with its time and recall, and the first way's time over the best of those by hand.
+fn print(label: &str, ways: &[Way<'_>], lines: &[(f64, f64)], own: usize) {
+    let best = lines[own..].iter().map(|line| line.0).fold(f64::INFINITY, f64::min);
+    print!("{label}");
+    for ((name, _), (micros, recall)) in ways.iter().zip(lines) {
+        print!("  {name} {micros:>9.1} us {recall:.3}");
+    }
+    let ratios: Vec<String> =
+        lines[..own].iter().map(|line| format!("{:.2}", line.0 / best)).collect();
+    println!("  ratio {}", ratios.join(" "));
+}
+
+/// The nearest of each query are excluded: what the user has seen.
+pub(crate) fn excluded(
+    graph: &Hnsw,
+    exact: &Flat,
+    queries: &[&[f32]],
+    ef: usize,
+) -> Result<(), Box<dyn Error>> {
+    let queries = &queries[..queries.len().min(50)];
+    println!("excluded  ways: us a query, recall; ratio to the best by hand");
+    for excluded in [0, 1, 3, 10, 30, 60, 100, 300, 1000, 3000] {
+        let mut seen = Vec::new();
+        let mut truth = Vec::new();
+        for query in queries {
+            let all = exact.search(*query).k(excluded + K).run()?;
+            seen.push(all.keys().take(excluded).collect::<KeySet>());
+            truth.push(all.keys().skip(excluded).collect::<Vec<_>>());
+        }
+        let sets: Vec<HashSet<u64>> = seen
+            .iter()
+            .map(|set| (0..graph.len() as u64).filter(|&key| set.contains(key)).collect())
+            .collect();
+        let ways: [Way<'_>; 3] = [
+            (
+                "exclude",
+                Box::new(|at| {
+                    let search = graph.search(queries[at]).k(K).ef(ef).exclude(&seen[at]);
+                    search.run().map(|hits| hits.to_vec()).unwrap_or_default()
+                }),
+            ),
+            (
+                "closure",
+                Box::new(|at| {
+                    let fresh = |key: u64| !sets[at].contains(&key);
+                    let search = graph.search(queries[at]).k(K).ef(ef).filter(fresh);
+                    search.run().map(|hits| hits.to_vec()).unwrap_or_default()
+                }),
+            ),
+            (
+                "skip",
+                Box::new(|at| {
+                    let hits = graph.search(queries[at]).k(K + excluded).ef(ef).run();
+                    let hits = hits.map(|hits| hits.to_vec()).unwrap_or_default();
+                    let fresh = hits.into_iter().filter(|hit| !sets[at].contains(&hit.key));
+                    fresh.take(K).collect()
+                }),
+            ),
+        ];
+        print(&format!("{excluded:>8}"), &ways, &compare(&ways, &truth), 2);
+    }
+    Ok(())
+}
+
+/// Works for about so many nanoseconds.
+fn work(nanos: u64) {
+    if nanos < 100 {
+        (0..nanos / 2).for_each(|step| {
+            black_box(step);
+        });
+        return;
+    }
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_nanos(nanos) {
+        std::hint::spin_loop();
+    }
+}
+
+/// Filters that take their time, and accept a share of all.
+pub(crate) fn cost(
+    graph: &Hnsw,
+    exact: &Flat,
+    queries: &[&[f32]],
+    ef: usize,
+) -> Result<(), Box<dyn Error>> {
+    let mix = |key: u64| {
+        let x = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((x ^ x >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    println!("cost and share  ways: us a query, recall; ratio to the best by hand");
+    for nanos in [1, 10, 100, 1000, 10_000, 100_000] {
+        let queries = &queries[..queries.len().min(if nanos > 5000 { 8 } else { 40 })];
+        for share in [0.026, 0.2, 0.6, 0.998] {
+            let accepts = |key: u64| mix(key) < share;
+            let truth: Vec<Vec<u64>> = queries
+                .iter()
+                .map(|query| exact.search(*query).k(K).filter(accepts).run())
+                .map(|hits| hits.map(|hits| hits.keys().collect()))
+                .collect::<Result<_, _>>()?;
+            let asked = |key: u64| {
+                work(nanos);
+                accepts(key)
+            };
+            let ways: [Way<'_>; 3] = [
+                (
+                    "filter",
+                    Box::new(|at| {
+                        let search = graph.search(queries[at]).k(K).ef(ef).filter(asked);
+                        search.run().map(|hits| hits.to_vec()).unwrap_or_default()
+                    }),
+                ),
+                (
+                    "iter",
+                    Box::new(|at| {
+                        let Ok(hits) = graph.search(queries[at]).ef(ef).iter() else {
+                            return Vec::new();
+                        };
+                        hits.filter(|hit| asked(hit.key)).take(K).collect()
+                    }),
+                ),
+                (
+                    "key set",
+                    Box::new(|at| {
+                        let keys = 0..graph.len() as u64;
+                        let set: KeySet = keys.filter(|&key| asked(key)).collect();
+                        let search = graph.search(queries[at]).k(K).ef(ef).filter(&set);
+                        search.run().map(|hits| hits.to_vec()).unwrap_or_default()
+                    }),
+                ),
+            ];
+            // Asking about every key takes seconds.
+            let count = if nanos > 100 { 2 } else { 3 };
+            let label = format!("{nanos:>6} ns {share:>6}");
+            print(&label, &ways[..count], &compare(&ways[..count], &truth), 1);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Vectors that rounding hardly keeps apart, and others among them.
+
+use nearfield::{Hnsw, Metric};
+
+/// Numbers that look random.
+fn noise(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+}
+
+/// Others that are inserted one by one beside thousands of near copies, and how many a search for
+/// them does not find, at once and at the end.
+fn lost(metric: Metric, ef: usize) -> [usize; 2] {
+    let mut next = noise(3);
+    let centre: Vec<f32> = (0..32).map(|_| next()).collect();
+    let copies: Vec<f32> =
+        (0..6000).flat_map(|_| centre.clone()).map(|x| x + 1e-4 * next()).collect();
+    let graph = Hnsw::builder(32, metric).build().unwrap();
+    graph.insert_batch(&(0..6000).collect::<Vec<_>>(), &copies).threads(2).run().unwrap();
+    let others: Vec<Vec<f32>> = (0..200).map(|_| (0..32).map(|_| next()).collect()).collect();
+    let is_lost = |key: u64, vector: &Vec<f32>| {
+        let hits = graph.search(vector).k(1).ef(ef).run().unwrap();
+        usize::from(hits[0].key != key)
+    };
+    let mut lost = [0, 0];
+    for (key, vector) in (6000..).zip(&others) {
+        graph.insert(key, vector).unwrap();
+        lost[0] += is_lost(key, vector);
+    }
+    lost[1] = (6000..).zip(&others).map(|(key, vector)| is_lost(key, vector)).sum();
+    lost
+}
+
+#[test]
+fn what_is_inserted_beside_near_copies_is_found() {
+    let found = [16, 64, 200].map(|ef| lost(Metric::L2, ef));
+    assert!(found.as_flattened().iter().all(|&lost| lost == 0), "{found:?}");
+    // Under the cosine, copies whose distances from each other are rounding alone give no direction.
+    let found = lost(Metric::Cosine, 200);
+    assert_eq!(found, [0, 0]);
+}
