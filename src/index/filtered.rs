@@ -352,6 +352,10 @@ impl Hnsw {
         {
             return Some((plan, codes));
         }
+        if share <= ALMOST_ALL && codes.is_some() {
+            // Codes may not tell what is around the query apart.
+            return None;
+        }
         let course = self.course_over_all(codes, request, share, costs);
         self.walk_and_ask(codes, request, filter, course, timer, work)
     }
