@@ -140,7 +140,7 @@ fn the_greatest_numbers_come_back() {
     let folder = Folder::new("ivf-greatest");
     let path = folder.file("index.nf");
     let signs: Vec<f32> = whole(600, 5).iter().map(|x| (x - 50.5).signum()).collect();
-    for (quantization, greatest) in CODES.into_iter().zip([f32::MAX].into_iter().chain([2e14; 4])) {
+    for (quantization, greatest) in CODES.into_iter().zip([1e18].into_iter().chain([2e14; 4])) {
         for originals in [Originals::Kept, Originals::Dropped] {
             let index = builder(5, Metric::L2).quantization(quantization).originals(originals);
             let Ok(index) = index.build() else { continue };

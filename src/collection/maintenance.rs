@@ -228,9 +228,10 @@ impl Collection {
             Err(error) if error.is_full() => {
                 // The second pass cuts off the pages that the maps held on to during the first.
                 for _ in 0..2 {
-                    self.inner.store.compact_nodes_while(|bytes| course.go_on(bytes))?;
-                    self.inner.pin_newest(writer)?;
+                    let own = self.inner.pin_newest(writer)?;
+                    self.inner.store.compact_nodes_while(own, |bytes| course.go_on(bytes))?;
                 }
+                self.inner.pin_newest(writer)?;
                 self.inner.checkpoint(writer, course)
             }
             done => done,

@@ -25,7 +25,8 @@ pub(super) fn replace_file(
     let replacement = Replacement::at(path).map_err(place)?;
     let new = replacement.new_file(source.and_then(Store::file)).map_err(place)?;
     // No log to speak of: everything is written once, in one transaction.
-    let store = StoreOptions::new().log_size(64 << 10).without_reserve().open_new(&new)?;
+    let store =
+        StoreOptions::new().log_size(64 << 10).without_reserve().open_new(&new).map_err(place)?;
     fill(&store)?;
     store.close()?;
     Ok(replacement.finish(new).map_err(place)?)

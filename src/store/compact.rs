@@ -41,14 +41,19 @@ enum Moves {
     Nodes,
 }
 
-/// Moves nodes from the end to the front and cuts the file. Every extent stays where it is.
-pub(crate) fn compact_nodes(shared: &Arc<Shared>, steps: Steps<'_>) -> Result<(), StoreError> {
+/// Moves nodes from the end to the front and cuts the file. Every extent stays where it is, so the caller keeps its own snapshot
+/// of state `own`.
+pub(crate) fn compact_nodes(
+    shared: &Arc<Shared>,
+    steps: Steps<'_>,
+    own: Option<u64>,
+) -> Result<(), StoreError> {
     let before = length(shared)?;
     shared.writer.with(|writer| checkpoint(shared, writer))?;
     let mut space = Space::of(shared)?;
     let until = |_| false;
     let filling = Filling { steps, align: Align::Fine, moves: Moves::Nodes, until };
-    filling.fill_all(shared, &|| Ok::<_, StoreError>(None), None, &mut space)?;
+    filling.fill_all(shared, &|| Ok::<_, StoreError>(own), own, &mut space)?;
     cut(shared, before)
 }
 

@@ -174,13 +174,15 @@ impl Store {
         compact(shared, Steps::new(&go_on), &|| Ok(None)).map_err(shared.place())
     }
 
-    /// As [`Store::compact_while`], but every extent stays where it is.
+    /// As [`Store::compact_while`], but every extent stays where it is, so that the caller can keep its snapshot of state
+    /// `own`.
     pub(crate) fn compact_nodes_while(
         &self,
+        own: Option<u64>,
         go_on: impl Fn(u64) -> bool,
     ) -> Result<(), StoreError> {
         let shared = self.shared()?;
-        compact_nodes(shared, Steps::new(&go_on)).map_err(shared.place())
+        compact_nodes(shared, Steps::new(&go_on), own).map_err(shared.place())
     }
 
     /// As [`Store::compact_while`], for a caller that has a snapshot itself: after each step,

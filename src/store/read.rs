@@ -55,7 +55,6 @@ impl ReadTransaction {
     /// [`StoreError::TableMissing`], [`StoreError::KeyType`] if it has keys of another type,
     /// [`StoreError::Corrupt`].
     pub fn table<K: Key + ?Sized>(&self, name: &str) -> Result<Table<'_, K>, StoreError> {
-        self.admit()?;
         let missing = || StoreError::TableMissing { table: name.to_owned() };
         self.find_table(name)?.ok_or_else(missing)
     }
@@ -69,6 +68,7 @@ impl ReadTransaction {
         &self,
         name: &str,
     ) -> Result<Option<Table<'_, K>>, StoreError> {
+        self.admit()?;
         let catalog = self.pin.state.catalog;
         let found = tree::get(&self.pin, catalog, name.as_bytes())
             .and_then(|value| value.map(|v| TableRecord::decode(catalog.page, v)).transpose());

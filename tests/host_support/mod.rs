@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use nearfield::{Collection, CollectionError, Config, Metric, Snapshot};
+use nearfield::{Collection, CollectionError, Config, Hit, Metric, Snapshot};
 
 pub(crate) const DIMENSION: usize = 16;
 pub(crate) const KEYS: u64 = 400;
@@ -61,13 +61,15 @@ pub(crate) fn last(collection: &Collection) -> u64 {
     collection.stats().unwrap().commit
 }
 
-/// What is wrong with a snapshot: keys whose vector or payload is not that of its commit, and searches that do not find them.
+/// What is wrong with a snapshot: keys whose vector or payload is not that of its commit, hits whose distance is not that of their
+/// vector, and searches if many of them do not find the vector that they look for.
 pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     let number = snapshot.number();
     if number == 0 {
         return Ok(snapshot.len() as u64);
     }
     let mut wrong = snapshot.len().abs_diff(KEYS as usize) as u64;
+    let (mut asked, mut missed) = (0, 0);
     for key in 0..KEYS {
         let version = version(key, number);
         let vector = vector(key, version);
@@ -76,9 +78,19 @@ pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
             && snapshot.payload(key)? == Some(&payload[..]);
         wrong += u64::from(!is_right);
         if key % 16 == number % 16 {
-            let hits = snapshot.search(&vector).k(1).ef(60).run()?;
-            wrong += u64::from(hits.first().is_none_or(|hit| hit.key != key));
+            let hits = snapshot.search(&vector).k(3).ef(60).run()?;
+            asked += 1;
+            missed += u64::from(hits.first().is_none_or(|hit| hit.key != key));
+            let is_wrong = |hit: &&Hit| {
+                let found = self::vector(hit.key, self::version(hit.key, number));
+                let squares = found.iter().zip(&vector).map(|(a, b)| (a - b) * (a - b));
+                (squares.sum::<f32>() - hit.distance).abs() > 1e-3
+            };
+            wrong += hits.iter().filter(is_wrong).count() as u64 + u64::from(hits.len() != 3);
         }
+    }
+    if missed * 4 > asked {
+        wrong += missed;
     }
     Ok(wrong)
 }

@@ -21,6 +21,8 @@ const DIGITS: usize = 32;
 pub(crate) struct NewFile {
     file: Arc<File>,
     path: PathBuf,
+    /// The path that errors name.
+    target: PathBuf,
     lock: Option<WriterLock>,
     process: Process,
     is_placed: bool,
@@ -49,8 +51,14 @@ impl NewFile {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => Arc::new(other.map_err(StoreError::io("make a file in the folder"))?),
             };
-            let mut new =
-                Self { file, path, lock: None, process: Process::current(), is_placed: false };
+            let mut new = Self {
+                file,
+                path,
+                target: target.to_path_buf(),
+                lock: None,
+                process: Process::current(),
+                is_placed: false,
+            };
             if guarded {
                 new.lock = Some(WriterLock::acquire(&new.file, target)?);
             }
@@ -69,7 +77,7 @@ impl NewFile {
     }
 
     pub(crate) fn storage(&self) -> FileStorage {
-        FileStorage::new(Arc::clone(&self.file), &self.path)
+        FileStorage::new(Arc::clone(&self.file), &self.target)
     }
 
     /// Gives the file the name `target`, in one step, in place of the file that has it. Its bytes must be on the disk.
