@@ -246,7 +246,7 @@ impl Game {
             return;
         }
         let mut watchers: Vec<Process> = Vec::new();
-        for _ in 0..1 + self.random.below(3) {
+        for _ in 0..=self.random.below(3) {
             let host = self.pick(&readers);
             watchers.push(self.site.start("reader", host));
         }
@@ -255,7 +255,7 @@ impl Game {
                 self.found.wrong.push(format!("a reader in {:?} ended", watcher.host));
             }
         }
-        for _ in 0..1 + self.random.below(4) {
+        for _ in 0..=self.random.below(4) {
             match self.random.below(4) {
                 0 => self.rename(),
                 1 => self.intrude(),

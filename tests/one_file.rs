@@ -119,9 +119,9 @@ fn snapshots_are_right_after_compaction() {
     let reader = Collection::open_read_only(site.file()).unwrap();
     write(&collection, 1..=9);
     for own in [true, false] {
-        let snapshot = || match own {
-            true => collection.snapshot().unwrap(),
-            false => reader.snapshot().unwrap(),
+        let snapshot = || {
+            let newest = if own { collection.snapshot() } else { reader.snapshot() };
+            newest.unwrap()
         };
         for round in 0..4 {
             let number = last(&collection);
@@ -180,7 +180,7 @@ fn in_child(f: impl FnOnce() -> bool) -> bool {
     }
 }
 
-fn is_forked<T>(result: Result<T, CollectionError>) -> bool {
+fn is_forked<T>(result: &Result<T, CollectionError>) -> bool {
     matches!(
         result,
         Err(CollectionError::Store(StoreError::Forked) | CollectionError::Index(IndexError::Forked))
@@ -191,20 +191,20 @@ fn is_forked<T>(result: Result<T, CollectionError>) -> bool {
 fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Transaction>) -> bool {
     let query = [0.5; DIMENSION];
     let refused = [
-        is_forked(collection.begin_write()),
-        is_forked(collection.try_begin_write()),
-        is_forked(collection.checkpoint()),
-        is_forked(collection.compact()),
-        is_forked(collection.stats()),
-        is_forked(collection.check()),
-        is_forked(collection.load()),
-        is_forked(collection.snapshot()),
-        is_forked(collection.payload(0)),
-        is_forked(collection.backup(site.folder().join("copy.nf"))),
-        is_forked(collection.search(&query).run().map_err(Into::into)),
-        is_forked(collection.search(&query).iter().map_err(Into::into)),
-        is_forked(collection.search_batch(&query).run().map_err(Into::into)),
-        is_forked(reader.snapshot()),
+        is_forked(&collection.begin_write()),
+        is_forked(&collection.try_begin_write()),
+        is_forked(&collection.checkpoint()),
+        is_forked(&collection.compact()),
+        is_forked(&collection.stats()),
+        is_forked(&collection.check()),
+        is_forked(&collection.load()),
+        is_forked(&collection.snapshot()),
+        is_forked(&collection.payload(0)),
+        is_forked(&collection.backup(site.folder().join("copy.nf"))),
+        is_forked(&collection.search(&query).run().map_err(Into::into)),
+        is_forked(&collection.search(&query).iter().map_err(Into::into)),
+        is_forked(&collection.search_batch(&query).run().map_err(Into::into)),
+        is_forked(&reader.snapshot()),
         open.is_none_or(|open| open.commit().is_err()),
         collection.get(0).is_none() && !collection.contains(0),
         // What a child opens itself is its own.
@@ -236,8 +236,8 @@ fn a_forked_child_is_refused_and_harms_nothing() {
         assert!(in_child(|| {
             let (collection, reader, open) = copies.take().unwrap();
             let refused = snapshots.iter().all(|snapshot| {
-                is_forked(snapshot.search(&[0.5; DIMENSION]).run().map_err(Into::into))
-                    && is_forked(snapshot.payload(0))
+                is_forked(&snapshot.search(&[0.5; DIMENSION]).run().map_err(Into::into))
+                    && is_forked(&snapshot.payload(0))
                     && snapshot.get(0).is_none()
             });
             refused && misuse(&site, collection, reader, open)

@@ -153,8 +153,9 @@ impl ReadTransaction {
     ///
     /// [`StoreError::Corrupt`].
     pub fn extents(&self) -> Result<Vec<ExtentId>, StoreError> {
-        self.admit()?;
         use std::ops::Bound::Unbounded;
+
+        self.admit()?;
         let root = self.pin.state.extents;
         let range: Range<'_, u64> = Range::new(View::Pin(&self.pin), root, Unbounded, Unbounded)?;
         range.map(|entry| entry.map(|(number, _)| ExtentId(number))).collect()

@@ -113,15 +113,14 @@ impl Readers {
         if is_off(Guard::FindReaders) {
             return Some(found);
         }
-        let mut left = vec![READERS..END];
-        while let Some(range) = left.pop() {
-            let Some(locked) = find_locked(&self.file, range.clone()).ok()? else { continue };
+        let mut left = Vec::from([(READERS, END)]);
+        while let Some((start, end)) = left.pop() {
+            let Some(locked) = find_locked(&self.file, start..end).ok()? else { continue };
             if locked.end - locked.start + found.len() as u64 > MOST {
                 return None;
             }
             found.extend(locked.clone().map(|byte| byte - READERS));
-            left.push(range.start..locked.start);
-            left.push(locked.end..range.end);
+            left.extend([(start, locked.start), (locked.end, end)]);
         }
         found.sort_unstable();
         Some(found)
@@ -202,7 +201,8 @@ impl Drop for ReaderLock {
     }
 }
 
-#[cfg(all(test, any(target_os = "linux", target_vendor = "apple", windows)))]
+#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
+#[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
 

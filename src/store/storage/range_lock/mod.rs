@@ -72,7 +72,8 @@ pub(super) fn find_locked(file: &File, range: Range<u64>) -> io::Result<Option<R
     Ok(inside.filter(|inside| !inside.is_empty()))
 }
 
-#[cfg(all(test, any(target_os = "linux", target_vendor = "apple", windows)))]
+#[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
+#[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
 
