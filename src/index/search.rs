@@ -144,7 +144,7 @@ impl<'a, F: Filter> Search<'a, F> {
     /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
     ///
     /// An [`Ivf`](crate::Ivf) with codes and vectors keeps as many by their codes, and measures
-    /// them again by their vectors; one without codes, or without vectors, ignores it.
+    /// them again by their vectors, and further ones as far as the errors of the codes demand; one without codes, or without vectors, ignores it.
     pub fn ef(mut self, ef: usize) -> Self {
         self.wanted.set_ef(ef);
         self
