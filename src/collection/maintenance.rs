@@ -184,6 +184,10 @@ impl Collection {
         let mut writer = self.inner.take_writer()?.asking();
         let (inner, store) = (&self.inner, &self.inner.store);
         let before = store.file_bytes()?;
+        if writer.is_unsettled {
+            // Of an earlier failure. Then all maps are of the newest extents again.
+            self.checkpoint_in_room(&mut writer, course)?;
+        }
         // First of what is in the store alone, which needs next to no room: then the pages of removed payloads are free for the
         // columns.
         inner.drop_idle_views();

@@ -21,6 +21,9 @@ pub(crate) const DIRECT: u64 = 4 << 20;
 /// [`DIRECT`] bytes from a few, so a small log could otherwise ask recovery for any amount of memory.
 pub(crate) const EXTENTS_IN_MEMORY: u64 = 64 << 20;
 
+/// A longer gap in front of a long extent of zeros, which must lie in one segment of the map, takes no room on the disk either.
+const MOST_GAP: u64 = 64 << 20;
+
 /// A run that this transaction made.
 #[derive(Debug, Clone, Copy)]
 struct Made {
@@ -260,7 +263,10 @@ impl Workspace {
         } else {
             record.page = self.allocate(record.pages(size), record.align(size))?.start;
             let (mut at, end) = (record.page * size as u64, record.page * size as u64 + len);
-            self.back_up_to(at)?;
+            if at.saturating_sub(self.writer.backed) <= MOST_GAP {
+                self.back_up_to(at)?;
+            }
+            self.has_written = true;
             let before = self.shared.storage.len().map_err(StoreError::io("measure the file"))?;
             let pages_end = (record.page + record.pages(size)) * size as u64;
             if before < pages_end {
