@@ -217,17 +217,17 @@ impl Frames {
         }
     }
 
-    /// Frees the buffers that no pin can have found. Returns the pinned states, ascending, and the
-    /// published one.
-    pub(crate) fn reclaim(&self) -> (Vec<u64>, u64) {
+    /// Frees the buffers that no pin can have found. Returns the pinned states and the published one.
+    pub(crate) fn reclaim(&self) -> (Held, u64) {
         let mut free = Vec::new();
         let mut registry = self.registry.lock();
-        let pinned: Vec<u64> = registry.pins.keys().copied().collect();
+        let mut pinned = Vec::with_capacity(registry.pins.len() + 4);
+        pinned.extend(registry.pins.keys());
         let published = registry.published.transaction;
-        let held = Held::new(pinned.clone());
+        let held = Held::new(pinned);
         registry.retired.release(&held, u64::MAX, |buffer| free.push(buffer));
         drop(registry);
-        (pinned, published)
+        (held, published)
     }
 
     /// Returns the pinned states, ascending.

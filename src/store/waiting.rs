@@ -21,6 +21,12 @@ impl Held {
         Self(states)
     }
 
+    /// These states and others.
+    pub(crate) fn and(mut self, states: impl Iterator<Item = u64>) -> Self {
+        self.0.extend(states);
+        Self::new(self.0)
+    }
+
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.0.first().copied()
     }
@@ -81,14 +87,13 @@ impl<T> Waiting<T> {
         for state in gone {
             loose.extend(self.filed.remove(&state).unwrap_or_default());
         }
+        let mut examine = |(life, thing)| match held.needs(life) {
+            Some(state) => self.filed.entry(state).or_default().push((life, thing)),
+            None => free(thing),
+        };
+        loose.into_iter().for_each(&mut examine);
         while let Some(ended) = self.recent.pop_front_if(|(life, _)| life.ended <= newest) {
-            loose.push(ended);
-        }
-        for (life, thing) in loose {
-            match held.needs(life) {
-                Some(state) => self.filed.entry(state).or_default().push((life, thing)),
-                None => free(thing),
-            }
+            examine(ended);
         }
     }
 

@@ -73,6 +73,7 @@ pub(crate) struct Workspace {
 }
 
 /// The changes that [`Workspace::install`] made to the writer.
+#[derive(Default)]
 struct Installed {
     /// Runs that waited before.
     waiting: usize,
@@ -485,7 +486,8 @@ impl Workspace {
     pub(crate) fn commit_by_checkpoint(&mut self, state: State) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let transaction = self.writer.state.transaction + 1;
-        let installed = shared.or_poison(|| self.install_all(transaction))?;
+        let mut installed = Installed::default();
+        shared.or_poison(|| self.install_all(transaction, Some(&mut installed)))?;
         let before = std::mem::replace(&mut self.writer.state, State { transaction, ..state });
         let done = checkpoint(&shared, &mut self.writer);
         if done.is_err() {
@@ -497,7 +499,7 @@ impl Workspace {
 
     /// Hands the pages over to readers as part of `transaction`. The new state is not published here.
     pub(crate) fn install(&mut self, transaction: u64) -> Result<(), StoreError> {
-        self.install_all(transaction).map(drop)
+        self.install_all(transaction, None)
     }
 
     fn uninstall(&mut self, installed: Installed) {
@@ -515,8 +517,15 @@ impl Workspace {
         writer.extent_bytes -= self.extent_bytes;
     }
 
-    fn install_all(&mut self, transaction: u64) -> Result<Installed, StoreError> {
-        let waiting = self.writer.waiting.recent();
+    /// Fills `undo`, if there is one, with the changes that are made to the writer.
+    fn install_all(
+        &mut self,
+        transaction: u64,
+        mut undo: Option<&mut Installed>,
+    ) -> Result<(), StoreError> {
+        if let Some(undo) = &mut undo {
+            undo.waiting = self.writer.waiting.recent();
+        }
         for run in std::mem::take(&mut self.given_up) {
             if let Some(made) = self.made.remove(&run.start) {
                 // Made and given up by this transaction, with a savepoint between.
@@ -526,20 +535,22 @@ impl Workspace {
                 self.writer.give_up(transaction, run);
             }
         }
-        let mut own = Vec::with_capacity(self.own.len());
         for (page, (_, buffer)) in self.own.drain() {
             let pages = self.made.get(&page).map_or(1, |made| made.pages);
             self.shared.frames.install(page, buffer, transaction)?;
             self.writer.fresh.insert(page, pages);
-            own.push(page);
+            if let Some(undo) = &mut undo {
+                undo.own.push(page);
+            }
         }
-        let made = self.made.drain().map(|(start, made)| Run { start, pages: made.pages });
-        let made: Vec<Run> = made.collect();
-        for run in &made {
-            self.writer.make(transaction, run.start);
+        for (start, made) in self.made.drain() {
+            self.writer.make(transaction, start);
+            if let Some(undo) = &mut undo {
+                undo.made.push(Run { start, pages: made.pages });
+            }
         }
         self.writer.extent_bytes += self.extent_bytes;
-        Ok(Installed { waiting, own, made })
+        Ok(())
     }
 }
 

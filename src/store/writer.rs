@@ -90,10 +90,9 @@ impl Writer {
     /// the snapshots, the newest state is held, and the last checkpoint, from which recovery
     /// starts.
     fn held(&self, frames: &Frames) -> (Held, u64) {
-        let (mut states, newest) = frames.reclaim();
-        states.extend([newest, self.meta.state.transaction]);
-        states.extend(&self.processes);
-        (Held::new(states), newest)
+        let (pinned, newest) = frames.reclaim();
+        let others = self.processes.iter().copied().chain([newest, self.meta.state.transaction]);
+        (pinned.and(others), newest)
     }
 
     /// Notes that `transaction` made a run.
