@@ -179,13 +179,18 @@ impl Config {
         self.checkpoint_after.max(bytes / 16)
     }
 
-    /// Whether so many operations, which took so long, may not be left to the next opening.
-    pub(super) fn is_late(&self, operations: u64, took: Duration) -> bool {
-        /// An operation takes so long at least: a clock that says less does not let many of them pass.
+    /// Whether `operations` on vectors of `bytes` bytes, which took `took`, may not be left to the next opening.
+    pub(super) fn is_late(&self, operations: u64, took: Duration, bytes: usize) -> bool {
+        /// The time of an operation at least: a clock that says less does not let many of them pass.
         const LEAST: Duration = Duration::from_micros(25);
+        /// The time of an operation on a vector of 1 KiB at most: a machine that is busy with other things does not make deltas frequent.
+        const MOST: Duration = Duration::from_micros(400);
 
-        let least = LEAST.saturating_mul(u32::try_from(operations).unwrap_or(u32::MAX));
-        operations > 0 && took.max(least) >= self.replay_limit
+        let count = u32::try_from(operations).unwrap_or(u32::MAX);
+        let most = MOST.saturating_mul((bytes as u32 >> 10).max(1));
+        let least = LEAST.saturating_mul(count);
+        let took = took.min(most.saturating_mul(count)).max(least);
+        operations > 0 && took >= self.replay_limit
     }
 
     /// Bytes that deltas may have beside columns of `bytes` bytes, of which a checkpoint would write `changed`.

@@ -42,7 +42,7 @@ impl Drop for Holding<'_> {
 impl Inner {
     /// Whether applying what neither columns nor deltas have would take too long.
     pub(super) fn is_late(&self, writer: &Writer) -> bool {
-        self.config.is_late(writer.late, writer.took)
+        self.config.is_late(writer.late, writer.took, self.settings.vector_bytes())
     }
 
     /// Writes the rows that changed since the last delta, or a checkpoint where deltas would become too long.

@@ -217,11 +217,11 @@ impl Frames {
         }
     }
 
-    /// Frees the buffers that no pin can have found. Returns the pinned states and the published one.
-    pub(crate) fn reclaim(&self) -> (Held, u64) {
+    /// Frees the buffers that no pin can have found. Returns the pinned states, in the memory of `pinned`, and the published one.
+    pub(crate) fn reclaim(&self, mut pinned: Vec<u64>) -> (Held, u64) {
         let mut free = Vec::new();
         let mut registry = self.registry.lock();
-        let mut pinned = Vec::with_capacity(registry.pins.len() + 4);
+        pinned.clear();
         pinned.extend(registry.pins.keys());
         let published = registry.published.transaction;
         let held = Held::new(pinned);

@@ -27,6 +27,11 @@ impl Held {
         Self::new(self.0)
     }
 
+    /// Gives the memory back.
+    pub(crate) fn into_states(self) -> Vec<u64> {
+        self.0
+    }
+
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.0.first().copied()
     }

@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     /// The transactions that made runs, by first page. A run that is not named is older than all
     /// held states.
     births: PageMap<u64>,
+    /// Memory for the states that are held.
+    scratch: Vec<u64>,
     /// How many births the last pruning left.
     births_kept: usize,
     /// The checkpoints that other processes read, as of the last checkpoint: none may lose a page.
@@ -60,6 +62,7 @@ impl Writer {
             extent_bytes: 0,
             waiting: Waiting::default(),
             births: PageMap::default(),
+            scratch: Vec::new(),
             births_kept: 0,
             processes: Vec::new(),
             inherited_log: true,
@@ -70,7 +73,7 @@ impl Writer {
 
     /// Frees the runs that no held state needs.
     pub(crate) fn reclaim(&mut self, frames: &Frames) {
-        let (held, newest) = self.held(frames);
+        let (held, newest) = self.take_held(frames);
         let allocator = &mut self.allocator;
         self.waiting.release(&held, newest, |freed| {
             if freed.is_fresh {
@@ -84,13 +87,14 @@ impl Writer {
             self.births.retain(|_, &mut born| born > oldest);
             self.births_kept = self.births.len();
         }
+        self.scratch = held.into_states();
     }
 
     /// Returns the states that are held, and the newest one that a snapshot can be made of. Besides
     /// the snapshots, the newest state is held, and the last checkpoint, from which recovery
     /// starts.
-    fn held(&self, frames: &Frames) -> (Held, u64) {
-        let (pinned, newest) = frames.reclaim();
+    fn take_held(&mut self, frames: &Frames) -> (Held, u64) {
+        let (pinned, newest) = frames.reclaim(std::mem::take(&mut self.scratch));
         let others = self.processes.iter().copied().chain([newest, self.meta.state.transaction]);
         (pinned.and(others), newest)
     }
