@@ -2,7 +2,7 @@
 //!
 //! Without `--cfg nearfield_guards` all of them are on, and this is no code.
 
-/// What keeps several users of one file apart.
+/// A guard that keeps several users of one file apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// The lock of the writer excludes another writer.

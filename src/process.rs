@@ -1,7 +1,7 @@
 //! Tells the process that opened a file from the copies of it that `fork` makes.
 //!
 //! A forked child inherits open files, their locks and all memory. If it wrote, it would write over its parent's
-//! commits, and no lock would stop it. So whatever writes remembers the process that opened the file.
+//! commits, and no lock would stop it. So each writer remembers the process that opened the file.
 #![cfg_attr(
     all(target_os = "linux", not(miri)),
     expect(unsafe_code, reason = "a page that the kernel clears in a forked child")
@@ -14,8 +14,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::guard::{Guard, is_off};
 
-/// A process, as far as this library runs in it: a forked child is another one, whatever its number. Process numbers do
-/// not tell: in namespaces of their own, a parent and its child can both be process 1.
+/// The identity of a process. A forked child differs from its parent. Process numbers do not tell them apart: in separate
+/// namespaces, a parent and its child can both be process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u64);
 

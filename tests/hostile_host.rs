@@ -1,7 +1,7 @@
 //! A hostile host: writers, readers, backups, compaction, saves, renames, forks and kills in random order over one file.
 //!
-//! Every snapshot's content is held against the model of its commit, and every acknowledged commit against what is found when the file is
-//! opened again. `NEARFIELD_HOSTILE_SECONDS=60` runs for a minute, `NEARFIELD_HOSTILE_ROUNDS=2000` so many rounds:
+//! Every snapshot's content is held against the model of its commit, and every acknowledged commit against the file when it is
+//! opened again. `NEARFIELD_HOSTILE_SECONDS=60` runs for a minute, `NEARFIELD_HOSTILE_ROUNDS=2000` runs 2,000 rounds:
 //!
 //! ```text
 //! NEARFIELD_HOSTILE_ROUNDS=2000 cargo test --release --test hostile_host hostile -- --nocapture
@@ -42,7 +42,7 @@ impl Random {
     }
 }
 
-/// Not a test of its own: what other processes do.
+/// Not a test: the code of the other processes.
 #[test]
 fn role() {
     let Some((role, kind, path)) = host_support::role() else { return };
@@ -123,7 +123,7 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
             }
             13 => fork(&mut collection, &mut snapshots),
             14 | 15 => {
-                // A view that is free again after compaction has moved what it maps.
+                // Compaction has moved the extents of a view that is free again.
                 let before = open.snapshot().unwrap();
                 open.compact().unwrap();
                 drop(before);
@@ -163,7 +163,7 @@ fn fork(collection: &mut Option<Collection>, snapshots: &mut Vec<Snapshot>) {
     }
 }
 
-/// What went wrong in a run.
+/// The result of a run.
 #[derive(Debug, Default)]
 struct Findings {
     rounds: u64,
@@ -207,7 +207,7 @@ impl Game {
         hosts[self.random.below(hosts.len())]
     }
 
-    /// Whether a second writer and a save are refused while there is a writer.
+    /// Tries a second writer and a save beside the writer: both must be refused.
     fn intrude(&mut self) {
         let hosts = [Host::Plain, Host::Symlink, Host::HardLink];
         let host = self.pick(&hosts);
@@ -228,7 +228,7 @@ impl Game {
         }
     }
 
-    /// Moves the file away and back: who has it open does not care.
+    /// Renames the file and renames it back while processes have it open.
     fn rename(&mut self) {
         let (here, there) = (self.site.file(), self.site.folder().join("moved.nf"));
         std::fs::rename(&here, &there).unwrap();
@@ -288,7 +288,7 @@ impl Game {
         self.found.rounds += 1;
     }
 
-    /// What is found after the writer's end is what it acknowledged, or one commit more.
+    /// The file has the commits that the writer acknowledged, or one more.
     fn reopen(&mut self) {
         let collection = match Collection::open(self.site.file(), config()) {
             Ok(collection) => collection,

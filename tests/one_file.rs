@@ -16,7 +16,7 @@ use host_support::{DIMENSION, Host, KEYS, Site, commit, config, last, names, set
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Flat, Hnsw, IndexError, Metric, Reader, Transaction};
 
-/// Not a test of its own: a reader in another process, which checks the snapshot it took first whenever it is asked.
+/// Not a test: a reader in another process, which verifies its first snapshot on request.
 #[test]
 fn role() {
     let Some((_, kind, path)) = host_support::role() else { return };
@@ -96,7 +96,7 @@ fn a_writer_finds_readers_with_no_descriptor_left() {
     write(&collection, 1..=2);
     let reader = Collection::open_read_only(site.file()).unwrap();
     let snapshot = reader.snapshot().unwrap();
-    // As many as are left to this process, but for one.
+    // All descriptors of this process but one are taken.
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls read or write one `rlimit`, and the limit is put back below.
     unsafe {
@@ -150,7 +150,7 @@ fn a_second_writer_is_refused_by_every_name() {
     let moved = site.folder().join("moved.nf");
     std::fs::rename(site.file(), &moved).unwrap();
     assert!(is_locked(&Collection::open(&moved, config())));
-    // Where it was, there is none now.
+    // The old name is free now.
     let other = Collection::open(site.file(), config()).unwrap();
     assert_eq!(other.len(), 0);
     commit(&collection, 3).unwrap();
@@ -187,7 +187,7 @@ fn is_forked<T>(result: &Result<T, CollectionError>) -> bool {
     )
 }
 
-/// What a forked child does with its copies of everything, which it drops at the end.
+/// A forked child uses its copies of all handles, and drops them at the end.
 fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Transaction>) -> bool {
     let query = [0.5; DIMENSION];
     let refused = [
@@ -207,7 +207,7 @@ fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Tran
         is_forked(&reader.snapshot()),
         open.is_none_or(|open| open.commit().is_err()),
         collection.get(0).is_none() && !collection.contains(0),
-        // What a child opens itself is its own.
+        // A child has only the rights of its own opening.
         is_locked(&Collection::open(site.file(), config())),
     ];
     let own = Collection::open_read_only(site.file()).unwrap().snapshot().unwrap();
@@ -264,7 +264,7 @@ fn copies_are_made_afresh() {
     let site = Site::new("one-file-copies");
     let collection = Collection::open(site.file(), config()).unwrap();
     write(&collection, 1..=5);
-    // What processes that were killed left behind: names of this kind, and files of users, which look alike.
+    // Left-overs of killed processes, and files of users with similar names.
     let copy = site.folder().join("copy.nf");
     let own = |digits: &str| format!(".nearfield-new-{digits}");
     let digits = "0123456789abcdef0123456789abcdef";
@@ -375,7 +375,7 @@ fn a_replaced_file_keeps_its_rights_and_its_links() {
     drop(Collection::open(site.folder().join("unborn.nf"), config()).unwrap());
     assert!(site.folder().join("born.nf").is_file());
 
-    // A copy of what only its owner may read is not for others.
+    // A backup of a private file is private.
     let collection = Collection::open(site.file(), config()).unwrap();
     write(&collection, 1..=1);
     set(&site.file(), 0o600);
@@ -411,7 +411,7 @@ fn a_damaged_file_is_never_taken_for_a_new_one() {
         Collection::create(site.file(), config()),
         Err(CollectionError::Exists { .. })
     ));
-    // What is no file is told at once.
+    // Folders, pipes and devices are refused at once.
     let pipe = site.folder().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for path in [pipe.as_path(), &site.folder(), Path::new("/dev/null"), Path::new("/")] {
@@ -444,7 +444,7 @@ fn no_damage_to_one_place_brings_an_older_state_back() {
             assert_eq!(last(&found), number, "{len} bytes at {begin}, moment {moment}");
             assert_eq!(wrong(&found.snapshot().unwrap()).unwrap(), 0);
         }
-        // A mebibyte takes the log as well: what was in it is missed.
+        // A mebibyte takes the log as well: opening notices lost commits.
         let mut bytes = whole.clone();
         bytes[..1 << 20].fill(0);
         std::fs::write(&path, &bytes).unwrap();

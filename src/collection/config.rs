@@ -197,7 +197,7 @@ impl Config {
     pub(super) fn delta_limit(bytes: u64, changed: u64) -> u64 {
         /// Below this, a checkpoint costs more than its bytes.
         const LEAST: u64 = 4 << 20;
-        /// What is copied in some hundredths of a second.
+        /// Bytes that are copied in some hundredths of a second.
         const MOST: u64 = 16 << 20;
 
         changed.max(LEAST).min(MOST.max(bytes / 64))

@@ -232,9 +232,9 @@ fn take(bytes: &mut &[u8]) -> Result<u64, CollectionError> {
 
 /// All deltas behind a checkpoint, one after the other.
 pub(super) struct Deltas<'t> {
-    /// What they lead to.
+    /// The checkpoint that they lead to.
     pub(super) checkpoint: Checkpoint,
-    /// Bytes of journal that they stand for.
+    /// Bytes of the journal that they replace.
     pub(super) journal_bytes: u64,
     /// Bytes of the deltas.
     pub(super) bytes: u64,

@@ -261,7 +261,7 @@ impl Collection {
             (open_index(&tx, &head, how, None, track)?, head)
         } else {
             let (mut index, settings) = config.build()?;
-            // Checkpoints make maps of what is memory now.
+            // Checkpoints turn its memory into maps.
             index.bind();
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;

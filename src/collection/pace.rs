@@ -14,12 +14,12 @@ use super::task::Course;
 use crate::index::Stored;
 use crate::store::Durability;
 
-/// Whether the index in memory is what the store's newest commit says.
+/// Whether the index in memory has the newest commit of the store.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Where the journal has the vectors behind the last delta.
     pub(super) origins: Origins,
-    /// Those who hold the index still for long, and may call a caller's closure meanwhile.
+    /// Operations that freeze the index for long, and may run a callback meanwhile.
     pub(super) holders: usize,
 }
 
@@ -40,7 +40,7 @@ impl Drop for Holding<'_> {
 }
 
 impl Inner {
-    /// Whether applying what neither columns nor deltas have would take too long.
+    /// Whether replaying the operations behind columns and deltas would take too long.
     pub(super) fn is_late(&self, writer: &Writer) -> bool {
         self.config.is_late(writer.late, writer.took, self.settings.vector_bytes())
     }
@@ -58,7 +58,7 @@ impl Inner {
             let Some(moment) = moment else { return Ok(false) };
             let delta = moment.encode(&head, writer.journal);
             let mut tx = self.store.begin_write()?;
-            // What a power cut takes is in the journal.
+            // If a power cut takes the delta, the journal still has its operations.
             tx.set_durability(Durability::Eventual);
             tx.table::<u64>(DELTAS)?.insert(writer.next_delta, &delta)?;
             tx.commit()?;
@@ -79,7 +79,7 @@ impl Inner {
     pub(super) fn live(&self) -> Result<Option<Live>, CollectionError> {
         /// A commit takes less as a rule.
         const PATIENCE: Duration = Duration::from_secs(1);
-        /// What a commit waits for may be this thread of the pool.
+        /// The commit may wait for this thread of the pool.
         const ON_POOL: Duration = Duration::from_millis(20);
 
         let is_on_pool = rayon::current_thread_index().is_some();

@@ -14,13 +14,13 @@ use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
 /// once it is on the disk. A symbolic link is followed. The file has the mode and, where the system allows, the owner of the one
-/// that it replaces; else those of the file that `source` is in, if there is one.
+/// that it replaces, else those of the file of `source`.
 pub(super) fn replace_file(
     path: &Path,
     source: Option<&Store>,
     fill: impl FnOnce(&Store) -> Result<(), CollectionError>,
 ) -> Result<(), CollectionError> {
-    // Nobody opens what is there for writing meanwhile.
+    // No writer opens the present file meanwhile.
     let place = |error: StoreError| error.at(Some(path));
     let replacement = Replacement::at(path).map_err(place)?;
     let new = replacement.new_file(source.and_then(Store::file)).map_err(place)?;

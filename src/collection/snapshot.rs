@@ -64,7 +64,7 @@ impl Views {
     /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
     pub(super) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
         self.views.retain(|view| view.is_of(tx, checkpoint) || Arc::strong_count(view) > 1);
-        // The others are in use, or were until now, and keep what they map.
+        // The others are in use, or were until now, and keep their maps.
         let free = self.views.iter_mut().filter_map(Arc::get_mut);
         for view in free.filter(|view| view.is_of(tx, checkpoint)) {
             view.index.frozen(|image| keep(&image, &(Arc::clone(tx) as Keeper)));

@@ -231,7 +231,7 @@ impl Transaction {
         let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
         let parts = self.write(&mut store)?;
         let (inner, writer) = (&self.inner, &mut self.writer);
-        // Who takes a snapshot meanwhile waits until the index has what the file has.
+        // A snapshot that is taken meanwhile waits until the index has this commit.
         let mut pace = inner.pace.lock();
         store.commit()?;
         inner.follow(|| {

@@ -229,7 +229,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) steps: Steps<'a>,
     /// Runs that end behind this page.
     from: PageNo,
-    /// Runs that were made after this state; all if there is none.
+    /// Only runs that were made after this state; all runs if `None`.
     held: Option<u64>,
     align: Align,
     moves: Moves,

@@ -73,7 +73,7 @@ pub(crate) struct Base {
 pub(crate) struct Follower {
     path: PathBuf,
     storage: Arc<dyn Storage>,
-    /// None where the caller knows that nobody writes.
+    /// `None` in unguarded mode.
     locks: Option<Arc<ReaderLocks>>,
     base: Mutex<Arc<Base>>,
     process: Process,
@@ -141,7 +141,7 @@ impl Follower {
         Arc::clone(&self.base.lock())
     }
 
-    /// Refuses a forked child, whose parent ends the locks on what the child reads.
+    /// Refuses a forked child: its parent releases the locks on the pages that the child reads.
     fn admit(&self) -> Result<(), StoreError> {
         if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }

@@ -14,7 +14,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Bytes of a slot that are used.
 pub(crate) const SLOT_BYTES: usize = 256;
 const CHECKSUM_AT: usize = SLOT_BYTES - 8;
-/// Offsets of the two near copies of the two slots. The third copy is on a page of its own, at least [`FAR`] behind.
+/// Offsets of the two near copies of the two slots. The third copy is on a separate page, at least [`FAR`] behind.
 const COPIES: [[u64; 2]; 2] = [[0, 32 << 10], [64 << 10, 96 << 10]];
 /// Bytes between the near copies and the far ones, so that damage to one place never takes a slot away.
 const FAR: u64 = 1 << 20;
@@ -215,7 +215,7 @@ impl Meta {
             }
         }
         let Some((meta, slot)) = slots.newest() else { return Err(slots.error) };
-        // A sector is written whole or not at all, so no crash takes all copies of a slot. What damage took may have been newer.
+        // A sector is written whole or not at all, so no crash takes all copies of a slot. The damaged state may have been newer.
         // Earlier versions wrote the second slot with the first checkpoint.
         if slots.found.iter().any(Option::is_none) && (meta.far != 0 || meta.state.transaction > 1)
         {
@@ -226,13 +226,13 @@ impl Meta {
     }
 }
 
-/// What the copies of the meta slots hold.
+/// The whole copies of both meta slots.
 struct Slots<'a> {
     storage: &'a dyn Storage,
     len: u64,
     /// The newest whole copy of each slot.
     found: [Option<Meta>; 2],
-    /// Why there is none; the most telling reason.
+    /// The reason why no copy is whole: the most telling one.
     error: StoreError,
 }
 
@@ -297,7 +297,7 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// Whether a storage holds nothing but what a crash leaves of the making of a store: zeros, and copies of meta slots of its
+/// Whether a storage holds an unfinished store: zeros, and copies of meta slots of its
 /// first state. `far` is the offset of the far copies.
 pub(crate) fn is_unfinished(storage: &dyn Storage, len: u64, far: u64) -> Result<bool, StoreError> {
     const PIECE: u64 = 64 << 10;
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(Meta::newest(&storage).unwrap(), (meta(5), 1));
         storage.write_at(COPIES[1][0], &[0; 4096]).unwrap();
         assert_eq!(Meta::newest(&storage).unwrap(), (meta(5), 1));
-        // Both copies, and there is no third: what they held may have been newer.
+        // Both copies of the slot, without a third: the lost state may have been newer.
         storage.write_at(COPIES[1][1] + 40, &[0xff]).unwrap();
         assert!(matches!(Meta::newest(&storage), Err(StoreError::Corrupt { .. })));
     }

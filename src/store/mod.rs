@@ -48,14 +48,14 @@
 //! finished, and is dropped; damage further in front is an error, as is damage anywhere else. After a clean close there is nothing in
 //! the log.
 //!
-//! # Several processes, and what the locks protect
+//! # Several processes, and the protection of the locks
 //!
 //! One opening of the file writes; any number read ([`StoreOptions::open_read_only`]). All locks are on bytes of the file itself, far behind
 //! its end, and belong to the opening: the writer holds an exclusive lock on one byte, a reader a shared lock on the byte
-//! that stands for its checkpoint. Nothing lies beside the file. So it does not matter by which name, link, mount, user or container a
-//! process came to the file, a reader needs only the right to read, and a lock ends with its holder. A reader sees new
-//! commits when it begins a snapshot, perhaps shortly before they are on the disk. What the system does not tell
-//! about readers counts as a reader of every checkpoint: pages are kept.
+//! that stands for its checkpoint. No other file is made. So the name, link, mount, user or container by which a
+//! process opened the file has no influence, a reader needs only the right to read, and a lock ends with its holder. A reader sees new
+//! commits when it begins a snapshot, perhaps shortly before they are on the disk. If the system cannot list the
+//! readers, all pages are kept.
 //!
 //! | system | locks |
 //! |---|---|

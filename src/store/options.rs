@@ -16,8 +16,8 @@ use super::page::checksum;
 use super::recovery::recover;
 use super::snapshot::State;
 use super::storage::{
-    ATTEMPTS, FileStorage, MemoryStorage, NewFile, Placed, Readers, SimulatedDisk, Storage,
-    SyncPoint, WriterLock, follow_links, is_file_at, open_file,
+    ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, SimulatedDisk,
+    Storage, SyncPoint, WriterLock, follow_links, is_file_at, open_file,
 };
 
 /// How a store is made and opened.
@@ -86,7 +86,7 @@ impl StoreOptions {
         Ok(())
     }
 
-    /// Opens the store at `path` for writing; makes it if there is none. Symbolic links are followed.
+    /// Opens the store at `path` for writing, or makes it. Symbolic links are followed.
     ///
     /// Takes milliseconds whatever the size, plus the time to apply what the log holds if the store was not
     /// closed. A store is made under another name and gets its own when it is whole, so a crash leaves it or nothing. A file that
@@ -126,7 +126,7 @@ impl StoreOptions {
                 return self.open_placed(Placed { file, lock }, path);
             }
             let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
-            let new = self.fill(NewFile::beside(&target, Some(&metadata), self.is_guarded)?)?;
+            let new = self.fill(NewFile::beside(&target, Some(&metadata), self.guarding())?)?;
             return self.open_placed(new.replace(&target)?, path);
         }
         Err(StoreError::io("open the file")(ErrorKind::TimedOut.into()))
@@ -145,13 +145,13 @@ impl StoreOptions {
         made.map_err(|error| error.at(Some(path)))
     }
 
-    /// Makes a store where there is no file. Returns `None` if there is one by now.
+    /// Makes a store at a path without a file. Returns `None` if another process made a file there.
     fn make_at(&self, path: &Path) -> Result<Option<Store>, StoreError> {
         let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
         if std::fs::symlink_metadata(&target).is_ok() {
             return Ok(None);
         }
-        let new = self.fill(NewFile::beside(&target, None, self.is_guarded)?)?;
+        let new = self.fill(NewFile::beside(&target, None, self.guarding())?)?;
         match new.place(&target)? {
             Ok(placed) => self.open_placed(placed, path).map(Some),
             Err(_) => Ok(None),
@@ -183,6 +183,10 @@ impl StoreOptions {
         let readers = self.is_guarded.then(|| Readers::of(Arc::clone(&file)));
         let (shared, recovered) = recover(Arc::new(FileStorage::new(file, path)), readers, lock)?;
         Ok(Store::writer(shared, recovered))
+    }
+
+    fn guarding(&self) -> Guarding {
+        if self.is_guarded { Guarding::Always } else { Guarding::Never }
     }
 
     fn writer_lock(&self, file: &Arc<File>, path: &Path) -> Result<Option<WriterLock>, StoreError> {
@@ -240,8 +244,8 @@ impl StoreOptions {
         Ok(Store::writer(shared, recovered))
     }
 
-    /// Whether there is no store on a disk yet. It has no second name under which a store could be made, so a power cut can leave
-    /// one that was not finished.
+    /// Whether a disk has no store yet. A disk has no second name under which a store could be made, so a power cut can leave
+    /// an unfinished one.
     fn is_new(&self, disk: &SimulatedDisk) -> Result<bool, StoreError> {
         self.check()?;
         let len = disk.len().map_err(StoreError::io("ask for the length of the file"))?;

@@ -33,7 +33,7 @@ impl ReadTransaction {
         Self { pin, _base: base, storage, process: Process::current() }
     }
 
-    /// Refuses a forked child: its parent does not keep what the child reads.
+    /// Refuses a forked child: its parent does not keep the pages that the child reads.
     fn admit(&self) -> Result<(), StoreError> {
         if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }

@@ -24,10 +24,10 @@ pub(crate) fn reserve(page_size: u64) -> u64 {
     STEP.max(PAGES * page_size)
 }
 
-/// What a step may do on a full disk.
+/// The share of the reserve that a step may use on a full disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// It adds to the store: as much as the reserve must be left.
+    /// It adds to the store: the whole reserve must be left.
     Growth,
     /// It removes, or replaces pages: a quarter must be left, so that the next checkpoint can free pages.
     Removal,

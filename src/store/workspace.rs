@@ -307,7 +307,7 @@ impl Workspace {
         provide(&self.shared, &mut self.writer, end, Claim::Growth)
     }
 
-    /// As [`Self::provide`], for what only changes its place.
+    /// As [`Self::provide`], for pages that only move.
     fn provide_for_move(&mut self, end: PageNo) -> Result<(), StoreError> {
         self.has_written = true;
         provide(&self.shared, &mut self.writer, end, Claim::Checkpoint)
@@ -517,7 +517,7 @@ impl Workspace {
         writer.extent_bytes -= self.extent_bytes;
     }
 
-    /// Fills `undo`, if there is one, with the changes that are made to the writer.
+    /// Notes the changes of the writer in `undo`.
     fn install_all(
         &mut self,
         transaction: u64,

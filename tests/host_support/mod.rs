@@ -56,12 +56,12 @@ pub(crate) fn commit(collection: &Collection, number: u64) -> Result<(), Collect
     Ok(())
 }
 
-/// The number of the last commit; 0 if there is none.
+/// Returns the number of the last commit; 0 without commits.
 pub(crate) fn last(collection: &Collection) -> u64 {
     collection.stats().unwrap().commit
 }
 
-/// What is wrong with a snapshot: keys whose vector or payload is not that of its commit, hits whose distance is not that of their
+/// Counts the errors of a snapshot: keys whose vector or payload is not that of its commit, hits whose distance is not that of their
 /// vector, and searches if many of them do not find the vector that they look for.
 pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     let number = snapshot.number();
@@ -107,7 +107,7 @@ pub(crate) enum Host {
     Relative,
     /// In a folder that is mounted for reading only.
     ReadOnlyMount,
-    /// As a user who may only read.
+    /// As a user with the right to read only.
     OtherUser,
     /// As process 1 of a namespace.
     Namespace,
@@ -204,7 +204,7 @@ impl Site {
         }
     }
 
-    /// Starts this test program again, in a role of its own.
+    /// Starts this test program again, in the role `role`.
     pub(crate) fn start(&self, role: &str, host: Host) -> Process {
         let program = self.folder.join("program");
         let program = program.to_str().unwrap();
@@ -310,7 +310,7 @@ pub(crate) fn role() -> Option<(String, String, PathBuf)> {
     Some((role, std::env::var("HOST_KIND").ok()?, path))
 }
 
-/// What some hosts do once the file is open. The descriptors returned must live on.
+/// Changes the folder or takes the descriptors, as the host says, once the file is open. Returns descriptors that must live on.
 pub(crate) fn settle(kind: &str) -> Vec<std::fs::File> {
     let mut held = Vec::new();
     if kind == "Relative" {

@@ -3,7 +3,7 @@
 //! All locks are on bytes of the data file itself, far behind its end: the writer holds an exclusive lock on one byte; a reader of
 //! checkpoint `n` holds a shared lock on byte `READERS + n`, for which it needs no right to write. The writer finds the
 //! readers by asking for locked bytes. Nothing is written, nothing lies beside the file, and a lock ends with its holder,
-//! however that ends. What the system gives is told in `range_lock`.
+//! however that ends. The module `range_lock` lists the locks of each system.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -93,7 +93,7 @@ impl ReplaceLock {
     }
 }
 
-/// What the writer knows of the readers in other openings of its file.
+/// Finds the readers in other openings of the writer's file.
 pub(crate) struct Readers {
     file: Arc<File>,
 }

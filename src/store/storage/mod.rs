@@ -20,7 +20,7 @@ pub(crate) use file::FileStorage;
 pub(crate) use locks::{ReaderLock, ReaderLocks, Readers, WriterLock};
 pub(crate) use memory::MemoryStorage;
 pub(crate) use new_file::{
-    ATTEMPTS, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
+    ATTEMPTS, Guarding, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
 };
 pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
 
@@ -58,7 +58,7 @@ pub(crate) trait Storage: Send + Sync {
         None
     }
 
-    /// The file, for errors. `None` where there is no file.
+    /// The path of the file, for errors. `None` in memory.
     fn path(&self) -> Option<&Path> {
         None
     }

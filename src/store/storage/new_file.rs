@@ -16,7 +16,16 @@ use crate::store::meta::MAGIC;
 const PREFIX: &str = ".nearfield-new-";
 const DIGITS: usize = 32;
 
-/// A file that nobody else knows, locked for writing. Dropped before it [is placed](Self::replace), it is removed.
+/// Whether a new file is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guarding {
+    Always,
+    /// Unless the file system has no locks.
+    IfSupported,
+    Never,
+}
+
+/// A file under a private name, locked for writing. If it is dropped before it [gets its name](Self::replace), it is removed.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     file: Arc<File>,
@@ -30,11 +39,11 @@ pub(crate) struct NewFile {
 
 impl NewFile {
     /// Makes a file in the folder of `target`, with the mode and, where the system allows, the owner of `like`. Removes those of
-    /// earlier processes that ended before they placed theirs. Without `guarded` it is not locked.
+    /// earlier processes that ended before they placed theirs.
     pub(crate) fn beside(
         target: &Path,
         like: Option<&Metadata>,
-        guarded: bool,
+        guarding: Guarding,
     ) -> Result<Self, StoreError> {
         let folder = folder_of(target);
         remove_leftovers(folder);
@@ -44,7 +53,7 @@ impl NewFile {
             options.read(true).write(true).create_new(true);
             #[cfg(unix)]
             if like.is_some() {
-                // Nobody else, until it is known who may.
+                // For the owner alone, until the rights of `like` are set.
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             }
             let file = match options.open(&path) {
@@ -59,9 +68,11 @@ impl NewFile {
                 process: Process::current(),
                 is_placed: false,
             };
-            if guarded {
-                new.lock = Some(WriterLock::acquire(&new.file, target)?);
-            }
+            new.lock = match guarding {
+                Guarding::Always => Some(WriterLock::acquire(&new.file, target)?),
+                Guarding::IfSupported => if_supported(WriterLock::acquire(&new.file, target))?,
+                Guarding::Never => None,
+            };
             // Before it was locked, another process could take it for a left-over.
             if !is_file_at(&new.path, &new.file) {
                 new.is_placed = true;
@@ -88,7 +99,7 @@ impl NewFile {
         Ok(Placed { file: Arc::clone(&self.file), lock: self.lock.take() })
     }
 
-    /// As [`Self::replace`], but gives the file back if there is one at `target`.
+    /// As [`Self::replace`], but returns the new file if `target` exists.
     pub(crate) fn place(mut self, target: &Path) -> Result<Result<Placed, Self>, StoreError> {
         match fs::hard_link(&self.path, target) {
             Ok(()) => {
@@ -112,7 +123,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.is_placed && self.process.is_current() {
-            // What cannot be removed is removed by the next one.
+            // If this fails, the next new file removes it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -133,11 +144,20 @@ pub(crate) struct Replacement {
 
 struct Old {
     file: Arc<File>,
-    _lock: ReplaceLock,
+    /// `None` on a file system without locks, where no writer opens a file unless it knows that it is alone.
+    _lock: Option<ReplaceLock>,
+}
+
+/// Returns `None` where the file system has no locks.
+fn if_supported<L>(lock: Result<L, StoreError>) -> Result<Option<L>, StoreError> {
+    match lock {
+        Err(StoreError::NoLocks { .. }) => Ok(None),
+        lock => lock.map(Some),
+    }
 }
 
 impl Replacement {
-    /// Looks at what is at `path`.
+    /// Opens and locks the file at `path`, if it exists.
     pub(crate) fn at(path: &Path) -> Result<Self, StoreError> {
         let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
         let old = Self::look(&target)?;
@@ -150,7 +170,7 @@ impl Replacement {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 other => Arc::new(other.map_err(StoreError::io("open the file to be replaced"))?),
             };
-            let lock = ReplaceLock::acquire(&file, target)?;
+            let lock = if_supported(ReplaceLock::acquire(&file, target))?;
             if is_file_at(target, &file) {
                 return Ok(Some(Old { file, _lock: lock }));
             }
@@ -163,7 +183,7 @@ impl Replacement {
         let like = self.old.as_ref().map(|old| &*old.file).or(like);
         let like = like.map(File::metadata).transpose();
         let like = like.map_err(StoreError::io("ask for the rights of a file"))?;
-        NewFile::beside(&self.target, like.as_ref(), true)
+        NewFile::beside(&self.target, like.as_ref(), Guarding::IfSupported)
     }
 
     /// Puts `new`, whose bytes must be on the disk, in the place. A writer that opened a file there meanwhile keeps it.
@@ -220,7 +240,7 @@ pub(crate) fn is_file_at(path: &Path, file: &File) -> bool {
     }
 }
 
-/// The path that `path` leads to, even if there is nothing yet.
+/// Returns the path at the end of all symbolic links, even if no file has it.
 pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     const MOST: usize = 40;
 
@@ -257,7 +277,7 @@ fn unguessable() -> String {
     format!("{PREFIX}{:016x}{:016x}", word(), word())
 }
 
-/// Removes files of this kind that no process holds. What cannot be looked at stays.
+/// Removes new files that no process holds. A file that cannot be opened stays.
 fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {

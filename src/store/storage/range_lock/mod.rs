@@ -51,7 +51,7 @@ pub(super) fn try_lock(file: &File, range: Range<u64>, mode: Mode) -> io::Result
 ///
 /// # Errors
 ///
-/// Whatever the system answers. The lock then ends with the last descriptor.
+/// The error of the system. The lock then ends with the last descriptor.
 pub(super) fn unlock(file: &File, range: Range<u64>) -> io::Result<()> {
     system::unlock(file, &range)
 }

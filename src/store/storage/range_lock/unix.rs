@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 
 use super::Mode;
 
-/// What the calls say of a lock.
+/// Describes a lock for `fcntl`.
 fn describe(kind: libc::c_short, range: &Range<u64>) -> io::Result<libc::flock> {
     let offset = |at: u64| libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput);
     // SAFETY: all fields are integers.
