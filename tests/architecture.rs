@@ -45,6 +45,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "index",
             "metric",
             "observe",
+            "process",
             "quantization",
             "simd",
             "store",

@@ -10,6 +10,7 @@ use super::lists::{read_lists, write_lists};
 use super::task::Course;
 use crate::arena::Persistent;
 use crate::index::{Flat, Hnsw, Ivf, Stored};
+use crate::process::with_threads;
 use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
@@ -209,6 +210,7 @@ impl Ivf {
         check_byte_order()?;
         let store = Store::open_read_only(path.as_ref())?;
         let tx = store.begin_read()?;
-        read_lists(&tx).map_err(|error| error.at(Some(path.as_ref())))
+        let lists = with_threads(|| read_lists(&tx));
+        lists.map_err(|error| error.at(Some(path.as_ref())))
     }
 }

@@ -40,6 +40,7 @@ use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::observe::watch;
+use crate::process::with_threads;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 use crate::vector::{AsVector, Element};
 use directory::{Directory, Put};
@@ -285,7 +286,7 @@ impl Ivf {
     /// [`IndexError::TooFewVectors`] if there are fewer vectors than lists, or than product
     /// quantization has centroids (16); [`IndexError::OutOfMemory`]. The index is then as it was.
     pub fn train(&self) -> Result<(), IndexError> {
-        self.train_on(self.len(), None)
+        with_threads(|| self.train_on(self.len(), None))
     }
 
     /// Whether the index is trained; searches look at every vector until then.
