@@ -212,7 +212,8 @@ impl Hnsw {
         let scratch = &work.scratch;
         hits.set_counters(scratch.counters.distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
-        is_full
+        // Models search within a radius to see what walks reach, without the scan that makes up for a walk.
+        is_full || (cfg!(nearfield_model) && request.radius.is_some())
     }
 
     /// What keys of distances stand for where walks read these codes, or vectors.
