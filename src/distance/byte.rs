@@ -101,7 +101,7 @@ impl<E: Byte> Step<E> for Square {
 }
 
 /// `a * b`.
-struct Product;
+pub(super) struct Product;
 
 impl<E: Byte> Step<E> for Product {
     #[inline(always)]

@@ -15,6 +15,8 @@ pub(crate) mod key;
 mod nibble;
 #[cfg(test)]
 mod reference;
+mod rung;
+mod scaled;
 #[cfg(test)]
 mod tests;
 mod twelve;
@@ -24,9 +26,14 @@ pub(crate) use ask::Ask;
 pub(crate) use dispatch::{Visitor, dispatch, with_isa};
 pub use erased::Distance;
 pub(crate) use nibble::{NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2};
+pub(crate) use rung::{Place, RUNG_BITS, rung_above, scale_of};
+pub(crate) use scaled::{
+    Eight, ScaledBetweenDot, ScaledBetweenL2, ScaledDot, ScaledL2, ScaledNibbleDot,
+    ScaledNibblesDot, Twelve,
+};
 pub(crate) use twelve::{
-    TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, read_code,
-    write_code, write_query,
+    TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, put_component,
+    read_code, write_code, write_form, write_query,
 };
 
 use crate::simd::Simd;

@@ -16,7 +16,7 @@ use bytemuck::{cast_ref, cast_slice};
 pub(crate) const NIBBLES: usize = 128;
 
 /// What is summed over a block of codes.
-trait Step {
+pub(super) trait Step {
     /// Blocks of the query that go with one of codes.
     const WIDTH: usize;
 
@@ -26,7 +26,7 @@ trait Step {
 macro_rules! step {
     ($name:ident, 2, $operation:ident) => {
         #[derive(Debug)]
-        struct $name;
+        pub(super) struct $name;
         impl Step for $name {
             const WIDTH: usize = 2;
             #[inline(always)]
@@ -37,7 +37,7 @@ macro_rules! step {
     };
     ($name:ident, 1, $operation:ident) => {
         #[derive(Debug)]
-        struct $name;
+        pub(super) struct $name;
         impl Step for $name {
             const WIDTH: usize = 1;
             #[inline(always)]
@@ -54,7 +54,7 @@ step!(BetweenL2, 1, nibbles_l2);
 step!(BetweenDot, 1, nibbles_dot);
 
 #[inline(always)]
-fn sum<S: Simd, T: Step>(simd: S, query: &[Block], row: &[Block]) -> i32 {
+pub(super) fn sum<S: Simd, T: Step>(simd: S, query: &[Block], row: &[Block]) -> i32 {
     let mut acc = simd.i32_zero();
     for (query, codes) in query.chunks_exact(T::WIDTH).zip(row) {
         acc = T::add(simd, acc, query, codes);
@@ -63,7 +63,7 @@ fn sum<S: Simd, T: Step>(simd: S, query: &[Block], row: &[Block]) -> i32 {
 }
 
 #[inline(always)]
-fn sum4<S: Simd, T: Step>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i32; 4] {
+pub(super) fn sum4<S: Simd, T: Step>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i32; 4] {
     let [a, b, c, d] = rows;
     let mut acc = [simd.i32_zero(); 4];
     for ((((query, a), b), c), d) in query.chunks_exact(T::WIDTH).zip(a).zip(b).zip(c).zip(d) {

@@ -5,7 +5,7 @@
 //! its `a`s, then its `b`s, in a byte each, and one block more at the end for what a kernel needs besides. Squares
 //! and products are those of whole numbers, put together from products of bytes and exact; keys are their `f32`s.
 
-use bytemuck::{cast_mut, cast_ref, cast_slice};
+use bytemuck::{cast_mut, cast_ref, cast_slice, cast_slice_mut};
 
 use super::Kernel;
 use super::key;
@@ -61,7 +61,7 @@ fn query_l2<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
 
 /// The sum of `(16 a + b) (16 a' + b')` over a query and a code.
 #[inline(always)]
-fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
+pub(super) fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
     let [mut upper, mut crossed, mut lower] = [simd.i32_zero(); 3];
     for ([h0, h1, l0, l1], [a0, a1, b]) in groups(query, row) {
         upper = simd.i8_dot(upper, cast_ref(h0), cast_ref(a0));
@@ -96,7 +96,7 @@ fn codes_l2<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
 
 /// [`query_dot`] of two codes.
 #[inline(always)]
-fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
+pub(super) fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     let zero = Block::ZERO;
     let [mut upper, mut crossed, mut squares, mut apart] = [simd.i32_zero(); 4];
     for ([a0, a1, an], [b0, b1, bn]) in groups(a, b) {
@@ -112,6 +112,22 @@ fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
         simd.i32_sum4([upper, crossed, squares, apart]).map(i64::from);
     // 2 b b' = b^2 + b'^2 - (b - b')^2
     256 * upper + 16 * crossed + (squares - apart) / 2
+}
+
+/// The sum of `(16 a + b)^2` over a code.
+#[inline(always)]
+pub(super) fn square<S: Simd>(simd: S, row: &[Block]) -> i64 {
+    let zero = Block::ZERO;
+    let [mut upper, mut crossed, mut lower] = [simd.i32_zero(); 3];
+    for [a0, a1, b] in row.as_chunks::<TWELVE_BLOCKS>().0 {
+        upper = simd.i8_dot(upper, cast_ref(a0), cast_ref(a0));
+        upper = simd.i8_dot(upper, cast_ref(a1), cast_ref(a1));
+        crossed = simd.nibble_dot(crossed, cast_ref(a0), cast_ref(a1), cast_ref(b));
+        lower = simd.nibbles_l2(lower, cast_ref(b), cast_ref(&zero));
+    }
+    let [upper, crossed, lower, _] =
+        simd.i32_sum4([upper, crossed, lower, simd.i32_zero()]).map(i64::from);
+    256 * upper + 32 * crossed + lower
 }
 
 macro_rules! kernel {
@@ -187,9 +203,20 @@ pub(crate) fn write_code(code: &mut [Block], components: &[f32], round: impl Fn(
 
 /// Writes the whole prepared query of these components, as [`write_code`].
 pub(crate) fn write_query(query: &mut [Block], components: &[f32], round: impl Fn(f32) -> i32) {
-    let Some((last, groups)) = query.split_last_mut() else { return };
-    groups.fill(Block::ZERO);
-    let groups = groups.as_chunks_mut::<TWELVE_QUERY_BLOCKS>().0;
+    let Some((last, form)) = query.split_last_mut() else { return };
+    let words: &mut [i64; 8] = cast_mut(last);
+    (words[0], words[1]) = write_form(form, components, round);
+}
+
+/// Writes the prepared query of these components without its last block. Returns the sum of the products of its `a`s and
+/// `b`s, and of the squares of its `b`s.
+pub(crate) fn write_form(
+    form: &mut [Block],
+    components: &[f32],
+    round: impl Fn(f32) -> i32,
+) -> (i64, i64) {
+    form.fill(Block::ZERO);
+    let groups = form.as_chunks_mut::<TWELVE_QUERY_BLOCKS>().0;
     let (mut products, mut squares) = (0, 0);
     for ([h0, h1, l0, l1], components) in groups.iter_mut().zip(components.chunks(2 * HALF)) {
         for ((h, l), half) in [(h0, l0), (h1, l1)].into_iter().zip(components.chunks(HALF)) {
@@ -206,8 +233,17 @@ pub(crate) fn write_query(query: &mut [Block], components: &[f32], round: impl F
             squares += i64::from(square);
         }
     }
-    let words: &mut [i64; 8] = cast_mut(last);
-    (words[0], words[1]) = (products, squares);
+    (products, squares)
+}
+
+/// Makes `value` a component of a code.
+pub(crate) fn put_component(code: &mut [Block], at: usize, value: i32) {
+    let bytes: &mut [u8] = cast_slice_mut(code);
+    let (group, within) = (at / 128 * 192, at % 128);
+    let shift = within / 64 * 4;
+    bytes[group + within] = (value >> 4) as u8;
+    let low = &mut bytes[group + 128 + within % 64];
+    *low = *low & !(15 << shift) | ((value & 15) as u8) << shift;
 }
 
 /// A component of a code.

@@ -56,7 +56,7 @@ pub(super) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine
     let query = coder.visit(isa, Boxed)?;
     Some(match &**coder {
         Coder::Scalar(_) => match coder.visit_between(isa, Boxed) {
-            Some(between) => Box::new(Asymmetric { query, between }),
+            Some(between) => Box::new(Asymmetric { query, between, coder: coder.clone() }),
             None => query,
         },
         Coder::Product(_) | Coder::Rabitq(_) => Box::new(Coded { query, coder: coder.clone() }),
@@ -68,6 +68,7 @@ pub(super) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine
 struct Asymmetric {
     query: Box<dyn Engine>,
     between: Box<dyn Engine>,
+    coder: Arc<Coder>,
 }
 
 impl Engine for Asymmetric {
@@ -76,7 +77,17 @@ impl Engine for Asymmetric {
     }
 
     fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
-        self.between.keys(rows, rows.row(slot), slots, keys);
+        let row = rows.row(slot);
+        self.between.keys(rows, row, slots, keys);
+        // Centred vectors and plain ones, which are few, are not compared by a kernel.
+        let mut query = None;
+        for (&other, key) in slots.iter().zip(keys) {
+            if self.coder.differ(row, rows.row(other))
+                && let Some(query) = query.get_or_insert_with(|| self.coder.query_of(row))
+            {
+                self.query.keys(rows, query, &[other], std::slice::from_mut(key));
+            }
+        }
     }
 
     fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {

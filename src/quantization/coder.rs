@@ -271,14 +271,21 @@ impl Coder {
         }
     }
 
-    /// The prepared query whose distances are those of a code: a product quantizer loses nothing when its codes are
-    /// coded again, and preparing takes as long as a few distances between codes.
+    /// Whether the kernel between codes does not compare these two: [`Self::query_of`] one of them does.
+    pub(crate) fn differ(&self, a: &[Block], b: &[Block]) -> bool {
+        matches!(self, Self::Scalar(grid) if grid.differ(a, b))
+    }
+
+    /// The prepared query whose distances are those of a code. A product quantizer loses nothing when its codes are
+    /// coded again, and preparing takes as long as a few distances between codes. `None` where codes are compared otherwise.
     pub(crate) fn query_of(&self, code: &[Block]) -> Option<Vec<Block>> {
-        let Self::Product(quantizer) = self else { return None };
+        if matches!(self, Self::Rabitq(_)) {
+            return None;
+        }
         let mut vector = Vec::new();
         self.decode(code, &mut vector);
-        let mut query = vec![Block::ZERO; quantizer.query_blocks()];
-        quantizer.write_blocks(&vector, &mut query);
+        let mut query = vec![Block::ZERO; self.query_blocks()];
+        self.prepare(&mut vector, &mut Vec::new(), &mut query);
         Some(query)
     }
 

@@ -1,6 +1,7 @@
 //! A trained grid as bytes.
 //!
-//! Little-endian: the width of a cell and the mean squared error as `f32`; whether there is a rotation, as a byte; the mean, one
+//! Little-endian: the width of a cell and the mean squared error as `f32`; a byte, of which bit 0 says whether there is a
+//! rotation, and bit 1 whether codes carry scales of their own; the mean, one
 //! `f32` a component, where the metric has one and there is a rotation; the signs of the rotation, a bit each, the first in the lowest.
 
 use super::rotation::Rotation;
@@ -13,7 +14,7 @@ impl ScalarGrid {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.step.to_le_bytes().to_vec();
         out.extend(self.error.to_le_bytes());
-        out.push(u8::from(self.rotation.is_some()));
+        out.push(u8::from(self.rotation.is_some()) | u8::from(self.is_scaled) << 1);
         out.extend(self.mean.iter().flat_map(|x| x.to_le_bytes()));
         if let Some(rotation) = &self.rotation {
             let signs: Vec<bool> = rotation.signs().collect();
@@ -36,10 +37,12 @@ impl ScalarGrid {
         let (step, rest) = bytes.split_first_chunk()?;
         let (error, rest) = rest.split_first_chunk()?;
         let (step, error) = (f32::from_le_bytes(*step), f32::from_le_bytes(*error));
-        let (&rotated, mut rest) = rest.split_first()?;
+        let (&flags, mut rest) = rest.split_first()?;
+        let (rotated, is_scaled) = (flags & 1, flags >> 1);
         // Without a rotation, vectors are their own codes; only these are.
         let exact = bits == Bits::Eight && metric == Metric::L2;
         if !(step.is_normal() && step > 0.0 && error >= 0.0 && error.is_finite())
+            || is_scaled > rotated
             || !(rotated == 1 || (rotated == 0 && exact))
         {
             return None;
@@ -66,7 +69,18 @@ impl ScalarGrid {
             rest = &[];
         }
         let sound = rest.is_empty() && mean.iter().all(|x| x.is_finite());
-        sound.then_some(Self { bits, metric, mean, rotation, dimension, step, error, isa })
+        let is_scaled = is_scaled == 1;
+        sound.then_some(Self {
+            bits,
+            metric,
+            mean,
+            rotation,
+            dimension,
+            is_scaled,
+            step,
+            error,
+            isa,
+        })
     }
 }
 

@@ -1,11 +1,13 @@
 //! Scalar quantization: each component of a rotated vector becomes a number of 4, 8 or 12 bits.
 //!
 //! The vector is centred and rotated at random, after which all components are about normally
-//! distributed with one deviation, so that one uniform grid serves all and nothing is stored
-//! besides the numbers. Queries are rounded to a finer grid than 4-bit codes are.
+//! distributed. Codes of 4 bits under L2 and the cosine share one uniform grid, which is the fastest to compare. All others
+//! carry a scale of their own, so that vectors of any length keep their share of precision. Queries are rounded to
+//! a finer grid than 4-bit codes are.
 
 mod quantizer;
 mod round;
+mod scaled;
 
 pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
 
@@ -13,23 +15,18 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::rotation::Rotation;
 use crate::distance::{
-    NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS,
-    TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, Visitor, dispatch, read_code, with_isa, write_code,
-    write_query,
+    Eight, NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2, ScaledBetweenDot, ScaledBetweenL2,
+    ScaledDot, ScaledL2, ScaledNibbleDot, ScaledNibblesDot, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS,
+    Twelve, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, Visitor, dispatch, read_code, with_isa,
+    write_code, write_query,
 };
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
 use round::Round;
 
-/// Half the width of the 4-bit grid, in standard deviations: beyond it, components are clipped.
+/// Half the width of the 4-bit grid that all vectors share, in standard deviations: beyond it, components are clipped.
 const CLIP_4: f32 = 2.5;
-/// Half the width of the 8-bit grid.
-const CLIP_8: f32 = 4.0;
-/// Half the width of the 12-bit grid, at least and at most: what is clipped weighs more than the width of a cell.
-const CLIP_12: (f32, f32) = (6.0, 16.0);
-/// How much farther than in the sample components may reach.
-const BEYOND: f32 = 1.25;
 /// Greatest number of 12 bits.
 const GREATEST_12: f32 = 2047.0;
 
@@ -68,7 +65,9 @@ pub(crate) struct ScalarGrid {
     /// Vectors of whole numbers that fit a byte are their own codes.
     pub(super) rotation: Option<Rotation>,
     pub(super) dimension: usize,
-    /// Width of a cell.
+    /// Whether codes carry scales of their own. Those of files of older versions do not.
+    pub(super) is_scaled: bool,
+    /// Width of a cell; of codes with scales, where the scale is 1.
     pub(super) step: f32,
     /// Mean squared distance of a vector from what its code stands for.
     pub(super) error: f32,
@@ -92,33 +91,23 @@ impl ScalarGrid {
         let rotation = (!exact).then(|| Rotation::new(dimension, seed, isa));
         let centred = metric != Metric::InnerProduct && !exact;
         let mean = if centred { mean(sample, dimension) } else { Vec::new() };
-        let mut grid = Self { bits, metric, mean, rotation, dimension, step: 1.0, error: 0.0, isa };
+        // Four bits are compared fastest without scales, and searches see where the grid is too coarse. Inner products do not tell.
+        let is_scaled = !exact && (bits != Bits::Four || metric == Metric::InnerProduct);
+        let (step, error) = (1.0, 0.0);
+        let mut grid =
+            Self { bits, metric, mean, rotation, dimension, is_scaled, step, error, isa };
         if exact {
             return grid;
         }
         let count = (sample.len() / dimension) as f64;
-        let (mut squares, mut largest) = (0.0_f64, 0.0_f32);
+        let mut squares = 0.0_f64;
         let mut rotated = Vec::new();
         for vector in sample.chunks_exact(dimension) {
             grid.rotate(vector, &mut rotated);
             squares += rotated.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-            largest = rotated.iter().fold(largest, |largest, x| largest.max(x.abs()));
         }
         let deviation = (squares / (count * rotated.len() as f64)).sqrt() as f32;
-        // Under the inner product the longest vectors matter most, and must not be clipped.
-        let whole = metric == Metric::InnerProduct;
-        let (clip, cells) = match bits {
-            Bits::Four if whole => (deviation * CLIP_4 * 1.4, 16.0),
-            Bits::Four => (deviation * CLIP_4, 16.0),
-            Bits::Eight if whole => (largest, 254.0),
-            Bits::Eight => (deviation * CLIP_8, 256.0),
-            Bits::Twelve if whole => (largest, 2.0 * GREATEST_12),
-            Bits::Twelve => {
-                let (least, most) = CLIP_12;
-                ((largest * BEYOND).max(deviation * least).min(deviation * most), 4096.0)
-            }
-        };
-        let step = 2.0 * clip / cells;
+        let step = if is_scaled { grid.base_step(deviation) } else { deviation * CLIP_4 / 8.0 };
         // Equal vectors have no deviation; any grid serves them.
         grid.step = if step.is_normal() { step } else { 1.0 };
         let mut errors = 0.0_f64;
@@ -144,7 +133,13 @@ impl ScalarGrid {
 
     /// Blocks of a prepared query.
     pub(crate) fn query_blocks(&self) -> usize {
+        // Codes with scales may be centred or plain, and a query has a form for either.
+        let forms = if self.is_scaled && self.metric != Metric::InnerProduct { 2 } else { 1 };
         match self.bits {
+            Bits::Eight if self.is_scaled => forms * self.code_blocks() + 1,
+            Bits::Twelve if self.is_scaled => {
+                forms * TWELVE_QUERY_BLOCKS * self.len().div_ceil(NIBBLES) + 1
+            }
             Bits::Four => 2 * self.code_blocks() + 1,
             Bits::Eight => self.code_blocks(),
             Bits::Twelve => TWELVE_QUERY_BLOCKS * self.len().div_ceil(NIBBLES) + 1,
@@ -154,6 +149,7 @@ impl ScalarGrid {
     /// Writes the code of `vector` into `code`; `rotated` is scratch.
     pub(crate) fn encode(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {
         match self.bits {
+            _ if self.is_scaled => self.encode_scaled(vector, rotated, code),
             Bits::Eight => self.encode_bytes(vector, rotated, code),
             Bits::Twelve => {
                 self.rotate(vector, rotated);
@@ -161,25 +157,18 @@ impl ScalarGrid {
             }
             Bits::Four => {
                 self.rotate(vector, rotated);
-                let scale = 1.0 / self.step;
                 // Beyond the last component: the cell that adds nothing to a distance.
                 rotated.resize(code.len() * NIBBLES, 0.0);
-                let code: &mut [u8] = cast_slice_mut(code);
-                let cell = |x: f32| (x * scale + 8.0).clamp(0.0, 15.0) as u8;
-                for (bytes, values) in
-                    code.as_chunks_mut::<64>().0.iter_mut().zip(rotated.as_chunks::<NIBBLES>().0)
-                {
-                    let (low, high) = values.split_at(64);
-                    for ((byte, &low), &high) in bytes.iter_mut().zip(low).zip(high) {
-                        *byte = cell(low) | cell(high) << 4;
-                    }
-                }
+                scaled::write_nibbles(rotated, 1.0 / self.step, code);
             }
         }
     }
 
     /// Writes what the kernels want of the query `vector` into `query`; `rotated` is scratch.
     pub(crate) fn prepare(&self, vector: &[f32], rotated: &mut Vec<f32>, query: &mut [Block]) {
+        if self.is_scaled {
+            return self.prepare_scaled(vector, rotated, query);
+        }
         if self.bits == Bits::Eight {
             return self.encode_bytes(vector, rotated, query);
         }
@@ -213,6 +202,7 @@ impl ScalarGrid {
         let step = self.step;
         let bytes: &[u8] = cast_slice(code);
         match (self.bits, &self.rotation) {
+            _ if self.is_scaled => self.decode_scaled(code, vector),
             (Bits::Four, _) => {
                 for bytes in bytes.as_chunks::<64>().0 {
                     let value = |cell: u8| (f32::from(cell) - 7.5) * step;
@@ -237,6 +227,9 @@ impl ScalarGrid {
             rotation.invert(vector);
         }
         vector.truncate(self.dimension);
+        if self.is_plain(code) {
+            return;
+        }
         for (x, mean) in vector.iter_mut().zip(&self.mean) {
             *x += mean;
         }
@@ -253,8 +246,9 @@ impl ScalarGrid {
                     Bits::Four => raw * square / 64.0,
                     Bits::Eight | Bits::Twelve => raw * square,
                 };
-                // What rounding adds on average.
-                let distance = (square - self.error).max(0.0);
+                // What rounding adds on average, which codes with scales have taken off.
+                let error = if self.is_scaled { 0.0 } else { self.error };
+                let distance = (square - error).max(0.0);
                 if metric == Metric::Cosine { distance / 2.0 } else { distance }
             }
         }
@@ -262,12 +256,25 @@ impl ScalarGrid {
 
     /// Whether a prepared query has another form than a code.
     pub(crate) fn has_queries(&self) -> bool {
-        self.bits != Bits::Eight
+        self.bits != Bits::Eight || self.is_scaled
     }
 
     /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
     pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         match (self.bits, self.metric == Metric::InnerProduct) {
+            (Bits::Four, true) if self.is_scaled => with_isa(ScaledNibbleDot, isa, visitor),
+            (Bits::Eight, true) if self.is_scaled => {
+                with_isa(ScaledDot::<Eight>::default(), isa, visitor)
+            }
+            (Bits::Eight, false) if self.is_scaled => {
+                with_isa(ScaledL2::<Eight>::default(), isa, visitor)
+            }
+            (Bits::Twelve, true) if self.is_scaled => {
+                with_isa(ScaledDot::<Twelve>::default(), isa, visitor)
+            }
+            (Bits::Twelve, false) if self.is_scaled => {
+                with_isa(ScaledL2::<Twelve>::default(), isa, visitor)
+            }
             (Bits::Four, true) => with_isa(NibbleDot, isa, visitor),
             (Bits::Four, false) => with_isa(NibbleL2, isa, visitor),
             (Bits::Eight, true) => dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor),
@@ -277,9 +284,22 @@ impl ScalarGrid {
         }
     }
 
-    /// Calls `visitor` with the kernel between two codes; as [`Self::visit`].
+    /// Calls `visitor` with the kernel between two codes, of which [`Self::is_plain`] says the same; as [`Self::visit`].
     pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         match (self.bits, self.metric == Metric::InnerProduct) {
+            (Bits::Four, true) if self.is_scaled => with_isa(ScaledNibblesDot, isa, visitor),
+            (Bits::Eight, true) if self.is_scaled => {
+                with_isa(ScaledBetweenDot::<Eight>::default(), isa, visitor)
+            }
+            (Bits::Eight, false) if self.is_scaled => {
+                with_isa(ScaledBetweenL2::<Eight>::default(), isa, visitor)
+            }
+            (Bits::Twelve, true) if self.is_scaled => {
+                with_isa(ScaledBetweenDot::<Twelve>::default(), isa, visitor)
+            }
+            (Bits::Twelve, false) if self.is_scaled => {
+                with_isa(ScaledBetweenL2::<Twelve>::default(), isa, visitor)
+            }
             (Bits::Four, true) => with_isa(NibblesDot, isa, visitor),
             (Bits::Four, false) => with_isa(NibblesL2, isa, visitor),
             (Bits::Eight, _) => self.visit(isa, visitor),
@@ -319,11 +339,18 @@ impl ScalarGrid {
     }
 
     fn rotate(&self, vector: &[f32], rotated: &mut Vec<f32>) {
+        self.rotate_from(vector, false, rotated);
+    }
+
+    /// Centres a vector, unless it stays as it is, and rotates it.
+    fn rotate_from(&self, vector: &[f32], is_plain: bool, rotated: &mut Vec<f32>) {
         rotated.clear();
         rotated.resize(self.len(), 0.0);
         rotated[..vector.len()].copy_from_slice(vector);
-        for (x, mean) in rotated.iter_mut().zip(&self.mean) {
-            *x -= mean;
+        if !is_plain {
+            for (x, mean) in rotated.iter_mut().zip(&self.mean) {
+                *x -= mean;
+            }
         }
         if let Some(rotation) = &self.rotation {
             rotation.apply(rotated);

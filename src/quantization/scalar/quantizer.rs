@@ -164,8 +164,16 @@ impl Quantizer for ScalarQuantizer {
     fn distance(&self, a: &[u8], b: &[u8]) -> Result<f32, QuantizationError> {
         check_codes(a, self.code_len(), 1)?;
         check_codes(b, self.code_len(), 1)?;
-        let mut distance = 0.0;
-        self.run(&blocks(a), true, b, std::slice::from_mut(&mut distance));
+        let (a, mut distance) = (blocks(a), 0.0);
+        let out = std::slice::from_mut(&mut distance);
+        if self.grid.differ(&a, &blocks(b)) {
+            let (mut vector, mut query) = (Vec::new(), vec![Block::ZERO; self.grid.query_blocks()]);
+            self.grid.decode(&a, &mut vector);
+            self.grid.prepare(&vector, &mut Vec::new(), &mut query);
+            self.run(&query, false, b, out);
+        } else {
+            self.run(&a, true, b, out);
+        }
         Ok(distance)
     }
 
@@ -183,7 +191,7 @@ impl Quantizer for ScalarQuantizer {
         let ScalarGrid { metric, dimension, step, error, .. } = self.grid;
         let mut writer = Writer::new(MARK, dimension, metric);
         writer.u32(self.bits());
-        writer.u32(u32::from(self.grid.rotation.is_some()));
+        writer.u32(u32::from(self.grid.rotation.is_some()) | u32::from(self.grid.is_scaled) << 1);
         writer.u64(self.seed);
         writer.f32(step);
         writer.f32(error);
@@ -198,7 +206,13 @@ impl Quantizer for ScalarQuantizer {
         let Some(bits) = Bits::of(reader.u32()?) else {
             return wrong("the number of bits is not 4, 8 or 12");
         };
-        let (is_rotated, seed) = (reader.flag()?, reader.u64()?);
+        let (flags, seed) = (reader.u32()?, reader.u64()?);
+        let (is_rotated, is_scaled) = match flags {
+            0 => (false, false),
+            1 => (true, false),
+            3 => (true, true),
+            _ => return wrong("the flags are unknown"),
+        };
         let (step, error) = (reader.f32()?, reader.f32()?);
         if !step.is_normal() || step < 0.0 || !error.is_finite() || error < 0.0 {
             return wrong("the grid has no width");
@@ -211,7 +225,8 @@ impl Quantizer for ScalarQuantizer {
         reader.finish()?;
         let isa = Isa::detect();
         let rotation = is_rotated.then(|| Rotation::new(dimension, seed, isa));
-        let grid = ScalarGrid { bits, metric, mean, rotation, dimension, step, error, isa };
+        let grid =
+            ScalarGrid { bits, metric, mean, rotation, dimension, is_scaled, step, error, isa };
         Ok(Self { grid, seed, isa })
     }
 }

@@ -1,0 +1,430 @@
+//! Kernels over codes that carry a scale of their own, and queries with one of theirs.
+//!
+//! A component of a code stands for its number times the row's [scale](super::rung) in *steps*, which all rows share. Products
+//! are sums of products of whole numbers, times both scales. A squared distance is made of a product and two squares,
+//! in `f64`: it is that of what code and query stand for, without the cancellation that separate roundings would bring.
+//!
+//! A prepared query ends with a block of `f64`s. For products it begins with the query's scale. Rows are compared
+//! with one of two forms of the query for distances: the centred one and the plain one, as the row was coded; of each the block
+//! has the scale and the square.
+
+use bytemuck::{cast_ref, cast_slice};
+
+use super::byte::{Product, sums, sums4};
+use super::nibble::{BetweenDot, QueryDot, sum, sum4};
+use super::rung::Place;
+use super::twelve::{TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, codes_dot, query_dot, square};
+use super::{Kernel, key};
+use crate::simd::Simd;
+use crate::vector::Block;
+
+/// The last block of a prepared query.
+#[inline(always)]
+fn constants(query: &[Block]) -> [f64; 8] {
+    query.last().map_or([0.0; 8], |block| *cast_ref::<Block, [f64; 8]>(block))
+}
+
+/// The key of a number, of which a negative zero is a zero.
+#[inline(always)]
+fn key_of(number: f64) -> u32 {
+    key::of_f32(number as f32 + 0.0)
+}
+
+/// Sums over codes of one width.
+pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
+    /// Where rows have their rungs.
+    const PLACE: Place;
+
+    /// Blocks of a query for a row of so many.
+    fn query_blocks(row: usize) -> usize;
+
+    /// The mean of the square that rounding adds to that of a row of so many blocks, in squared steps of the row.
+    fn rounding(row: usize) -> f64;
+
+    fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64;
+
+    #[inline(always)]
+    fn query_dot4<S: Simd>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
+        rows.map(|row| Self::query_dot(simd, query, row))
+    }
+
+    fn dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64;
+
+    fn square<S: Simd>(simd: S, row: &[Block]) -> i64;
+}
+
+/// Components of eight bits, `i8`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Eight;
+
+impl Width for Eight {
+    const PLACE: Place = Place::Byte;
+
+    #[inline(always)]
+    fn query_blocks(row: usize) -> usize {
+        row
+    }
+
+    #[inline(always)]
+    fn rounding(row: usize) -> f64 {
+        (row * size_of::<Block>()) as f64 / 12.0
+    }
+
+    #[inline(always)]
+    fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
+        Self::dot(simd, query, row)
+    }
+
+    #[inline(always)]
+    fn query_dot4<S: Simd>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
+        let sums = sums4::<S, i8, Product>(simd, cast_slice(query), rows.map(cast_slice));
+        simd.i32_sum4(sums).map(i64::from)
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
+        i64::from(simd.i32_sum(sums::<S, i8, Product>(simd, cast_slice(a), cast_slice(b))))
+    }
+
+    #[inline(always)]
+    fn square<S: Simd>(simd: S, row: &[Block]) -> i64 {
+        Self::dot(simd, row, row)
+    }
+}
+
+/// Components of twelve bits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Twelve;
+
+impl Width for Twelve {
+    const PLACE: Place = Place::Upper;
+
+    #[inline(always)]
+    fn query_blocks(row: usize) -> usize {
+        row / TWELVE_BLOCKS * TWELVE_QUERY_BLOCKS
+    }
+
+    #[inline(always)]
+    fn rounding(_: usize) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
+        query_dot(simd, query, row)
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
+        codes_dot(simd, a, b)
+    }
+
+    #[inline(always)]
+    fn square<S: Simd>(simd: S, row: &[Block]) -> i64 {
+        square(simd, row)
+    }
+}
+
+macro_rules! kernel {
+    (
+        $(#[$doc:meta])* $name:ident,
+        |$simd:ident, $query:ident, $row:ident| $key:expr,
+        |$rows:ident| $keys:expr
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default)]
+        pub(crate) struct $name<W>(W);
+
+        impl<W: Width> Kernel for $name<W> {
+            type Element = Block;
+
+            #[inline(always)]
+            fn key<S: Simd>(self, $simd: S, $query: &[Block], $row: &[Block]) -> u32 {
+                $key
+            }
+
+            #[inline(always)]
+            fn key4<S: Simd>(self, $simd: S, $query: &[Block], $rows: [&[Block]; 4]) -> [u32; 4] {
+                $keys
+            }
+
+            #[inline(always)]
+            fn distance(self, key: u32) -> f32 {
+                key::to_f32(key)
+            }
+        }
+    };
+}
+
+kernel! {
+    /// Negated inner product of a prepared query and a code, in squared steps.
+    ScaledDot,
+    |simd, query, row| {
+        let dot = W::query_dot(simd, &query[..W::query_blocks(row.len())], row);
+        key_of(-(dot as f64 * constants(query)[0] * f64::from(W::PLACE.scale(row))))
+    },
+    |rows| {
+        let dots = W::query_dot4(simd, &query[..W::query_blocks(rows[0].len())], rows);
+        let scale = constants(query)[0];
+        std::array::from_fn(|i| key_of(-(dots[i] as f64 * scale * f64::from(W::PLACE.scale(rows[i])))))
+    }
+}
+
+kernel! {
+    /// Squared distance of a prepared query and a code, in squared steps.
+    ScaledL2,
+    |simd, query, row| {
+        let (form, [scale, square]) = form::<W>(query, row, W::PLACE.is_plain(row));
+        key_of(l2(scale, square, W::query_dot(simd, form, row), own::<S, W>(simd, row)))
+    },
+    |rows| {
+        let plain = rows.map(|row| W::PLACE.is_plain(row));
+        if plain != [plain[0]; 4] {
+            return rows.map(|row| ScaledL2::<W>::default().key(simd, query, row));
+        }
+        let (form, [scale, square]) = form::<W>(query, rows[0], plain[0]);
+        let dots = W::query_dot4(simd, form, rows);
+        std::array::from_fn(|i| key_of(l2(scale, square, dots[i], own::<S, W>(simd, rows[i]))))
+    }
+}
+
+kernel! {
+    /// [`ScaledDot`] between two codes.
+    ScaledBetweenDot,
+    |simd, query, row| {
+        let scales = f64::from(W::PLACE.scale(query)) * f64::from(W::PLACE.scale(row));
+        key_of(-(W::dot(simd, query, row) as f64 * scales))
+    },
+    |rows| rows.map(|row| ScaledBetweenDot::<W>::default().key(simd, query, row))
+}
+
+kernel! {
+    /// [`ScaledL2`] between two codes that are both centred, or both plain.
+    ScaledBetweenL2,
+    |simd, query, row| {
+        let (scale, square) = own::<S, W>(simd, query);
+        key_of(l2(scale, square, W::dot(simd, query, row), own::<S, W>(simd, row)))
+    },
+    |rows| {
+        let (scale, square) = own::<S, W>(simd, query);
+        rows.map(|row| key_of(l2(scale, square, W::dot(simd, query, row), own::<S, W>(simd, row))))
+    }
+}
+
+/// The form of a prepared query that goes with a row, with its scale and square.
+#[inline(always)]
+fn form<'a, W: Width>(
+    query: &'a [Block],
+    row: &[Block],
+    is_plain: bool,
+) -> (&'a [Block], [f64; 2]) {
+    let blocks = W::query_blocks(row.len());
+    let begin = if is_plain { blocks } else { 0 };
+    let [a, b, c, d, ..] = constants(query);
+    (&query[begin..begin + blocks], if is_plain { [c, d] } else { [a, b] })
+}
+
+/// Scale and square of a code, without the mean of what rounding adds to it.
+#[inline(always)]
+fn own<S: Simd, W: Width>(simd: S, row: &[Block]) -> (f64, f64) {
+    let scale = f64::from(W::PLACE.scale(row));
+    (scale, scale * scale * (W::square(simd, row) as f64 - W::rounding(row.len())))
+}
+
+#[inline(always)]
+fn l2(scale: f64, square: f64, dot: i64, (own_scale, own_square): (f64, f64)) -> f64 {
+    square + own_square - 2.0 * scale * own_scale * dot as f64
+}
+
+/// Negated inner product of a prepared query and a code of four bits a component, in 16ths of a squared step. The query's last
+/// block goes on with the [`NibbleDot`](super::NibbleDot) constant.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ScaledNibbleDot;
+
+/// [`ScaledNibbleDot`] between two codes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ScaledNibblesDot;
+
+#[inline(always)]
+fn nibble_key(query: &[Block], row: &[Block], sum: i32) -> u32 {
+    let [scale, constant, ..] = constants(query);
+    let dot = f64::from(2 * sum) - constant;
+    key_of(-(dot * scale * f64::from(Place::Upper.scale(row))))
+}
+
+impl Kernel for ScaledNibbleDot {
+    type Element = Block;
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> u32 {
+        nibble_key(query, row, sum::<S, QueryDot>(simd, query, row))
+    }
+
+    #[inline(always)]
+    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+        let sums = sum4::<S, QueryDot>(simd, query, rows);
+        std::array::from_fn(|i| nibble_key(query, rows[i], sums[i]))
+    }
+
+    #[inline(always)]
+    fn distance(self, key: u32) -> f32 {
+        key::to_f32(key)
+    }
+}
+
+#[inline(always)]
+fn nibbles_key(a: &[Block], b: &[Block], sum: i32) -> u32 {
+    let scales = f64::from(Place::Upper.scale(a)) * f64::from(Place::Upper.scale(b));
+    key_of(-(4.0 * f64::from(sum) * scales))
+}
+
+impl Kernel for ScaledNibblesDot {
+    type Element = Block;
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[Block], b: &[Block]) -> u32 {
+        nibbles_key(a, b, sum::<S, BetweenDot>(simd, a, b))
+    }
+
+    #[inline(always)]
+    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+        let sums = sum4::<S, BetweenDot>(simd, query, rows);
+        std::array::from_fn(|i| nibbles_key(query, rows[i], sums[i]))
+    }
+
+    #[inline(always)]
+    fn distance(self, key: u32) -> f32 {
+        key::to_f32(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::{Ask, read_code, scale_of, with_isa, write_code, write_form};
+    use crate::simd::Isa;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    /// Components and the row with them, whose bits happen to be of some scale.
+    struct Row {
+        numbers: Vec<i64>,
+        blocks: Vec<Block>,
+    }
+
+    fn components(random: &mut SmallRng, count: usize, greatest: i32) -> Vec<f32> {
+        (0..count).map(|_| random.random_range(-greatest..=greatest) as f32).collect()
+    }
+
+    fn dot(a: &[i64], b: &[i64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum::<i64>() as f64
+    }
+
+    /// Keys of a query and rows on all instruction sets, the same on each.
+    fn keys<K: Kernel<Element = Block>>(query: &[Block], rows: [&[Block]; 4]) -> [f32; 4] {
+        let mut all = Isa::available().iter().map(|&isa| {
+            let found = with_isa(K::default(), isa, Ask::of(query, rows)).expect("available");
+            assert_eq!(found.keys, found.keys4, "{isa}");
+            found.distances
+        });
+        let first = all.next().expect("the plain kernels");
+        assert!(all.all(|distances| distances == first));
+        first
+    }
+
+    fn close(found: f32, expected: f64, scale: f64) {
+        assert!((f64::from(found) - expected).abs() <= 2e-7 * scale, "{found} {expected}");
+    }
+
+    fn holds_every_kernel<W: Width>(
+        greatest: i32,
+        row_of: impl Fn(&[f32]) -> Vec<Block>,
+        form_of: impl Fn(&[f32]) -> Vec<Block>,
+        numbers: impl Fn(&[Block], usize) -> i64,
+    ) {
+        let mut random = SmallRng::seed_from_u64(3);
+        for len in [128, 256, 384, 1024] {
+            for _ in 0..8 {
+                let rows: [Row; 4] = std::array::from_fn(|_| {
+                    let blocks = row_of(&components(&mut random, len, greatest));
+                    Row { numbers: (0..len).map(|at| numbers(&blocks, at)).collect(), blocks }
+                });
+                let scale = |row: &Row| f64::from(scale_of(W::PLACE.rung(&row.blocks)));
+                let forms = [(); 2].map(|()| components(&mut random, len, greatest));
+                let asked =
+                    forms.each_ref().map(|form| form.iter().map(|&x| x as i64).collect::<Vec<_>>());
+                let [mut query, plain] = forms.each_ref().map(|form| form_of(form));
+                query.extend(plain);
+                let constants = [0.7, 5.0, 1.3, 9.0, 0.0, 0.0, 0.0, 0.0];
+                query.push(bytemuck::cast::<[f64; 8], Block>(constants));
+                let blocks = rows.each_ref().map(|row| &row.blocks[..]);
+
+                let found = keys::<ScaledL2<W>>(&query, blocks);
+                for (found, row) in found.into_iter().zip(&rows) {
+                    let is_plain = W::PLACE.is_plain(&row.blocks);
+                    let [ratio, square] = if is_plain { [1.3, 9.0] } else { [0.7, 5.0] };
+                    let own = scale(row);
+                    let norm = dot(&row.numbers, &row.numbers) - W::rounding(row.blocks.len());
+                    let product = dot(&asked[usize::from(is_plain)], &row.numbers);
+                    let expected = square + own * own * norm - 2.0 * ratio * own * product;
+                    close(found, expected, own * own * norm + square + product.abs() * own);
+                }
+                let found = keys::<ScaledDot<W>>(&query, blocks);
+                for (found, row) in found.into_iter().zip(&rows) {
+                    let product = dot(&asked[0], &row.numbers);
+                    close(found, -0.7 * scale(row) * product, scale(row) * product.abs());
+                }
+                let found = keys::<ScaledBetweenDot<W>>(blocks[0], blocks);
+                for (found, row) in found.into_iter().zip(&rows) {
+                    let product =
+                        dot(&rows[0].numbers, &row.numbers) * scale(row) * scale(&rows[0]);
+                    close(found, -product, product.abs());
+                }
+                let found = keys::<ScaledBetweenL2<W>>(blocks[0], blocks);
+                for (found, row) in found.into_iter().zip(&rows) {
+                    let own = |row: &Row| {
+                        let norm = dot(&row.numbers, &row.numbers) - W::rounding(row.blocks.len());
+                        norm * scale(row).powi(2)
+                    };
+                    let product =
+                        dot(&rows[0].numbers, &row.numbers) * scale(row) * scale(&rows[0]);
+                    close(
+                        found,
+                        own(row) + own(&rows[0]) - 2.0 * product,
+                        own(row) + own(&rows[0]),
+                    );
+                }
+            }
+        }
+    }
+
+    fn bytes_of(components: &[f32]) -> Vec<Block> {
+        let mut blocks = vec![Block::ZERO; components.len() / 64];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut blocks);
+        for (byte, &x) in bytes.iter_mut().zip(components) {
+            *byte = x as i8 as u8;
+        }
+        blocks
+    }
+
+    #[test]
+    fn eight_bits_are_compared_in_their_scales() {
+        let number = |row: &[Block], at| i64::from(cast_slice::<_, i8>(row)[at]);
+        holds_every_kernel::<Eight>(127, bytes_of, bytes_of, number);
+    }
+
+    #[test]
+    fn twelve_bits_are_compared_in_their_scales() {
+        let row = |components: &[f32]| {
+            let mut code = vec![Block::ZERO; components.len() / 128 * TWELVE_BLOCKS];
+            write_code(&mut code, components, |x| x as i32);
+            code
+        };
+        let form = |components: &[f32]| {
+            let mut form = vec![Block::ZERO; components.len() / 128 * TWELVE_QUERY_BLOCKS];
+            write_form(&mut form, components, |x| x as i32);
+            form
+        };
+        holds_every_kernel::<Twelve>(2047, row, form, |row, at| i64::from(read_code(row, at)));
+    }
+}

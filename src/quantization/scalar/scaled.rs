@@ -1,0 +1,245 @@
+//! Codes that carry a scale of their own, so that a vector's error is in proportion to its own length.
+//!
+//! This is what LVQ does (Aguerrebere et al., Similarity search in the blink of an eye with compressed indices, 2023), with scales
+//! from a ladder of quarters of a doubling, whose number lies in the lowest bits of eight components. A
+//! vector is centred if that makes it shorter, which a ninth bit says.
+
+use bytemuck::{cast_mut, cast_slice, cast_slice_mut};
+
+use super::round::Round;
+use super::{Bits, GREATEST_12, ScalarGrid};
+use crate::distance::{
+    NIBBLES, Place, RUNG_BITS, put_component, read_code, rung_above, scale_of, write_code,
+    write_form,
+};
+use crate::metric::Metric;
+use crate::vector::Block;
+
+/// Half the width of the 4-bit grid, in the deviations of a vector's components: the width with the least error of normally
+/// distributed components is 2.6 (Max, Quantizing for minimum distortion, 1960).
+const CLIP_4: f32 = 2.6;
+
+/// The eighth root of 2: half a rung.
+const HALF_RUNG: f32 = 1.090_507_7;
+
+impl Bits {
+    /// The greatest number that a component of a code stands for.
+    fn greatest(self) -> f32 {
+        match self {
+            Self::Four => 7.5,
+            Self::Eight => 127.0,
+            Self::Twelve => GREATEST_12,
+        }
+    }
+
+    /// The greatest number of a component of a prepared query.
+    fn greatest_asked(self) -> f32 {
+        match self {
+            Self::Four | Self::Eight => 127.0,
+            Self::Twelve => GREATEST_12,
+        }
+    }
+
+    /// Where codes have their rungs.
+    fn place(self) -> Place {
+        match self {
+            Self::Four | Self::Twelve => Place::Upper,
+            Self::Eight => Place::Byte,
+        }
+    }
+
+    /// Components that a code has room for.
+    fn room(self, code: &[Block]) -> usize {
+        match self {
+            Self::Four => code.len() * NIBBLES,
+            Self::Eight => size_of_val(code),
+            Self::Twelve => code.len() / crate::distance::TWELVE_BLOCKS * NIBBLES,
+        }
+    }
+}
+
+impl ScalarGrid {
+    /// The step that serves vectors with components of this deviation, of which others are rungs.
+    pub(super) fn base_step(&self, deviation: f32) -> f32 {
+        /// Deviations that the greatest number of a grid without clipping stands for.
+        const REACH: f32 = 4.0;
+
+        let reach = if self.bits == Bits::Four { CLIP_4 * 7.5 / 8.0 } else { REACH };
+        deviation * reach / self.bits.greatest()
+    }
+
+    /// Whether the vector of a code was coded as it is, though others are centred.
+    pub(crate) fn is_plain(&self, code: &[Block]) -> bool {
+        self.is_scaled && !self.mean.is_empty() && self.bits.place().is_plain(code)
+    }
+
+    /// Whether no kernel compares two codes: one is centred, and the other is not.
+    pub(crate) fn differ(&self, a: &[Block], b: &[Block]) -> bool {
+        self.is_plain(a) != self.is_plain(b)
+    }
+
+    pub(super) fn encode_scaled(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {
+        let is_plain = self.is_shorter_plain(vector);
+        self.rotate_from(vector, is_plain, rotated);
+        let rung = self.rung(rotated);
+        // A grid of subnormal steps serves no components but zeros.
+        let scale = (1.0 / (self.step * scale_of(rung))).min(f32::MAX);
+        let greatest = self.bits.greatest();
+        let room = self.bits.room(code);
+        match self.bits {
+            Bits::Eight => {
+                let round = Round { scale, shift: 0.0, least: -greatest, greatest };
+                round.all(self.isa, rotated, cast_slice_mut(code));
+            }
+            Bits::Twelve => {
+                let round = Round { scale, shift: 0.0, least: -greatest, greatest };
+                write_code(code, rotated, |x| round.one(x));
+            }
+            Bits::Four => {
+                rotated.resize(room, 0.0);
+                write_nibbles(rotated, scale, code);
+            }
+        }
+        rotated.resize(room, 0.0);
+        let mut put = |at: usize, is_odd: bool| {
+            self.put(code, at, round_to(rotated[at] * scale, is_odd, self.bits));
+        };
+        for bit in 0..RUNG_BITS {
+            put(room - RUNG_BITS + bit, rung as u8 >> bit & 1 != 0);
+        }
+        if !self.mean.is_empty() {
+            put(room - RUNG_BITS - 1, is_plain);
+        }
+    }
+
+    pub(super) fn prepare_scaled(
+        &self,
+        vector: &[f32],
+        rotated: &mut Vec<f32>,
+        query: &mut [Block],
+    ) {
+        let Some((last, forms)) = query.split_last_mut() else { return };
+        let constants: &mut [f64; 8] = cast_mut(last);
+        *constants = [0.0; 8];
+        if self.metric == Metric::InnerProduct {
+            self.rotate(vector, rotated);
+            (constants[0], constants[1]) = self.write_form(rotated, forms);
+            return;
+        }
+        let half = forms.len() / 2;
+        for (is_plain, form, at) in [(false, 0..half, 0), (true, half..2 * half, 2)] {
+            self.rotate_from(vector, is_plain, rotated);
+            (constants[at], constants[at + 1]) = self.write_form(rotated, &mut forms[form]);
+        }
+    }
+
+    pub(super) fn decode_scaled(&self, code: &[Block], vector: &mut Vec<f32>) {
+        let step = self.step * scale_of(self.bits.place().rung(code));
+        let bytes: &[u8] = cast_slice(code);
+        match self.bits {
+            Bits::Four => {
+                for bytes in bytes.as_chunks::<64>().0 {
+                    let value = |cell: u8| (f32::from(cell) - 7.5) * step;
+                    vector.extend(bytes.iter().map(|byte| value(byte & 15)));
+                    vector.extend(bytes.iter().map(|byte| value(byte >> 4)));
+                }
+            }
+            Bits::Eight => vector.extend(bytes.iter().map(|&byte| f32::from(byte as i8) * step)),
+            Bits::Twelve => {
+                vector.extend((0..self.len()).map(|at| read_code(code, at) as f32 * step));
+            }
+        }
+    }
+
+    /// Whether to centre a vector makes it longer.
+    fn is_shorter_plain(&self, vector: &[f32]) -> bool {
+        // |x|^2 < |x - m|^2 where 2 x m < m^2.
+        let product =
+            |(&x, &mean): (&f32, &f32)| f64::from(mean) * (2.0 * f64::from(x) - f64::from(mean));
+        vector.iter().zip(&self.mean).map(product).sum::<f64>() < 0.0
+    }
+
+    /// The rung for a rotated vector: the lowest that clips nothing; of four bits, the one of the least error.
+    fn rung(&self, rotated: &[f32]) -> i8 {
+        let largest = rotated.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let whole = largest / self.bits.greatest();
+        if self.bits != Bits::Four {
+            return rung_above(whole / self.step);
+        }
+        let squares: f64 = rotated.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let deviation = (squares / rotated.len() as f64).sqrt() as f32;
+        rung_above(whole.min(deviation * CLIP_4 / 8.0) / self.step / HALF_RUNG)
+    }
+
+    /// Writes a rotated query in the scale that its largest component wants. Returns that scale in steps, and the square of
+    /// the rounded query in squared steps without the mean of what rounding adds, or what makes nibbles signed.
+    fn write_form(&self, rotated: &[f32], form: &mut [Block]) -> (f64, f64) {
+        let greatest = self.bits.greatest_asked();
+        let largest = rotated.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let step = largest / greatest;
+        let step = if step.is_normal() { step } else { 1.0 };
+        let round = Round { scale: 1.0 / step, shift: 0.0, least: -greatest, greatest };
+        let scale = f64::from(step) / f64::from(self.step);
+        let square_of = |squares: f64| squares * scale * scale;
+        match self.bits {
+            Bits::Four => {
+                let (bytes, rest) = cast_slice_mut::<_, u8>(form).split_at_mut(rotated.len());
+                rest.fill(0);
+                let (sum, _) = round.all(self.isa, rotated, bytes);
+                // Keys are in 16ths of a squared step, and nibbles count halves of one.
+                (8.0 * scale, f64::from(15 * sum))
+            }
+            Bits::Eight => {
+                round.all(self.isa, rotated, cast_slice_mut(form));
+                let squares: i64 = rotated.iter().map(|&x| i64::from(round.one(x)).pow(2)).sum();
+                (scale, square_of(squares as f64 - rotated.len() as f64 / 12.0))
+            }
+            Bits::Twelve => {
+                write_form(form, rotated, |x| round.one(x));
+                let squares: i64 = rotated.iter().map(|&x| i64::from(round.one(x)).pow(2)).sum();
+                (scale, square_of(squares as f64))
+            }
+        }
+    }
+
+    fn put(&self, code: &mut [Block], at: usize, value: i32) {
+        match self.bits {
+            Bits::Eight => cast_slice_mut::<_, u8>(code)[at] = value as u8,
+            Bits::Twelve => put_component(code, at, value),
+            Bits::Four => {
+                let (group, within) = (at / NIBBLES * 64, at % NIBBLES);
+                let shift = within / 64 * 4;
+                let byte = &mut cast_slice_mut::<_, u8>(code)[group + within % 64];
+                *byte = *byte & !(15 << shift) | (value as u8) << shift;
+            }
+        }
+    }
+}
+
+/// Writes the cells of components, two in a byte.
+pub(super) fn write_nibbles(components: &[f32], scale: f32, code: &mut [Block]) {
+    let code: &mut [u8] = cast_slice_mut(code);
+    let cell = |x: f32| (x * scale + 8.0).clamp(0.0, 15.0) as u8;
+    let groups = components.as_chunks::<NIBBLES>().0;
+    for (bytes, values) in code.as_chunks_mut::<64>().0.iter_mut().zip(groups) {
+        let (low, high) = values.split_at(64);
+        for ((byte, &low), &high) in bytes.iter_mut().zip(low).zip(high) {
+            *byte = cell(low) | cell(high) << 4;
+        }
+    }
+}
+
+/// The number of a code, odd or even, that is nearest to `x`, which is in steps.
+fn round_to(x: f32, is_odd: bool, bits: Bits) -> i32 {
+    let odd = f32::from(u8::from(is_odd));
+    let (offset, least, greatest) = match bits {
+        Bits::Four => (7.5, 0.0, 14.0),
+        Bits::Eight | Bits::Twelve if is_odd => {
+            (0.0, -bits.greatest() - 1.0, bits.greatest() - 1.0)
+        }
+        Bits::Eight | Bits::Twelve => (0.0, 1.0 - bits.greatest(), bits.greatest() - 1.0),
+    };
+    let (least, greatest) = (least / 2.0, greatest / 2.0);
+    let round = Round { scale: 0.5, shift: (offset - odd) / 2.0, least, greatest };
+    2 * round.one(x) + i32::from(is_odd)
+}
