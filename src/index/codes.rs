@@ -19,11 +19,12 @@ use crate::vector::{Block, Element};
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
 ///
-/// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
+/// Under L2 and the cosine, one grid of 4 bits serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
 /// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search that sees that its
 /// codes are off by as much as the answers are far goes on on the vectors, and where most would, all
 /// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Inner products do not
-/// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes.
+/// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes. Under it every code
+/// carries a scale of its own, and a query is rounded in its own scale: the length of a vector or a query costs no precision.
 ///
 /// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
 /// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with
@@ -85,11 +86,13 @@ pub enum Originals {
     Kept,
     /// Rounded to 12 bits a component, after a random rotation that evens them out
     /// ([`ScalarQuantizer`](crate::quantization::ScalarQuantizer)): these decide the order of the answers, are what distances
-    /// are measured by and what [`get`](crate::Hnsw::get) returns, off by about a thousandth of a component's deviation. Components
-    /// beyond 6 to 16 deviations, by what the first vectors had, are clipped.
+    /// are measured by and what [`get`](crate::Hnsw::get) returns. Each vector is rounded in a scale of its own: it comes back off by
+    /// a thousandth of its own length at most, and by half of that on average, whatever vectors came before it.
     Sq12,
-    /// Rounded to 8 bits a component, as [`Sq12`](Self::Sq12), off by a hundredth of a deviation; beyond 4 deviations
-    /// components are clipped. Under [`Metric::L2`], vectors of whole numbers in `0..=255` stay as they are. Beside
+    /// Rounded to 8 bits a component, as [`Sq12`](Self::Sq12), off by a fiftieth of its own length at most, and by less than a hundredth on
+    /// average. Under [`Metric::L2`], if all vectors are of whole numbers in `0..=255` when codes begin, vectors stay as they are, and
+    /// others are refused from then on ([`VectorError::NotRepresentable`](crate::VectorError::NotRepresentable)). Neighbours that are
+    /// nearer to one another than a hundredth of their lengths are told apart by [`Sq12`](Self::Sq12). Beside
     /// [`Quantization::Sq8`] it is the same as `Dropped`.
     Sq8,
     /// Nothing: codes answer alone, with distances and vectors as exact as codes are.

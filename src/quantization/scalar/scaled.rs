@@ -78,6 +78,17 @@ impl ScalarGrid {
         self.is_plain(a) != self.is_plain(b)
     }
 
+    /// The distance between the vectors that two codes stand for, under L2 or the cosine.
+    pub(super) fn distance_of_decoded(&self, a: &[Block], b: &[Block]) -> f32 {
+        let [a, b] = [a, b].map(|code| {
+            let mut vector = Vec::new();
+            self.decode(code, &mut vector);
+            vector
+        });
+        let square: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        (if self.metric == Metric::Cosine { square / 2.0 } else { square }) as f32
+    }
+
     pub(super) fn encode_scaled(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {
         let is_plain = self.is_shorter_plain(vector);
         self.rotate_from(vector, is_plain, rotated);
