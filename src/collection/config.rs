@@ -278,9 +278,9 @@ pub(super) fn same<T: Copy + PartialEq>(
 pub(super) fn codes_text(codes: Option<CodeSettings>) -> String {
     let Some(CodeSettings { coding, originals }) = codes else { return "none".to_owned() };
     let quantization = match coding {
-        Coding::Scalar(Bits::Four) => "Sq4".to_owned(),
-        Coding::Scalar(Bits::Eight) => "Sq8".to_owned(),
-        Coding::Scalar(Bits::Twelve) => "Sq12".to_owned(),
+        Coding::Scalar(Bits::Four) | Coding::Rounded(Bits::Four) => "Sq4".to_owned(),
+        Coding::Scalar(Bits::Eight) | Coding::Rounded(Bits::Eight) => "Sq8".to_owned(),
+        Coding::Scalar(Bits::Twelve) | Coding::Rounded(Bits::Twelve) => "Sq12".to_owned(),
         Coding::Rabitq { bits } => format!("Rabitq with {bits} bits"),
         Coding::Product { sub_vectors, bits } => {
             format!("Pq with {sub_vectors} sub-vectors of {bits} bits")

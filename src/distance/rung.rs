@@ -1,4 +1,4 @@
-//! The scale that a code carries: a rung of a geometric ladder, whose number lies in the lowest bits of eight of the code's
+//! The scale that a code carries: a rung of a ladder, four to a doubling,, whose number lies in the lowest bits of eight of the code's
 //! components.
 //!
 //! A rung takes no place beside the components, and kernels read it from the last bytes of the row that they read anyway. The
@@ -9,12 +9,8 @@ use bytemuck::cast_ref;
 
 use crate::vector::Block;
 
-/// Rungs from one doubling of the scale to the next.
-const PER_DOUBLING: i32 = 4;
-
-/// `2^(i / 4)`, rounded.
-const QUARTERS: [f32; PER_DOUBLING as usize] =
-    [1.0, 1.189_207_1, std::f32::consts::SQRT_2, 1.681_792_9];
+/// Bits of the fraction of a float below those that rungs have: four rungs lead from one doubling to the next.
+const BELOW: u32 = 21;
 
 /// Components whose lowest bits hold the rung.
 pub(crate) const RUNG_BITS: usize = 8;
@@ -69,24 +65,17 @@ impl Place {
     }
 }
 
-/// The scale of a rung, `2^(rung / 4)`.
+/// The scale of a rung: the float whose exponent and first two bits of the fraction are those of 1 and, added to them, the rung.
 #[inline(always)]
 pub(crate) fn scale_of(rung: i8) -> f32 {
-    let doublings = (rung >> 2) as i32;
-    let quarter = QUARTERS[(rung & 3) as usize];
-    // An exponent is added to that of a number from 1 to 2.
-    f32::from_bits((quarter.to_bits() as i32 + (doublings << 23)) as u32)
+    f32::from_bits((1.0_f32.to_bits() as i32 + (i32::from(rung) << BELOW)) as u32)
 }
 
-/// The lowest rung whose scale is at least `ratio`, as far as the ladder reaches: the same on every machine.
+/// The lowest rung whose scale is at least `ratio`, as far as the ladder reaches.
 pub(crate) fn rung_above(ratio: f32) -> i8 {
-    if !ratio.is_normal() {
-        return if ratio > 1.0 { i8::MAX } else { i8::MIN };
-    }
-    let doublings = (ratio.to_bits() >> 23 & 0xff) as i32 - 127;
-    let fraction = f32::from_bits(ratio.to_bits() & 0x7f_ffff | 1.0_f32.to_bits());
-    let above = QUARTERS.iter().filter(|&&quarter| fraction > quarter).count() as i32;
-    (PER_DOUBLING * doublings + above).clamp(i32::from(i8::MIN), i32::from(i8::MAX)) as i8
+    // Positive floats order as their bits do.
+    let above = ratio.max(0.0).to_bits() as i32 - 1.0_f32.to_bits() as i32 + (1 << BELOW) - 1;
+    (above >> BELOW).clamp(i32::from(i8::MIN), i32::from(i8::MAX)) as i8
 }
 
 #[cfg(test)]
@@ -96,8 +85,8 @@ mod tests {
     #[test]
     fn a_rung_is_the_lowest_that_reaches() {
         for rung in i8::MIN..=i8::MAX {
-            let expected = 2.0_f64.powf(f64::from(rung) / 4.0);
-            assert!((f64::from(scale_of(rung)) / expected - 1.0).abs() < 1e-6, "{rung}");
+            let quarters = 1.0 + f64::from(rung & 3) / 4.0;
+            assert_eq!(f64::from(scale_of(rung)), quarters * 2.0_f64.powi(i32::from(rung >> 2)));
             assert_eq!(rung_above(scale_of(rung)), rung);
             let more = f32::from_bits(scale_of(rung).to_bits() + 1);
             assert_eq!(rung_above(more), rung.saturating_add(1));

@@ -30,6 +30,12 @@ fn key_of(number: f64) -> u32 {
     key::of_f32(number as f32 + 0.0)
 }
 
+/// The key of a negated product in both scales.
+#[inline(always)]
+fn dot_key(dot: i64, a: f32, b: f32) -> u32 {
+    key::of_f32(0.0 - dot as f32 * (a * b))
+}
+
 /// Sums over codes of one width.
 pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// Where rows have their rungs.
@@ -43,14 +49,29 @@ pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static
 
     fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64;
 
-    #[inline(always)]
-    fn query_dot4<S: Simd>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
-        rows.map(|row| Self::query_dot(simd, query, row))
-    }
-
     fn dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64;
 
     fn square<S: Simd>(simd: S, row: &[Block]) -> i64;
+
+    // One by one where that keeps the arithmetic busy. Closures would not be compiled for the instruction set.
+
+    #[inline(always)]
+    fn query_dot4<S: Simd>(simd: S, query: &[Block], [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
+        let [a, b] = [Self::query_dot(simd, query, a), Self::query_dot(simd, query, b)];
+        [a, b, Self::query_dot(simd, query, c), Self::query_dot(simd, query, d)]
+    }
+
+    #[inline(always)]
+    fn dot4<S: Simd>(simd: S, query: &[Block], [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
+        let [a, b] = [Self::dot(simd, query, a), Self::dot(simd, query, b)];
+        [a, b, Self::dot(simd, query, c), Self::dot(simd, query, d)]
+    }
+
+    #[inline(always)]
+    fn square4<S: Simd>(simd: S, [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
+        let [a, b] = [Self::square(simd, a), Self::square(simd, b)];
+        [a, b, Self::square(simd, c), Self::square(simd, d)]
+    }
 }
 
 /// Components of eight bits, `i8`.
@@ -77,8 +98,21 @@ impl Width for Eight {
 
     #[inline(always)]
     fn query_dot4<S: Simd>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
+        Self::dot4(simd, query, rows)
+    }
+
+    #[inline(always)]
+    fn dot4<S: Simd>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
         let sums = sums4::<S, i8, Product>(simd, cast_slice(query), rows.map(cast_slice));
         simd.i32_sum4(sums).map(i64::from)
+    }
+
+    #[inline(always)]
+    fn square4<S: Simd>(simd: S, rows: [&[Block]; 4]) -> [i64; 4] {
+        let [a, b, c, d]: [&[i8]; 4] = rows.map(cast_slice);
+        let [a, b] = [sums::<S, i8, Product>(simd, a, a), sums::<S, i8, Product>(simd, b, b)];
+        let [c, d] = [sums::<S, i8, Product>(simd, c, c), sums::<S, i8, Product>(simd, d, d)];
+        simd.i32_sum4([a, b, c, d]).map(i64::from)
     }
 
     #[inline(always)]
@@ -161,7 +195,7 @@ kernel! {
     ScaledDot,
     |simd, query, row| {
         let dot = W::query_dot(simd, &query[..W::query_blocks(row.len())], row);
-        key_of(-(dot as f64 * constants(query)[0] * f64::from(W::PLACE.scale(row))))
+        dot_key(dot, constants(query)[0] as f32, W::PLACE.scale(row))
     },
     |rows| {
         let dots = W::query_dot4(simd, &query[..W::query_blocks(rows[0].len())], rows);
@@ -175,16 +209,20 @@ kernel! {
     ScaledL2,
     |simd, query, row| {
         let (form, [scale, square]) = form::<W>(query, row, W::PLACE.is_plain(row));
-        key_of(l2(scale, square, W::query_dot(simd, form, row), own::<S, W>(simd, row)))
+        let own = own::<W>(row, W::square(simd, row));
+        key_of(l2(scale, square, W::query_dot(simd, form, row), own))
     },
     |rows| {
         let plain = rows.map(|row| W::PLACE.is_plain(row));
         if plain != [plain[0]; 4] {
-            return rows.map(|row| ScaledL2::<W>::default().key(simd, query, row));
+            let (kernel, [a, b, c, d]) = (Self::default(), rows);
+            let [a, b] = [kernel.key(simd, query, a), kernel.key(simd, query, b)];
+            return [a, b, kernel.key(simd, query, c), kernel.key(simd, query, d)];
         }
         let (form, [scale, square]) = form::<W>(query, rows[0], plain[0]);
         let dots = W::query_dot4(simd, form, rows);
-        std::array::from_fn(|i| key_of(l2(scale, square, dots[i], own::<S, W>(simd, rows[i]))))
+        let squares = W::square4(simd, rows);
+        l2_keys::<W>([scale, square], dots, rows, squares)
     }
 }
 
@@ -192,23 +230,52 @@ kernel! {
     /// [`ScaledDot`] between two codes.
     ScaledBetweenDot,
     |simd, query, row| {
-        let scales = f64::from(W::PLACE.scale(query)) * f64::from(W::PLACE.scale(row));
-        key_of(-(W::dot(simd, query, row) as f64 * scales))
+        dot_key(W::dot(simd, query, row), W::PLACE.scale(query), W::PLACE.scale(row))
     },
-    |rows| rows.map(|row| ScaledBetweenDot::<W>::default().key(simd, query, row))
+    |rows| {
+        let dots = W::dot4(simd, query, rows);
+        let scale = W::PLACE.scale(query);
+        dot_keys::<W>(dots, scale, rows)
+    }
 }
 
 kernel! {
     /// [`ScaledL2`] between two codes that are both centred, or both plain.
     ScaledBetweenL2,
     |simd, query, row| {
-        let (scale, square) = own::<S, W>(simd, query);
-        key_of(l2(scale, square, W::dot(simd, query, row), own::<S, W>(simd, row)))
+        let (scale, square) = own::<W>(query, W::square(simd, query));
+        let own = own::<W>(row, W::square(simd, row));
+        key_of(l2(scale, square, W::dot(simd, query, row), own))
     },
     |rows| {
-        let (scale, square) = own::<S, W>(simd, query);
-        rows.map(|row| key_of(l2(scale, square, W::dot(simd, query, row), own::<S, W>(simd, row))))
+        let (scale, square) = own::<W>(query, W::square(simd, query));
+        let dots = W::dot4(simd, query, rows);
+        let squares = W::square4(simd, rows);
+        l2_keys::<W>([scale, square], dots, rows, squares)
     }
+}
+
+// Written out: closures would be calls from code that is compiled for an instruction set.
+
+#[inline(always)]
+fn dot_keys<W: Width>([a, b, c, d]: [i64; 4], scale: f32, rows: [&[Block]; 4]) -> [u32; 4] {
+    let [first, second, third, last] = rows;
+    let a = dot_key(a, scale, W::PLACE.scale(first));
+    let b = dot_key(b, scale, W::PLACE.scale(second));
+    [a, b, dot_key(c, scale, W::PLACE.scale(third)), dot_key(d, scale, W::PLACE.scale(last))]
+}
+
+#[inline(always)]
+fn l2_keys<W: Width>(
+    [scale, square]: [f64; 2],
+    [a, b, c, d]: [i64; 4],
+    [first, second, third, last]: [&[Block]; 4],
+    [e, f, g, h]: [i64; 4],
+) -> [u32; 4] {
+    let a = key_of(l2(scale, square, a, own::<W>(first, e)));
+    let b = key_of(l2(scale, square, b, own::<W>(second, f)));
+    let c = key_of(l2(scale, square, c, own::<W>(third, g)));
+    [a, b, c, key_of(l2(scale, square, d, own::<W>(last, h)))]
 }
 
 /// The form of a prepared query that goes with a row, with its scale and square.
@@ -226,9 +293,9 @@ fn form<'a, W: Width>(
 
 /// Scale and square of a code, without the mean of what rounding adds to it.
 #[inline(always)]
-fn own<S: Simd, W: Width>(simd: S, row: &[Block]) -> (f64, f64) {
+fn own<W: Width>(row: &[Block], square: i64) -> (f64, f64) {
     let scale = f64::from(W::PLACE.scale(row));
-    (scale, scale * scale * (W::square(simd, row) as f64 - W::rounding(row.len())))
+    (scale, scale * scale * (square as f64 - W::rounding(row.len())))
 }
 
 #[inline(always)]
@@ -248,8 +315,7 @@ pub(crate) struct ScaledNibblesDot;
 #[inline(always)]
 fn nibble_key(query: &[Block], row: &[Block], sum: i32) -> u32 {
     let [scale, constant, ..] = constants(query);
-    let dot = f64::from(2 * sum) - constant;
-    key_of(-(dot * scale * f64::from(Place::Upper.scale(row))))
+    dot_key(i64::from(2 * sum - constant as i32), scale as f32, Place::Upper.scale(row))
 }
 
 impl Kernel for ScaledNibbleDot {
@@ -263,7 +329,9 @@ impl Kernel for ScaledNibbleDot {
     #[inline(always)]
     fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
         let sums = sum4::<S, QueryDot>(simd, query, rows);
-        std::array::from_fn(|i| nibble_key(query, rows[i], sums[i]))
+        let ([a, b, c, d], [row, second, third, last]) = (sums, rows);
+        let [a, b] = [nibble_key(query, row, a), nibble_key(query, second, b)];
+        [a, b, nibble_key(query, third, c), nibble_key(query, last, d)]
     }
 
     #[inline(always)]
@@ -274,8 +342,7 @@ impl Kernel for ScaledNibbleDot {
 
 #[inline(always)]
 fn nibbles_key(a: &[Block], b: &[Block], sum: i32) -> u32 {
-    let scales = f64::from(Place::Upper.scale(a)) * f64::from(Place::Upper.scale(b));
-    key_of(-(4.0 * f64::from(sum) * scales))
+    dot_key(i64::from(4 * sum), Place::Upper.scale(a), Place::Upper.scale(b))
 }
 
 impl Kernel for ScaledNibblesDot {
@@ -289,7 +356,9 @@ impl Kernel for ScaledNibblesDot {
     #[inline(always)]
     fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
         let sums = sum4::<S, BetweenDot>(simd, query, rows);
-        std::array::from_fn(|i| nibbles_key(query, rows[i], sums[i]))
+        let ([a, b, c, d], [row, second, third, last]) = (sums, rows);
+        let [a, b] = [nibbles_key(query, row, a), nibbles_key(query, second, b)];
+        [a, b, nibbles_key(query, third, c), nibbles_key(query, last, d)]
     }
 
     #[inline(always)]

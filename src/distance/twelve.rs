@@ -213,7 +213,7 @@ pub(crate) fn write_query(query: &mut [Block], components: &[f32], round: impl F
 pub(crate) fn write_form(
     form: &mut [Block],
     components: &[f32],
-    round: impl Fn(f32) -> i32,
+    mut round: impl FnMut(f32) -> i32,
 ) -> (i64, i64) {
     form.fill(Block::ZERO);
     let groups = form.as_chunks_mut::<TWELVE_QUERY_BLOCKS>().0;

@@ -79,7 +79,10 @@ impl Engine for Asymmetric {
     fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
         let row = rows.row(slot);
         self.between.keys(rows, row, slots, keys);
-        // Centred vectors and plain ones, which are few, are not compared by a kernel.
+        if !self.coder.has_plain_codes() {
+            return;
+        }
+        // Of two kinds are few.
         let mut query = None;
         for (&other, key) in slots.iter().zip(keys) {
             if self.coder.differ(row, rows.row(other))

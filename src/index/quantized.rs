@@ -123,15 +123,20 @@ impl Quantized {
         Ok(codes.and_then(|codes| self.codes.set(codes).ok()))
     }
 
-    /// What makes the codes that walks read, and the finer ones.
+    /// What makes the codes that walks read, and the finer ones. Those that answer carry scales of their own.
     fn codings(&self) -> (Coding, Option<Coding>) {
         let bits = match self.originals {
             Originals::Sq8 => Some(Bits::Eight),
             Originals::Sq12 => Some(Bits::Twelve),
             Originals::Kept | Originals::Dropped => None,
         };
-        let finer = bits.map(Coding::Scalar).filter(|&finer| finer != self.coding);
-        (self.coding, finer)
+        match (self.coding, bits) {
+            (Coding::Scalar(walked), Some(bits)) if walked == bits => (Coding::Rounded(bits), None),
+            (Coding::Scalar(walked), None) if !self.originals.is_kept() => {
+                (Coding::Rounded(walked), None)
+            }
+            (walked, bits) => (walked, bits.map(Coding::Rounded)),
+        }
     }
 
     /// The codes, once they are complete.

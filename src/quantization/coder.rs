@@ -16,6 +16,8 @@ use crate::vector::Block;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Scalar(Bits),
+    /// Scalar codes that stand in for vectors: each carries a scale of its own.
+    Rounded(Bits),
     /// Sub-vectors, and 4 or 8 bits for each.
     Product {
         sub_vectors: u32,
@@ -45,7 +47,7 @@ impl Coding {
 
         match self {
             Self::Product { bits, .. } => POINTS << bits,
-            Self::Scalar(_) | Self::Rabitq { .. } => MOMENTS / dimension,
+            Self::Scalar(_) | Self::Rounded(_) | Self::Rabitq { .. } => MOMENTS / dimension,
         }
     }
 
@@ -66,12 +68,16 @@ impl Coder {
         seed: u64,
         isa: Isa,
     ) -> Option<Self> {
-        if !matches!(coding, Coding::Scalar(_)) {
+        if !matches!(coding, Coding::Scalar(_) | Coding::Rounded(_)) {
             sample.iter_mut().for_each(clamp);
         }
         match coding {
             Coding::Scalar(bits) => {
                 Some(Self::Scalar(ScalarGrid::train(sample, dimension, metric, bits, seed, isa)))
+            }
+            Coding::Rounded(bits) => {
+                let grid = ScalarGrid::train_scaled(sample, dimension, metric, bits, seed, isa);
+                Some(Self::Scalar(grid))
             }
             Coding::Product { sub_vectors, bits } => {
                 // Where there are fewer vectors than centroids, some have two.
@@ -99,7 +105,7 @@ impl Coder {
         isa: Isa,
     ) -> Option<Self> {
         match coding {
-            Coding::Scalar(bits) => {
+            Coding::Scalar(bits) | Coding::Rounded(bits) => {
                 ScalarGrid::from_bytes(bytes, dimension, metric, bits, isa).map(Self::Scalar)
             }
             Coding::Product { sub_vectors, bits } => {
@@ -271,7 +277,12 @@ impl Coder {
         }
     }
 
-    /// Whether the kernel between codes does not compare these two: [`Self::query_of`] one of them does.
+    /// Whether codes are of two kinds, centred and plain, which the kernel between codes does not compare.
+    pub(crate) fn has_plain_codes(&self) -> bool {
+        matches!(self, Self::Scalar(grid) if grid.has_plain_codes())
+    }
+
+    /// Whether two codes are of two kinds: [`Self::query_of`] one of them is compared with the other.
     pub(crate) fn differ(&self, a: &[Block], b: &[Block]) -> bool {
         matches!(self, Self::Scalar(grid) if grid.differ(a, b))
     }

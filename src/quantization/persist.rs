@@ -70,17 +70,19 @@ impl ScalarGrid {
         }
         let sound = rest.is_empty() && mean.iter().all(|x| x.is_finite());
         let is_scaled = is_scaled == 1;
-        sound.then_some(Self {
+        let grid = Self {
             bits,
             metric,
             mean,
+            rotated_mean: Vec::new(),
             rotation,
             dimension,
             is_scaled,
             step,
             error,
             isa,
-        })
+        };
+        sound.then(|| grid.with_rotated_mean())
     }
 }
 

@@ -48,6 +48,11 @@ impl Rotation {
         self.signs.iter().map(|&sign| sign > 0.0)
     }
 
+    /// The instruction set that rotates.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Components of a rotated vector: the dimension, rounded up to a multiple of 64.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -1,7 +1,7 @@
 //! Scalar quantization: each component of a rotated vector becomes a number of 4, 8 or 12 bits.
 //!
 //! The vector is centred and rotated at random, after which all components are about normally
-//! distributed. Codes of 4 bits under L2 and the cosine share one uniform grid, which is the fastest to compare. All others
+//! distributed. Codes that walks read under L2 and the cosine share one uniform grid, which is the fastest to compare. All others
 //! carry a scale of their own, so that vectors of any length keep their share of precision. Queries are rounded to
 //! a finer grid than 4-bit codes are.
 
@@ -27,6 +27,9 @@ use round::Round;
 
 /// Half the width of the 4-bit grid that all vectors share, in standard deviations: beyond it, components are clipped.
 const CLIP_4: f32 = 2.5;
+/// Half the width of the 8-bit grid that all vectors share.
+const CLIP_8: f32 = 4.0;
+
 /// Greatest number of 12 bits.
 const GREATEST_12: f32 = 2047.0;
 
@@ -62,6 +65,8 @@ pub(crate) struct ScalarGrid {
     /// Taken off a vector before it is rotated; empty under the inner product, which a shift
     /// would change.
     pub(super) mean: Vec<f32>,
+    /// The mean, rotated, where codes carry scales of their own.
+    pub(super) rotated_mean: Vec<f32>,
     /// Vectors of whole numbers that fit a byte are their own codes.
     pub(super) rotation: Option<Rotation>,
     pub(super) dimension: usize,
@@ -75,8 +80,9 @@ pub(crate) struct ScalarGrid {
 }
 
 impl ScalarGrid {
-    /// Fits a grid to vectors that stand one after the other in `sample`, which holds one at
-    /// least. They have unit length under the cosine.
+    /// Fits a grid to vectors that lie one after the other in `sample`, which holds one at
+    /// least. They have unit length under the cosine. Codes carry scales of their own where nothing else shows that a
+    /// shared grid is too coarse or too small: under the inner product.
     pub(crate) fn train(
         sample: &[f32],
         dimension: usize,
@@ -85,17 +91,55 @@ impl ScalarGrid {
         seed: u64,
         isa: Isa,
     ) -> Self {
+        let rotation = Rotation::new(dimension, seed, isa);
+        let scaled = metric == Metric::InnerProduct || bits == Bits::Twelve;
+        Self::fit(sample, dimension, metric, bits, scaled, rotation)
+    }
+
+    /// [`Self::train`] for codes that stand in for vectors, whose errors are to be in proportion to their lengths.
+    pub(crate) fn train_scaled(
+        sample: &[f32],
+        dimension: usize,
+        metric: Metric,
+        bits: Bits,
+        seed: u64,
+        isa: Isa,
+    ) -> Self {
+        let rotation = Rotation::new(dimension, seed, isa);
+        let scaled = metric == Metric::InnerProduct || bits != Bits::Four;
+        Self::fit(sample, dimension, metric, bits, scaled, rotation)
+    }
+
+    fn fit(
+        sample: &[f32],
+        dimension: usize,
+        metric: Metric,
+        bits: Bits,
+        scaled: bool,
+        rotation: Rotation,
+    ) -> Self {
+        let isa = rotation.isa();
         let exact = bits == Bits::Eight
             && metric == Metric::L2
             && sample.iter().all(|&x| (0.0..=255.0).contains(&x) && x.fract() == 0.0);
-        let rotation = (!exact).then(|| Rotation::new(dimension, seed, isa));
+        let rotation = (!exact).then_some(rotation);
         let centred = metric != Metric::InnerProduct && !exact;
         let mean = if centred { mean(sample, dimension) } else { Vec::new() };
-        // Four bits are compared fastest without scales, and searches see where the grid is too coarse. Inner products do not tell.
-        let is_scaled = !exact && (bits != Bits::Four || metric == Metric::InnerProduct);
-        let (step, error) = (1.0, 0.0);
-        let mut grid =
-            Self { bits, metric, mean, rotation, dimension, is_scaled, step, error, isa };
+        let is_scaled = scaled && !exact;
+        let (step, error, rotated_mean) = (1.0, 0.0, Vec::new());
+        let mut grid = Self {
+            bits,
+            metric,
+            mean,
+            rotated_mean,
+            rotation,
+            dimension,
+            is_scaled,
+            step,
+            error,
+            isa,
+        }
+        .with_rotated_mean();
         if exact {
             return grid;
         }
@@ -107,7 +151,11 @@ impl ScalarGrid {
             squares += rotated.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
         }
         let deviation = (squares / (count * rotated.len() as f64)).sqrt() as f32;
-        let step = if is_scaled { grid.base_step(deviation) } else { deviation * CLIP_4 / 8.0 };
+        let step = match bits {
+            _ if is_scaled => grid.base_step(deviation),
+            Bits::Four => deviation * CLIP_4 / 8.0,
+            Bits::Eight | Bits::Twelve => deviation * CLIP_8 / 128.0,
+        };
         // Equal vectors have no deviation; any grid serves them.
         grid.step = if step.is_normal() { step } else { 1.0 };
         let mut errors = 0.0_f64;

@@ -104,7 +104,7 @@ impl ScalarQuantizerBuilder {
         let chosen = sample(count, ENOUGH, &mut rng);
         let rows = admit_rows(vectors, dimension, metric, &chosen)?;
         let isa = Isa::detect();
-        let grid = ScalarGrid::train(&rows, dimension, metric, bits, seed, isa);
+        let grid = ScalarGrid::train_scaled(&rows, dimension, metric, bits, seed, isa);
         Ok(ScalarQuantizer { grid, seed, isa })
     }
 }
@@ -224,8 +224,19 @@ impl Quantizer for ScalarQuantizer {
         reader.finish()?;
         let isa = Isa::detect();
         let rotation = is_rotated.then(|| Rotation::new(dimension, seed, isa));
-        let grid =
-            ScalarGrid { bits, metric, mean, rotation, dimension, is_scaled, step, error, isa };
+        let grid = ScalarGrid {
+            bits,
+            metric,
+            mean,
+            rotated_mean: Vec::new(),
+            rotation,
+            dimension,
+            is_scaled,
+            step,
+            error,
+            isa,
+        }
+        .with_rotated_mean();
         Ok(Self { grid, seed, isa })
     }
 }

@@ -1,7 +1,7 @@
 //! Codes that carry a scale of their own, so that a vector's error is in proportion to its own length.
 //!
 //! This is what LVQ does (Aguerrebere et al., Similarity search in the blink of an eye with compressed indices, 2023), with scales
-//! from a ladder of quarters of a doubling, whose number lies in the lowest bits of eight components. A
+//! from a ladder of four rungs to a doubling, whose number lies in the lowest bits of eight components. A
 //! vector is centred if that makes it shorter, which a ninth bit says.
 
 use bytemuck::{cast_mut, cast_slice, cast_slice_mut};
@@ -19,8 +19,11 @@ use crate::vector::Block;
 /// distributed components is 2.6 (Max, Quantizing for minimum distortion, 1960).
 const CLIP_4: f32 = 2.6;
 
-/// The eighth root of 2: half a rung.
-const HALF_RUNG: f32 = 1.090_507_7;
+/// About half of the way from one rung to the next.
+const HALF_RUNG: f32 = 1.1;
+
+/// Sums that are added up side by side.
+const LANES: usize = 16;
 
 impl Bits {
     /// The greatest number that a component of a code stands for.
@@ -68,9 +71,24 @@ impl ScalarGrid {
         deviation * reach / self.bits.greatest()
     }
 
+    /// Whether vectors may be coded as they are, though others are centred.
+    pub(crate) fn has_plain_codes(&self) -> bool {
+        self.is_scaled && !self.mean.is_empty()
+    }
+
     /// Whether the vector of a code was coded as it is, though others are centred.
     pub(crate) fn is_plain(&self, code: &[Block]) -> bool {
-        self.is_scaled && !self.mean.is_empty() && self.bits.place().is_plain(code)
+        self.has_plain_codes() && self.bits.place().is_plain(code)
+    }
+
+    /// Rotates the mean, if queries have a plain form beside the centred one.
+    pub(in crate::quantization) fn with_rotated_mean(mut self) -> Self {
+        if self.has_plain_codes() {
+            let mut rotated = Vec::new();
+            self.rotate_from(&self.mean, true, &mut rotated);
+            self.rotated_mean = rotated;
+        }
+        self
     }
 
     /// Whether no kernel compares two codes: one is centred, and the other is not.
@@ -137,11 +155,13 @@ impl ScalarGrid {
             (constants[0], constants[1]) = self.write_form(rotated, forms);
             return;
         }
-        let half = forms.len() / 2;
-        for (is_plain, form, at) in [(false, 0..half, 0), (true, half..2 * half, 2)] {
-            self.rotate_from(vector, is_plain, rotated);
-            (constants[at], constants[at + 1]) = self.write_form(rotated, &mut forms[form]);
+        let (centred, plain) = forms.split_at_mut(forms.len() / 2);
+        self.rotate(vector, rotated);
+        (constants[0], constants[1]) = self.write_form(rotated, centred);
+        for (x, mean) in rotated.iter_mut().zip(&self.rotated_mean) {
+            *x += mean;
         }
+        (constants[2], constants[3]) = self.write_form(rotated, plain);
     }
 
     pub(super) fn decode_scaled(&self, code: &[Block], vector: &mut Vec<f32>) {
@@ -162,23 +182,37 @@ impl ScalarGrid {
         }
     }
 
-    /// Whether to centre a vector makes it longer.
+    /// Whether to centre a vector makes it much longer.
     fn is_shorter_plain(&self, vector: &[f32]) -> bool {
-        // |x|^2 < |x - m|^2 where 2 x m < m^2.
-        let product =
-            |(&x, &mean): (&f32, &f32)| f64::from(mean) * (2.0 * f64::from(x) - f64::from(mean));
-        vector.iter().zip(&self.mean).map(product).sum::<f64>() < 0.0
+        /// The square of a plain vector by that of the centred one. Most vectors are to be of one kind, as codes of one
+        /// kind are compared faster.
+        const MUCH: f32 = 0.6;
+
+        let (mut plain, mut centred) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+        for (xs, means) in vector.chunks(LANES).zip(self.mean.chunks(LANES)) {
+            for (((&x, &mean), plain), centred) in
+                xs.iter().zip(means).zip(&mut plain).zip(&mut centred)
+            {
+                *plain += x * x;
+                *centred += (x - mean) * (x - mean);
+            }
+        }
+        plain.iter().sum::<f32>() < MUCH * centred.iter().sum::<f32>()
     }
 
     /// The rung for a rotated vector: the lowest that clips nothing; of four bits, the one of the least error.
     fn rung(&self, rotated: &[f32]) -> i8 {
-        let largest = rotated.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-        let whole = largest / self.bits.greatest();
+        let whole = largest(rotated) / self.bits.greatest();
         if self.bits != Bits::Four {
             return rung_above(whole / self.step);
         }
-        let squares: f64 = rotated.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let deviation = (squares / rotated.len() as f64).sqrt() as f32;
+        let mut squares = [0.0_f32; LANES];
+        for xs in rotated.as_chunks::<LANES>().0 {
+            for (sum, &x) in squares.iter_mut().zip(xs) {
+                *sum += x * x;
+            }
+        }
+        let deviation = (squares.iter().sum::<f32>() / rotated.len() as f32).sqrt();
         rung_above(whole.min(deviation * CLIP_4 / 8.0) / self.step / HALF_RUNG)
     }
 
@@ -186,8 +220,7 @@ impl ScalarGrid {
     /// the rounded query in squared steps without the mean of what rounding adds, or what makes nibbles signed.
     fn write_form(&self, rotated: &[f32], form: &mut [Block]) -> (f64, f64) {
         let greatest = self.bits.greatest_asked();
-        let largest = rotated.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-        let step = largest / greatest;
+        let step = largest(rotated) / greatest;
         let step = if step.is_normal() { step } else { 1.0 };
         let round = Round { scale: 1.0 / step, shift: 0.0, least: -greatest, greatest };
         let scale = f64::from(step) / f64::from(self.step);
@@ -202,13 +235,18 @@ impl ScalarGrid {
             }
             Bits::Eight => {
                 round.all(self.isa, rotated, cast_slice_mut(form));
-                let squares: i64 = rotated.iter().map(|&x| i64::from(round.one(x)).pow(2)).sum();
+                let squares: i64 =
+                    cast_slice::<_, i8>(form).iter().map(|&x| i64::from(x).pow(2)).sum();
                 (scale, square_of(squares as f64 - rotated.len() as f64 / 12.0))
             }
             Bits::Twelve => {
-                write_form(form, rotated, |x| round.one(x));
-                let squares: i64 = rotated.iter().map(|&x| i64::from(round.one(x)).pow(2)).sum();
-                (scale, square_of(squares as f64))
+                let mut squares = 0.0;
+                write_form(form, rotated, |x| {
+                    let number = round.one(x);
+                    squares += f64::from(number * number);
+                    number
+                });
+                (scale, square_of(squares))
             }
         }
     }
@@ -253,4 +291,15 @@ fn round_to(x: f32, is_odd: bool, bits: Bits) -> i32 {
     let (least, greatest) = (least / 2.0, greatest / 2.0);
     let round = Round { scale: 0.5, shift: (offset - odd) / 2.0, least, greatest };
     2 * round.one(x) + i32::from(is_odd)
+}
+
+/// The largest absolute value.
+fn largest(components: &[f32]) -> f32 {
+    let mut largest = [0.0_f32; LANES];
+    for xs in components.as_chunks::<LANES>().0 {
+        for (largest, &x) in largest.iter_mut().zip(xs) {
+            *largest = largest.max(x.abs());
+        }
+    }
+    largest.iter().fold(0.0, |a, &b| a.max(b))
 }
