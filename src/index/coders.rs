@@ -1,9 +1,11 @@
 //! The quantizers of an index: of the codes that walks read, and of finer ones that answer.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use super::blur::Blur;
 use super::codes::Codes;
+use super::fit::{Fit, mean_error};
 use crate::arena::Column;
 use crate::metric::Metric;
 use crate::quantization::{Coder, Coding};
@@ -15,6 +17,8 @@ use crate::vector::Block;
 pub(super) struct Coders {
     pub(super) walked: Coder,
     pub(super) finer: Option<Coder>,
+    /// How well the first fits.
+    pub(super) fit: Fit,
 }
 
 impl Coders {
@@ -33,7 +37,9 @@ impl Coders {
             Some(coding) => Some(train(coding)?),
             None => None,
         };
-        Some(Self { walked: train(walked)?, finer })
+        let walked = train(walked)?;
+        let fit = Fit::of(mean_error(&walked, sample, dimension));
+        Some(Self { walked, finer, fit })
     }
 
     /// Codes of no vectors yet, or of those in the columns that `rows` makes, whose rows have as many blocks as it is told.
@@ -44,24 +50,29 @@ impl Coders {
         mut rows: impl FnMut(usize) -> Result<Column<Block>, E>,
     ) -> Result<Option<Codes>, E> {
         let column = rows(self.walked.code_blocks())?;
-        let Some(mut codes) = Codes::new(self.walked, isa, column, blur) else { return Ok(None) };
+        let Some(mut codes) = Codes::new(self.walked, isa, column, blur, self.fit) else {
+            return Ok(None);
+        };
         if let Some(finer) = self.finer {
             let column = rows(finer.code_blocks())?;
-            let Some(finer) = Codes::new(finer, isa, column, Blur::default()) else {
+            let Some(finer) = Codes::new(finer, isa, column, Blur::default(), Fit::default())
+            else {
                 return Ok(None);
             };
-            codes.finer = Some(Box::new(finer));
+            codes.finer = Some(Arc::new(finer));
         }
         Ok(Some(codes))
     }
 
-    /// One or two quantizers as bytes: of two, the length of the first comes before it.
-    pub(super) fn bytes(coders: impl Iterator<Item: Borrow<Coder>>) -> Vec<u8> {
+    /// One or two quantizers as bytes: of two, the length of the first comes before it. How well the first fits, if it is
+    /// known, comes before all.
+    pub(super) fn bytes(coders: impl Iterator<Item: Borrow<Coder>>, fit: &Fit) -> Vec<u8> {
         let mut parts: Vec<_> = coders.map(|coder| coder.borrow().to_bytes()).collect();
         if parts.len() > 1 {
             let len = parts[0].len() as u32;
             parts.insert(0, len.to_le_bytes().to_vec());
         }
+        parts.insert(0, fit.to_bytes());
         parts.concat()
     }
 
@@ -74,12 +85,13 @@ impl Coders {
         isa: Isa,
     ) -> Option<Self> {
         let read = |bytes, coding| Coder::from_bytes(bytes, dimension, metric, coding, isa);
+        let (fit, bytes) = Fit::from_bytes(bytes)?;
         let Some(finer) = finer else {
-            return Some(Self { walked: read(bytes, walked)?, finer: None });
+            return Some(Self { walked: read(bytes, walked)?, finer: None, fit });
         };
         let (len, rest) = bytes.split_first_chunk()?;
         let (first, second) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        Some(Self { walked: read(first, walked)?, finer: Some(read(second, finer)?) })
+        Some(Self { walked: read(first, walked)?, finer: Some(read(second, finer)?), fit })
     }
 }
 
@@ -100,7 +112,7 @@ mod tests {
                 let coders =
                     Coders::train(&mut sample, dimension, metric, codings, 1, isa).unwrap();
                 let bytes = |coders: &Coders| {
-                    Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer))
+                    Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer), &coders.fit)
                 };
                 let whole = bytes(&coders);
                 assert_eq!(bytes(&read(&whole).unwrap()), whole);

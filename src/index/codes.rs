@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blur::Blur;
 use super::encoder::Encoder;
 use super::engine::{Engine, code_engine};
+use super::fit::Fit;
 use crate::arena::{ArenaError, Column, Slots, Vacant};
 use crate::error::IndexError;
 use crate::metric::Metric;
@@ -148,8 +149,10 @@ pub(super) struct Codes {
     pub(super) engine: Box<dyn Engine>,
     pub(super) rows: Column<Block>,
     pub(super) blur: Blur,
-    /// Codes that answer in place of vectors, where there are some.
-    pub(super) finer: Option<Box<Codes>>,
+    /// Shared with the thread that fits another quantizer.
+    pub(super) fit: Arc<Fit>,
+    /// Codes that answer in place of vectors, where there are some. Codes that take the place of these have the same.
+    pub(super) finer: Option<Arc<Codes>>,
 }
 
 /// What encoding works with.
@@ -175,10 +178,16 @@ impl CodeWork {
 }
 
 impl Codes {
-    pub(super) fn new(coder: Coder, isa: Isa, rows: Column<Block>, blur: Blur) -> Option<Self> {
+    pub(super) fn new(
+        coder: Coder,
+        isa: Isa,
+        rows: Column<Block>,
+        blur: Blur,
+        fit: Fit,
+    ) -> Option<Self> {
         let coder = Arc::new(coder);
         let engine = code_engine(&coder, isa)?;
-        Some(Self { coder, engine, rows, blur, finer: None })
+        Some(Self { coder, engine, rows, blur, fit: Arc::new(fit), finer: None })
     }
 
     /// The most exact that there is: these, or finer ones.
@@ -204,6 +213,12 @@ impl Codes {
             code.resize(codes.coder.code_blocks(), Block::ZERO);
             codes.coder.encode(floats, rotated, code);
         }
+    }
+
+    /// [`Self::encode`] for a vector that is new: how well its code fits is noted.
+    pub(super) fn encode_new(&self, work: &mut CodeWork) {
+        self.encode(work);
+        self.fit.watch(&self.coder, self.rows.len(), work);
     }
 
     /// Copies the code of a slot into `work.code`, and the finer one.

@@ -20,8 +20,13 @@ impl Hnsw {
     /// there, sees whether they are of use.
     pub(super) fn advance(&self, work: &mut Work) {
         let Some(quantized) = &self.entries.quantized else { return };
+        let _pin = pin();
         if let Some(codes) = quantized.codes() {
-            return self.mind_blur(codes, work);
+            self.mind_blur(codes, work);
+            if codes.fit.is_strained() {
+                self.renew(quantized, codes, work);
+            }
+            return;
         }
         let vectors = self.entries.vectors.view();
         if !quantized.is_filling() {
@@ -39,8 +44,11 @@ impl Hnsw {
         if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
             // Nobody is between a slot and its links: all go on with codes.
             let _alone = self.inserting.write();
+            if quantized.codes().is_some() {
+                return;
+            }
             let count = self.entries.vectors.view().len();
-            let _ = quantized.finish(count, &mut work.coding, decode);
+            drop(quantized.finish(count, &mut work.coding, decode));
             if self.entries.linking_codes().is_some() {
                 self.graph.forget_distances();
             }

@@ -4,7 +4,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::codes::Codes;
 use super::entries::Entries;
+use super::quantized::Quantized;
 use super::work::Work;
 use super::{Flat, Hnsw};
 use crate::arena::pin;
@@ -247,6 +249,16 @@ impl Hnsw {
         // `Slots::is_hidden`. A key leads to a slot only by `append` and `replace`, which write it first.
         unsafe { self.entries.slots.retire(swept) };
         true
+    }
+
+    /// Lets `codes` take the place of those that there are. Nobody else may be changing the index.
+    pub(super) fn go_over(&self, quantized: &Quantized, codes: Codes) {
+        // SAFETY: searches, and whoever gives a vector or a figure, are pinned before they ask for codes and until they are
+        // through. Whoever changes the index, or reads it whole (`frozen`, `check`, a merge, which nobody changes the
+        // parts of), keeps this from being called: it holds `inserting`, which the caller holds alone.
+        unsafe { quantized.codes.replace(codes) }
+        quantized.set_renewing(false);
+        self.graph.forget_distances();
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::cast_slice;
 use xxhash_rust::xxh3::xxh3_64;
@@ -10,9 +11,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::blur::Blur;
 use super::coders::Coders;
 use super::codes::{CodeWork, Codes, Originals};
-use crate::arena::{ArenaError, Column};
+use super::fit::{Fit, is_worth, mean_error};
+use crate::arena::{ArenaError, Column, Renewed};
 use crate::metric::Metric;
-use crate::quantization::{Bits, Coding};
+use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::sync::Mutex;
 use crate::vector::Block;
@@ -38,7 +40,10 @@ pub(super) struct Quantized {
     metric: Metric,
     seed: u64,
     isa: Isa,
-    codes: OnceLock<Codes>,
+    /// [`Hnsw::go_over`](super::Hnsw) says when they are replaced.
+    pub(super) codes: Renewed<Codes>,
+    /// Whether other codes are being made beside them. It begins while nobody changes the index.
+    is_renewing: AtomicBool,
     /// Shared with the thread that fits a quantizer.
     filling: Arc<Mutex<Filling>>,
 }
@@ -52,7 +57,7 @@ enum Filling {
     Fitting,
     /// None could be fitted to as many vectors.
     Failed(usize),
-    /// Codes that do not reach to the last vector yet.
+    /// Codes that do not reach to the last vector yet, without finer ones if they take the place of others.
     Codes(Box<Codes>),
 }
 
@@ -67,7 +72,7 @@ impl Filling {
     }
 }
 
-/// What comes of fitting a quantizer: a failure, unless it is said to be codes. Walks go on reading vectors then.
+/// What comes of fitting a quantizer: a failure, unless something else is said. Walks go on reading what they read then.
 struct Outcome {
     filling: Arc<Mutex<Filling>>,
     count: usize,
@@ -76,6 +81,10 @@ struct Outcome {
 impl Outcome {
     fn is(&self, codes: Codes) {
         *self.filling.lock() = Filling::Codes(Box::new(codes));
+    }
+
+    fn is_nothing(&self) {
+        *self.filling.lock() = Filling::Nothing;
     }
 }
 
@@ -98,13 +107,15 @@ impl Quantized {
         seed: u64,
         isa: Isa,
     ) -> Self {
-        let (codes, filling) = (OnceLock::new(), Arc::default());
-        Self { coding, originals, dimension, metric, seed, isa, codes, filling }
+        let (codes, is_renewing, filling) =
+            (Renewed::new(), AtomicBool::new(false), Arc::default());
+        Self { coding, originals, dimension, metric, seed, isa, codes, is_renewing, filling }
     }
 
     /// The quantizers of codes that are complete, as bytes.
     pub(super) fn coder(&self) -> Option<Vec<u8>> {
-        self.codes().map(|codes| Coders::bytes(codes.all().map(|codes| &*codes.coder)))
+        let codes = self.codes()?;
+        Some(Coders::bytes(codes.all().map(|codes| &*codes.coder), &codes.fit))
     }
 
     /// Takes codes that came from a file. `rows` gives those that walks read, and finer ones after them, a column whose rows
@@ -134,7 +145,7 @@ impl Quantized {
         (self.coding, finer)
     }
 
-    /// The codes, once they are complete.
+    /// The codes, once they are complete. Whoever asks is [pinned](crate::arena::pin), or keeps others from changing the index.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.codes.get()
@@ -143,19 +154,12 @@ impl Quantized {
     /// Fits the quantizer to some of `count` vectors, which `vector` writes as floats, unless
     /// somebody did so before. If that takes long it is done in another thread, or at once if the caller `waits`.
     pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
-        {
-            let mut filling = self.filling.lock();
-            if !filling.wants(count) || self.codes.get().is_some() {
-                return;
-            }
-            *filling = Filling::Fitting;
-        }
-        let outcome = Outcome { filling: self.filling.clone(), count };
+        let Some(outcome) = self.begin_fitting(count, None) else { return };
         // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
         let sample = self.sample(count, waits, vector);
-        let Self { coding, isa, .. } = *self;
+        let isa = self.isa;
         let train = self.training(sample);
-        let fit = move || {
+        self.run(waits, move || {
             let codes = train().map(|coders| {
                 coders
                     .codes(isa, Blur::default(), |blocks| Ok::<_, Infallible>(Column::new(blocks)))
@@ -163,8 +167,65 @@ impl Quantized {
             if let Some(Ok(Some(codes))) = codes {
                 outcome.is(codes);
             }
-        };
-        if coding.is_slow() && !waits {
+        });
+    }
+
+    /// Fits another quantizer than that of `old`, which does not fit what came lately, to some of all `count > 0` vectors, unless somebody
+    /// does so. Where it fits them no better, `old` is told. As [`Self::fit`] else.
+    pub(super) fn refit(
+        &self,
+        old: &Codes,
+        count: usize,
+        waits: bool,
+        vector: impl Fn(usize, &mut Vec<f32>),
+    ) {
+        let Some(outcome) = self.begin_fitting(count, Some(old)) else { return };
+        let mut sample = self.sample(count, waits, vector);
+        let Self { coding, dimension, metric, seed, isa, .. } = *self;
+        let (coder, fit) = (Arc::clone(&old.coder), Arc::clone(&old.fit));
+        self.run(waits, move || {
+            let before = mean_error(&coder, &sample, dimension);
+            let Some(new) = Coder::train(&mut sample, dimension, metric, coding, seed, isa) else {
+                return;
+            };
+            let after = mean_error(&new, &sample, dimension);
+            if !is_worth(after, before) {
+                fit.settle(before);
+                return outcome.is_nothing();
+            }
+            let column = Column::new(new.code_blocks());
+            if let Some(codes) = Codes::new(new, isa, column, Blur::default(), Fit::of(after)) {
+                outcome.is(codes);
+            }
+        });
+    }
+
+    /// Takes on to fit a quantizer to `count` vectors, the first one or one in the place of that of `old`, unless somebody did
+    /// so before.
+    fn begin_fitting(&self, count: usize, old: Option<&Codes>) -> Option<Outcome> {
+        let mut filling = self.filling.lock();
+        if !filling.wants(count) || self.is_renewing() || !self.are_current(old) {
+            return None;
+        }
+        *filling = Filling::Fitting;
+        drop(filling);
+        Some(Outcome { filling: self.filling.clone(), count })
+    }
+
+    /// Whether these are the codes that are complete.
+    pub(super) fn are_current(&self, codes: Option<&Codes>) -> bool {
+        let address = |codes: Option<&Codes>| codes.map(std::ptr::from_ref);
+        address(self.codes()) == address(codes)
+    }
+
+    /// Whether nobody fits a quantizer to `count` vectors, or has done so and failed.
+    pub(super) fn may_fit(&self, count: usize) -> bool {
+        self.filling.lock().wants(count)
+    }
+
+    /// Runs `fit`, in another thread if it takes long and the caller does not wait.
+    fn run(&self, waits: bool, fit: impl FnOnce() + Send + 'static) {
+        if self.coding.is_slow() && !waits {
             let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
             // Without a thread, `fit` and with it the outcome are dropped.
             drop(thread.spawn(fit));
@@ -180,7 +241,7 @@ impl Quantized {
         vector: impl Fn(usize, &mut Vec<f32>),
     ) -> Option<Vec<u8>> {
         let coders = self.training(self.sample(count, true, vector))()?;
-        Some(Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer)))
+        Some(Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer), &coders.fit))
     }
 
     fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coders> + Send + 'static {
@@ -225,28 +286,46 @@ impl Quantized {
         Ok(count <= done + STEP)
     }
 
-    /// Encodes the last of the `count` vectors, and lets everybody see the codes. Nobody may
-    /// append a vector meanwhile.
+    /// Encodes the last of the `count` vectors, and lets everybody see the codes; codes that are to take the place of others are
+    /// returned. Nobody may change the index meanwhile.
     pub(super) fn finish(
         &self,
         count: u32,
         work: &mut CodeWork,
         vector: impl Fn(u32, &mut Vec<f32>),
-    ) -> Result<(), ArenaError> {
+    ) -> Result<Option<Codes>, ArenaError> {
         let mut filling = self.filling.lock();
         if let Filling::Codes(codes) = &*filling {
             extend(codes, count, work, vector)?;
         }
-        if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
-            // Only who took them sets them.
-            drop(self.codes.set(*codes));
+        let Filling::Codes(mut codes) = std::mem::take(&mut *filling) else { return Ok(None) };
+        if let Some(old) = self.codes.get() {
+            codes.finer.clone_from(&old.finer);
+            return Ok(Some(*codes));
         }
-        Ok(())
+        // Only who took them sets them.
+        drop(self.codes.set(*codes));
+        Ok(None)
     }
 
     /// Whether a quantizer is fitted but not in use yet.
     pub(super) fn is_filling(&self) -> bool {
-        self.codes.get().is_none() && matches!(*self.filling.lock(), Filling::Codes(_))
+        matches!(*self.filling.lock(), Filling::Codes(_))
+    }
+
+    /// Whether the codes are complete, and no others are being made: a slot may be written again then.
+    pub(super) fn is_complete(&self) -> bool {
+        self.codes.get().is_some() && !self.is_renewing()
+    }
+
+    /// Whether codes are being made to take the place of others.
+    pub(super) fn is_renewing(&self) -> bool {
+        self.is_renewing.load(Ordering::Acquire)
+    }
+
+    /// Notes whether codes are being made to take the place of others. Nobody may be changing the index.
+    pub(super) fn set_renewing(&self, is_renewing: bool) {
+        self.is_renewing.store(is_renewing, Ordering::Release);
     }
 
     /// Bytes of codes that are not complete.
@@ -258,7 +337,7 @@ impl Quantized {
     }
 }
 
-/// Encodes the vectors that have no code yet, up to the slot `end`.
+/// Encodes the vectors that have no code yet, up to the slot `end`. Where there is none, the code is zeros.
 fn extend(
     codes: &Codes,
     end: u32,
@@ -267,8 +346,13 @@ fn extend(
 ) -> Result<(), ArenaError> {
     for slot in codes.rows.len() as u32..end {
         vector(slot, &mut work.floats);
-        codes.encode(work);
         codes.reserve()?;
+        if work.floats.is_empty() {
+            // Nothing is written, so no memory is taken.
+            codes.rows.push(|_| ())?;
+            continue;
+        }
+        codes.encode(work);
         codes.push(work)?;
     }
     Ok(())
