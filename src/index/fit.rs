@@ -20,6 +20,8 @@ const MEASURED: usize = 512;
 
 /// The part of all vectors whose errors are compared with those at the fitting, and how many at least.
 const PART: u32 = 8;
+/// The same where training takes long.
+const SLOW_PART: u32 = 4;
 const LEAST: u32 = 512;
 
 /// How many times as great their mean must be. Of ordinary vectors (photographs, words, sentences) it is 1.05 at most.
@@ -48,6 +50,12 @@ struct Errors {
     sum: f32,
     /// and how many they are.
     count: u32,
+}
+
+impl Errors {
+    fn of(fitted: f32) -> Self {
+        Self { fitted, recent: fitted, sum: 0.0, count: 0 }
+    }
 }
 
 /// What is known of a quantizer's errors.
@@ -100,8 +108,7 @@ pub(super) fn is_worth(new: f32, old: f32) -> bool {
 impl Fit {
     /// Of a quantizer that was fitted to vectors with this mean squared error.
     pub(super) fn of(fitted: f32) -> Self {
-        let errors = Errors { fitted, recent: fitted, sum: 0.0, count: 0 };
-        Self { errors: Mutex::new(Some(errors)), ..Self::default() }
+        Self { errors: Mutex::new(Some(Errors::of(fitted))), ..Self::default() }
     }
 
     /// Notes that no other quantizer fits the vectors that are there much better, whose mean squared error is
@@ -111,6 +118,32 @@ impl Fit {
             *errors = Errors { fitted, sum: 0.0, count: 0, ..*errors };
         }
         self.is_strained.store(false, Ordering::Relaxed);
+    }
+
+    /// Of a quantizer of which nothing is known yet: it is to be tried first.
+    pub(super) fn unknown() -> Self {
+        Self { is_strained: AtomicBool::new(true), ..Self::default() }
+    }
+
+    /// Whether it is known how far off the codes of those vectors are that the quantizer was fitted to.
+    pub(super) fn is_known(&self) -> bool {
+        self.errors.lock().is_some()
+    }
+
+    /// What is known is that the mean squared error of these vectors is this, if nothing is.
+    pub(super) fn learn(&self, fitted: f32) {
+        let mut errors = self.errors.lock();
+        if errors.is_none() {
+            *errors = Some(Errors::of(fitted));
+            self.is_strained.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over what is known of the same quantizer in another index, if nothing is.
+    pub(super) fn adopt(&self, other: &Self) {
+        if let Some(errors) = *other.errors.lock() {
+            self.learn(errors.fitted);
+        }
     }
 
     /// Whether another quantizer is to be tried.
@@ -138,7 +171,8 @@ impl Fit {
         *recent += (error - *recent) * NEWEST;
         *sum += error;
         *count += 1;
-        let enough = u32::try_from(len).unwrap_or(u32::MAX).max(PART * LEAST) / PART / SAMPLED;
+        let part = if coder.is_slow() { SLOW_PART } else { PART };
+        let enough = (u32::try_from(len).unwrap_or(u32::MAX) / part).max(LEAST) / SAMPLED;
         if *count >= enough {
             if *sum > STRAIN * *fitted * *count as f32 {
                 self.is_strained.store(true, Ordering::Relaxed);
@@ -161,7 +195,7 @@ impl Fit {
     /// What bytes say that begin with those that [`Self::to_bytes`] gave, or with none, and the rest of them; `None` if they
     /// say nothing that can be.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let Some(rest) = bytes.strip_prefix(&MARK) else { return Some((Self::default(), bytes)) };
+        let Some(rest) = bytes.strip_prefix(&MARK) else { return Some((Self::unknown(), bytes)) };
         let (numbers, rest) = rest.split_at_checked(16)?;
         let [fitted, recent, sum, count] = numbers.as_chunks::<4>().0 else { return None };
         let [fitted, recent, sum] = [fitted, recent, sum].map(|&x| f32::from_le_bytes(x));

@@ -17,14 +17,14 @@ use crate::vector::Block;
 
 impl Hnsw {
     /// Brings the codes forward, if there are to be some: a little work, after an insertion. Where they are
-    /// there, sees whether they are of use.
-    pub(super) fn advance(&self, work: &mut Work) {
+    /// there, sees whether they are of use. Where codes are to be made anew and training takes long, the caller may wait for it.
+    pub(super) fn advance(&self, waits: bool, work: &mut Work) {
         let Some(quantized) = &self.entries.quantized else { return };
         let _pin = pin();
         if let Some(codes) = quantized.codes() {
             self.mind_blur(codes, work);
             if codes.fit.is_strained() {
-                self.renew(quantized, codes, work);
+                self.renew(quantized, codes, waits, work);
             }
             return;
         }
@@ -64,7 +64,7 @@ impl Hnsw {
             let place = self.entries.append(key, row, coding, Some(&self.graph))?;
             self.link(place, None, work);
         }
-        self.advance(work);
+        self.advance(false, work);
         self.sweep_on(work);
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Insertable for Hnsw {
                 });
             }
             while quantized.is_filling() {
-                self.advance(work);
+                self.advance(false, work);
             }
         });
     }
@@ -153,7 +153,7 @@ impl Insertable for Hnsw {
             let is_replaced = self.supersede(key, None, work, |Work { row, coding, .. }| {
                 self.entries.write(key, row, coding, Some(&self.graph)).map(Some)
             })?;
-            self.advance(work);
+            self.advance(false, work);
             self.sweep_on(work);
             Ok(is_replaced)
         })

@@ -135,7 +135,8 @@ impl Hnsw {
     /// vectors, so that their places can be used again. Insertions and removals do this, too, a little
     /// at a time. If then a quarter of the index or more is free places, and some thousands, vectors move
     /// from its end to free places (each takes about as long as an insertion), and memory that holds nothing any
-    /// more goes back to the system, where it is Linux. Call it after many removals, in a quiet hour. Searches
+    /// more goes back to the system, where it is Linux. Codes that are being made anew
+    /// ([`Stats::code_error`](crate::Stats::code_error)) are made. Call it after many removals, in a quiet hour. Searches
     /// and changes may go on meanwhile.
     ///
     /// ```
@@ -158,6 +159,8 @@ impl Hnsw {
         let end = End::after(budget);
         let mut done = Maintenance::default();
         self.work.with(|work| {
+            // While codes are made anew, vectors stay where they are.
+            self.renew_all(|| !end.is_over(), work);
             while self.sweep_all(end, &mut done, work) {
                 match self.gather(end, work) {
                     Some(0) => {

@@ -9,7 +9,7 @@ use bytemuck::cast_slice;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::blur::Blur;
-use super::coders::Coders;
+use super::coders::{Coders, hold_out};
 use super::codes::{CodeWork, Codes, Originals};
 use super::fit::{Fit, is_worth, mean_error};
 use crate::arena::{ArenaError, Column, Renewed};
@@ -24,6 +24,9 @@ pub(super) const ENOUGH: usize = 4096;
 
 /// How many times as many vectors are looked at for a sample, where there are equal ones.
 const LOOKS: u64 = 8;
+
+/// One in so many vectors, and one, is not learnt from where a quantizer fits what it learns from too well.
+pub(super) const HELD_OUT: usize = 8;
 
 /// Components of a sample that an insertion takes in passing: a few milliseconds of work.
 const HURRIED: usize = 1 << 20;
@@ -114,8 +117,12 @@ impl Quantized {
 
     /// The quantizers of codes that are complete, as bytes.
     pub(super) fn coder(&self) -> Option<Vec<u8>> {
-        let codes = self.codes()?;
-        Some(Coders::bytes(codes.all().map(|codes| &*codes.coder), &codes.fit))
+        Some([self.codes()?.fit.to_bytes(), self.quantizers()?].concat())
+    }
+
+    /// The same without how well they fit.
+    pub(super) fn quantizers(&self) -> Option<Vec<u8>> {
+        self.codes().map(|codes| Coders::bytes(codes.all().map(|codes| &*codes.coder)))
     }
 
     /// Takes codes that came from a file. `rows` gives those that walks read, and finer ones after them, a column whose rows
@@ -180,15 +187,16 @@ impl Quantized {
         vector: impl Fn(usize, &mut Vec<f32>),
     ) {
         let Some(outcome) = self.begin_fitting(count, Some(old)) else { return };
-        let mut sample = self.sample(count, waits, vector);
+        let sample = self.sample(count, waits, vector);
         let Self { coding, dimension, metric, seed, isa, .. } = *self;
         let (coder, fit) = (Arc::clone(&old.coder), Arc::clone(&old.fit));
         self.run(waits, move || {
-            let before = mean_error(&coder, &sample, dimension);
+            let (mut sample, others) = hold_out(sample, coding, dimension);
+            let before = mean_error(&coder, others.as_ref().unwrap_or(&sample), dimension);
             let Some(new) = Coder::train(&mut sample, dimension, metric, coding, seed, isa) else {
                 return;
             };
-            let after = mean_error(&new, &sample, dimension);
+            let after = mean_error(&new, others.as_ref().unwrap_or(&sample), dimension);
             if !is_worth(after, before) {
                 fit.settle(before);
                 return outcome.is_nothing();
@@ -198,6 +206,12 @@ impl Quantized {
                 outcome.is(codes);
             }
         });
+    }
+
+    /// Notes how far off the codes of some of `count > 0` vectors are, which the quantizer was perhaps fitted to.
+    pub(super) fn learn(&self, codes: &Codes, count: usize, vector: impl Fn(usize, &mut Vec<f32>)) {
+        let sample = self.sample(count, false, vector);
+        codes.fit.learn(mean_error(&codes.coder, &sample, self.dimension));
     }
 
     /// Takes on to fit a quantizer to `count` vectors, the first one or one in the place of that of `old`, unless somebody did
@@ -241,7 +255,8 @@ impl Quantized {
         vector: impl Fn(usize, &mut Vec<f32>),
     ) -> Option<Vec<u8>> {
         let coders = self.training(self.sample(count, true, vector))()?;
-        Some(Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer), &coders.fit))
+        let quantizers = Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer));
+        Some([coders.fit.to_bytes(), quantizers].concat())
     }
 
     fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coders> + Send + 'static {
@@ -253,7 +268,10 @@ impl Quantized {
     /// Some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
     fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
         let most = if waits { usize::MAX } else { HURRIED / self.dimension };
-        let wanted = self.coding.sample(self.dimension).min(most).max(64).min(count);
+        let learned = self.coding.sample(self.dimension);
+        // Some are held out.
+        let wanted = if self.coding.is_slow() { learned + learned / HELD_OUT } else { learned };
+        let wanted = wanted.min(most).max(64).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
         // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.

@@ -7,8 +7,9 @@
 use super::Hnsw;
 use super::codes::Codes;
 use super::entries::Entries;
-use super::quantized::Quantized;
+use super::quantized::{ENOUGH, Quantized};
 use super::work::Work;
+use crate::arena::pin;
 use crate::vector::Block;
 
 impl Entries {
@@ -34,7 +35,7 @@ impl Hnsw {
     /// change. The caller is [pinned](crate::arena::pin).
     #[cold]
     #[inline(never)]
-    pub(super) fn renew(&self, quantized: &Quantized, codes: &Codes, work: &mut Work) {
+    pub(super) fn renew(&self, quantized: &Quantized, codes: &Codes, waits: bool, work: &mut Work) {
         if !self.entries.refines(codes) {
             return;
         }
@@ -43,7 +44,7 @@ impl Hnsw {
         };
         let count = codes.rows.view().len();
         if quantized.may_fit(count as usize) {
-            self.refit(quantized, codes);
+            self.refit(quantized, codes, waits);
         }
         if !quantized.is_filling() {
             return;
@@ -71,13 +72,92 @@ impl Hnsw {
     }
 
     /// Fits a quantizer to some of all vectors that there are.
-    fn refit(&self, quantized: &Quantized, codes: &Codes) {
+    fn refit(&self, quantized: &Quantized, codes: &Codes, waits: bool) {
         let slots = &self.entries.slots;
+        let mut count = codes.rows.view().len();
+        if !codes.fit.is_known() {
+            // What came first is what a quantizer was fitted to in a file that does not tell.
+            count = count.min(ENOUGH as u32);
+        }
         // Whoever is pinned sees none of them written again.
-        let live: Vec<u32> =
-            (0..codes.rows.view().len()).filter(|&slot| !slots.is_hidden(slot)).collect();
-        quantized.refit(codes, live.len(), false, |at, floats| {
+        let live: Vec<u32> = (0..count).filter(|&slot| !slots.is_hidden(slot)).collect();
+        let vector = |at: usize, floats: &mut Vec<f32>| {
             self.entries.original_into(codes, live[at], floats);
-        });
+        };
+        if live.is_empty() {
+            return;
+        }
+        if codes.fit.is_known() {
+            quantized.refit(codes, live.len(), waits, vector);
+        } else {
+            quantized.learn(codes, live.len(), vector);
+        }
+    }
+
+    /// Goes on until codes fit, or are not to be made anew, as long as `goes_on`.
+    pub(super) fn renew_all(&self, goes_on: impl Fn() -> bool, work: &mut Work) {
+        let Some(quantized) = &self.entries.quantized else { return };
+        // Without memory it comes to nothing: each round encodes some.
+        for _ in 0..self.entries.keys.len() {
+            let _pin = pin();
+            let codes = quantized.codes().filter(|codes| codes.fit.is_strained());
+            let Some(codes) = codes.filter(|codes| self.entries.refines(codes)) else { return };
+            if !goes_on() {
+                return;
+            }
+            self.renew(quantized, codes, true, work);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Dataset;
+    use crate::index::{Originals, Quantization};
+
+    /// The address of the codes, and the figure.
+    fn codes(index: &Hnsw) -> (usize, f32) {
+        let codes = index.entries.codes().unwrap();
+        (std::ptr::from_ref(codes) as usize, codes.fit.ratio().unwrap())
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "minutes")]
+    fn ordinary_vectors_keep_their_codes() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/");
+        for name in ["words-100-10k", "photo-sift-128-5k"] {
+            let path = format!("{folder}{name}");
+            let Ok(data) = Dataset::open(path) else { panic!("{name}") };
+            let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
+            let sub_vectors = dimension / 4;
+            for quantization in [
+                Quantization::Sq4,
+                Quantization::Sq8,
+                Quantization::Rabitq { bits: 1 },
+                Quantization::Rabitq { bits: 4 },
+                Quantization::Pq { sub_vectors, bits: 4 },
+                Quantization::Pq { sub_vectors: sub_vectors / 2, bits: 8 },
+            ] {
+                let builder = Hnsw::builder(dimension, data.metric()).m(4).ef_construction(8);
+                let index = builder.quantization(quantization).originals(Originals::Kept);
+                let index = index.build().unwrap();
+                let keys: Vec<u64> = (0..10_000).collect();
+                let insert = |from: usize, to: usize| {
+                    let rows = &vectors[from * dimension..to * dimension];
+                    index.insert_batch(&keys[from..to], rows).threads(1).run().unwrap();
+                };
+                insert(0, 4200);
+                let (address, mut greatest) = (codes(&index).0, 0.0_f32);
+                for from in (4200..10_000).step_by(100) {
+                    insert(from, from + 100);
+                    greatest = greatest.max(codes(&index).1);
+                }
+                println!("{name} {quantization:?}: {greatest}");
+                assert_eq!(codes(&index).0, address, "{name} {quantization:?} {greatest}");
+                let strained = index.entries.codes().unwrap().fit.is_strained();
+                assert!(!strained, "{name} {quantization:?}");
+            }
+        }
     }
 }
