@@ -18,7 +18,9 @@ use crate::vector::{Block, Element};
 /// Codes guide the walk, and the head of what it finds is measured again by the vectors
 /// themselves, or by what stays of them ([`Originals`]). An index starts without codes:
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
-/// and encodes what is there, a little with each insertion. Searches and insertions go on.
+/// and encodes what is there, a little with each insertion. Searches and insertions go on. Where vectors come from elsewhere
+/// later on, so that codes are off by more than they were, another quantizer is fitted to a sample of all, and codes are made
+/// anew in the same way, if vectors are kept, or rounded ([`Stats::code_error`](crate::Stats::code_error) tells how far off codes are).
 ///
 /// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
 /// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search that sees that its
@@ -93,7 +95,9 @@ pub enum Originals {
     /// components are clipped. Under [`Metric::L2`], vectors of whole numbers in `0..=255` stay as they are. Beside
     /// [`Quantization::Sq8`] it is the same as `Dropped`.
     Sq8,
-    /// Nothing: codes answer alone, with distances and vectors as exact as codes are.
+    /// Nothing: codes answer alone, with distances and vectors as exact as codes are. The quantizer stays the one that was
+    /// fitted first: of vectors that come from elsewhere later, less is kept, for good.
+    /// [`Stats::code_error`](crate::Stats::code_error) tells how much less.
     Dropped,
 }
 
