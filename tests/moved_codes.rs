@@ -161,7 +161,7 @@ fn without_vectors_a_figure_tells() {
     }
 }
 
-/// What a saved index is made of, without what differs from one file to the next.
+/// The columns of a saved index.
 fn columns(index: &Hnsw, folder: &Folder, name: &str) -> Vec<(u64, Vec<u8>)> {
     let path = folder.file(name);
     index.save(&path).unwrap();
@@ -345,7 +345,7 @@ fn collections_keep_the_codes_that_fit() {
             if from == FIRST + STEP {
                 held = Some(snapshot.clone());
             } else if from == FIRST + 3 * STEP {
-                // Of before, whatever took the place of its codes.
+                // It shows an earlier commit, with the codes of then.
                 let held = held.take().unwrap();
                 assert_eq!(held.len(), (FIRST + 2 * STEP) - FIRST / STEP - 1);
                 let hits = held.search(moved.row(FIRST + 5)).ef(100).run().unwrap();

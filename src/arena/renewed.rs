@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use super::pin;
 use crate::sync::step;
 
-/// A value, once there is one, and later another in its place.
+/// A value that is set once, and replaced later.
 pub(crate) struct Renewed<T> {
     /// Null, or of a box.
     current: AtomicPtr<T>,
@@ -22,25 +22,25 @@ impl<T> Renewed<T> {
         Self { current: AtomicPtr::new(ptr::null_mut()), owned: PhantomData }
     }
 
-    /// The value that is there now. Where it may be replaced, whoever asks is [pinned](pin).
+    /// Returns the present value. Where it may be replaced, the caller is [pinned](pin).
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         step();
-        // SAFETY: null, or of a box that `set` or `replace` filled before, which is dropped with `self`, or when nobody who
-        // may have got the value here uses it any more (`replace`).
+        // SAFETY: null, or of a box that `set` or `replace` filled before, which is dropped with `self`, or when all callers that
+        // may have got the value here are through with it (`replace`).
         unsafe { self.current.load(Ordering::Acquire).as_ref() }
     }
 }
 
 impl<T: Send + Sync> Renewed<T> {
-    /// Sets the first value; gives `value` back if there is one already.
+    /// Sets the first value. Returns `value` if one is set already.
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
         let new = Box::into_raw(Box::new(value));
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         if self.current.compare_exchange(ptr::null_mut(), new, success, failure).is_ok() {
             return Ok(());
         }
-        // SAFETY: the box was made above, and nobody else has seen it.
+        // SAFETY: the box was made above, and no other thread has seen it.
         Err(*unsafe { Box::from_raw(new) })
     }
 
@@ -48,8 +48,8 @@ impl<T: Send + Sync> Renewed<T> {
     ///
     /// # Safety
     ///
-    /// Whoever uses a value that [`Self::get`] gave is [pinned](pin) since before it asked, or keeps this from being called
-    /// until it is through.
+    /// Each caller of [`Self::get`] is [pinned](pin) from before the call until it is through with the value, or keeps this
+    /// function from being called meanwhile.
     pub(crate) unsafe fn replace(&self, value: T)
     where
         T: 'static,
@@ -76,17 +76,17 @@ impl<T: fmt::Debug> fmt::Debug for Renewed<T> {
     }
 }
 
-/// A value that nobody gets any more.
+/// A value that was taken out of its place.
 struct Old<T>(*mut T);
 
-// SAFETY: it is a box, or null; a box of what may go to another thread may go there, too.
+// SAFETY: it is a box, or null; a box of a value that may go to another thread may go there, too.
 unsafe impl<T: Send> Send for Old<T> {}
 
 impl<T> Drop for Old<T> {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: of a box that `set` or `replace` made. It was taken out of its place, and who got it from there uses it
-            // no more: either its place is dropped, or all have let go (`replace`).
+            // SAFETY: of a box that `set` or `replace` made. It was taken out of its place, and all that got it from there are
+            // through with it: either its place is dropped, or all have let go (`replace`).
             drop(unsafe { Box::from_raw(self.0) });
         }
     }
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(value.set(counted(2)).err().map(|refused| refused.0), Some(2));
         let reader = pin();
         let old = value.get().unwrap();
-        // SAFETY: who uses a value in this test is pinned.
+        // SAFETY: all threads of this test are pinned while they use a value.
         unsafe { value.replace(counted(3)) };
         for _ in 0..100 {
             pin().flush();
@@ -141,7 +141,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for round in 1..if cfg!(miri) { 20 } else { 5000 } {
-                    // SAFETY: who uses a value in this test is pinned.
+                    // SAFETY: all threads of this test are pinned while they use a value.
                     unsafe { value.replace(vec![round; 16]) };
                 }
             });

@@ -155,7 +155,7 @@ pub(super) struct Codes {
     pub(super) blur: Blur,
     /// Shared with the thread that fits another quantizer.
     pub(super) fit: Arc<Fit>,
-    /// Codes that answer in place of vectors, where there are some. Codes that take the place of these have the same.
+    /// Codes that answer in place of vectors, if the index has some. Codes that replace these have the same.
     pub(super) finer: Option<Arc<Codes>>,
 }
 

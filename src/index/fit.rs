@@ -1,5 +1,5 @@
-//! How well codes fit what is inserted: a quantizer learns from the vectors that are there when it is made, and later ones may
-//! come from elsewhere.
+//! How well codes fit the vectors that are inserted: a quantizer learns from those that the index has when it is fitted, and
+//! later ones may come from elsewhere.
 //!
 //! Of one insertion in sixteen the error of its code is measured. Where those of an eighth of all vectors, as they came, are
 //! off by more than those that the quantizer was fitted to, another quantizer is tried on a sample of all, and used if it is
@@ -12,7 +12,7 @@ use crate::quantization::Coder;
 use crate::sync::Mutex;
 use crate::vector::Block;
 
-/// One in so many insertions is measured.
+/// Insertions from one that is measured to the next, on average.
 const SAMPLED: u32 = 16;
 
 /// Vectors of a sample whose errors are measured, at most.
@@ -36,7 +36,7 @@ const NEWEST: f32 = 1.0 / 64.0;
 /// Beyond it errors are all the same, so that sums of some are finite.
 const MOST: f32 = 1e30;
 
-/// What the bytes begin with.
+/// The first bytes of [`Fit::to_bytes`].
 const MARK: [u8; 4] = *b"NFIT";
 
 /// Squared errors.
@@ -58,7 +58,7 @@ impl Errors {
     }
 }
 
-/// What is known of a quantizer's errors.
+/// The errors of a quantizer, as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct Fit {
     /// None of a quantizer from a file of an earlier version.
@@ -68,7 +68,7 @@ pub(super) struct Fit {
     is_strained: AtomicBool,
 }
 
-/// The squared distance of the vector in `floats` from what its code stands for; `back` is scratch.
+/// Returns the squared distance of the vector in `floats` from the one that `code` means; `back` is scratch.
 fn error(coder: &Coder, floats: &[f32], code: &[Block], back: &mut Vec<f32>) -> f32 {
     coder.decode(code, back);
     // In lanes, so that it vectorises.
@@ -130,7 +130,7 @@ impl Fit {
         self.errors.lock().is_some()
     }
 
-    /// What is known is that the mean squared error of these vectors is this, if nothing is.
+    /// Takes this for the mean squared error of the vectors fitted to, unless it is known.
     pub(super) fn learn(&self, fitted: f32) {
         let mut errors = self.errors.lock();
         if errors.is_none() {
@@ -139,7 +139,7 @@ impl Fit {
         }
     }
 
-    /// Takes over what is known of the same quantizer in another index, if nothing is.
+    /// Takes that of the same quantizer in another index, unless it is known.
     pub(super) fn adopt(&self, other: &Self) {
         if let Some(errors) = *other.errors.lock() {
             self.learn(errors.fitted);
@@ -155,7 +155,7 @@ impl Fit {
     /// Notes that a vector more, in `work.floats`, got its code, in `work.code`, beside `len` others.
     #[inline]
     pub(super) fn watch(&self, coder: &Coder, len: usize, work: &mut CodeWork) {
-        // Steps of the golden ratio: what comes in turns is seen alike.
+        // Steps of the golden ratio: topics that come in turns are seen alike.
         let turn = self.coded.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1);
         if turn < u32::MAX / SAMPLED {
             self.measure(coder, len, work);
@@ -181,7 +181,7 @@ impl Fit {
         }
     }
 
-    /// What is known, as bytes; none if nothing is.
+    /// Returns the errors as bytes, none if they are not known.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Some(Errors { fitted, recent, sum, count }) = *self.errors.lock() else {
             return Vec::new();
@@ -192,8 +192,8 @@ impl Fit {
         bytes
     }
 
-    /// What bytes say that begin with those that [`Self::to_bytes`] gave, or with none, and the rest of them; `None` if they
-    /// say nothing that can be.
+    /// Reads the bytes of [`Self::to_bytes`] at the front of others, which are returned, too; `None` if their numbers cannot
+    /// be errors.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let Some(rest) = bytes.strip_prefix(&MARK) else { return Some((Self::unknown(), bytes)) };
         let (numbers, rest) = rest.split_at_checked(16)?;
@@ -206,10 +206,10 @@ impl Fit {
         Some((Self { errors: Mutex::new(Some(errors)), ..Self::default() }, rest))
     }
 
-    /// The root mean square of the errors of what came last, by that of what the quantizer was fitted to.
+    /// Returns the root mean square error of the vectors that came last, by that of the vectors fitted to.
     pub(super) fn ratio(&self) -> Option<f32> {
         let Errors { fitted, recent, .. } = (*self.errors.lock())?;
-        // Nothing is lost of what a quantizer writes as it is.
+        // A quantizer that writes vectors as they are loses nothing.
         if recent == 0.0 { Some(0.0) } else { Some((recent / fitted).sqrt()) }
     }
 }

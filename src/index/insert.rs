@@ -41,7 +41,7 @@ impl Hnsw {
             self.entries.encoder.unit_into(self.entries.vectors.view().row(slot), floats);
         };
         // Without memory for codes, walks go on reading vectors; the next insertion tries again.
-        if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
+        if let Ok(true) = quantized.fill(vectors.len(), waits, &mut work.coding, decode) {
             // Nobody is between a slot and its links: all go on with codes.
             let _alone = self.inserting.write();
             if quantized.codes().is_some() {

@@ -254,11 +254,11 @@ impl Hnsw {
         true
     }
 
-    /// Lets `codes` take the place of those that there are. Nobody else may be changing the index.
+    /// Replaces the codes of the index by `codes`. The caller holds `inserting` alone.
     pub(super) fn go_over(&self, quantized: &Quantized, codes: Codes) {
-        // SAFETY: searches, and whoever gives a vector or a figure, are pinned before they ask for codes and until they are
-        // through. Whoever changes the index, or reads it whole (`frozen`, `check`, a merge, which nobody changes the
-        // parts of), keeps this from being called: it holds `inserting`, which the caller holds alone.
+        // SAFETY: searches, `get`, `stats` and `calibrate` are pinned from before they ask for codes until they are through.
+        // Changes of the index, `frozen` and `check` hold `inserting` meanwhile, which the caller holds alone. The parts of a
+        // merge are not changed.
         unsafe { quantized.codes.replace(codes) }
         quantized.set_renewing(false);
         self.graph.forget_distances();

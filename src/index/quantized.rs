@@ -25,7 +25,7 @@ pub(super) const ENOUGH: usize = 4096;
 /// How many times as many vectors are looked at for a sample, where there are equal ones.
 const LOOKS: u64 = 8;
 
-/// One in so many vectors, and one, is not learnt from where a quantizer fits what it learns from too well.
+/// Vectors that are learnt from for each one that is not, where a quantizer fits the former too well.
 pub(super) const HELD_OUT: usize = 8;
 
 /// Components of a sample that an insertion takes in passing: a few milliseconds of work.
@@ -45,7 +45,7 @@ pub(super) struct Quantized {
     isa: Isa,
     /// [`Hnsw::go_over`](super::Hnsw) says when they are replaced.
     pub(super) codes: Renewed<Codes>,
-    /// Whether other codes are being made beside them. It begins while nobody changes the index.
+    /// Whether other codes are being made beside them. It is set while the index is not changed.
     is_renewing: AtomicBool,
     /// Shared with the thread that fits a quantizer.
     filling: Arc<Mutex<Filling>>,
@@ -75,7 +75,7 @@ impl Filling {
     }
 }
 
-/// What comes of fitting a quantizer: a failure, unless something else is said. Walks go on reading what they read then.
+/// The result of fitting a quantizer: a failure, unless another is noted. Walks go on as before then.
 struct Outcome {
     filling: Arc<Mutex<Filling>>,
     count: usize,
@@ -152,7 +152,7 @@ impl Quantized {
         (self.coding, finer)
     }
 
-    /// The codes, once they are complete. Whoever asks is [pinned](crate::arena::pin), or keeps others from changing the index.
+    /// The codes, once they are complete. The caller is [pinned](crate::arena::pin), or keeps the index from being changed.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.codes.get()
@@ -177,8 +177,8 @@ impl Quantized {
         });
     }
 
-    /// Fits another quantizer than that of `old`, which does not fit what came lately, to some of all `count > 0` vectors, unless somebody
-    /// does so. Where it fits them no better, `old` is told. As [`Self::fit`] else.
+    /// Fits a quantizer in place of that of `old` to some of all `count > 0` vectors, unless one is being fitted. Where it fits
+    /// them no better, `old` is told. As [`Self::fit`] else.
     pub(super) fn refit(
         &self,
         old: &Codes,
@@ -214,8 +214,8 @@ impl Quantized {
         codes.fit.learn(mean_error(&codes.coder, &sample, self.dimension));
     }
 
-    /// Takes on to fit a quantizer to `count` vectors, the first one or one in the place of that of `old`, unless somebody did
-    /// so before.
+    /// Takes on to fit a quantizer to `count` vectors, the first one or one in place of that of `old`, unless another caller
+    /// did.
     fn begin_fitting(&self, count: usize, old: Option<&Codes>) -> Option<Outcome> {
         let mut filling = self.filling.lock();
         if !filling.wants(count) || self.is_renewing() || !self.are_current(old) {
@@ -232,7 +232,7 @@ impl Quantized {
         address(self.codes()) == address(codes)
     }
 
-    /// Whether nobody fits a quantizer to `count` vectors, or has done so and failed.
+    /// Whether a quantizer may be fitted to `count` vectors: none is being fitted, and fitting one to about as many has not failed.
     pub(super) fn may_fit(&self, count: usize) -> bool {
         self.filling.lock().wants(count)
     }
@@ -294,10 +294,13 @@ impl Quantized {
     pub(super) fn fill(
         &self,
         count: u32,
+        waits: bool,
         work: &mut CodeWork,
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
-        let Some(filling) = self.filling.try_lock() else { return Ok(false) };
+        // A caller that waits does as much with each insertion, however busy others are.
+        let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
+        let Some(filling) = filling else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
         let done = codes.rows.len() as u32;
         extend(codes, count.min(done + STEP), work, vector)?;
@@ -305,7 +308,7 @@ impl Quantized {
     }
 
     /// Encodes the last of the `count` vectors, and lets everybody see the codes; codes that are to take the place of others are
-    /// returned. Nobody may change the index meanwhile.
+    /// returned. The index may not be changed meanwhile.
     pub(super) fn finish(
         &self,
         count: u32,
@@ -341,7 +344,7 @@ impl Quantized {
         self.is_renewing.load(Ordering::Acquire)
     }
 
-    /// Notes whether codes are being made to take the place of others. Nobody may be changing the index.
+    /// Notes whether codes are being made to take the place of others. The index may not be changed meanwhile.
     pub(super) fn set_renewing(&self, is_renewing: bool) {
         self.is_renewing.store(is_renewing, Ordering::Release);
     }
@@ -355,7 +358,7 @@ impl Quantized {
     }
 }
 
-/// Encodes the vectors that have no code yet, up to the slot `end`. Where there is none, the code is zeros.
+/// Encodes the vectors that have no code yet, up to the slot `end`. A slot without a vector gets zeros.
 fn extend(
     codes: &Codes,
     end: u32,

@@ -1,8 +1,8 @@
-//! Other codes in the place of those that do not fit what came lately.
+//! Other codes in place of those that do not fit the vectors that came lately.
 //!
 //! A quantizer is fitted to a sample of all vectors, the codes are made anew beside insertions, a few with each, and the last
-//! ones while insertions stand still for a moment, in which walks go over. Those under way go on with the old codes, whose
-//! memory goes when the last of them ends. Vectors are needed for it, or what stands in for them.
+//! ones while insertions wait for a moment, in which walks go over. Walks under way go on with the old codes, whose memory is
+//! freed when the last of them ends. It needs vectors, or the finer codes that answer in their place.
 
 use super::Hnsw;
 use super::codes::Codes;
@@ -13,8 +13,8 @@ use crate::arena::pin;
 use crate::vector::Block;
 
 impl Entries {
-    /// Puts the vector of a slot, or what stands in for it beside `codes`, in place of what `floats` held; nothing where a slot
-    /// that holds nothing has no memory.
+    /// Writes the vector of a slot, or the one that its finer code means, into `floats`, which is left empty where a vacant slot
+    /// has no memory.
     fn original_into(&self, codes: &Codes, slot: u32, floats: &mut Vec<f32>) {
         let vectors = self.vectors.view();
         let is_vector = slot < vectors.len();
@@ -31,8 +31,8 @@ impl Entries {
 }
 
 impl Hnsw {
-    /// Goes on with what leads to other codes than `codes`, which are strained, if there can be some: a little work, after a
-    /// change. The caller is [pinned](crate::arena::pin).
+    /// Does a part of the way to codes in place of `codes`, which are strained, after a change. The caller is
+    /// [pinned](crate::arena::pin).
     #[cold]
     #[inline(never)]
     pub(super) fn renew(&self, quantized: &Quantized, codes: &Codes, waits: bool, work: &mut Work) {
@@ -50,7 +50,7 @@ impl Hnsw {
             return;
         }
         if !quantized.is_renewing() {
-            // Nobody is writing a slot again: from now on those that are coded stay as they are.
+            // No slot is being written again, and none will be until the codes are complete.
             let _alone = self.inserting.write();
             if !quantized.is_filling() || !quantized.are_current(Some(codes)) {
                 return;
@@ -58,7 +58,7 @@ impl Hnsw {
             quantized.set_renewing(true);
         }
         // Without memory, walks go on with the old codes; the next insertion tries again.
-        if let Ok(true) = quantized.fill(count, &mut work.coding, original) {
+        if let Ok(true) = quantized.fill(count, waits, &mut work.coding, original) {
             let _alone = self.inserting.write();
             if !quantized.are_current(Some(codes)) {
                 // Another thread was faster.
@@ -71,15 +71,15 @@ impl Hnsw {
         }
     }
 
-    /// Fits a quantizer to some of all vectors that there are.
+    /// Fits a quantizer to some of all vectors.
     fn refit(&self, quantized: &Quantized, codes: &Codes, waits: bool) {
         let slots = &self.entries.slots;
         let mut count = codes.rows.view().len();
         if !codes.fit.is_known() {
-            // What came first is what a quantizer was fitted to in a file that does not tell.
+            // A quantizer from a file that does not tell was fitted to the vectors that came first.
             count = count.min(ENOUGH as u32);
         }
-        // Whoever is pinned sees none of them written again.
+        // As the caller is pinned, none of them is written again.
         let live: Vec<u32> = (0..count).filter(|&slot| !slots.is_hidden(slot)).collect();
         let vector = |at: usize, floats: &mut Vec<f32>| {
             self.entries.original_into(codes, live[at], floats);
@@ -123,7 +123,7 @@ mod tests {
     use std::sync::Arc;
     use xxhash_rust::xxh3::xxh3_64;
 
-    /// What belongs to the codes that there are, and the figure.
+    /// The fit of the present codes, and the figure.
     fn codes(index: &Hnsw) -> (Arc<Fit>, f32) {
         let fit = Arc::clone(&index.entries.codes().unwrap().fit);
         let ratio = fit.ratio().unwrap();

@@ -121,7 +121,7 @@ impl Coder {
         }
     }
 
-    /// As [`Coding::is_slow`] of what made it.
+    /// Whether training took long: [`Coding::is_slow`].
     pub(crate) fn is_slow(&self) -> bool {
         matches!(self, Self::Product(_))
     }
