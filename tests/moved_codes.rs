@@ -253,7 +253,7 @@ fn searches_beside_find_what_is_there() {
             searches > 100 && found * 100 >= searches * 95,
             "{quantization:?} {searches} {found}"
         );
-        assert!(index.maintain(Duration::from_secs(60)).is_complete);
+        assert!(index.maintain(Duration::from_mins(1)).is_complete);
         let report = index.check();
         assert!(report.is_ok(), "{report:?}");
         let removed = (FIRST..ALL).filter(|at| at % 9 == 0).count();
@@ -285,13 +285,13 @@ fn vectors_are_moved_together_while_codes_are_made_anew() {
     for key in 0..FIRST as u64 - 400 {
         assert!(index.remove(key).unwrap());
     }
-    let done = index.maintain(Duration::from_secs(60));
+    let done = index.maintain(Duration::from_mins(1));
     assert!(done.is_complete && done.moved > 0, "{done}");
     let mut greatest = 0.0_f32;
     for at in FIRST..ALL {
         index.insert(at as u64, moved.row(at)).unwrap();
         if at % 500 == 0 {
-            index.maintain(Duration::from_secs(60));
+            index.maintain(Duration::from_mins(1));
             greatest = greatest.max(index.stats().code_error.unwrap());
         }
     }
