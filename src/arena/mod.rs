@@ -7,12 +7,14 @@ mod column;
 mod overlay;
 mod persistent;
 mod pool;
+mod renewed;
 mod slots;
 mod visited;
 
 pub(crate) use column::{Column, View};
 pub(crate) use persistent::{Changes, Keeper, Persistent, Piece, Rows, Unsound};
 pub(crate) use pool::Pool;
+pub(crate) use renewed::Renewed;
 pub(crate) use slots::{Slots, Vacant, VacantRun, pin};
 pub(crate) use visited::Visited;
 

@@ -68,6 +68,19 @@ pub(super) fn write_columns(
             }
         }
     }
+    let mut gone = Vec::new();
+    for &(number, column) in &image.columns {
+        // Codes that took the place of others may be shorter, and have fewer chunks.
+        for chunk in column.chunks().. {
+            let key = chunk_key(number, chunk);
+            let Some(stored) = table.get(key)? else { break };
+            gone.push((key, decode_chunk(stored)?.0));
+        }
+    }
+    for (key, extent) in gone {
+        tx.table::<u64>(COLUMNS)?.remove(key)?;
+        tx.remove_extent(ExtentId(extent))?;
+    }
     course.expect(bytes);
     let mut buffer = Vec::new();
     for (column, chunk, key, len, stored) in pending {

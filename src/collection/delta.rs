@@ -13,7 +13,7 @@ use super::format::{
     decode_checkpoint, encode_checkpoint, journal_key,
 };
 use crate::arena::{Changes, Persistent, Rows};
-use crate::index::{Image, KEYS, VECTORS};
+use crate::index::{CODES, Image, KEYS, VECTORS};
 use crate::store::{ReadTransaction, StoreError, Table};
 
 /// Bytes in front of the record of a delta.
@@ -119,8 +119,8 @@ impl Moment {
 
     /// The delta that the file keeps. `journal` is how many bytes of journal it stands for, the deltas before it included.
     pub(super) fn encode(mut self, head: &Head, journal: u64) -> Vec<u8> {
-        if head.checkpoint.state.coder.is_some() {
-            // The quantizers never change.
+        if head.checkpoint.state.has_quantizers_of(&self.checkpoint.state) {
+            // Where they have changed, all codes are among the rows.
             self.checkpoint.state.coder = None;
         }
         let record = encode_checkpoint(&self.checkpoint);
@@ -302,6 +302,10 @@ impl<'t> Deltas<'t> {
             || old.iter().zip(new).any(|(old, new)| new < old)
         {
             return Err(corrupt("a delta leads backwards"));
+        }
+        if !checkpoint.state.has_quantizers_of(state) {
+            // All codes are new, and perhaps of another length.
+            self.sections.retain(|&key, _| key >> 32 != u64::from(CODES));
         }
         self.checkpoint = checkpoint;
         Ok(())

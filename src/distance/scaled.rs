@@ -199,8 +199,7 @@ kernel! {
     },
     |rows| {
         let dots = W::query_dot4(simd, &query[..W::query_blocks(rows[0].len())], rows);
-        let scale = constants(query)[0];
-        std::array::from_fn(|i| key_of(-(dots[i] as f64 * scale * f64::from(W::PLACE.scale(rows[i])))))
+        dot_keys::<W>(dots, constants(query)[0] as f32, rows)
     }
 }
 

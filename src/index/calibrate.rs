@@ -309,6 +309,7 @@ impl Hnsw {
 
     /// The answer of a walk to the query in `work.row`, as if one vector were not there.
     fn walk_without(&self, request: &Request<'_>, without: Option<u32>, work: &mut Work) -> Hits {
+        let _pin = pin();
         let codes = self.entries.walking_codes();
         let timer = &mut Timer::new(request.limit, request.k, 0);
         let mut hits = Hits::new();

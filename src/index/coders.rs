@@ -1,9 +1,12 @@
 //! The quantizers of an index: of the codes that walks read, and of finer ones that answer.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use super::blur::Blur;
 use super::codes::Codes;
+use super::fit::{Fit, mean_error};
+use super::quantized::HELD_OUT;
 use crate::arena::Column;
 use crate::metric::Metric;
 use crate::quantization::{Coder, Coding};
@@ -15,6 +18,8 @@ use crate::vector::Block;
 pub(super) struct Coders {
     pub(super) walked: Coder,
     pub(super) finer: Option<Coder>,
+    /// How well the first fits.
+    pub(super) fit: Fit,
 }
 
 impl Coders {
@@ -33,7 +38,11 @@ impl Coders {
             Some(coding) => Some(train(coding)?),
             None => None,
         };
-        Some(Self { walked: train(walked)?, finer })
+        let (learned, others) = hold_out(std::mem::take(sample), walked, dimension);
+        *sample = learned;
+        let coder = Coder::train(sample, dimension, metric, walked, seed, isa)?;
+        let fit = Fit::of(mean_error(&coder, others.as_ref().unwrap_or(sample), dimension));
+        Some(Self { walked: coder, finer, fit })
     }
 
     /// Codes of no vectors yet, or of those in the columns that `rows` makes, whose rows have as many blocks as it is told.
@@ -44,13 +53,16 @@ impl Coders {
         mut rows: impl FnMut(usize) -> Result<Column<Block>, E>,
     ) -> Result<Option<Codes>, E> {
         let column = rows(self.walked.code_blocks())?;
-        let Some(mut codes) = Codes::new(self.walked, isa, column, blur) else { return Ok(None) };
+        let Some(mut codes) = Codes::new(self.walked, isa, column, blur, self.fit) else {
+            return Ok(None);
+        };
         if let Some(finer) = self.finer {
             let column = rows(finer.code_blocks())?;
-            let Some(finer) = Codes::new(finer, isa, column, Blur::default()) else {
+            let Some(finer) = Codes::new(finer, isa, column, Blur::default(), Fit::default())
+            else {
                 return Ok(None);
             };
-            codes.finer = Some(Box::new(finer));
+            codes.finer = Some(Arc::new(finer));
         }
         Ok(Some(codes))
     }
@@ -65,7 +77,8 @@ impl Coders {
         parts.concat()
     }
 
-    /// The quantizers of bytes that [`Self::bytes`] gave for an index of these facts; `None` if they are no such bytes.
+    /// The quantizers of bytes that [`Self::bytes`] gave for an index of these facts, behind how well the first fits, if it is known;
+    /// `None` if they are no such bytes.
     pub(super) fn from_bytes(
         bytes: &[u8],
         dimension: usize,
@@ -74,13 +87,32 @@ impl Coders {
         isa: Isa,
     ) -> Option<Self> {
         let read = |bytes, coding| Coder::from_bytes(bytes, dimension, metric, coding, isa);
+        let (fit, bytes) = Fit::from_bytes(bytes)?;
         let Some(finer) = finer else {
-            return Some(Self { walked: read(bytes, walked)?, finer: None });
+            return Some(Self { walked: read(bytes, walked)?, finer: None, fit });
         };
         let (len, rest) = bytes.split_first_chunk()?;
         let (first, second) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        Some(Self { walked: read(first, walked)?, finer: Some(read(second, finer)?) })
+        Some(Self { walked: read(first, walked)?, finer: Some(read(second, finer)?), fit })
     }
+}
+
+/// Vectors to learn from, and others, where a quantizer fits the former better than others like them.
+pub(super) fn hold_out(
+    sample: Vec<f32>,
+    coding: Coding,
+    dimension: usize,
+) -> (Vec<f32>, Option<Vec<f32>>) {
+    let every = HELD_OUT + 1;
+    if !coding.is_slow() || sample.len() < 2 * every * dimension {
+        return (sample, None);
+    }
+    let (mut learned, mut others) = (Vec::with_capacity(sample.len()), Vec::new());
+    for (at, vector) in sample.chunks_exact(dimension).enumerate() {
+        let to = if at % every == HELD_OUT { &mut others } else { &mut learned };
+        to.extend_from_slice(vector);
+    }
+    (learned, Some(others))
 }
 
 #[cfg(test)]
@@ -100,16 +132,23 @@ mod tests {
                 let coders =
                     Coders::train(&mut sample, dimension, metric, codings, 1, isa).unwrap();
                 let bytes = |coders: &Coders| {
-                    Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer))
+                    let all = std::iter::once(&coders.walked).chain(&coders.finer);
+                    [coders.fit.to_bytes(), Coders::bytes(all)].concat()
                 };
                 let whole = bytes(&coders);
                 assert_eq!(bytes(&read(&whole).unwrap()), whole);
                 assert!((0..whole.len()).all(|len| read(&whole[..len]).is_none()));
                 let other = (walked, eight.filter(|_| codings.1.is_none()));
                 assert!(Coders::from_bytes(&whole, dimension, metric, other, isa).is_none());
-                let mut damaged = whole.clone();
-                damaged[..4].fill(0xff);
-                assert!(codings.1.is_none() || read(&damaged).is_none());
+                // Of files of earlier versions.
+                let fit = coders.fit.to_bytes().len();
+                let bare = read(&whole[fit..]).unwrap();
+                assert!(!bare.fit.is_known() && bytes(&bare) == whole[fit..]);
+                for at in [0, fit] {
+                    let mut damaged = whole.clone();
+                    damaged[at..at + 4].fill(0xff);
+                    assert!(codings.1.is_none() && at > 0 || read(&damaged).is_none());
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blur::Blur;
 use super::encoder::Encoder;
 use super::engine::{Engine, code_engine};
+use super::fit::Fit;
 use crate::arena::{ArenaError, Column, Slots, Vacant};
 use crate::error::IndexError;
 use crate::metric::Metric;
@@ -17,7 +18,9 @@ use crate::vector::{Block, Element};
 /// Codes guide the walk, and the head of what it finds is measured again by the vectors
 /// themselves, or by what stays of them ([`Originals`]). An index starts without codes:
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
-/// and encodes what is there, a little with each insertion. Searches and insertions go on.
+/// and encodes what is there, a little with each insertion. Searches and insertions go on. Where vectors come from elsewhere
+/// later on, so that codes are off by more than they were, another quantizer is fitted to a sample of all, and codes are made
+/// anew in the same way, if vectors are kept, or rounded ([`Stats::code_error`](crate::Stats::code_error) tells how far off codes are).
 ///
 /// Under L2 and the cosine, one grid of 4 bits serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
 /// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search that sees that its
@@ -95,7 +98,9 @@ pub enum Originals {
     /// nearer to one another than a hundredth of their lengths are told apart by [`Sq12`](Self::Sq12). Beside
     /// [`Quantization::Sq8`] it is the same as `Dropped`.
     Sq8,
-    /// Nothing: codes answer alone, with distances and vectors as exact as codes are.
+    /// Nothing: codes answer alone, with distances and vectors as exact as codes are. The quantizer stays the one that was
+    /// fitted first: of vectors that come from elsewhere later, less is kept, for good.
+    /// [`Stats::code_error`](crate::Stats::code_error) tells how much less.
     Dropped,
 }
 
@@ -151,8 +156,10 @@ pub(super) struct Codes {
     pub(super) engine: Box<dyn Engine>,
     pub(super) rows: Column<Block>,
     pub(super) blur: Blur,
-    /// Codes that answer in place of vectors, where there are some.
-    pub(super) finer: Option<Box<Codes>>,
+    /// Shared with the thread that fits another quantizer.
+    pub(super) fit: Arc<Fit>,
+    /// Codes that answer in place of vectors, if the index has some. Codes that replace these have the same.
+    pub(super) finer: Option<Arc<Codes>>,
 }
 
 /// What encoding works with.
@@ -178,10 +185,16 @@ impl CodeWork {
 }
 
 impl Codes {
-    pub(super) fn new(coder: Coder, isa: Isa, rows: Column<Block>, blur: Blur) -> Option<Self> {
+    pub(super) fn new(
+        coder: Coder,
+        isa: Isa,
+        rows: Column<Block>,
+        blur: Blur,
+        fit: Fit,
+    ) -> Option<Self> {
         let coder = Arc::new(coder);
         let engine = code_engine(&coder, isa)?;
-        Some(Self { coder, engine, rows, blur, finer: None })
+        Some(Self { coder, engine, rows, blur, fit: Arc::new(fit), finer: None })
     }
 
     /// The most exact that there is: these, or finer ones.
@@ -207,6 +220,12 @@ impl Codes {
             code.resize(codes.coder.code_blocks(), Block::ZERO);
             codes.coder.encode(floats, rotated, code);
         }
+    }
+
+    /// [`Self::encode`] for a vector that is new: how well its code fits is noted.
+    pub(super) fn encode_new(&self, work: &mut CodeWork) {
+        self.encode(work);
+        self.fit.watch(&self.coder, self.rows.len(), work);
     }
 
     /// Copies the code of a slot into `work.code`, and the finer one.

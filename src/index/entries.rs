@@ -138,7 +138,7 @@ impl Entries {
         let codes = self.codes();
         if let Some(codes) = codes {
             self.encoder.unit_into(row, &mut coding.floats);
-            codes.encode(coding);
+            codes.encode_new(coding);
         }
         if self.may_refill()
             && let Some(vacant) = self.slots.take()
@@ -178,7 +178,7 @@ impl Entries {
 
     /// While codes are made, slot by slot, what was coded must not change.
     fn may_refill(&self) -> bool {
-        self.quantized.is_none() || self.codes().is_some()
+        self.quantized.as_ref().is_none_or(Quantized::is_complete)
     }
 
     /// The key that leads to a slot; whoever asks is [pinned](pin).
@@ -316,11 +316,8 @@ impl Entries {
 
     /// Bytes of the codes.
     pub(super) fn code_bytes(&self) -> usize {
-        match (self.codes(), &self.quantized) {
-            (Some(codes), _) => codes.bytes_of(&self.slots),
-            (None, Some(quantized)) => quantized.bytes(),
-            (None, None) => 0,
-        }
+        let complete = self.codes().map_or(0, |codes| codes.bytes_of(&self.slots));
+        complete + self.quantized.as_ref().map_or(0, Quantized::bytes)
     }
 }
 

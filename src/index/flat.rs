@@ -143,6 +143,7 @@ impl Flat {
             metric,
             element,
             code_bits: None,
+            code_error: None,
             isa: self.isa,
             levels: Vec::new(),
             lists: None,

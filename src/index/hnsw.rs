@@ -17,6 +17,7 @@ use super::search_batch::SearchBatch;
 use super::stats::{Bytes, Stats};
 use super::threads::OwnPool;
 use super::work::{Parts, WorkPool};
+use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::metric::Metric;
@@ -181,6 +182,7 @@ impl Hnsw {
 
     /// Sizes, and what has been done.
     pub fn stats(&self) -> Stats {
+        let _pin = pin();
         let Encoder { dimension, metric, element } = self.entries.encoder;
         let (rows, upper) = self.graph.bytes(&self.entries.slots);
         Stats {
@@ -189,6 +191,7 @@ impl Hnsw {
             metric,
             element,
             code_bits: self.code_bits(),
+            code_error: self.entries.codes().and_then(|codes| codes.fit.ratio()),
             isa: self.isa,
             levels: self.graph.level_sizes(),
             lists: None,
@@ -266,6 +269,7 @@ impl Parts for Hnsw {
 impl Hnsw {
     /// Bits of a component of the codes that walks read, if they do.
     pub(super) fn code_bits(&self) -> Option<u32> {
+        let _pin = pin();
         self.entries.walking_codes().map(|codes| codes.coder.bits())
     }
 }

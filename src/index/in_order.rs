@@ -70,7 +70,8 @@ impl Hnsw {
             let (taken, failure) = self.insert_part(ordered, done, size);
             for _ in 0..taken {
                 self.work.with(|work| {
-                    self.advance(work);
+                    // Training beside insertions would end sooner or later.
+                    self.advance(true, work);
                     self.sweep_on(work);
                 });
                 (ordered.inserted)();

@@ -17,11 +17,16 @@ use crate::vector::Block;
 
 impl Hnsw {
     /// Brings the codes forward, if there are to be some: a little work, after an insertion. Where they are
-    /// there, sees whether they are of use.
-    pub(super) fn advance(&self, work: &mut Work) {
+    /// there, sees whether they are of use. Where codes are to be made anew and training takes long, the caller may wait for it.
+    pub(super) fn advance(&self, waits: bool, work: &mut Work) {
         let Some(quantized) = &self.entries.quantized else { return };
+        let _pin = pin();
         if let Some(codes) = quantized.codes() {
-            return self.mind_blur(codes, work);
+            self.mind_blur(codes, work);
+            if codes.fit.is_strained() {
+                self.renew(quantized, codes, waits, work);
+            }
+            return;
         }
         let vectors = self.entries.vectors.view();
         if !quantized.is_filling() {
@@ -36,11 +41,14 @@ impl Hnsw {
             self.entries.encoder.unit_into(self.entries.vectors.view().row(slot), floats);
         };
         // Without memory for codes, walks go on reading vectors; the next insertion tries again.
-        if let Ok(true) = quantized.fill(vectors.len(), &mut work.coding, decode) {
+        if let Ok(true) = quantized.fill(vectors.len(), waits, &mut work.coding, decode) {
             // Nobody is between a slot and its links: all go on with codes.
             let _alone = self.inserting.write();
+            if quantized.codes().is_some() {
+                return;
+            }
             let count = self.entries.vectors.view().len();
-            let _ = quantized.finish(count, &mut work.coding, decode);
+            drop(quantized.finish(count, &mut work.coding, decode));
             if self.entries.linking_codes().is_some() {
                 self.graph.forget_distances();
             }
@@ -56,7 +64,7 @@ impl Hnsw {
             let place = self.entries.append(key, row, coding, Some(&self.graph))?;
             self.link(place, None, work);
         }
-        self.advance(work);
+        self.advance(false, work);
         self.sweep_on(work);
         Ok(())
     }
@@ -131,7 +139,7 @@ impl Insertable for Hnsw {
                 });
             }
             while quantized.is_filling() {
-                self.advance(work);
+                self.advance(false, work);
             }
         });
     }
@@ -145,7 +153,7 @@ impl Insertable for Hnsw {
             let is_replaced = self.supersede(key, None, work, |Work { row, coding, .. }| {
                 self.entries.write(key, row, coding, Some(&self.graph)).map(Some)
             })?;
-            self.advance(work);
+            self.advance(false, work);
             self.sweep_on(work);
             Ok(is_replaced)
         })

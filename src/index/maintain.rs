@@ -4,7 +4,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::codes::Codes;
 use super::entries::Entries;
+use super::quantized::Quantized;
 use super::work::Work;
 use super::{Flat, Hnsw};
 use crate::arena::pin;
@@ -133,7 +135,8 @@ impl Hnsw {
     /// vectors, so that their places can be used again. Insertions and removals do this, too, a little
     /// at a time. If then a quarter of the index or more is free places, and some thousands, vectors move
     /// from its end to free places (each takes about as long as an insertion), and memory that holds nothing any
-    /// more goes back to the system, where it is Linux. Call it after many removals, in a quiet hour. Searches
+    /// more goes back to the system, where it is Linux. Codes that are being made anew
+    /// ([`Stats::code_error`](crate::Stats::code_error)) are made. Call it after many removals, in a quiet hour. Searches
     /// and changes may go on meanwhile.
     ///
     /// ```
@@ -156,6 +159,8 @@ impl Hnsw {
         let end = End::after(budget);
         let mut done = Maintenance::default();
         self.work.with(|work| {
+            // While codes are made anew, vectors stay where they are.
+            self.renew_all(|| !end.is_over(), work);
             while self.sweep_all(end, &mut done, work) {
                 match self.gather(end, work) {
                     Some(0) => {
@@ -247,6 +252,16 @@ impl Hnsw {
         // `Slots::is_hidden`. A key leads to a slot only by `append` and `replace`, which write it first.
         unsafe { self.entries.slots.retire(swept) };
         true
+    }
+
+    /// Replaces the codes of the index by `codes`. The caller holds `inserting` alone.
+    pub(super) fn go_over(&self, quantized: &Quantized, codes: Codes) {
+        // SAFETY: searches, `get`, `stats` and `calibrate` are pinned from before they ask for codes until they are through.
+        // Changes of the index, `frozen` and `check` hold `inserting` meanwhile, which the caller holds alone. The parts of a
+        // merge are not changed.
+        unsafe { quantized.codes.replace(codes) }
+        quantized.set_renewing(false);
+        self.graph.forget_distances();
     }
 }
 

@@ -19,7 +19,7 @@ use crate::vector::Block;
 /// Vectors that are encoded before their codes are written.
 const BATCH: usize = 1 << 14;
 
-/// An index that is to be merged, and what of it comes along.
+/// An index that is to be merged, and is not changed meanwhile, and those of its vectors that come along.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
     pub(crate) index: &'a Hnsw,
@@ -40,7 +40,7 @@ impl Part<'_> {
     }
 
     fn coder(&self) -> Option<Vec<u8>> {
-        self.index.entries.quantized.as_ref().and_then(Quantized::coder)
+        self.index.entries.quantized.as_ref().and_then(Quantized::quantizers)
     }
 }
 
@@ -180,8 +180,13 @@ fn encode(
     let same: Vec<bool> = parts.iter().map(|part| part.coder().as_ref() == Some(&coder)).collect();
     quantized.restore(&coder, |blocks| Ok::<_, IndexError>(Column::new(blocks)))?;
     let Some(codes) = quantized.codes() else { return Ok(()) };
-    let seen = parts.iter().filter_map(|part| part.index.entries.codes());
-    seen.for_each(|seen| codes.blur.absorb(&seen.blur));
+    for (part, &same) in parts.iter().zip(&same) {
+        let Some(seen) = part.index.entries.codes() else { continue };
+        codes.blur.absorb(&seen.blur);
+        if same {
+            codes.fit.adopt(&seen.fit);
+        }
+    }
     for (column, codes) in codes.all().enumerate() {
         for (part, &same) in parts.iter().zip(&same) {
             let theirs = part.index.entries.codes().filter(|_| same);

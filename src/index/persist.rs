@@ -7,6 +7,7 @@ use super::builder::{Basis, check_graph};
 use super::codes::Originals;
 use super::encoder::Encoder;
 use super::entries::Entries;
+use super::fit::Fit;
 use super::keys::KeyMap;
 use super::maintain::Remains;
 use super::quantized::Quantized;
@@ -64,6 +65,17 @@ pub(crate) struct State {
     pub(crate) coder: Option<Vec<u8>>,
     /// A bit for each slot that holds nothing; slots beyond the last word all hold something.
     pub(crate) hidden: Vec<u64>,
+}
+
+impl State {
+    /// Whether the quantizers are the same, however well they fit.
+    pub(crate) fn has_quantizers_of(&self, other: &Self) -> bool {
+        let quantizers = |state: &Self| {
+            let bytes = state.coder.as_deref()?;
+            Some(Fit::from_bytes(bytes).map_or(bytes, |(_, rest)| rest).to_vec())
+        };
+        quantizers(self) == quantizers(other)
+    }
 }
 
 /// An index while nobody changes it.

@@ -2,17 +2,19 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::cast_slice;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::blur::Blur;
-use super::coders::Coders;
+use super::coders::{Coders, hold_out};
 use super::codes::{CodeWork, Codes, Originals};
-use crate::arena::{ArenaError, Column};
+use super::fit::{Fit, is_worth, mean_error};
+use crate::arena::{ArenaError, Column, Renewed};
 use crate::metric::Metric;
-use crate::quantization::{Bits, Coding};
+use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::sync::Mutex;
 use crate::vector::Block;
@@ -22,6 +24,9 @@ pub(super) const ENOUGH: usize = 4096;
 
 /// How many times as many vectors are looked at for a sample, where there are equal ones.
 const LOOKS: u64 = 8;
+
+/// Vectors that are learnt from for each one that is not, where a quantizer fits the former too well.
+pub(super) const HELD_OUT: usize = 8;
 
 /// Components of a sample that an insertion takes in passing: a few milliseconds of work.
 const HURRIED: usize = 1 << 20;
@@ -38,7 +43,10 @@ pub(super) struct Quantized {
     metric: Metric,
     seed: u64,
     isa: Isa,
-    codes: OnceLock<Codes>,
+    /// [`Hnsw::go_over`](super::Hnsw) says when they are replaced.
+    pub(super) codes: Renewed<Codes>,
+    /// Whether other codes are being made beside them. It is set while the index is not changed.
+    is_renewing: AtomicBool,
     /// Shared with the thread that fits a quantizer.
     filling: Arc<Mutex<Filling>>,
 }
@@ -52,7 +60,7 @@ enum Filling {
     Fitting,
     /// None could be fitted to as many vectors.
     Failed(usize),
-    /// Codes that do not reach to the last vector yet.
+    /// Codes that do not reach to the last vector yet, without finer ones if they take the place of others.
     Codes(Box<Codes>),
 }
 
@@ -67,7 +75,7 @@ impl Filling {
     }
 }
 
-/// What comes of fitting a quantizer: a failure, unless it is said to be codes. Walks go on reading vectors then.
+/// The result of fitting a quantizer: a failure, unless another is noted. Walks go on as before then.
 struct Outcome {
     filling: Arc<Mutex<Filling>>,
     count: usize,
@@ -76,6 +84,10 @@ struct Outcome {
 impl Outcome {
     fn is(&self, codes: Codes) {
         *self.filling.lock() = Filling::Codes(Box::new(codes));
+    }
+
+    fn is_nothing(&self) {
+        *self.filling.lock() = Filling::Nothing;
     }
 }
 
@@ -98,12 +110,18 @@ impl Quantized {
         seed: u64,
         isa: Isa,
     ) -> Self {
-        let (codes, filling) = (OnceLock::new(), Arc::default());
-        Self { coding, originals, dimension, metric, seed, isa, codes, filling }
+        let (codes, is_renewing, filling) =
+            (Renewed::new(), AtomicBool::new(false), Arc::default());
+        Self { coding, originals, dimension, metric, seed, isa, codes, is_renewing, filling }
     }
 
     /// The quantizers of codes that are complete, as bytes.
     pub(super) fn coder(&self) -> Option<Vec<u8>> {
+        Some([self.codes()?.fit.to_bytes(), self.quantizers()?].concat())
+    }
+
+    /// The same without how well they fit.
+    pub(super) fn quantizers(&self) -> Option<Vec<u8>> {
         self.codes().map(|codes| Coders::bytes(codes.all().map(|codes| &*codes.coder)))
     }
 
@@ -139,7 +157,7 @@ impl Quantized {
         }
     }
 
-    /// The codes, once they are complete.
+    /// The codes, once they are complete. The caller is [pinned](crate::arena::pin), or keeps the index from being changed.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.codes.get()
@@ -148,19 +166,12 @@ impl Quantized {
     /// Fits the quantizer to some of `count` vectors, which `vector` writes as floats, unless
     /// somebody did so before. If that takes long it is done in another thread, or at once if the caller `waits`.
     pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
-        {
-            let mut filling = self.filling.lock();
-            if !filling.wants(count) || self.codes.get().is_some() {
-                return;
-            }
-            *filling = Filling::Fitting;
-        }
-        let outcome = Outcome { filling: self.filling.clone(), count };
+        let Some(outcome) = self.begin_fitting(count, None) else { return };
         // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
         let sample = self.sample(count, waits, vector);
-        let Self { coding, isa, .. } = *self;
+        let isa = self.isa;
         let train = self.training(sample);
-        let fit = move || {
+        self.run(waits, move || {
             let codes = train().map(|coders| {
                 coders
                     .codes(isa, Blur::default(), |blocks| Ok::<_, Infallible>(Column::new(blocks)))
@@ -168,8 +179,72 @@ impl Quantized {
             if let Some(Ok(Some(codes))) = codes {
                 outcome.is(codes);
             }
-        };
-        if coding.is_slow() && !waits {
+        });
+    }
+
+    /// Fits a quantizer in place of that of `old` to some of all `count > 0` vectors, unless one is being fitted. Where it fits
+    /// them no better, `old` is told. As [`Self::fit`] else.
+    pub(super) fn refit(
+        &self,
+        old: &Codes,
+        count: usize,
+        waits: bool,
+        vector: impl Fn(usize, &mut Vec<f32>),
+    ) {
+        let Some(outcome) = self.begin_fitting(count, Some(old)) else { return };
+        let sample = self.sample(count, waits, vector);
+        let Self { coding, dimension, metric, seed, isa, .. } = *self;
+        let (coder, fit) = (Arc::clone(&old.coder), Arc::clone(&old.fit));
+        self.run(waits, move || {
+            let (mut sample, others) = hold_out(sample, coding, dimension);
+            let before = mean_error(&coder, others.as_ref().unwrap_or(&sample), dimension);
+            let Some(new) = Coder::train(&mut sample, dimension, metric, coding, seed, isa) else {
+                return;
+            };
+            let after = mean_error(&new, others.as_ref().unwrap_or(&sample), dimension);
+            if !is_worth(after, before) {
+                fit.settle(before);
+                return outcome.is_nothing();
+            }
+            let column = Column::new(new.code_blocks());
+            if let Some(codes) = Codes::new(new, isa, column, Blur::default(), Fit::of(after)) {
+                outcome.is(codes);
+            }
+        });
+    }
+
+    /// Notes how far off the codes of some of `count > 0` vectors are, which the quantizer was perhaps fitted to.
+    pub(super) fn learn(&self, codes: &Codes, count: usize, vector: impl Fn(usize, &mut Vec<f32>)) {
+        let sample = self.sample(count, false, vector);
+        codes.fit.learn(mean_error(&codes.coder, &sample, self.dimension));
+    }
+
+    /// Takes on to fit a quantizer to `count` vectors, the first one or one in place of that of `old`, unless another caller
+    /// did.
+    fn begin_fitting(&self, count: usize, old: Option<&Codes>) -> Option<Outcome> {
+        let mut filling = self.filling.lock();
+        if !filling.wants(count) || self.is_renewing() || !self.are_current(old) {
+            return None;
+        }
+        *filling = Filling::Fitting;
+        drop(filling);
+        Some(Outcome { filling: self.filling.clone(), count })
+    }
+
+    /// Whether these are the codes that are complete.
+    pub(super) fn are_current(&self, codes: Option<&Codes>) -> bool {
+        let address = |codes: Option<&Codes>| codes.map(std::ptr::from_ref);
+        address(self.codes()) == address(codes)
+    }
+
+    /// Whether a quantizer may be fitted to `count` vectors: none is being fitted, and fitting one to about as many has not failed.
+    pub(super) fn may_fit(&self, count: usize) -> bool {
+        self.filling.lock().wants(count)
+    }
+
+    /// Runs `fit`, in another thread if it takes long and the caller does not wait.
+    fn run(&self, waits: bool, fit: impl FnOnce() + Send + 'static) {
+        if self.coding.is_slow() && !waits {
             let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
             // Without a thread, `fit` and with it the outcome are dropped.
             drop(thread.spawn(fit));
@@ -185,7 +260,8 @@ impl Quantized {
         vector: impl Fn(usize, &mut Vec<f32>),
     ) -> Option<Vec<u8>> {
         let coders = self.training(self.sample(count, true, vector))()?;
-        Some(Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer)))
+        let quantizers = Coders::bytes(std::iter::once(&coders.walked).chain(&coders.finer));
+        Some([coders.fit.to_bytes(), quantizers].concat())
     }
 
     fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coders> + Send + 'static {
@@ -197,7 +273,10 @@ impl Quantized {
     /// Some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
     fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
         let most = if waits { usize::MAX } else { HURRIED / self.dimension };
-        let wanted = self.coding.sample(self.dimension).min(most).max(64).min(count);
+        let learned = self.coding.sample(self.dimension);
+        // Some are held out.
+        let wanted = if self.coding.is_slow() { learned + learned / HELD_OUT } else { learned };
+        let wanted = wanted.min(most).max(64).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
         // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.
@@ -220,38 +299,59 @@ impl Quantized {
     pub(super) fn fill(
         &self,
         count: u32,
+        waits: bool,
         work: &mut CodeWork,
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
-        let Some(filling) = self.filling.try_lock() else { return Ok(false) };
+        // A caller that waits does as much with each insertion, however busy others are.
+        let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
+        let Some(filling) = filling else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
         let done = codes.rows.len() as u32;
         extend(codes, count.min(done + STEP), work, vector)?;
         Ok(count <= done + STEP)
     }
 
-    /// Encodes the last of the `count` vectors, and lets everybody see the codes. Nobody may
-    /// append a vector meanwhile.
+    /// Encodes the last of the `count` vectors, and lets everybody see the codes; codes that are to take the place of others are
+    /// returned. The index may not be changed meanwhile.
     pub(super) fn finish(
         &self,
         count: u32,
         work: &mut CodeWork,
         vector: impl Fn(u32, &mut Vec<f32>),
-    ) -> Result<(), ArenaError> {
+    ) -> Result<Option<Codes>, ArenaError> {
         let mut filling = self.filling.lock();
         if let Filling::Codes(codes) = &*filling {
             extend(codes, count, work, vector)?;
         }
-        if let Filling::Codes(codes) = std::mem::take(&mut *filling) {
-            // Only who took them sets them.
-            drop(self.codes.set(*codes));
+        let Filling::Codes(mut codes) = std::mem::take(&mut *filling) else { return Ok(None) };
+        if let Some(old) = self.codes.get() {
+            codes.finer.clone_from(&old.finer);
+            return Ok(Some(*codes));
         }
-        Ok(())
+        // Only who took them sets them.
+        drop(self.codes.set(*codes));
+        Ok(None)
     }
 
     /// Whether a quantizer is fitted but not in use yet.
     pub(super) fn is_filling(&self) -> bool {
-        self.codes.get().is_none() && matches!(*self.filling.lock(), Filling::Codes(_))
+        matches!(*self.filling.lock(), Filling::Codes(_))
+    }
+
+    /// Whether the codes are complete, and no others are being made: a slot may be written again then.
+    pub(super) fn is_complete(&self) -> bool {
+        self.codes.get().is_some() && !self.is_renewing()
+    }
+
+    /// Whether codes are being made to take the place of others.
+    pub(super) fn is_renewing(&self) -> bool {
+        self.is_renewing.load(Ordering::Acquire)
+    }
+
+    /// Notes whether codes are being made to take the place of others. The index may not be changed meanwhile.
+    pub(super) fn set_renewing(&self, is_renewing: bool) {
+        self.is_renewing.store(is_renewing, Ordering::Release);
     }
 
     /// Bytes of codes that are not complete.
@@ -263,7 +363,7 @@ impl Quantized {
     }
 }
 
-/// Encodes the vectors that have no code yet, up to the slot `end`.
+/// Encodes the vectors that have no code yet, up to the slot `end`. A slot without a vector gets zeros.
 fn extend(
     codes: &Codes,
     end: u32,
@@ -272,8 +372,13 @@ fn extend(
 ) -> Result<(), ArenaError> {
     for slot in codes.rows.len() as u32..end {
         vector(slot, &mut work.floats);
-        codes.encode(work);
         codes.reserve()?;
+        if work.floats.is_empty() {
+            // Nothing is written, so no memory is taken.
+            codes.rows.push(|_| ())?;
+            continue;
+        }
+        codes.encode(work);
         codes.push(work)?;
     }
     Ok(())

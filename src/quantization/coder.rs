@@ -127,6 +127,11 @@ impl Coder {
         }
     }
 
+    /// Whether training took long: [`Coding::is_slow`].
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Self::Product(_))
+    }
+
     /// Whether rows of a graph are as good by these codes as by the vectors.
     pub(crate) fn is_fine(&self) -> bool {
         matches!(self, Self::Scalar(_))

@@ -56,6 +56,7 @@ impl Ivf {
             metric,
             element,
             code_bits: directory.codec.as_ref().and(self.settings.quantization.bits()),
+            code_error: None,
             isa: self.space.isa,
             levels: Vec::new(),
             lists: Some(lists),
