@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use crossbeam::utils::CachePadded;
 
 use super::layer::{Cell, Layer};
+use super::lengths::Lengths;
 use super::spread::Spread;
 use super::{Entry, Graph, Parameters, UPPER_LEVELS};
 use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
@@ -58,6 +59,9 @@ impl Graph {
             return Err(Unsound("the number of levels is out of range").into());
         };
         graph.base = Layer::restore(2 * parameters.m, nodes, |chunk, len| source(0, chunk, len))?;
+        if nodes > 0 {
+            graph.lengths = Lengths::unknown(parameters.are_products);
+        }
         graph.spread = CachePadded::new(Spread::of(state.spread));
         let mut below = nodes;
         for (level, &rows) in state.rows.iter().enumerate().skip(1) {
