@@ -266,7 +266,7 @@ impl Graph {
         proceed(space, query, rows, &mut (), scratch);
         let is_crowded = is_crowded(space, rows, &scratch.pool);
         // How far copies are from each other, where codes are rounded, says nothing of others.
-        if place.level == 0 && !is_crowded {
+        if place.level == 0 && !is_crowded && !self.parameters.are_products {
             self.spread.learn(space, &scratch.pool);
         }
         scratch.candidates.clear();

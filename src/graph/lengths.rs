@@ -9,24 +9,31 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::insert::Found;
 use super::layer::{Cell, Link, Rows};
 use super::prune::{Candidate, select};
 use super::spread::Halt;
 use super::walk::{Near, beam};
-use super::insert::Found;
 use super::{Entry, Graph, LinkSpace, Scratch, Space};
 
 /// Squared lengths that differ by such a factor at most count as equal.
 const EQUAL: f32 = 1.05;
 
 /// A vector is long if it is so many times as near to others as these are to themselves.
-const LONG: f32 = 2.0;
+const LONG: f32 = 1.5;
 
 /// Candidates that a descent keeps on the level where searches start, and on those below.
 const WIDTHS: (usize, usize) = (16, 2);
 
 /// Rows that one lifted links itself to are chosen among so many.
 const LIFTED: usize = 64;
+
+fn split(range: u64) -> (f32, f32) {
+    (f32::from_bits(range as u32), f32::from_bits((range >> 32) as u32))
+}
+
+/// Stands beside a range in a file. Of exponents, as older versions wrote, so few say nothing.
+const KNOWN: u64 = 1;
 
 /// Which lengths there are.
 #[derive(Debug)]
@@ -44,27 +51,36 @@ impl Lengths {
         Self { range: are_products.then(|| AtomicU64::new(bits(f32::INFINITY, 0.0))) }
     }
 
-    /// Of vectors from a file.
-    pub(super) fn unknown(are_products: bool) -> Self {
-        Self { range: are_products.then(|| AtomicU64::new(bits(0.0, f32::INFINITY))) }
+    /// Those that have these [parts](Self::parts). From a file, they may be any numbers, or missing: any length may be there
+    /// then.
+    pub(super) fn of((range, known): (u64, u64)) -> Self {
+        let (least, most) = split(range);
+        let is_known = known == KNOWN && least <= most && most > 0.0;
+        let range = if is_known { range } else { bits(0.0, f32::INFINITY) };
+        Self { range: Some(AtomicU64::new(range)) }
     }
 
-    fn parts(range: &AtomicU64) -> (f32, f32) {
-        let bits = range.load(Ordering::Relaxed);
-        (f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32))
+    /// What is to be kept in a file; `None` where distances are no inner products.
+    pub(super) fn parts(&self) -> Option<(u64, u64)> {
+        let range = self.range.as_ref()?.load(Ordering::Relaxed);
+        let (least, most) = split(range);
+        Some(if least <= most { (range, KNOWN) } else { (0, 0) })
     }
 
     /// Learns the length of a node, which is there.
     pub(super) fn learn<S: LinkSpace>(&self, space: S, node: u32) {
         let Some(range) = &self.range else { return };
         let square = -space.distance(own(space, node));
-        let mut before = Self::parts(range);
-        while square < before.0 || square > before.1 {
-            let after = bits(before.0.min(square), before.1.max(square));
-            let old = bits(before.0, before.1);
-            match range.compare_exchange(old, after, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(_) => before = Self::parts(range),
+        let mut before = range.load(Ordering::Relaxed);
+        loop {
+            let (least, most) = split(before);
+            let after = bits(least.min(square), most.max(square));
+            if after == before {
+                return;
+            }
+            match range.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => before = other,
             }
         }
     }
@@ -72,7 +88,8 @@ impl Lengths {
     /// Learns what another has.
     pub(super) fn absorb(&self, other: &Self) {
         if let (Some(range), Some(other)) = (&self.range, &other.range) {
-            let (own, other) = (Self::parts(range), Self::parts(other));
+            let of = |range: &AtomicU64| split(range.load(Ordering::Relaxed));
+            let (own, other) = (of(range), of(other));
             range.store(bits(own.0.min(other.0), own.1.max(other.1)), Ordering::Relaxed);
         }
     }
@@ -81,7 +98,7 @@ impl Lengths {
     #[inline(always)]
     pub(super) fn differ(&self) -> bool {
         self.range.as_ref().is_some_and(|range| {
-            let (least, most) = Self::parts(range);
+            let (least, most) = split(range.load(Ordering::Relaxed));
             most > least * EQUAL
         })
     }
