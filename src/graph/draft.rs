@@ -92,8 +92,9 @@ impl Graph {
     ) -> Vec<LinkBack> {
         let space = space.refresh();
         let mut links = Vec::new();
+        let first = self.entry().map(|entry| self.node(entry));
         for Draft { node, stack, found } in drafts {
-            self.lengths.learn(space, *node);
+            self.lengths.learn(space, *node, first);
             let stack = self.pile(*node, stack.rows(), found.len() - 1);
             let found = &found[..found.len().min(stack.level + 1)];
             let rows = &stack.rows()[..found.len()];

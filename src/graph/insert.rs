@@ -121,7 +121,8 @@ impl Graph {
         scratch: &mut Scratch,
     ) {
         let level = stack.level;
-        self.lengths.learn(space.refresh(), node);
+        let first = self.entry().map(|entry| self.node(entry));
+        self.lengths.learn(space.refresh(), node, first);
         // Whoever raises the entry does so alone: two nodes above it would not see each other.
         let mut raising = None;
         if self.entry().is_none_or(|entry| level > entry.level) {

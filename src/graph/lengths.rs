@@ -16,8 +16,8 @@ use super::spread::Halt;
 use super::walk::{Near, beam};
 use super::{Entry, Graph, LinkSpace, Scratch, Space};
 
-/// Squared lengths that differ by such a factor at most count as equal.
-const EQUAL: f32 = 1.05;
+/// Squared lengths that differ by such a factor at most count as equal: those of codes of 4 bits are off by some percent.
+const EQUAL: f32 = 1.2;
 
 /// A vector is long if it is so many times as near to others as these are to themselves.
 const LONG: f32 = 1.5;
@@ -42,13 +42,17 @@ pub(super) struct Lengths {
     range: Option<AtomicU64>,
 }
 
-fn bits(least: f32, most: f32) -> u64 {
-    u64::from(most.to_bits()) << 32 | u64::from(least.to_bits())
+const fn bits(least: f32, most: f32) -> u64 {
+    (most.to_bits() as u64) << 32 | least.to_bits() as u64
 }
+
+/// No length, and whatever length.
+const NONE: u64 = bits(f32::INFINITY, 0.0);
+const ANY: u64 = bits(0.0, f32::INFINITY);
 
 impl Lengths {
     pub(super) fn none_yet(are_products: bool) -> Self {
-        Self { range: are_products.then(|| AtomicU64::new(bits(f32::INFINITY, 0.0))) }
+        Self { range: are_products.then(|| AtomicU64::new(NONE)) }
     }
 
     /// Those that have these [parts](Self::parts). From a file, they may be any numbers, or missing: any length may be there
@@ -56,7 +60,7 @@ impl Lengths {
     pub(super) fn of((range, known): (u64, u64)) -> Self {
         let (least, most) = split(range);
         let is_known = known == KNOWN && least <= most && most > 0.0;
-        let range = if is_known { range } else { bits(0.0, f32::INFINITY) };
+        let range = if is_known { range } else { ANY };
         Self { range: Some(AtomicU64::new(range)) }
     }
 
@@ -67,20 +71,30 @@ impl Lengths {
         Some(if least <= most { (range, KNOWN) } else { (0, 0) })
     }
 
-    /// Learns the length of a node, which is there.
-    pub(super) fn learn<S: LinkSpace>(&self, space: S, node: u32) {
+    /// Tells that from now on lengths are given in another unit.
+    pub(super) fn forget(&self) {
+        if let Some(range) = &self.range {
+            range.store(if self.differ() { ANY } else { NONE }, Ordering::Relaxed);
+        }
+    }
+
+    /// Learns the length of a node, which is there, as is `other`. Where no length is known, those of all others are equal.
+    pub(super) fn learn<S: LinkSpace>(&self, space: S, node: u32, other: Option<u32>) {
         let Some(range) = &self.range else { return };
-        let square = -space.distance(own(space, node));
         let mut before = range.load(Ordering::Relaxed);
-        loop {
-            let (least, most) = split(before);
-            let after = bits(least.min(square), most.max(square));
-            if after == before {
-                return;
-            }
-            match range.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(other) => before = other,
+        let other = other.filter(|&other| before == NONE && other < space.len());
+        for node in std::iter::once(node).chain(other) {
+            let square = -space.distance(own(space, node));
+            loop {
+                let (least, most) = split(before);
+                let after = bits(least.min(square), most.max(square));
+                if after == before {
+                    break;
+                }
+                match range.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => before = after,
+                    Err(now) => before = now,
+                }
             }
         }
     }

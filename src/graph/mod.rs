@@ -210,6 +210,7 @@ impl Graph {
     /// Tells that from now on the space gives other distances.
     pub(crate) fn forget_distances(&self) {
         self.spread.forget();
+        self.lengths.forget();
     }
 
     /// Links that a node of the base level has at most.
