@@ -64,7 +64,9 @@ impl Graph {
     ) -> Result<Option<Self>, ArenaError> {
         let graph = Self::new(parameters);
         let ef = (parameters.ef_construction / 12).clamp(4, 64);
-        sources.iter().for_each(|source| graph.lengths.absorb(&source.graph.lengths));
+        for source in sources {
+            graph.lengths.absorb(&source.graph.lengths);
+        }
         let lengths_differ = graph.lengths.differ();
         let merge = Merge { space, ef, tick, lengths_differ, scratches: Mutex::default() };
         let mut places: Vec<Vec<u32>> = sources.iter().map(|source| source.nodes.clone()).collect();
