@@ -152,7 +152,8 @@ impl Graph {
         candidates.extend(fresh.keys.iter().zip(new).map(|(&key, &link)| Candidate { key, link }));
         candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
         let room = rows.capacity() - kept.len();
-        counters.distances += select(space, candidates, wanted.min(room), prune);
+        let node = self.with_length(node);
+        counters.distances += select(space, node, candidates, wanted.min(room), prune);
         // What stays stays where it is, as far as can be: who reads the row meanwhile misses nothing.
         let mut new = prune.kept.iter().map(|c| c.link);
         let mut end = before;

@@ -72,14 +72,13 @@ impl Graph {
         let mut lists = std::mem::take(&mut scratch.lists);
         lists.reset();
         let new = Newcomer { node: draft.node, query, rows: draft.stack.rows() };
-        let found = self.look(space.refresh(), new, outlook, &lists, scratch);
-        let levels = outlook.entry.level.min(draft.stack.level) + 1;
+        let (found, top) = self.look(space.refresh(), new, outlook, &lists, scratch);
         let kept = |&Found { landing, selected, candidates }: &Found<'_>| Kept {
             landing,
             selected: selected.to_vec(),
             candidates: candidates.to_vec(),
         };
-        draft.found = found[..levels].iter().map(kept).collect();
+        draft.found = found[..=top].iter().map(kept).collect();
         scratch.lists = lists;
     }
 
@@ -93,7 +92,11 @@ impl Graph {
     ) -> Vec<LinkBack> {
         let space = space.refresh();
         let mut links = Vec::new();
+        let first = self.entry().map(|entry| self.node(entry));
         for Draft { node, stack, found } in drafts {
+            self.lengths.learn(space, *node, first);
+            let stack = self.pile(*node, stack.rows(), found.len() - 1);
+            let found = &found[..found.len().min(stack.level + 1)];
             let rows = &stack.rows()[..found.len()];
             self.write(rows, |level| &found[level].selected);
             for (level, Kept { landing, selected, candidates }) in found.iter().enumerate() {

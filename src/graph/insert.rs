@@ -1,12 +1,14 @@
 //! Linking a new node.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bumpalo::Bump;
 
 use super::distinct::{beam_of_distinct, is_crowded};
 use super::layer::{Cell, Layer, Link, Rows};
+use super::lengths::seed;
 use super::link::set_parent;
 use super::prune::{Candidate, select};
 use super::spread::Halt;
@@ -119,6 +121,8 @@ impl Graph {
         scratch: &mut Scratch,
     ) {
         let level = stack.level;
+        let first = self.entry().map(|entry| self.node(entry));
+        self.lengths.learn(space.refresh(), node, first);
         // Whoever raises the entry does so alone: two nodes above it would not see each other.
         let mut raising = None;
         if self.entry().is_none_or(|entry| level > entry.level) {
@@ -143,6 +147,8 @@ impl Graph {
         }
         if raises {
             self.set_entry(Entry { level, row: stack.rows[level] });
+            let below = outlook.map_or(0, |outlook| outlook.entry.level);
+            self.lift(space, below, level, scratch);
         }
         drop(raising);
     }
@@ -156,8 +162,9 @@ impl Graph {
         scratch: &mut Scratch,
     ) {
         let Newcomer { node, rows, .. } = new;
-        let found = self.look(space, new, outlook, lists, scratch);
-        let top = outlook.entry.level.min(rows.len() - 1);
+        let (found, top) = self.look(space, new, outlook, lists, scratch);
+        let stack = self.pile(node, rows, top);
+        let (rows, top) = (stack.rows(), top.min(stack.level));
         // Own links of all levels are in place before the first link to this node is.
         if !is_planted(Fault::LinkedBackEarly) {
             self.write(&rows[..=top], |level| found[level].selected);
@@ -180,7 +187,8 @@ impl Graph {
         Place { level, layer: self.layer(level), row: rows[level], node }
     }
 
-    /// Neighbours for a node on each of its levels up to the entry's. Changes nothing.
+    /// Neighbours for a node on each of its levels up to the entry's, and the highest of them: it may be above its own if
+    /// the node is to have more rows. Changes nothing.
     pub(super) fn look<'a, S: LinkSpace>(
         &self,
         space: S,
@@ -188,21 +196,43 @@ impl Graph {
         Outlook { entry, halt }: Outlook,
         lists: &'a Bump,
         scratch: &mut Scratch,
-    ) -> FoundByLevel<'a> {
-        let Newcomer { node, query, rows } = new;
-        let top = entry.level.min(rows.len() - 1);
-        let mut near = self.descend(space, query, entry, top, scratch);
+    ) -> (FoundByLevel<'a>, usize) {
         let mut found = FoundByLevel::default();
-        for level in (1..=top).rev() {
-            let place = self.place(level, rows, node);
+        let top = entry.level.min(new.rows.len() - 1);
+        let near = self.look_on(space, new, entry, 1..=top, &mut found, lists, scratch);
+        let place = self.base_place(new.node);
+        found[0] = self.find(space, new.query, &place, near, halt, lists, scratch);
+        if !self.overshadows(space, &found[0]) {
+            return (found, top);
+        }
+        self.look_on(space, new, entry, top + 1..=entry.level, &mut found, lists, scratch);
+        (found, entry.level)
+    }
+
+    /// Neighbours for a node on some levels, on which it need not have a row yet. Returns where a search for it goes on
+    /// below.
+    #[expect(clippy::too_many_arguments, reason = "a walk, its levels, and what it works with")]
+    fn look_on<'a, S: LinkSpace>(
+        &self,
+        space: S,
+        Newcomer { node, query, rows }: Newcomer<'_, S::Query>,
+        entry: Entry,
+        levels: RangeInclusive<usize>,
+        found: &mut FoundByLevel<'a>,
+        lists: &'a Bump,
+        scratch: &mut Scratch,
+    ) -> Near {
+        let mut near = self.descend(space, query, entry, *levels.end(), scratch);
+        for level in levels.rev() {
+            let row = rows.get(level).copied().unwrap_or(u32::MAX);
+            let place = Place { level, layer: self.layer(level), row, node };
             found[level] = self.find(space, query, &place, near, Halt::NEVER, lists, scratch);
             // From where a search for it will go on.
             let landing = found[level].landing.as_ref().or(found[level].candidates.first());
             let (key, row) = landing.map_or((near.key, near.row), |c| (c.key, c.link.row));
             near = Near { key, row: place.layer.rows().head(row).1 };
         }
-        found[0] = self.find(space, query, &self.base_place(node), near, halt, lists, scratch);
-        found
+        near
     }
 
     /// Writes the own links of a node that nobody sees yet, on each level that it has a row on here.
@@ -228,13 +258,16 @@ impl Graph {
         let rows = place.layer.rows();
         let Parameters { m, ef_construction, .. } = self.parameters;
         begin(rows, from, ef_construction, halt, scratch);
+        if place.level == 0 {
+            seed(rows, scratch);
+        }
         // Above, searches keep one candidate.
         let narrow = if place.level == 0 { NARROW } else { 1 };
         let landing = land(space, query, rows, narrow, scratch);
         proceed(space, query, rows, &mut (), scratch);
         let is_crowded = is_crowded(space, rows, &scratch.pool);
         // How far copies are from each other, where codes are rounded, says nothing of others.
-        if place.level == 0 && !is_crowded {
+        if place.level == 0 && !is_crowded && !self.parameters.are_products {
             self.spread.learn(space, &scratch.pool);
         }
         scratch.candidates.clear();
@@ -247,12 +280,24 @@ impl Graph {
             scratch.candidates.dedup_by_key(|c| c.link.row);
         }
         let Scratch { candidates, prune, counters, .. } = scratch;
-        counters.distances += select(space, candidates, m, prune);
+        counters.distances += select(space, self.with_length(place.node), candidates, m, prune);
         Found {
             landing,
             selected: lists.alloc_slice_copy(&prune.kept),
             candidates: lists.alloc_slice_copy(candidates),
         }
+    }
+
+    /// Writes a row that nobody sees yet, and makes it visible.
+    pub(super) fn show<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        place: &Place<'_, C>,
+        found: Found<'_>,
+        scratch: &mut Scratch,
+    ) {
+        write(place.layer.rows(), place.row, found.selected);
+        self.publish(space, place, found, scratch);
     }
 
     /// Makes a row visible: first by a tree link from a parent, then by the other links back.

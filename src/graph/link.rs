@@ -72,7 +72,7 @@ impl Graph {
         // Room for a few more links before the next pruning, so that rows are not pruned again
         // and again (a fifth, after faiss).
         let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1).min(rows.capacity());
-        counters.distances += select(space, candidates, limit, prune);
+        counters.distances += select(space, self.with_length(node), candidates, limit, prune);
         if is_planted(Fault::Emptied) {
             for cell in cells {
                 cell.store(None);

@@ -37,6 +37,7 @@ mod distinct;
 mod draft;
 mod insert;
 mod layer;
+mod lengths;
 mod link;
 mod merge;
 mod persist;
@@ -68,6 +69,7 @@ use rand::{RngExt, SeedableRng};
 use crate::arena::{ArenaError, Slots, VacantRun};
 use crate::sync::{Mutex, MutexGuard, step};
 use layer::Layer;
+use lengths::Lengths;
 use spread::Spread;
 use upper::Places;
 
@@ -133,6 +135,8 @@ pub(crate) struct Parameters {
     pub(crate) ef_construction: usize,
     /// Seed of the levels.
     pub(crate) seed: u64,
+    /// Whether distances are inner products: a node may be nearer to another than that one is to itself.
+    pub(crate) are_products: bool,
 }
 
 /// A graph over the nodes `0..len`.
@@ -149,6 +153,7 @@ pub(crate) struct Graph {
     /// Where nodes stand on upper levels.
     places: Mutex<Places>,
     spread: CachePadded<Spread>,
+    lengths: Lengths,
 }
 
 /// How far a walk looks, and what it leaves out.
@@ -188,6 +193,7 @@ impl Graph {
             locks: (0..LOCKS).map(|_| CachePadded::new(Mutex::new(()))).collect(),
             places: Mutex::default(),
             spread: CachePadded::default(),
+            lengths: Lengths::none_yet(parameters.are_products),
         }
     }
 
@@ -204,6 +210,7 @@ impl Graph {
     /// Tells that from now on the space gives other distances.
     pub(crate) fn forget_distances(&self) {
         self.spread.forget();
+        self.lengths.forget();
     }
 
     /// Links that a node of the base level has at most.

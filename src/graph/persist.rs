@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use crossbeam::utils::CachePadded;
 
 use super::layer::{Cell, Layer};
+use super::lengths::Lengths;
 use super::spread::Spread;
 use super::{Entry, Graph, Parameters, UPPER_LEVELS};
 use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
@@ -19,7 +20,7 @@ pub(crate) struct GraphState {
     pub(crate) rows: Vec<u32>,
     /// Level of the entry, and its row there; none if the graph is empty.
     pub(crate) entry: Option<(u32, u32)>,
-    /// What insertions learned of distances: a sum and a count.
+    /// What insertions learned of distances: a sum and a count of exponents, or the range of lengths.
     pub(crate) spread: (u64, u64),
 }
 
@@ -34,7 +35,7 @@ impl Graph {
         GraphState {
             rows: self.level_sizes().into_iter().map(|rows| rows as u32).collect(),
             entry: self.entry().map(|entry| (entry.level as u32, entry.row)),
-            spread: self.spread.parts(),
+            spread: self.lengths.parts().unwrap_or_else(|| self.spread.parts()),
         }
     }
 
@@ -58,7 +59,11 @@ impl Graph {
             return Err(Unsound("the number of levels is out of range").into());
         };
         graph.base = Layer::restore(2 * parameters.m, nodes, |chunk, len| source(0, chunk, len))?;
-        graph.spread = CachePadded::new(Spread::of(state.spread));
+        if !parameters.are_products {
+            graph.spread = CachePadded::new(Spread::of(state.spread));
+        } else if nodes > 0 {
+            graph.lengths = Lengths::of(state.spread);
+        }
         let mut below = nodes;
         for (level, &rows) in state.rows.iter().enumerate().skip(1) {
             let layer = Layer::restore(parameters.m, rows, |chunk, len| source(level, chunk, len))?;

@@ -2,6 +2,7 @@
 
 use super::LinkSpace;
 use super::layer::Link;
+use super::lengths::{own, reach};
 
 /// Candidates that are compared with the kept ones at a time: enough to make a call worth while,
 /// few enough that little is computed in vain when the limit is reached.
@@ -33,20 +34,27 @@ impl Prune {
             + (self.nodes.capacity() + self.keys.capacity()) * 4
     }
 
-    /// Drops the open candidates that `kept` occludes; distances computed are returned.
-    fn occlude<S: LinkSpace>(&mut self, space: S, kept: &Candidate) -> u64 {
+    /// Drops the open candidates that `kept` occludes; distances computed are returned. Where lengths differ, with the key of
+    /// the distance of the node in hand from itself.
+    fn occlude<S: LinkSpace>(&mut self, space: S, own: Option<u32>, kept: &Candidate) -> u64 {
         let Self { open, nodes, keys, .. } = self;
         nodes.clear();
         nodes.extend(open.iter().map(|c| c.link.node));
+        nodes.extend(own.map(|_| kept.link.node));
         keys.resize(nodes.len(), 0);
         space.between(kept.link.node, nodes, keys);
+        let reach = own.map_or(0.0, |own| reach(space, own, keys[open.len()]));
+        let is_nearer = |between: u32, base: u32| {
+            space.occludes(between, base)
+                && (reach == 0.0 || space.distance(base) - space.distance(between) > reach)
+        };
         let mut keys = keys.iter();
         open.retain(|candidate| {
             let between = keys.next().copied().unwrap_or(u32::MAX);
             // Of equal vectors one is enough: a row of them would lead nowhere else.
             let is_same =
                 candidate.key == kept.key && space.is_same(candidate.link.node, kept.link.node);
-            candidate.link.tree || !(is_same || space.occludes(between, candidate.key))
+            candidate.link.tree || !(is_same || is_nearer(between, candidate.key))
         });
         nodes.len() as u64
     }
@@ -55,22 +63,24 @@ impl Prune {
 /// Chooses at most `limit` of the candidates, which come sorted by key, into `prune.kept`: the
 /// heuristic of HNSW (algorithm 4), which is RobustPrune. A candidate is dropped when a kept one
 /// occludes it, so that links point in different directions. Tree links are always kept; there
-/// must not be more than `limit`. Distances computed are returned.
+/// must not be more than `limit`. Distances computed are returned. Where lengths differ, `node` is the one in hand.
 pub(super) fn select<S: LinkSpace>(
     space: S,
+    node: Option<u32>,
     candidates: &[Candidate],
     limit: usize,
     prune: &mut Prune,
 ) -> u64 {
     prune.kept.clear();
     let mut trees = candidates.iter().filter(|c| c.link.tree).count();
-    let mut distances = 0;
+    let own = node.map(|node| own(space, node));
+    let mut distances = u64::from(own.is_some());
     for window in candidates.chunks(WINDOW) {
         prune.open.clear();
         prune.open.extend_from_slice(window);
         for at in 0..prune.kept.len() {
             let kept = prune.kept[at];
-            distances += prune.occlude(space, &kept);
+            distances += prune.occlude(space, own, &kept);
         }
         while !prune.open.is_empty() {
             let next = prune.open.remove(0);
@@ -83,7 +93,7 @@ pub(super) fn select<S: LinkSpace>(
             if prune.kept.len() == limit {
                 return distances;
             }
-            distances += prune.occlude(space, &next);
+            distances += prune.occlude(space, own, &next);
         }
     }
     distances

@@ -21,6 +21,8 @@ pub(crate) struct Scratch {
     pub(super) detour: Detour,
     /// What only walks that may go on need.
     pub(super) notes: Notes,
+    /// Keys and nodes that a wide descent met.
+    pub(super) passed: Vec<(u32, u32)>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) prune: Prune,
     /// Lists that an insertion keeps until it links.
@@ -81,6 +83,7 @@ impl Scratch {
             + 12 * self.fresh.nodes.capacity()
             + self.detour.bytes()
             + self.notes.bytes()
+            + self.passed.capacity() * 8
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.prune.bytes()
             + self.lists.allocated_bytes()

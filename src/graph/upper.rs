@@ -30,12 +30,18 @@ impl Stack {
 impl Graph {
     /// Gives a new node a row on each level up to `level`, or as far as memory goes.
     pub(super) fn stack(&self, node: u32, level: usize) -> Stack {
-        let mut stack = Stack { rows: [node; UPPER_LEVELS + 1], level: 0 };
-        if level == 0 {
+        self.pile(node, &[node], level)
+    }
+
+    /// Gives a node that has these rows others on all levels up to `level`, or as far as memory goes.
+    pub(super) fn pile(&self, node: u32, rows: &[u32], level: usize) -> Stack {
+        let mut stack = Stack { rows: [node; UPPER_LEVELS + 1], level: rows.len() - 1 };
+        stack.rows[..rows.len()].copy_from_slice(rows);
+        if level < rows.len() {
             return stack;
         }
         let mut places = self.places.lock();
-        for l in 1..=level {
+        for l in rows.len()..=level {
             let head = Link { row: stack.rows[l - 1], node, tree: false };
             let Ok(row) = self.layer(l).push(Some(head)) else { break };
             (stack.rows[l], stack.level) = (row, l);

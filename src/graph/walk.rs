@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::distinct::is_crowded;
 use super::layer::{Cell, Rows};
+use super::lengths::seed;
 use super::scratch::Fresh;
 use super::spread::{Halt, is_far_enough};
 use super::{Beam, Entry, Graph, Scratch, Space};
@@ -72,6 +73,7 @@ impl Graph {
         let rows = self.base.rows();
         let (kept, halt) = self.halt(ef, k);
         begin(rows, from, kept, halt, scratch);
+        seed(rows, scratch);
         if let Some(node) = without.filter(|&node| node < rows.len()) {
             scratch.visited.insert(node);
         }
@@ -113,6 +115,7 @@ impl Graph {
         for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
             let from = self.descend(space, query, entry, 0, scratch);
             begin(rows, from, kept, halt, scratch);
+            seed(rows, scratch);
             *turn = next(space, scratch);
             walking += 1;
         }
@@ -151,7 +154,8 @@ impl Graph {
         if level == 0 { row } else { self.layer(level).rows().head(row).0 }
     }
 
-    /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there.
+    /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there. Where lengths differ, others
+    /// that it met are left in the scratch.
     pub(super) fn descend<S: Space>(
         &self,
         space: S,
@@ -160,6 +164,10 @@ impl Graph {
         to: usize,
         scratch: &mut Scratch,
     ) -> Near {
+        scratch.passed.clear();
+        if self.lengths.differ() {
+            return self.descend_wide(space, query, entry, to, scratch);
+        }
         let Entry { mut level, mut row } = entry;
         if level == 0 {
             scratch.counters.distances += 1;

@@ -4,6 +4,7 @@
 
 use super::distinct::is_crowded;
 use super::layer::{Cell, Rows};
+use super::lengths::seed;
 use super::scratch::Fresh;
 use super::spread::Halt;
 use super::walk::{Turn, Watch, begin, gather_new, next};
@@ -54,6 +55,8 @@ impl Graph {
         begin(rows, from, ef, Halt::NEVER, scratch);
         scratch.notes.limit = rows.len().min(space.len());
         scratch.notes.met.push((from.key, from.row));
+        seed(rows, scratch);
+        scratch.notes.met.extend_from_slice(&scratch.passed);
         proceed(space, query, rows, watch, scratch);
         scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
         true

@@ -27,13 +27,16 @@ const UNIT: f64 = 2.5;
 /// Calls that are timed together if they take less nanoseconds than that: looking at the clock takes long, and a first call
 /// longer than others.
 const TIMED: usize = 8;
-const QUICK: f64 = 1000.0;
+const QUICK: f64 = 250.0;
+
+/// A call that takes so many nanoseconds again takes as long as many distances, and not by chance.
+const SLOW: f64 = 10_000.0;
 
 /// Candidates beyond the last answer that a walk keeps, as a share of those before it.
-const BEYOND: f64 = 0.4;
+const BEYOND: f64 = 0.15;
 
 /// How many times as many candidates a walk keeps next at most, where none of the last ones is accepted, and where some are.
-const WIDER: (f64, f64) = (1.25, 1.5);
+const WIDER: (f64, f64) = (1.5, 1.5);
 
 /// Accepted among so many of the candidates that were asked about last tell how many are to come.
 const RECENT: usize = 32;
@@ -165,10 +168,9 @@ impl Entries {
         let mut nanos = first;
         let calls = if first < QUICK + 2.0 * clock { TIMED } else { 1 };
         for _ in 0..2 {
-            // One that takes as long as many distances again is no chance.
             let again = time(calls).unwrap_or(nanos);
             nanos = nanos.min(again);
-            if calls == 1 && again > 10.0 * QUICK + clock {
+            if calls == 1 && again > SLOW + clock {
                 break;
             }
         }

@@ -206,7 +206,8 @@ impl HnswBuilder {
         // Keys order squared distances (half of them, for cosine), so the factor is squared.
         let squared = basis.metric != Metric::InnerProduct && alpha > 1.0;
         let alpha = squared.then_some(alpha * alpha);
-        let parameters = Parameters { m, ef_construction, seed };
+        let are_products = basis.metric == Metric::InnerProduct;
+        let parameters = Parameters { m, ef_construction, seed, are_products };
         let Encoder { dimension, metric, .. } = encoder;
         let coding = quantization.coding(&encoder)?;
         if coding.is_none() && !originals.is_kept() {

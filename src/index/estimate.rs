@@ -73,9 +73,9 @@ impl Hnsw {
         seeds.clear();
         let (mut tried, mut asked) = (0, 0);
         let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
-        // An eighth of a walk, at most, where calls are not for nothing.
-        let budget = self.candidate_cost() * ef as f64 / 8.0 / ask;
-        let most = if ask > CHEAP { (budget as u32).clamp(8, MOST_ASKED) } else { MOST_ASKED };
+        // A small part of a walk, where calls are not for nothing.
+        let budget = self.candidate_cost() * ef as f64 / 32.0 / ask;
+        let most = if ask > CHEAP { (budget as u32).clamp(4, MOST_ASKED) } else { MOST_ASKED };
         let most = most.min(total);
         while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
             let mut count = 0;
@@ -134,7 +134,7 @@ impl Hnsw {
         let ask = ASK + ask - 1.0;
         let over_all = |ef: f64| ef * self.candidate_cost();
         if share > ONE_HOP {
-            over_all(ef / share)
+            over_all(ef / share) + ef / share * ask
         } else if share > BLIND {
             // A row of gates and a row of accepted nodes are measured, some gates' rows read.
             ef * row * (2.0 * measure + ask / share)

@@ -235,9 +235,9 @@ impl Hnsw {
         }
         let Estimate { share, scan } = self.estimate(filter, ask, ef, seeds);
         let costs = Costs { ask, scan };
-        let in_order = (k as f64 / share) * (candidate + ask) + ef as f64 * candidate;
-        if ask > CHEAP && share <= ONE_HOP && in_order < scan.min(self.walk_cost(share, ef, ask)) {
-            let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
+        let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
+        let in_order = first as f64 * candidate + k as f64 / share * ask;
+        if ask > CHEAP && in_order < scan.min(self.walk_cost(share, ef, ask)) {
             let course = Course { first, wanted: k, most, rejects: usize::MAX, is_dear: true };
             return self.walk_and_ask(codes, request, filter, course, timer, work);
         }
@@ -309,7 +309,10 @@ impl Hnsw {
         work: &mut Work,
     ) -> Result<Plan, usize> {
         let ef = (request.ef as f64 / share).ceil() as usize;
-        if self.walk_on(codes, Beam::of(ef), timer, work).is_err() {
+        // It ends where the answers stand out, as an unfiltered one does.
+        let expected = (request.k as f64 / share).ceil() as usize;
+        let beam = self.beam(&Request { k: expected, ef, ..*request });
+        if self.walk_on(codes, beam, timer, work).is_err() {
             return Err(0);
         }
         // Where the time is over, what there is counts.

@@ -110,7 +110,8 @@ impl Hnsw {
         if let Some(quantized) = &entries.quantized {
             encode(quantized, &choice, parts, total)?;
         }
-        let parameters = Parameters { m, ef_construction, seed };
+        let are_products = metric == crate::metric::Metric::InnerProduct;
+        let parameters = Parameters { m, ef_construction, seed, are_products };
         let mut index = Self::new(entries, isa, engine, parameters, alpha);
         let mut next = 0;
         let sources: Vec<_> = parts

@@ -252,7 +252,7 @@ impl Stored for Hnsw {
 
     fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
         let _alone = self.inserting.write();
-        let Parameters { m, ef_construction, seed } = *self.graph.parameters();
+        let Parameters { m, ef_construction, seed, .. } = *self.graph.parameters();
         let graph = GraphSettings { m, ef_construction, seed, alpha: self.alpha };
         let levels = (LEVELS..).zip(self.graph.columns());
         with(Image {
@@ -276,8 +276,9 @@ impl Stored for Hnsw {
             return Err(Unsound("alpha is out of range").into());
         }
         let slots = state.graph.rows.first().copied().unwrap_or(0);
-        let parameters = Parameters { m, ef_construction, seed };
         let Settings { dimension, metric, .. } = *settings;
+        let are_products = metric == Metric::InnerProduct;
+        let parameters = Parameters { m, ef_construction, seed, are_products };
         let quantized = settings.codes.map(|CodeSettings { coding, originals }| {
             Quantized::new(coding, originals, dimension, metric, seed, isa)
         });

@@ -38,6 +38,7 @@ struct Merge<'a, S> {
     /// Candidates of a walk that begins where it is to end.
     ef: usize,
     tick: Tick<'a>,
+    lengths_differ: bool,
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -63,7 +64,11 @@ impl Graph {
     ) -> Result<Option<Self>, ArenaError> {
         let graph = Self::new(parameters);
         let ef = (parameters.ef_construction / 12).clamp(4, 64);
-        let merge = Merge { space, ef, tick, scratches: Mutex::default() };
+        for source in sources {
+            graph.lengths.absorb(&source.graph.lengths);
+        }
+        let lengths_differ = graph.lengths.differ();
+        let merge = Merge { space, ef, tick, lengths_differ, scratches: Mutex::default() };
         let mut places: Vec<Vec<u32>> = sources.iter().map(|source| source.nodes.clone()).collect();
         for _ in 0..space.len() {
             graph.push()?;

@@ -55,7 +55,9 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         let Scratch { candidates, prune, .. } = scratch;
         let trees = candidates.iter().filter(|c| c.link.tree).count();
         let limit = rows.capacity() - rows.capacity() / 5;
-        select(self.space, candidates, limit.max(trees + 1).min(rows.capacity()), prune);
+        let limit = limit.max(trees + 1).min(rows.capacity());
+        let node = self.lengths_differ.then_some(rows.head(row).0);
+        select(self.space, node, candidates, limit, prune);
         let kept = prune.kept.iter().map(|c| Some(c.link));
         for (cell, link) in rows.cells(row).iter().zip(kept.chain(std::iter::repeat(None))) {
             cell.store(link);

@@ -1,0 +1,242 @@
+//! Inner products between vectors of different lengths: long vectors are nearer to others than these are to themselves.
+//!
+//! Three things follow. A long vector is nearer to nearly all than the row in hand is, so that pruning by distance alone
+//! would let it stand for them all: [`select`](super::prune::select) asks besides whether it is near in space. One that
+//! comes late is among the answers of queries far from its few neighbours, whose rows do not lead to it: it gets rows on all
+//! levels, up to where searches start ([`overshadows`](Graph::overshadows)), and goes up with that place
+//! ([`lift`](Graph::lift)). And it need not be the nearest where searches come by: what a descent met is where the walk
+//! begins, too.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::insert::Found;
+use super::layer::{Cell, Link, Rows};
+use super::prune::{Candidate, select};
+use super::spread::Halt;
+use super::walk::{Near, beam};
+use super::{Entry, Graph, LinkSpace, Scratch, Space};
+
+/// Squared lengths that differ by such a factor at most count as equal: those of codes of 4 bits are off by some percent.
+const EQUAL: f32 = 1.2;
+
+/// A vector is long if it is so many times as near to others as these are to themselves.
+const LONG: f32 = 1.5;
+
+/// Candidates that a descent keeps on the level where searches start, and on those below.
+const WIDTHS: (usize, usize) = (16, 2);
+
+/// Rows that one lifted links itself to are chosen among so many.
+const LIFTED: usize = 64;
+
+fn split(range: u64) -> (f32, f32) {
+    (f32::from_bits(range as u32), f32::from_bits((range >> 32) as u32))
+}
+
+/// Stands beside a range in a file. Of exponents, as older versions wrote, so few say nothing.
+const KNOWN: u64 = 1;
+
+/// Which lengths there are.
+#[derive(Debug)]
+pub(super) struct Lengths {
+    /// The bits of the least squared length and, above them, of the greatest; `None` where distances are no inner products.
+    range: Option<AtomicU64>,
+}
+
+const fn bits(least: f32, most: f32) -> u64 {
+    (most.to_bits() as u64) << 32 | least.to_bits() as u64
+}
+
+/// No length, and whatever length.
+const NONE: u64 = bits(f32::INFINITY, 0.0);
+const ANY: u64 = bits(0.0, f32::INFINITY);
+
+impl Lengths {
+    pub(super) fn none_yet(are_products: bool) -> Self {
+        Self { range: are_products.then(|| AtomicU64::new(NONE)) }
+    }
+
+    /// Those that have these [parts](Self::parts). From a file, they may be any numbers, or missing: any length may be there
+    /// then.
+    pub(super) fn of((range, known): (u64, u64)) -> Self {
+        let (least, most) = split(range);
+        let is_known = known == KNOWN && least <= most && most > 0.0;
+        let range = if is_known { range } else { ANY };
+        Self { range: Some(AtomicU64::new(range)) }
+    }
+
+    /// What is to be kept in a file; `None` where distances are no inner products.
+    pub(super) fn parts(&self) -> Option<(u64, u64)> {
+        let range = self.range.as_ref()?.load(Ordering::Relaxed);
+        let (least, most) = split(range);
+        Some(if least <= most { (range, KNOWN) } else { (0, 0) })
+    }
+
+    /// Tells that from now on lengths are given in another unit.
+    pub(super) fn forget(&self) {
+        if let Some(range) = &self.range {
+            range.store(if self.differ() { ANY } else { NONE }, Ordering::Relaxed);
+        }
+    }
+
+    /// Learns the length of a node, which is there, as is `other`. Where no length is known, those of all others are equal.
+    pub(super) fn learn<S: LinkSpace>(&self, space: S, node: u32, other: Option<u32>) {
+        let Some(range) = &self.range else { return };
+        let mut before = range.load(Ordering::Relaxed);
+        let other = other.filter(|&other| before == NONE && other < space.len());
+        for node in std::iter::once(node).chain(other) {
+            let square = -space.distance(own(space, node));
+            loop {
+                let (least, most) = split(before);
+                let after = bits(least.min(square), most.max(square));
+                if after == before {
+                    break;
+                }
+                match range.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => before = after,
+                    Err(now) => before = now,
+                }
+            }
+        }
+    }
+
+    /// Learns what another has.
+    pub(super) fn absorb(&self, other: &Self) {
+        if let (Some(range), Some(other)) = (&self.range, &other.range) {
+            let of = |range: &AtomicU64| split(range.load(Ordering::Relaxed));
+            let (own, other) = (of(range), of(other));
+            range.store(bits(own.0.min(other.0), own.1.max(other.1)), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether they differ.
+    #[inline(always)]
+    pub(super) fn differ(&self) -> bool {
+        self.range.as_ref().is_some_and(|range| {
+            let (least, most) = split(range.load(Ordering::Relaxed));
+            most > least * EQUAL
+        })
+    }
+}
+
+/// The key of a node's distance from itself.
+pub(super) fn own<S: LinkSpace>(space: S, node: u32) -> u32 {
+    let mut key = [0];
+    space.between(node, &[node], &mut key);
+    key[0]
+}
+
+/// How much nearer a candidate must be to a kept one than to the node in hand for being nearer in space, too. All three
+/// are keys of a node's distance: of the two from themselves.
+pub(super) fn reach<S: Space>(space: S, node: u32, kept: u32) -> f32 {
+    let (node, kept) = (-space.distance(node), -space.distance(kept));
+    // `|k - c|^2 < |n - c|^2`, where products are known.
+    if kept > node * EQUAL { (kept - node) / 2.0 } else { 0.0 }
+}
+
+impl Graph {
+    /// The node in hand, where pruning must know lengths.
+    pub(super) fn with_length(&self, node: u32) -> Option<u32> {
+        self.lengths.differ().then_some(node)
+    }
+
+    /// [`Self::descend`] with more candidates. They are left in the scratch for [`seed`].
+    #[cold]
+    #[inline(never)]
+    pub(super) fn descend_wide<S: Space>(
+        &self,
+        space: S,
+        query: S::Query,
+        Entry { mut level, mut row }: Entry,
+        to: usize,
+        scratch: &mut Scratch,
+    ) -> Near {
+        let node = self.node(Entry { level, row });
+        let mut key = space.key(query, node);
+        scratch.counters.distances += 1;
+        let mut width = WIDTHS.0;
+        while level > to {
+            let rows = self.layer(level).rows();
+            beam(space, query, rows, Near { key, row }, width, Halt::NEVER, scratch);
+            let Scratch { pool, passed, .. } = &mut *scratch;
+            passed.extend(pool.iter().map(|(key, row)| (key, rows.head(row).0)));
+            (key, row) = pool.iter().next().unwrap_or((key, row));
+            row = rows.head(row).1;
+            (level, width) = (level - 1, WIDTHS.1);
+        }
+        Near { key, row }
+    }
+
+    /// Whether a node with these candidates is long beside most of them: few rows lead to it, and it is among the answers of
+    /// queries that are not near to it.
+    pub(super) fn overshadows<S: LinkSpace>(&self, space: S, found: &Found<'_>) -> bool {
+        let Found { candidates, .. } = found;
+        let count = candidates.len();
+        self.lengths.differ()
+            && count >= self.parameters.ef_construction / 2
+            && [count / 4, count / 2, count * 3 / 4].iter().all(|&at| {
+                let Candidate { key, link } = candidates[at];
+                space.distance(key) < LONG * space.distance(own(space, link.node))
+            })
+    }
+
+    /// Searches start on a level above `below` from now on: nodes that stand on that one although no insertion drew it for
+    /// them get rows on all levels up to `level`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn lift<S: LinkSpace>(
+        &self,
+        space: S,
+        below: usize,
+        level: usize,
+        scratch: &mut Scratch,
+    ) {
+        if below == 0 || !self.lengths.differ() {
+            return;
+        }
+        let space = space.refresh();
+        let rows = self.layer(below).rows();
+        let nodes = (0..rows.len()).map(|row| rows.head(row).0).filter(|&n| n < space.len());
+        let long: Vec<u32> =
+            nodes.filter(|&n| space.is_live(n) && self.draw_level(n) < below).collect();
+        for node in long {
+            let old = self.stack_of(node);
+            if old.level != below {
+                continue;
+            }
+            let stack = self.pile(node, old.rows(), level);
+            for level in below + 1..=stack.level {
+                let place = self.place(level, stack.rows(), node);
+                let rows = place.layer.rows();
+                let Scratch { candidates, prune, .. } = &mut *scratch;
+                candidates.clear();
+                for row in (0..rows.len()).filter(|&row| row != place.row).take(LIFTED) {
+                    let link = Link { row, node: rows.head(row).0, tree: false };
+                    if link.node < space.len() && space.is_live(link.node) {
+                        let mut key = [0];
+                        space.between(node, &[link.node], &mut key);
+                        candidates.push(Candidate { key: key[0], link });
+                    }
+                }
+                candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+                select(space, self.with_length(node), candidates, self.parameters.m, prune);
+                let (all, selected) = (candidates.clone(), prune.kept.clone());
+                let found = Found { landing: None, selected: &selected, candidates: &all };
+                self.show(space, &place, found, scratch);
+            }
+        }
+    }
+}
+
+/// Offers what a descent met to the walk that begins on the base level.
+pub(super) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) {
+    let Scratch { pool, visited, passed, .. } = scratch;
+    if passed.is_empty() {
+        return;
+    }
+    passed.retain(|&(_, node)| node < rows.len() && visited.insert(node));
+    for &(key, node) in &*passed {
+        if u64::from(key) < pool.bound() {
+            pool.insert(key, node);
+        }
+    }
+}
