@@ -13,15 +13,15 @@ use std::time::Instant;
 
 use collection_support::Folder;
 use nearfield::{
-    BatchHits, Collection, Config, Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization,
+    BatchHits, Collection, Config, Element, Hnsw, IndexError, Metric, Originals, Quantization,
 };
 use rayon::prelude::*;
-use shapes_support::{Counts, METRICS, Shape, exact, more_shapes, shapes};
+use shapes_support::truth::Truth;
+use shapes_support::{Counts, METRICS, Shape, more_shapes, shapes};
 
 const QUERIES: usize = 100;
 const WHOLE: Counts = Counts { first: 4300, later: 900, queries: QUERIES };
 const MOVED: Counts = Counts { first: 4300, later: 1500, queries: QUERIES };
-const K: usize = 10;
 const EF: usize = 64;
 
 /// Cases from one that is run to the next, if not told otherwise: prime to the sides of the product.
@@ -110,7 +110,7 @@ impl Case<'_> {
         codes.unwrap_or(Quantization::None)
     }
 
-    /// Whether there is such an index.
+    /// Whether an index can be built so.
     fn is_real(&self) -> bool {
         let Self { shape, element, .. } = *self;
         let codes = self.codes.map(|codes| (codes, shape.dimension < 32));
@@ -215,10 +215,12 @@ impl Case<'_> {
 /// Kinds of cases that do not hold yet, and why.
 const KNOWN: [(&str, fn(&Case<'_>) -> bool); 3] = [
     ("one grid serves all rounded vectors", |case| case.originals != Originals::Kept),
-    ("inner products do not tell how far is far", |case| case.metric == Metric::InnerProduct),
-    ("codes are not seen to be of no use for a query", |case| {
-        let kinds = ["queries", "another space", "longer later", "one-hot kinds"];
-        kinds.iter().any(|kind| case.shape.name.starts_with(kind))
+    ("one grid serves vectors and queries of all lengths", |case| {
+        case.metric == Metric::InnerProduct
+            && matches!(case.codes, Some(Codes::Auto | Codes::Sq8 | Codes::Sq4))
+    }),
+    ("centroids have no length, and a few long vectors none of their own", |case| {
+        case.shape.name == "few long" && matches!(case.codes, Some(Codes::Pq(_)))
     }),
 ];
 
@@ -232,62 +234,6 @@ fn answers(
 
 fn keys_of(hits: &BatchHits) -> Vec<Vec<u64>> {
     hits.iter().map(|hits| hits.iter().map(|hit| hit.key).collect()).collect()
-}
-
-/// The exact distances of queries and vectors as they are stored.
-struct Truth {
-    /// Of each query to each vector, and the greatest of a neighbour.
-    queries: Vec<(Vec<f64>, f64)>,
-}
-
-impl Truth {
-    fn new(shape: &Shape, metric: Metric, element: Element) -> Self {
-        let dimension = shape.dimension;
-        let (vectors, queries) = if element == Element::F32 {
-            (shape.all(), shape.queries.clone())
-        } else {
-            (
-                stored(&shape.all(), dimension, metric, element),
-                stored(&shape.queries, dimension, metric, element),
-            )
-        };
-        let queries = queries.par_chunks(dimension).map(|query| {
-            let distances: Vec<f64> =
-                vectors.chunks(dimension).map(|vector| exact(metric, query, vector)).collect();
-            let mut sorted = distances.clone();
-            let (_, &mut kth, _) = sorted.select_nth_unstable_by(K - 1, f64::total_cmp);
-            let rounding = match metric {
-                Metric::Cosine => 2e-7,
-                // Sums of products are rounded by what is in them, which may come to nothing together.
-                Metric::InnerProduct => 2e-7 * largest(query) * largest(&vectors),
-                _ => 2e-6 * kth.abs(),
-            };
-            (distances, kth + rounding)
-        });
-        Self { queries: queries.collect() }
-    }
-
-    /// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
-    fn recall(&self, found: &[Vec<u64>]) -> f64 {
-        let near = |(keys, (distances, kth)): (&Vec<u64>, &(Vec<f64>, f64))| {
-            assert!(keys.len() == K, "{} answers", keys.len());
-            keys.iter().filter(|&&key| distances[key as usize] <= *kth).count()
-        };
-        let near: usize = found.iter().zip(&self.queries).map(near).sum();
-        near as f64 / (K * self.queries.len()) as f64
-    }
-}
-
-fn largest(vector: &[f32]) -> f64 {
-    f64::from(vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs())))
-}
-
-/// Vectors as an index of these elements has them.
-fn stored(vectors: &[f32], dimension: usize, metric: Metric, element: Element) -> Vec<f32> {
-    let flat = Flat::builder(dimension, metric).element(element).build().unwrap();
-    let keys: Vec<u64> = (0..(vectors.len() / dimension) as u64).collect();
-    flat.insert_batch(&keys, vectors).run().unwrap();
-    keys.iter().flat_map(|&key| flat.get(key).unwrap()).collect()
 }
 
 fn product(shapes: &[Shape]) -> Vec<Case<'_>> {
@@ -340,7 +286,10 @@ fn codes_find_on_any_shape_what_is_found_without() {
         }
         let plain = Case { codes: None, originals: Originals::Kept, ..case };
         let of_plain = plain.recall(&truth, &folder, number);
-        if found < of_plain - LESS && KNOWN.iter().any(|(_, is_known)| is_known(&case)) {
+        if found < of_plain - LESS
+            && std::env::var("NFK").is_err()
+            && KNOWN.iter().any(|(_, is_known)| is_known(&case))
+        {
             known.fetch_add(1, Ordering::Relaxed);
         } else if found < of_plain - LESS {
             missed.lock().unwrap().push(format!("{}: {found:.3} of {of_plain:.3}", case.name()));

@@ -19,11 +19,12 @@ use crate::vector::{Block, Element};
 /// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
 /// and encodes what is there, a little with each insertion. Searches and insertions go on.
 ///
-/// One grid serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
-/// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search that sees that its
-/// codes are off by as much as the answers are far goes on on the vectors, and where most would, all
-/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Inner products do not
-/// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes.
+/// One quantizer serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
+/// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search goes on on the
+/// vectors if it sees that its codes are off by as much as the answers are far, that answers come late by the codes, or that
+/// more are likely to be beyond the end of the walk. Where most would, all
+/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). This holds under every
+/// metric, and for queries of another kind than the vectors.
 ///
 /// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
 /// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with

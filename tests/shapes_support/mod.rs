@@ -1,6 +1,8 @@
 //! Data of many shapes, and the exact distances that answers are held against.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod truth;
+
 use nearfield::Metric;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -276,7 +278,7 @@ fn sorted(topics: usize, counts: Counts) -> Shape {
     Shape { name: "sorted", dimension: 48, first: all, later, queries }
 }
 
-/// One-hot vectors of so many kinds, so many of each.
+/// One-hot vectors: `each` of every kind.
 fn kinds(kinds: usize, each: usize, queries: usize) -> Shape {
     let one = |kind: usize| (0..kinds).map(move |i| if i == kind { 1.0 } else { 0.0 });
     let mut all: Vec<f32> = (0..kinds * each).flat_map(|i| one(i % kinds)).collect();
