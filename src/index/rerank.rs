@@ -156,7 +156,8 @@ impl Head {
         let Reach { len, asked, last, is_unbiased, .. } = reach;
         // Codes in order put all answers before half of the others. One that comes later might as well come beyond the end.
         let nearest = self.sorted.get(k.wrapping_sub(1)).map_or(0, |&(key, _)| key);
-        let late = self.keys.iter().skip((k + len) / 2).filter(|&&key| key < nearest).count();
+        let late =
+            self.keys.iter().skip(usize::midpoint(k, len)).filter(|&&key| key < nearest).count();
         if late as f32 > LATE * k as f32 {
             return true;
         }

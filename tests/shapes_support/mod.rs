@@ -73,7 +73,6 @@ impl Shape {
     }
 
     /// Those that come later, and queries, are of another kind.
-
     pub(crate) fn moved(
         name: &'static str,
         dimension: usize,
@@ -198,7 +197,9 @@ pub(crate) fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
 /// A vector in place of one of another length.
 pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-    vector.iter_mut().for_each(|x| *x /= length);
+    for x in &mut vector {
+        *x /= length;
+    }
     vector
 }
 
