@@ -23,8 +23,9 @@ use crate::vector::{Block, Element};
 /// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search goes on on the
 /// vectors if it sees that its codes are off by as much as the answers are far, that answers come late by the codes, or that
 /// more are likely to be beyond the end of the walk. Where most would, all
-/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). This holds under every
-/// metric, and for queries of another kind than the vectors.
+/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Searches see this under
+/// every metric. They do not see vectors whose codes put them far away: those of a [`Pq`](Self::Pq) that was trained before they
+/// came, or that are much longer than all others.
 ///
 /// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
 /// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with
