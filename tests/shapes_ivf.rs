@@ -2,11 +2,11 @@
 //! neighbours whatever the shape, the metric, the codes, and the order in which vectors came.
 
 mod collection_support;
+mod shapes_support;
 
 use collection_support::Folder;
 use nearfield::{Element, Flat, Ivf, IvfBuilder, IvfQuantization, Metric, Originals};
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use shapes_support::{Counts, METRICS, Normal, Shape, exact, shapes, topic};
 
 const CODES: [IvfQuantization; 4] = [
     IvfQuantization::Pq4,
@@ -15,177 +15,11 @@ const CODES: [IvfQuantization; 4] = [
     IvfQuantization::Rabitq4,
 ];
 
-const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
-
 const QUERIES: usize = 40;
+const WHOLE: Counts = Counts { first: 2200, later: 600, queries: QUERIES };
+const MOVED: Counts = Counts { first: 2200, later: 1200, queries: QUERIES };
 const K: usize = 10;
 const ALL: usize = usize::MAX;
-
-struct Normal(SmallRng);
-
-impl Normal {
-    fn new(seed: u64) -> Self {
-        Self(SmallRng::seed_from_u64(seed))
-    }
-
-    fn next(&mut self) -> f32 {
-        // Box and Muller: the sum of a few uniform numbers would have no tails.
-        let (a, b) = (1.0 - self.0.random::<f64>(), self.0.random::<f64>());
-        ((-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32
-    }
-
-    fn vector(&mut self, dimension: usize) -> Vec<f32> {
-        (0..dimension).map(|_| self.next()).collect()
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.0.random_range(0..n)
-    }
-}
-
-/// Vectors, those that come first before the others, and queries.
-struct Shape {
-    name: &'static str,
-    dimension: usize,
-    first: Vec<f32>,
-    later: Vec<f32>,
-    queries: Vec<f32>,
-}
-
-impl Shape {
-    fn all(&self) -> Vec<f32> {
-        [&self.first[..], &self.later].concat()
-    }
-
-    fn of(
-        name: &'static str,
-        dimension: usize,
-        seed: u64,
-        vector: impl Fn(&mut Normal) -> Vec<f32>,
-    ) -> Self {
-        let mut normal = Normal::new(seed);
-        let mut some = |count: usize| (0..count).flat_map(|_| vector(&mut normal)).collect();
-        Self { name, dimension, first: some(2200), later: some(600), queries: some(QUERIES) }
-    }
-
-    fn moved(
-        name: &'static str,
-        dimension: usize,
-        counts: [usize; 2],
-        first: impl Fn(&mut Normal) -> Vec<f32>,
-        later: impl Fn(&mut Normal) -> Vec<f32>,
-    ) -> Self {
-        let mut normal = Normal::new(77);
-        let first = (0..counts[0]).flat_map(|_| first(&mut normal)).collect();
-        let [later, queries] =
-            [counts[1], QUERIES].map(|count| (0..count).flat_map(|_| later(&mut normal)).collect());
-        Self { name, dimension, first, later, queries }
-    }
-}
-
-/// A vector about one of the topics from `from` to `to`.
-fn topic(
-    normal: &mut Normal,
-    dimension: usize,
-    from: usize,
-    to: usize,
-    deviation: f32,
-) -> Vec<f32> {
-    let topic = from + normal.below(to - from);
-    let mut centre = Normal::new(1000 + topic as u64);
-    (0..dimension).map(|_| centre.next() + deviation * normal.next()).collect()
-}
-
-fn shapes() -> Vec<Shape> {
-    let mut shapes = vec![
-        Shape::of("normal", 32, 1, |normal| normal.vector(32)),
-        Shape::of("clustered", 32, 2, |normal| topic(normal, 32, 0, 60, 0.1)),
-        Shape::of("heavy-tailed lengths", 32, 3, |normal| {
-            let length = (2.0 * normal.next()).exp();
-            normal.vector(32).iter().map(|x| x * length).collect()
-        }),
-        Shape::of("heavy-tailed components", 32, 4, |normal| {
-            (0..32).map(|_| normal.next() / normal.next().abs().max(1e-3)).collect()
-        }),
-        Shape::of("one-hot", 64, 5, |normal| {
-            let at = normal.below(64);
-            (0..64).map(|i| if i == at { 1.0 } else { 0.0 }).collect()
-        }),
-        Shape::of("sparse", 100, 6, |normal| {
-            let mut vector = vec![0.0; 100];
-            (0..4).for_each(|_| vector[normal.below(100)] = normal.next().abs() + 0.1);
-            vector
-        }),
-        Shape::of("one component", 1, 7, |normal| normal.vector(1)),
-        Shape::of("two components", 2, 8, |normal| normal.vector(2)),
-        Shape::of("steep spectrum", 48, 9, |normal| {
-            (1..=48).map(|i| normal.next() * 10.0 / (i * i) as f32).collect()
-        }),
-        Shape::of("near copies", 32, 10, |normal| {
-            let mut centre = Normal::new(5000 + normal.below(250) as u64);
-            (0..32).map(|_| centre.next() + 1e-4 * normal.next()).collect()
-        }),
-        Shape::of("mostly copies", 16, 11, |normal| {
-            if normal.below(10) < 9 { vec![0.5; 16] } else { normal.vector(16) }
-        }),
-        Shape::moved(
-            "other topics later",
-            32,
-            [2200, 1200],
-            |n| topic(n, 32, 0, 3, 0.3),
-            |n| topic(n, 32, 3, 60, 0.3),
-        ),
-        Shape::moved(
-            "longer later",
-            32,
-            [2200, 1200],
-            |n| n.vector(32),
-            |n| n.vector(32).iter().map(|x| x * 30.0).collect(),
-        ),
-        Shape::moved(
-            "shorter later",
-            32,
-            [2200, 1200],
-            |n| n.vector(32),
-            |n| n.vector(32).iter().map(|x| x * 0.03).collect(),
-        ),
-        Shape::moved(
-            "another space later",
-            32,
-            [2200, 1200],
-            |n| (0..32).map(|i| if i < 16 { n.next() } else { 0.0 }).collect(),
-            |n| (0..32).map(|i| if i < 16 { 0.0 } else { n.next() }).collect(),
-        ),
-    ];
-    for (name, offset) in [("offset 30", 30.0), ("offset 300", 300.0), ("offset 10,000", 10_000.0)]
-    {
-        shapes.push(Shape::of(name, 32, 12, move |normal| {
-            let side = if normal.below(2) == 0 { offset } else { -offset };
-            (0..32).map(|_| side + normal.next()).collect()
-        }));
-    }
-    let mut short = Shape::of("short queries", 32, 13, |normal| topic(normal, 32, 0, 50, 0.3));
-    short.queries.iter_mut().for_each(|x| *x *= 0.01);
-    shapes.push(short);
-    let mut far = Shape::of("far queries", 32, 14, |normal| topic(normal, 32, 0, 50, 0.3));
-    far.queries.iter_mut().for_each(|x| *x *= 20.0);
-    shapes.push(far);
-    shapes
-}
-
-/// The distance in double precision, and the greatest term of its sum.
-fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
-    let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
-        a.iter().zip(b).map(|(&a, &b)| term(a.into(), b.into())).sum()
-    };
-    match metric {
-        Metric::InnerProduct => -sum(&|a, b| a * b),
-        Metric::Cosine => {
-            1.0 - sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
-        }
-        _ => sum(&|a, b| (a - b) * (a - b)),
-    }
-}
 
 /// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
 fn recall(index: &Ivf, vectors: &[f32], queries: &[f32], nprobe: usize) -> f64 {
@@ -234,7 +68,7 @@ fn all_lists_with_originals_find_the_true_neighbours_of_any_shape() {
     let folder = Folder::new("shapes-ivf");
     let mut missed = Vec::new();
     let mut turn = 0;
-    for shape in shapes() {
+    for shape in shapes(WHOLE, MOVED) {
         let vectors = shape.all();
         for metric in METRICS {
             let plain = builder(shape.dimension, metric).build().unwrap();
@@ -272,13 +106,13 @@ fn all_lists_with_originals_find_the_true_neighbours_of_any_shape() {
 fn every_element_type_keeps_its_neighbours() {
     let mut missed = Vec::new();
     for shape in [
-        Shape::of("whole", 24, 1, |n| {
+        Shape::of("whole", 24, 1, WHOLE, |n| {
             (0..24).map(|_| (30.0 + 9.0 * n.next()).round().clamp(1.0, 99.0)).collect()
         }),
         Shape::moved(
             "whole, others later",
             24,
-            [2200, 1200],
+            MOVED,
             |n| {
                 topic(n, 24, 0, 2, 0.2)
                     .iter()
@@ -377,7 +211,7 @@ fn topics_that_come_later_are_found() {
         let shape = Shape::moved(
             "topics",
             dimension,
-            [5000, 5000],
+            Counts { first: 5000, later: 5000, queries: QUERIES },
             |n| topic(n, dimension, 0, topics, 0.3),
             |n| topic(n, dimension, topics, 60, 0.3),
         );
@@ -413,9 +247,9 @@ fn topics_that_come_later_are_found() {
 /// One list, so that every search read everything; recall .000 with `Pq4`.
 #[test]
 fn others_after_equal_vectors_get_lists_of_their_own() {
+    let counts = Counts { first: 4200, later: 9800, queries: QUERIES };
     for quantization in [IvfQuantization::None, IvfQuantization::Pq4] {
-        let shape =
-            Shape::moved("equal first", 16, [4200, 9800], |_| vec![1.5; 16], |n| n.vector(16));
+        let shape = Shape::moved("equal first", 16, counts, |_| vec![1.5; 16], |n| n.vector(16));
         for at_once in [false, true] {
             let index = Ivf::builder(16, Metric::L2).quantization(quantization).build().unwrap();
             insert(&index, &shape, at_once);

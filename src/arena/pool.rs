@@ -98,6 +98,11 @@ impl Pool {
         self.entries[..self.len].get(rank).map(|entry| (entry >> 32) as u32)
     }
 
+    /// The keys in the middle and at the end.
+    pub(crate) fn reach(&self) -> Option<(u32, u32)> {
+        Some((self.key_at(self.len / 2)?, self.key_at(self.len - 1)?))
+    }
+
     /// The ids of the entries with a key.
     pub(crate) fn ids_of(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
         let entries = &self.entries[..self.len];

@@ -12,6 +12,9 @@ use super::walk::{Near, Turn, Watch, begin, gather_new, limit, next, proceed};
 use super::{Beam, Graph, Scratch, Space};
 use crate::arena::Pool;
 
+/// Candidates for each known one that a search starts from.
+const KNOWN: usize = 8;
+
 /// Whether more than half of what a walk found are copies of others.
 pub(super) fn is_crowded<S: Space, C: Cell>(space: S, rows: Rows<'_, C>, pool: &Pool) -> bool {
     let mut others = 1;
@@ -95,8 +98,8 @@ impl Graph {
         true
     }
 
-    /// Searches from nodes that are known, with their keys in this space, rather than from where searches start. What is
-    /// returned is as there.
+    /// Searches from the first nodes that are known, with their keys in this space, the nearest first, and from where searches
+    /// start. Returns `false` as [`Self::search`] does.
     #[cold]
     #[inline(never)]
     pub(crate) fn search_from<S: Space, W: Watch>(
@@ -108,17 +111,21 @@ impl Graph {
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
+        let Some(entry) = self.entry() else { return true };
         let space = space.refresh();
-        let Some(&(key, row)) = known.iter().min() else { return true };
-        if known.iter().any(|&(_, row)| row >= space.len()) {
+        if self.node(entry) >= space.len() || known.iter().any(|&(_, row)| row >= space.len()) {
             return false;
         }
+        let first = self.descend(space, query, entry, 0, scratch);
         let candidate = |&(key, row)| Candidate { key, link: Link { row, node: row, tree: false } };
+        let (kept, halt) = self.halt(ef, k);
+        // All of them would take the places of others as far, some of which lead on.
+        let some = known.iter().take(kept.div_ceil(KNOWN));
         scratch.candidates.clear();
-        scratch.candidates.extend(known.iter().map(candidate));
+        scratch.candidates.extend(some.map(candidate));
         let rows = self.base.rows();
-        let first = Near { key, row };
-        proceed_from(space, query, rows, first, self.halt(ef, k), without, watch, scratch);
+        proceed_from(space, query, rows, first, (kept, halt), without, watch, scratch);
+        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
         true
     }
 }

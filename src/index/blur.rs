@@ -39,7 +39,7 @@ const RECENT: u32 = 2048;
 
 /// The nearest whose distances are compared, among as many found.
 const NEAREST: usize = 5;
-const FOUND: usize = 32;
+const FOUND: usize = 64;
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -187,8 +187,15 @@ impl Hnsw {
             return None;
         }
         let timer = &mut Timer::new(Limit::default(), NEAREST, 0);
-        self.walk_on(Some(codes), Beam::of(FOUND), timer, work).ok()?;
+        self.walk_on(Some(codes), Beam::of(codes.coder.widened(FOUND)), timer, work).ok()?;
         self.measure_head(codes, NEAREST, |_| true, timer, work);
-        Some(work.head.is_blurred)
+        Some(work.head.is_blurred || self.is_missed(codes, slot, work))
+    }
+
+    /// Whether the vector of a slot, which was searched for, is nearer than others that were found in its place.
+    fn is_missed(&self, codes: &Codes, slot: u32, work: &Work) -> bool {
+        let Some(&(farthest, _)) = work.head.sorted.get(NEAREST - 1) else { return false };
+        let is_found = work.head.sorted[..NEAREST].iter().any(|&(_, found)| found == slot);
+        !is_found && self.measured_key(codes, slot, work).is_some_and(|key| key < farthest)
     }
 }

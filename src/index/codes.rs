@@ -22,12 +22,14 @@ use crate::vector::{Block, Element};
 /// later on, so that codes are off by more than they were, another quantizer is fitted to a sample of all, and codes are made
 /// anew in the same way, if vectors are kept, or rounded ([`Stats::code_error`](crate::Stats::code_error) tells how far off codes are).
 ///
-/// Under L2 and the cosine, one grid of 4 bits serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
-/// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search that sees that its
-/// codes are off by as much as the answers are far goes on on the vectors, and where most would, all
-/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Inner products do not
-/// tell how far is far: under [`Metric::InnerProduct`] such clusters take [`Sq8`](Self::Sq8), or no codes. Under it every code
-/// carries a scale of its own, and a query is rounded in its own scale: the length of a vector or a query costs no precision.
+/// Under L2 and the cosine, one quantizer serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
+/// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search goes on on the
+/// vectors if it sees that its codes are off by as much as the answers are far, that answers come late by the codes, or that
+/// more are likely to be beyond the end of the walk. Where most would, all
+/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Searches see this under
+/// every metric. They do not see vectors whose codes put them far away: those of a [`Pq`](Self::Pq) that was trained before they
+/// came. Under the inner product every scalar code carries a scale of its own, and a query is rounded in its own scale: the
+/// length of a vector or a query costs no precision.
 ///
 /// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
 /// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with

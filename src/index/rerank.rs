@@ -30,6 +30,16 @@ const VAIN: usize = 4;
 const BLURRED: f32 = 0.25;
 const BLURRED_COARSE: f32 = 0.5;
 
+/// Answers that come late by their codes, and answers expected beyond the end of a walk, as a share of those wanted: more of
+/// either mean that codes do not lead to the nearest. On words, of 10 answers with `ef` 64, a share of .01 is expected there
+/// for one query in fifty with 1 bit, and next to none with more; with `ef` 16 it is .13.
+const LATE: f32 = 0.25;
+const MISSED: f32 = 0.015;
+const MISSED_OF_FEW: f32 = 0.2;
+
+/// Candidates asked for, for each of those wanted, that are not few.
+const WIDE: usize = 4;
+
 /// Standard deviations of the error by which a candidate's distance may be less than expected.
 const DEVIATIONS: f32 = 3.5;
 
@@ -44,6 +54,22 @@ pub(super) struct Head {
     pub(super) is_blurred: bool,
     /// Key and slot, the nearest first.
     pub(super) sorted: Vec<(u32, u32)>,
+    errors: Errors,
+    /// The distance of the last answer.
+    kth: f32,
+}
+
+/// How far a walk got, by the codes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// Candidates, and how many there would be if codes were as good as vectors.
+    pub(super) len: usize,
+    pub(super) asked: usize,
+    /// The one in the middle, and the last.
+    pub(super) middle: f32,
+    pub(super) last: f32,
+    /// Whether distances by these codes are right on average.
+    pub(super) is_unbiased: bool,
 }
 
 impl Head {
@@ -67,7 +93,7 @@ impl Head {
         codes_are_fine: bool,
         timer: &mut Timer<'_>,
     ) {
-        let Self { slots, estimates, keys, sorted, is_blurred } = self;
+        let Self { slots, estimates, keys, sorted, is_blurred, errors, kth: last } = self;
         slots.clear();
         estimates.clear();
         keys.clear();
@@ -82,7 +108,7 @@ impl Head {
         let all = if codes_are_fine && k > 0 { Self::enough_for(k) } else { usize::MAX };
         take(all, slots, estimates);
         let step = STEP.max(k / 4);
-        let mut errors = Errors::default();
+        *errors = Errors::default();
         let mut asked = 0;
         // Those that are certain to be measured. No more are asked for: what is not needed takes as long to come.
         let sure = slots.len().min(k.saturating_add(SURE));
@@ -120,8 +146,36 @@ impl Head {
         }
         sorted.sort_unstable();
         let kth = k.checked_sub(1).and_then(|last| sorted.get(last));
+        *last = kth.map_or(f32::NAN, |&(key, _)| scale.distance(key));
         let allowed = if codes_are_fine { BLURRED } else { BLURRED_COARSE };
-        *is_blurred = kth.is_some_and(|&(key, _)| errors.exceed(scale.distance(key) * allowed));
+        *is_blurred = errors.exceed(*last * allowed);
+    }
+
+    /// Whether others of the nearest `k`, [measured](Self::measure) just now, are likely to be beyond the end of a walk.
+    pub(super) fn is_short(&self, k: usize, reach: Reach) -> bool {
+        let Reach { len, asked, last, is_unbiased, .. } = reach;
+        // Codes in order put all answers before half of the others. One that comes later might as well come beyond the end.
+        let nearest = self.sorted.get(k.wrapping_sub(1)).map_or(0, |&(key, _)| key);
+        let late =
+            self.keys.iter().skip(usize::midpoint(k, len)).filter(|&&key| key < nearest).count();
+        if late as f32 > LATE * k as f32 {
+            return true;
+        }
+        // Few candidates tell little: of perfect codes, too, the last answers are at the end.
+        let is_wide = asked >= WIDE * k;
+        let missed = if is_wide { MISSED } else { MISSED_OF_FEW };
+        is_wide && is_unbiased && last < self.kth
+            || len >= 2 * k && self.missed(reach) > missed * k as f32
+    }
+
+    /// How many of the nearest are expected to be beyond the reach, where their codes put them.
+    fn missed(&self, reach: Reach) -> f32 {
+        let Reach { len, middle, last, .. } = reach;
+        let deviation = self.errors.deviation();
+        // In deviations: how far the last answer is from being missed, and how densely candidates lie there.
+        let margin = (last + self.errors.mean() - self.kth) / deviation;
+        let density = (len / 2) as f32 / (last - middle) * deviation;
+        density * beyond(margin)
     }
 
     /// Bytes of memory in use.
@@ -132,7 +186,7 @@ impl Head {
 }
 
 /// By how much distances differ from what codes made of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Errors {
     count: f32,
     sum: f32,
@@ -153,8 +207,42 @@ impl Errors {
 
     /// The least that a distance is likely to be.
     fn least(&self, estimate: f32) -> f32 {
-        let mean = self.sum / self.count;
-        let variance = (self.squares / self.count - mean * mean).max(0.0);
-        estimate + mean - DEVIATIONS * variance.sqrt()
+        estimate + self.mean() - DEVIATIONS * self.deviation()
+    }
+
+    fn mean(&self) -> f32 {
+        self.sum / self.count
+    }
+
+    fn deviation(&self) -> f32 {
+        let mean = self.mean();
+        (self.squares / self.count - mean * mean).max(0.0).sqrt()
+    }
+}
+
+/// The mean of how far a normal number, of deviation 1, is above `margin`, where it is.
+fn beyond(margin: f32) -> f32 {
+    let density = (-0.5 * margin * margin).exp() * 0.398_942_3;
+    // The share of numbers above it (Abramowitz and Stegun, 26.2.16).
+    let t = 1.0 / (1.0 + 0.332_67 * margin.abs());
+    let above = density * t * (0.436_183_6 + t * (-0.120_167_6 + t * 0.937_298));
+    let above = if margin < 0.0 { 1.0 - above } else { above };
+    density - margin * above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_a_margin_is_that_of_a_normal_number() {
+        for margin in [-3.0_f32, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0] {
+            let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+            let steps = (0..12_000).map(|i| (f64::from(i) + 0.5) / 1000.0);
+            let sum: f64 = steps.map(|x| x * density(f64::from(margin) + x) / 1000.0).sum();
+            assert!((f64::from(beyond(margin)) - sum).abs() < 5e-5, "{margin}: {sum}");
+        }
+        // Without errors nothing is missed.
+        assert!(beyond(f32::INFINITY).is_nan());
     }
 }

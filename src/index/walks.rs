@@ -2,16 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
-use super::codes::Codes;
+use super::codes::{CodeWork, Codes};
 use super::deliver::Scale;
 use super::hits::{BatchHits, Hits, Plan};
 use super::hnsw::Hnsw;
 use super::limit::Timer;
 use super::request::Request;
+use super::rerank::Reach;
 use super::search::Searchable;
 use super::space::Rows;
 use super::work::Work;
-use crate::arena::pin;
+use crate::arena::{Column, pin};
 use crate::error::IndexError;
 use crate::graph::{Beam, Counters, LANES, Scratch};
 use crate::metric::Metric;
@@ -88,7 +89,7 @@ impl Hnsw {
         self.walk_and_again(codes, codes, beam, timer, work).map(drop)
     }
 
-    /// Walks on `codes`, and if it is caught among copies, goes on there on `again`. Returns what it walked on last.
+    /// Walks on `codes`, and if it is caught among copies, on `again`. Returns what it walked on last.
     fn walk_and_again<'a>(
         &self,
         codes: Option<&'a Codes>,
@@ -101,7 +102,32 @@ impl Hnsw {
         if !work.scratch.is_crowded || timer.expired() {
             return Ok(codes);
         }
-        self.walk_once(again, Way::AmongCopies, beam, timer, work).map(|()| again)
+        self.walk_past_copies(codes, again, beam, timer, work).map(|()| again)
+    }
+
+    /// After a walk on `codes` that was caught among copies: the same on `again`, and if that is caught, too, it goes on from
+    /// there. It starts anew: codes put vectors that are equally far in some order, and a walk on them ends elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn walk_past_copies(
+        &self,
+        codes: Option<&Codes>,
+        again: Option<&Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        let is_other = match (codes, again) {
+            (Some(codes), Some(again)) => !std::ptr::eq(codes, again),
+            (codes, again) => codes.is_some() != again.is_some(),
+        };
+        if is_other {
+            self.walk_once(again, Way::FromEntry, beam, timer, work)?;
+            if !work.scratch.is_crowded || timer.expired() {
+                return Ok(());
+            }
+        }
+        self.walk_once(again, Way::AmongCopies, beam, timer, work)
     }
 
     /// A walk on the codes, if there are, that keeps `ef` candidates: the one before it goes on, or
@@ -235,15 +261,41 @@ impl Hnsw {
         let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
         let found = found.map(|(key, slot)| (codes.distance(key), slot));
         let finer = self.entries.standing_in(Some(codes));
-        let (column, query) = if let Some(finer) = finer {
+        if let Some(finer) = finer {
             self.entries.encoder.unit_into(row, &mut coding.floats);
             finer.prepare(coding);
-            (&finer.rows, &coding.query)
-        } else {
-            (&self.entries.vectors, &*row)
-        };
+        }
+        let (column, query) = self.measured(finer, row, coding);
         let is_fine = codes.coder.is_fine();
         head.measure(self.scale(finer), column.view(), query, found, k, is_fine, timer);
+        if let Some((middle, last)) = scratch.pool.reach() {
+            let [middle, last] = [middle, last].map(|key| codes.distance(key));
+            let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
+            let asked = len * len / codes.coder.widened(len);
+            head.is_blurred |= head.is_short(k, Reach { len, asked, middle, last, is_unbiased });
+        }
+    }
+
+    /// The rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
+    fn measured<'a>(
+        &'a self,
+        finer: Option<&'a Codes>,
+        row: &'a [Block],
+        coding: &'a CodeWork,
+    ) -> (&'a Column<Block>, &'a [Block]) {
+        finer.map_or((&self.entries.vectors, row), |finer| (&finer.rows, &coding.query))
+    }
+
+    /// The key of the distance from the query whose [head was measured](Self::measure_head) just now to a slot, as there.
+    pub(super) fn measured_key(&self, codes: &Codes, slot: u32, work: &Work) -> Option<u32> {
+        let finer = self.entries.standing_in(Some(codes));
+        let (column, query) = self.measured(finer, &work.row, &work.coding);
+        let (rows, mut key) = (column.view(), [0]);
+        let is_there = slot < rows.len();
+        is_there.then(|| {
+            self.scale(finer).engine().keys(rows, query, &[slot], &mut key);
+            key[0]
+        })
     }
 
     /// [`Self::collect`]. Where codes did not tell near vectors apart, a walk on the vectors, or on what stands in for them,
@@ -278,7 +330,11 @@ impl Hnsw {
         hits: &mut Hits,
     ) -> bool {
         let finest = self.entries.standing_in(Some(codes));
-        if self.walk_once(finest, Way::FromHead, beam, timer, work).is_err() {
+        let mut walked = self.walk_once(finest, Way::FromHead, beam, timer, work);
+        if walked.is_ok() && work.scratch.is_crowded && !timer.expired() {
+            walked = self.walk_once(finest, Way::AmongCopies, beam, timer, work);
+        }
+        if walked.is_err() {
             return false;
         }
         let is_full = self.collect(finest, request, timer, work, hits);
@@ -359,10 +415,11 @@ impl Hnsw {
         let beam = self.beam(request);
         std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
         if work.scratch.is_crowded {
-            codes = self.entries.standing_in(codes);
-            if self.walk_once(codes, Way::AmongCopies, beam, timer, work).is_err() {
+            let again = self.entries.standing_in(codes);
+            if self.walk_past_copies(codes, again, beam, timer, work).is_err() {
                 return false;
             }
+            codes = again;
         }
         let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
         std::mem::swap(&mut work.lanes[lane], &mut work.scratch);

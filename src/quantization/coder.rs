@@ -137,6 +137,16 @@ impl Coder {
         matches!(self, Self::Scalar(_))
     }
 
+    /// Whether distances that these codes give are right on average. A product quantizer gives those of
+    /// centroids, which are nearer than the vectors. A grid's are less by the error of all vectors, which near ones share.
+    pub(crate) fn is_unbiased(&self) -> bool {
+        match self {
+            Self::Rabitq(_) => true,
+            Self::Scalar(grid) => grid.metric == Metric::InnerProduct,
+            Self::Product(quantizer) => quantizer.metric() == Metric::InnerProduct,
+        }
+    }
+
     /// Candidates by these codes among which the nearest are about as likely to be as among `ef` by the vectors. The
     /// variance of a code's error falls with the dimension and with 4 to the bits of a component (RaBitQ, Gao and Long,
     /// 2024); the factor is what photographs, words and sentences need to stay within half a point of recall.

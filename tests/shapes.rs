@@ -1,0 +1,310 @@
+//! Recall on data of many shapes: with the vectors kept or rounded, a search by codes finds what it finds without codes,
+//! whatever the shape, the metric, the element, the codes, and the way in which vectors came.
+//!
+//! Each 211th case of the whole product is run. `NEARFIELD_SHAPES=all` runs every one, `NEARFIELD_SHAPES=10` each
+//! tenth, and `NEARFIELD_SHAPES_LIKE` those only whose names have all of its words.
+
+mod collection_support;
+mod shapes_support;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use collection_support::Folder;
+use nearfield::{
+    BatchHits, Collection, Config, Element, Hnsw, IndexError, Metric, Originals, Quantization,
+};
+use rayon::prelude::*;
+use shapes_support::truth::Truth;
+use shapes_support::{Counts, METRICS, Shape, more_shapes, shapes};
+
+const QUERIES: usize = 100;
+const WHOLE: Counts = Counts { first: 4300, later: 900, queries: QUERIES };
+const MOVED: Counts = Counts { first: 4300, later: 1500, queries: QUERIES };
+const EF: usize = 64;
+
+/// Cases from one that is run to the next, if not told otherwise: prime to the sides of the product.
+const STRIDE: usize = 211;
+
+/// By how much less may be found than without codes.
+const LESS: f64 = 0.02;
+
+const ELEMENTS: [Element; 3] = [Element::F32, Element::F16, Element::Bf16];
+
+/// How vectors come into an index.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// All in one batch.
+    AtOnce,
+    /// The first in a batch, the later ones one by one.
+    LaterOneByOne,
+    /// One by one.
+    OneByOne,
+    /// The first in a batch, then through a file, the later ones one by one, and through a file again.
+    ThroughFiles,
+    /// In transactions of a collection, which is opened again.
+    Collection,
+}
+
+const WAYS: [Way; 5] =
+    [Way::AtOnce, Way::LaterOneByOne, Way::OneByOne, Way::ThroughFiles, Way::Collection];
+
+#[derive(Debug, Clone, Copy)]
+enum Codes {
+    Auto,
+    Sq8,
+    Sq4,
+    Rabitq(u32),
+    /// Bits, with a sub-vector for each two components of 4 bits and each four of 8.
+    Pq(u32),
+}
+
+const CODES: [Codes; 8] = [
+    Codes::Auto,
+    Codes::Sq8,
+    Codes::Sq4,
+    Codes::Rabitq(1),
+    Codes::Rabitq(2),
+    Codes::Rabitq(4),
+    Codes::Pq(4),
+    Codes::Pq(8),
+];
+
+const ORIGINALS: [Originals; 3] = [Originals::Kept, Originals::Sq12, Originals::Sq8];
+
+impl Codes {
+    fn quantization(self, dimension: usize) -> Quantization {
+        match self {
+            Self::Auto => Quantization::Auto,
+            Self::Sq8 => Quantization::Sq8,
+            Self::Sq4 => Quantization::Sq4,
+            Self::Rabitq(bits) => Quantization::Rabitq { bits },
+            Self::Pq(bits) => {
+                Quantization::Pq { sub_vectors: dimension.div_ceil(bits as usize / 2), bits }
+            }
+        }
+    }
+}
+
+/// One of the product.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    shape: &'a Shape,
+    metric: Metric,
+    element: Element,
+    codes: Option<Codes>,
+    originals: Originals,
+    way: Way,
+}
+
+impl Case<'_> {
+    fn name(&self) -> String {
+        let codes = self.codes.map_or("no codes".to_owned(), |codes| format!("{codes:?}"));
+        let Self { shape, metric, element, originals, way, .. } = self;
+        format!("{} | {metric} {element} {codes} {originals:?} {way:?}", shape.name)
+    }
+
+    fn quantization(&self) -> Quantization {
+        let codes = self.codes.map(|codes| codes.quantization(self.shape.dimension));
+        codes.unwrap_or(Quantization::None)
+    }
+
+    /// Whether an index can be built so.
+    fn is_real(&self) -> bool {
+        let Self { shape, element, .. } = *self;
+        let codes = self.codes.map(|codes| (codes, shape.dimension < 32));
+        if matches!(codes, Some((Codes::Auto, true))) && self.originals != Originals::Kept {
+            return false;
+        }
+        // Halves have no room for the components, or next to no digits.
+        element != Element::F16
+            || shape
+                .first
+                .iter()
+                .chain(&shape.later)
+                .chain(&shape.queries)
+                .all(|x| x.abs() < 6e4 && (*x == 0.0 || x.abs() > 1e-7))
+                && shape.first.iter().any(|x| x.abs() > 1e-2)
+    }
+
+    /// The share of the queries' neighbours that a search finds, one by one or in a batch, whichever is less.
+    fn recall(&self, truth: &Truth, folder: &Folder, number: usize) -> f64 {
+        let Self { shape, .. } = *self;
+        let (one_by_one, at_once) = if self.way == Way::Collection {
+            let path = folder.file(&format!("{number}.nf"));
+            let collection = self.collection(&path);
+            let hits = answers(shape, |query| Ok(collection.search(query).ef(EF).run()?.to_vec()));
+            let batch = collection.search_batch(&shape.queries).ef(EF).run().unwrap();
+            drop(collection);
+            std::fs::remove_file(path).unwrap();
+            (hits, batch)
+        } else {
+            let index = self.index(folder, number);
+            let report = index.check();
+            assert!(report.is_ok(), "{}: {report}", self.name());
+            let hits = answers(shape, |query| Ok(index.search(query).ef(EF).run()?.to_vec()));
+            (hits, index.search_batch(&shape.queries).ef(EF).run().unwrap())
+        };
+        truth.recall(&one_by_one).min(truth.recall(&keys_of(&at_once)))
+    }
+
+    fn index(&self, folder: &Folder, number: usize) -> Hnsw {
+        let Self { shape, .. } = *self;
+        let builder = Hnsw::builder(shape.dimension, self.metric).element(self.element);
+        let builder = builder.quantization(self.quantization()).originals(self.originals);
+        let mut index = builder.build().unwrap();
+        let keys: Vec<u64> = (0..shape.len() as u64).collect();
+        let count = shape.first.len() / shape.dimension;
+        let batch = |index: &Hnsw, keys: &[u64], vectors: &[f32]| {
+            index.insert_batch(keys, vectors).threads(1).run().unwrap();
+        };
+        let one_by_one = |index: &Hnsw, keys: &[u64], vectors: &[f32]| {
+            for (&key, vector) in keys.iter().zip(vectors.chunks(shape.dimension)) {
+                index.insert(key, vector).unwrap();
+            }
+        };
+        let through_file = |index: Hnsw| {
+            let path = folder.file(&format!("{number}.nf"));
+            index.save(&path).unwrap();
+            let index = Hnsw::load(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            index
+        };
+        match self.way {
+            Way::AtOnce => batch(&index, &keys, &shape.all()),
+            Way::OneByOne => one_by_one(&index, &keys, &shape.all()),
+            _ => {
+                batch(&index, &keys[..count], &shape.first);
+                if self.way == Way::ThroughFiles {
+                    index = through_file(index);
+                }
+                one_by_one(&index, &keys[count..], &shape.later);
+                if self.way == Way::ThroughFiles {
+                    index = through_file(index);
+                }
+            }
+        }
+        index
+    }
+
+    fn collection(&self, path: &std::path::Path) -> Collection {
+        let Self { shape, .. } = *self;
+        let config = Config::new(shape.dimension, self.metric).element(self.element);
+        let config = config.quantization(self.quantization()).originals(self.originals);
+        let config = config.log_size(4 << 20).page_size(4096);
+        let collection = Collection::create(path, config.clone()).unwrap();
+        let mut key = 0;
+        for part in [&shape.first, &shape.later] {
+            let mut tx = collection.begin_write().unwrap();
+            for vector in part.chunks(shape.dimension) {
+                tx.upsert(key, vector).unwrap();
+                key += 1;
+            }
+            tx.commit().unwrap();
+        }
+        collection.close().unwrap();
+        Collection::open(path, config).unwrap()
+    }
+}
+
+/// Kinds of cases that do not hold yet, and why.
+type Known = (&'static str, fn(&Case<'_>) -> bool);
+
+const KNOWN: [Known; 6] = [
+    ("one grid serves all rounded vectors", |case| case.originals != Originals::Kept),
+    ("one grid serves vectors and queries of all lengths", |case| {
+        case.metric == Metric::InnerProduct
+            && matches!(case.codes, Some(Codes::Auto | Codes::Sq8 | Codes::Sq4))
+    }),
+    ("centroids have no length, and a few long vectors none of their own", |case| {
+        case.shape.name == "few long" && matches!(case.codes, Some(Codes::Pq(_)))
+    }),
+    ("centroids of near copies serve those that come later", |case| {
+        case.shape.name == "near copies first" && matches!(case.codes, Some(Codes::Pq(_)))
+    }),
+    ("where all are as far, a walk on rounded distances ends early", |case| {
+        case.shape.name == "one-hot kinds"
+    }),
+    ("the grid of the first clips those that come later", |case| {
+        case.shape.name == "longer later" && matches!(case.codes, Some(Codes::Auto | Codes::Sq4))
+    }),
+];
+
+fn answers(
+    shape: &Shape,
+    search: impl Fn(&[f32]) -> Result<Vec<nearfield::Hit>, IndexError>,
+) -> Vec<Vec<u64>> {
+    let keys = |query| search(query).unwrap().iter().map(|hit| hit.key).collect();
+    shape.queries.chunks(shape.dimension).map(keys).collect()
+}
+
+fn keys_of(hits: &BatchHits) -> Vec<Vec<u64>> {
+    hits.iter().map(|hits| hits.iter().map(|hit| hit.key).collect()).collect()
+}
+
+fn product(shapes: &[Shape]) -> Vec<Case<'_>> {
+    let mut cases = Vec::new();
+    for shape in shapes {
+        for originals in ORIGINALS {
+            for codes in CODES {
+                for way in WAYS {
+                    for element in ELEMENTS {
+                        for metric in METRICS {
+                            let codes = Some(codes);
+                            cases.push(Case { shape, metric, element, codes, originals, way });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+#[test]
+fn codes_find_on_any_shape_what_is_found_without() {
+    let stride = match std::env::var("NEARFIELD_SHAPES") {
+        Ok(all) if all == "all" => 1,
+        Ok(number) => number.parse().expect("`all`, or a number"),
+        Err(_) => STRIDE,
+    };
+    let like = std::env::var("NEARFIELD_SHAPES_LIKE").unwrap_or_default();
+    let mut shapes = shapes(WHOLE, MOVED);
+    shapes.extend(more_shapes(WHOLE, MOVED));
+    let folder = Folder::new("shapes");
+    let cases: Vec<_> = product(&shapes)
+        .into_iter()
+        .enumerate()
+        .filter(|(number, case)| {
+            number % stride == 0
+                && case.is_real()
+                && like.split_whitespace().all(|word| case.name().contains(word))
+        })
+        .collect();
+    let missed = Mutex::new(Vec::new());
+    let known = AtomicUsize::new(0);
+    let began = Instant::now();
+    cases.par_iter().for_each(|&(number, case)| {
+        let truth = Truth::new(case.shape, case.metric, case.element);
+        let found = case.recall(&truth, &folder, number);
+        if found >= 1.0 - LESS {
+            return;
+        }
+        let plain = Case { codes: None, originals: Originals::Kept, ..case };
+        let of_plain = plain.recall(&truth, &folder, number);
+        if found < of_plain - LESS
+            && std::env::var("NFK").is_err()
+            && KNOWN.iter().any(|(_, is_known)| is_known(&case))
+        {
+            known.fetch_add(1, Ordering::Relaxed);
+        } else if found < of_plain - LESS {
+            missed.lock().unwrap().push(format!("{}: {found:.3} of {of_plain:.3}", case.name()));
+        }
+    });
+    let mut missed = missed.into_inner().unwrap();
+    missed.sort();
+    let known = known.into_inner();
+    println!("{} cases, {known} known, {:.1} s", cases.len(), began.elapsed().as_secs_f64());
+    assert!(missed.is_empty(), "{} of {}:\n{}", missed.len(), cases.len(), missed.join("\n"));
+}

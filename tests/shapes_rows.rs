@@ -1,0 +1,263 @@
+//! Data on which codes once failed, each with what was found then: recall@10 against exact neighbours, and how far rounded
+//! vectors were off.
+
+mod shapes_support;
+
+use nearfield::{Flat, Hnsw, HnswBuilder, Metric, Originals, Quantization};
+use shapes_support::truth::{K, Truth};
+use shapes_support::{Counts, METRICS, Normal, Shape, more_shapes, shapes, topic, unit};
+
+const QUERIES: usize = 100;
+const WHOLE: Counts = Counts { first: 4300, later: 900, queries: QUERIES };
+const MOVED: Counts = Counts { first: 4300, later: 1500, queries: QUERIES };
+const EF: usize = 64;
+const LESS: f64 = 0.02;
+
+const FACTORS: [f32; 5] = [0.003, 0.02, 1.0, 10.0, 100.0];
+
+/// The first vectors in a batch, the others one by one.
+fn filled(builder: HnswBuilder, shape: &Shape) -> Hnsw {
+    let index = builder.build().unwrap();
+    let count = shape.first.len() / shape.dimension;
+    let keys: Vec<u64> = (0..shape.len() as u64).collect();
+    index.insert_batch(&keys[..count], &shape.first).run().unwrap();
+    for (&key, vector) in keys[count..].iter().zip(shape.later.chunks(shape.dimension)) {
+        index.insert(key, vector).unwrap();
+    }
+    index
+}
+
+fn built(shape: &Shape, metric: Metric, codes: Quantization, originals: Originals) -> Hnsw {
+    let builder = Hnsw::builder(shape.dimension, metric);
+    filled(builder.quantization(codes).originals(originals), shape)
+}
+
+fn plain(shape: &Shape, metric: Metric) -> Hnsw {
+    built(shape, metric, Quantization::None, Originals::Kept)
+}
+
+fn recall(index: &Hnsw, shape: &Shape, ef: usize) -> f64 {
+    let truth = Truth::new(shape, index.metric(), index.element());
+    let search = |query| index.search(query).ef(ef).run().unwrap().keys().collect();
+    let found: Vec<Vec<u64>> = shape.queries.chunks(shape.dimension).map(search).collect();
+    truth.recall(&found)
+}
+
+/// Holds recall against that of plain vectors.
+fn compare(found: f64, plain: f64, what: &str) {
+    println!("{what}: {found:.3} of {plain:.3}");
+    assert!(found >= plain - LESS, "{what}: {found:.3}, plain vectors {plain:.3}");
+}
+
+fn units() -> Shape {
+    let counts = Counts { first: 8000, later: 0, queries: QUERIES };
+    Shape::of("units", 128, 50, counts, |n| unit(topic(n, 128, 0, 50, 0.5)))
+}
+
+/// A factor of the query does not change the order. Recall was .112 with `Auto`, .035 with `Sq4` and .005 with rounded
+/// vectors at a factor of .003; .403 with those and .407 with `Sq8` alone at 100; distances were up to 97 % too small.
+#[test]
+fn the_length_of_a_query_does_not_matter_under_the_inner_product() {
+    for (codes, originals) in [
+        (Quantization::Auto, Originals::Kept),
+        (Quantization::Sq4, Originals::Kept),
+        (Quantization::Rabitq { bits: 1 }, Originals::Kept),
+        (Quantization::Pq { sub_vectors: 64, bits: 4 }, Originals::Kept),
+    ] {
+        queries_of_any_length(codes, originals);
+    }
+}
+
+#[test]
+#[ignore = "rounded vectors and queries have no scale of their own yet"]
+fn nor_does_it_where_vectors_are_rounded() {
+    for (codes, originals) in [
+        (Quantization::Auto, Originals::Sq12),
+        (Quantization::Rabitq { bits: 4 }, Originals::Sq12),
+        (Quantization::Sq8, Originals::Dropped),
+    ] {
+        queries_of_any_length(codes, originals);
+    }
+}
+
+fn queries_of_any_length(codes: Quantization, originals: Originals) {
+    let mut shape = units();
+    let queries = shape.queries.clone();
+    let metric = Metric::InnerProduct;
+    let of_plain = recall(&plain(&shape, metric), &shape, EF);
+    let index = built(&shape, metric, codes, originals);
+    for factor in FACTORS {
+        shape.queries = queries.iter().map(|x| x * factor).collect();
+        let found = recall(&index, &shape, EF);
+        compare(found, of_plain, &format!("{codes:?} {originals:?} times {factor}"));
+        for query in shape.queries.chunks(shape.dimension).take(20) {
+            let hit = index.search(query).ef(EF).run().unwrap()[0];
+            let vector = &shape.first[hit.key as usize * shape.dimension..][..shape.dimension];
+            let exact = shapes_support::exact(metric, query, vector);
+            let off = (f64::from(hit.distance) - exact).abs() / exact.abs();
+            assert!(off < 0.02, "{codes:?} {originals:?} times {factor}: off by {off:.3}");
+        }
+    }
+}
+
+/// What was measured with queries of one length holds for those of another: .453 at a factor of .01, .638 at 100.
+#[test]
+#[ignore = "rounded vectors and queries have no scale of their own yet"]
+fn a_calibrated_recall_holds_for_queries_of_any_length() {
+    let shape = units();
+    let index = built(&shape, Metric::InnerProduct, Quantization::Auto, Originals::Kept);
+    index.calibrate().run().unwrap();
+    let truth = Truth::new(&shape, Metric::InnerProduct, index.element());
+    for factor in FACTORS {
+        let search = |query: &[f32]| {
+            let query: Vec<f32> = query.iter().map(|x| x * factor).collect();
+            index.search(&query).recall(0.95).run().unwrap().keys().collect()
+        };
+        let found: Vec<Vec<u64>> = shape.queries.chunks(shape.dimension).map(search).collect();
+        let found = truth.recall(&found);
+        assert!(found >= 0.93, "times {factor}: {found:.3}");
+    }
+}
+
+/// Lengths with a log-normal distribution: .124 with `Auto`, .64 with `Sq4`.
+#[test]
+fn long_and_short_vectors_are_found_under_the_inner_product() {
+    let counts = Counts { first: 10_000, later: 0, queries: QUERIES };
+    let mut shape = Shape::of("lengths", 64, 51, counts, |n| {
+        let length = (2.0 * n.next()).exp();
+        n.vector(64).iter().map(|x| x * length).collect()
+    });
+    let mut normal = Normal::new(52);
+    shape.queries = normal.vector(64 * QUERIES);
+    against_plain(&shape, Metric::InnerProduct);
+}
+
+/// Vectors that come later and are 30 times as long: .306 with `Auto`, .320 with `Sq4`.
+#[test]
+fn longer_vectors_that_come_later_are_found_under_the_inner_product() {
+    let counts = Counts { first: 6000, later: 2000, queries: QUERIES };
+    let mut shape = Shape::moved(
+        "longer later",
+        64,
+        counts,
+        |n| n.vector(64),
+        |n| n.vector(64).iter().map(|x| 30.0 * x).collect(),
+    );
+    let mut normal = Normal::new(53);
+    shape.queries = normal.vector(64 * QUERIES);
+    against_plain(&shape, Metric::InnerProduct);
+}
+
+fn against_plain(shape: &Shape, metric: Metric) {
+    let of_plain = recall(&plain(shape, metric), shape, EF);
+    for codes in [
+        Quantization::Auto,
+        Quantization::Sq4,
+        Quantization::Rabitq { bits: 1 },
+        Quantization::Rabitq { bits: 4 },
+        Quantization::Pq { sub_vectors: 32, bits: 4 },
+    ] {
+        let found = recall(&built(shape, metric, codes, Originals::Kept), shape, EF);
+        compare(found, of_plain, &format!("{} {metric} {codes:?}", shape.name));
+    }
+}
+
+/// One-hot vectors of 200 kinds, 24 of each: .770 with `Rabitq` of 4 bits at every `ef`.
+#[test]
+fn equal_vectors_are_found_among_others_at_one_distance() {
+    let shape = more_shapes(WHOLE, MOVED).swap_remove(0);
+    assert_eq!(shape.name, "one-hot kinds");
+    for metric in METRICS {
+        let of_plain = plain(&shape, metric);
+        for bits in [1, 2, 4] {
+            let codes = Quantization::Rabitq { bits };
+            let index = built(&shape, metric, codes, Originals::Kept);
+            for ef in [EF, 256] {
+                let of_plain = recall(&of_plain, &shape, ef);
+                compare(recall(&index, &shape, ef), of_plain, &format!("{metric} {bits} ef {ef}"));
+            }
+        }
+    }
+}
+
+/// Vectors of one topic first, then those of 39 others: recall was .632 and .490 with `Sq8` at deviations of .5 and .3, .758
+/// with `Sq12` at .1, and `get` was off by 60 % of a vector's length.
+#[test]
+#[ignore = "rounded vectors and queries have no scale of their own yet"]
+fn rounded_vectors_of_other_topics_are_found() {
+    let topics = more_shapes(WHOLE, MOVED);
+    for shape in topics.iter().filter(|shape| shape.name.starts_with("one topic first")) {
+        for metric in METRICS {
+            let of_plain = recall(&plain(shape, metric), shape, EF);
+            for originals in [Originals::Sq8, Originals::Sq12] {
+                let index = built(shape, metric, Quantization::Sq4, originals);
+                compare(
+                    recall(&index, shape, EF),
+                    of_plain,
+                    &format!("{} {metric} {originals:?}", shape.name),
+                );
+            }
+        }
+    }
+}
+
+/// By how much a rounded vector may be off, as a share of its length.
+#[test]
+#[ignore = "rounded vectors and queries have no scale of their own yet"]
+fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
+    let mut missed = Vec::new();
+    let shapes = [shapes(WHOLE, MOVED), more_shapes(WHOLE, MOVED)];
+    for (number, shape) in shapes.iter().flatten().enumerate() {
+        let metric = METRICS[number % 3];
+        for (codes, originals, bound) in [
+            (Quantization::Sq4, Originals::Sq8, 0.02),
+            (Quantization::Sq4, Originals::Sq12, 0.0015),
+            (Quantization::Sq8, Originals::Dropped, 0.02),
+        ] {
+            // Graphs are of no account.
+            let builder = Hnsw::builder(shape.dimension, metric).m(2).ef_construction(1);
+            let index = filled(builder.quantization(codes).originals(originals), shape);
+            let off = farthest_off(&index, shape);
+            if off > bound {
+                let name = shape.name;
+                missed.push(format!("{name} {metric} {codes:?} {originals:?}: {off:.4}"));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}:\n{}", missed.len(), missed.join("\n"));
+}
+
+/// The greatest distance of a vector from what the index has, as a share of its length.
+fn farthest_off(index: &Hnsw, shape: &Shape) -> f64 {
+    let mut farthest = 0.0_f64;
+    for (key, vector) in shape.all().chunks(shape.dimension).enumerate() {
+        let mut vector = vector.to_vec();
+        if index.metric() == Metric::Cosine {
+            vector = unit(vector);
+        }
+        let found = index.get(key as u64).unwrap();
+        let length = |parts: &mut dyn Iterator<Item = f32>| -> f64 {
+            parts.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+        };
+        let off = length(&mut vector.iter().zip(&found).map(|(a, b)| a - b));
+        farthest = farthest.max(off / length(&mut vector.iter().copied()));
+    }
+    farthest
+}
+
+#[test]
+fn looking_at_every_vector_finds_the_true_neighbours_of_any_shape() {
+    for shape in shapes(WHOLE, MOVED).iter().chain(&more_shapes(WHOLE, MOVED)) {
+        for metric in METRICS {
+            let flat = Flat::builder(shape.dimension, metric).build().unwrap();
+            let keys: Vec<u64> = (0..shape.len() as u64).collect();
+            flat.insert_batch(&keys, &shape.all()).run().unwrap();
+            let truth = Truth::new(shape, metric, flat.element());
+            let found = flat.search_batch(&shape.queries).k(K).run().unwrap();
+            let found: Vec<Vec<u64>> =
+                found.iter().map(|hits| hits.iter().map(|hit| hit.key).collect()).collect();
+            let found = truth.recall(&found);
+            assert!(found >= 0.99, "{} {metric}: {found:.3}", shape.name);
+        }
+    }
+}

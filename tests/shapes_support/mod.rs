@@ -1,0 +1,333 @@
+//! Data of many shapes, and the exact distances that answers are held against.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+pub(crate) mod truth;
+
+use nearfield::Metric;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+pub(crate) const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+
+/// Numbers of a normal distribution.
+pub(crate) struct Normal(SmallRng);
+
+impl Normal {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    pub(crate) fn next(&mut self) -> f32 {
+        // Box and Muller: the sum of a few uniform numbers would have no tails.
+        let (a, b) = (1.0 - self.0.random::<f64>(), self.0.random::<f64>());
+        ((-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32
+    }
+
+    pub(crate) fn vector(&mut self, dimension: usize) -> Vec<f32> {
+        (0..dimension).map(|_| self.next()).collect()
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        self.0.random_range(0..n)
+    }
+}
+
+/// Vectors, those that come first before the others, and queries.
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) dimension: usize,
+    pub(crate) first: Vec<f32>,
+    pub(crate) later: Vec<f32>,
+    pub(crate) queries: Vec<f32>,
+}
+
+/// How many of each a shape has.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) first: usize,
+    pub(crate) later: usize,
+    pub(crate) queries: usize,
+}
+
+impl Shape {
+    /// Vectors, without the queries.
+    pub(crate) fn len(&self) -> usize {
+        (self.first.len() + self.later.len()) / self.dimension
+    }
+
+    pub(crate) fn all(&self) -> Vec<f32> {
+        [&self.first[..], &self.later].concat()
+    }
+
+    pub(crate) fn of(
+        name: &'static str,
+        dimension: usize,
+        seed: u64,
+        counts: Counts,
+        vector: impl Fn(&mut Normal) -> Vec<f32>,
+    ) -> Self {
+        let mut normal = Normal::new(seed);
+        let mut some = |count: usize| (0..count).flat_map(|_| vector(&mut normal)).collect();
+        let Counts { first, later, queries } = counts;
+        Self { name, dimension, first: some(first), later: some(later), queries: some(queries) }
+    }
+
+    /// Those that come later, and queries, are of another kind.
+    pub(crate) fn moved(
+        name: &'static str,
+        dimension: usize,
+        counts: Counts,
+        first: impl Fn(&mut Normal) -> Vec<f32>,
+        later: impl Fn(&mut Normal) -> Vec<f32>,
+    ) -> Self {
+        let mut normal = Normal::new(77);
+        let first = (0..counts.first).flat_map(|_| first(&mut normal)).collect();
+        let [later, queries] = [counts.later, counts.queries]
+            .map(|count| (0..count).flat_map(|_| later(&mut normal)).collect());
+        Self { name, dimension, first, later, queries }
+    }
+}
+
+/// A vector about one of the topics from `from` to `to`.
+pub(crate) fn topic(
+    normal: &mut Normal,
+    dimension: usize,
+    from: usize,
+    to: usize,
+    deviation: f32,
+) -> Vec<f32> {
+    let topic = from + normal.below(to - from);
+    let mut centre = Normal::new(1000 + topic as u64);
+    (0..dimension).map(|_| centre.next() + deviation * normal.next()).collect()
+}
+
+/// Shapes that any index must serve. Of those whose later vectors are of another kind there are `moved`.
+pub(crate) fn shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
+    let mut shapes = vec![
+        Shape::of("normal", 32, 1, whole, |normal| normal.vector(32)),
+        Shape::of("clustered", 32, 2, whole, |normal| topic(normal, 32, 0, 60, 0.1)),
+        Shape::of("heavy-tailed lengths", 32, 3, whole, |normal| {
+            let length = (2.0 * normal.next()).exp();
+            normal.vector(32).iter().map(|x| x * length).collect()
+        }),
+        Shape::of("heavy-tailed components", 32, 4, whole, |normal| {
+            (0..32).map(|_| normal.next() / normal.next().abs().max(1e-3)).collect()
+        }),
+        Shape::of("one-hot", 64, 5, whole, |normal| {
+            let at = normal.below(64);
+            (0..64).map(|i| if i == at { 1.0 } else { 0.0 }).collect()
+        }),
+        Shape::of("sparse", 100, 6, whole, |normal| {
+            let mut vector = vec![0.0; 100];
+            (0..4).for_each(|_| vector[normal.below(100)] = normal.next().abs() + 0.1);
+            vector
+        }),
+        Shape::of("one component", 1, 7, whole, |normal| normal.vector(1)),
+        Shape::of("two components", 2, 8, whole, |normal| normal.vector(2)),
+        Shape::of("steep spectrum", 48, 9, whole, |normal| {
+            (1..=48).map(|i| normal.next() * 10.0 / (i * i) as f32).collect()
+        }),
+        Shape::of("near copies", 32, 10, whole, |normal| {
+            let mut centre = Normal::new(5000 + normal.below(250) as u64);
+            (0..32).map(|_| centre.next() + 1e-4 * normal.next()).collect()
+        }),
+        Shape::of("mostly copies", 16, 11, whole, |normal| {
+            if normal.below(10) < 9 { vec![0.5; 16] } else { normal.vector(16) }
+        }),
+        Shape::moved(
+            "other topics later",
+            32,
+            moved,
+            |n| topic(n, 32, 0, 3, 0.3),
+            |n| topic(n, 32, 3, 60, 0.3),
+        ),
+        Shape::moved(
+            "longer later",
+            32,
+            moved,
+            |n| n.vector(32),
+            |n| n.vector(32).iter().map(|x| x * 30.0).collect(),
+        ),
+        Shape::moved(
+            "shorter later",
+            32,
+            moved,
+            |n| n.vector(32),
+            |n| n.vector(32).iter().map(|x| x * 0.03).collect(),
+        ),
+        Shape::moved(
+            "another space later",
+            32,
+            moved,
+            |n| (0..32).map(|i| if i < 16 { n.next() } else { 0.0 }).collect(),
+            |n| (0..32).map(|i| if i < 16 { 0.0 } else { n.next() }).collect(),
+        ),
+    ];
+    for (name, offset) in [("offset 30", 30.0), ("offset 300", 300.0), ("offset 10,000", 10_000.0)]
+    {
+        shapes.push(Shape::of(name, 32, 12, whole, move |normal| {
+            let side = if normal.below(2) == 0 { offset } else { -offset };
+            (0..32).map(|_| side + normal.next()).collect()
+        }));
+    }
+    let mut short =
+        Shape::of("short queries", 32, 13, whole, |normal| topic(normal, 32, 0, 50, 0.3));
+    short.queries.iter_mut().for_each(|x| *x *= 0.01);
+    shapes.push(short);
+    let mut far = Shape::of("far queries", 32, 14, whole, |normal| topic(normal, 32, 0, 50, 0.3));
+    far.queries.iter_mut().for_each(|x| *x *= 20.0);
+    shapes.push(far);
+    shapes
+}
+
+/// The distance in double precision, and the greatest term of its sum.
+pub(crate) fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+    let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| term(a.into(), b.into())).sum()
+    };
+    match metric {
+        Metric::InnerProduct => -sum(&|a, b| a * b),
+        Metric::Cosine => {
+            1.0 - sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+        }
+        _ => sum(&|a, b| (a - b) * (a - b)),
+    }
+}
+
+/// A vector in place of one of another length.
+pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    for x in &mut vector {
+        *x /= length;
+    }
+    vector
+}
+
+/// Shapes that walks and the codes of single vectors meet: orders, lengths, and queries of another kind than the vectors.
+pub(crate) fn more_shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
+    let mut shapes = vec![
+        kinds(200, 24, whole.queries),
+        sorted(40, whole),
+        Shape::of("rank 3", 64, 31, whole, |n| {
+            let (a, b, c) = (n.next(), n.next(), n.next());
+            let mut basis = Normal::new(9000);
+            (0..64).map(|_| a * basis.next() + b * basis.next() + c * basis.next()).collect()
+        }),
+        Shape::of("turned steep spectrum", 48, 32, whole, |n| {
+            let parts: Vec<f32> = (1..=24).map(|i| n.next() / (i * i) as f32).collect();
+            let mut basis = Normal::new(9001);
+            (0..48).map(|_| parts.iter().map(|part| part * basis.next()).sum()).collect()
+        }),
+        Shape::of("few long", 48, 33, whole, |n| {
+            let length = if n.below(500) == 0 { 100.0 } else { 1.0 };
+            topic(n, 48, 0, 50, 0.5).iter().map(|x| x * length).collect()
+        }),
+        Shape::of("one great component", 32, 34, whole, |n| {
+            let mut vector = n.vector(32);
+            vector[7] += 1000.0;
+            vector
+        }),
+        Shape::of("tiny", 32, 35, whole, |n| {
+            topic(n, 32, 0, 60, 0.3).iter().map(|x| x * 1e-9).collect()
+        }),
+        Shape::of("huge", 32, 36, whole, |n| {
+            topic(n, 32, 0, 60, 0.3).iter().map(|x| x * 1e9).collect()
+        }),
+        Shape::moved(
+            "near copies first",
+            32,
+            moved,
+            |n| {
+                let mut centre = Normal::new(5000);
+                (0..32).map(|_| centre.next() + 1e-4 * n.next()).collect()
+            },
+            |n| n.vector(32),
+        ),
+        Shape::moved(
+            "narrow topics later",
+            48,
+            moved,
+            |n| n.vector(48),
+            |n| topic(n, 48, 0, 40, 0.03),
+        ),
+    ];
+    for (name, deviation) in
+        [("one topic first, .5", 0.5), ("one topic first, .3", 0.3), ("one topic first, .1", 0.1)]
+    {
+        shapes.push(Shape::moved(
+            name,
+            64,
+            moved,
+            move |n| topic(n, 64, 0, 1, deviation),
+            move |n| topic(n, 64, 1, 40, deviation),
+        ));
+    }
+    shapes.extend(with_other_queries(whole));
+    shapes
+}
+
+/// Those of one topic after those of another.
+fn sorted(topics: usize, counts: Counts) -> Shape {
+    let mut normal = Normal::new(30);
+    let total = counts.first + counts.later;
+    let mut all: Vec<f32> = (0..total)
+        .flat_map(|i| topic(&mut normal, 48, i * topics / total, i * topics / total + 1, 0.3))
+        .collect();
+    let later = all.split_off(counts.first * 48);
+    let queries =
+        (0..counts.queries).flat_map(|_| topic(&mut normal, 48, 0, topics, 0.3)).collect();
+    Shape { name: "sorted", dimension: 48, first: all, later, queries }
+}
+
+/// One-hot vectors: `each` of every kind.
+fn kinds(kinds: usize, each: usize, queries: usize) -> Shape {
+    let one = |kind: usize| (0..kinds).map(move |i| if i == kind { 1.0 } else { 0.0 });
+    let mut all: Vec<f32> = (0..kinds * each).flat_map(|i| one(i % kinds)).collect();
+    let later = all.split_off(all.len() / 10 * 9 / kinds * kinds);
+    let queries = (0..queries).flat_map(|i| one(i * 7 % kinds)).collect();
+    Shape { name: "one-hot kinds", dimension: kinds, first: all, later, queries }
+}
+
+/// Queries of another length, or of another kind, than the vectors.
+fn with_other_queries(counts: Counts) -> Vec<Shape> {
+    type Make = fn(&mut Normal) -> Vec<f32>;
+    let about: Make = |n| unit(topic(n, 64, 0, 50, 0.5));
+    let shifted: Make = |n| n.vector(64).iter().enumerate().map(|(i, x)| x + aside(i)).collect();
+    let times = |name, factor: f32| {
+        let mut shape = Shape::of(name, 64, 40, counts, about);
+        shape.queries.iter_mut().for_each(|x| *x *= factor);
+        shape
+    };
+    let asked = |name, vectors: Make, queries: Make| {
+        let mut shape = Shape::of(name, 64, 41, counts, vectors);
+        let mut normal = Normal::new(42);
+        shape.queries = (0..counts.queries).flat_map(|_| queries(&mut normal)).collect();
+        shape
+    };
+    vec![
+        times("queries times .003", 0.003),
+        times("queries times .02", 0.02),
+        times("queries times 10", 10.0),
+        times("queries times 100", 100.0),
+        asked("queries of other topics", about, |n| unit(topic(n, 64, 60, 99, 0.5))),
+        asked("queries without topics", about, |n| n.vector(64)),
+        asked("queries on the other side", shifted, |n| {
+            n.vector(64).iter().enumerate().map(|(i, x)| x - aside(i)).collect()
+        }),
+        asked("queries far beyond", shifted, |n| n.vector(64).iter().map(|x| 30.0 * x).collect()),
+        asked("queries of one component", about, |n| {
+            let at = n.below(64);
+            (0..64).map(|i| if i == at { 1.0 } else { 0.0 }).collect()
+        }),
+        asked(
+            "spiky queries",
+            |n| n.vector(64),
+            |n| n.vector(64).iter().map(|x| x * x * x).collect(),
+        ),
+    ]
+}
+
+/// By how much a component is off the origin.
+fn aside(component: usize) -> f32 {
+    if component < 16 { 3.0 } else { 0.0 }
+}
