@@ -1,7 +1,9 @@
 //! Quantised indexes: recall beside the unquantised one, and their limits.
 
 use nearfield::dataset::{Dataset, Generated, recall};
-use nearfield::{Determinism, Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization};
+use nearfield::{
+    Determinism, Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization, VectorError,
+};
 
 fn keys(count: usize) -> Vec<u64> {
     (0..count as u64).collect()
@@ -278,4 +280,46 @@ fn what_makes_no_codes_keeps_its_vectors() {
     refused(Hnsw::builder(8, Metric::L2).element(Element::U8).quantization(Quantization::Sq8));
     let index = Hnsw::builder(128, Metric::Hamming).quantization(Quantization::Sq4).build();
     assert!(matches!(index, Err(IndexError::Parameter { name: "quantization", .. })));
+}
+
+/// Vectors of whole numbers stay as they are in codes of eight bits: those that come later and are not such are refused, and one
+/// that comes in time makes them all rounded.
+#[test]
+fn whole_numbers_are_kept_and_others_are_refused() {
+    let dimension = 24;
+    let whole = |at: usize| (at * 7 % 256) as f32;
+    let vectors: Vec<f32> = (0..5000 * dimension).map(whole).collect();
+    let mut half = vectors[..dimension].to_vec();
+    half[5] = 0.5;
+    for (codes, originals) in
+        [(Quantization::Sq4, Originals::Sq8), (Quantization::Sq8, Originals::Dropped)]
+    {
+        let build = || {
+            let builder = Hnsw::builder(dimension, Metric::L2).quantization(codes);
+            builder.originals(originals).build().unwrap()
+        };
+        let index = build();
+        index.insert_batch(&keys(5000), &vectors).run().unwrap();
+        let refused =
+            VectorError::NotRepresentable { component: 5, value: 0.5, element: Element::U8 };
+        assert_eq!(index.insert(9000, &half), Err(IndexError::Vector(refused.clone())));
+        assert_eq!(index.upsert(3, &half), Err(IndexError::Vector(refused.clone())));
+        let two = [&vectors[..dimension], &half].concat();
+        let batch = index.insert_batch(&[9000, 9001], &two).run();
+        assert_eq!(batch, Err(IndexError::BatchVector { position: 1, source: refused }));
+        assert_eq!(index.len(), 5000);
+        for key in (0..5000).step_by(101) {
+            let at = key as usize * dimension;
+            assert_eq!(index.get::<Vec<f32>>(key).unwrap(), vectors[at..at + dimension]);
+        }
+
+        let index = build();
+        let mixed = [&vectors[..], &half].concat();
+        index.insert_batch(&keys(5001), &mixed).run().unwrap();
+        assert!(index.stats().code_bits.is_some());
+        let found = index.get::<Vec<f32>>(5000).unwrap();
+        let length: f32 = half.iter().map(|x| x * x).sum();
+        let error: f32 = found.iter().zip(&half).map(|(a, b)| (a - b).powi(2)).sum();
+        assert!(error <= 0.02 * 0.02 * length, "{error} of {length}");
+    }
 }

@@ -211,12 +211,7 @@ impl Case<'_> {
 /// Kinds of cases that do not hold yet, and why.
 type Known = (&'static str, fn(&Case<'_>) -> bool);
 
-const KNOWN: [Known; 6] = [
-    ("one grid serves all rounded vectors", |case| case.originals != Originals::Kept),
-    ("one grid serves vectors and queries of all lengths", |case| {
-        case.metric == Metric::InnerProduct
-            && matches!(case.codes, Some(Codes::Auto | Codes::Sq8 | Codes::Sq4))
-    }),
+const KNOWN: [Known; 4] = [
     ("centroids have no length, and a few long vectors none of their own", |case| {
         case.shape.name == "few long" && matches!(case.codes, Some(Codes::Pq(_)))
     }),

@@ -69,7 +69,6 @@ fn the_length_of_a_query_does_not_matter_under_the_inner_product() {
 }
 
 #[test]
-#[ignore = "rounded vectors and queries have no scale of their own yet"]
 fn nor_does_it_where_vectors_are_rounded() {
     for (codes, originals) in [
         (Quantization::Auto, Originals::Sq12),
@@ -102,7 +101,6 @@ fn queries_of_any_length(codes: Quantization, originals: Originals) {
 
 /// What was measured with queries of one length holds for those of another: .453 at a factor of .01, .638 at 100.
 #[test]
-#[ignore = "rounded vectors and queries have no scale of their own yet"]
 fn a_calibrated_recall_holds_for_queries_of_any_length() {
     let shape = units();
     let index = built(&shape, Metric::InnerProduct, Quantization::Auto, Originals::Kept);
@@ -183,7 +181,6 @@ fn equal_vectors_are_found_among_others_at_one_distance() {
 /// Vectors of one topic first, then those of 39 others: recall was .632 and .490 with `Sq8` at deviations of .5 and .3, .758
 /// with `Sq12` at .1, and `get` was off by 60 % of a vector's length.
 #[test]
-#[ignore = "rounded vectors and queries have no scale of their own yet"]
 fn rounded_vectors_of_other_topics_are_found() {
     let topics = more_shapes(WHOLE, MOVED);
     for shape in topics.iter().filter(|shape| shape.name.starts_with("one topic first")) {
@@ -203,7 +200,6 @@ fn rounded_vectors_of_other_topics_are_found() {
 
 /// By how much a rounded vector may be off, as a share of its length.
 #[test]
-#[ignore = "rounded vectors and queries have no scale of their own yet"]
 fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
     let mut missed = Vec::new();
     let shapes = [shapes(WHOLE, MOVED), more_shapes(WHOLE, MOVED)];

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::in_order::Ordered;
 use super::threads::{Threads, in_turn};
 use super::work::{Parts, Work};
-use crate::error::IndexError;
+use crate::error::{IndexError, VectorError};
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 
@@ -24,6 +24,11 @@ pub(super) trait Insertable: Parts {
 
     /// Tells that no more of them come: once after each [`Self::expect`].
     fn has_come(&self) {}
+
+    /// Refuses the vector in `work.row` if the index cannot keep it.
+    fn check_kept(&self, _work: &mut Work) -> Result<(), VectorError> {
+        Ok(())
+    }
 
     /// The position among `count` of the vector that is inserted after `turn` others.
     fn position(&self, turn: usize, _count: usize) -> usize {
@@ -73,6 +78,7 @@ pub(super) trait Insertable: Parts {
         self.work().with(|work| {
             work.row.resize(self.encoder().blocks(), Block::ZERO);
             self.encoder().encode(vector, &mut work.row)?;
+            self.check_kept(work)?;
             change(work)
         })
     }
@@ -218,6 +224,7 @@ impl<'a> InsertBatch<'a> {
             let vector = vectors.slice(position * elements..(position + 1) * elements);
             encoder
                 .encode(vector, &mut work.row)
+                .and_then(|()| index.check_kept(work))
                 .map_err(|source| IndexError::BatchVector { position, source })
         };
         let done = AtomicUsize::new(0);

@@ -7,7 +7,7 @@ use super::encoder::Encoder;
 use super::engine::{Engine, code_engine};
 use super::fit::Fit;
 use crate::arena::{ArenaError, Column, Slots, Vacant};
-use crate::error::IndexError;
+use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
@@ -257,6 +257,14 @@ impl Codes {
         for (codes, code) in self.all().zip([&work.code, &work.finer]) {
             codes.rows.refill(slot, |row| row.copy_from_slice(code));
         }
+    }
+
+    /// Refuses a vector that these codes cannot keep in its place: they are whole numbers, as all vectors were
+    /// when codes began.
+    pub(super) fn check_kept(&self, floats: &[f32]) -> Result<(), VectorError> {
+        let Some(component) = self.finest().coder.misfit(floats) else { return Ok(()) };
+        let (value, element) = (floats[component], Element::U8);
+        Err(VectorError::NotRepresentable { component, value, element })
     }
 
     /// Bytes of memory in use, of codes for these slots.

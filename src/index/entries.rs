@@ -7,7 +7,7 @@ use super::quantized::Quantized;
 use super::replace::Replacing;
 use super::work::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
-use crate::error::IndexError;
+use crate::error::{IndexError, VectorError};
 use crate::graph::Graph;
 use crate::process::Process;
 use crate::sync::Mutex;
@@ -108,6 +108,17 @@ impl Entries {
         codes.map_or(&self.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
     }
 
+    /// Refuses the vector of a row, which is about to be inserted, if it cannot be kept.
+    pub(super) fn check_kept(
+        &self,
+        row: &[Block],
+        floats: &mut Vec<f32>,
+    ) -> Result<(), VectorError> {
+        let Some(codes) = self.codes().filter(|_| self.drops()) else { return Ok(()) };
+        self.encoder.unit_into(row, floats);
+        codes.check_kept(floats)
+    }
+
     fn drops(&self) -> bool {
         self.quantized.as_ref().is_some_and(|q| !q.originals.is_kept())
     }
@@ -138,6 +149,9 @@ impl Entries {
         let codes = self.codes();
         if let Some(codes) = codes {
             self.encoder.unit_into(row, &mut coding.floats);
+            if self.drops() {
+                codes.check_kept(&coding.floats)?;
+            }
             codes.encode_new(coding);
         }
         if self.may_refill()

@@ -11,7 +11,7 @@ use super::quantized::ENOUGH;
 use super::space::{Linking, Rows};
 use super::work::Work;
 use crate::arena::pin;
-use crate::error::IndexError;
+use crate::error::{IndexError, VectorError};
 use crate::graph::{Counters, Scratch};
 use crate::vector::Block;
 
@@ -112,6 +112,11 @@ impl Hnsw {
 }
 
 impl Insertable for Hnsw {
+    fn check_kept(&self, work: &mut Work) -> Result<(), VectorError> {
+        let _pin = pin();
+        self.entries.check_kept(&work.row, &mut work.coding.floats)
+    }
+
     fn contains(&self, key: u64) -> bool {
         Self::contains(self, key)
     }

@@ -13,7 +13,7 @@ use super::maintain::Remains;
 use super::quantized::Quantized;
 use super::replace::Replacing;
 use super::threads::in_turn;
-use super::work::{Parts, Work};
+use super::work::Work;
 use super::{Flat, Hnsw};
 use crate::arena::{ArenaError, Column, Persistent, Piece, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
@@ -215,11 +215,16 @@ impl Entries {
     }
 }
 
-fn encode(index: &impl Parts, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+fn encode(
+    index: &impl Insertable,
+    vector: VectorRef<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), VectorError> {
     let encoder = index.encoder();
     index.work().with(|work| {
         work.row.resize(encoder.blocks(), Block::ZERO);
         encoder.encode(vector, &mut work.row)?;
+        index.check_kept(work)?;
         let bytes: &[u8] = bytemuck::cast_slice(&work.row);
         out.extend_from_slice(&bytes[..encoder.element.bytes(encoder.dimension)]);
         Ok(())

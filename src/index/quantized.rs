@@ -14,7 +14,7 @@ use super::codes::{CodeWork, Codes, Originals};
 use super::fit::{Fit, is_worth, mean_error};
 use crate::arena::{ArenaError, Column, Renewed};
 use crate::metric::Metric;
-use crate::quantization::{Bits, Coder, Coding};
+use crate::quantization::{Bits, Coder, Coding, is_byte};
 use crate::simd::Isa;
 use crate::sync::Mutex;
 use crate::vector::Block;
@@ -292,7 +292,24 @@ impl Quantized {
                 break;
             }
         }
+        if self.may_keep_whole() && sample.iter().all(|&x| is_byte(x)) {
+            // Whole numbers are their own codes only if all vectors are of such.
+            for at in 0..count {
+                vector(at, &mut floats);
+                if !floats.iter().all(|&x| is_byte(x)) {
+                    sample.extend_from_slice(&floats);
+                    break;
+                }
+            }
+        }
         sample
+    }
+
+    /// Whether codes may be whole numbers that stand in for vectors of such.
+    fn may_keep_whole(&self) -> bool {
+        let (walked, finer) = self.codings();
+        let last = finer.unwrap_or(walked);
+        self.metric == Metric::L2 && last == Coding::Rounded(Bits::Eight)
     }
 
     /// Encodes some of the `count` vectors that have no code yet; `true` if few are left.
@@ -305,11 +322,14 @@ impl Quantized {
     ) -> Result<bool, ArenaError> {
         // A caller that waits does as much with each insertion, however busy others are.
         let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
-        let Some(filling) = filling else { return Ok(false) };
+        let Some(mut filling) = filling else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
         let done = codes.rows.len() as u32;
-        extend(codes, count.min(done + STEP), work, vector)?;
-        Ok(count <= done + STEP)
+        let is_kept = self.extend(codes, count.min(done + STEP), work, vector)?;
+        if !is_kept {
+            *filling = Filling::Nothing;
+        }
+        Ok(is_kept && count <= done + STEP)
     }
 
     /// Encodes the last of the `count` vectors, and lets everybody see the codes; codes that are to take the place of others are
@@ -321,8 +341,11 @@ impl Quantized {
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<Option<Codes>, ArenaError> {
         let mut filling = self.filling.lock();
-        if let Filling::Codes(codes) = &*filling {
-            extend(codes, count, work, vector)?;
+        if let Filling::Codes(codes) = &*filling
+            && !self.extend(codes, count, work, vector)?
+        {
+            *filling = Filling::Nothing;
+            return Ok(None);
         }
         let Filling::Codes(mut codes) = std::mem::take(&mut *filling) else { return Ok(None) };
         if let Some(old) = self.codes.get() {
@@ -332,6 +355,27 @@ impl Quantized {
         // Only who took them sets them.
         drop(self.codes.set(*codes));
         Ok(None)
+    }
+
+    /// Encodes the vectors that have no code yet, up to the slot `end`. Returns whether all can be kept: one that was being inserted while
+    /// the quantizer was fitted may not be of whole numbers, though all others are.
+    fn extend(
+        &self,
+        codes: &Codes,
+        end: u32,
+        work: &mut CodeWork,
+        vector: impl Fn(u32, &mut Vec<f32>),
+    ) -> Result<bool, ArenaError> {
+        for slot in codes.rows.len() as u32..end {
+            vector(slot, &mut work.floats);
+            if !self.originals.is_kept() && codes.check_kept(&work.floats).is_err() {
+                return Ok(false);
+            }
+            codes.encode(work);
+            codes.reserve()?;
+            codes.push(work)?;
+        }
+        Ok(true)
     }
 
     /// Whether a quantizer is fitted but not in use yet.
@@ -361,27 +405,6 @@ impl Quantized {
             Filling::Nothing | Filling::Fitting | Filling::Failed(_) => 0,
         }
     }
-}
-
-/// Encodes the vectors that have no code yet, up to the slot `end`. A slot without a vector gets zeros.
-fn extend(
-    codes: &Codes,
-    end: u32,
-    work: &mut CodeWork,
-    vector: impl Fn(u32, &mut Vec<f32>),
-) -> Result<(), ArenaError> {
-    for slot in codes.rows.len() as u32..end {
-        vector(slot, &mut work.floats);
-        codes.reserve()?;
-        if work.floats.is_empty() {
-            // Nothing is written, so no memory is taken.
-            codes.rows.push(|_| ())?;
-            continue;
-        }
-        codes.encode(work);
-        codes.push(work)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

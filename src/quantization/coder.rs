@@ -292,6 +292,14 @@ impl Coder {
         }
     }
 
+    /// The first component of a vector that a code of whole numbers would change.
+    pub(crate) fn misfit(&self, vector: &[f32]) -> Option<usize> {
+        match self {
+            Self::Scalar(grid) => grid.misfit(vector),
+            Self::Product(_) | Self::Rabitq(_) => None,
+        }
+    }
+
     /// Whether codes are of two kinds, centred and plain, which the kernel between codes does not compare.
     pub(crate) fn has_plain_codes(&self) -> bool {
         matches!(self, Self::Scalar(grid) if grid.has_plain_codes())

@@ -32,5 +32,5 @@ pub(crate) use kmeans::cluster;
 pub use product::{PackedCodes, ProductQuantizer, ProductQuantizerBuilder, ProductQuery};
 pub use quantizer::{PreparedQuery, Quantizer};
 pub use rabitq::{Estimate, RabitqQuantizer, RabitqQuantizerBuilder, RabitqQuery};
-pub(crate) use scalar::Bits;
+pub(crate) use scalar::{Bits, is_byte};
 pub use scalar::{ScalarQuantizer, ScalarQuantizerBuilder};

@@ -119,9 +119,8 @@ impl ScalarGrid {
         rotation: Rotation,
     ) -> Self {
         let isa = rotation.isa();
-        let exact = bits == Bits::Eight
-            && metric == Metric::L2
-            && sample.iter().all(|&x| (0.0..=255.0).contains(&x) && x.fract() == 0.0);
+        let exact =
+            bits == Bits::Eight && metric == Metric::L2 && sample.iter().all(|&x| is_byte(x));
         let rotation = (!exact).then_some(rotation);
         let centred = metric != Metric::InnerProduct && !exact;
         let mean = if centred { mean(sample, dimension) } else { Vec::new() };
@@ -168,6 +167,14 @@ impl ScalarGrid {
         }
         grid.error = (errors / count) as f32;
         grid
+    }
+
+    /// The first component of a vector that is lost where whole numbers are their own codes, and this one is not.
+    pub(crate) fn misfit(&self, vector: &[f32]) -> Option<usize> {
+        if self.rotation.is_some() {
+            return None;
+        }
+        vector.iter().position(|&x| !is_byte(x))
     }
 
     /// Blocks of a code.
@@ -404,6 +411,11 @@ impl ScalarGrid {
             rotation.apply(rotated);
         }
     }
+}
+
+/// Whether a component is a whole number that fits a byte.
+pub(crate) fn is_byte(x: f32) -> bool {
+    (0.0..=255.0).contains(&x) && x.fract() == 0.0
 }
 
 fn mean(sample: &[f32], dimension: usize) -> Vec<f32> {

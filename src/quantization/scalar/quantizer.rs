@@ -8,6 +8,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use super::{Bits, ScalarGrid};
 use crate::distance::{Kernel, Visitor};
+use crate::error::VectorError;
 use crate::metric::Metric;
 use crate::quantization::QuantizationError;
 use crate::quantization::admit::{admit, admit_rows, check_space, check_training};
@@ -16,7 +17,7 @@ use crate::quantization::kmeans::sample;
 use crate::quantization::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
 use crate::quantization::rotation::Rotation;
 use crate::simd::{Isa, Simd, Task};
-use crate::vector::Block;
+use crate::vector::{Block, Element};
 
 const MARK: [u8; 4] = *b"NFSQ";
 
@@ -31,7 +32,7 @@ const ENOUGH: usize = 16_384;
 /// components: a vector comes back off by a share of its own length, from 2^-32 to 2^32 times the length of the training vectors. One
 /// that centring would make longer is not centred. Queries have a scale of their own, too.
 /// This is what [`Hnsw`](crate::Hnsw) walks on. Vectors of whole numbers in `0..=255` are their own
-/// codes of 8 bits, if all training vectors are such and the metric is [`Metric::L2`].
+/// codes of 8 bits, if all training vectors are such and the metric is [`Metric::L2`]; others are refused then.
 ///
 /// | | cost |
 /// |---|---|
@@ -149,6 +150,10 @@ impl Quantizer for ScalarQuantizer {
     fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError> {
         check_codes(code, self.code_len(), 1)?;
         let vector = admit(vector, self.grid.dimension, self.grid.metric)?;
+        if let Some(component) = self.grid.misfit(&vector) {
+            let (value, element) = (vector[component], Element::U8);
+            return Err(VectorError::NotRepresentable { component, value, element }.into());
+        }
         let mut blocks = vec![Block::ZERO; self.grid.code_blocks()];
         self.grid.encode(&vector, &mut Vec::new(), &mut blocks);
         code.copy_from_slice(cast_slice(&blocks));
