@@ -310,14 +310,14 @@ fn whole_numbers_are_kept_and_others_are_refused() {
         assert_eq!(index.len(), 5000);
         for key in (0..5000).step_by(101) {
             let at = key as usize * dimension;
-            assert_eq!(index.get::<Vec<f32>>(key).unwrap(), vectors[at..at + dimension]);
+            assert_eq!(index.get(key).unwrap(), vectors[at..at + dimension]);
         }
 
         let index = build();
         let mixed = [&vectors[..], &half].concat();
         index.insert_batch(&keys(5001), &mixed).run().unwrap();
         assert!(index.stats().code_bits.is_some());
-        let found = index.get::<Vec<f32>>(5000).unwrap();
+        let found = index.get(5000).unwrap();
         let length: f32 = half.iter().map(|x| x * x).sum();
         let error: f32 = found.iter().zip(&half).map(|(a, b)| (a - b).powi(2)).sum();
         assert!(error <= 0.02 * 0.02 * length, "{error} of {length}");
