@@ -43,11 +43,15 @@ fn clusters(shift: f32) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
 }
 
 fn scale(vector: &mut [f32], factor: f32) {
-    vector.iter_mut().for_each(|x| *x *= factor);
+    for x in vector {
+        *x *= factor;
+    }
 }
 
-/// Each shape by name: vectors and queries.
-fn shapes() -> Vec<(&'static str, Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+/// A name, vectors and queries.
+type Shape = (&'static str, Vec<Vec<f32>>, Vec<Vec<f32>>);
+
+fn shapes() -> Vec<Shape> {
     let mut shapes = Vec::new();
     let mut add = |name, shift, lengthen: &dyn Fn(usize) -> f32| {
         let (mut base, queries) = clusters(shift);

@@ -302,8 +302,8 @@ fn whole_numbers_are_kept_and_others_are_refused() {
         index.insert_batch(&keys(5000), &vectors).run().unwrap();
         let refused =
             VectorError::NotRepresentable { component: 5, value: 0.5, element: Element::U8 };
-        assert_eq!(index.insert(9000, &half), Err(IndexError::Vector(refused.clone())));
-        assert_eq!(index.upsert(3, &half), Err(IndexError::Vector(refused.clone())));
+        assert_eq!(index.insert(9000, &half), Err(IndexError::Vector(refused)));
+        assert_eq!(index.upsert(3, &half), Err(IndexError::Vector(refused)));
         let two = [&vectors[..dimension], &half].concat();
         let batch = index.insert_batch(&[9000, 9001], &two).run();
         assert_eq!(batch, Err(IndexError::BatchVector { position: 1, source: refused }));

@@ -296,6 +296,8 @@ impl Collection {
 
     /// Writes the newest commit to another file, which takes the place of what is at `path` only when it is whole and on the disk.
     /// Transactions and searches go on. The copy has no gaps; opening it applies what opening this file would.
+    /// A program that copies the file while a writer changes it, as `cp` does, may mix several moments: opening reads too little of a file to
+    /// notice, [`load`](Self::load) and [`check`](Self::check) do.
     ///
     /// # Errors
     ///

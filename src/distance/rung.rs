@@ -86,7 +86,8 @@ mod tests {
     fn a_rung_is_the_lowest_that_reaches() {
         for rung in i8::MIN..=i8::MAX {
             let quarters = 1.0 + f64::from(rung & 3) / 4.0;
-            assert_eq!(f64::from(scale_of(rung)), quarters * 2.0_f64.powi(i32::from(rung >> 2)));
+            let expected = quarters * 2.0_f64.powi(i32::from(rung >> 2));
+            assert_eq!(f64::from(scale_of(rung)).to_bits(), expected.to_bits());
             assert_eq!(rung_above(scale_of(rung)), rung);
             let more = f32::from_bits(scale_of(rung).to_bits() + 1);
             assert_eq!(rung_above(more), rung.saturating_add(1));

@@ -1,6 +1,6 @@
 //! Exact neighbours, and how many of them are found.
 
-use nearfield::{Element, Flat, Metric};
+use nearfield::{Element, Flat, Metric, Originals};
 use rayon::prelude::*;
 
 use super::{Shape, exact};
@@ -10,8 +10,18 @@ pub(crate) const K: usize = 10;
 
 /// The exact distances of queries and vectors as they are stored.
 pub(crate) struct Truth {
-    /// Of each query to each vector, and the greatest of a neighbour.
-    queries: Vec<(Vec<f64>, f64)>,
+    metric: Metric,
+    /// Of the vectors, which have unit length under the cosine.
+    lengths: Vec<f64>,
+    queries: Vec<Query>,
+}
+
+struct Query {
+    length: f64,
+    /// To each vector.
+    distances: Vec<f64>,
+    /// The greatest of a neighbour.
+    kth: f64,
 }
 
 impl Truth {
@@ -36,19 +46,56 @@ impl Truth {
                 Metric::InnerProduct => 2e-7 * largest(query) * largest(&vectors),
                 _ => 2e-6 * kth.abs(),
             };
-            (distances, kth + rounding)
+            Query { length: length(query, metric), distances, kth: kth + rounding }
         });
-        Self { queries: queries.collect() }
+        let lengths = vectors.chunks(dimension).map(|vector| length(vector, metric)).collect();
+        Self { metric, lengths, queries: queries.collect() }
     }
 
     /// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
     pub(crate) fn recall(&self, found: &[Vec<u64>]) -> f64 {
-        let near = |(keys, (distances, kth)): (&Vec<u64>, &(Vec<f64>, f64))| {
+        self.recall_of_rounded(found, 0.0)
+    }
+
+    /// The share of the answers that may be among the nearest if all vectors and queries are off by this share of their lengths.
+    pub(crate) fn recall_of_rounded(&self, found: &[Vec<u64>], share: f64) -> f64 {
+        let near = |(keys, query): (&Vec<u64>, &Query)| {
             assert!(keys.len() == K, "{} answers", keys.len());
-            keys.iter().filter(|&&key| distances[key as usize] <= *kth).count()
+            let is_near = |&&key: &&u64| {
+                let (distance, own) = (query.distances[key as usize], self.lengths[key as usize]);
+                match self.metric {
+                    Metric::InnerProduct => {
+                        distance <= query.kth + 2.0 * share * query.length * own
+                    }
+                    metric => {
+                        // The cosine is half of the squared distance of unit vectors.
+                        let factor = if metric == Metric::Cosine { 2.0 } else { 1.0 };
+                        let root = |distance: f64| (factor * distance).max(0.0).sqrt();
+                        let allowed = root(query.kth) + share * (query.length + own);
+                        distance <= query.kth || root(distance) <= allowed
+                    }
+                }
+            };
+            keys.iter().filter(is_near).count()
         };
         let near: usize = found.iter().zip(&self.queries).map(near).sum();
         near as f64 / (K * self.queries.len()) as f64
+    }
+}
+
+fn length(vector: &[f32], metric: Metric) -> f64 {
+    if metric == Metric::Cosine {
+        return 1.0;
+    }
+    vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
+}
+
+/// By which share of its length a vector is off on average, as the docs of [`Originals`] say.
+pub(crate) fn rounding(originals: Originals) -> f64 {
+    match originals {
+        Originals::Sq12 => 0.00075,
+        Originals::Kept => 0.0,
+        _ => 0.01,
     }
 }
 
