@@ -44,7 +44,7 @@ impl<T: Send + Sync> Renewed<T> {
         Err(*unsafe { Box::from_raw(new) })
     }
 
-    /// Puts `value` in the place of the value, which is dropped when all who are pinned now have let go.
+    /// Puts `value` in the place of the value, which is dropped when all threads that are pinned now have been unpinned.
     ///
     /// # Safety
     ///

@@ -71,7 +71,7 @@ pub(crate) fn scale_of(rung: i8) -> f32 {
     f32::from_bits((1.0_f32.to_bits() as i32 + (i32::from(rung) << BELOW)) as u32)
 }
 
-/// The lowest rung whose scale is at least `ratio`, as far as the ladder reaches.
+/// Returns the lowest rung whose scale is at least `ratio`, or the last one.
 pub(crate) fn rung_above(ratio: f32) -> i8 {
     // Positive floats order as their bits do.
     let above = ratio.max(0.0).to_bits() as i32 - 1.0_f32.to_bits() as i32 + (1 << BELOW) - 1;

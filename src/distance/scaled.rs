@@ -2,7 +2,7 @@
 //!
 //! A component of a code stands for its number times the row's [scale](super::rung) in *steps*, which all rows share. Products
 //! are sums of products of whole numbers, times both scales. A squared distance is made of a product and two squares,
-//! in `f64`: it is that of what code and query stand for, without the cancellation that separate roundings would bring.
+//! in `f64`, of the same rounded numbers: separate roundings would cancel badly.
 //!
 //! A prepared query ends with a block of `f64`s. For products it begins with the query's scale. Rows are compared
 //! with one of two forms of the query for distances: the centred one and the plain one, as the row was coded; of each the block
@@ -41,10 +41,10 @@ pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static
     /// Where rows have their rungs.
     const PLACE: Place;
 
-    /// Blocks of a query for a row of so many.
+    /// Returns the blocks of a query for a row of `row` blocks.
     fn query_blocks(row: usize) -> usize;
 
-    /// The mean of the square that rounding adds to that of a row of so many blocks, in squared steps of the row.
+    /// Returns the mean of the square that rounding adds to that of a row of `row` blocks, in squared steps of the row.
     fn rounding(row: usize) -> f64;
 
     fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64;
@@ -290,7 +290,7 @@ fn form<'a, W: Width>(
     (&query[begin..begin + blocks], if is_plain { [c, d] } else { [a, b] })
 }
 
-/// Scale and square of a code, without the mean of what rounding adds to it.
+/// Returns the scale and the square of a code. The mean that rounding adds to the square is taken off.
 #[inline(always)]
 fn own<W: Width>(row: &[Block], square: i64) -> (f64, f64) {
     let scale = f64::from(W::PLACE.scale(row));

@@ -119,7 +119,7 @@ impl Graph {
         let first = self.descend(space, query, entry, 0, scratch);
         let candidate = |&(key, row)| Candidate { key, link: Link { row, node: row, tree: false } };
         let (kept, halt) = self.halt(ef, k);
-        // All of them would take the places of others as far, some of which lead on.
+        // All of them would take the places of other nodes at the same distance, and some of these lead on.
         let some = known.iter().take(kept.div_ceil(KNOWN));
         scratch.candidates.clear();
         scratch.candidates.extend(some.map(candidate));

@@ -288,7 +288,7 @@ impl Graph {
         }
     }
 
-    /// Writes a row that nobody sees yet, and makes it visible.
+    /// Writes a row that is not visible yet, and makes it visible.
     pub(super) fn show<S: LinkSpace, C: Cell>(
         &self,
         space: S,

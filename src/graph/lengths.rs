@@ -1,11 +1,11 @@
 //! Inner products between vectors of different lengths: long vectors are nearer to others than these are to themselves.
 //!
-//! Three things follow. A long vector is nearer to nearly all than the row in hand is, so that pruning by distance alone
-//! would let it stand for them all: [`select`](super::prune::select) asks besides whether it is near in space. One that
+//! Three things follow. A long vector is nearer to nearly all others than the row in hand is, and pruning by distance alone
+//! would keep it and drop them: [`select`](super::prune::select) also asks whether it is near in space. One that
 //! comes late is among the answers of queries far from its few neighbours, whose rows do not lead to it: it gets rows on all
-//! levels, up to where searches start ([`overshadows`](Graph::overshadows)), and goes up with that place
-//! ([`lift`](Graph::lift)). And it need not be the nearest where searches come by: what a descent met is where the walk
-//! begins, too.
+//! levels up to the entry's ([`overshadows`](Graph::overshadows)), and rises with the entry
+//! ([`lift`](Graph::lift)). A descent may pass it, as it need not be the nearest there: the walk also begins at all nodes
+//! that the descent met.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,23 +19,23 @@ use super::{Entry, Graph, LinkSpace, Scratch, Space};
 /// Squared lengths that differ by such a factor at most count as equal: those of codes of 4 bits are off by some percent.
 const EQUAL: f32 = 1.2;
 
-/// A vector is long if it is so many times as near to others as these are to themselves.
+/// A vector is long if it is nearer to others than these are to themselves by this factor.
 const LONG: f32 = 1.5;
 
 /// Candidates that a descent keeps on the level where searches start, and on those below.
 const WIDTHS: (usize, usize) = (16, 2);
 
-/// Rows that one lifted links itself to are chosen among so many.
+/// Candidates among which a lifted node chooses the rows that link to it.
 const LIFTED: usize = 64;
 
 fn split(range: u64) -> (f32, f32) {
     (f32::from_bits(range as u32), f32::from_bits((range >> 32) as u32))
 }
 
-/// Stands beside a range in a file. Of exponents, as older versions wrote, so few say nothing.
+/// The number beside a range in a file. Older versions wrote exponents, and a number as small means that they are not used.
 const KNOWN: u64 = 1;
 
-/// Which lengths there are.
+/// The range of the lengths of all vectors.
 #[derive(Debug)]
 pub(super) struct Lengths {
     /// The bits of the least squared length and, above them, of the greatest; `None` where distances are no inner products.
@@ -46,7 +46,7 @@ const fn bits(least: f32, most: f32) -> u64 {
     (most.to_bits() as u64) << 32 | least.to_bits() as u64
 }
 
-/// No length, and whatever length.
+/// The range of no length, and that of all lengths.
 const NONE: u64 = bits(f32::INFINITY, 0.0);
 const ANY: u64 = bits(0.0, f32::INFINITY);
 
@@ -64,7 +64,7 @@ impl Lengths {
         Self { range: Some(AtomicU64::new(range)) }
     }
 
-    /// What is to be kept in a file; `None` where distances are no inner products.
+    /// Returns the numbers that a file keeps; `None` where distances are no inner products.
     pub(super) fn parts(&self) -> Option<(u64, u64)> {
         let range = self.range.as_ref()?.load(Ordering::Relaxed);
         let (least, most) = split(range);
@@ -99,7 +99,7 @@ impl Lengths {
         }
     }
 
-    /// Learns what another has.
+    /// Learns the lengths of another graph.
     pub(super) fn absorb(&self, other: &Self) {
         if let (Some(range), Some(other)) = (&self.range, &other.range) {
             let of = |range: &AtomicU64| split(range.load(Ordering::Relaxed));
@@ -227,7 +227,7 @@ impl Graph {
     }
 }
 
-/// Offers what a descent met to the walk that begins on the base level.
+/// Offers the nodes that a descent met to the walk that begins on the base level.
 pub(super) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) {
     let Scratch { pool, visited, passed, .. } = scratch;
     if passed.is_empty() {

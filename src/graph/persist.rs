@@ -20,7 +20,7 @@ pub(crate) struct GraphState {
     pub(crate) rows: Vec<u32>,
     /// Level of the entry, and its row there; none if the graph is empty.
     pub(crate) entry: Option<(u32, u32)>,
-    /// What insertions learned of distances: a sum and a count of exponents, or the range of lengths.
+    /// The facts that insertions learned of distances: a sum and a count of exponents, or the range of lengths.
     pub(crate) spread: (u64, u64),
 }
 

@@ -28,12 +28,12 @@ impl Stack {
 }
 
 impl Graph {
-    /// Gives a new node a row on each level up to `level`, or as far as memory goes.
+    /// Gives a new node a row on each level up to `level`, or until memory ends.
     pub(super) fn stack(&self, node: u32, level: usize) -> Stack {
         self.pile(node, &[node], level)
     }
 
-    /// Gives a node that has these rows others on all levels up to `level`, or as far as memory goes.
+    /// Gives a node that has these rows others on all levels up to `level`, or until memory ends.
     pub(super) fn pile(&self, node: u32, rows: &[u32], level: usize) -> Stack {
         let mut stack = Stack { rows: [node; UPPER_LEVELS + 1], level: rows.len() - 1 };
         stack.rows[..rows.len()].copy_from_slice(rows);

@@ -29,7 +29,7 @@ const UNIT: f64 = 2.5;
 const TIMED: usize = 8;
 const QUICK: f64 = 250.0;
 
-/// A call that takes so many nanoseconds again takes as long as many distances, and not by chance.
+/// Nanoseconds of a call that takes as long as many distances. A second call that takes as long shows that it was not by chance.
 const SLOW: f64 = 10_000.0;
 
 /// Candidates beyond the last answer that a walk keeps, as a share of those before it.

@@ -105,10 +105,10 @@ pub enum Originals {
     Kept,
     /// Rounded to 12 bits a component, after a random rotation that evens them out
     /// ([`ScalarQuantizer`](crate::quantization::ScalarQuantizer)): these decide the order of the answers, are what distances
-    /// are measured by and what [`get`](crate::Hnsw::get) returns. Each vector is rounded in a scale of its own: it comes back off by
-    /// a thousandth of its own length at most, and by half of that on average, whatever vectors came before it.
+    /// are measured by, and the vectors that [`get`](crate::Hnsw::get) returns. Each vector is rounded in a scale of its own: its error is
+    /// .15 % of its own length at most, and half of that on average, also where later vectors are unlike those before.
     Sq12,
-    /// Rounded to 8 bits a component, as [`Sq12`](Self::Sq12), off by a fiftieth of its own length at most, and by less than a hundredth on
+    /// Rounded to 8 bits a component, as [`Sq12`](Self::Sq12), with an error of 2 % of its own length at most, and less than 1 % on
     /// average. Under [`Metric::L2`], if all vectors are of whole numbers in `0..=255` when codes begin, vectors stay as they are, and
     /// others are refused from then on ([`VectorError::NotRepresentable`](crate::VectorError::NotRepresentable)). Neighbours that are
     /// nearer to one another than a hundredth of their lengths are told apart by [`Sq12`](Self::Sq12). Beside

@@ -330,6 +330,7 @@ impl Entries {
 
     /// Bytes of the codes.
     pub(super) fn code_bytes(&self) -> usize {
+        let _pin = pin();
         let complete = self.codes().map_or(0, |codes| codes.bytes_of(&self.slots));
         complete + self.quantized.as_ref().map_or(0, Quantized::bytes)
     }

@@ -58,7 +58,7 @@ impl Errors {
     }
 }
 
-/// The errors of a quantizer, as far as they are known.
+/// The known errors of a quantizer.
 #[derive(Debug, Default)]
 pub(super) struct Fit {
     /// None of a quantizer from a file of an earlier version.

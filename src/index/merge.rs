@@ -19,7 +19,7 @@ use crate::vector::Block;
 /// Vectors that are encoded before their codes are written.
 const BATCH: usize = 1 << 14;
 
-/// An index that is to be merged, and is not changed meanwhile, and those of its vectors that come along.
+/// An index to merge, which is not changed meanwhile, and the vectors of it that are taken.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
     pub(crate) index: &'a Hnsw,

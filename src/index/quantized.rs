@@ -141,7 +141,7 @@ impl Quantized {
         Ok(codes.and_then(|codes| self.codes.set(codes).ok()))
     }
 
-    /// What makes the codes that walks read, and the finer ones. Those that answer carry scales of their own.
+    /// Returns the coding of the codes that walks read, and that of the finer ones. Codes that answer carry scales of their own.
     fn codings(&self) -> (Coding, Option<Coding>) {
         let bits = match self.originals {
             Originals::Sq8 => Some(Bits::Eight),
@@ -237,7 +237,7 @@ impl Quantized {
         address(self.codes()) == address(codes)
     }
 
-    /// Whether a quantizer may be fitted to `count` vectors: none is being fitted, and fitting one to about as many has not failed.
+    /// Whether a quantizer may be fitted to `count` vectors: none is being fitted, and a fitting to nearly this number has not failed.
     pub(super) fn may_fit(&self, count: usize) -> bool {
         self.filling.lock().wants(count)
     }
@@ -305,7 +305,7 @@ impl Quantized {
         sample
     }
 
-    /// Whether codes may be whole numbers that stand in for vectors of such.
+    /// Whether the codes that answer in place of vectors may be their whole numbers.
     fn may_keep_whole(&self) -> bool {
         let (walked, finer) = self.codings();
         let last = finer.unwrap_or(walked);
@@ -320,7 +320,7 @@ impl Quantized {
         work: &mut CodeWork,
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
-        // A caller that waits does as much with each insertion, however busy others are.
+        // A caller that waits does the same with each insertion, also while other threads are busy.
         let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
         let Some(mut filling) = filling else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
@@ -352,7 +352,7 @@ impl Quantized {
             codes.finer.clone_from(&old.finer);
             return Ok(Some(*codes));
         }
-        // Only who took them sets them.
+        // Only the thread that took them sets them.
         drop(self.codes.set(*codes));
         Ok(None)
     }

@@ -89,7 +89,7 @@ impl Hnsw {
         self.walk_and_again(codes, codes, beam, timer, work).map(drop)
     }
 
-    /// Walks on `codes`, and if it is caught among copies, on `again`. Returns what it walked on last.
+    /// Walks on `codes`, and if it is caught among copies, on `again`. Returns the codes of its last walk.
     fn walk_and_again<'a>(
         &self,
         codes: Option<&'a Codes>,

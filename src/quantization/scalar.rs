@@ -96,7 +96,7 @@ impl ScalarGrid {
         Self::fit(sample, dimension, metric, bits, scaled, rotation)
     }
 
-    /// [`Self::train`] for codes that stand in for vectors, whose errors are to be in proportion to their lengths.
+    /// [`Self::train`] for codes that answer in place of vectors: errors are in proportion to the vectors' lengths.
     pub(crate) fn train_scaled(
         sample: &[f32],
         dimension: usize,
@@ -301,7 +301,7 @@ impl ScalarGrid {
                     Bits::Four => raw * square / 64.0,
                     Bits::Eight | Bits::Twelve => raw * square,
                 };
-                // What rounding adds on average, which codes with scales have taken off.
+                // The mean that rounding adds. The kernels of codes with scales take it off.
                 let error = if self.is_scaled { 0.0 } else { self.error };
                 let distance = (square - error).max(0.0);
                 if metric == Metric::Cosine { distance / 2.0 } else { distance }

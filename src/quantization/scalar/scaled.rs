@@ -26,7 +26,7 @@ const HALF_RUNG: f32 = 1.1;
 const LANES: usize = 16;
 
 impl Bits {
-    /// The greatest number that a component of a code stands for.
+    /// Returns the greatest number of a component of a code.
     fn greatest(self) -> f32 {
         match self {
             Self::Four => 7.5,
@@ -64,7 +64,7 @@ impl Bits {
 impl ScalarGrid {
     /// The step that serves vectors with components of this deviation, of which others are rungs.
     pub(super) fn base_step(&self, deviation: f32) -> f32 {
-        /// Deviations that the greatest number of a grid without clipping stands for.
+        /// The greatest number of a grid without clipping, in deviations.
         const REACH: f32 = 4.0;
 
         let reach = if self.bits == Bits::Four { CLIP_4 * 7.5 / 8.0 } else { REACH };
@@ -96,7 +96,7 @@ impl ScalarGrid {
         self.is_plain(a) != self.is_plain(b)
     }
 
-    /// The distance between the vectors that two codes stand for, under L2 or the cosine.
+    /// Returns the distance between two decoded vectors, under L2 or the cosine.
     pub(super) fn distance_of_decoded(&self, a: &[Block], b: &[Block]) -> f32 {
         let [a, b] = [a, b].map(|code| {
             let mut vector = Vec::new();
@@ -216,8 +216,8 @@ impl ScalarGrid {
         rung_above(whole.min(deviation * CLIP_4 / 8.0) / self.step / HALF_RUNG)
     }
 
-    /// Writes a rotated query in the scale that its largest component wants. Returns that scale in steps, and the square of
-    /// the rounded query in squared steps without the mean of what rounding adds, or what makes nibbles signed.
+    /// Writes a rotated query in the scale that its largest component needs. Returns that scale in steps and a constant: the square
+    /// of the rounded query in squared steps, less the mean that rounding adds; for four bits the number that makes nibbles signed.
     fn write_form(&self, rotated: &[f32], form: &mut [Block]) -> (f64, f64) {
         let greatest = self.bits.greatest_asked();
         let step = largest(rotated) / greatest;
