@@ -148,7 +148,12 @@ fn without_vectors_a_figure_tells() {
             println!("{metric:?} {quantization:?}: {before} {after}");
             assert!((0.8..1.25).contains(&before), "{metric:?} {quantization:?} {before}");
             // RaBitQ gives every vector its own length, and has no mean under the inner product.
-            assert!(after > 1.5, "{metric:?} {quantization:?} {after}");
+            // Codes of eight bits that answer alone are off by a share of the vector's own length.
+            let is_moved = quantization != Quantization::Sq8;
+            assert!(
+                after > if is_moved { 1.5 } else { 1.0 },
+                "{metric:?} {quantization:?} {after}"
+            );
             assert!(index.check().is_ok());
             // And later on, too.
             let folder = Folder::new(&format!("moved-dropped-{metric:?}-{}", before.to_bits()));

