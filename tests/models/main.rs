@@ -70,7 +70,7 @@ const FAULTS: [(Fault, &str, u64); 10] = [
     (Fault::LinkedBackEarly, "insertions", 100),
     (Fault::Emptied, "insertions", 1_000),
     (Fault::TreePruned, "insertions", 100),
-    (Fault::Unlocked, "moves", 100),
+    (Fault::Unlocked, "moves", 1_000),
     (Fault::VacantEarly, "scans", 1_000),
     (Fault::Unswept, "moves", 1_000),
     (Fault::ReplacedUnnoted, "upserts", 1_000),
