@@ -131,7 +131,7 @@ fn long_vectors_hide_none_and_are_found() {
     }
 }
 
-/// Changes after which long vectors are others, or stand elsewhere.
+/// Changes after which other vectors are long, or long ones are in other slots.
 #[test]
 fn long_vectors_are_found_after_changes() {
     let (mut base, queries) = clusters(0.0);

@@ -94,7 +94,7 @@ fn queries_of_any_length(codes: Quantization, originals: Originals) {
         shape.queries = queries.iter().map(|x| x * factor).collect();
         let found = recall_of_rounded(&index, &shape, EF, originals);
         let what = format!("{codes:?} {originals:?} times {factor}");
-        // Two bits a component find a little less, whatever the length.
+        // Two bits a component find a little less at every length.
         let less = if matches!(codes, Quantization::Pq { .. }) { 0.01 } else { 0.0 };
         compare(found + less, of_plain, &what);
         for query in shape.queries.chunks(shape.dimension).take(20) {

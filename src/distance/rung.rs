@@ -1,5 +1,5 @@
-//! The scale that a code carries: a rung of a ladder, four to a doubling,, whose number lies in the lowest bits of eight of the code's
-//! components.
+//! The scale that a code carries: a rung of a ladder with four rungs to a doubling. Its number lies in the lowest bits of eight of the
+//! code's components.
 //!
 //! A rung takes no place beside the components, and kernels read it from the last bytes of the row that they read anyway. The
 //! eight components lose one bit each: the encoder rounds them to the nearest number that ends in the wanted bit.

@@ -5,8 +5,8 @@
 //! in `f64`, of the same rounded numbers: separate roundings would cancel badly.
 //!
 //! A prepared query ends with a block of `f64`s. For products it begins with the query's scale. Rows are compared
-//! with one of two forms of the query for distances: the centred one and the plain one, as the row was coded; of each the block
-//! has the scale and the square.
+//! with one of two forms of the query for distances, the centred one or the plain one, as the row was coded; the block has the scale
+//! and the square of each.
 
 use bytemuck::{cast_ref, cast_slice};
 

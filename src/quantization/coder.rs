@@ -16,7 +16,7 @@ use crate::vector::Block;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Scalar(Bits),
-    /// Scalar codes that answer in place of vectors: each carries a scale of its own.
+    /// Scalar codes that answer in place of vectors. Each carries its own scale.
     Rounded(Bits),
     /// Sub-vectors, and 4 or 8 bits for each.
     Product {

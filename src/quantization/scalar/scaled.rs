@@ -2,7 +2,7 @@
 //!
 //! This is what LVQ does (Aguerrebere et al., Similarity search in the blink of an eye with compressed indices, 2023), with scales
 //! from a ladder of four rungs to a doubling, whose number lies in the lowest bits of eight components. A
-//! vector is centred if that makes it shorter, which a ninth bit says.
+//! vector stays as it is, and a ninth bit says so, if centring would make it much longer.
 
 use bytemuck::{cast_mut, cast_slice, cast_slice_mut};
 
