@@ -16,18 +16,50 @@ use host_support::{DIMENSION, Host, KEYS, Site, commit, config, last, names, set
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Flat, Hnsw, IndexError, Metric, Reader, Transaction};
 
-/// Not a test: a reader in another process, which verifies its first snapshot on request.
+/// Not a test: what another process does.
 #[test]
 fn role() {
-    let Some((_, kind, path)) = host_support::role() else { return };
-    let reader = Collection::open_read_only(&path).unwrap();
+    match host_support::role() {
+        Some((role, kind, path)) if role == "reader" => verify_on_request(&kind, &path),
+        Some((_, _, path)) => write_without_descriptors(&path),
+        None => {}
+    }
+}
+
+/// A reader, which verifies its first snapshot and the newest one on request.
+fn verify_on_request(kind: &str, path: &Path) {
+    let reader = Collection::open_read_only(path).unwrap();
     let first = reader.snapshot().unwrap();
-    let _held = settle(&kind);
+    let _held = settle(kind);
     println!("ready {}", first.number());
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let newest = reader.snapshot().unwrap();
         println!("{line} {} {}", wrong(&first).unwrap(), wrong(&newest).unwrap());
     }
+}
+
+/// A writer that keeps a snapshot of its own while the process can open no file.
+fn write_without_descriptors(path: &Path) {
+    let collection = Collection::open(path, config()).unwrap();
+    write(&collection, 1..=2);
+    let reader = Collection::open_read_only(path).unwrap();
+    let snapshot = reader.snapshot().unwrap();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write one `rlimit`.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        let low = libc::rlimit { rlim_cur: 0, ..limit };
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const low), 0);
+    }
+    assert!(std::fs::File::open("/dev/null").is_err());
+    write(&collection, 3..=20);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    println!(
+        "looked {} {}",
+        wrong(&snapshot).unwrap(),
+        wrong(&reader.snapshot().unwrap()).unwrap()
+    );
 }
 
 fn is_locked(result: &Result<Collection, CollectionError>) -> bool {
@@ -92,24 +124,9 @@ fn a_writer_finds_readers_whatever_it_called_the_file() {
 #[test]
 fn a_writer_finds_readers_with_no_descriptor_left() {
     let site = Site::new("one-file-descriptors");
-    let collection = Collection::open(site.file(), config()).unwrap();
-    write(&collection, 1..=2);
-    let reader = Collection::open_read_only(site.file()).unwrap();
-    let snapshot = reader.snapshot().unwrap();
-    // All descriptors of this process but one are taken.
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls read or write one `rlimit`, and the limit is put back below.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        let low =
-            libc::rlimit { rlim_cur: names(Path::new("/proc/self/fd")).len() as u64, ..limit };
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const low), 0);
-    }
-    write(&collection, 3..=20);
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
-    assert_eq!(wrong(&snapshot).unwrap(), 0);
-    assert_eq!(wrong(&reader.snapshot().unwrap()).unwrap(), 0);
+    // In a process of its own: the limit would hold for the other tests too.
+    let mut writer = site.start("writer", Host::Plain);
+    assert_eq!(writer.wait_for("looked ").as_deref(), Some("0 0"));
 }
 
 #[test]
