@@ -27,6 +27,23 @@
 //! Distances are computed by kernels for AVX-512, AVX2, NEON or plain Rust, chosen at run time
 //! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice.
 //!
+//! # Settings
+//!
+//! | setting | of | default | effect |
+//! |---|---|---|---|
+//! | `m` | builder | 16 | neighbours that a node chooses; the base level keeps `2 m`. More: better recall, more memory |
+//! | `ef_construction` | builder | 200 | candidates that an insertion considers. More: a better graph, slower insertion |
+//! | `element` | builder | `F32` | type that a component is stored as |
+//! | `quantization` | builder | `None` | walks read the vectors, or codes. With `Auto`, searches over `f32` are 1.5 to 4 times as fast |
+//! | `originals` | builder | `Kept` | vectors beside codes: kept, rounded to 12 or 8 bits a component, or dropped |
+//! | `ef` | search | 64 | candidates that a search keeps. More: better recall, slower |
+//! | `nprobe` | search of [`Ivf`] | learnt | lists that a search reads. More: better recall, slower |
+//! | `k` | search | 10 | number of answers |
+//! | `recall` | search | none | replaces `ef` by the recall wanted, once `calibrate` has measured the curve |
+//! | `filter` | search | none | keys that may be answers |
+//! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
+//! | `deadline`, `cancel` | search | none | when to end with the answers found so far |
+//!
 //! # Features
 //!
 //! None is on by default, and none changes an answer or a file.

@@ -12,12 +12,13 @@ Measures recall, queries per second, latency, build time and memory of an index.
 usage: cargo bench --bench ann [-- ARGUMENTS]
 
 Without --dataset: two real sets that the repository carries and a generated one of
-100,000 x 128; results go to profiling/benchmarks/ann.jsonl and ann.svg as well.
+100,000 x 128, each without codes and with `auto`; results go to profiling/benchmarks/ann.jsonl and
+ann.svg as well.
 
   --dataset DIR          a folder with base.*, query.*, gt.ibin or gt.ivecs, and meta.json with
                          \"metric\": \"l2\", \"cosine\", \"ip\" or \"hamming\"; may be repeated
   --index hnsw|ivf|flat  the index (hnsw)
-  --quantization TYPE    what searches read: none (the vectors themselves), auto, rabitq1, rabitq2,
+  --quantization TYPE,.. what searches read, one index for each: none (the vectors themselves), auto, rabitq1, rabitq2,
                          rabitq4, pq4 (2 bits a component); hnsw: sq8, sq4, pq8 (1 bit) (none)
   --originals TYPE       the vectors beside the codes: kept, sq12, sq8, dropped, or a TYPE of --element,
                          which keeps them as such (kept)
@@ -81,7 +82,9 @@ impl Kind {
 pub(crate) struct Settings {
     pub(crate) datasets: Vec<PathBuf>,
     pub(crate) index: Kind,
-    /// By its name, which depends on the index.
+    /// Names of the quantizations to measure, one after the other. They depend on the index.
+    pub(crate) quantizations: Vec<&'static str>,
+    /// The one that is measured now.
     pub(crate) quantization: &'static str,
     pub(crate) originals: Originals,
     /// `None`: the type that the data set has.
@@ -106,6 +109,7 @@ impl Default for Settings {
         Self {
             datasets: Vec::new(),
             index: Kind::Hnsw,
+            quantizations: vec!["none"],
             quantization: "none",
             originals: Originals::Kept,
             element: Some(Element::F32),
@@ -130,7 +134,7 @@ impl Default for Settings {
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut args = args.into_iter();
     let mut settings = Settings::default();
-    let mut quantization = settings.quantization.to_owned();
+    let mut quantizations = None;
     while let Some(arg) = args.next() {
         let (name, mut value) = match arg.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -154,7 +158,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
                     other => return Err(format!("--index is '{other}'; allowed: hnsw, ivf, flat")),
                 }
             }
-            "--quantization" => quantization = value()?,
+            "--quantization" => quantizations = Some(value()?),
             "--originals" => {
                 match value()?.as_str() {
                     "kept" => settings.originals = Originals::Kept,
@@ -190,7 +194,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
             _ => return Err(format!("unknown argument '{name}'")),
         }
     }
-    settings.quantization = named(&quantization, settings.index)?;
+    if let Some(names) = quantizations {
+        let names = names.split(',').map(|name| named(name, settings.index));
+        settings.quantizations = names.collect::<Result<_, _>>()?;
+    } else if settings.datasets.is_empty() && settings.index == Kind::Hnsw {
+        // A first look shows the vectors and what is recommended.
+        settings.quantizations = vec!["none", "auto"];
+    }
     if settings.index == Kind::Ivf {
         if settings.ef.is_empty() {
             settings.ef = vec![settings.k.max(64)];

@@ -18,13 +18,14 @@ const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
 /// Recalls that get a line of their own if they lie within the picture.
 const RECALLS: [f64; 11] = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0];
 
-/// The chart of all points; those of one data set are joined in their order.
+/// Returns the chart of all points; those of one data set and quantization are joined in their order.
 pub(crate) fn svg(points: &[Point]) -> String {
     let Some(first) = points.first() else { return String::new() };
     let axes = Axes::around(points);
     let mut out = String::new();
     frame(&mut out, &axes, first);
-    let series = points.chunk_by(|a, b| a.dataset == b.dataset);
+    let series =
+        points.chunk_by(|a, b| (&a.dataset, a.quantization) == (&b.dataset, b.quantization));
     for (i, points) in series.enumerate() {
         line(&mut out, &axes, points, COLORS[i % COLORS.len()], i);
     }
@@ -169,12 +170,17 @@ fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: 
         out,
         "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"{color}\" \
          stroke-width=\"3\"/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"13\" \
-         fill=\"#222222\">{} ({})</text>",
+         fill=\"#222222\">{} ({}{})</text>",
         x + 22.0,
         x + 29.0,
         y + 4.5,
         escape(&points[0].dataset),
         points[0].element,
+        if points[0].quantization == "none" {
+            String::new()
+        } else {
+            format!(", {}", points[0].quantization)
+        },
     );
 }
 

@@ -1,8 +1,8 @@
 //! The main benchmark: recall, queries per second, latency, build time and memory of an index.
 //!
 //! `cargo bench --bench ann` measures two real data sets that the repository carries and a
-//! generated one; `cargo bench --bench ann -- --help` lists the arguments with which it measures
-//! anything else.
+//! generated one, without codes and with `Quantization::Auto`;
+//! `cargo bench --bench ann -- --help` lists the arguments with which it measures anything else.
 
 mod args;
 mod chart;
@@ -60,14 +60,17 @@ fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut points: Vec<Point> = Vec::new();
     for source in sources {
         let set = source.load(settings)?;
-        let measured = measure::measure(&set, settings)?;
-        print!("{}", report::table(&measured));
-        if let Some(json) = &mut json {
-            for point in &measured {
-                writeln!(json, "{}", report::json(point))?;
+        for &quantization in &settings.quantizations {
+            let settings = Settings { quantization, ..settings.clone() };
+            let measured = measure::measure(&set, &settings)?;
+            print!("{}", report::table(&measured));
+            if let Some(json) = &mut json {
+                for point in &measured {
+                    writeln!(json, "{}", report::json(point))?;
+                }
             }
+            points.extend(measured);
         }
-        points.extend(measured);
     }
     if let Some(mut svg) = svg {
         svg.write_all(chart::svg(&points).as_bytes())?;

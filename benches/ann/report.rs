@@ -41,7 +41,6 @@ pub(crate) struct Point {
     pub(crate) index_bytes: usize,
 }
 
-/// A heading and a row for each operating point of one index.
 /// What becomes of the vectors beside codes, as the argument says it.
 fn originals(point: &Point) -> &'static str {
     match point.originals {
@@ -62,6 +61,7 @@ fn kept_as(point: &Point) -> &'static str {
     }
 }
 
+/// Returns a heading and a row for each operating point of one index.
 pub(crate) fn table(points: &[Point]) -> String {
     let mut out = String::new();
     let Some(first) = points.first() else { return out };

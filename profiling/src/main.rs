@@ -42,7 +42,7 @@ pub(crate) enum Done {
 type Command = fn(Args) -> Result<Done, Failure>;
 
 /// Commands by name, with the help of each.
-const COMMANDS: [(&str, Command, &str); 12] = [
+const COMMANDS: [(&str, Command, &str); 13] = [
     ("compare", compare::run, compare::HELP),
     ("gate", compare::gate::run, compare::gate::HELP),
     ("flame", flame::run, flame::HELP),
@@ -55,6 +55,7 @@ const COMMANDS: [(&str, Command, &str); 12] = [
     ("store", records::run, records::HELP),
     ("advise", advise::run, advise::HELP),
     ("report", report::run, report::HELP),
+    ("picture", report::picture::run, report::picture::HELP),
 ];
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield::{Collection, CollectionError, Config, Hit, Metric, Snapshot};
 
@@ -11,6 +12,10 @@ pub(crate) const DIMENSION: usize = 16;
 pub(crate) const KEYS: u64 = 400;
 /// A commit sets each key of one group.
 const GROUPS: u64 = 8;
+/// Keys with large payloads, which are there for a half of every [`PERIOD`] commits: files that never shrink are never rearranged.
+const BALLAST: std::ops::Range<u64> = KEYS..KEYS + 30;
+const BALLAST_BYTES: usize = 50_000;
+pub(crate) const PERIOD: u64 = 32;
 
 /// Small, so that pages are reused soon: a checkpoint after some commits, each of about 13 KB.
 pub(crate) fn config() -> Config {
@@ -26,6 +31,11 @@ pub(crate) fn config() -> Config {
 fn version(key: u64, number: u64) -> u64 {
     let since = (number + GROUPS - key % GROUPS) % GROUPS;
     number.saturating_sub(since).max(1)
+}
+
+/// Whether the ballast is there after commit `number`.
+fn is_loaded(number: u64) -> bool {
+    number % PERIOD >= PERIOD / 2
 }
 
 fn vector(key: u64, version: u64) -> Vec<f32> {
@@ -52,8 +62,37 @@ pub(crate) fn commit(collection: &Collection, number: u64) -> Result<(), Collect
         tx.upsert(key, &vector(key, number))?;
         tx.put_payload(key, &payload(key, number))?;
     }
+    match (is_loaded(number - 1), is_loaded(number)) {
+        (false, true) => {
+            for key in BALLAST {
+                tx.upsert(key, &vector(key, 0))?;
+                tx.put_payload(key, &vec![key as u8; BALLAST_BYTES])?;
+            }
+        }
+        (true, false) => {
+            for key in BALLAST {
+                tx.remove(key)?;
+            }
+        }
+        _ => {}
+    }
     assert_eq!(tx.commit()?, number);
     Ok(())
+}
+
+/// Compacts while another thread makes snapshots and drops them: these leave views that nobody holds, below which compaction
+/// moves extents.
+pub(crate) fn compact_beside_snapshots(collection: &Collection) {
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                drop(collection.snapshot().unwrap());
+            }
+        });
+        collection.compact().unwrap();
+        is_done.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Returns the number of the last commit; 0 without commits.
@@ -68,7 +107,13 @@ pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     if number == 0 {
         return Ok(snapshot.len() as u64);
     }
-    let mut wrong = snapshot.len().abs_diff(KEYS as usize) as u64;
+    let ballast = if is_loaded(number) { BALLAST } else { KEYS..KEYS };
+    let mut wrong = (snapshot.len() as u64).abs_diff(KEYS + ballast.end - ballast.start);
+    for key in ballast {
+        let is_right = snapshot.get(key) == Some(vector(key, 0))
+            && snapshot.payload(key)? == Some(&vec![key as u8; BALLAST_BYTES][..]);
+        wrong += u64::from(!is_right);
+    }
     let (mut asked, mut missed) = (0, 0);
     for key in 0..KEYS {
         let version = version(key, number);
@@ -82,7 +127,8 @@ pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
             asked += 1;
             missed += u64::from(hits.first().is_none_or(|hit| hit.key != key));
             let is_wrong = |hit: &&Hit| {
-                let found = self::vector(hit.key, self::version(hit.key, number));
+                let version = if hit.key < KEYS { self::version(hit.key, number) } else { 0 };
+                let found = self::vector(hit.key, version);
                 let squares = found.iter().zip(&vector).map(|(a, b)| (a - b) * (a - b));
                 (squares.sum::<f32>() - hit.distance).abs() > 1e-3
             };
@@ -270,6 +316,12 @@ impl Process {
             line.clear();
         }
         None
+    }
+
+    /// Waits for the next line; `None` at the end of the output.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.out.read_line(&mut line).ok()? > 0).then_some(line)
     }
 
     /// All lines up to the end.

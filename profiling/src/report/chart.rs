@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::html::{escape, thousands};
 
-const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 300.0;
+pub(super) const WIDTH: f64 = 460.0;
+pub(super) const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 54.0;
 const RIGHT: f64 = WIDTH - 14.0;
 const TOP: f64 = 12.0;
@@ -31,21 +31,30 @@ fn recall_scale(recall: f64) -> f64 {
     -(1.0 - recall + 0.0005).log10()
 }
 
-/// Queries per second over recall; the first is drawn on a logarithmic scale.
+/// Queries per second over recall, with a legend for a page.
 pub(super) fn qps_over_recall(series: &[Series]) -> String {
+    draw(series, by_recall, &recall_ticks(series), "recall@10", &recall_title)
+}
+
+/// Returns the elements of a plot of queries per second over recall.
+pub(super) fn plot_qps_over_recall(series: &[Series]) -> String {
+    plot(series, by_recall, &recall_ticks(series), "recall@10", &recall_title)
+}
+
+fn by_recall(series: &Series) -> Vec<(f64, f64)> {
+    series.points.iter().map(|&(recall, qps)| (recall_scale(recall), qps)).collect()
+}
+
+/// The recalls from the last one below all points on.
+fn recall_ticks(series: &[Series]) -> Vec<(f64, String)> {
     let least = series.iter().flat_map(|s| &s.points).map(|p| p.0).fold(1.0, f64::min);
     let left = RECALLS[..10].iter().rev().find(|&&r| r <= least).copied().unwrap_or(0.0);
-    let ticks: Vec<(f64, String)> = RECALLS
-        .iter()
-        .filter(|&&r| r >= left)
-        .map(|&r| (recall_scale(r), format!("{r}")))
-        .collect();
-    let scaled = |s: &Series| s.points.iter().map(|&(r, q)| (recall_scale(r), q)).collect();
-    let title = |x: f64, q: f64| {
-        // The scale's inverse.
-        format!("recall {:.4}, {} QPS", 1.0005 - 10_f64.powf(-x), thousands(q))
-    };
-    draw(series, scaled, &ticks, "recall@10", &title)
+    RECALLS.iter().filter(|&&r| r >= left).map(|&r| (recall_scale(r), format!("{r}"))).collect()
+}
+
+fn recall_title(x: f64, qps: f64) -> String {
+    // The scale's inverse.
+    format!("recall {:.4}, {} QPS", 1.0005 - 10_f64.powf(-x), thousands(qps))
 }
 
 /// Queries per second over bytes for each vector, one mark for each series.
@@ -88,7 +97,24 @@ pub(super) fn over_runs(series: &[Series], runs: &[String]) -> String {
     draw(series, |s| s.points.clone(), &ticks, "", &title)
 }
 
+/// Returns a plot and its legend for a page.
 fn draw(
+    series: &[Series],
+    scaled: impl Fn(&Series) -> Vec<(f64, f64)>,
+    ticks: &[(f64, String)],
+    x_name: &str,
+    title: &dyn Fn(f64, f64) -> String,
+) -> String {
+    let plot = plot(series, scaled, ticks, x_name, title);
+    if plot.is_empty() {
+        return plot;
+    }
+    let legend = legend(series.iter().map(|s| (s.name.as_str(), s.color)));
+    format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">{plot}</svg>{legend}")
+}
+
+/// Returns the elements of a plot; nothing if no series has a positive value.
+fn plot(
     series: &[Series],
     scaled: impl Fn(&Series) -> Vec<(f64, f64)>,
     ticks: &[(f64, String)],
@@ -110,12 +136,12 @@ fn draw(
     };
     let x = |v: f64| LEFT + (v - first) / (last - first).max(1e-9) * (RIGHT - LEFT);
     let y = |v: f64| BOTTOM - (v / bottom).ln() / (top / bottom).ln() * (BOTTOM - TOP);
-    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=img>");
+    let mut out = String::new();
     for step in steps.iter().filter(|s| (bottom..=top).contains(s)) {
         // Writing to a string does not fail.
         let _ = write!(
             out,
-            "<path class=grid-line d=\"M{LEFT} {0:.1}H{RIGHT}\"/><text x={1:.1} y={2:.1} text-anchor=end>{3}</text>",
+            "<path class=\"grid-line\" d=\"M{LEFT} {0:.1}H{RIGHT}\"/><text x=\"{1:.1}\" y=\"{2:.1}\" text-anchor=\"end\">{3}</text>",
             y(*step),
             LEFT - 6.0,
             y(*step) + 4.0,
@@ -125,14 +151,14 @@ fn draw(
     let mut labelled = f64::NEG_INFINITY;
     for (value, name) in ticks {
         let at = x(*value);
-        let _ = write!(out, "<path class=grid-line d=\"M{at:.1} {TOP}V{BOTTOM}\"/>");
+        let _ = write!(out, "<path class=\"grid-line\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>");
         if at - labelled >= 34.0 {
             labelled = at;
             let anchor = if at > RIGHT - 20.0 { "end" } else { "middle" };
             let at = if at > RIGHT - 20.0 { RIGHT } else { at };
             let _ = write!(
                 out,
-                "<text x={at:.1} y={:.1} text-anchor={anchor}>{}</text>",
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 BOTTOM + 16.0,
                 escape(name)
             );
@@ -140,8 +166,8 @@ fn draw(
     }
     let _ = write!(
         out,
-        "<path class=axis d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/>\
-         <text x={:.1} y={:.1} text-anchor=middle>{x_name}</text>",
+        "<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/>\
+         <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{x_name}</text>",
         f64::midpoint(LEFT, RIGHT),
         HEIGHT - 6.0
     );
@@ -153,7 +179,7 @@ fn draw(
                 points.iter().map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1))).collect();
             let _ = write!(
                 out,
-                "<polyline class=s{color} fill=none stroke-width=2 points=\"{}\"/>",
+                "<polyline class=\"s{color}\" fill=\"none\" stroke-width=\"2\" points=\"{}\"/>",
                 joined.join(" ")
             );
         }
@@ -161,18 +187,16 @@ fn draw(
             let (px, py) = (x(a), y(b));
             let shape = if s.marks {
                 format!(
-                    "<path class=f{color} d=\"M{px:.1} {:.1}l4.5 4.5l-4.5 4.5l-4.5 -4.5z\">",
+                    "<path class=\"f{color}\" d=\"M{px:.1} {:.1}l4.5 4.5l-4.5 4.5l-4.5 -4.5z\">",
                     py - 4.5
                 )
             } else {
-                format!("<circle class=f{color} cx={px:.1} cy={py:.1} r=3>")
+                format!("<circle class=\"f{color}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3\">")
             };
             let end = if s.marks { "</path>" } else { "</circle>" };
             let _ = write!(out, "{shape}<title>{}: {}</title>{end}", escape(&s.name), title(a, b));
         }
     }
-    out.push_str("</svg>");
-    out.push_str(&legend(series.iter().map(|s| (s.name.as_str(), s.color))));
     out
 }
 

@@ -69,7 +69,7 @@ pub(super) fn page(head: &str, sections: &[String]) -> String {
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width,initial-scale=1\">\
          <meta name=color-scheme content=\"light dark\"><title>nearfield: profiling report</title>\
-         <style>{STYLE}</style></head>\n<body><main>{head}<nav>{links}</nav>\n{}</main></body></html>\n",
+         <style>{PALETTE}{STYLE}</style></head>\n<body><main>{head}<nav>{links}</nav>\n{}</main></body></html>\n",
         sections.concat()
     )
 }
@@ -79,13 +79,22 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     rest.split_once(to).map_or("", |(found, _)| found)
 }
 
-const STYLE: &str = "
+/// Colours of lines, marks and texts by the reader's colour scheme.
+pub(super) const PALETTE: &str = "
 :root{--bg:#fbfbfa;--card:#fff;--ink:#1d2126;--soft:#5b6470;--line:#e2e4e8;--grid:#eceef1;--good:#14783f;--bad:#b3261e;
 --warn:#9a5b00;--link:#0b5cad;--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b0568f;--c4:#b07800;--c5:#3a8fc0;
 --c6:#7a5bb5;--c7:#8a5a3c;--c8:#6b7280;--c9:#c2185b}
 @media(prefers-color-scheme:dark){:root{--bg:#14171a;--card:#1c2024;--ink:#e6e8ea;--soft:#9aa4af;--line:#2d3339;
 --grid:#262b31;--good:#58c98a;--bad:#ff8a80;--warn:#e9b35c;--link:#7db8f0;--c0:#4aa8e0;--c1:#f08a4b;--c2:#3cc7a0;--c3:#dd92c3;
 --c4:#e0ae45;--c5:#8cc9ec;--c6:#b49be6;--c7:#c99a78;--c8:#a3acb8;--c9:#f48fb1}}
+svg text{fill:var(--soft);font-size:11px}svg .grid-line{stroke:var(--grid)}svg .axis{stroke:var(--line);fill:none}
+.s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}
+.s6{stroke:var(--c6)}.s7{stroke:var(--c7)}.s8{stroke:var(--c8)}.s9{stroke:var(--c9)}
+.f0{fill:var(--c0)}.f1{fill:var(--c1)}.f2{fill:var(--c2)}.f3{fill:var(--c3)}.f4{fill:var(--c4)}.f5{fill:var(--c5)}
+.f6{fill:var(--c6)}.f7{fill:var(--c7)}.f8{fill:var(--c8)}.f9{fill:var(--c9)}
+";
+
+const STYLE: &str = "
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
 main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}
@@ -109,13 +118,8 @@ td.n:last-child,th.n:last-child{padding-right:2px}
 .key{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:12.5px;color:var(--soft);margin-top:8px}
 .key i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:5px;vertical-align:-1px}
 .finding{border-left:3px solid var(--warn);padding:2px 0 2px 12px;margin:14px 0}.finding p{margin:2px 0;max-width:90ch}
-svg text{fill:var(--soft);font-size:11px}svg .grid-line{stroke:var(--grid)}svg .axis{stroke:var(--line);fill:none}
 .b0{background:var(--c0)}.b1{background:var(--c1)}.b2{background:var(--c2)}.b3{background:var(--c3)}.b4{background:var(--c4)}.b5{background:var(--c5)}
 .b6{background:var(--c6)}.b7{background:var(--c7)}.b8{background:var(--c8)}.b9{background:var(--c9)}
-.s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}
-.s6{stroke:var(--c6)}.s7{stroke:var(--c7)}.s8{stroke:var(--c8)}.s9{stroke:var(--c9)}
-.f0{fill:var(--c0)}.f1{fill:var(--c1)}.f2{fill:var(--c2)}.f3{fill:var(--c3)}.f4{fill:var(--c4)}.f5{fill:var(--c5)}
-.f6{fill:var(--c6)}.f7{fill:var(--c7)}.f8{fill:var(--c8)}.f9{fill:var(--c9)}
 @media(max-width:520px){main{padding:18px 12px 40px}h1{font-size:22px}}
 ";
 

@@ -4,6 +4,7 @@ mod chart;
 mod html;
 mod living;
 mod peers;
+pub(crate) mod picture;
 mod sections;
 mod speed;
 
