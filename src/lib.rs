@@ -71,6 +71,7 @@ pub mod quantization;
 mod simd;
 pub mod store;
 mod sync;
+mod threads;
 mod unwind;
 mod vector;
 

@@ -7,10 +7,7 @@
     expect(unsafe_code, reason = "a page that the kernel clears in a forked child")
 )]
 
-use std::sync::{Arc, OnceLock};
-
-use parking_lot::Mutex;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::io;
 
 use crate::guard::{Guard, is_off};
 
@@ -25,41 +22,30 @@ impl Process {
         Self(token::current())
     }
 
+    /// A number that no other process of a family of forks has; neither 0 nor the greatest.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     /// Whether the caller runs in this process and not in a forked child of it.
     pub(crate) fn is_current(self) -> bool {
         self == Self::current() || is_off(Guard::Fork)
     }
-}
 
-/// Runs `f`, which divides its work by rayon.
-///
-/// A forked child has none of its parent's threads, so rayon's global pool would never finish anything there. `f` then runs in a
-/// pool of the child's own.
-pub(crate) fn with_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    static FIRST: OnceLock<Process> = OnceLock::new();
-    static POOL: Mutex<Option<(Process, Arc<ThreadPool>)>> = Mutex::new(None);
-
-    let here = Process::current();
-    if *FIRST.get_or_init(|| here) == here {
-        return f();
-    }
-    let mut pool = POOL.lock();
-    // One that was inherited has no threads.
-    let own = pool.take().filter(|(process, _)| *process == here);
-    let own = own.map(|(_, pool)| pool).or_else(start_pool);
-    *pool = own.clone().map(|own| (here, own));
-    drop(pool);
-    match own {
-        Some(own) => own.install(f),
-        None => f(),
+    /// Refuses a caller in a forked child, which has copies of this process's objects and shares its files and their locks.
+    pub(crate) fn admit(self) -> Result<(), Forked> {
+        if self.is_current() { Ok(()) } else { Err(Forked) }
     }
 }
 
-/// Without a thread to be had, the caller's own is the pool.
-fn start_pool() -> Option<Arc<ThreadPool>> {
-    let builder = || ThreadPoolBuilder::new().thread_name(|i| format!("nearfield-child-{i}"));
-    let pool = builder().build();
-    pool.or_else(|_| builder().num_threads(1).use_current_thread().build()).ok().map(Arc::new)
+/// The caller is a forked child, and the object its parent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forked;
+
+impl From<Forked> for io::Error {
+    fn from(_: Forked) -> Self {
+        io::ErrorKind::PermissionDenied.into()
+    }
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -139,7 +125,7 @@ mod tests {
     #[test]
     fn a_process_stays_the_same_on_every_thread() {
         let here = Process::current();
-        assert!(here.is_current());
+        assert_eq!((here.is_current(), here.admit()), (true, Ok(())));
         let there = std::thread::spawn(Process::current).join().unwrap();
         assert_eq!(here, there);
     }

@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part of `src/`, and the parts that it may import (`ARCHITECTURE.md` says why).
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("sync", &[]),
     ("vector", &[]),
     ("metric", &[]),
     ("observe", &[]),
     ("guard", &[]),
     ("process", &["guard"]),
+    ("threads", &["process"]),
     ("error", &["metric", "vector"]),
     ("simd", &["vector"]),
     ("distance", &["error", "metric", "simd", "vector"]),
-    ("quantization", &["distance", "error", "metric", "simd", "vector"]),
+    ("quantization", &["distance", "error", "metric", "simd", "threads", "vector"]),
     ("arena", &["simd", "sync"]),
     ("graph", &["arena", "sync"]),
     ("store", &["guard", "observe", "process"]),
@@ -32,6 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "quantization",
             "simd",
             "sync",
+            "threads",
             "vector",
         ],
     ),
@@ -45,7 +47,6 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "index",
             "metric",
             "observe",
-            "process",
             "quantization",
             "simd",
             "store",
@@ -205,6 +206,25 @@ fn closures(sources: &[(String, String)]) -> Vec<String> {
     wrong
 }
 
+/// Files that divide work by rayon without looking first whether its threads are there. `index/merge.rs` does so for the graph.
+fn threadless(sources: &[(String, String)]) -> Vec<&str> {
+    let divides = |line: &str| {
+        let ways = [".par_", ".into_par_", "rayon::join", "rayon::scope", "rayon::spawn"];
+        ways.iter().any(|way| line.contains(way))
+    };
+    let looks = |line: &str| line.contains("with_threads(") || line.contains("threads.run(");
+    let files = sources.iter().filter(|(file, _)| !["graph", "threads"].contains(&part(file)));
+    let wrong = files.filter(|(_, text)| {
+        code(text).any(|(_, line)| divides(line)) && !code(text).any(|(_, line)| looks(line))
+    });
+    wrong.map(|(file, _)| file.as_str()).collect()
+}
+
+#[test]
+fn work_is_divided_among_threads_that_are_there() {
+    assert_eq!(threadless(&sources()), [""; 0]);
+}
+
 #[test]
 fn kernels_are_functions() {
     assert_eq!(closures(&sources()), [""; 0]);
@@ -272,6 +292,8 @@ fn a_crossed_border_is_seen() {
     assert_eq!(unguarded(&file("index/a.rs", "unsafe { x() }")).len(), 1);
     assert_eq!(unguarded(&file("simd/a.rs", "unsafe { x() }")).len(), 0);
     assert_eq!(unguarded(&file("index/a.rs", "unsafe_code // unsafe")).len(), 0);
+    assert_eq!(threadless(&file("index/a.rs", "rows.par_chunks(2);")), ["index/a.rs"]);
+    assert_eq!(threadless(&file("index/a.rs", "with_threads(|| rows.par_chunks(2));")).len(), 0);
     assert_eq!(closures(&file("simd/avx2.rs", "let half = |acc, second| {")).len(), 1);
     assert_eq!(closures(&file("simd/neon.rs", "from_fn(|i| a[i] | b[i]) // |i|")).len(), 1);
     assert_eq!(closures(&file("simd/avx2.rs", "let x = a | b; // |i|")).len(), 0);

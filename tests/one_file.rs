@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "fork")]
 
+mod fork_support;
 mod host_support;
 
 use std::io::BufRead;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fork_support::in_child;
 use host_support::{
     DIMENSION, Host, KEYS, PERIOD, Site, commit, compact_beside_snapshots, config, last, names,
     settle, wrong,
@@ -181,26 +183,6 @@ fn a_second_writer_is_refused_by_every_name() {
     let again = Collection::open(&moved, config()).unwrap();
     assert_eq!(last(&again), 3);
     assert_eq!(wrong(&again.snapshot().unwrap()).unwrap(), 0);
-}
-
-/// Runs `f` in a forked child, and returns whether it returned `true`.
-fn in_child(f: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child calls `f` and ends without unwinding or running what the parent registered. Locks of other threads
-    // that it may need are those of the allocator, which the C library takes care of.
-    match unsafe { libc::fork() } {
-        0 => {
-            let is_right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-            // SAFETY: ends the child at once.
-            unsafe { libc::_exit(i32::from(!is_right.unwrap_or(false))) }
-        }
-        child => {
-            assert!(child > 0);
-            let mut status = 0;
-            // SAFETY: waits for the child that was just made.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            status == 0
-        }
-    }
 }
 
 fn is_forked<T>(result: &Result<T, CollectionError>) -> bool {

@@ -10,7 +10,6 @@ use super::lists::{read_lists, write_lists};
 use super::task::Course;
 use crate::arena::Persistent;
 use crate::index::{Flat, Hnsw, Ivf, Stored};
-use crate::process::with_threads;
 use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
@@ -210,7 +209,6 @@ impl Ivf {
         check_byte_order()?;
         let store = Store::open_read_only(path.as_ref())?;
         let tx = store.begin_read()?;
-        let lists = with_threads(|| read_lists(&tx));
-        lists.map_err(|error| error.at(Some(path.as_ref())))
+        read_lists(&tx).map_err(|error| error.at(Some(path.as_ref())))
     }
 }

@@ -9,7 +9,7 @@ use super::work::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
 use crate::error::{IndexError, VectorError};
 use crate::graph::Graph;
-use crate::process::Process;
+use crate::process::{Forked, Process};
 use crate::sync::Mutex;
 use crate::vector::Block;
 
@@ -60,7 +60,7 @@ impl Entries {
 
     /// Refuses a forked child of the process that mapped the columns.
     pub(super) fn admit(&self) -> Result<(), IndexError> {
-        if self.reader.is_none_or(Process::is_current) { Ok(()) } else { Err(IndexError::Forked) }
+        Ok(self.reader.map_or(Ok(()), Process::admit)?)
     }
 
     /// The codes, if there are.
@@ -333,6 +333,12 @@ impl Entries {
         let _pin = pin();
         let complete = self.codes().map_or(0, |codes| codes.bytes_of(&self.slots));
         complete + self.quantized.as_ref().map_or(0, Quantized::bytes)
+    }
+}
+
+impl From<Forked> for IndexError {
+    fn from(_: Forked) -> Self {
+        Self::Forked
     }
 }
 

@@ -14,6 +14,7 @@ use super::quantized::{ENOUGH, Quantized};
 use crate::arena::Column;
 use crate::error::IndexError;
 use crate::graph::{GONE, Graph, Parameters, Source, Tick};
+use crate::threads::with_threads;
 use crate::vector::Block;
 
 /// Vectors that are encoded before their codes are written.
@@ -75,6 +76,15 @@ impl Hnsw {
     /// The index of what comes along from `parts`, whose vectors must be of the kind that `settings` tell; keys must be distinct.
     /// Slots are numbered as they come. `None` if `tick` put an end to it.
     pub(crate) fn merged(
+        settings: &Settings,
+        parts: &[Part<'_>],
+        tick: Tick<'_>,
+    ) -> Result<Option<Self>, IndexError> {
+        with_threads(|| Self::merged_here(settings, parts, tick))
+    }
+
+    /// [`Self::merged`] in the caller's pool.
+    fn merged_here(
         settings: &Settings,
         parts: &[Part<'_>],
         tick: Tick<'_>,

@@ -19,10 +19,10 @@ use crate::arena::{ArenaError, Column, Persistent, Piece, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, GraphState, Parameters};
 use crate::metric::Metric;
-use crate::process::with_threads;
 use crate::quantization::Coding;
 use crate::simd::Isa;
 use crate::sync::Mutex;
+use crate::threads::with_threads;
 use crate::vector::{Block, Element, VectorRef};
 
 /// What an index is made with and keeps for life.

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::IndexError;
-use crate::process::{Process, with_threads};
-use crate::sync::Mutex;
+use crate::threads::{KeptPool, with_threads};
 
 /// Where a batch runs.
 #[derive(Clone, Copy, Default)]
@@ -35,27 +34,16 @@ impl fmt::Debug for Threads<'_> {
 
 /// The last pool that was started for a thread count: most callers ask for the same again.
 #[derive(Debug, Default)]
-pub(super) struct OwnPool {
-    last: Mutex<Option<(Process, Arc<ThreadPool>)>>,
-}
+pub(super) struct OwnPool(KeptPool);
 
 impl OwnPool {
     fn get(&self, threads: usize) -> Result<Arc<ThreadPool>, IndexError> {
-        let mut last = self.last.lock();
-        let here = Process::current();
-        if let Some((process, pool)) = &*last
-            && (*process, pool.current_num_threads()) == (here, threads)
-        {
-            return Ok(Arc::clone(pool));
-        }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("nearfield-{i}"))
-            .build()
-            .map_err(|e| IndexError::Threads { reason: e.to_string() })?;
-        let pool = Arc::new(pool);
-        *last = Some((here, Arc::clone(&pool)));
-        Ok(pool)
+        let start = || {
+            let builder = ThreadPoolBuilder::new().num_threads(threads);
+            builder.thread_name(|i| format!("nearfield-{i}")).build()
+        };
+        let pool = self.0.get(|pool| pool.current_num_threads() == threads, start);
+        pool.map_err(|e| IndexError::Threads { reason: e.to_string() })
     }
 }
 
@@ -116,6 +104,7 @@ pub(super) fn in_turn<E: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Mutex;
 
     #[test]
     fn each_turn_comes_once_the_first_ones_first_and_an_error_ends_it() {

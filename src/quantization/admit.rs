@@ -8,6 +8,7 @@ use super::QuantizationError;
 use super::quantizer::rows;
 use crate::error::VectorError;
 use crate::metric::Metric;
+use crate::threads::with_threads;
 use crate::vector::Element;
 
 /// The greatest dimension, and so the greatest number of squares in a sum.
@@ -84,20 +85,17 @@ pub(super) fn admit_rows(
     chosen: &[usize],
 ) -> Result<Vec<f32>, QuantizationError> {
     let mut admitted = vec![0.0; chosen.len() * dimension];
-    let refused = admitted
-        .par_chunks_mut(dimension)
-        .zip(chosen)
-        .with_min_len(64)
-        .filter_map(|(row, &position)| {
-            match admit(&vectors[position * dimension..][..dimension], dimension, metric) {
-                Ok(vector) => {
-                    row.copy_from_slice(&vector);
-                    None
-                }
-                Err(source) => Some((position, source)),
+    let rows = admitted.par_chunks_mut(dimension).zip(chosen).with_min_len(64);
+    let refused = rows.filter_map(|(row, &position)| {
+        match admit(&vectors[position * dimension..][..dimension], dimension, metric) {
+            Ok(vector) => {
+                row.copy_from_slice(&vector);
+                None
             }
-        })
-        .min_by_key(|&(position, _)| position);
+            Err(source) => Some((position, source)),
+        }
+    });
+    let refused = with_threads(|| refused.min_by_key(|&(position, _)| position));
     match refused {
         None => Ok(admitted),
         Some((position, source)) => Err(QuantizationError::BatchVector { position, source }),

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::centroids::Centroids;
 use crate::simd::{Isa, Simd, Task, run_on};
+use crate::threads::with_threads;
 
 /// Points of a cluster that are enough to place its centroid.
 const ENOUGH: usize = 256;
@@ -42,6 +43,11 @@ impl KMeans {
     /// The centroids of `points`, which stand one after the other and are at least as many as
     /// there are clusters. Costs `points * clusters * dimension` a round.
     pub(super) fn train(self, dimension: usize, points: &[f32]) -> Centroids {
+        with_threads(|| self.train_here(dimension, points))
+    }
+
+    /// [`Self::train`] in the caller's pool.
+    fn train_here(self, dimension: usize, points: &[f32]) -> Centroids {
         let count = points.len() / dimension;
         debug_assert!(count >= self.clusters && self.clusters > 0);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed);

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::QuantizationError;
 use crate::error::VectorError;
 use crate::metric::Metric;
+use crate::threads::with_threads;
 
 /// Vector in, code of a fixed number of bytes out, and distances between the two.
 ///
@@ -130,9 +131,8 @@ pub trait Quantizer: Debug + Send + Sync {
             .enumerate()
             .filter_map(|(position, (code, vector))| {
                 self.quantize_into(vector, code).err().map(|error| (position, error))
-            })
-            .min_by_key(|&(position, _)| position);
-        match refused {
+            });
+        match with_threads(|| refused.min_by_key(|&(position, _)| position)) {
             None => Ok(codes),
             Some((position, QuantizationError::Vector(source))) => {
                 Err(QuantizationError::BatchVector { position, source })

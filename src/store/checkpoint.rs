@@ -12,7 +12,7 @@ use super::record::put_number;
 use super::room::{Claim, provide};
 use super::shared::Shared;
 use super::snapshot::State;
-use super::storage::SyncPoint;
+use super::storage::{Readers, SyncPoint};
 use super::tree::{Node, NodeMut, Stored};
 use super::waiting::Life;
 use super::writer::{Freed, Writer};
@@ -375,7 +375,7 @@ fn finish(shared: &Shared, writer: &mut Writer, prepared: Prepared) -> Result<()
     shared.frames.publish(state);
     // After the slot: a process that reads this checkpoint and is not found yet will look again,
     // and find a newer one.
-    writer.processes = super::recovery::processes(shared.readers.as_ref());
+    writer.processes = shared.readers.as_ref().map(Readers::processes).unwrap_or_default();
     writer.reclaim(&shared.frames);
     Ok(())
 }

@@ -19,6 +19,7 @@ use super::page::{PageNo, Run};
 use super::room;
 use super::shared::Shared;
 use super::steps::Steps;
+use super::storage::Readers;
 use super::survey::{Align, Survey, extents, tables};
 use super::tree;
 use super::workspace::{Placing, Workspace};
@@ -135,7 +136,7 @@ fn newest_held(
     own: Option<u64>,
     pin: Option<u64>,
 ) -> Option<u64> {
-    writer.processes = super::recovery::processes(shared.readers.as_ref());
+    writer.processes = shared.readers.as_ref().map(Readers::processes).unwrap_or_default();
     if writer.processes.contains(&0) {
         return Some(u64::MAX);
     }

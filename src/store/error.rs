@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::turn::Refusal;
+use crate::process::Forked;
 
 /// Why the store refused an operation.
 ///
@@ -282,6 +283,12 @@ impl fmt::Display for StoreError {
                 write!(f, "the system has no memory or address space for {bytes} bytes in one piece")
             }
         }
+    }
+}
+
+impl From<Forked> for StoreError {
+    fn from(_: Forked) -> Self {
+        Self::Forked
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) struct Follower {
     /// `None` in unguarded mode.
     locks: Option<Arc<ReaderLocks>>,
     base: Mutex<Arc<Base>>,
+    /// It alone may read: it releases the locks on the pages, whatever a forked child still reads.
     process: Process,
 }
 
@@ -117,7 +118,7 @@ impl Follower {
 
     /// The newest commit that the file shows.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
-        self.admit()?;
+        self.process.admit()?;
         self.newest().map_err(|error| error.at(Some(&self.path)))
     }
 
@@ -139,10 +140,5 @@ impl Follower {
 
     pub(crate) fn base(&self) -> Arc<Base> {
         Arc::clone(&self.base.lock())
-    }
-
-    /// Refuses a forked child: its parent releases the locks on the pages that the child reads.
-    fn admit(&self) -> Result<(), StoreError> {
-        if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }
 }

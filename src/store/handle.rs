@@ -59,7 +59,7 @@ impl Store {
 
     fn shared(&self) -> Result<&Arc<Shared>, StoreError> {
         match &*self.inner {
-            Inner::Writer { shared, .. } => shared.admit().map(|()| shared),
+            Inner::Writer { shared, .. } => Ok(shared.process.admit().map(|()| shared)?),
             Inner::Follower(_) => Err(StoreError::ReadOnly),
         }
     }
@@ -73,7 +73,7 @@ impl Store {
     pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &*self.inner {
             Inner::Writer { shared, .. } => {
-                shared.admit()?;
+                shared.process.admit()?;
                 let storage = Arc::clone(&shared.storage);
                 Ok(ReadTransaction::new(shared.frames.pin(), None, storage))
             }
@@ -233,7 +233,7 @@ impl Store {
         let steps = Steps::new(&go_on);
         match &*self.inner {
             Inner::Writer { shared, .. } => {
-                shared.admit()?;
+                shared.process.admit()?;
                 check(shared, true, steps).map_err(shared.place())
             }
             Inner::Follower(follower) => {
@@ -291,7 +291,7 @@ impl Store {
     pub fn stats(&self) -> Result<Stats, StoreError> {
         match &*self.inner {
             Inner::Writer { shared, .. } => {
-                shared.admit()?;
+                shared.process.admit()?;
                 stats(shared).map_err(shared.place())
             }
             Inner::Follower(follower) => {
@@ -318,7 +318,7 @@ fn empty_log(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Self::Writer { shared, .. } = self
-            && shared.admit().is_ok()
+            && shared.process.is_current()
         {
             // Errors are for `close` to report; the log has what was committed.
             let _ = shared.writer.try_with(|writer| empty_log(shared, writer));

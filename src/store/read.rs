@@ -25,17 +25,13 @@ pub struct ReadTransaction {
     /// In a process that only reads: keeps the registration that tells the writer of this snapshot.
     _base: Option<Arc<Base>>,
     storage: Arc<dyn Storage>,
+    /// It alone may read: it does not keep the pages for a forked child.
     process: Process,
 }
 
 impl ReadTransaction {
     pub(crate) fn new(pin: Pin, base: Option<Arc<Base>>, storage: Arc<dyn Storage>) -> Self {
         Self { pin, _base: base, storage, process: Process::current() }
-    }
-
-    /// Refuses a forked child: its parent does not keep the pages that the child reads.
-    fn admit(&self) -> Result<(), StoreError> {
-        if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }
 
     /// Number of the commit that it shows. Later commits have greater numbers; checkpoints use up numbers too.
@@ -68,7 +64,7 @@ impl ReadTransaction {
         &self,
         name: &str,
     ) -> Result<Option<Table<'_, K>>, StoreError> {
-        self.admit()?;
+        self.process.admit()?;
         let catalog = self.pin.state.catalog;
         let found = tree::get(&self.pin, catalog, name.as_bytes())
             .and_then(|value| value.map(|v| TableRecord::decode(catalog.page, v)).transpose());
@@ -93,7 +89,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::Corrupt`].
     pub fn tables(&self) -> Result<Vec<String>, StoreError> {
-        self.admit()?;
+        self.process.admit()?;
         names(View::Pin(&self.pin), self.pin.state.catalog)
     }
 
@@ -103,7 +99,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
     pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
-        self.admit()?;
+        self.process.admit()?;
         let root = self.pin.state.extents;
         let found = tree::get(&self.pin, root, &extent.0.to_be_bytes())
             .and_then(|value| value.map(|v| ExtentRecord::decode(root.page, v)).transpose());
@@ -155,7 +151,7 @@ impl ReadTransaction {
     pub fn extents(&self) -> Result<Vec<ExtentId>, StoreError> {
         use std::ops::Bound::Unbounded;
 
-        self.admit()?;
+        self.process.admit()?;
         let root = self.pin.state.extents;
         let range: Range<'_, u64> = Range::new(View::Pin(&self.pin), root, Unbounded, Unbounded)?;
         range.map(|entry| entry.map(|(number, _)| ExtentId(number))).collect()

@@ -131,7 +131,7 @@ pub(crate) fn recover(
     let (meta, slot, frames) = open_checkpoint(&storage)?;
     let allocator = read_free_list(&*storage, &meta)?;
     let mut writer = Box::new(Writer::new(meta, slot, allocator));
-    writer.processes = processes(readers.as_ref());
+    writer.processes = readers.as_ref().map(Readers::processes).unwrap_or_default();
     if writer.processes.iter().any(|&checkpoint| checkpoint < meta.state.transaction) {
         // A process still reads an older checkpoint, and which of the free pages it needs is not known.
         let free: Vec<Run> = writer.allocator.runs().collect();
@@ -151,9 +151,4 @@ pub(crate) fn recover(
         return Err(StoreError::corrupt(offset / meta.page_size as u64, reason));
     }
     Ok((shared, count))
-}
-
-/// Returns the checkpoints that other openings of the file read; 0 among them means that the system cannot tell.
-pub(crate) fn processes(readers: Option<&Readers>) -> Vec<u64> {
-    readers.map(|readers| readers.checkpoints().unwrap_or_else(|| vec![0])).unwrap_or_default()
 }

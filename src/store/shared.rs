@@ -46,7 +46,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Option<Readers>,
     /// Held for as long as the store is open for writing.
     _lock: Option<WriterLock>,
-    process: Process,
+    /// The process that opened the store, which alone may use it.
+    pub(crate) process: Process,
 }
 
 impl Shared {
@@ -70,11 +71,6 @@ impl Shared {
             _lock: lock,
             process: Process::current(),
         }
-    }
-
-    /// Refuses a forked child: it has a copy of this process's memory, and shares the file and its locks.
-    pub(crate) fn admit(&self) -> Result<(), StoreError> {
-        if self.process.is_current() { Ok(()) } else { Err(StoreError::Forked) }
     }
 
     /// The file, for errors; none in memory.

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::index::ivf::IvfQuantization;
 use crate::quantization::cluster;
+use crate::threads::with_threads;
 
 /// Bases, and the one of each list.
 #[derive(Debug, Clone, Default)]
@@ -80,10 +81,9 @@ impl Bases {
                 Self { dimension, rows: centroids.to_vec(), of_lists }
             } else {
                 let rows = cluster(centroids, dimension, count, ROUNDS, seed);
-                let of_lists = centroids
-                    .par_chunks_exact(dimension)
-                    .map(|centroid| nearest(&rows, centroid))
-                    .collect();
+                let each = centroids.par_chunks_exact(dimension);
+                let of_lists =
+                    with_threads(|| each.map(|centroid| nearest(&rows, centroid)).collect());
                 Self { dimension, rows, of_lists }
             };
         }

@@ -9,6 +9,7 @@ use super::list::List;
 use super::space::Space;
 use crate::metric::Metric;
 use crate::sync::RwLock;
+use crate::threads::with_threads;
 
 /// Constants of a list's estimates.
 #[derive(Debug)]
@@ -94,6 +95,6 @@ impl Directory {
             list.figures = figures;
             self.tell_margins(number as u32, list);
         };
-        self.lists.par_iter().enumerate().for_each(count);
+        with_threads(|| self.lists.par_iter().enumerate().for_each(count));
     }
 }

@@ -40,7 +40,6 @@ use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::observe::watch;
-use crate::process::with_threads;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 use crate::vector::{AsVector, Element};
 use directory::{Directory, Put};
@@ -286,7 +285,7 @@ impl Ivf {
     /// [`IndexError::TooFewVectors`] if there are fewer vectors than lists, or than product
     /// quantization has centroids (16); [`IndexError::OutOfMemory`]. The index is then as it was.
     pub fn train(&self) -> Result<(), IndexError> {
-        with_threads(|| self.train_on(self.len(), None))
+        self.train_on(self.len(), None)
     }
 
     /// Whether the index is trained; searches look at every vector until then.

@@ -21,6 +21,7 @@ use crate::error::IndexError;
 use crate::index::persist::{CODES, KEYS, VECTORS};
 use crate::metric::Metric;
 use crate::sync::RwLockReadGuard;
+use crate::threads::with_threads;
 use crate::vector::{Block, Element};
 
 /// What an index is made with and keeps for life.
@@ -309,22 +310,20 @@ impl Ivf {
                 (list as u32, len as usize, taken)
             });
             let entries: Vec<_> = entries.collect();
-            let read: Result<Vec<List>, Refused> = entries
-                .into_par_iter()
-                .map(|(number, len, parts)| {
-                    let list = read_list(&layout, is_coded, len, parts)?;
-                    list.keys.iter().try_for_each(|&key| {
-                        let mut place = places.lock(key);
-                        if place.list().is_some() {
-                            return Err(Unsound("a key is there twice").into());
-                        }
-                        place.reserve()?;
-                        place.set(number);
-                        Ok::<_, Refused>(())
-                    })?;
-                    Ok(list)
-                })
-                .collect();
+            let read = entries.into_par_iter().map(|(number, len, parts)| {
+                let list = read_list(&layout, is_coded, len, parts)?;
+                list.keys.iter().try_for_each(|&key| {
+                    let mut place = places.lock(key);
+                    if place.list().is_some() {
+                        return Err(Unsound("a key is there twice").into());
+                    }
+                    place.reserve()?;
+                    place.set(number);
+                    Ok::<_, Refused>(())
+                })?;
+                Ok(list)
+            });
+            let read: Result<Vec<List>, Refused> = with_threads(|| read.collect());
             lists.extend(read.map_err(Refused::into_error::<E>)?);
         }
         let bases = if has_figures {

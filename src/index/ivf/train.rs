@@ -18,6 +18,7 @@ use crate::index::quantized::ENOUGH;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::quantization::cluster;
+use crate::threads::with_threads;
 
 /// Vectors for each list of a chosen number at which the index is trained.
 const FIRST: usize = 32;
@@ -269,20 +270,18 @@ impl Ivf {
     ) -> Result<Directory, IndexError> {
         let (space, dimension) = (&self.space, self.dimension());
         let (mut residuals, mut distances) = (Vec::new(), Vec::new());
-        let parts: Vec<(Vec<f32>, Vec<_>)> = sample
-            .par_chunks(TASK)
-            .map(|vectors| {
-                let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
-                let nearest = |vector: &&[f32]| {
-                    space.pad(vector, &mut scratch.row);
-                    let nearest = directory.nearest(space, &scratch.row, &mut scratch.keys);
-                    directory.residual(space, vector, nearest.0, &mut residuals);
-                    nearest
-                };
-                let nearest: Vec<(u32, f32)> = vectors.iter().map(nearest).collect();
-                (residuals, nearest)
-            })
-            .collect();
+        let parts = sample.par_chunks(TASK).map(|vectors| {
+            let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
+            let nearest = |vector: &&[f32]| {
+                space.pad(vector, &mut scratch.row);
+                let nearest = directory.nearest(space, &scratch.row, &mut scratch.keys);
+                directory.residual(space, vector, nearest.0, &mut residuals);
+                nearest
+            };
+            let nearest: Vec<(u32, f32)> = vectors.iter().map(nearest).collect();
+            (residuals, nearest)
+        });
+        let parts: Vec<(Vec<f32>, Vec<_>)> = with_threads(|| parts.collect());
         for (part, nearest) in parts {
             residuals.extend(part);
             distances.extend(nearest);
@@ -304,7 +303,8 @@ impl Ivf {
             let error = |(vector, &(list, _)): (&&[f32], &(u32, f32))| {
                 directory.code_error(space, vector, list)
             };
-            code_errors = sample.par_iter().zip(&distances).map(error).collect::<Result<_, _>>()?;
+            let errors = sample.par_iter().zip(&distances).map(error);
+            code_errors = with_threads(|| errors.collect::<Result<_, _>>())?;
         }
         let mut distances: Vec<f32> = distances.into_iter().map(|(_, square)| square).collect();
         let limits = DriftLimits::of_sample(&mut distances, &mut code_errors);
@@ -326,17 +326,15 @@ impl Ivf {
             .collect();
         let mut split = centroids.concat();
         let directory = Directory::new(&self.space, &split)?;
-        let lists: Vec<u32> = sample
-            .par_chunks(TASK * dimension)
-            .flat_map_iter(|vectors| {
-                let mut scratch = Scratch::default();
-                let (space, directory) = (&self.space, &directory);
-                vectors.chunks_exact(dimension).map(move |vector| {
-                    space.pad(vector, &mut scratch.row);
-                    directory.nearest(space, &scratch.row, &mut scratch.keys).0
-                })
+        let lists = sample.par_chunks(TASK * dimension).flat_map_iter(|vectors| {
+            let mut scratch = Scratch::default();
+            let (space, directory) = (&self.space, &directory);
+            vectors.chunks_exact(dimension).map(move |vector| {
+                space.pad(vector, &mut scratch.row);
+                directory.nearest(space, &scratch.row, &mut scratch.keys).0
             })
-            .collect();
+        });
+        let lists: Vec<u32> = with_threads(|| lists.collect());
         let mut members = vec![Vec::new(); centroids.len()];
         for (vector, &list) in sample.chunks_exact(dimension).zip(&lists) {
             members[list as usize].push(vector);
@@ -406,7 +404,7 @@ impl Ivf {
             (0..len).step_by(TASK).map(move |start| (number as u32, start))
         };
         let tasks: Vec<_> = old.lists.iter().enumerate().flat_map(tasks).collect();
-        tasks.into_par_iter().with_max_len(1).try_for_each(|(number, start)| {
+        let copy = |(number, start): (u32, usize)| {
             self.work.with(|work| {
                 let Work { row, probe, .. } = work;
                 let scratch = &mut probe.scratch;
@@ -425,7 +423,8 @@ impl Ivf {
                 }
                 Ok(())
             })
-        })
+        };
+        with_threads(|| tasks.into_par_iter().with_max_len(1).try_for_each(copy))
     }
 
     /// Makes changes again that were made while lists were copied, until few are left.

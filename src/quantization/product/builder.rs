@@ -11,6 +11,7 @@ use crate::quantization::admit::{admit_rows, check_space, check_training};
 use crate::quantization::kmeans::{KMeans, sample};
 use crate::quantization::rotation::Rotation;
 use crate::simd::Isa;
+use crate::threads::with_threads;
 
 /// The choices for a [`ProductQuantizer`].
 #[derive(Debug, Clone)]
@@ -105,7 +106,8 @@ impl ProductQuantizerBuilder {
             let kmeans = KMeans { clusters, rounds, seed: seed.wrapping_add(i as u64) };
             Part { centroids: kmeans.train(range.len(), &points), range }
         });
-        Ok(ProductQuantizer::new(metric, dimension, bits, rotation, parts.collect()))
+        let parts = with_threads(|| parts.collect());
+        Ok(ProductQuantizer::new(metric, dimension, bits, rotation, parts))
     }
 }
 
@@ -113,9 +115,11 @@ impl ProductQuantizerBuilder {
 fn rotate_rows(rotation: &Rotation, dimension: usize, rows: &[f32]) -> Vec<f32> {
     let length = rotation.len();
     let mut rotated = vec![0.0; rows.len() / dimension * length];
-    rotated.par_chunks_mut(length).zip(rows.par_chunks(dimension)).for_each(|(to, from)| {
+    let pairs = rotated.par_chunks_mut(length).zip(rows.par_chunks(dimension));
+    let rotate = |(to, from): (&mut [f32], &[f32])| {
         to[..dimension].copy_from_slice(from);
         rotation.apply(to);
-    });
+    };
+    with_threads(|| pairs.for_each(rotate));
     rotated
 }

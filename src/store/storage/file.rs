@@ -22,11 +22,6 @@ impl FileStorage {
     pub(crate) fn new(file: Arc<File>, path: &Path) -> Self {
         Self { file, path: path.to_path_buf(), process: Process::current() }
     }
-
-    /// Refuses a forked child.
-    fn admit(&self) -> io::Result<()> {
-        if self.process.is_current() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
-    }
 }
 
 impl Storage for FileStorage {
@@ -41,7 +36,7 @@ impl Storage for FileStorage {
 
     #[cfg(unix)]
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.admit()?;
+        self.process.admit()?;
         std::os::unix::fs::FileExt::write_all_at(&*self.file, bytes, offset)
     }
 
@@ -72,12 +67,12 @@ impl Storage for FileStorage {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.admit()?;
+        self.process.admit()?;
         self.file.set_len(len)
     }
 
     fn sync(&self, _: SyncPoint) -> io::Result<()> {
-        self.admit()?;
+        self.process.admit()?;
         // fdatasync where there is one: it covers a changed length, which reading back needs.
         self.file.sync_data()
     }

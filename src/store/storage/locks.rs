@@ -103,9 +103,14 @@ impl Readers {
         Self { file }
     }
 
+    /// Returns the checkpoints that are read; 0, the oldest of all, where the system cannot tell.
+    pub(crate) fn processes(&self) -> Vec<u64> {
+        self.checkpoints().unwrap_or_else(|| vec![0])
+    }
+
     /// The checkpoints that are read, ascending; `None` if the system cannot tell, or if more are locked than this crate's
     /// readers lock.
-    pub(crate) fn checkpoints(&self) -> Option<Vec<u64>> {
+    fn checkpoints(&self) -> Option<Vec<u64>> {
         /// More than readers can be expected to hold: they look for the newest one.
         const MOST: u64 = 1 << 16;
 

@@ -1,0 +1,131 @@
+//! Pools of threads that are there: a forked child has none of its parent's threads.
+//!
+//! A pool that a child inherits finishes nothing. Who divides work by rayon enters [`with_threads`] before; `tests/architecture.rs` holds
+//! the sources against this rule.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+use crate::process::Process;
+
+/// Runs `f`, which divides its work by rayon: in the pool that the caller is in, else in rayon's global pool, or in a forked child, in
+/// which the global pool of its parent has no threads, in a pool of the child's own.
+pub(crate) fn with_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    static OWN: KeptPool = KeptPool::new();
+
+    // The caller's thread is one of its pool's. Where a child was forked by such a thread, it is the only one, and does all.
+    if rayon::current_thread_index().is_some() || is_global_alive() {
+        return f();
+    }
+    match OWN.get(|_| true, start_pool) {
+        Ok(own) => own.install(f),
+        Err(_) => f(),
+    }
+}
+
+/// Whether the threads of rayon's global pool run in this process.
+fn is_global_alive() -> bool {
+    /// The process that has the threads. An atomic and not a lock, as a child could inherit it locked.
+    static HOME: AtomicU64 = AtomicU64::new(UNKNOWN);
+    const UNKNOWN: u64 = 0;
+    /// An earlier process, which had forked before this library asked.
+    const ELSEWHERE: u64 = u64::MAX;
+
+    let here = Process::current().number();
+    let home = HOME.load(Ordering::Relaxed);
+    if home != UNKNOWN {
+        return home == here;
+    }
+    let found = match ThreadPoolBuilder::new().build_global() {
+        Ok(()) => here,
+        // No thread is to be had.
+        Err(error) if error.source().is_some() => ELSEWHERE,
+        // Another part of the program started it: in this process, or before a fork.
+        Err(_) if answers() => here,
+        Err(_) => ELSEWHERE,
+    };
+    let before = HOME.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
+    before.map_or_else(|home| home, |_| found) == here
+}
+
+/// Whether a thread of the global pool takes up work. One that is busy for long counts as none, which costs only the threads of another
+/// pool.
+fn answers() -> bool {
+    const PATIENCE: Duration = Duration::from_millis(250);
+
+    let (sender, receiver) = mpsc::channel();
+    rayon::spawn(move || {
+        // Too late, if nobody receives it.
+        let _ = sender.send(());
+    });
+    receiver.recv_timeout(PATIENCE).is_ok()
+}
+
+/// Without a thread to be had, the caller's own is the pool.
+fn start_pool() -> Result<ThreadPool, ThreadPoolBuildError> {
+    let builder = || ThreadPoolBuilder::new().thread_name(|i| format!("nearfield-child-{i}"));
+    builder().build().or_else(|_| builder().num_threads(1).use_current_thread().build())
+}
+
+/// The last pool that was started, for the process that started it.
+#[derive(Debug, Default)]
+pub(crate) struct KeptPool(Mutex<Option<(Process, Arc<ThreadPool>)>>);
+
+impl KeptPool {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// The pool that is kept, if it has threads in this process and `fits`, or else a new one.
+    pub(crate) fn get(
+        &self,
+        fits: impl Fn(&ThreadPool) -> bool,
+        start: impl FnOnce() -> Result<ThreadPool, ThreadPoolBuildError>,
+    ) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
+        let here = Process::current();
+        let kept = self.0.lock().clone();
+        if let Some((process, pool)) = kept
+            && process == here
+            && fits(&pool)
+        {
+            return Ok(pool);
+        }
+        // Not under the lock: starting takes long, and a child that is forked meanwhile would inherit it locked.
+        let pool = Arc::new(start()?);
+        *self.0.lock() = Some((here, Arc::clone(&pool)));
+        Ok(pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_kept_while_it_fits() {
+        let kept = KeptPool::default();
+        let get = |threads: usize| {
+            let start = || ThreadPoolBuilder::new().num_threads(threads).build();
+            kept.get(|pool| pool.current_num_threads() == threads, start).unwrap()
+        };
+        let two = get(2);
+        assert!(Arc::ptr_eq(&two, &get(2)));
+        let three = get(3);
+        assert_eq!(three.current_num_threads(), 3);
+        assert!(!Arc::ptr_eq(&two, &get(2)));
+    }
+
+    #[test]
+    fn work_stays_in_the_pool_of_its_caller() {
+        let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let inside = || with_threads(rayon::current_num_threads);
+        assert_eq!(pool.install(inside), 3);
+        assert_eq!(with_threads(|| 7), 7);
+    }
+}

@@ -1,0 +1,26 @@
+//! Forked children of a test, which end even if they hang.
+
+/// Seconds after which a child has hung.
+const PATIENCE: u32 = 120;
+
+/// Runs `f` in a forked child, and returns whether it returned `true` in time.
+pub(crate) fn in_child(f: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child calls `f` and ends without unwinding or running what the parent registered. Locks of other threads
+    // that it may need are those of the allocator, which the C library takes care of.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: no handler is installed, so the signal ends the child.
+            unsafe { libc::alarm(PATIENCE) };
+            let is_right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(i32::from(!is_right.unwrap_or(false))) }
+        }
+        child => {
+            assert!(child > 0);
+            let mut status = 0;
+            // SAFETY: waits for the child that was just made.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            status == 0
+        }
+    }
+}
