@@ -15,7 +15,7 @@ pub(crate) enum Guard {
     FindReaders,
     /// A forked child is refused.
     Fork,
-    /// A view is recognised by the places of its extents.
+    /// Compaction leaves extents where a snapshot holds them, and a view is recognised by their places. Either is enough, so both go off.
     Layout,
 }
 

@@ -21,10 +21,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use host_support::{
-    DIMENSION, Host, Process, Site, commit, compact_beside_snapshots, config, last, names, settle,
-    wrong,
-};
+use host_support::{DIMENSION, Host, Process, Site, commit, config, last, names, settle, wrong};
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Hnsw, Metric, Snapshot};
 
@@ -128,7 +125,9 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
             14 | 15 => {
                 // Compaction moves the extents of a view that is free again; the number of the checkpoint stays.
                 open.checkpoint().unwrap();
-                compact_beside_snapshots(open);
+                let before = open.snapshot().unwrap();
+                open.compact().unwrap();
+                drop(before);
                 commit(open, number + 1).unwrap();
                 println!("ack {}", number + 1);
                 skipped = true;

@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use fork_support::in_child;
 use host_support::{
-    DIMENSION, Host, KEYS, PERIOD, Site, commit, compact_beside_snapshots, config, last, names,
-    settle, wrong,
+    DIMENSION, Host, KEYS, PERIOD, Site, commit, config, last, names, settle, wrong,
 };
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Flat, Hnsw, IndexError, Metric, Reader, Transaction};
@@ -152,7 +151,6 @@ fn snapshots_are_right_after_compaction() {
             let first = snapshot();
             collection.compact().unwrap();
             drop(first);
-            compact_beside_snapshots(&collection);
             commit(&collection, number + 1).unwrap();
             let second = snapshot();
             assert_eq!(second.number(), number + 1);

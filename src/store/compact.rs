@@ -25,6 +25,7 @@ use super::tree;
 use super::workspace::{Placing, Workspace};
 use super::write::WriteTransaction;
 use super::writer::Writer;
+use crate::guard::{Guard, is_off};
 
 /// Nodes that a step moves are in memory until its checkpoint: at most about so many bytes.
 const IN_MEMORY: u64 = 256 << 20;
@@ -137,6 +138,9 @@ fn newest_held(
     pin: Option<u64>,
 ) -> Option<u64> {
     writer.processes = shared.readers.as_ref().map(Readers::processes).unwrap_or_default();
+    if is_off(Guard::Layout) {
+        return None;
+    }
     if writer.processes.contains(&0) {
         return Some(u64::MAX);
     }

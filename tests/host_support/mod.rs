@@ -4,7 +4,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield::{Collection, CollectionError, Config, Hit, Metric, Snapshot};
 
@@ -78,21 +77,6 @@ pub(crate) fn commit(collection: &Collection, number: u64) -> Result<(), Collect
     }
     assert_eq!(tx.commit()?, number);
     Ok(())
-}
-
-/// Compacts while another thread makes snapshots and drops them: these leave views that nobody holds, below which compaction
-/// moves extents.
-pub(crate) fn compact_beside_snapshots(collection: &Collection) {
-    let is_done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_done.load(Ordering::Relaxed) {
-                drop(collection.snapshot().unwrap());
-            }
-        });
-        collection.compact().unwrap();
-        is_done.store(true, Ordering::Relaxed);
-    });
 }
 
 /// Returns the number of the last commit; 0 without commits.
