@@ -1,6 +1,6 @@
-//! Pools of threads that are there: a forked child has none of its parent's threads.
+//! Pools whose threads run in this process: a forked child has none of its parent's threads.
 //!
-//! A pool that a child inherits finishes nothing. Who divides work by rayon enters [`with_threads`] before; `tests/architecture.rs` holds
+//! An inherited pool finishes no work. Code that divides work by rayon enters [`with_threads`] first; `tests/architecture.rs` holds
 //! the sources against this rule.
 
 use std::error::Error;
@@ -61,7 +61,7 @@ fn answers() -> bool {
 
     let (sender, receiver) = mpsc::channel();
     rayon::spawn(move || {
-        // Too late, if nobody receives it.
+        // Fails where the receiver has lost patience.
         let _ = sender.send(());
     });
     receiver.recv_timeout(PATIENCE).is_ok()

@@ -15,12 +15,15 @@
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "fork")]
 
+mod collection_support;
+mod fork_support;
 mod host_support;
 
 use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fork_support::in_child;
 use host_support::{DIMENSION, Host, Process, Site, commit, config, last, names, settle, wrong};
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Hnsw, Metric, Snapshot};
@@ -141,26 +144,17 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
 
 /// A forked child drops its copies of everything, then the parent goes on.
 fn fork(collection: &mut Option<Collection>, snapshots: &mut Vec<Snapshot>) {
-    // SAFETY: the child drops what it has and ends; the C library takes care of the locks of the allocator.
-    match unsafe { libc::fork() } {
-        0 => {
-            let refused = matches!(
-                collection.as_ref().map(Collection::begin_write),
-                Some(Err(CollectionError::Store(StoreError::Forked)))
-            );
-            snapshots.clear();
-            *collection = None;
-            // SAFETY: ends the child at once.
-            unsafe { libc::_exit(i32::from(!refused)) }
-        }
-        child => {
-            let mut status = 0;
-            // SAFETY: waits for the child that was just made.
-            unsafe { libc::waitpid(child, &raw mut status, 0) };
-            if status != 0 {
-                println!("wrong: a forked child was not refused");
-            }
-        }
+    let is_right = in_child(|| {
+        let refused = matches!(
+            collection.as_ref().map(Collection::begin_write),
+            Some(Err(CollectionError::Store(StoreError::Forked)))
+        );
+        snapshots.clear();
+        *collection = None;
+        refused
+    });
+    if !is_right {
+        println!("wrong: a forked child was not refused");
     }
 }
 

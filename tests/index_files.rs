@@ -1,35 +1,16 @@
 //! Indexes in files: what comes back answers bit by bit as what was saved, however it is opened, and damage is an error.
 
+mod collection_support;
+
 use std::path::PathBuf;
 
+use collection_support::Folder;
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::store::{StoreError, StoreOptions};
 use nearfield::{
     AsVector, CollectionError, Element, Flat, Hnsw, IndexError, Metric, Originals, Quantization,
     VectorRef,
 };
-
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("nearfield-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn data(rows: usize, dimension: usize) -> Generated {
     Generated::builder(rows, dimension).queries(50).build().unwrap()
@@ -117,7 +98,7 @@ fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
     assert_eq!(open.search_batch(queries).k(10).ef(50).threads(1).run().unwrap(), expected);
     assert!(Hnsw::open(&path).unwrap().is_empty());
     let names: Vec<_> =
-        std::fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     drop(open);
     assert!(names.iter().all(|name| !name.to_string_lossy().contains(".new-")), "{names:?}");
 }

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "fork")]
 
+mod collection_support;
 mod fork_support;
 mod host_support;
 

@@ -1,10 +1,10 @@
 //! Space: versions between two held snapshots are reused, and compaction leaves little more than
 //! the live pages.
 
+mod collection_support;
 mod store_support;
 
-use std::path::PathBuf;
-
+use collection_support::Folder;
 use nearfield::store::{
     ExtentId, Fault, FaultKind, ReadTransaction, SimulatedDisk, Store, StoreError, StoreOptions,
 };
@@ -15,24 +15,6 @@ const PAGE: u64 = 4096;
 
 fn options() -> StoreOptions {
     StoreOptions::new().page_size(PAGE as u32).log_size(64 << 10)
-}
-
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("nearfield-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// The length that compaction leaves at most of a store with so many live pages: those and a twentieth, and the reserve; a short file
@@ -84,7 +66,7 @@ fn shows(tx: &ReadTransaction, n: u64) -> bool {
 #[test]
 fn one_old_snapshot_holds_its_own_pages_only() {
     let folder = Folder::new("space-one");
-    let path = folder.0.join("file");
+    let path = folder.path().join("file");
     let store = options().open(&path).unwrap();
     overwrite(&store, 0);
     store.checkpoint().unwrap();
@@ -159,7 +141,7 @@ fn memory_holds_versions_that_snapshots_see_and_no_later_ones() {
 #[test]
 fn many_pages_are_known_by_their_age() {
     let folder = Folder::new("space-pages");
-    let store = options().open(folder.0.join("file")).unwrap();
+    let store = options().open(folder.path().join("file")).unwrap();
     let set = |round: u64| {
         let mut tx = store.begin_write().unwrap();
         let values: Vec<_> = (0..=255_u8).map(|byte| [byte; 500]).collect();
@@ -215,7 +197,7 @@ fn seen(tx: &ReadTransaction) -> Model {
 /// Snapshots of this handle and of read-only ones, at many commits, dropped in any order.
 fn held_history(seed: u64, sizes: Sizes, steps: usize) {
     let folder = Folder::new(&format!("space-held-{seed}"));
-    let path = folder.0.join("file");
+    let path = folder.path().join("file");
     let mut random = random(seed);
     let mut store = options().open(&path).unwrap();
     let mut model = Model::default();
@@ -344,7 +326,7 @@ fn scattered(store: &Store, seed: u64, keep: u64) -> Model {
 fn compacting_once_leaves_little_more_than_what_is_live() {
     let folder = Folder::new("space-compact");
     for (seed, keep) in [(1, 0), (2, 3), (3, 20), (4, 50), (5, 80), (6, 97), (7, 100), (8, 40)] {
-        let path = folder.0.join(format!("file-{seed}"));
+        let path = folder.path().join(format!("file-{seed}"));
         // A shorter log leaves room in front of the far copies of the meta slots, which no long extent fits.
         let store = options().log_size(1 << 20).open(&path).unwrap();
         let model = scattered(&store, seed, keep);
@@ -375,7 +357,7 @@ fn compacting_beside_a_snapshot_makes_no_file_longer() {
     let folder = Folder::new("space-beside");
     for (seed, keep) in [(11, 0), (12, 30), (13, 70), (14, 100)] {
         for is_other in [false, true] {
-            let path = folder.0.join(format!("file-{seed}-{is_other}"));
+            let path = folder.path().join(format!("file-{seed}-{is_other}"));
             let store = options().open(&path).unwrap();
             overwrite(&store, 0);
             store.checkpoint().unwrap();
@@ -413,7 +395,7 @@ fn compacting_beside_a_snapshot_makes_no_file_longer() {
 #[test]
 fn compacting_that_is_ended_makes_no_file_longer() {
     let folder = Folder::new("space-ended");
-    let path = folder.0.join("file");
+    let path = folder.path().join("file");
     let mut counts = Vec::new();
     for end in [usize::MAX, 0, 1, 5, 20, 60, 150, 300, 500, 700, 900] {
         let _ = std::fs::remove_file(&path);

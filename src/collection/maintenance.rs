@@ -9,9 +9,10 @@ use super::format::{
     COLUMNS, DELTAS, HEAD, JOURNAL, KEYS_OF_NAMES, Kind, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
     encode_chunk,
 };
-use super::handle::{Collection, Writer};
+use super::handle::Collection;
 use super::save::replace_file;
 use super::task::Course;
+use super::writer::Writer;
 use crate::arena::Persistent;
 use crate::index::{CheckReport, Image, Stats, Stored};
 use crate::observe::watch;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::columns::spill_columns;
 use super::error::CollectionError;
-use super::handle::{Inner, Writer};
+use super::handle::Inner;
 use super::task::Course;
+use super::writer::Writer;
 use crate::index::{Image, LEVELS, Stored};
 
 /// What an operation makes of a mapped column its own at most: the pages that a row begins and ends in.

@@ -8,9 +8,10 @@ use super::config::Config;
 use super::delta::{Moment, Origins};
 use super::error::CollectionError;
 use super::format::{DELTAS, Kind};
-use super::handle::{Inner, Writer};
+use super::handle::Inner;
 use super::snapshot::Live;
 use super::task::Course;
+use super::writer::Writer;
 use crate::index::Stored;
 use crate::store::Durability;
 

@@ -8,7 +8,8 @@ use super::columns::{
 use super::delta::{Moment, newest_delta};
 use super::error::CollectionError;
 use super::format::Kind;
-use super::handle::{Recovery, payload};
+use super::handle::payload;
+use super::opening::Recovery;
 use crate::arena::Keeper;
 use crate::guard::{Guard, is_off};
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};

@@ -9,9 +9,10 @@ use super::error::CollectionError;
 use super::format::{
     JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
 };
-use super::handle::{Inner, WriterGuard};
+use super::handle::Inner;
 use super::memory::Allowance;
 use super::task::Course;
+use super::writer::WriterGuard;
 use crate::error::IndexError;
 use crate::index::Stored;
 use crate::observe::watch;

@@ -150,6 +150,8 @@ impl Entries {
         if let Some(codes) = codes {
             self.encoder.unit_into(row, &mut coding.floats);
             if self.drops() {
+                // Callers check the vector before they change anything, but codes can begin between their check and this call. Here they
+                // cannot: the caller keeps them from beginning.
                 codes.check_kept(&coding.floats)?;
             }
             codes.encode_new(coding);

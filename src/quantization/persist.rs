@@ -5,7 +5,7 @@
 //! `f32` a component, where the metric has one and there is a rotation; the signs of the rotation, a bit each, the first in the lowest.
 
 use super::rotation::Rotation;
-use super::scalar::{Bits, ScalarGrid};
+use super::scalar::{Bits, Parts, ScalarGrid};
 use crate::metric::Metric;
 use crate::simd::Isa;
 
@@ -70,19 +70,8 @@ impl ScalarGrid {
         }
         let sound = rest.is_empty() && mean.iter().all(|x| x.is_finite());
         let is_scaled = is_scaled == 1;
-        let grid = Self {
-            bits,
-            metric,
-            mean,
-            rotated_mean: Vec::new(),
-            rotation,
-            dimension,
-            is_scaled,
-            step,
-            error,
-            isa,
-        };
-        sound.then(|| grid.with_rotated_mean())
+        let parts = Parts { mean, rotation, is_scaled, step, error };
+        sound.then(|| Self::new(dimension, metric, bits, isa, parts))
     }
 }
 

@@ -62,24 +62,119 @@ impl Bits {
 pub(crate) struct ScalarGrid {
     pub(super) bits: Bits,
     pub(super) metric: Metric,
+    pub(super) mean: Vec<f32>,
+    /// The mean, rotated, where queries have a plain form beside the centred one.
+    rotated_mean: Vec<f32>,
+    pub(super) rotation: Option<Rotation>,
+    pub(super) dimension: usize,
+    pub(super) is_scaled: bool,
+    pub(super) step: f32,
+    pub(super) error: f32,
+    isa: Isa,
+}
+
+/// The learned numbers of a grid.
+pub(super) struct Parts {
     /// Taken off a vector before it is rotated; empty under the inner product, which a shift
     /// would change.
     pub(super) mean: Vec<f32>,
-    /// The mean, rotated, where codes carry scales of their own.
-    pub(super) rotated_mean: Vec<f32>,
     /// Vectors of whole numbers that fit a byte are their own codes.
     pub(super) rotation: Option<Rotation>,
-    pub(super) dimension: usize,
     /// Whether codes carry scales of their own. Those of files of older versions do not.
     pub(super) is_scaled: bool,
     /// Width of a cell; of codes with scales, where the scale is 1.
     pub(super) step: f32,
-    /// Mean squared distance of a vector from what its code stands for.
+    /// Mean squared distance between a vector and its decoded code.
     pub(super) error: f32,
-    pub(super) isa: Isa,
+}
+
+/// Of two kernels, the one between a prepared query and codes.
+macro_rules! of_query {
+    ($query:expr, $code:expr) => {
+        $query
+    };
+}
+
+/// Of two kernels, the one between a code and codes.
+macro_rules! of_code {
+    ($query:expr, $code:expr) => {
+        $code
+    };
+}
+
+/// Calls a visitor with the kernel of a grid that `$of` takes. A macro and not a function: visitors of queries would else be compiled
+/// with the kernels of codes, too.
+macro_rules! visit_kernel {
+    ($grid:expr, $isa:expr, $visitor:expr, $of:ident) => {{
+        let (isa, visitor) = ($isa, $visitor);
+        match ($grid.bits, $grid.metric == Metric::InnerProduct, $grid.is_scaled) {
+            (Bits::Four, true, true) => {
+                with_isa($of!(ScaledNibbleDot, ScaledNibblesDot), isa, visitor)
+            }
+            (Bits::Eight, true, true) => with_isa(
+                $of!(ScaledDot::<Eight>::default(), ScaledBetweenDot::<Eight>::default()),
+                isa,
+                visitor,
+            ),
+            (Bits::Eight, false, true) => with_isa(
+                $of!(ScaledL2::<Eight>::default(), ScaledBetweenL2::<Eight>::default()),
+                isa,
+                visitor,
+            ),
+            (Bits::Twelve, true, true) => with_isa(
+                $of!(ScaledDot::<Twelve>::default(), ScaledBetweenDot::<Twelve>::default()),
+                isa,
+                visitor,
+            ),
+            (Bits::Twelve, false, true) => with_isa(
+                $of!(ScaledL2::<Twelve>::default(), ScaledBetweenL2::<Twelve>::default()),
+                isa,
+                visitor,
+            ),
+            (Bits::Four, true, false) => with_isa($of!(NibbleDot, NibblesDot), isa, visitor),
+            // Codes of 4 bits carry scales under the inner product only.
+            (Bits::Four, false, _) => with_isa($of!(NibbleL2, NibblesL2), isa, visitor),
+            // A query has the form of a code.
+            (Bits::Eight, true, false) => {
+                dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor)
+            }
+            (Bits::Eight, false, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
+            (Bits::Twelve, true, false) => with_isa($of!(TwelveDot, TwelvesDot), isa, visitor),
+            (Bits::Twelve, false, false) => with_isa($of!(TwelveL2, TwelvesL2), isa, visitor),
+        }
+    }};
 }
 
 impl ScalarGrid {
+    pub(super) fn new(
+        dimension: usize,
+        metric: Metric,
+        bits: Bits,
+        isa: Isa,
+        parts: Parts,
+    ) -> Self {
+        let Parts { mean, rotation, is_scaled, step, error } = parts;
+        let rotated_mean = Vec::new();
+        let mut grid = Self {
+            bits,
+            metric,
+            mean,
+            rotated_mean,
+            rotation,
+            dimension,
+            is_scaled,
+            step,
+            error,
+            isa,
+        };
+        if grid.has_plain_codes() {
+            let mut rotated = Vec::new();
+            grid.rotate_from(&grid.mean, true, &mut rotated);
+            grid.rotated_mean = rotated;
+        }
+        grid
+    }
+
     /// Fits a grid to vectors that lie one after the other in `sample`, which holds one at
     /// least. They have unit length under the cosine. Codes carry scales of their own where nothing else shows that a
     /// shared grid is too coarse or too small: under the inner product.
@@ -125,20 +220,8 @@ impl ScalarGrid {
         let centred = metric != Metric::InnerProduct && !exact;
         let mean = if centred { mean(sample, dimension) } else { Vec::new() };
         let is_scaled = scaled && !exact;
-        let (step, error, rotated_mean) = (1.0, 0.0, Vec::new());
-        let mut grid = Self {
-            bits,
-            metric,
-            mean,
-            rotated_mean,
-            rotation,
-            dimension,
-            is_scaled,
-            step,
-            error,
-            isa,
-        }
-        .with_rotated_mean();
+        let parts = Parts { mean, rotation, is_scaled, step: 1.0, error: 0.0 };
+        let mut grid = Self::new(dimension, metric, bits, isa, parts);
         if exact {
             return grid;
         }
@@ -254,10 +337,11 @@ impl ScalarGrid {
     /// Writes the vector that `code` stands for into `vector`.
     pub(crate) fn decode(&self, code: &[Block], vector: &mut Vec<f32>) {
         vector.clear();
-        let step = self.step;
+        let step = self.step_of(code);
         let bytes: &[u8] = cast_slice(code);
+        // Scales and inner products have bytes with a sign.
+        let is_signed = self.is_scaled || self.metric == Metric::InnerProduct;
         match (self.bits, &self.rotation) {
-            _ if self.is_scaled => self.decode_scaled(code, vector),
             (Bits::Four, _) => {
                 for bytes in bytes.as_chunks::<64>().0 {
                     let value = |cell: u8| (f32::from(cell) - 7.5) * step;
@@ -270,7 +354,7 @@ impl ScalarGrid {
                 vector.extend((0..self.len()).map(value));
             }
             (Bits::Eight, None) => vector.extend(bytes.iter().map(|&byte| f32::from(byte))),
-            (Bits::Eight, _) if self.metric == Metric::InnerProduct => {
+            (Bits::Eight, _) if is_signed => {
                 vector.extend(bytes.iter().map(|&byte| f32::from(byte as i8) * step));
             }
             (Bits::Eight, _) => {
@@ -316,51 +400,12 @@ impl ScalarGrid {
 
     /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
     pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
-        match (self.bits, self.metric == Metric::InnerProduct) {
-            (Bits::Four, true) if self.is_scaled => with_isa(ScaledNibbleDot, isa, visitor),
-            (Bits::Eight, true) if self.is_scaled => {
-                with_isa(ScaledDot::<Eight>::default(), isa, visitor)
-            }
-            (Bits::Eight, false) if self.is_scaled => {
-                with_isa(ScaledL2::<Eight>::default(), isa, visitor)
-            }
-            (Bits::Twelve, true) if self.is_scaled => {
-                with_isa(ScaledDot::<Twelve>::default(), isa, visitor)
-            }
-            (Bits::Twelve, false) if self.is_scaled => {
-                with_isa(ScaledL2::<Twelve>::default(), isa, visitor)
-            }
-            (Bits::Four, true) => with_isa(NibbleDot, isa, visitor),
-            (Bits::Four, false) => with_isa(NibbleL2, isa, visitor),
-            (Bits::Eight, true) => dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor),
-            (Bits::Eight, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
-            (Bits::Twelve, true) => with_isa(TwelveDot, isa, visitor),
-            (Bits::Twelve, false) => with_isa(TwelveL2, isa, visitor),
-        }
+        visit_kernel!(self, isa, visitor, of_query)
     }
 
     /// Calls `visitor` with the kernel between two codes, of which [`Self::is_plain`] says the same; as [`Self::visit`].
     pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
-        match (self.bits, self.metric == Metric::InnerProduct) {
-            (Bits::Four, true) if self.is_scaled => with_isa(ScaledNibblesDot, isa, visitor),
-            (Bits::Eight, true) if self.is_scaled => {
-                with_isa(ScaledBetweenDot::<Eight>::default(), isa, visitor)
-            }
-            (Bits::Eight, false) if self.is_scaled => {
-                with_isa(ScaledBetweenL2::<Eight>::default(), isa, visitor)
-            }
-            (Bits::Twelve, true) if self.is_scaled => {
-                with_isa(ScaledBetweenDot::<Twelve>::default(), isa, visitor)
-            }
-            (Bits::Twelve, false) if self.is_scaled => {
-                with_isa(ScaledBetweenL2::<Twelve>::default(), isa, visitor)
-            }
-            (Bits::Four, true) => with_isa(NibblesDot, isa, visitor),
-            (Bits::Four, false) => with_isa(NibblesL2, isa, visitor),
-            (Bits::Eight, _) => self.visit(isa, visitor),
-            (Bits::Twelve, true) => with_isa(TwelvesDot, isa, visitor),
-            (Bits::Twelve, false) => with_isa(TwelvesL2, isa, visitor),
-        }
+        visit_kernel!(self, isa, visitor, of_code)
     }
 
     fn encode_bytes(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {

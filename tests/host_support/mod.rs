@@ -38,15 +38,7 @@ fn is_loaded(number: u64) -> bool {
 }
 
 fn vector(key: u64, version: u64) -> Vec<f32> {
-    let mut state = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version;
-    let mut step = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 52) as f32 / 4096.0
-    };
-    (0..DIMENSION).map(|_| step()).collect()
+    crate::collection_support::vector(key, version, DIMENSION)
 }
 
 fn payload(key: u64, version: u64) -> Vec<u8> {

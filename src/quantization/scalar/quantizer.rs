@@ -6,7 +6,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::{Bits, ScalarGrid};
+use super::{Bits, Parts, ScalarGrid};
 use crate::distance::{Kernel, Visitor};
 use crate::error::VectorError;
 use crate::metric::Metric;
@@ -229,19 +229,8 @@ impl Quantizer for ScalarQuantizer {
         reader.finish()?;
         let isa = Isa::detect();
         let rotation = is_rotated.then(|| Rotation::new(dimension, seed, isa));
-        let grid = ScalarGrid {
-            bits,
-            metric,
-            mean,
-            rotated_mean: Vec::new(),
-            rotation,
-            dimension,
-            is_scaled,
-            step,
-            error,
-            isa,
-        }
-        .with_rotated_mean();
+        let parts = Parts { mean, rotation, is_scaled, step, error };
+        let grid = ScalarGrid::new(dimension, metric, bits, isa, parts);
         Ok(Self { grid, seed, isa })
     }
 }

@@ -9,8 +9,7 @@ use bytemuck::{cast_mut, cast_slice, cast_slice_mut};
 use super::round::Round;
 use super::{Bits, GREATEST_12, ScalarGrid};
 use crate::distance::{
-    NIBBLES, Place, RUNG_BITS, put_component, read_code, rung_above, scale_of, write_code,
-    write_form,
+    NIBBLES, Place, RUNG_BITS, put_component, rung_above, scale_of, write_code, write_form,
 };
 use crate::metric::Metric;
 use crate::vector::Block;
@@ -79,16 +78,6 @@ impl ScalarGrid {
     /// Whether the vector of a code was coded as it is, though others are centred.
     pub(crate) fn is_plain(&self, code: &[Block]) -> bool {
         self.has_plain_codes() && self.bits.place().is_plain(code)
-    }
-
-    /// Rotates the mean, if queries have a plain form beside the centred one.
-    pub(in crate::quantization) fn with_rotated_mean(mut self) -> Self {
-        if self.has_plain_codes() {
-            let mut rotated = Vec::new();
-            self.rotate_from(&self.mean, true, &mut rotated);
-            self.rotated_mean = rotated;
-        }
-        self
     }
 
     /// Whether no kernel compares two codes: one is centred, and the other is not.
@@ -164,22 +153,9 @@ impl ScalarGrid {
         (constants[2], constants[3]) = self.write_form(rotated, plain);
     }
 
-    pub(super) fn decode_scaled(&self, code: &[Block], vector: &mut Vec<f32>) {
-        let step = self.step * scale_of(self.bits.place().rung(code));
-        let bytes: &[u8] = cast_slice(code);
-        match self.bits {
-            Bits::Four => {
-                for bytes in bytes.as_chunks::<64>().0 {
-                    let value = |cell: u8| (f32::from(cell) - 7.5) * step;
-                    vector.extend(bytes.iter().map(|byte| value(byte & 15)));
-                    vector.extend(bytes.iter().map(|byte| value(byte >> 4)));
-                }
-            }
-            Bits::Eight => vector.extend(bytes.iter().map(|&byte| f32::from(byte as i8) * step)),
-            Bits::Twelve => {
-                vector.extend((0..self.len()).map(|at| read_code(code, at) as f32 * step));
-            }
-        }
+    /// Returns the width of a cell of a code.
+    pub(super) fn step_of(&self, code: &[Block]) -> f32 {
+        if self.is_scaled { self.step * scale_of(self.bits.place().rung(code)) } else { self.step }
     }
 
     /// Whether to centre a vector makes it much longer.
