@@ -4,6 +4,8 @@ use super::codes::Codes;
 use super::deliver::Scale;
 use super::engine::Engine;
 use super::entries::Entries;
+use super::estimate::{ASKED, LOOK_UP, measuring};
+use super::filter::Filter;
 use super::hits::{BatchHits, Hits, Plan};
 use super::limit::Timer;
 use super::request::Request;
@@ -352,4 +354,115 @@ impl Entries {
         }
         measured
     }
+}
+
+impl Entries {
+    /// The nearest accepted vectors, exactly: by the vectors if they are there, else by the codes.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    pub(super) fn scan_accepted(
+        &self,
+        engine: &dyn Engine,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let Work { row, coding, matches, hidden, .. } = work;
+        let (engine, column) =
+            codes.map_or((engine, &self.vectors), |codes| (&*codes.engine, &codes.rows));
+        let query = if codes.is_some() { &coding.query } else { row };
+        let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
+        let within = self.key_within(scale, request.radius);
+        let slots = column.len();
+        let field = match filter.count() {
+            // Looking up a few keys is less than asking about all slots.
+            Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
+                let mut field = Field { engine, rows: column.view(), hidden: &[], within };
+                matches.begin(request.k.min(slots));
+                filter.for_each(&mut |key| {
+                    if timer.spent(1) {
+                        return false;
+                    }
+                    let slot = self.slot(key);
+                    if slot.is_some_and(|slot| slot >= field.rows.len()) {
+                        // Younger than the view, perhaps in place of one that is in it.
+                        field.rows = column.view();
+                    }
+                    let slot = slot.filter(|&slot| slot < field.rows.len());
+                    slot.is_none_or(|slot| matches.add(field, query, slot, timer))
+                });
+                field
+            }
+            _ => {
+                // As many as take so long as measuring one row.
+                let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
+                let (rows, kept) = self.moment(column, request.k, hidden);
+                let field = Field { engine, rows, hidden, within };
+                matches.begin(kept.min(rows.len() as usize));
+                self.each_accepted(field, filter, |slots| {
+                    slots.iter().all(|&slot| matches.add(field, query, slot, timer))
+                        && !timer.spent(asked)
+                });
+                field
+            }
+        };
+        matches.finish(field, query, |found| {
+            self.deliver(scale, request, found, hits);
+        });
+        hits.set_counters(matches.measured, 0);
+        hits.set_plan(Plan::FilteredScan);
+    }
+
+    /// Calls `each` with the slots of a field that hold accepted keys, those of a tile at a time, until it returns `false`.
+    fn each_accepted(
+        &self,
+        Field { rows, hidden, .. }: Field<'_>,
+        filter: &dyn Filter,
+        mut each: impl FnMut(&[u32]) -> bool,
+    ) {
+        // Taken after the rows: whoever has a row has a key.
+        let keys = self.keys.view();
+        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let mut next = 0;
+        while next < rows.len() {
+            let tile = next..rows.len().min(next + ASKED as u32);
+            let asked = if hidden.is_empty() {
+                let run = keys.run(tile.clone());
+                slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = slot);
+                next += run.len() as u32;
+                run
+            } else {
+                next = tile.end;
+                let mut count = 0;
+                for slot in tile.filter(|&slot| !is_set(hidden, slot)) {
+                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
+                    count += 1;
+                }
+                &held[..count]
+            };
+            if !each(accepted(filter, &mut slots, asked)) {
+                return;
+            }
+        }
+    }
+}
+
+/// Those of the slots whose keys, of which there may be fewer, are accepted.
+pub(super) fn accepted<'a>(
+    filter: &dyn Filter,
+    slots: &'a mut [u32; ASKED],
+    keys: &[u64],
+) -> &'a [u32] {
+    // Bits that stand for no key may be anything.
+    let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
+    let mut bits = filter.accepts_each(keys) & known;
+    let mut count = 0;
+    while bits != 0 {
+        slots[count] = slots[bits.trailing_zeros() as usize];
+        count += 1;
+        bits &= bits - 1;
+    }
+    &slots[..count]
 }
