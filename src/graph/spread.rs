@@ -34,6 +34,10 @@ const ENOUGH_TO_LINK: f32 = 0.6;
 /// Exponents beyond it are no property of vectors.
 const MOST: f32 = 16.0;
 
+/// Below it all are about as far, and the distance of the `k`-th does not tell how far the answers are: copies of a few
+/// vectors, or whole numbers. What codes are off by is more than distances grow then.
+const LEAST: f32 = 1.0 / 256.0;
+
 /// Units of a sum of exponents.
 const UNIT: f64 = 65536.0;
 
@@ -84,12 +88,12 @@ impl Spread {
         self.count.store(0, Ordering::Relaxed);
     }
 
-    /// The exponent, once it is known.
+    /// The exponent, once it is known, where distances grow.
     pub(super) fn exponent(&self) -> Option<f32> {
         let count = self.count.load(Ordering::Relaxed);
         let sum = self.sum.load(Ordering::Relaxed);
         let exponent = (sum as f64 / UNIT / count as f64) as f32;
-        (count >= ENOUGH && (0.0..=MOST).contains(&exponent)).then_some(exponent)
+        (count >= ENOUGH && (LEAST..=MOST).contains(&exponent)).then_some(exponent)
     }
 }
 
@@ -160,4 +164,20 @@ pub(super) fn is_far_enough<S: Space>(space: S, scratch: &mut Scratch) -> bool {
     }
     halt.within = next;
     space.distance(next) > halt.reach
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_all_are_as_far_nothing_is_learned_of_when_to_end() {
+        let of = |exponent: f32| Spread::of(((f64::from(exponent) * UNIT) as u64 * ENOUGH, ENOUGH));
+        for none in [0.0, 0.5 * LEAST] {
+            assert_eq!(of(none).exponent(), None);
+        }
+        // As random vectors of a thousand components have it.
+        let (kept, halt) = Halt::of_search(10, 64, of(0.0147).exponent());
+        assert!(kept == 91 && (1.02..1.03).contains(&halt.stretch), "{kept} {halt:?}");
+    }
 }

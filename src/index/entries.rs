@@ -73,7 +73,7 @@ impl Entries {
     #[inline]
     pub(super) fn walking_codes(&self) -> Option<&Codes> {
         let codes = self.codes();
-        if codes.is_some_and(|codes| codes.blur.is_everywhere()) {
+        if codes.is_some_and(|codes| codes.blur.is_everywhere() || codes.fit.is_lost()) {
             return self.standing_in(codes);
         }
         codes

@@ -3,7 +3,8 @@
 //!
 //! Of one insertion in sixteen the error of its code is measured. Where those of an eighth of all vectors, as they came, are
 //! off by more than those that the quantizer was fitted to, another quantizer is tried on a sample of all, and used if it is
-//! better by enough.
+//! better by enough. Where some of them are off by far more, it is tried as soon as these are seen, and walks read the
+//! vectors until it is there: codes put such vectors anywhere.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -27,6 +28,17 @@ const LEAST: u32 = 512;
 /// How many times as great their mean must be. Photographs and words in the order of their files never reach it.
 const STRAIN: f32 = 1.2;
 
+/// A squared error of so many times the mean of those fitted to is of a vector unlike them. In a window of vectors like them,
+/// whatever the spread of their errors, the share of such errors is below `1 / FAR` (Markov's inequality). Where it is
+/// `STRAIN / FAR`, they alone make up the strain.
+const FAR: f32 = 8.0;
+
+/// How many such errors there must be.
+const SOME_FAR: f32 = 4.0;
+
+/// Set in the count of a file where walks are to read vectors.
+const LOST: u32 = 1 << 31;
+
 /// How much less, of the mean squared error, a new quantizer must be off to be worth making all codes anew.
 const GAIN: f32 = 0.8;
 
@@ -48,13 +60,20 @@ struct Errors {
     recent: f32,
     /// The sum of those that are compared next,
     sum: f32,
-    /// and how many they are.
+    /// how many they are,
     count: u32,
+    /// and how many of them are [`FAR`] off.
+    far: u32,
 }
 
 impl Errors {
     fn of(fitted: f32) -> Self {
-        Self { fitted, recent: fitted, sum: 0.0, count: 0 }
+        Self { fitted, recent: fitted, sum: 0.0, count: 0, far: 0 }
+    }
+
+    /// Begins another window.
+    fn clear(&mut self) {
+        (self.sum, self.count, self.far) = (0.0, 0, 0);
     }
 }
 
@@ -66,6 +85,7 @@ pub(super) struct Fit {
     /// Vectors coded since it is in memory.
     coded: AtomicU32,
     is_strained: AtomicBool,
+    is_lost: AtomicBool,
 }
 
 /// Returns the squared distance of the vector in `floats` from the one that `code` means; `back` is scratch.
@@ -115,9 +135,11 @@ impl Fit {
     /// this.
     pub(super) fn settle(&self, fitted: f32) {
         if let Some(errors) = &mut *self.errors.lock() {
-            *errors = Errors { fitted, sum: 0.0, count: 0, ..*errors };
+            errors.clear();
+            errors.fitted = fitted;
         }
         self.is_strained.store(false, Ordering::Relaxed);
+        self.is_lost.store(false, Ordering::Relaxed);
     }
 
     /// Of a quantizer of which nothing is known yet: it is to be tried first.
@@ -139,10 +161,13 @@ impl Fit {
         }
     }
 
-    /// Takes that of the same quantizer in another index, unless it is known.
+    /// Takes that of the same quantizer in another index, unless it is known, and whether it is lost there.
     pub(super) fn adopt(&self, other: &Self) {
         if let Some(errors) = *other.errors.lock() {
             self.learn(errors.fitted);
+            let is_lost = other.is_lost();
+            self.is_lost.fetch_or(is_lost, Ordering::Relaxed);
+            self.is_strained.fetch_or(is_lost, Ordering::Relaxed);
         }
     }
 
@@ -150,6 +175,12 @@ impl Fit {
     #[inline]
     pub(super) fn is_strained(&self) -> bool {
         self.is_strained.load(Ordering::Relaxed)
+    }
+
+    /// Whether the codes of some vectors are so far off that walks should not read them, until another quantizer was tried.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
     }
 
     /// Notes that a vector more, in `work.floats`, got its code, in `work.code`, beside `len` others.
@@ -167,25 +198,31 @@ impl Fit {
         let CodeWork { floats, rotated, code, .. } = work;
         let error = error(coder, floats, code, rotated);
         let mut errors = self.errors.lock();
-        let Some(Errors { fitted, recent, sum, count }) = &mut *errors else { return };
-        *recent += (error - *recent) * NEWEST;
-        *sum += error;
-        *count += 1;
+        let Some(errors) = &mut *errors else { return };
+        errors.recent += (error - errors.recent) * NEWEST;
+        errors.sum += error;
+        errors.count += 1;
+        errors.far += u32::from(error > FAR * errors.fitted);
         let part = if coder.is_slow() { SLOW_PART } else { PART };
         let enough = (u32::try_from(len).unwrap_or(u32::MAX) / part).max(LEAST) / SAMPLED;
-        if *count >= enough {
-            if *sum > STRAIN * *fitted * *count as f32 {
+        if errors.far as f32 >= (enough as f32 * STRAIN / FAR).max(SOME_FAR) {
+            self.is_lost.store(true, Ordering::Relaxed);
+            self.is_strained.store(true, Ordering::Relaxed);
+            errors.clear();
+        } else if errors.count >= enough {
+            if errors.sum > STRAIN * errors.fitted * errors.count as f32 {
                 self.is_strained.store(true, Ordering::Relaxed);
             }
-            (*sum, *count) = (0.0, 0);
+            errors.clear();
         }
     }
 
     /// Returns the errors as bytes, none if they are not known.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let Some(Errors { fitted, recent, sum, count }) = *self.errors.lock() else {
+        let Some(Errors { fitted, recent, sum, count, .. }) = *self.errors.lock() else {
             return Vec::new();
         };
+        let count = if self.is_lost() { count | LOST } else { count };
         let mut bytes = MARK.to_vec();
         bytes.extend([fitted, recent, sum].map(f32::to_le_bytes).as_flattened());
         bytes.extend(count.to_le_bytes());
@@ -202,8 +239,16 @@ impl Fit {
         if [fitted, recent, sum].iter().any(|x| x.is_nan() || *x < 0.0) {
             return None;
         }
-        let errors = Errors { fitted, recent, sum, count: u32::from_le_bytes(*count) };
-        Some((Self { errors: Mutex::new(Some(errors)), ..Self::default() }, rest))
+        let count = u32::from_le_bytes(*count);
+        let is_lost = count & LOST > 0;
+        let errors = Errors { fitted, recent, sum, count: count & !LOST, far: 0 };
+        let fit = Self {
+            errors: Mutex::new(Some(errors)),
+            is_strained: AtomicBool::new(is_lost),
+            is_lost: AtomicBool::new(is_lost),
+            ..Self::default()
+        };
+        Some((fit, rest))
     }
 
     /// Returns the root mean square error of the vectors that came last, by that of the vectors fitted to.
@@ -211,5 +256,66 @@ impl Fit {
         let Errors { fitted, recent, .. } = (*self.errors.lock())?;
         // A quantizer that writes vectors as they are loses nothing.
         if recent == 0.0 { Some(0.0) } else { Some((recent / fitted).sqrt()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metric;
+    use crate::quantization::{Bits, Coding};
+    use crate::simd::Isa;
+
+    const DIMENSION: usize = 16;
+
+    /// Numbers of 0 to 1.
+    fn vector(at: usize) -> impl Iterator<Item = f32> {
+        (0..DIMENSION).map(move |i| ((at * DIMENSION + i) * 41 % 101) as f32 / 100.0)
+    }
+
+    /// A grid for such vectors, and what is known of it.
+    fn fitted() -> (Coder, Fit) {
+        let mut sample: Vec<f32> = (0..250).flat_map(vector).collect();
+        let (coding, isa) = (Coding::Scalar(Bits::Four), Isa::detect());
+        let coder = Coder::train(&mut sample, DIMENSION, Metric::L2, coding, 1, isa).unwrap();
+        let fit = Fit::of(mean_error(&coder, &sample, DIMENSION));
+        (coder, fit)
+    }
+
+    /// Takes in such vectors, times a factor, beside 8,000 others.
+    fn insert(coder: &Coder, fit: &Fit, count: usize, factor: impl Fn(usize) -> f32) {
+        let mut work = CodeWork::default();
+        for at in 0..count {
+            work.code.resize(coder.code_blocks(), Block::ZERO);
+            work.floats.clear();
+            work.floats.extend(vector(at).map(|x| x * factor(at)));
+            coder.encode(&mut work.floats, &mut work.rotated, &mut work.code);
+            fit.watch(coder, 8000, &mut work);
+        }
+    }
+
+    #[test]
+    fn a_few_vectors_far_off_are_noticed_and_kept_in_mind() {
+        let (coder, fit) = fitted();
+        insert(&coder, &fit, 3000, |_| 1.0);
+        assert!(!fit.is_strained() && !fit.is_lost());
+        // Of 1,000 vectors the mean is compared, and 150 of them are enough.
+        insert(&coder, &fit, 250, |_| 50.0);
+        assert!(fit.is_strained() && fit.is_lost());
+        let (restored, _) = Fit::from_bytes(&fit.to_bytes()).unwrap();
+        assert!(restored.is_strained() && restored.is_lost());
+        assert_eq!(restored.to_bytes(), fit.to_bytes());
+        let other = Fit::default();
+        other.adopt(&fit);
+        assert!(other.is_lost() && other.is_strained());
+        restored.settle(1.0);
+        assert!(!restored.is_strained() && !restored.is_lost());
+    }
+
+    #[test]
+    fn single_vectors_far_off_do_not_keep_walks_from_codes() {
+        let (coder, fit) = fitted();
+        insert(&coder, &fit, 8000, |at| if at % 100 == 0 { 50.0 } else { 1.0 });
+        assert!(!fit.is_lost());
     }
 }

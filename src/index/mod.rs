@@ -24,6 +24,7 @@ mod insert;
 mod iter;
 mod ivf;
 mod keys;
+mod lanes;
 mod limit;
 mod maintain;
 mod merge;
