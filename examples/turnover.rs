@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use nearfield::dataset::Generated;
-use nearfield::{Flat, Hnsw, Metric};
+use nearfield::{Flat, Hit, Hnsw, Metric};
 
 const COUNT: usize = 20_000;
 const DIMENSION: usize = 48;
@@ -29,13 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         if round % 5 == 0 {
             let truth = exact.search_batch(&queries).k(10).run()?;
             let found = index.search_batch(&queries).k(10).ef(64).run()?;
-            let same: usize = truth
-                .iter()
-                .zip(found.iter())
-                .map(|(truth, found)| {
-                    found.keys().filter(|&key| truth.keys().any(|k| k == key)).count()
-                })
-                .sum();
+            let common = |(truth, found): (&[Hit], &[Hit])| {
+                let is_true = |hit: &&Hit| truth.iter().any(|other| other.key == hit.key);
+                found.iter().filter(is_true).count()
+            };
+            let same: usize = truth.iter().zip(found.iter()).map(common).sum();
             println!(
                 "turned over {} times: {} vectors, recall@10 {:.3}, {} bytes a vector",
                 round / 5,
