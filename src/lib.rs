@@ -42,7 +42,7 @@
 //! | `recall` | search | none | replaces `ef` by the recall wanted, once `calibrate` has measured the curve |
 //! | `filter` | search | none | keys that may be answers |
 //! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
-//! | `deadline`, `cancel` | search | none | when to end with the answers found so far |
+//! | `deadline`, `cancel` | search | none | end of the search, with the answers found so far |
 //!
 //! # Features
 //!

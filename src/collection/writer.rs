@@ -48,7 +48,7 @@ impl Writer {
         self.put_off = self.journal + self.journal / 4;
     }
 
-    /// Notes a failed delta. The next attempt comes when as many operations are late again.
+    /// Notes a failed delta. The next attempt comes after the same number of late operations.
     pub(super) fn put_off_delta(&mut self) {
         (self.late, self.took) = (0, Duration::ZERO);
     }

@@ -34,8 +34,8 @@ const ENOUGH_TO_LINK: f32 = 0.6;
 /// Exponents beyond it are no property of vectors.
 const MOST: f32 = 16.0;
 
-/// Below it all are about as far, and the distance of the `k`-th does not tell how far the answers are: copies of a few
-/// vectors, or whole numbers. What codes are off by is more than distances grow then.
+/// Below this exponent all vectors are about equally far, as copies of a few vectors or whole numbers are. The distance of the
+/// `k`-th then does not bound the answers: the errors of codes exceed the growth of distances.
 const LEAST: f32 = 1.0 / 256.0;
 
 /// Units of a sum of exponents.

@@ -144,7 +144,7 @@ impl Course {
         (kept as f64 * FARTHER) as usize + 1
     }
 
-    /// Whether the continuation of a walk that kept `kept` candidates would cost as much as a scan.
+    /// Returns whether the continuation of a walk that kept `kept` candidates would cost as much as a scan.
     pub(super) fn is_over(self, kept: usize) -> bool {
         Self::wider(kept) >= self.most
     }

@@ -29,7 +29,7 @@ use crate::vector::{Block, Element};
 /// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Searches see this under
 /// every metric. They do not see vectors whose codes put them far away: those of a [`Pq`](Self::Pq) that was trained before they
 /// came. Once such vectors are about 2 % of all (4 % with `Pq`), walks read vectors until another quantizer is there. Under the inner product every
-/// scalar code carries a scale of its own, and a query is rounded in its own scale: the length of a vector or a query costs no precision.
+/// scalar code carries a scale of its own, and so does a query: the length of either costs no precision.
 ///
 /// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
 /// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with

@@ -28,12 +28,12 @@ const LEAST: u32 = 512;
 /// How many times as great their mean must be. Photographs and words in the order of their files never reach it.
 const STRAIN: f32 = 1.2;
 
-/// A squared error of so many times the mean of those fitted to is of a vector unlike them. In a window of vectors like them,
-/// whatever the spread of their errors, the share of such errors is below `1 / FAR` (Markov's inequality). Where it is
-/// `STRAIN / FAR`, they alone make up the strain.
+/// A squared error is far if it is `FAR` times the mean over the vectors that the quantizer was fitted to. Among vectors like these,
+/// the share of far errors is below `1 / FAR` for every distribution (Markov's inequality). A share of `STRAIN / FAR` is a strain
+/// by itself.
 const FAR: f32 = 8.0;
 
-/// How many such errors there must be.
+/// Far errors that a window must hold.
 const SOME_FAR: f32 = 4.0;
 
 /// Set in the count of a file where walks are to read vectors.
@@ -177,7 +177,7 @@ impl Fit {
         self.is_strained.load(Ordering::Relaxed)
     }
 
-    /// Whether the codes of some vectors are so far off that walks should not read them, until another quantizer was tried.
+    /// Returns whether walks should read vectors instead of codes: the errors of some codes are far, and no other quantizer was tried yet.
     #[inline]
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Relaxed)
@@ -273,7 +273,7 @@ mod tests {
         (0..DIMENSION).map(move |i| ((at * DIMENSION + i) * 41 % 101) as f32 / 100.0)
     }
 
-    /// A grid for such vectors, and what is known of it.
+    /// A grid for these vectors, and its fit.
     fn fitted() -> (Coder, Fit) {
         let mut sample: Vec<f32> = (0..250).flat_map(vector).collect();
         let (coding, isa) = (Coding::Scalar(Bits::Four), Isa::detect());

@@ -1,4 +1,4 @@
-//! Walks to the queries of a batch that take turns on a thread: what one waits for arrives while the others work.
+//! Walks to several queries of a batch, interleaved on one thread: the rows that one walk prefetches arrive while the others compute.
 
 use std::sync::atomic::Ordering;
 
@@ -71,7 +71,7 @@ impl Hnsw {
         }
     }
 
-    /// Turns what the walk of a lane to the query in `work.row` left into hits. `false` if it must be searched for again.
+    /// Turns the pool of a lane's walk to the query in `work.row` into hits. Returns `false` if the query must be searched again.
     fn collect_lane(
         &self,
         mut codes: Option<&Codes>,

@@ -396,7 +396,7 @@ impl Entries {
                 field
             }
             _ => {
-                // As many as take so long as measuring one row.
+                // The number of keys whose test takes as long as measuring one row.
                 let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
                 let (rows, kept) = self.moment(column, request.k, hidden);
                 let field = Field { engine, rows, hidden, within };
@@ -422,7 +422,7 @@ impl Entries {
         filter: &dyn Filter,
         mut each: impl FnMut(&[u32]) -> bool,
     ) {
-        // Taken after the rows: whoever has a row has a key.
+        // Read after the rows: a slot with a row has a key.
         let keys = self.keys.view();
         let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
         let mut next = 0;
@@ -449,13 +449,13 @@ impl Entries {
     }
 }
 
-/// Those of the slots whose keys, of which there may be fewer, are accepted.
+/// Returns the slots whose keys are accepted. `keys` may be shorter than `slots`.
 pub(super) fn accepted<'a>(
     filter: &dyn Filter,
     slots: &'a mut [u32; ASKED],
     keys: &[u64],
 ) -> &'a [u32] {
-    // Bits that stand for no key may be anything.
+    // The filter may set bits beyond the last key.
     let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
     let mut bits = filter.accepts_each(keys) & known;
     let mut count = 0;

@@ -76,7 +76,7 @@ pub(crate) struct Follower {
     /// `None` in unguarded mode.
     locks: Option<Arc<ReaderLocks>>,
     base: Mutex<Arc<Base>>,
-    /// It alone may read: it releases the locks on the pages, whatever a forked child still reads.
+    /// The process that may read: it releases the locks on the pages even if a forked child still reads them.
     process: Process,
 }
 
