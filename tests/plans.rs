@@ -305,10 +305,6 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
     for quantization in [Quantization::None, Quantization::Sq4] {
         let (graph, exact, queries) = generated(20_000, quantization);
         for excluded in [1, 10, 60, 100, 300, 700] {
-            if quantization == Quantization::Sq4 && excluded == 700 {
-                // The candidates that codes need are as many as those from which on every vector is measured.
-                continue;
-            }
             let (mut by_hand, mut by_set, mut by_closure) = ([(0, 0); 5], (0, 0), (0, 0));
             for query in queries.chunks(24) {
                 let all = exact.search(query).k(excluded + 10).run().unwrap();
@@ -338,12 +334,10 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
             let what =
                 format!("{quantization:?} {excluded}: {by_hand:?} {by_set:?} {by_closure:?}");
             // Of 200 answers, two are noise.
-            // Closures of some nanoseconds are asked in the exact order, which measures the head of codes at each step.
-            let dearest = if quantization == Quantization::None { 1.5 } else { 2.5 };
-            for ((distances, same), most) in [(by_set, 1.5), (by_closure, dearest)] {
+            for (distances, same) in [by_set, by_closure] {
                 let equal = by_hand.iter().filter(|way| way.1 + 2 >= same).map(|way| way.0).min();
                 let equal = equal.unwrap_or(by_hand[4].0);
-                assert!(distances as f64 <= equal as f64 * most, "{what}");
+                assert!(distances as f64 <= equal as f64 * 1.5, "{what}");
                 assert!(same + 2 >= by_hand[0].1, "{what}");
             }
         }
@@ -449,7 +443,13 @@ fn a_dear_filter_is_asked_about_little_more_than_the_answers() {
 /// filter has to do with the query.
 #[test]
 fn more_of_anything_is_neither_an_order_slower_nor_worse() {
-    let (graph, exact, queries) = generated(20_000, Quantization::None);
+    for quantization in [Quantization::None, Quantization::Sq4] {
+        more_is_neither_slower_nor_worse(quantization);
+    }
+}
+
+fn more_is_neither_slower_nor_worse(quantization: Quantization) {
+    let (graph, exact, queries) = generated(20_000, quantization);
     let mut next = noise(77);
     // How many of the nearest are rejected, and how many of the others.
     let filters: Vec<(usize, f32)> = (0..12)
@@ -482,16 +482,15 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
                 answers[at] += shared(&hits, &truth);
                 let close = graph.search(query).ef(ef).filter(accepts).within(hits[9].distance);
                 let close = close.k(10).run().unwrap();
-                // The measured cost of a filter may change the plan.
-                assert!(shared(&close, &hits) >= 8);
+                assert_eq!(bits(&close), bits(&hits));
             }
         }
-        let what = format!("{near} {share}: {distances:?} {answers:?}");
+        let what = format!("{quantization:?} {near} {share}: {distances:?} {answers:?}");
         for at in 1..6 {
             // A larger `ef` is not quicker by far than a smaller one, nor longer than its growth.
             assert!(distances[at - 1] < distances[at] * 3, "{what}");
-            assert!(distances[at] < distances[at - 1] * 12, "{what}");
-            assert!(answers[at] + 4 >= answers[at - 1], "{what}");
+            assert!(distances[at] < distances[at - 1] * 10, "{what}");
+            assert!(answers[at] + 2 >= answers[at - 1], "{what}");
         }
         assert!(answers[2] >= 92, "{what}");
     }
