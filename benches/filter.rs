@@ -6,8 +6,7 @@
 //! are missing, and the plans that were chosen. Without a data set, 100,000 x 64 are generated.
 //!
 //! `--table excluded` measures queries whose nearest vectors are excluded, and `--table cost` filters of 1 ns to 100 us,
-//! each beside the ways that a caller could go by hand, at several `ef`: CPU time of the thread, the ways in turn. Ratios compare ways of
-//! equal recall.
+//! each beside the ways that a caller could go by hand: CPU time of the thread, the ways in turn.
 
 mod by_hand;
 mod input;

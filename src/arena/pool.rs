@@ -35,14 +35,6 @@ impl Pool {
         self.cursor = 0;
     }
 
-    /// Becomes a copy of another pool.
-    pub(crate) fn copy_from(&mut self, other: &Self) {
-        let &Self { ref entries, len, capacity, cursor } = other;
-        self.begin(capacity.max(1));
-        self.entries[..len].copy_from_slice(&entries[..len]);
-        (self.len, self.cursor) = (len, cursor);
-    }
-
     /// Makes room for `capacity` entries, if that is more. Returns the key from which on candidates
     /// may have been dropped, if some may; they can be offered again.
     pub(crate) fn widen(&mut self, capacity: usize) -> Option<u32> {
@@ -260,10 +252,6 @@ mod tests {
             let expected = pool.iter().filter(|entry| entry.0 == key).map(|entry| entry.1);
             assert!(pool.ids_of(key).eq(expected), "{key}");
         }
-        let mut copy = Pool::default();
-        copy.copy_from(&pool);
-        assert!(copy.iter().eq(pool.iter()) && copy.bound() == pool.bound());
-        assert_eq!((copy.peek(), copy.expanded()), (pool.peek(), pool.expanded()));
         let even: Vec<_> = pool.iter().filter(|(_, id)| id % 2 == 0).collect();
         pool.retain(usize::MAX, |id| id % 2 == 0);
         assert_eq!(pool.iter().collect::<Vec<_>>(), even);

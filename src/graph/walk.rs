@@ -59,10 +59,17 @@ impl Graph {
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
-        let (space, from) = match self.approach(space, query, ef, scratch) {
-            Ok(landed) => landed,
-            Err(is_done) => return is_done,
+        scratch.is_crowded = false;
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return true;
         };
+        // The entry may be younger than the space in hand.
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let from = self.descend(space, query, entry, 0, scratch);
         let rows = self.base.rows();
         let (kept, halt) = self.halt(ef, k);
         begin(rows, from, kept, halt, scratch);
@@ -73,29 +80,6 @@ impl Graph {
         proceed(space, query, rows, watch, scratch);
         scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
         true
-    }
-
-    /// Descends from the entry to the base level. Returns a space that has the entry, and the nearest row that the descent found. If the graph
-    /// is empty, or the space does not have the entry, the walk ends here: the error is the result of the search.
-    #[inline(always)]
-    pub(super) fn approach<S: Space>(
-        &self,
-        space: S,
-        query: S::Query,
-        ef: usize,
-        scratch: &mut Scratch,
-    ) -> Result<(S, Near), bool> {
-        scratch.is_crowded = false;
-        let Some(entry) = self.entry() else {
-            scratch.pool.begin(ef);
-            return Err(true);
-        };
-        // The entry may be younger than the space in hand.
-        let space = space.refresh();
-        if self.node(entry) >= space.len() {
-            return Err(false);
-        }
-        Ok((space, self.descend(space, query, entry, 0, scratch)))
     }
 
     /// Whether a node stands on the base level alone, and no search starts from it.

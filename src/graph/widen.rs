@@ -39,11 +39,18 @@ impl Graph {
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
+        scratch.is_crowded = false;
         scratch.notes.met.clear();
-        let (space, from) = match self.approach(space, query, ef, scratch) {
-            Ok(landed) => landed,
-            Err(is_done) => return is_done,
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return true;
         };
+        // The entry may be younger than the space in hand.
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let from = self.descend(space, query, entry, 0, scratch);
         let rows = self.base.rows();
         begin(rows, from, ef, Halt::NEVER, scratch);
         scratch.notes.limit = rows.len().min(space.len());

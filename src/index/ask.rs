@@ -10,9 +10,7 @@ use super::codes::Codes;
 use super::deliver::Scale;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::estimate::{ASK, Costs};
 use super::filter::Filter;
-use super::filtered::{AVOIDS, Walked};
 use super::hits::{Hits, Plan};
 use super::hnsw::Hnsw;
 use super::limit::Timer;
@@ -37,20 +35,8 @@ const SLOW: f64 = 10_000.0;
 /// Candidates beyond the last answer that a walk keeps, as a share of those before it.
 const BEYOND: f64 = 0.15;
 
-/// The growth of a walk's candidates from one step to the next, at most.
-const WIDER: f64 = 1.5;
-
-/// The growth of a walk on codes whose candidates end too early, by the errors of the codes: in one step, and in all before a walk on the
-/// vectors begins.
-const FARTHER: f64 = 1.2;
-const FARTHEST: f64 = 2.0;
-
-/// Shares of the cost of a scan: of a walk that met only rejected candidates last, before the planner takes a sample; and of the sample.
-const DOUBTS: f64 = 0.2;
-const ASKS: f64 = 1.0 / 32.0;
-
-/// Fewer slots tell nothing of the accepted share.
-const LEAST_SAMPLE: u32 = 32;
+/// How many times as many candidates a walk keeps next at most, where none of the last ones is accepted, and where some are.
+const WIDER: (f64, f64) = (1.5, 1.5);
 
 /// Accepted among so many of the candidates that were asked about last tell how many are to come.
 const RECENT: usize = 32;
@@ -72,18 +58,15 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn begin(&mut self, slots: u32) {
+    fn begin(&mut self, slots: u32) {
         self.asked.begin(slots);
         self.accepted.begin(slots);
         self.slots = slots;
     }
 
-    /// The verdict about a slot, for which `ask` is called the first time. Slots that are younger are asked about each time.
+    /// The verdict about a slot, for which `ask` is called the first time.
     fn of(&mut self, slot: u32, ask: impl FnOnce() -> bool) -> bool {
-        if slot >= self.slots {
-            return ask();
-        }
-        if self.asked.insert(slot) && ask() {
+        if slot < self.slots && self.asked.insert(slot) && ask() {
             self.accepted.insert(slot);
         }
         self.has_accepted(slot)
@@ -110,14 +93,8 @@ pub(super) struct Course {
     pub(super) most: usize,
     /// Rejected ones that it can meet at most.
     pub(super) rejects: usize,
-    /// The accepted share of a sample, once it is asked about.
-    pub(super) share: Option<f64>,
-    /// Units that a call of the filter costs, and a scan.
-    pub(super) costs: Costs,
     /// Whether calls take so long that candidates are put in their exact order before.
     pub(super) is_dear: bool,
-    /// Candidates of a walk on codes at most, where its candidates ended too early.
-    pub(super) farthest: usize,
 }
 
 /// What came of asking.
@@ -134,36 +111,8 @@ struct Asked {
 }
 
 impl Course {
-    /// The course of a walk that keeps `first` candidates and goes on until `wanted` are accepted.
-    pub(super) fn new(first: usize, wanted: usize, most: usize, costs: Costs) -> Self {
-        let [rejects, farthest] = [usize::MAX; 2];
-        Self { first, wanted, most, rejects, share: None, costs, is_dear: false, farthest }
-    }
-
-    fn wider(kept: usize) -> usize {
-        (kept as f64 * FARTHER) as usize + 1
-    }
-
-    /// Returns whether the continuation of a walk that kept `kept` candidates would cost as much as a scan.
-    pub(super) fn is_over(self, kept: usize) -> bool {
-        Self::wider(kept) >= self.most
-    }
-
-    /// Returns the course of the continuation of a walk on codes that ended too early with `kept` candidates; `None` beyond [`FARTHEST`].
-    fn farther(self, kept: usize) -> Option<Self> {
-        let first = Self::wider(kept);
-        let farthest = self.farthest.min((kept as f64 * FARTHEST) as usize);
-        (first <= farthest).then_some(Self { first, farthest, ..self })
-    }
-
-    /// Returns the candidates of the next walk, which may meet `rejects` rejected vectors; `None` if the last walk kept enough.
-    fn next(
-        self,
-        asked: Asked,
-        kept: usize,
-        rejects: usize,
-        request: &Request<'_>,
-    ) -> Option<usize> {
+    /// How many candidates a walk must keep, or `None` if as many as it kept are enough.
+    fn next(self, asked: Asked, kept: usize, request: &Request<'_>) -> Option<usize> {
         let Asked { accepted, rank, recent, seen } = asked;
         // Those wanted beyond the answers count.
         let spare = self.wanted - request.k;
@@ -175,17 +124,18 @@ impl Course {
             let enough = beyond(rank);
             return (enough > kept).then_some(enough);
         }
-        if recent == 0.0 && kept >= HOPELESS && rejects < usize::MAX {
-            // Where all that is rejected is around the query, a scan comes to the end sooner.
-            let end = beyond(rejects.saturating_add(self.wanted));
+        if recent == 0.0 && kept >= HOPELESS && self.rejects < usize::MAX {
+            // Where all that is excluded is around the query, a scan comes to the end sooner.
+            let end = beyond(self.rejects.saturating_add(self.wanted));
             if end >= self.most {
                 return Some(self.most);
             }
         }
         let missing = (self.wanted - accepted) as f64;
         let expected = beyond(seen + (missing / recent.max(1e-3)) as usize) as f64;
+        let most = kept as f64 * if recent > 0.0 { WIDER.1 } else { WIDER.0 };
         Some(
-            (expected.min(kept as f64 * WIDER) as usize)
+            (expected.min(most) as usize)
                 .min(beyond(self.rejects.saturating_add(self.wanted)))
                 .max(kept + 1),
         )
@@ -240,7 +190,7 @@ impl Entries {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let Work { row, coding, hidden, all, ranked, verdicts, .. } = work;
+        let Work { row, coding, hidden, all, ranked, .. } = work;
         let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
         let (column, query) =
             codes.map_or((&self.vectors, &*row), |codes| (&codes.rows, &coding.query));
@@ -263,8 +213,7 @@ impl Entries {
                 if ranked.len() >= wanted || timer.spent(1) {
                     break;
                 }
-                // A walk may have asked before.
-                if verdicts.of(near.1, || filter.accepts(keys.row(near.1)[0])) {
+                if filter.accepts(keys.row(near.1)[0]) {
                     ranked.push(near);
                 }
             }
@@ -287,105 +236,59 @@ impl Hnsw {
         course: Course,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<Walked<'a>> {
-        work.verdicts.begin(self.entries.keys.view().len());
-        self.walk_on_asking(codes, false, request, filter, course, timer, work)
-    }
-
-    /// Continues a walk on codes that [`Self::walk_and_ask`] ended too early, with more candidates. Returns `None` beyond [`FARTHEST`].
-    pub(super) fn walk_farther<'a>(
-        &'a self,
-        codes: &'a Codes,
-        request: &Request<'_>,
-        filter: &dyn Filter,
-        course: Course,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Option<Walked<'a>> {
-        let course = course.farther(work.kept.len())?;
-        std::mem::swap(&mut work.scratch.pool, &mut work.kept);
-        self.walk_on_asking(Some(codes), true, request, filter, course, timer, work)
-    }
-
-    /// Walks until enough are accepted, and leaves these in the scratch.
-    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
-    fn walk_on_asking<'a>(
-        &'a self,
-        codes: Option<&'a Codes>,
-        goes_on: bool,
-        request: &Request<'_>,
-        filter: &dyn Filter,
-        course: Course,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Option<Walked<'a>> {
+    ) -> Option<(Plan, Option<&'a Codes>)> {
         let mut verdicts = std::mem::take(&mut work.verdicts);
-        let walked = self
-            .walk_until(codes, goes_on, request, filter, course, &mut verdicts, timer, work)
-            .map(|(codes, course)| Walked {
-                plan: Plan::FilteredWalk,
-                codes,
-                course: Some(course),
-            });
-        if let Some(Walked { codes, .. }) = walked {
-            if codes.is_some_and(|codes| self.entries.refines(codes)) {
-                work.kept.copy_from(&work.scratch.pool);
-            }
+        verdicts.begin(self.entries.keys.view().len());
+        let walked = self.walk_until(codes, request, filter, course, &mut verdicts, timer, work);
+        if walked.is_some() {
             let keys = self.entries.keys.view();
             let answers = |slot: u32| self.entries.answers(slot, request.began);
             // Codes do not tell which of the others are nearer: all are asked about, if that takes little time.
-            let asks_on = !course.is_dear && codes.is_some();
+            let asks_on = !course.is_dear && codes.is_some() && !timer.expired();
             work.scratch.pool.retain(usize::MAX, |slot| {
-                if !asks_on || timer.spent(1) || timer.expired() {
-                    return verdicts.has_accepted(slot);
-                }
-                verdicts.of(slot, || answers(slot) && filter.accepts(keys.row(slot)[0]))
+                let is_time = asks_on && !timer.spent(1);
+                let ask = || is_time && answers(slot) && filter.accepts(keys.row(slot)[0]);
+                verdicts.of(slot, ask)
             });
         }
         work.verdicts = verdicts;
         walked
     }
 
-    /// The walk itself. Returns the codes that it read at last, and its course at the end.
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn walk_until<'a>(
         &'a self,
         mut codes: Option<&'a Codes>,
-        mut goes_on: bool,
         request: &Request<'_>,
         filter: &dyn Filter,
-        mut course: Course,
+        course: Course,
         verdicts: &mut Verdicts,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Option<(Option<&'a Codes>, Course)> {
-        while course.first < course.most {
-            self.walk_wider(codes, goes_on, course.first, timer, work).ok()?;
+    ) -> Option<(Plan, Option<&'a Codes>)> {
+        let (mut ef, mut goes_on) = (course.first, false);
+        while ef < course.most {
+            self.walk_wider(codes, goes_on, ef, timer, work).ok()?;
             goes_on = true;
             let refines = codes.is_some_and(|codes| self.entries.refines(codes));
             let mut is_dull = work.scratch.is_crowded;
             if !is_dull {
                 let asked =
                     self.ask_in_order(codes, request, filter, course, verdicts, timer, work);
+                is_dull = refines && course.is_dear && work.head.is_blurred;
                 if timer.expired() {
-                    return Some((codes, course));
+                    return Some((Plan::FilteredWalk, codes));
                 }
-                let is_blurred = refines && course.is_dear && work.head.is_blurred;
-                is_dull = is_blurred && work.head.has_large_errors;
                 if !is_dull {
                     let kept = work.scratch.pool.len();
-                    let rejects = self.rejects(filter, asked, kept, &mut course);
-                    match course.next(asked, kept, rejects, request) {
-                        None if is_blurred => match course.farther(kept) {
-                            Some(farther) => course = farther,
-                            None => is_dull = true,
-                        },
-                        None => return Some((codes, course)),
+                    match course.next(asked, kept, request) {
+                        None => return Some((Plan::FilteredWalk, codes)),
                         // There is nothing more that a walk comes to.
-                        Some(_) if kept < course.first => {
-                            return (asked.accepted >= course.wanted).then_some((codes, course));
+                        Some(_) if kept < ef => {
+                            return (asked.accepted >= course.wanted)
+                                .then_some((Plan::FilteredWalk, codes));
                         }
-                        Some(next) => course.first = next,
+                        Some(next) => ef = next,
                     }
                 }
             }
@@ -398,28 +301,6 @@ impl Hnsw {
             }
         }
         None
-    }
-
-    /// Returns the rejected vectors that a walk may meet at most, or `usize::MAX`. After a long walk whose last candidates were all
-    /// rejected, the planner takes a sample. If the walk met far fewer accepted vectors than the sample, it may meet all rejected ones.
-    fn rejects(
-        &self,
-        filter: &dyn Filter,
-        asked: Asked,
-        kept: usize,
-        course: &mut Course,
-    ) -> usize {
-        let Costs { ask, scan } = course.costs;
-        let is_long = kept as f64 * self.candidate_cost() > scan * DOUBTS;
-        if course.rejects < usize::MAX || asked.recent > 0.0 || !is_long {
-            return course.rejects;
-        }
-        let share = *course.share.get_or_insert_with(|| {
-            let slots = (scan * ASKS / (ASK + ask)) as u32;
-            if slots < LEAST_SAMPLE { 0.0 } else { self.sampled_share(filter, slots) }
-        });
-        let is_avoided = (asked.accepted + 1) as f64 * AVOIDS <= share * asked.seen as f64;
-        if is_avoided { ((1.0 - share) * self.len() as f64) as usize } else { usize::MAX }
     }
 
     /// Asks about the nearest of what a walk found, until enough are accepted.

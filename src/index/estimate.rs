@@ -1,8 +1,8 @@
 //! What ways to answers under a filter cost, estimated before one is taken.
 
 use super::filter::Filter;
+use super::filtered::accepted;
 use super::hnsw::Hnsw;
-use super::scan::accepted;
 use super::scatter::scattered;
 
 /// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
@@ -28,9 +28,7 @@ const TWO_HOPS_MEET: f64 = 8.0;
 /// Costs in the unit of asking about one slot after the other, about 2.5 ns: looking up a key, and asking about a slot somewhere in
 /// memory.
 pub(super) const LOOK_UP: f64 = 10.0;
-pub(super) const ASK: f64 = 9.0;
-/// Putting a candidate in its place among all that were measured.
-pub(super) const IN_ORDER: f64 = 8.0;
+const ASK: f64 = 9.0;
 
 /// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
 pub(super) fn measuring(bytes: usize) -> f64 {
@@ -48,15 +46,6 @@ pub(super) fn scouts(share: f64) -> f64 {
     (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil()
 }
 
-/// Costs in units.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Costs {
-    /// A call of the filter.
-    pub(super) ask: f64,
-    /// A look at every accepted vector.
-    pub(super) scan: f64,
-}
-
 /// What is known of a filter before the search.
 pub(super) struct Estimate {
     /// Accepted among all vectors.
@@ -69,19 +58,6 @@ impl Hnsw {
     /// Units that one more candidate of a walk costs. Half of a row's neighbours were met before.
     pub(super) fn candidate_cost(&self) -> f64 {
         self.graph.row_capacity() as f64 / 2.0 * measuring(self.row_bytes()) * 1.5
-    }
-
-    /// The accepted share of `slots` slots, spread over the index; 1 of an empty sample.
-    pub(super) fn sampled_share(&self, filter: &dyn Filter, slots: u32) -> f64 {
-        let keys = self.entries.keys.view();
-        let sample = (0..slots.min(keys.len())).map(|at| scattered(at, keys.len()));
-        let held = sample.filter(|&slot| !self.entries.slots.is_hidden(slot));
-        let (mut asked, mut accepted) = (0.0, 0.0);
-        for slot in held {
-            asked += 1.0;
-            accepted += f64::from(u8::from(filter.accepts(keys.row(slot)[0])));
-        }
-        if asked > 0.0 { accepted / asked } else { 1.0 }
     }
 
     /// Asks about some slots, spread over all; those accepted are left in `seeds`.

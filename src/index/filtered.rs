@@ -5,8 +5,11 @@
 
 use super::ask::Course;
 use super::codes::Codes;
+use super::deliver::Scale;
+use super::engine::Engine;
+use super::entries::Entries;
 use super::estimate::{
-    BLIND, CHEAP, Costs, Estimate, IN_ORDER, LOOK_UP, ONE_HOP, SCOUT, SCOUTS, scouts,
+    ASKED, BLIND, CHEAP, Estimate, LOOK_UP, ONE_HOP, SCOUT, SCOUTS, measuring, scouts,
 };
 use super::filter::Filter;
 use super::hits::{Hits, Plan};
@@ -14,6 +17,7 @@ use super::hnsw::Hnsw;
 use super::limit::Timer;
 use super::request::Request;
 use super::rerank::Head;
+use super::scan::{Field, is_set};
 use super::space::Rows;
 use super::work::Work;
 use crate::graph::{Beam, Counters, Order, Watch};
@@ -23,7 +27,7 @@ const AGAIN: f64 = 4.0;
 /// Where so many times fewer than expected are accepted around the query, the filter keeps away
 /// from it. The answers are then scattered in all directions, each far from the others, and no
 /// walk finds most of them.
-pub(super) const AVOIDS: f64 = 4.0;
+const AVOIDS: f64 = 4.0;
 
 /// Above it, the search goes as if all were accepted, until it meets those that are not.
 const ALMOST_ALL: f64 = 0.9;
@@ -31,31 +35,128 @@ const ALMOST_ALL: f64 = 0.9;
 /// How many times as many candidates are kept, where they are asked about in order, as are expected to be needed.
 const IN_RESERVE: f64 = 1.3;
 
-/// Which way a walk went.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Walked<'a> {
-    pub(super) plan: Plan,
-    /// The codes that the walk read at last.
-    pub(super) codes: Option<&'a Codes>,
-    /// How it can go on, if it can.
-    pub(super) course: Option<Course>,
-}
+impl Entries {
+    /// The nearest accepted vectors, exactly: by the vectors if they are there, else by the codes.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    pub(super) fn scan_accepted(
+        &self,
+        engine: &dyn Engine,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        filter: &dyn Filter,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let Work { row, coding, matches, hidden, .. } = work;
+        let (engine, column) =
+            codes.map_or((engine, &self.vectors), |codes| (&*codes.engine, &codes.rows));
+        let query = if codes.is_some() { &coding.query } else { row };
+        let scale = codes.map_or(Scale::Vectors(engine), Scale::Codes);
+        let within = self.key_within(scale, request.radius);
+        let slots = column.len();
+        let field = match filter.count() {
+            // Looking up a few keys is less than asking about all slots.
+            Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
+                let mut field = Field { engine, rows: column.view(), hidden: &[], within };
+                matches.begin(request.k.min(slots));
+                filter.for_each(&mut |key| {
+                    if timer.spent(1) {
+                        return false;
+                    }
+                    let slot = self.slot(key);
+                    if slot.is_some_and(|slot| slot >= field.rows.len()) {
+                        // Younger than the view, perhaps in place of one that is in it.
+                        field.rows = column.view();
+                    }
+                    let slot = slot.filter(|&slot| slot < field.rows.len());
+                    slot.is_none_or(|slot| matches.add(field, query, slot, timer))
+                });
+                field
+            }
+            _ => {
+                // As many as take so long as measuring one row.
+                let asked = (ASKED as f64 / measuring(self.row_bytes(codes))).ceil() as usize;
+                let (rows, kept) = self.moment(column, request.k, hidden);
+                let field = Field { engine, rows, hidden, within };
+                matches.begin(kept.min(rows.len() as usize));
+                self.each_accepted(field, filter, |slots| {
+                    slots.iter().all(|&slot| matches.add(field, query, slot, timer))
+                        && !timer.spent(asked)
+                });
+                field
+            }
+        };
+        matches.finish(field, query, |found| {
+            self.deliver(scale, request, found, hits);
+        });
+        hits.set_counters(matches.measured, 0);
+        hits.set_plan(Plan::FilteredScan);
+    }
 
-impl<'a> Walked<'a> {
-    /// A walk that cannot go on.
-    fn ended(plan: Plan, codes: Option<&'a Codes>) -> Self {
-        Self { plan, codes, course: None }
+    /// Calls `each` with the slots of a field that hold accepted keys, those of a tile at a time, until it returns `false`.
+    fn each_accepted(
+        &self,
+        Field { rows, hidden, .. }: Field<'_>,
+        filter: &dyn Filter,
+        mut each: impl FnMut(&[u32]) -> bool,
+    ) {
+        // Taken after the rows: whoever has a row has a key.
+        let keys = self.keys.view();
+        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let mut next = 0;
+        while next < rows.len() {
+            let tile = next..rows.len().min(next + ASKED as u32);
+            let asked = if hidden.is_empty() {
+                let run = keys.run(tile.clone());
+                slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = slot);
+                next += run.len() as u32;
+                run
+            } else {
+                next = tile.end;
+                let mut count = 0;
+                for slot in tile.filter(|&slot| !is_set(hidden, slot)) {
+                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
+                    count += 1;
+                }
+                &held[..count]
+            };
+            if !each(accepted(filter, &mut slots, asked)) {
+                return;
+            }
+        }
     }
 }
 
-/// The cost and the share of a filter.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    /// Units that a call costs.
-    ask: f64,
-    /// The accepted share, once it is estimated.
-    share: f64,
+/// Those of the slots whose keys, of which there may be fewer, are accepted.
+pub(super) fn accepted<'a>(
+    filter: &dyn Filter,
+    slots: &'a mut [u32; ASKED],
+    keys: &[u64],
+) -> &'a [u32] {
+    // Bits that stand for no key may be anything.
+    let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
+    let mut bits = filter.accepts_each(keys) & known;
+    let mut count = 0;
+    while bits != 0 {
+        slots[count] = slots[bits.trailing_zeros() as usize];
+        count += 1;
+        bits &= bits - 1;
+    }
+    &slots[..count]
 }
+
+/// What ways cost, in units.
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    /// A call of the filter, beyond the least.
+    ask: f64,
+    /// A look at every accepted vector.
+    scan: f64,
+}
+
+/// Which way a walk went, and what it read at last.
+type Walked<'a> = (Plan, Option<&'a Codes>);
 
 impl Hnsw {
     /// Answers the query in `work.row` under a filter.
@@ -72,93 +173,54 @@ impl Hnsw {
         let few = request.k == 0 || self.are_few(filter, request.ef);
         let is_asked = !few && request.screen.filter.is_some() && filter.count().is_none();
         let ask = if is_asked { self.entries.asking_cost(filter) } else { 1.0 };
-        let mut known = Known { ask, share: 0.0 };
-        work.verdicts.begin(0);
-        let mut walked = None;
-        if !few {
-            walked = self.walk_filtered(codes, request, filter, &mut known, timer, work);
-        }
         loop {
+            let walked = if few {
+                None
+            } else {
+                let mut seeds = std::mem::take(&mut work.seeds);
+                let plan = self.walk_filtered(codes, request, filter, ask, &mut seeds, timer, work);
+                work.seeds = seeds;
+                plan
+            };
             if blurred && timer.expired() {
                 // What the walk on codes found is more than the beginning of another.
                 return;
             }
             let enough = timer.expired() || work.scratch.pool.iter().len() >= request.k;
-            let Some(way) = walked.filter(|_| enough) else { break };
-            codes = way.codes;
+            let Some((plan, walked)) = walked.filter(|_| enough) else { break };
+            codes = walked;
             let is_full = self.collect(codes, request, timer, work, hits);
-            hits.set_plan(way.plan);
+            hits.set_plan(plan);
             blurred = work.head.is_blurred;
             match codes {
-                Some(read) if is_full && blurred && !timer.expired() => {
-                    let is_short = !work.head.has_large_errors;
-                    let course = way.course.filter(|_| is_short);
-                    if course.is_some_and(|course| course.is_over(work.kept.len())) {
-                        break;
-                    }
-                    walked = course.and_then(|course| {
-                        self.walk_farther(read, request, filter, course, timer, work)
-                    });
-                    if walked.is_none() {
-                        // Another walk reads the vectors, or the finer codes.
-                        self.search_was_blurred(read, work);
-                        codes = self.entries.standing_in(codes);
-                        walked =
-                            self.walk_filtered(codes, request, filter, &mut known, timer, work);
-                    }
+                // The way is looked for again, by the vectors or what stands in for them.
+                Some(walked) if is_full && blurred && !timer.expired() => {
+                    self.search_was_blurred(walked, work);
+                    codes = self.entries.standing_in(codes);
                 }
                 _ if is_full || timer.expired() => return,
                 _ => break,
             }
         }
         let walked = work.scratch.counters;
-        let in_order = self.scans_in_order(request, known);
+        let in_order = request.screen.only_excluded().is_some() || ask > self.scan_measure();
         self.scan_filtered(codes, request, filter, in_order, timer, work, hits);
         hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
     }
 
-    /// Whether a scan asks about vectors in the order of distance, and not about each: where a call takes longer than a distance, or where
-    /// this order costs less even if all rejected vectors are the nearest.
-    fn scans_in_order(&self, request: &Request<'_>, Known { ask, share }: Known) -> bool {
-        let (total, measure) = (self.len() as f64, self.scan_measure());
-        let (ask, rejected) = match request.screen.only_excluded() {
-            Some(excluded) => (LOOK_UP, (excluded.len() as f64).min(total)),
-            None => (ask, (1.0 - share) * total),
-        };
-        let each = total * ask + (total - rejected) * measure;
-        let in_order = total * measure + (rejected + request.k as f64) * (ask + IN_ORDER);
-        ask > measure || in_order < each
-    }
-
     /// Walks, where that costs less than a scan. What it found is left in the scratch.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     fn walk_filtered<'a>(
         &'a self,
         codes: Option<&'a Codes>,
         request: &Request<'_>,
         filter: &dyn Filter,
-        known: &mut Known,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Option<Walked<'a>> {
-        let mut seeds = std::mem::take(&mut work.seeds);
-        let walked = self.walk_best(codes, request, filter, known, &mut seeds, timer, work);
-        work.seeds = seeds;
-        walked
-    }
-
-    /// The walk that is likely to cost least.
-    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
-    fn walk_best<'a>(
-        &'a self,
-        codes: Option<&'a Codes>,
-        request: &Request<'_>,
-        filter: &dyn Filter,
-        known: &mut Known,
+        ask: f64,
         seeds: &mut Vec<u32>,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Option<Walked<'a>> {
-        let (Request { k, ef, .. }, ask) = (*request, known.ask);
+        let Request { k, ef, .. } = *request;
         if let Some(excluded) = request.screen.only_excluded()
             && excluded.len() < self.len() / 2
         {
@@ -168,17 +230,15 @@ impl Hnsw {
         let most = self.scan_ef();
         if ask > candidate {
             // Each call counts: none is made for an estimate.
-            let costs = Costs { ask, scan: self.len() as f64 * self.scan_measure() };
-            let course = Course { is_dear: true, ..Course::new(ef, k, most, costs) };
+            let course = Course { first: ef, wanted: k, most, rejects: usize::MAX, is_dear: true };
             return self.walk_and_ask(codes, request, filter, course, timer, work);
         }
         let Estimate { share, scan } = self.estimate(filter, ask, ef, seeds);
-        known.share = share;
         let costs = Costs { ask, scan };
         let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
         let in_order = first as f64 * candidate + k as f64 / share * ask;
         if ask > CHEAP && in_order < scan.min(self.walk_cost(share, ef, ask)) {
-            let course = Course { is_dear: true, ..Course::new(first, k, most, costs) };
+            let course = Course { first, wanted: k, most, rejects: usize::MAX, is_dear: true };
             return self.walk_and_ask(codes, request, filter, course, timer, work);
         }
         if scan <= self.walk_cost(share, ef, ask) {
@@ -293,7 +353,11 @@ impl Hnsw {
         if share <= ALMOST_ALL
             && let Ok(plan) = self.walk_and_reject(codes, request, filter, share, timer, work)
         {
-            return Some(Walked::ended(plan, codes));
+            return Some((plan, codes));
+        }
+        if share <= ALMOST_ALL && codes.is_some() {
+            // Codes may not tell what is around the query apart.
+            return None;
         }
         let course = self.course_over_all(codes, request, share, costs);
         self.walk_and_ask(codes, request, filter, course, timer, work)
@@ -315,7 +379,7 @@ impl Hnsw {
         let pays = (costs.scan / self.candidate_cost()) as usize;
         let most = self.scan_ef().min(pays.max(first + 1));
         let wanted = wanted.max(self.head(codes, k));
-        Course::new(first, wanted, most, costs)
+        Course { first, wanted, most, rejects: usize::MAX, is_dear: false }
     }
 
     /// Accepted candidates among which the `k` nearest are.
@@ -338,8 +402,7 @@ impl Hnsw {
         let Request { k, ef, .. } = *request;
         let most = self.scan_ef();
         let wanted = self.head(codes, k);
-        let costs = Costs { ask: LOOK_UP, scan: self.len() as f64 * self.scan_measure() };
-        let course = Course { rejects: excluded, ..Course::new(ef, wanted, most, costs) };
+        let course = Course { first: ef, wanted, most, rejects: excluded, is_dear: false };
         self.walk_and_ask(codes, request, &request.screen, course, timer, work)
     }
 
@@ -371,7 +434,7 @@ impl Hnsw {
                     Order::Directed => Plan::DirectedTwoHop,
                     Order::Blind => Plan::BlindTwoHop,
                 };
-                return Some(Walked::ended(plan, codes));
+                return Some((plan, codes));
             }
             // One in fifty filters that have nothing to do with the query does so by chance.
             scouts *= AGAIN;

@@ -23,45 +23,65 @@ pub(super) trait Half: bytemuck::Pod {
     fn shorter(self) -> Self;
 }
 
-/// Implements [`Half`] for a type with the bits of its exponent, and with the bits from which on a number is large, which
-/// those of its absolute value are compared with.
-macro_rules! half {
-    ($half:ty, $exponent:expr, $large:expr) => {
-        impl Half for $half {
-            #[inline(always)]
-            fn narrow(value: f32) -> Self {
-                Self::from_f32(value)
-            }
+impl Half for F16 {
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        Self::from_f32(value)
+    }
 
-            #[inline(always)]
-            fn is_finite(self) -> bool {
-                self.to_bits() & $exponent != $exponent
-            }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_bits() & 0x7c00 != 0x7c00
+    }
 
-            #[inline(always)]
-            fn is_small(self) -> bool {
-                self.to_bits() & 0x7fff < $large
-            }
+    #[inline(always)]
+    fn is_small(self) -> bool {
+        self.is_finite()
+    }
 
-            #[inline(always)]
-            fn widen(self) -> f32 {
-                self.to_f32()
-            }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
 
-            fn longer(self) -> Self {
-                Self::from_bits(self.to_bits() + 1)
-            }
+    fn longer(self) -> Self {
+        Self::from_bits(self.to_bits() + 1)
+    }
 
-            fn shorter(self) -> Self {
-                Self::from_bits(self.to_bits() - 1)
-            }
-        }
-    };
+    fn shorter(self) -> Self {
+        Self::from_bits(self.to_bits() - 1)
+    }
 }
 
-// No finite number of `F16` is large.
-half!(F16, 0x7c00, 0x7c00);
-half!(Bf16, 0x7f80, (LARGE.to_bits() >> 16) as u16);
+impl Half for Bf16 {
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_bits() & 0x7f80 != 0x7f80
+    }
+
+    #[inline(always)]
+    fn is_small(self) -> bool {
+        self.to_bits() & 0x7fff < (LARGE.to_bits() >> 16) as u16
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+
+    fn longer(self) -> Self {
+        Self::from_bits(self.to_bits() + 1)
+    }
+
+    fn shorter(self) -> Self {
+        Self::from_bits(self.to_bits() - 1)
+    }
+}
 
 /// Writes the halves that are nearest to `values` times `scale` into the front of `out`. Returns whether all are small.
 pub(super) fn narrow_all<H: Half>(

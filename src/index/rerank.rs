@@ -52,8 +52,6 @@ pub(super) struct Head {
     keys: Vec<u32>,
     /// Whether codes did not tell near vectors apart: errors are of the size of distances.
     pub(super) is_blurred: bool,
-    /// Whether errors alone are, wherever the walk ended.
-    pub(super) has_large_errors: bool,
     /// Key and slot, the nearest first.
     pub(super) sorted: Vec<(u32, u32)>,
     errors: Errors,
@@ -95,7 +93,7 @@ impl Head {
         codes_are_fine: bool,
         timer: &mut Timer<'_>,
     ) {
-        let Self { slots, estimates, keys, sorted, is_blurred, errors, kth: last, .. } = self;
+        let Self { slots, estimates, keys, sorted, is_blurred, errors, kth: last } = self;
         slots.clear();
         estimates.clear();
         keys.clear();

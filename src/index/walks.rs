@@ -272,7 +272,6 @@ impl Hnsw {
             let [middle, last] = [middle, last].map(|key| codes.distance(key));
             let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
             let asked = len * len / codes.coder.widened(len);
-            head.has_large_errors = head.is_blurred;
             head.is_blurred |= head.is_short(k, Reach { len, asked, middle, last, is_unbiased });
         }
     }

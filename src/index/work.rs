@@ -60,8 +60,6 @@ pub(super) struct Work {
     pub(super) matches: Matches,
     /// Keys of distances and slots, in order.
     pub(super) ranked: Vec<(u32, u32)>,
-    /// The candidates of a walk, those that a filter rejected among them.
-    pub(super) kept: Pool,
     /// What a filter said.
     pub(super) verdicts: Verdicts,
     /// Accepted slots that a walk may start from.
@@ -155,7 +153,6 @@ impl Work {
             + self.all.capacity() * size_of::<(u32, u32)>()
             + self.matches.bytes()
             + self.ranked.capacity() * 8
-            + self.kept.bytes()
             + self.verdicts.bytes()
             + self.seeds.capacity() * 4
             + self.hidden.capacity() * 8
