@@ -281,21 +281,25 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
     for quantization in [Quantization::None, Quantization::Sq8] {
         let pair = generated(60_000, 16, quantization);
         for query in pair.queries.iter() {
-            let (cancel, asked) = (Cancel::new(), AtomicUsize::new(0));
-            // Some hundred are asked about before the walk.
-            let half = |key: u64| {
-                if asked.fetch_add(1, Ordering::Relaxed) == 300 {
-                    cancel.cancel();
-                }
-                mix(key).is_multiple_of(2)
+            let ask = || {
+                let (cancel, asked) = (Cancel::new(), AtomicUsize::new(0));
+                // Some hundred are asked about before the walk.
+                let half = |key: u64| {
+                    if asked.fetch_add(1, Ordering::Relaxed) == 300 {
+                        cancel.cancel();
+                    }
+                    mix(key).is_multiple_of(2)
+                };
+                let hits = pair.graph.search(&query).ef(500).filter(half).cancel(&cancel);
+                (hits.run().unwrap(), asked.into_inner())
             };
-            let hits = pair.graph.search(&query).ef(500).filter(half).cancel(&cancel);
-            let hits = hits.run().unwrap();
-            assert_eq!((hits.plan(), hits.is_complete()), (Plan::FilteredWalk, false));
+            // On a busy machine the measured cost of a call may be that of a slow filter, which has another plan.
+            let mut tries = std::iter::repeat_with(ask).take(5);
+            let (hits, asked) = tries.find(|(hits, _)| hits.plan() == Plan::FilteredWalk).unwrap();
+            assert!(!hits.is_complete());
             // Of codes, as many as there is time to measure again.
             assert!(hits.len() == 10 || quantization == Quantization::Sq8 && !hits.is_empty());
             assert!(hits.iter().all(|hit| mix(hit.key).is_multiple_of(2)));
-            let asked = asked.into_inner();
             assert!(asked < 600, "{asked}");
         }
     }
