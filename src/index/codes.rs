@@ -41,7 +41,7 @@ use crate::vector::{Block, Element};
 ///
 /// | setting | recall@10 at `ef` 64, beside `None` | vectors and distances | test |
 /// |---|---|---|---|
-/// | [`Originals::Kept`] | within .02; for vectors unlike those before, once they are 2 % (4 % with [`Pq`](Self::Pq)); .07 less with [`Sq4`](Self::Sq4) under L2 for vectors 30 times as long as those before | exact | `shapes` |
+/// | [`Originals::Kept`] | within .02; for vectors unlike those before, once they are 2 % (4 % with [`Pq`](Self::Pq)); up to .09 less with [`Sq4`](Self::Sq4) under L2 for vectors 30 times as long as those before | exact | `shapes` |
 /// | [`Originals::Sq12`] | within .02, but for neighbours that are nearer to one another than vectors are off | off by .15 % of the vector's own length at most | `shapes`, `shapes_rows` |
 /// | [`Originals::Sq8`], and [`Sq8`](Self::Sq8) dropped | as above | off by 2 % at most | `shapes`, `shapes_rows` |
 /// | others, dropped | - | as far off as [`Stats::code_error`](crate::Stats::code_error) times the error at fitting | `moved_codes` |
