@@ -5,11 +5,11 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use nearfield::{Config, Element, Hits, Hnsw, Quantization};
+use nearfield::{Element, Hits, Hnsw, Quantization};
 
 use crate::Failure;
 use crate::set::{Set, Source};
-use crate::subject::{Filed, Subject};
+use crate::subject::{Filed, Subject, config};
 use crate::turnover::Turnover;
 use crate::work::ASK;
 
@@ -29,10 +29,6 @@ fn load(data: &Path) -> Result<Set, Failure> {
     Source::Folder(data.join("photo-sift-128-5k"), Some(Element::F32)).load()
 }
 
-fn config(set: &Set) -> Config {
-    Config::new(set.dimension, set.metric).element(Element::F32)
-}
-
 /// Writes what the sections work on to `folder`. On one thread, so that it is the same every time.
 pub fn prepare(data: &Path, folder: &Path) -> Result<(), Failure> {
     let set = load(data)?;
@@ -41,7 +37,7 @@ pub fn prepare(data: &Path, folder: &Path) -> Result<(), Failure> {
         insert(&index, &set, 0..ROWS)?;
         index.save(folder.join(name))?;
     }
-    let filed = Filed::open(&folder.join("collection"), config(&set))?;
+    let filed = Filed::open(&folder.join("collection"), config(&set, Element::F32))?;
     insert(&filed, &set, 0..ROWS_OF_COLLECTION)?;
     Ok(filed.collection().checkpoint()?)
 }
@@ -56,7 +52,7 @@ pub fn run(name: &str, data: &Path, folder: &Path) -> Result<(), Failure> {
         "insert" => insertions(&graph("graph")?, &set, ROWS),
         "churn" => turnovers(&graph("graph")?, &set),
         "commit" => {
-            let filed = Filed::open(&folder.join("collection"), config(&set))?;
+            let filed = Filed::open(&folder.join("collection"), config(&set, Element::F32))?;
             insertions(&filed, &set, ROWS_OF_COLLECTION)
         }
         other => Err(format!("no section '{other}'; there are: {}", NAMES.join(", ")).into()),

@@ -108,11 +108,14 @@ impl Recipe {
             Self::Flat { element } => {
                 Box::new(Flat::builder(set.dimension, set.metric).element(element).build()?)
             }
-            Self::Collection { element } => {
-                Box::new(Filed::make(Config::new(set.dimension, set.metric).element(element))?)
-            }
+            Self::Collection { element } => Box::new(Filed::make(config(set, element))?),
         })
     }
+}
+
+/// Settings under which commits do the same however slow the machine is: no delta falls due by the clock.
+pub(crate) fn config(set: &Set, element: Element) -> Config {
+    Config::new(set.dimension, set.metric).element(element).replay_limit(Duration::from_secs(3600))
 }
 
 macro_rules! subject {
