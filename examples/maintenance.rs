@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tx.commit()?;
     collection.checkpoint()?;
 
-    // The copy is that of one moment, whatever is committed meanwhile.
+    // The copy shows one moment of the collection; commits meanwhile do not reach it.
     let shown = |done: u64, all: u64| print!("\rbackup: {done} of {all} bytes");
     collection.task().progress(&shown).backup(&copy)?;
     println!();

@@ -15,7 +15,7 @@ const DIMENSION: usize = 48;
 const PART: u64 = 4000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Twice as many vectors as the index holds at a time.
+    // The index holds half of these vectors at a time.
     let (vectors, queries) = Generated::builder(2 * COUNT, DIMENSION).build()?.into_parts();
     let row = |key: u64| vectors.row(key as usize % vectors.len()).ok_or("no such row");
     let index = Hnsw::builder(DIMENSION, Metric::L2).build()?;

@@ -124,11 +124,11 @@ fn forked_children_have_threads_of_their_own() {
     let expected = quantize(&vectors);
     assert!(in_child(|| quantize(&vectors) == expected));
     assert!(in_child(|| index(&vectors)));
-    // A child of a child, which has threads of its own by then.
+    // A child of a child that has started threads of its own.
     assert!(in_child(|| {
         quantize(&vectors) == expected && in_child(|| quantize(&vectors) == expected)
     }));
-    // A thread of a pool, whose other threads do not come along.
+    // A child forked by one thread of a pool; the pool's other threads stay with the parent.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     assert!(pool.install(|| in_child(|| quantize(&vectors) == expected)));
     // A pool of the child's own.

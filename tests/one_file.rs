@@ -19,7 +19,7 @@ use host_support::{DIMENSION, Host, PERIOD, Site, commit, config, last, names, s
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Flat, Hnsw, IndexError, Metric, Reader, Transaction};
 
-/// Not a test: what another process does.
+/// Not a test: the code of the other processes.
 #[test]
 fn role() {
     match host_support::role() {

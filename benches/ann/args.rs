@@ -198,7 +198,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
         let names = names.split(',').map(|name| named(name, settings.index));
         settings.quantizations = names.collect::<Result<_, _>>()?;
     } else if settings.datasets.is_empty() && settings.index == Kind::Hnsw {
-        // A first look shows the vectors and what is recommended.
+        // The first run of a newcomer shows the vectors beside the recommended quantization.
         settings.quantizations = vec!["none", "auto"];
     }
     if settings.index == Kind::Ivf {
