@@ -1,5 +1,5 @@
 //! What turnover leaves of an index: `cargo bench --bench churn -- [--dataset DIR] [--turnovers N]
-//! [--quantization none|sq8|sq4] [--ef N] [--json FILE]`.
+//! [--quantization none|auto|sq8|sq4] [--ef N] [--json FILE]`.
 //!
 //! The index holds one half of the vectors. In a turnover each of them is removed, the oldest
 //! first, and one of the other half inserted. After each: recall@10 at a fixed `ef`, queries per second on one
@@ -11,6 +11,7 @@
 //! With `--vanish COUNT`, only the latter, with that many generated vectors of 128 components.
 
 mod input;
+mod quantized;
 
 use std::error::Error;
 use std::fs;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use input::{Arguments, Input, Json};
 use nearfield::{Flat, Hits, Hnsw, Quantization};
+use quantized::quantization;
 
 const K: usize = 10;
 /// Timings of each index after a turnover.
@@ -26,12 +28,7 @@ const ROUNDS: usize = 5;
 fn main() -> Result<(), Box<dyn Error>> {
     let names = ["dataset", "turnovers", "quantization", "ef", "json", "vanish"];
     let args = Arguments::read(&names)?;
-    let quantization = match args.text("quantization").unwrap_or("none") {
-        "none" => Quantization::None,
-        "sq8" => Quantization::Sq8,
-        "sq4" => Quantization::Sq4,
-        other => return Err(format!("no quantization '{other}': none, sq8 or sq4").into()),
-    };
+    let quantization = quantization(&args)?;
     let mut json = args.json()?;
     if let Some(count) = args.text("vanish") {
         let input = args.input(count.parse()?, 128)?;

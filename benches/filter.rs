@@ -1,4 +1,5 @@
-//! Searching under filters: `cargo bench --bench filter -- [--dataset DIR] [--ef N] [--json FILE]`.
+//! Searching under filters: `cargo bench --bench filter -- [--dataset DIR] [--quantization none|auto|sq8|sq4] [--ef N]
+//! [--json FILE]`.
 //!
 //! For each selectivity (50, 10, 1 and 0.1 %) and each way in which a filter can have to do with
 //! the query (not at all, accepting the nearest vectors, accepting the farthest), as a bitmap and
@@ -6,10 +7,12 @@
 //! are missing, and the plans that were chosen. Without a data set, 100,000 x 64 are generated.
 //!
 //! `--table excluded` measures queries whose nearest vectors are excluded, and `--table cost` filters of 1 ns to 100 us,
-//! each beside the ways that a caller could go by hand: CPU time of the thread, the ways in turn.
+//! each beside the ways that a caller could go by hand, at several `ef`: CPU time of the thread, the ways in turn. Ratios compare ways of
+//! equal recall.
 
 mod by_hand;
 mod input;
+mod quantized;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use input::{Arguments, Input};
 use nearfield::{Filter, Flat, Hit, Hits, Hnsw, KeyBitmap, VectorRef};
+use quantized::quantization;
 
 const QUERIES: usize = 200;
 const K: usize = 10;
@@ -30,13 +34,13 @@ enum Relation {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args = Arguments::read(&["dataset", "ef", "json", "table"])?;
+    let args = Arguments::read(&["dataset", "ef", "json", "quantization", "table"])?;
     let ef = args.value("ef", 64)?;
     let mut json = args.json()?;
     let Input { base, queries, metric, dimension } = args.input(100_000, 64)?;
     let count = base.len() / dimension;
     let keys: Vec<u64> = (0..count as u64).collect();
-    let graph = Hnsw::builder(dimension, metric).build()?;
+    let graph = Hnsw::builder(dimension, metric).quantization(quantization(&args)?).build()?;
     graph.insert_batch(&keys, &base).threads(2).run()?;
     let exact = Flat::builder(dimension, metric).build()?;
     exact.insert_batch(&keys, &base).threads(2).run()?;

@@ -6,7 +6,7 @@
 //! better by enough. Where some of them are off by far more, it is tried as soon as these are seen, and walks read the
 //! vectors until it is there: codes put such vectors anywhere.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::codes::CodeWork;
 use crate::quantization::Coder;
@@ -84,8 +84,20 @@ pub(super) struct Fit {
     errors: Mutex<Option<Errors>>,
     /// Vectors coded since it is in memory.
     coded: AtomicU32,
-    is_strained: AtomicBool,
-    is_lost: AtomicBool,
+    /// A [`Trust`]; it rises until another quantizer was tried.
+    trust: AtomicU8,
+}
+
+/// How far the codes of a quantizer can be trusted; each value includes the consequences of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Trust {
+    /// They are off as expected.
+    Good,
+    /// Another quantizer is to be tried.
+    Strained,
+    /// Walks read vectors until it was.
+    Lost,
 }
 
 /// Returns the squared distance of the vector in `floats` from the one that `code` means; `back` is scratch.
@@ -138,13 +150,17 @@ impl Fit {
             errors.clear();
             errors.fitted = fitted;
         }
-        self.is_strained.store(false, Ordering::Relaxed);
-        self.is_lost.store(false, Ordering::Relaxed);
+        self.trust.store(Trust::Good as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that the codes can be trusted this far at most.
+    fn doubt(&self, trust: Trust) {
+        self.trust.fetch_max(trust as u8, Ordering::Relaxed);
     }
 
     /// Of a quantizer of which nothing is known yet: it is to be tried first.
     pub(super) fn unknown() -> Self {
-        Self { is_strained: AtomicBool::new(true), ..Self::default() }
+        Self { trust: AtomicU8::new(Trust::Strained as u8), ..Self::default() }
     }
 
     /// Whether it is known how far off the codes of those vectors are that the quantizer was fitted to.
@@ -157,7 +173,7 @@ impl Fit {
         let mut errors = self.errors.lock();
         if errors.is_none() {
             *errors = Some(Errors::of(fitted));
-            self.is_strained.store(false, Ordering::Relaxed);
+            self.trust.store(Trust::Good as u8, Ordering::Relaxed);
         }
     }
 
@@ -165,22 +181,22 @@ impl Fit {
     pub(super) fn adopt(&self, other: &Self) {
         if let Some(errors) = *other.errors.lock() {
             self.learn(errors.fitted);
-            let is_lost = other.is_lost();
-            self.is_lost.fetch_or(is_lost, Ordering::Relaxed);
-            self.is_strained.fetch_or(is_lost, Ordering::Relaxed);
+            if other.is_lost() {
+                self.doubt(Trust::Lost);
+            }
         }
     }
 
     /// Whether another quantizer is to be tried.
     #[inline]
     pub(super) fn is_strained(&self) -> bool {
-        self.is_strained.load(Ordering::Relaxed)
+        self.trust.load(Ordering::Relaxed) >= Trust::Strained as u8
     }
 
     /// Returns whether walks should read vectors instead of codes: the errors of some codes are far, and no other quantizer was tried yet.
     #[inline]
     pub(super) fn is_lost(&self) -> bool {
-        self.is_lost.load(Ordering::Relaxed)
+        self.trust.load(Ordering::Relaxed) >= Trust::Lost as u8
     }
 
     /// Notes that a vector more, in `work.floats`, got its code, in `work.code`, beside `len` others.
@@ -206,12 +222,11 @@ impl Fit {
         let part = if coder.is_slow() { SLOW_PART } else { PART };
         let enough = (u32::try_from(len).unwrap_or(u32::MAX) / part).max(LEAST) / SAMPLED;
         if errors.far as f32 >= (enough as f32 * STRAIN / FAR).max(SOME_FAR) {
-            self.is_lost.store(true, Ordering::Relaxed);
-            self.is_strained.store(true, Ordering::Relaxed);
+            self.doubt(Trust::Lost);
             errors.clear();
         } else if errors.count >= enough {
             if errors.sum > STRAIN * errors.fitted * errors.count as f32 {
-                self.is_strained.store(true, Ordering::Relaxed);
+                self.doubt(Trust::Strained);
             }
             errors.clear();
         }
@@ -240,12 +255,11 @@ impl Fit {
             return None;
         }
         let count = u32::from_le_bytes(*count);
-        let is_lost = count & LOST > 0;
+        let trust = if count & LOST > 0 { Trust::Lost } else { Trust::Good };
         let errors = Errors { fitted, recent, sum, count: count & !LOST, far: 0 };
         let fit = Self {
             errors: Mutex::new(Some(errors)),
-            is_strained: AtomicBool::new(is_lost),
-            is_lost: AtomicBool::new(is_lost),
+            trust: AtomicU8::new(trust as u8),
             ..Self::default()
         };
         Some((fit, rest))

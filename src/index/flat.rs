@@ -6,10 +6,11 @@ use crossbeam::utils::CachePadded;
 
 use super::batch::{InsertBatch, Insertable, insert_or_replace};
 use super::builder::FlatBuilder;
+use super::deliver::Scale;
 use super::encoder::Encoder;
 use super::engine::Engine;
 use super::entries::Entries;
-use super::estimate::measuring;
+use super::filtered::measuring;
 use super::hits::{BatchHits, Hits};
 use super::limit::Timer;
 use super::request::Request;
@@ -191,10 +192,12 @@ impl Searchable for Flat {
         if let Some(filter) = request.screen.filter() {
             let is_dear = request.screen.filter.is_some_and(|_| filter.count().is_none())
                 && self.entries.asking_cost(filter) > measuring(row);
+            let scale = Scale::Vectors(&*self.engine);
             if is_dear || request.screen.only_excluded().is_some() {
-                self.entries.scan_in_order(&*self.engine, None, request, filter, timer, work, hits);
+                work.verdicts.begin(self.entries.keys.view().len());
+                self.entries.scan_in_order(scale, request, timer, work, hits);
             } else {
-                self.entries.scan_accepted(&*self.engine, None, request, filter, timer, work, hits);
+                self.entries.scan_accepted(scale, request, timer, work, hits);
             }
         } else {
             self.entries.scan(&*self.engine, request, timer, work, hits);

@@ -107,7 +107,9 @@ impl<'a, F: Filter> SearchIter<'a, F> {
         let k = cursor.round.saturating_mul(growth).clamp(FIRST, request.k.max(FIRST));
         let filter = filter.as_ref().map(|filter| filter as &dyn Filter);
         let screen = Screen { filter, ..request.screen };
-        let request = Request { k, screen, ..*request };
+        // The last answers of a round would be found worse than the first, had the walk no more room.
+        let ef = request.ef.max(k.saturating_add(k / 2));
+        let request = Request { k, ef, screen, ..*request };
         index.work().with(|work| {
             work.row.clear();
             work.row.extend_from_slice(&cursor.row);

@@ -1,6 +1,5 @@
 //! The indexes that users meet: keys on top of vectors and graph.
 
-mod ask;
 mod batch;
 mod blur;
 mod builder;
@@ -12,7 +11,6 @@ mod deliver;
 mod encoder;
 mod engine;
 mod entries;
-mod estimate;
 mod filter;
 mod filtered;
 mod fit;

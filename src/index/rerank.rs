@@ -56,20 +56,30 @@ pub(super) struct Head {
     pub(super) sorted: Vec<(u32, u32)>,
     errors: Errors,
     /// The distance of the last answer.
-    kth: f32,
+    pub(super) kth: f32,
 }
 
 /// How far a walk got, by the codes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
-    /// Candidates, and how many there would be if codes were as good as vectors.
+    /// Candidates that count.
     pub(super) len: usize,
-    pub(super) asked: usize,
     /// The one in the middle, and the last.
     pub(super) middle: f32,
     pub(super) last: f32,
     /// Whether distances by these codes are right on average.
     pub(super) is_unbiased: bool,
+    /// Answers beyond the last candidate that are few enough.
+    pub(super) allowed: f32,
+}
+
+impl Reach {
+    /// Returns the answers beyond the end that are few enough for a search of `k` answers, with codes whose candidates are worth `asked` by
+    /// the vectors. Few candidates tell little: of perfect codes, too, the last answers are at the end.
+    pub(super) fn allowed(k: usize, len: usize, asked: usize) -> f32 {
+        let missed = if asked >= WIDE * k { MISSED } else { MISSED_OF_FEW };
+        if len >= 2 * k { missed * k as f32 } else { f32::INFINITY }
+    }
 }
 
 impl Head {
@@ -151,29 +161,31 @@ impl Head {
         *is_blurred = errors.exceed(*last * allowed);
     }
 
-    /// Whether others of the nearest `k`, [measured](Self::measure) just now, are likely to be beyond the end of a walk.
-    pub(super) fn is_short(&self, k: usize, reach: Reach) -> bool {
-        let Reach { len, asked, last, is_unbiased, .. } = reach;
+    /// Returns the key of the distance of the `k`th of those that were [measured](Self::measure).
+    pub(super) fn key_of(&self, k: usize) -> Option<u32> {
+        self.sorted.get(k.wrapping_sub(1)).map(|&(key, _)| key)
+    }
+
+    /// Returns whether others of the nearest `k`, of which `kth` is the distance of the last, are likely to be beyond the end of a walk.
+    pub(super) fn is_short(&self, k: usize, kth: f32, reach: Reach) -> bool {
+        let Reach { len, last, is_unbiased, allowed, .. } = reach;
         // Codes in order put all answers before half of the others. One that comes later might as well come beyond the end.
-        let nearest = self.sorted.get(k.wrapping_sub(1)).map_or(0, |&(key, _)| key);
+        let nearest = self.key_of(k).unwrap_or(0);
         let late =
             self.keys.iter().skip(usize::midpoint(k, len)).filter(|&&key| key < nearest).count();
         if late as f32 > LATE * k as f32 {
             return true;
         }
-        // Few candidates tell little: of perfect codes, too, the last answers are at the end.
-        let is_wide = asked >= WIDE * k;
-        let missed = if is_wide { MISSED } else { MISSED_OF_FEW };
-        is_wide && is_unbiased && last < self.kth
-            || len >= 2 * k && self.missed(reach) > missed * k as f32
+        let is_wide = allowed <= MISSED * k as f32;
+        is_wide && is_unbiased && last < kth || self.missed(kth, reach) > allowed
     }
 
     /// How many of the nearest are expected to be beyond the reach, where their codes put them.
-    fn missed(&self, reach: Reach) -> f32 {
+    fn missed(&self, kth: f32, reach: Reach) -> f32 {
         let Reach { len, middle, last, .. } = reach;
         let deviation = self.errors.deviation();
         // In deviations: how far the last answer is from being missed, and how densely candidates lie there.
-        let margin = (last + self.errors.mean() - self.kth) / deviation;
+        let margin = (last + self.errors.mean() - kth) / deviation;
         let density = (len / 2) as f32 / (last - middle) * deviation;
         density * beyond(margin)
     }

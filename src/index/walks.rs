@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::codes::{CodeWork, Codes};
 use super::deliver::Scale;
+use super::filtered::FilteredSearch;
 use super::hits::{BatchHits, Hits, Plan};
 use super::hnsw::Hnsw;
 use super::limit::Timer;
@@ -226,7 +227,6 @@ impl Hnsw {
         let is_full = match codes {
             Some(codes) if self.entries.refines(codes) => {
                 self.measure_head(codes, request.k, answers, timer, work);
-                work.scratch.counters.distances += work.head.sorted.len() as u64;
                 let sorted = work.head.sorted.iter().copied();
                 self.entries.deliver(scale, request, sorted, hits)
             }
@@ -243,13 +243,49 @@ impl Hnsw {
     }
 
     /// What keys of distances stand for where walks read these codes, or vectors.
-    fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
+    pub(super) fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
         codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
     }
 
-    /// Measures the best of what a walk on `codes` to the query in `work.row` left, as far as they are `answers`, by the
-    /// vectors or by what stands in for them.
+    /// Delivers the head that was [measured](Self::measure_found) by the vectors or by what stands in for them. Returns `false` as
+    /// [`Self::collect`] does.
+    pub(super) fn deliver_head(
+        &self,
+        codes: &Codes,
+        request: &Request<'_>,
+        work: &Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let scale = self.scale(self.entries.standing_in(Some(codes)));
+        let is_full = self.entries.deliver(scale, request, work.head.sorted.iter().copied(), hits);
+        hits.set_counters(work.scratch.counters.distances, work.scratch.counters.hops);
+        is_full
+    }
+
+    /// [`Self::measure_found`]. The head counts as blurred, too, where others of the nearest `k` are likely to be beyond the end
+    /// of the walk.
     pub(super) fn measure_head(
+        &self,
+        codes: &Codes,
+        k: usize,
+        answers: impl Fn(u32) -> bool,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) {
+        self.measure_found(codes, k, answers, timer, work);
+        let Work { scratch, head, .. } = work;
+        if let Some((middle, last)) = scratch.pool.reach() {
+            let [middle, last] = [middle, last].map(|key| codes.distance(key));
+            let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
+            let allowed = Reach::allowed(k, len, len * len / codes.coder.widened(len));
+            let reach = Reach { len, middle, last, is_unbiased, allowed };
+            head.is_blurred |= head.is_short(k, head.kth, reach);
+        }
+    }
+
+    /// Measures the best of what a walk on `codes` to the query in `work.row` left, as far as they are `answers`, by the
+    /// vectors or by what stands in for them. The head is blurred if errors are of the size of distances.
+    pub(super) fn measure_found(
         &self,
         codes: &Codes,
         k: usize,
@@ -268,12 +304,12 @@ impl Hnsw {
         let (column, query) = self.measured(finer, row, coding);
         let is_fine = codes.coder.is_fine();
         head.measure(self.scale(finer), column.view(), query, found, k, is_fine, timer);
-        if let Some((middle, last)) = scratch.pool.reach() {
-            let [middle, last] = [middle, last].map(|key| codes.distance(key));
-            let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
-            let asked = len * len / codes.coder.widened(len);
-            head.is_blurred |= head.is_short(k, Reach { len, asked, middle, last, is_unbiased });
-        }
+        scratch.counters.distances += head.sorted.len() as u64;
+    }
+
+    /// Returns the distance of a key by which a head [was measured](Self::measure_found).
+    pub(super) fn measured_distance(&self, codes: &Codes, key: u32) -> f32 {
+        self.scale(self.entries.standing_in(Some(codes))).distance(key)
     }
 
     /// The rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
@@ -286,7 +322,7 @@ impl Hnsw {
         finer.map_or((&self.entries.vectors, row), |finer| (&finer.rows, &coding.query))
     }
 
-    /// The key of the distance from the query whose [head was measured](Self::measure_head) just now to a slot, as there.
+    /// The key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, as there.
     pub(super) fn measured_key(&self, codes: &Codes, slot: u32, work: &Work) -> Option<u32> {
         let finer = self.entries.standing_in(Some(codes));
         let (column, query) = self.measured(finer, &work.row, &work.coding);
@@ -358,7 +394,7 @@ impl Hnsw {
             timer.leave_for_vectors(self.entries.row_bytes(finest));
         }
         if let Some(filter) = request.screen.filter() {
-            self.find_filtered(request, filter, timer, work, hits);
+            FilteredSearch::new(self, request, filter, timer, work).run(hits);
         } else if request.k == 0 || request.ef >= self.scan_ef() {
             match finest {
                 Some(codes) => self.entries.scan_codes(codes, request, timer, work, hits),

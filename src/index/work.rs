@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::atomic::AtomicCell;
 
-use super::ask::Verdicts;
 use super::codes::CodeWork;
 use super::encoder::Encoder;
+use super::filtered::Verdicts;
 use super::ivf::Probe;
 use super::rerank::Head;
 use super::scan::Matches;

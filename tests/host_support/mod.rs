@@ -319,7 +319,10 @@ impl Process {
 
     /// Ends it and its children, wherever it is.
     pub(crate) fn kill(&mut self) {
-        let _ = Command::new("pkill").args(["-KILL", "-P", &self.child.id().to_string()]).status();
+        let id = self.child.id().to_string();
+        // A writer that sees its forked child killed would report it.
+        let _ = Command::new("kill").args(["-STOP", &id]).status();
+        let _ = Command::new("pkill").args(["-KILL", "-P", &id]).status();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

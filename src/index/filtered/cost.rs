@@ -1,9 +1,10 @@
 //! What ways to answers under a filter cost, estimated before one is taken.
 
-use super::filter::Filter;
-use super::filtered::accepted;
-use super::hnsw::Hnsw;
-use super::scatter::scattered;
+use super::scan::accepted;
+use crate::index::codes::Codes;
+use crate::index::filter::Filter;
+use crate::index::hnsw::Hnsw;
+use crate::index::scatter::scattered;
 
 /// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
 /// many are accepted, at most so many. They also give a walk places to start from.
@@ -28,10 +29,10 @@ const TWO_HOPS_MEET: f64 = 8.0;
 /// Costs in the unit of asking about one slot after the other, about 2.5 ns: looking up a key, and asking about a slot somewhere in
 /// memory.
 pub(super) const LOOK_UP: f64 = 10.0;
-const ASK: f64 = 9.0;
+pub(super) const ASK: f64 = 9.0;
 
 /// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
-pub(super) fn measuring(bytes: usize) -> f64 {
+pub(in crate::index) fn measuring(bytes: usize) -> f64 {
     8.0 + bytes as f64 / 22.0
 }
 
@@ -55,9 +56,24 @@ pub(super) struct Estimate {
 }
 
 impl Hnsw {
-    /// Units that one more candidate of a walk costs. Half of a row's neighbours were met before.
-    pub(super) fn candidate_cost(&self) -> f64 {
-        self.graph.row_capacity() as f64 / 2.0 * measuring(self.row_bytes()) * 1.5
+    /// Returns the units that one more candidate of a walk on these codes, or on the vectors, costs. Half of a row's neighbours were met
+    /// before.
+    pub(super) fn candidate_cost(&self, codes: Option<&Codes>) -> f64 {
+        let bytes = self.entries.row_bytes(codes);
+        self.graph.row_capacity() as f64 / 2.0 * measuring(bytes) * 1.5
+    }
+
+    /// Returns the accepted share of `slots` slots, spread over the index; 1 of an empty sample.
+    pub(super) fn sampled_share(&self, filter: &dyn Filter, slots: u32) -> f64 {
+        let keys = self.entries.keys.view();
+        let sample = (0..slots.min(keys.len())).map(|at| scattered(at, keys.len()));
+        // The key of a slot that holds nothing may be being written.
+        let (mut asked, mut accepted) = (0, 0);
+        for slot in sample.filter(|&slot| !self.entries.slots.is_hidden(slot)) {
+            asked += 1;
+            accepted += u32::from(filter.accepts(keys.row(slot)[0]));
+        }
+        if asked == 0 { 1.0 } else { f64::from(accepted) / f64::from(asked) }
     }
 
     /// Asks about some slots, spread over all; those accepted are left in `seeds`.
@@ -74,7 +90,7 @@ impl Hnsw {
         let (mut tried, mut asked) = (0, 0);
         let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
         // A small part of a walk, where calls are not for nothing.
-        let budget = self.candidate_cost() * ef as f64 / 32.0 / ask;
+        let budget = self.candidate_cost(self.entries.walking_codes()) * ef as f64 / 32.0 / ask;
         let most = if ask > CHEAP { (budget as u32).clamp(4, MOST_ASKED) } else { MOST_ASKED };
         let most = most.min(total);
         while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
@@ -132,7 +148,7 @@ impl Hnsw {
         let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
         // The least is in what asking somewhere in memory costs.
         let ask = ASK + ask - 1.0;
-        let over_all = |ef: f64| ef * self.candidate_cost();
+        let over_all = |ef: f64| ef * self.candidate_cost(self.entries.walking_codes());
         if share > ONE_HOP {
             over_all(ef / share) + ef / share * ask
         } else if share > BLIND {

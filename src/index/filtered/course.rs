@@ -1,0 +1,147 @@
+//! How many candidates a walk keeps under a filter: at first, and next.
+
+/// Candidates beyond the last answer that a walk on vectors keeps, as a share of those before it; at most `ef`.
+const BEYOND: f64 = 0.15;
+
+/// The same of a walk on codes, which put the answers in another order.
+const BEYOND_CODES: f64 = 0.25;
+
+/// The growth of a walk's candidates from one step to the next, at most.
+const WIDER: f64 = 1.5;
+
+/// Candidates none of which is accepted, after which more are expected.
+const HOPELESS: usize = 64;
+
+/// The share of a scan's cost after which a walk that met only rejected candidates last, and may meet as many as a scan costs, gives way to
+/// the scan.
+const DOUBTED: f64 = 0.4;
+
+/// The course of a walk whose candidates are asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course {
+    /// Candidates at first.
+    pub(super) first: usize,
+    /// Accepted candidates to find.
+    pub(super) wanted: usize,
+    /// Rejected candidates that the walk can meet at most; `usize::MAX` if that is unknown.
+    pub(super) rejects: usize,
+    /// The accepted share of all vectors, once a sample told it.
+    pub(super) share: Option<f64>,
+    /// Units that a scan costs.
+    pub(super) scan: f64,
+    /// Whether calls of the filter take so long that candidates are put in their exact order before.
+    pub(super) is_dear: bool,
+}
+
+/// A walk so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    pub(super) asked: Asked,
+    /// Candidates that it kept.
+    pub(super) kept: usize,
+    /// Candidates that cost as much as a scan.
+    pub(super) most: usize,
+    /// Rejected vectors that it may meet at most.
+    pub(super) rejects: usize,
+    /// Whether it is on codes that vectors refine.
+    pub(super) is_coarse: bool,
+}
+
+/// The result of asking about candidates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Accepted candidates, up to those wanted.
+    pub(super) accepted: usize,
+    /// Candidates before and with the last of them.
+    pub(super) rank: usize,
+    /// The accepted share of the last few.
+    pub(super) recent: f64,
+    /// Candidates that were asked about.
+    pub(super) seen: usize,
+}
+
+/// The next step of a walk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Next {
+    /// The candidates are enough.
+    Enough,
+    /// The walk goes on with more candidates.
+    Wider(usize),
+    /// A scan costs less than the way that is left.
+    Scan,
+}
+
+impl Course {
+    /// Returns the next step of a walk for a request of `k` and `ef`.
+    pub(super) fn next(self, walk: Progress, (k, ef): (usize, usize)) -> Next {
+        let Progress { asked, kept, most, rejects, is_coarse } = walk;
+        let Asked { accepted, rank, recent, seen } = asked;
+        // Those wanted beyond the answers count.
+        let spare = self.wanted - k;
+        let (share, limit) = if is_coarse { (BEYOND_CODES, usize::MAX) } else { (BEYOND, ef) };
+        let beyond = |rank: usize| {
+            let more = ((rank as f64 * share) as usize).min(limit);
+            rank.saturating_add(more.saturating_sub(spare))
+        };
+        if accepted >= self.wanted {
+            let enough = beyond(rank);
+            return if enough > kept { Next::Wider(enough) } else { Next::Enough };
+        }
+        let end = beyond(rejects.saturating_add(self.wanted));
+        // Where all that is rejected is around the query, a scan comes to the end sooner. Excluded keys are likely to be there.
+        let is_far = self.rejects < usize::MAX || kept as f64 >= most as f64 * DOUBTED;
+        if recent == 0.0 && kept >= HOPELESS && end >= most && is_far {
+            return Next::Scan;
+        }
+        let missing = (self.wanted - accepted) as f64;
+        let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
+        Next::Wider((expected.min(kept as f64 * WIDER) as usize).min(end).max(kept + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COURSE: Course = Course {
+        first: 64,
+        wanted: 10,
+        rejects: usize::MAX,
+        share: None,
+        scan: 1e6,
+        is_dear: false,
+    };
+
+    const NONE: Asked = Asked { accepted: 0, rank: 0, recent: 0.0, seen: 64 };
+
+    fn next(asked: Asked, kept: usize, rejects: usize, is_coarse: bool) -> Next {
+        let walk = Progress { asked, kept, most: 3000, rejects, is_coarse };
+        Course { rejects, ..COURSE }.next(walk, (10, 64))
+    }
+
+    #[test]
+    fn a_walk_ends_some_candidates_beyond_its_last_answer() {
+        let asked = Asked { accepted: 10, rank: 1000, recent: 0.1, seen: 1000 };
+        assert_eq!(next(asked, 1063, usize::MAX, false), Next::Wider(1064));
+        assert_eq!(next(asked, 1064, usize::MAX, false), Next::Enough);
+        assert_eq!(next(asked, 1064, usize::MAX, true), Next::Wider(1250));
+        assert_eq!(next(asked, 1250, usize::MAX, true), Next::Enough);
+    }
+
+    #[test]
+    fn a_walk_goes_on_by_steps_to_where_answers_are_expected() {
+        let asked = Asked { accepted: 5, rank: 64, recent: 0.5, ..NONE };
+        assert_eq!(next(asked, 64, usize::MAX, false), Next::Wider(85));
+        assert_eq!(next(NONE, 64, usize::MAX, false), Next::Wider(96));
+        // At most 20 rejected ones are ahead, and 10 answers.
+        assert_eq!(next(Asked { seen: 20, ..NONE }, 20, 20, false), Next::Wider(30));
+    }
+
+    #[test]
+    fn a_scan_takes_over_where_the_end_is_too_far() {
+        assert_eq!(next(NONE, 100, 5000, false), Next::Scan);
+        assert_eq!(next(NONE, 100, 1000, false), Next::Wider(150));
+        assert_eq!(next(NONE, 1100, usize::MAX, false), Next::Wider(1650));
+        assert_eq!(next(NONE, 1200, usize::MAX, false), Next::Scan);
+    }
+}
