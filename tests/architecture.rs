@@ -1,6 +1,6 @@
-//! The house against its plan: which folder of `src/` imports which, and where `unsafe` may stand.
+//! The house against its plan: which folder of `src/` imports which, which room of a folder, and where `unsafe` may stand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,21 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("dataset", &["distance", "error", "metric", "vector"]),
 ];
 
+/// Rooms: the files and folders within a folder of `src/`, and the rooms beside them that each may import.
+type Rooms = &'static [(&'static str, &'static [&'static str])];
+
+/// The folders whose rooms have walls.
+const ROOMS: [(&str, Rooms); 0] = [];
+
+/// Imports between rooms that the table above does not allow, and the reasons why they are there yet: file, imported room, reason.
+const UPWARD: [(&str, &str, &str); 0] = [];
+
+/// Folders that are not divided into rooms yet.
+const FLAT: [&str; 4] = ["collection", "graph", "index", "store"];
+
+/// Source files in a folder at most.
+const MOST_FILES: usize = 15;
+
 /// Folders and files in which `unsafe` may stand.
 const MAY_BE_UNSAFE: [&str; 8] = [
     "simd/",
@@ -98,44 +113,88 @@ fn part(file: &str) -> &str {
     file.split(['/', '.']).next().unwrap()
 }
 
-/// A line of code without its comment; tests may look further than the code they test.
+/// The lines of code with their numbers, without comments; tests may look further than the code they test.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let tests = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
     let lines = text[..tests].lines().enumerate();
     lines.map(|(i, line)| (i + 1, line.split("//").next().unwrap()))
 }
 
-/// The names that follow `crate::` in a line, those within braces too.
-fn imports(line: &str) -> BTreeSet<&str> {
-    let word =
-        |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    let mut found = BTreeSet::new();
-    for rest in line.split("crate::").skip(1) {
-        if let Some(group) = rest.strip_prefix('{') {
-            // Only the first level: `{arena::{A, B}, graph::C}`.
-            let mut depth = 0;
-            let mut start = 0;
-            for (at, c) in group.char_indices() {
-                match c {
-                    '{' => depth += 1,
-                    '}' if depth > 0 => depth -= 1,
-                    ',' | '}' if depth == 0 => {
-                        let name = group[start..at].trim();
-                        found.insert(&name[..word(name)]);
-                        start = at + 1;
-                        if c == '}' {
-                            break;
-                        }
-                    }
-                    _ => (),
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Reads a path, or the tree of paths in a `use`, from the head of `text`. Adds each path below `before` to `found`, and returns the rest.
+fn read_tree<'t>(text: &'t str, before: &[&'t str], found: &mut Vec<Vec<&'t str>>) -> &'t str {
+    let mut rest = text.trim_start();
+    let mut path = before.to_vec();
+    loop {
+        if let Some(mut group) = rest.strip_prefix('{') {
+            loop {
+                group = read_tree(group, &path, found).trim_start();
+                match group.strip_prefix(',') {
+                    Some(next) => group = next,
+                    None => return group.strip_prefix('}').unwrap_or(group),
                 }
             }
-        } else {
-            found.insert(&rest[..word(rest)]);
+        }
+        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        if end > 0 {
+            path.push(&rest[..end]);
+        }
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(next) => rest = next.trim_start(),
+            None => break,
         }
     }
-    found.remove("");
-    found
+    // The other name in `a as b`, or the star of `a::*`.
+    let end = rest.find([',', '}', ';']).unwrap_or(rest.len());
+    if path.len() > before.len() {
+        found.push(path);
+    }
+    if before.is_empty() { rest } else { &rest[end..] }
+}
+
+/// The number of modules written out in the code that are still open at its end.
+fn open_modules(code: &str) -> usize {
+    let begins = code.match_indices("mod ").filter(|(at, _)| !code[..*at].ends_with(is_word));
+    let bodies = begins.filter_map(|(at, head)| {
+        let name = &code[at + head.len()..];
+        name.trim_start_matches(is_word).strip_prefix(" {")
+    });
+    bodies.filter(|body| body.matches('}').count() <= body.matches('{').count()).count()
+}
+
+/// The paths in the code of a file that begin at the crate or at a module around the file, from the crate on, with their lines.
+fn paths(file: &str, text: &str) -> Vec<(usize, Vec<String>)> {
+    let code: String = code(text).map(|(_, line)| line.to_owned() + "\n").collect();
+    let file = file.strip_suffix(".rs").unwrap();
+    let own: Vec<_> = file.strip_suffix("/mod").unwrap_or(file).split('/').collect();
+    let mut all = Vec::new();
+    let mut at = 0;
+    while let Some(begin) =
+        ["crate::", "super::"].iter().filter_map(|head| code[at..].find(head)).min()
+    {
+        let begin = at + begin;
+        at = begin + "crate::".len();
+        if code[..begin].ends_with(is_word) {
+            continue;
+        }
+        let mut found = Vec::new();
+        let rest = read_tree(&code[begin..], &[], &mut found);
+        at = at.max(code.len() - rest.len());
+        let line = code[..begin].matches('\n').count() + 1;
+        for path in found {
+            let up = path.iter().take_while(|name| **name == "super").count();
+            let names = if up == 0 { 1 } else { up };
+            let up = up.saturating_sub(open_modules(&code[..begin]));
+            let base = if path[0] == "crate" { &[] } else { &own[..own.len().saturating_sub(up)] };
+            let path = base.iter().chain(&path[names..]).map(|name| (*name).to_owned()).collect();
+            all.push((line, path));
+        }
+    }
+    all
 }
 
 /// Crossed borders of the files given.
@@ -150,19 +209,97 @@ fn crossed(sources: &[(String, String)]) -> Vec<String> {
             wrong.push(format!("{file}: a part that the plan does not know"));
             continue;
         };
-        for (number, line) in code(text) {
-            for name in imports(line) {
-                let is_part = MAY_IMPORT.iter().any(|(part, _)| *part == name);
-                if is_part && name != own && !allowed.contains(&name) {
-                    wrong.push(format!("{file}:{number}: {own} imports {name}"));
-                }
-                if !is_part {
-                    wrong.push(format!("{file}:{number}: {name} is taken from the root"));
-                }
+        for (number, path) in paths(file, text) {
+            let Some(name) = path.first() else { continue };
+            let is_part = MAY_IMPORT.iter().any(|(part, _)| part == name);
+            if is_part && name != own && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{file}:{number}: {own} imports {name}"));
+            }
+            if !is_part {
+                wrong.push(format!("{file}:{number}: {name} is taken from the root"));
             }
         }
     }
     wrong
+}
+
+/// The room that a file belongs to, within its folder; none for the folder's own `mod.rs`, which is above its rooms.
+fn room(file: &str) -> Option<&str> {
+    file.split(['/', '.']).nth(1).filter(|room| *room != "mod")
+}
+
+/// The arrows between the rooms of one folder: file and line, own room, room that is imported.
+fn arrows(folder: &str, sources: &[(String, String)]) -> Vec<(String, String, String)> {
+    let mut all = Vec::new();
+    for (file, text) in sources {
+        let Some(own) = room(file) else { continue };
+        if part(file) != folder || file.ends_with("tests.rs") {
+            continue;
+        }
+        for (number, path) in paths(file, text) {
+            if path.first().is_some_and(|name| name == folder) {
+                let other = path.get(1).map_or("", String::as_str);
+                if other != own {
+                    all.push((format!("{file}:{number}"), own.to_owned(), other.to_owned()));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Crossed walls within the folders that have rooms.
+fn crossed_walls(
+    sources: &[(String, String)],
+    table: &[(&str, Rooms)],
+    upward: &[(&str, &str, &str)],
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for &(folder, rooms) in table {
+        for (file, _) in sources {
+            if part(file) == folder
+                && let Some(own) = room(file)
+                && !rooms.iter().any(|(room, _)| *room == own)
+            {
+                wrong.push(format!("{file}: a room that the plan does not know"));
+            }
+        }
+        for (place, own, other) in arrows(folder, sources) {
+            let allowed = rooms.iter().find(|(room, _)| *room == own).map_or(&[][..], |row| row.1);
+            if !rooms.iter().any(|(room, _)| *room == other) {
+                wrong.push(format!("{place}: {other} is taken from the root of {folder}"));
+            } else if !allowed.contains(&other.as_str())
+                && !upward.iter().any(|(file, room, _)| place.starts_with(file) && *room == other)
+            {
+                wrong.push(format!("{place}: {own} imports {other}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Folders that hold more source files than [`MOST_FILES`].
+fn crowded(sources: &[(String, String)]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for (file, _) in sources {
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        *counts.entry(folder).or_insert(0) += 1;
+    }
+    let is_flat = |folder: &str| FLAT.iter().any(|flat| folder.split('/').next() == Some(flat));
+    counts.retain(|folder, count| *count > MOST_FILES && !is_flat(folder));
+    counts.iter().map(|(folder, count)| format!("{folder}: {count} files")).collect()
+}
+
+/// What is left of rows when those go, again and again, that import none of the rest: rows in a circle, or above one.
+fn circle(rows: &[(&'static str, &[&str])]) -> Vec<&'static str> {
+    let mut left = rows.to_vec();
+    loop {
+        let names: BTreeSet<_> = left.iter().map(|(name, _)| *name).collect();
+        left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
+        if left.len() == names.len() {
+            return left.iter().map(|(name, _)| *name).collect();
+        }
+    }
 }
 
 /// Places of `unsafe` outside the folders that may have it, and blocks without a reason.
@@ -260,15 +397,42 @@ fn what_models_drive_takes_its_locks_from_sync() {
 }
 
 #[test]
-fn the_plan_has_no_cycle() {
-    // Parts leave the list once all that they import has left: a cycle would never.
-    let mut left: Vec<_> = MAY_IMPORT.iter().collect();
-    while !left.is_empty() {
-        let before = left.len();
-        let names: BTreeSet<_> = left.iter().map(|(name, _)| *name).collect();
-        left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
-        assert!(left.len() < before, "{left:?}");
+fn rooms_import_what_the_plan_names() {
+    let wrong = crossed_walls(&sources(), &ROOMS, &UPWARD);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_plan_names_no_arrow_in_vain() {
+    let sources = sources();
+    for (folder, rooms) in ROOMS {
+        let arrows = arrows(folder, &sources);
+        for (room, imports) in rooms {
+            for import in *imports {
+                let is_used = arrows.iter().any(|(_, own, other)| own == room && other == import);
+                assert!(is_used, "no file of {folder}/{room} imports {import}");
+            }
+        }
     }
+    for (file, room, _) in UPWARD {
+        let arrows = arrows(part(file), &sources);
+        let is_used =
+            arrows.iter().any(|(place, _, other)| place.starts_with(file) && other == room);
+        assert!(is_used, "{file} does not import {room}");
+    }
+}
+
+#[test]
+fn the_plan_has_no_cycle() {
+    assert_eq!(circle(&MAY_IMPORT), [""; 0]);
+    for (folder, rooms) in ROOMS {
+        assert_eq!(circle(rooms), [""; 0], "{folder}");
+    }
+}
+
+#[test]
+fn folders_are_not_crowded() {
+    assert_eq!(crowded(&sources()), [""; 0]);
 }
 
 #[test]
@@ -298,4 +462,42 @@ fn a_crossed_border_is_seen() {
     assert_eq!(closures(&file("simd/neon.rs", "from_fn(|i| a[i] | b[i]) // |i|")).len(), 1);
     assert_eq!(closures(&file("simd/avx2.rs", "let x = a | b; // |i|")).len(), 0);
     assert_eq!(closures(&file("simd/tests.rs", "from_fn(|i| a[i])")).len(), 0);
+}
+
+#[test]
+fn a_crossed_wall_is_seen() {
+    let file = |name: &str, text: &str| vec![(name.to_owned(), text.to_owned())];
+    let rooms: Rooms = &[("error", &[]), ("disk", &["error"]), ("tree", &["disk", "error"])];
+    let crossed = |name: &str, text: &str| {
+        crossed_walls(&file(name, text), &[("store", rooms)], &[("store/disk/up.rs", "tree", "")])
+    };
+    assert_eq!(crossed("store/tree/walk.rs", "use crate::store::disk::File;"), [""; 0]);
+    assert_eq!(crossed("store/tree/walk.rs", "use super::node::Node;"), [""; 0]);
+    assert_eq!(crossed("store/tree/mod.rs", "use super::disk::File;"), [""; 0]);
+    assert_eq!(crossed("store/mod.rs", "pub use tree::Node; use super::store::tree::X;"), [""; 0]);
+    assert_eq!(crossed("store/disk/up.rs", "use crate::store::tree::Node;"), [""; 0]);
+    assert_eq!(crossed("graph/walk.rs", "use super::super::Graph;"), [""; 0]);
+    let upward = ["store/disk/file.rs:2: disk imports tree"];
+    assert_eq!(crossed("store/disk/file.rs", "\nuse crate::store::tree::Node;"), upward);
+    assert_eq!(crossed("store/disk/file.rs", "\nuse super::super::tree::Node;"), upward);
+    assert_eq!(crossed("store/disk/file.rs", "\nlet x = super::super::tree::get(y);"), upward);
+    assert_eq!(crossed("store/disk/file.rs", "\nuse crate::{a, store::{\n  tree::X}};"), upward);
+    assert_eq!(crossed("store/disk/mod.rs", "mod off { fn f() {} use super::File; }"), [""; 0]);
+    assert_eq!(crossed("store/disk/mod.rs", "mod off { } use super::tree::X;").len(), 1);
+    assert_eq!(crossed("store/disk/mod.rs", "use super::tree::Node;").len(), 1);
+    assert_eq!(crossed("store/error.rs", "use super::disk::File;").len(), 1);
+    assert_eq!(crossed("store/disk/file.rs", "use crate::store::Store;").len(), 1);
+    assert_eq!(crossed("store/new.rs", ""), ["store/new.rs: a room that the plan does not know"]);
+}
+
+#[test]
+fn a_circle_and_a_crowd_are_seen() {
+    assert_eq!(circle(&[("a", &["b"]), ("b", &["c"]), ("c", &[])]), [""; 0]);
+    assert_eq!(circle(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]), ["a", "b", "c"]);
+    let files = |folder: &str, count: usize| -> Vec<_> {
+        (0..count).map(|i| (format!("{folder}/{i}.rs"), String::new())).collect()
+    };
+    assert_eq!(crowded(&files("simd", 15)), [""; 0]);
+    assert_eq!(crowded(&files("simd/sorted", 16)), ["simd/sorted: 16 files"]);
+    assert_eq!(crowded(&files(FLAT[0], 16)), [""; 0]);
 }
