@@ -61,13 +61,48 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
 type Rooms = &'static [(&'static str, &'static [&'static str])];
 
 /// The folders whose rooms have walls.
-const ROOMS: [(&str, Rooms); 0] = [];
+const ROOMS: [(&str, Rooms); 1] = [("store", STORE)];
+
+/// `store/mod.rs` says what a store is, and the `mod.rs` of each room what the room has.
+const STORE: Rooms = &[
+    ("turn", &[]),
+    ("error", &["turn"]),
+    ("key", &[]),
+    ("steps", &["error"]),
+    ("disk", &["error"]),
+    ("format", &["disk", "error"]),
+    ("pages", &["disk", "error", "format", "steps", "turn"]),
+    ("tree", &["error", "format", "pages"]),
+    ("durability", &["disk", "error", "format", "pages", "tree"]),
+    ("transaction", &["disk", "durability", "error", "format", "key", "pages", "tree"]),
+    (
+        "maintenance",
+        &["disk", "durability", "error", "format", "key", "pages", "steps", "transaction", "tree"],
+    ),
+    (
+        "opening",
+        &["disk", "durability", "error", "format", "maintenance", "pages", "steps", "transaction"],
+    ),
+];
 
 /// Imports between rooms that the table above does not allow, and the reasons why they are there yet: file, imported room, reason.
-const UPWARD: [(&str, &str, &str); 0] = [];
+const UPWARD: [(&str, &str, &str); 8] = [
+    (
+        "store/disk/new_file.rs",
+        "format",
+        "the first bytes of a store, which a new file may replace",
+    ),
+    ("store/format/meta.rs", "pages", "the limit of pages"),
+    ("store/pages/workspace.rs", "tree", "the trait `Source`"),
+    ("store/pages/workspace.rs", "durability", "a commit by a checkpoint"),
+    ("store/pages/view.rs", "tree", "the trait `Source`"),
+    ("store/pages/extent.rs", "tree", "the trait `Source`"),
+    ("store/tree/walk.rs", "maintenance", "the plan of a compaction"),
+    ("store/transaction/read.rs", "opening", "the checkpoint that a reader locks"),
+];
 
 /// Folders that are not divided into rooms yet.
-const FLAT: [&str; 4] = ["collection", "graph", "index", "store"];
+const FLAT: [&str; 3] = ["collection", "graph", "index"];
 
 /// Source files in a folder at most.
 const MOST_FILES: usize = 15;
@@ -79,9 +114,9 @@ const MAY_BE_UNSAFE: [&str; 8] = [
     "dataset/map.rs",
     "index/maintain.rs",
     "process.rs",
-    "store/map.rs",
-    "store/frames.rs",
-    "store/storage/range_lock/",
+    "store/disk/map.rs",
+    "store/pages/frames.rs",
+    "store/disk/range_lock/",
 ];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -405,21 +440,23 @@ fn rooms_import_what_the_plan_names() {
 #[test]
 fn the_plan_names_no_arrow_in_vain() {
     let sources = sources();
+    let mut vain = Vec::new();
     for (folder, rooms) in ROOMS {
         let arrows = arrows(folder, &sources);
         for (room, imports) in rooms {
-            for import in *imports {
-                let is_used = arrows.iter().any(|(_, own, other)| own == room && other == import);
-                assert!(is_used, "no file of {folder}/{room} imports {import}");
-            }
+            let is_used =
+                |import: &str| arrows.iter().any(|(_, own, other)| own == room && other == import);
+            let unused = imports.iter().filter(|import| !is_used(import));
+            vain.extend(unused.map(|import| format!("{folder}/{room} -> {import}")));
         }
     }
     for (file, room, _) in UPWARD {
         let arrows = arrows(part(file), &sources);
-        let is_used =
-            arrows.iter().any(|(place, _, other)| place.starts_with(file) && other == room);
-        assert!(is_used, "{file} does not import {room}");
+        if !arrows.iter().any(|(place, _, other)| place.starts_with(file) && other == room) {
+            vain.push(format!("{file} -> {room}"));
+        }
     }
+    assert_eq!(vain, [""; 0]);
 }
 
 #[test]

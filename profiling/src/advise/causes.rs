@@ -269,12 +269,12 @@ fn pruning(f: &Facts) -> Option<Finding> {
 }
 
 fn checksums(f: &Facts) -> Option<Finding> {
-    let share = f.store.share_of("src/store/page.rs");
+    let share = f.store.share_of("src/store/format/page.rs");
     (share >= 0.2).then(|| {
         finding(
             "the store spends its time on checksums",
             format!(
-                "{} of {} samples of the store are in src/store/page.rs",
+                "{} of {} samples of the store are in src/store/format/page.rs",
                 percent(share),
                 f.store.samples
             ),
@@ -354,7 +354,7 @@ pub(super) mod tests {
         facts.codes = hot("src/index/rerank.rs");
         facts.churn = hot("src/graph/sweep.rs");
         facts.collection = hot("src/arena/overlay.rs");
-        facts.store = hot("src/store/page.rs");
+        facts.store = hot("src/store/format/page.rs");
         let causes: Vec<_> = all(&facts).into_iter().map(|f| f.cause).collect();
         let expected = ["pruning", "measuring again", "sweeping", "moving chunks", "checksums"];
         assert_eq!(causes.len(), expected.len(), "{causes:?}");

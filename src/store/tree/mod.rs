@@ -1,22 +1,21 @@
 //! The copy-on-write B+tree: byte keys to byte values, in ascending order.
+//!
+//! Reading goes through a [`Source`]: a snapshot, or a transaction over one. Changes copy a node into the transaction's workspace before they
+//! change it, and the nodes above it up to the root.
 
 mod bulk;
 mod cursor;
-mod edit;
 mod insert;
-mod node;
 mod remove;
 mod walk;
 
-use super::error::StoreError;
-use super::frames::Pin;
-use super::page::{NodeRef, PageNo};
+use crate::store::error::StoreError;
+use crate::store::format::{Node, NodeRef, PageNo, Stored};
+use crate::store::pages::Pin;
 
 pub(crate) use bulk::Builder;
 pub(crate) use cursor::{Cursor, RawEntry};
-pub(crate) use edit::NodeMut;
 pub(crate) use insert::{insert, put_inline};
-pub(crate) use node::{Node, OverflowRef, Stored};
 pub(crate) use remove::remove;
 pub(crate) use walk::{Visit, relocate, visit};
 

@@ -1,9 +1,10 @@
-use super::super::error::StoreError;
-use super::super::page::{NodeRef, Run};
-use super::super::workspace::Workspace;
+//! Removal of a key.
+
 use super::insert::{Path, descend};
-use super::node::{BRANCH_HEAD, HEADER, SLOT, Stored};
 use super::{Source, get};
+use crate::store::error::StoreError;
+use crate::store::format::{BRANCH_HEAD, HEADER, NodeRef, Run, SLOT, Stored};
+use crate::store::pages::Workspace;
 
 /// Removes `key`; returns whether it was there. `O(log n)`.
 pub(crate) fn remove(

@@ -1,10 +1,10 @@
 //! Walks over whole trees.
 
-use super::super::compact::Plan;
-use super::super::error::StoreError;
-use super::super::page::{NodeRef, Run};
-use super::super::workspace::Workspace;
-use super::{Node, Source, Stored};
+use super::Source;
+use crate::store::error::StoreError;
+use crate::store::format::{Node, NodeRef, OVERFLOW, Run, Stored};
+use crate::store::maintenance::Plan;
+use crate::store::pages::Workspace;
 
 /// What a walk meets.
 pub(crate) enum Visit<'p> {
@@ -81,7 +81,7 @@ fn relocate_node(
             here = NodeRef { page: pages.own(here)?, checksum: 0 };
             let mut edit = pages.edit(here.page)?;
             edit.remove(i)?;
-            edit.insert_leaf(i, &key, super::node::OVERFLOW, &moved.encode())?;
+            edit.insert_leaf(i, &key, OVERFLOW, &moved.encode())?;
         } else {
             let child = (&*pages).node(here)?.child(i)?;
             if (&*pages).node(child)?.level() + 1 != level {

@@ -1,0 +1,27 @@
+//! The file, byte by byte: encodings of pages, nodes, meta slots, log records and catalog entries.
+//!
+//! Each decoder takes any bytes and returns an error for those that no encoder wrote. `FORMAT.md` in the folder above is the
+//! specification. A [`State`] is a committed version: the roots of its trees and its number.
+
+mod catalog;
+mod edit;
+mod log;
+mod meta;
+mod node;
+mod page;
+mod record;
+mod state;
+
+pub(crate) use catalog::{BLOCK, ExtentRecord, MAX_EXTENT, TableRecord};
+pub(crate) use edit::NodeMut;
+pub(crate) use log::{Log, LogPosition, damaged_behind, read_record};
+pub(crate) use meta::{
+    FreeList, LOG_OFFSET, MAGIC, Meta, far_page, is_unfinished, valid_log_len, valid_page_size,
+};
+pub(crate) use node::{
+    BRANCH_HEAD, HEADER, LEAF_HEAD, MAX_LEVEL, Node, OVERFLOW, OverflowRef, SLOT, Stored,
+    common_prefix,
+};
+pub(crate) use page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum, read};
+pub(crate) use record::{Operation, Reader, put_number};
+pub(crate) use state::State;

@@ -1,0 +1,388 @@
+//! Giving space back to the file system.
+//!
+//! Each step is a transaction that moves runs, with a checkpoint behind it, so that the next step
+//! can use the places that the runs had. Steps first *fill*: runs at the end move to free space
+//! before them. If free space is too scattered for them and no snapshot is open, a step
+//! *evacuates*: all runs behind a place move behind the end, so that they can be packed from that
+//! place on. At last the file is cut.
+//!
+//! A run that another snapshot sees stays: its place would not become free.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::survey::{Align, Survey, extents, tables};
+use crate::guard::{Guard, is_off};
+use crate::store::disk::Readers;
+use crate::store::durability::{Changes, checkpoint, cutting_checkpoint};
+use crate::store::error::StoreError;
+use crate::store::format::{PageNo, Run};
+use crate::store::pages::{Fit, Placing, Shared, Workspace, Writer, room};
+use crate::store::steps::Steps;
+use crate::store::transaction::WriteTransaction;
+use crate::store::tree;
+
+/// Nodes that a step moves are in memory until its checkpoint: at most about so many bytes.
+const IN_MEMORY: u64 = 256 << 20;
+/// Beside a snapshot, pages that stay free for copies of the nodes above a run that moves.
+const SPARE: u64 = 32;
+/// Waits until the caller has let go of the places that runs had before a step. Returns the state
+/// that the caller's own snapshot sees then, if it has one.
+pub(crate) type LetGo<'a, E> = &'a dyn Fn() -> Result<Option<u64>, E>;
+
+/// The pages that a step moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moves {
+    All,
+    /// Nodes of trees and not extents, of which the caller has maps.
+    Nodes,
+}
+
+/// Moves nodes from the end to the front and cuts the file. Every extent stays where it is, so the caller keeps its own snapshot
+/// of state `own`.
+pub(crate) fn compact_nodes(
+    shared: &Arc<Shared>,
+    steps: Steps<'_>,
+    own: Option<u64>,
+) -> Result<(), StoreError> {
+    let before = length(shared)?;
+    shared.writer.with(|writer| checkpoint(shared, writer))?;
+    let mut space = Space::of(shared)?;
+    let until = |_| false;
+    let filling = Filling { steps, align: Align::Fine, moves: Moves::Nodes, until };
+    filling.fill_all(shared, &|| Ok::<_, StoreError>(own), own, &mut space)?;
+    cut(shared, before)
+}
+
+/// See [`crate::store::Store::compact`].
+pub(crate) fn compact<E: From<StoreError>>(
+    shared: &Arc<Shared>,
+    steps: Steps<'_>,
+    let_go: LetGo<'_, E>,
+) -> Result<u64, E> {
+    let before = length(shared)?;
+    // The error may be of the caller's type, which does not show a refusal.
+    let is_refused = Cell::new(false);
+    let go_on = |bytes| {
+        let goes_on = steps.step(bytes).is_ok();
+        is_refused.set(is_refused.get() || !goes_on);
+        goes_on
+    };
+    let packed = pack(shared, &go_on, let_go);
+    if packed.is_err() && !is_refused.get() {
+        return packed.map(|()| 0);
+    }
+    // Steps before the last one count, and a step that was ended may have left a longer file.
+    cut(shared, before)?;
+    packed?;
+    if is_refused.get() {
+        return Err(StoreError::Cancelled.into());
+    }
+    Ok(before.saturating_sub(length(shared)?))
+}
+
+/// Moves runs from the end to the front.
+fn pack<E: From<StoreError>>(
+    shared: &Arc<Shared>,
+    go_on: &dyn Fn(u64) -> bool,
+    let_go: LetGo<'_, E>,
+) -> Result<(), E> {
+    let steps = Steps::new(go_on);
+    shared.writer.with(|writer| {
+        shared.writer.ask();
+        steps.step(0)?;
+        if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
+    })?;
+    let mut own = let_go()?;
+    let mut space = Space::of(shared)?;
+    let (moves, until) = (Moves::All, Space::is_tight as fn(Space) -> bool);
+    let filling = Filling { steps, align: Align::Fine, moves, until };
+    own = filling.fill_all(shared, let_go, own, &mut space)?;
+    if space.is_close() {
+        return Ok(());
+    }
+    if let Some(align) = evacuate(shared, steps, own)? {
+        // Once runs are behind the end, only going on makes the file short again.
+        let tell = |bytes| {
+            go_on(bytes);
+            true
+        };
+        own = let_go()?;
+        space = Space::of(shared)?;
+        let packing = Filling { steps: Steps::new(&tell), align, moves, until: |_| false };
+        packing.fill_all(shared, let_go, own, &mut space)?;
+    }
+    Ok(())
+}
+
+fn length(shared: &Shared) -> Result<u64, StoreError> {
+    shared.storage.len().map_err(StoreError::io("measure the file"))
+}
+
+/// Whether a snapshot of this process besides that of `own`, or another process, holds a state.
+pub(crate) fn is_held(shared: &Shared, own: Option<u64>) -> Result<bool, StoreError> {
+    shared.writer.with(|writer| Ok(newest_held(shared, writer, own, None).is_some()))
+}
+
+/// Returns the newest state that is held besides that of `own`, and besides that of the writer's
+/// own pin.
+fn newest_held(
+    shared: &Shared,
+    writer: &mut Writer,
+    own: Option<u64>,
+    pin: Option<u64>,
+) -> Option<u64> {
+    writer.processes = shared.readers.as_ref().map(Readers::processes).unwrap_or_default();
+    if is_off(Guard::Layout) {
+        return None;
+    }
+    if writer.processes.contains(&0) {
+        return Some(u64::MAX);
+    }
+    let pins = shared.frames.pins().into_iter().filter(|&(state, count)| {
+        count > usize::from(own == Some(state)) + usize::from(pin == Some(state))
+    });
+    pins.map(|(state, _)| state).chain(writer.processes.iter().copied()).max()
+}
+
+/// Pages of the file.
+#[derive(Debug, Clone, Copy)]
+struct Space {
+    end: PageNo,
+    /// Where a file without gaps would end.
+    ideal: PageNo,
+}
+
+impl Space {
+    fn of(shared: &Shared) -> Result<Self, StoreError> {
+        shared.writer.with(|writer| {
+            writer.reclaim(&shared.frames);
+            let end = writer.allocator.trim();
+            let list = writer.meta.free_list.bytes / shared.page_size as u64;
+            let waiting: u64 = writer.waiting_runs().map(|run| run.pages).sum();
+            Ok(Self { end, ideal: end - writer.allocator.free_pages() - waiting - list })
+        })
+    }
+
+    fn waste(self) -> u64 {
+        self.end - self.ideal
+    }
+
+    fn is_tight(self) -> bool {
+        self.waste() <= 1.max(self.ideal / 100)
+    }
+
+    /// Whether it is not worth moving everything.
+    fn is_close(self) -> bool {
+        self.waste() <= 1.max(self.ideal / 25)
+    }
+}
+
+/// How to fill.
+struct Filling<'a> {
+    steps: Steps<'a>,
+    align: Align,
+    moves: Moves,
+    until: fn(Space) -> bool,
+}
+
+impl Filling<'_> {
+    /// Fills until that brings little. Returns the state that the caller's snapshot sees.
+    fn fill_all<E: From<StoreError>>(
+        &self,
+        shared: &Arc<Shared>,
+        let_go: LetGo<'_, E>,
+        mut own: Option<u64>,
+        space: &mut Space,
+    ) -> Result<Option<u64>, E> {
+        while !(self.until)(*space) && self.fill(shared, own)? {
+            own = let_go()?;
+            let before = std::mem::replace(space, Space::of(shared)?);
+            if space.end + (before.waste() / 16).max(1) > before.end {
+                break;
+            }
+        }
+        Ok(own)
+    }
+
+    /// Moves runs at the end to free space before them. Returns whether any was moved.
+    fn fill(&self, shared: &Arc<Shared>, own: Option<u64>) -> Result<bool, StoreError> {
+        WriteTransaction::new(shared)?.change(|changes| {
+            shared.writer.ask();
+            let pages = &mut changes.pages;
+            let pin = pages.pinned();
+            let held = newest_held(shared, &mut pages.writer, own, Some(pin));
+            if held.is_some_and(|held| held >= pages.writer.state.transaction) {
+                return Ok(false);
+            }
+            let allocator = &pages.writer.allocator;
+            let from = allocator.end() - allocator.free_pages();
+            let &Self { steps, align, moves, .. } = self;
+            relocate(changes, &Plan { steps, from, held, align, moves, is_away: false })?;
+            commit(changes)
+        })
+    }
+}
+
+/// Selects the runs that move, and their new places.
+pub(crate) struct Plan<'a> {
+    pub(crate) steps: Steps<'a>,
+    /// Runs that end behind this page.
+    from: PageNo,
+    /// Only runs that were made after this state; all runs if `None`.
+    held: Option<u64>,
+    align: Align,
+    moves: Moves,
+    /// Behind the end instead of to free space in front.
+    is_away: bool,
+}
+
+impl Plan<'_> {
+    /// Whether a run is to move.
+    pub(crate) fn wants(&self, pages: &Workspace, run: Run) -> bool {
+        let spare = if self.held.is_some() { SPARE + run.pages } else { 0 };
+        run.start.saturating_add(run.pages) > self.from
+            && !pages.has_made(run.start)
+            && self.held.is_none_or(|held| pages.writer.born(run.start) > held)
+            && (self.is_away || pages.writer.allocator.free_pages() >= spare)
+            && pages.own_pages() * (pages.page_size() as u64) < IN_MEMORY
+    }
+
+    /// Takes space for a run at the first of the alignments that finds some: in the shortest free
+    /// run in front of all that is to move, else in the first one.
+    pub(crate) fn place(
+        &self,
+        pages: &mut Workspace,
+        run: Run,
+        aligns: &[u64],
+    ) -> Result<Option<Run>, StoreError> {
+        if self.is_away {
+            return pages.allocate_beyond(run.pages, aligns[aligns.len() - 1]).map(Some);
+        }
+        let front = run.start.min(self.from);
+        let mut shortest = |&align: &u64| pages.allocate_below(run.pages, align, front, Fit::Best);
+        if let Some(place) = aligns.iter().find_map(&mut shortest) {
+            return Ok(Some(place));
+        }
+        let mut first =
+            |&align: &u64| pages.allocate_below(run.pages, align, run.start, Fit::First);
+        Ok(aligns.iter().find_map(&mut first))
+    }
+
+    /// Whether a copy of the node at `page` would lie where it is to.
+    pub(crate) fn has_page(&self, pages: &Workspace, page: PageNo) -> bool {
+        self.is_away || pages.writer.allocator.first().is_some_and(|first| first < page)
+    }
+}
+
+/// Moves all runs behind a place behind the end. Returns how to align what is packed there then;
+/// `None` if that would be in vain, if there is no room on the disk, or if a snapshot holds on to
+/// the places.
+fn evacuate(
+    shared: &Arc<Shared>,
+    steps: Steps<'_>,
+    own: Option<u64>,
+) -> Result<Option<Align>, StoreError> {
+    let before = length(shared)?;
+    let moved = WriteTransaction::new(shared)?.change(|changes| {
+        shared.writer.ask();
+        let pages = &mut changes.pages;
+        let pin = pages.pinned();
+        let is_held = newest_held(shared, &mut pages.writer, own, Some(pin)).is_some();
+        if is_held || !pages.writer.waiting.is_empty() {
+            return Ok(None);
+        }
+        let survey = Survey::of(changes)?;
+        let pages = &changes.pages;
+        let Some((from, align)) = survey.gain(pages) else { return Ok(None) };
+        let end = pages.writer.allocator.end() * shared.page_size as u64;
+        let needed = end.max(before) + survey.bytes(pages, from);
+        if room::fill(shared, &mut changes.pages.writer, needed).is_err() {
+            return Ok(None);
+        }
+        changes.pages.placing = Placing::Beyond;
+        let moves = Moves::All;
+        relocate(changes, &Plan { steps, from, held: None, align, moves, is_away: true })?;
+        // A snapshot that was taken meanwhile would hold both places.
+        let pages = &mut changes.pages;
+        if newest_held(shared, &mut pages.writer, own, Some(pin)).is_some() {
+            return Ok(None);
+        }
+        commit(changes)?;
+        Ok(Some(align))
+    });
+    if !matches!(moved, Ok(Some(_))) && length(shared)? > before {
+        // No page in use is behind the old end.
+        let restored = shared.writer.with(|writer| {
+            let end = writer.allocator.trim().max(writer.meta.end) * shared.page_size as u64;
+            room::cut_to(shared, writer, end.max(before))
+        });
+        // The first error is the cause.
+        return moved.and_then(|align| restored.map(|()| align));
+    }
+    moved
+}
+
+/// Commits a step, with a checkpoint. Returns whether anything was moved.
+fn commit(changes: &mut Changes) -> Result<bool, StoreError> {
+    let Changes { pages, state, .. } = changes;
+    if *state == pages.writer.state {
+        return Ok(false);
+    }
+    let before = pages.writer.state;
+    pages.commit_by_checkpoint(state.committed(&before, before.transaction + 1))?;
+    Ok(true)
+}
+
+fn relocate(changes: &mut Changes, plan: &Plan<'_>) -> Result<(), StoreError> {
+    let size = changes.pages.page_size();
+    let mut extents = if plan.moves == Moves::All { extents(changes)? } else { Vec::new() };
+    // The longest first, and pages last: they fit everywhere, and would cut the room for extents to pieces.
+    extents.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.len));
+    for (number, record) in extents {
+        plan.steps.step(record.len)?;
+        let run = Run { start: record.page, pages: record.pages(size) };
+        if !plan.wants(&changes.pages, run) {
+            continue;
+        }
+        let align = record.align(size);
+        let aligns = [plan.align.of(align, size), plan.align.max(Align::Coarse).of(align, size)];
+        if let Some(place) = plan.place(&mut changes.pages, run, &aligns)? {
+            let moved = changes.pages.move_extent(record, place)?;
+            let root = &mut changes.state.extents;
+            tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
+        }
+    }
+    for (name, mut record) in tables(changes)? {
+        let before = record.root;
+        tree::relocate(&mut changes.pages, &mut record.root, plan)?;
+        if record.root != before {
+            let catalog = &mut changes.state.catalog;
+            tree::put_inline(&mut changes.pages, catalog, &name, &record.encode())?;
+        }
+    }
+    tree::relocate(&mut changes.pages, &mut changes.state.catalog, plan)?;
+    tree::relocate(&mut changes.pages, &mut changes.state.extents, plan)
+}
+
+/// Cuts off the free pages at the end: first in a checkpoint, which may not need them any more,
+/// then in the file, but for the reserve. The file does not become longer than `before`.
+fn cut(shared: &Arc<Shared>, before: u64) -> Result<(), StoreError> {
+    shared.writer.with(|writer| {
+        let size = shared.page_size as u64;
+        // The first checkpoint moves the list of free pages to the front, the second one frees the
+        // place that it had.
+        for _ in 0..2 {
+            writer.reclaim(&shared.frames);
+            let end = writer.allocator.trim();
+            let list = writer.meta.free_list;
+            let is_last = list.page != 0 && list.page + list.bytes / size == end;
+            if end < writer.meta.end || is_last {
+                cutting_checkpoint(shared, writer)?;
+            }
+        }
+        let end = writer.meta.end * size;
+        let len = (end + writer.reserve).min(writer.backed).min(before).max(end);
+        if len < length(shared)? { room::cut_to(shared, writer, len) } else { Ok(()) }
+    })
+}
