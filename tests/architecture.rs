@@ -86,20 +86,7 @@ const STORE: Rooms = &[
 ];
 
 /// Imports between rooms that the table above does not allow, and the reasons why they are there yet: file, imported room, reason.
-const UPWARD: [(&str, &str, &str); 8] = [
-    (
-        "store/disk/new_file.rs",
-        "format",
-        "the first bytes of a store, which a new file may replace",
-    ),
-    ("store/format/meta.rs", "pages", "the limit of pages"),
-    ("store/pages/workspace.rs", "tree", "the trait `Source`"),
-    ("store/pages/workspace.rs", "durability", "a commit by a checkpoint"),
-    ("store/pages/view.rs", "tree", "the trait `Source`"),
-    ("store/pages/extent.rs", "tree", "the trait `Source`"),
-    ("store/tree/walk.rs", "maintenance", "the plan of a compaction"),
-    ("store/transaction/read.rs", "opening", "the checkpoint that a reader locks"),
-];
+const UPWARD: [(&str, &str, &str); 0] = [];
 
 /// Folders that are not divided into rooms yet.
 const FLAT: [&str; 3] = ["collection", "graph", "index"];

@@ -27,7 +27,7 @@ pub(crate) use locks::{ReaderLock, ReaderLocks, Readers, WriterLock};
 pub(crate) use map::{Line, Region, Segments};
 pub(crate) use memory::MemoryStorage;
 pub(crate) use new_file::{
-    ATTEMPTS, Guarding, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
+    ATTEMPTS, Guarding, MAGIC, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
 };
 pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
 

@@ -10,7 +10,9 @@ use super::FileStorage;
 use super::locks::{ReplaceLock, WriterLock};
 use crate::process::Process;
 use crate::store::error::StoreError;
-use crate::store::format::MAGIC;
+
+/// First bytes of every store; the line ends show damage by text-mode copying.
+pub(crate) const MAGIC: [u8; 8] = *b"nrfld\r\n\x1a";
 
 /// Files on the way begin with this, followed by 32 hexadecimal digits.
 const PREFIX: &str = ".nearfield-new-";

@@ -3,6 +3,8 @@
 //! Everything goes to free space: pages, then a sync, then the meta slot that is not in use, then a sync. A power
 //! cut at any moment leaves one slot whole, with all that it leads to and the log behind it.
 
+use std::sync::Arc;
+
 use crate::store::disk::{Readers, SyncPoint};
 use crate::store::error::StoreError;
 use crate::store::format::{
@@ -10,7 +12,9 @@ use crate::store::format::{
     Stored, TableRecord, checksum, put_number,
 };
 use crate::store::pages::room::provide;
-use crate::store::pages::{Allocator, Claim, Fit, Freed, Life, Pin, Shared, Writer, extent};
+use crate::store::pages::{
+    Allocator, Claim, Fit, Freed, Installed, Life, Pin, Shared, Workspace, Writer, extent,
+};
 
 use crate::observe::watch;
 
@@ -333,6 +337,23 @@ fn prepare(shared: &Shared, writer: &mut Writer, is_cut: bool) -> Result<Prepare
         None => (old, write_free_list(shared, writer, old)?),
     };
     Ok(Prepared { state, fresh, allocator, free_list, old })
+}
+
+impl Workspace {
+    /// Makes the pages part of the file, as `state`, by a checkpoint. After an error they are the writer's no more.
+    pub(crate) fn commit_by_checkpoint(&mut self, state: State) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let transaction = self.writer.state.transaction + 1;
+        let mut installed = Installed::default();
+        shared.or_poison(|| self.install_all(transaction, Some(&mut installed)))?;
+        let before = std::mem::replace(&mut self.writer.state, State { transaction, ..state });
+        let done = checkpoint(&shared, &mut self.writer);
+        if done.is_err() {
+            self.writer.state = before;
+            self.uninstall(installed);
+        }
+        done
+    }
 }
 
 /// Makes a prepared checkpoint the newest.

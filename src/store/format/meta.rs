@@ -1,14 +1,11 @@
 //! The meta slots: where a checkpoint begins.
 
 use super::log::LogPosition;
-use super::page::{NodeRef, checksum, read};
+use super::page::{MAX_PAGES, NodeRef, checksum, read};
 use super::state::State;
-use crate::store::disk::Storage;
+use crate::store::disk::{MAGIC, Storage};
 use crate::store::error::StoreError;
-use crate::store::pages::MAX_PAGES;
 
-/// First bytes of every store; the line ends show damage by text-mode copying.
-pub(crate) const MAGIC: [u8; 8] = *b"nrfld\r\n\x1a";
 /// Version of the format that this file describes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 

@@ -10,18 +10,20 @@ mod meta;
 mod node;
 mod page;
 mod record;
+mod source;
 mod state;
 
 pub(crate) use catalog::{BLOCK, ExtentRecord, MAX_EXTENT, TableRecord};
 pub(crate) use edit::NodeMut;
 pub(crate) use log::{Log, LogPosition, damaged_behind, read_record};
 pub(crate) use meta::{
-    FreeList, LOG_OFFSET, MAGIC, Meta, far_page, is_unfinished, valid_log_len, valid_page_size,
+    FreeList, LOG_OFFSET, Meta, far_page, is_unfinished, valid_log_len, valid_page_size,
 };
 pub(crate) use node::{
     BRANCH_HEAD, HEADER, LEAF_HEAD, MAX_LEVEL, Node, OVERFLOW, OverflowRef, SLOT, Stored,
     common_prefix,
 };
-pub(crate) use page::{NodeRef, PageBuf, PageMap, PageNo, Run, checksum, read};
+pub(crate) use page::{MAX_PAGES, NodeRef, PageBuf, PageMap, PageNo, Run, checksum, read};
 pub(crate) use record::{Operation, Reader, put_number};
+pub(crate) use source::Source;
 pub(crate) use state::State;

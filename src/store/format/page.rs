@@ -11,6 +11,9 @@ use crate::store::error::StoreError;
 /// Position of a page: its offset in the file divided by the page size.
 pub(crate) type PageNo = u64;
 
+/// Largest page number: 2^48 pages keep every offset in 64 bits.
+pub(crate) const MAX_PAGES: u64 = 1 << 48;
+
 /// Adjacent pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {

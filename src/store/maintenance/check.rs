@@ -2,12 +2,12 @@
 
 use crate::store::error::StoreError;
 use crate::store::format::{
-    ExtentRecord, NodeRef, PageMap, PageNo, Run, State, Stored, TableRecord, checksum,
+    ExtentRecord, NodeRef, PageMap, PageNo, Run, Source, State, Stored, TableRecord, checksum,
 };
 use crate::store::key::Key;
 use crate::store::pages::{Pin, Shared, View, Writer, extent};
 use crate::store::steps::Steps;
-use crate::store::tree::{self, Source, Visit};
+use crate::store::tree::{self, Visit};
 
 /// What [`crate::store::Store::check`] has looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

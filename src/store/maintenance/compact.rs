@@ -11,32 +11,20 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::survey::{Align, Survey, extents, tables};
+use super::relocate::{Moves, Plan, relocate};
+use super::survey::{Align, Survey};
 use crate::guard::{Guard, is_off};
 use crate::store::disk::Readers;
 use crate::store::durability::{Changes, checkpoint, cutting_checkpoint};
 use crate::store::error::StoreError;
-use crate::store::format::{PageNo, Run};
-use crate::store::pages::{Fit, Placing, Shared, Workspace, Writer, room};
+use crate::store::format::PageNo;
+use crate::store::pages::{Placing, Shared, Writer, room};
 use crate::store::steps::Steps;
 use crate::store::transaction::WriteTransaction;
-use crate::store::tree;
 
-/// Nodes that a step moves are in memory until its checkpoint: at most about so many bytes.
-const IN_MEMORY: u64 = 256 << 20;
-/// Beside a snapshot, pages that stay free for copies of the nodes above a run that moves.
-const SPARE: u64 = 32;
 /// Waits until the caller has let go of the places that runs had before a step. Returns the state
 /// that the caller's own snapshot sees then, if it has one.
 pub(crate) type LetGo<'a, E> = &'a dyn Fn() -> Result<Option<u64>, E>;
-
-/// The pages that a step moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moves {
-    All,
-    /// Nodes of trees and not extents, of which the caller has maps.
-    Nodes,
-}
 
 /// Moves nodes from the end to the front and cuts the file. Every extent stays where it is, so the caller keeps its own snapshot
 /// of state `own`.
@@ -224,57 +212,6 @@ impl Filling<'_> {
     }
 }
 
-/// Selects the runs that move, and their new places.
-pub(crate) struct Plan<'a> {
-    pub(crate) steps: Steps<'a>,
-    /// Runs that end behind this page.
-    from: PageNo,
-    /// Only runs that were made after this state; all runs if `None`.
-    held: Option<u64>,
-    align: Align,
-    moves: Moves,
-    /// Behind the end instead of to free space in front.
-    is_away: bool,
-}
-
-impl Plan<'_> {
-    /// Whether a run is to move.
-    pub(crate) fn wants(&self, pages: &Workspace, run: Run) -> bool {
-        let spare = if self.held.is_some() { SPARE + run.pages } else { 0 };
-        run.start.saturating_add(run.pages) > self.from
-            && !pages.has_made(run.start)
-            && self.held.is_none_or(|held| pages.writer.born(run.start) > held)
-            && (self.is_away || pages.writer.allocator.free_pages() >= spare)
-            && pages.own_pages() * (pages.page_size() as u64) < IN_MEMORY
-    }
-
-    /// Takes space for a run at the first of the alignments that finds some: in the shortest free
-    /// run in front of all that is to move, else in the first one.
-    pub(crate) fn place(
-        &self,
-        pages: &mut Workspace,
-        run: Run,
-        aligns: &[u64],
-    ) -> Result<Option<Run>, StoreError> {
-        if self.is_away {
-            return pages.allocate_beyond(run.pages, aligns[aligns.len() - 1]).map(Some);
-        }
-        let front = run.start.min(self.from);
-        let mut shortest = |&align: &u64| pages.allocate_below(run.pages, align, front, Fit::Best);
-        if let Some(place) = aligns.iter().find_map(&mut shortest) {
-            return Ok(Some(place));
-        }
-        let mut first =
-            |&align: &u64| pages.allocate_below(run.pages, align, run.start, Fit::First);
-        Ok(aligns.iter().find_map(&mut first))
-    }
-
-    /// Whether a copy of the node at `page` would lie where it is to.
-    pub(crate) fn has_page(&self, pages: &Workspace, page: PageNo) -> bool {
-        self.is_away || pages.writer.allocator.first().is_some_and(|first| first < page)
-    }
-}
-
 /// Moves all runs behind a place behind the end. Returns how to align what is packed there then;
 /// `None` if that would be in vain, if there is no room on the disk, or if a snapshot holds on to
 /// the places.
@@ -332,37 +269,6 @@ fn commit(changes: &mut Changes) -> Result<bool, StoreError> {
     let before = pages.writer.state;
     pages.commit_by_checkpoint(state.committed(&before, before.transaction + 1))?;
     Ok(true)
-}
-
-fn relocate(changes: &mut Changes, plan: &Plan<'_>) -> Result<(), StoreError> {
-    let size = changes.pages.page_size();
-    let mut extents = if plan.moves == Moves::All { extents(changes)? } else { Vec::new() };
-    // The longest first, and pages last: they fit everywhere, and would cut the room for extents to pieces.
-    extents.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.len));
-    for (number, record) in extents {
-        plan.steps.step(record.len)?;
-        let run = Run { start: record.page, pages: record.pages(size) };
-        if !plan.wants(&changes.pages, run) {
-            continue;
-        }
-        let align = record.align(size);
-        let aligns = [plan.align.of(align, size), plan.align.max(Align::Coarse).of(align, size)];
-        if let Some(place) = plan.place(&mut changes.pages, run, &aligns)? {
-            let moved = changes.pages.move_extent(record, place)?;
-            let root = &mut changes.state.extents;
-            tree::put_inline(&mut changes.pages, root, &number, &moved.encode())?;
-        }
-    }
-    for (name, mut record) in tables(changes)? {
-        let before = record.root;
-        tree::relocate(&mut changes.pages, &mut record.root, plan)?;
-        if record.root != before {
-            let catalog = &mut changes.state.catalog;
-            tree::put_inline(&mut changes.pages, catalog, &name, &record.encode())?;
-        }
-    }
-    tree::relocate(&mut changes.pages, &mut changes.state.catalog, plan)?;
-    tree::relocate(&mut changes.pages, &mut changes.state.extents, plan)
 }
 
 /// Cuts off the free pages at the end: first in a checkpoint, which may not need them any more,

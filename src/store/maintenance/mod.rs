@@ -5,11 +5,12 @@
 
 mod check;
 mod compact;
+mod relocate;
 mod stats;
 mod survey;
 
 pub use check::CheckReport;
 pub(crate) use check::check;
-pub(crate) use compact::{LetGo, Plan, compact, compact_nodes, is_held};
+pub(crate) use compact::{LetGo, compact, compact_nodes, is_held};
 pub(crate) use stats::stats;
 pub use stats::{Stats, TreeStats};

@@ -12,14 +12,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::process::Process;
-use crate::store::disk::{
-    FileStorage, ReaderLock, ReaderLocks, Region, Storage, SyncPoint, open_file,
-};
+use crate::store::disk::{FileStorage, ReaderLocks, Region, Storage, SyncPoint, open_file};
 use crate::store::durability::{open_checkpoint, replay};
 use crate::store::error::StoreError;
 use crate::store::format::Meta;
 use crate::store::pages::{Allocator, Shared, Writer};
-use crate::store::transaction::ReadTransaction;
+use crate::store::transaction::{Base, ReadTransaction};
 
 /// A storage that nothing can change.
 struct ReadOnly<S>(S);
@@ -60,14 +58,6 @@ impl<S: Storage> Storage for ReadOnly<S> {
     fn first_segment(&self) -> u64 {
         self.0.first_segment()
     }
-}
-
-/// One checkpoint and what was applied on top of it.
-pub(crate) struct Base {
-    pub(crate) shared: Arc<Shared>,
-    checkpoint: u64,
-    /// Keeps the writer from reusing the checkpoint's pages. None without locks.
-    _lock: Option<ReaderLock>,
 }
 
 pub(crate) struct Follower {
@@ -111,7 +101,7 @@ impl Follower {
             // Free pages are the writer's affair: what is applied here lives behind the end, in memory.
             let writer = Box::new(Writer::new(meta, slot, Allocator::new(meta.end)));
             let shared = Arc::new(Shared::new(Arc::clone(storage), frames, writer, None, None));
-            return Ok(Arc::new(Base { shared, checkpoint, _lock: lock }));
+            return Ok(Arc::new(Base::new(shared, checkpoint, lock)));
         }
         Err(StoreError::io("lock a checkpoint for reading")(io::ErrorKind::TimedOut.into()))
     }

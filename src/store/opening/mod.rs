@@ -7,6 +7,5 @@ mod follower;
 mod handle;
 mod options;
 
-pub(crate) use follower::Base;
 pub use handle::Store;
 pub use options::StoreOptions;

@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::error::StoreError;
-use crate::store::format::{PageNo, Run};
-
-/// Largest page number: 2^48 pages keep every offset in 64 bits.
-pub(crate) const MAX_PAGES: u64 = 1 << 48;
+use crate::store::format::{MAX_PAGES, PageNo, Run};
 
 /// Free runs that are looked at for one that no boundary cuts.
 const TRIES: usize = 16;

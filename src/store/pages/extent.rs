@@ -5,9 +5,8 @@ use std::ops::Range;
 
 use super::view::View;
 use crate::store::error::StoreError;
-use crate::store::format::{BLOCK, ExtentRecord, checksum, read};
+use crate::store::format::{BLOCK, ExtentRecord, Source, checksum, read};
 use crate::store::steps::Steps;
-use crate::store::tree::Source;
 
 /// Number of an extent, given by [`crate::store::WriteTransaction::create_extent`] and never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

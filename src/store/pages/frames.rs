@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use super::waiting::{Held, Life, Waiting};
 use crate::store::disk::Segments;
 use crate::store::error::StoreError;
-use crate::store::format::{PageBuf, PageMap, PageNo, State, checksum};
+use crate::store::format::{PageBuf, PageMap, PageNo, Source, State, checksum};
 
 #[derive(Zeroable)]
 #[repr(C)]
@@ -330,6 +330,26 @@ impl Pin {
         }
         self.frames.entry_or_make(page)?.verified.store(expected, Ordering::Release);
         Ok(bytes)
+    }
+}
+
+impl<'p> Source<'p> for &'p Pin {
+    #[inline]
+    fn page_size(self) -> usize {
+        self.page_size()
+    }
+
+    #[inline]
+    fn run(self, page: PageNo, len: usize, checksum: u64) -> Result<&'p [u8], StoreError> {
+        self.run(page, len, checksum)
+    }
+
+    fn in_memory(self, page: PageNo) -> Option<&'p [u8]> {
+        self.buffer(page).map(|buffer| &**buffer)
+    }
+
+    fn mapped(self, page: PageNo, len: usize) -> Result<&'p [u8], StoreError> {
+        self.mapped(page, len)
     }
 }
 

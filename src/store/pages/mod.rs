@@ -17,12 +17,12 @@ mod waiting;
 mod workspace;
 mod writer;
 
-pub(crate) use allocator::{Allocator, Fit, MAX_PAGES};
+pub(crate) use allocator::{Allocator, Fit};
 pub use extent::{Extent, ExtentId};
 pub(crate) use frames::{Frames, Pin};
 pub(crate) use room::Claim;
 pub(crate) use shared::Shared;
 pub(crate) use view::View;
 pub(crate) use waiting::Life;
-pub(crate) use workspace::{DIRECT, Mark, Placing, Workspace};
+pub(crate) use workspace::{DIRECT, Installed, Mark, Placing, Workspace};
 pub(crate) use writer::{Freed, Writer};

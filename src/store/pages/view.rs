@@ -5,8 +5,7 @@ use std::path::Path;
 use super::frames::Pin;
 use super::workspace::Workspace;
 use crate::store::error::StoreError;
-use crate::store::format::PageNo;
-use crate::store::tree::Source;
+use crate::store::format::{PageNo, Source};
 
 /// Either kind of source, so that what users hold has one type.
 #[derive(Clone, Copy)]

@@ -7,13 +7,11 @@ use super::frames::Pin;
 use super::room::{Claim, fill, provide};
 use super::shared::Shared;
 use super::writer::Writer;
-use crate::store::durability::checkpoint;
 use crate::store::error::StoreError;
 use crate::store::format::{
-    BLOCK, ExtentRecord, Node, NodeMut, NodeRef, OverflowRef, PageBuf, PageMap, PageNo, Run, State,
-    checksum,
+    BLOCK, ExtentRecord, Node, NodeMut, NodeRef, OverflowRef, PageBuf, PageMap, PageNo, Run,
+    Source, checksum,
 };
-use crate::store::tree::Source;
 
 /// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
 pub(crate) const DIRECT: u64 = 4 << 20;
@@ -73,9 +71,9 @@ pub(crate) struct Workspace {
     pub(crate) placing: Placing,
 }
 
-/// The changes that [`Workspace::install`] made to the writer.
+/// The changes that [`Workspace::install_all`] made to the writer.
 #[derive(Default)]
-struct Installed {
+pub(crate) struct Installed {
     /// Runs that waited before.
     waiting: usize,
     /// The pages that went into memory.
@@ -483,27 +481,13 @@ impl Workspace {
         self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
     }
 
-    /// Makes the pages part of the file, as `state`, by a checkpoint. After an error they are the writer's no more.
-    pub(crate) fn commit_by_checkpoint(&mut self, state: State) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let transaction = self.writer.state.transaction + 1;
-        let mut installed = Installed::default();
-        shared.or_poison(|| self.install_all(transaction, Some(&mut installed)))?;
-        let before = std::mem::replace(&mut self.writer.state, State { transaction, ..state });
-        let done = checkpoint(&shared, &mut self.writer);
-        if done.is_err() {
-            self.writer.state = before;
-            self.uninstall(installed);
-        }
-        done
-    }
-
     /// Hands the pages over to readers as part of `transaction`. The new state is not published here.
     pub(crate) fn install(&mut self, transaction: u64) -> Result<(), StoreError> {
         self.install_all(transaction, None)
     }
 
-    fn uninstall(&mut self, installed: Installed) {
+    /// Undoes what [`Self::install_all`] did.
+    pub(crate) fn uninstall(&mut self, installed: Installed) {
         let Installed { waiting, own, made } = installed;
         let writer = &mut self.writer;
         writer.take_back(waiting);
@@ -519,7 +503,7 @@ impl Workspace {
     }
 
     /// Notes the changes of the writer in `undo`.
-    fn install_all(
+    pub(crate) fn install_all(
         &mut self,
         transaction: u64,
         mut undo: Option<&mut Installed>,

@@ -8,6 +8,7 @@ mod table;
 mod table_mut;
 mod write;
 
+pub(crate) use read::Base;
 pub use read::ReadTransaction;
 pub use table::{Entry, Range, Table};
 pub use table_mut::TableMut;

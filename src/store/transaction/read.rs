@@ -8,13 +8,26 @@ use memmap2::MmapMut;
 
 use super::table::{Range, Table};
 use crate::process::Process;
-use crate::store::disk::Storage;
+use crate::store::disk::{ReaderLock, Storage};
 use crate::store::error::StoreError;
-use crate::store::format::{ExtentRecord, NodeRef, TableRecord};
+use crate::store::format::{ExtentRecord, NodeRef, Source, TableRecord};
 use crate::store::key::Key;
-use crate::store::opening::Base;
-use crate::store::pages::{Extent, ExtentId, Pin, View};
-use crate::store::tree::{self, Source};
+use crate::store::pages::{Extent, ExtentId, Pin, Shared, View};
+use crate::store::tree;
+
+/// One checkpoint and what was applied on top of it.
+pub(crate) struct Base {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) checkpoint: u64,
+    /// Keeps the writer from reusing the checkpoint's pages. None without locks.
+    _lock: Option<ReaderLock>,
+}
+
+impl Base {
+    pub(crate) fn new(shared: Arc<Shared>, checkpoint: u64, lock: Option<ReaderLock>) -> Self {
+        Self { shared, checkpoint, _lock: lock }
+    }
+}
 
 /// A snapshot: the store as one commit left it, for as long as this lives.
 ///

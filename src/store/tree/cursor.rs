@@ -2,9 +2,8 @@
 
 use std::ops::Bound;
 
-use super::Source;
 use crate::store::error::StoreError;
-use crate::store::format::{Node, NodeRef};
+use crate::store::format::{Node, NodeRef, Source};
 
 /// Key and value, or the end.
 pub(crate) type RawEntry<'p> = Result<Option<(&'p [u8], &'p [u8])>, StoreError>;
