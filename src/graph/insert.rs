@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bumpalo::Bump;
 
+use super::descent::seed;
 use super::distinct::{beam_of_distinct, is_crowded};
 use super::layer::{Cell, Layer, Link, Rows};
-use super::lengths::seed;
 use super::link::set_parent;
 use super::prune::{Candidate, select};
 use super::spread::Halt;

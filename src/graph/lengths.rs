@@ -9,24 +9,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::insert::Found;
-use super::layer::{Cell, Link, Rows};
-use super::prune::{Candidate, select};
-use super::spread::Halt;
-use super::walk::{Near, beam};
-use super::{Entry, Graph, LinkSpace, Scratch, Space};
+use super::{Graph, LinkSpace, Space};
 
 /// Squared lengths that differ by such a factor at most count as equal: those of codes of 4 bits are off by some percent.
 const EQUAL: f32 = 1.2;
-
-/// A vector is long if it is nearer to others than these are to themselves by this factor.
-const LONG: f32 = 1.5;
-
-/// Candidates that a descent keeps on the level where searches start, and on those below.
-const WIDTHS: (usize, usize) = (16, 2);
-
-/// Candidates among which a lifted node chooses the rows that link to it.
-const LIFTED: usize = 64;
 
 fn split(range: u64) -> (f32, f32) {
     (f32::from_bits(range as u32), f32::from_bits((range >> 32) as u32))
@@ -137,106 +123,5 @@ impl Graph {
     /// The node in hand, where pruning must know lengths.
     pub(super) fn with_length(&self, node: u32) -> Option<u32> {
         self.lengths.differ().then_some(node)
-    }
-
-    /// [`Self::descend`] with more candidates. They are left in the scratch for [`seed`].
-    #[cold]
-    #[inline(never)]
-    pub(super) fn descend_wide<S: Space>(
-        &self,
-        space: S,
-        query: S::Query,
-        Entry { mut level, mut row }: Entry,
-        to: usize,
-        scratch: &mut Scratch,
-    ) -> Near {
-        let node = self.node(Entry { level, row });
-        let mut key = space.key(query, node);
-        scratch.counters.distances += 1;
-        let mut width = WIDTHS.0;
-        while level > to {
-            let rows = self.layer(level).rows();
-            beam(space, query, rows, Near { key, row }, width, Halt::NEVER, scratch);
-            let Scratch { pool, passed, .. } = &mut *scratch;
-            passed.extend(pool.iter().map(|(key, row)| (key, rows.head(row).0)));
-            (key, row) = pool.iter().next().unwrap_or((key, row));
-            row = rows.head(row).1;
-            (level, width) = (level - 1, WIDTHS.1);
-        }
-        Near { key, row }
-    }
-
-    /// Whether a node with these candidates is long beside most of them: few rows lead to it, and it is among the answers of
-    /// queries that are not near to it.
-    pub(super) fn overshadows<S: LinkSpace>(&self, space: S, found: &Found<'_>) -> bool {
-        let Found { candidates, .. } = found;
-        let count = candidates.len();
-        self.lengths.differ()
-            && count >= self.parameters.ef_construction / 2
-            && [count / 4, count / 2, count * 3 / 4].iter().all(|&at| {
-                let Candidate { key, link } = candidates[at];
-                space.distance(key) < LONG * space.distance(own(space, link.node))
-            })
-    }
-
-    /// Searches start on a level above `below` from now on: nodes that stand on that one although no insertion drew it for
-    /// them get rows on all levels up to `level`.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn lift<S: LinkSpace>(
-        &self,
-        space: S,
-        below: usize,
-        level: usize,
-        scratch: &mut Scratch,
-    ) {
-        if below == 0 || !self.lengths.differ() {
-            return;
-        }
-        let space = space.refresh();
-        let rows = self.layer(below).rows();
-        let nodes = (0..rows.len()).map(|row| rows.head(row).0).filter(|&n| n < space.len());
-        let long: Vec<u32> =
-            nodes.filter(|&n| space.is_live(n) && self.draw_level(n) < below).collect();
-        for node in long {
-            let old = self.stack_of(node);
-            if old.level != below {
-                continue;
-            }
-            let stack = self.pile(node, old.rows(), level);
-            for level in below + 1..=stack.level {
-                let place = self.place(level, stack.rows(), node);
-                let rows = place.layer.rows();
-                let Scratch { candidates, prune, .. } = &mut *scratch;
-                candidates.clear();
-                for row in (0..rows.len()).filter(|&row| row != place.row).take(LIFTED) {
-                    let link = Link { row, node: rows.head(row).0, tree: false };
-                    if link.node < space.len() && space.is_live(link.node) {
-                        let mut key = [0];
-                        space.between(node, &[link.node], &mut key);
-                        candidates.push(Candidate { key: key[0], link });
-                    }
-                }
-                candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
-                select(space, self.with_length(node), candidates, self.parameters.m, prune);
-                let (all, selected) = (candidates.clone(), prune.kept.clone());
-                let found = Found { landing: None, selected: &selected, candidates: &all };
-                self.show(space, &place, found, scratch);
-            }
-        }
-    }
-}
-
-/// Offers the nodes that a descent met to the walk that begins on the base level.
-pub(super) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) {
-    let Scratch { pool, visited, passed, .. } = scratch;
-    if passed.is_empty() {
-        return;
-    }
-    passed.retain(|&(_, node)| node < rows.len() && visited.insert(node));
-    for &(key, node) in &*passed {
-        if u64::from(key) < pool.bound() {
-            pool.insert(key, node);
-        }
     }
 }

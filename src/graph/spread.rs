@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Scratch, Space};
+use super::Space;
 use crate::arena::Pool;
 
 /// Neighbours whose distances are compared: of this rank, and of the last one, if it has so many times the rank.
@@ -147,23 +147,22 @@ impl Halt {
         let stretch = (ef as f32 / rank as f32).powf(exponent);
         (kept, Self { rank: rank - 1, stretch, ..Self::NEVER })
     }
-}
 
-/// Whether the walk may end.
-#[inline(always)]
-pub(super) fn is_far_enough<S: Space>(space: S, scratch: &mut Scratch) -> bool {
-    let Scratch { pool, halt, .. } = scratch;
-    let (Some(key), Some(next)) = (pool.key_at(halt.rank), pool.peek()) else { return false };
-    if key != halt.key {
-        halt.key = key;
-        halt.reach = space.distance(key) * halt.stretch;
-        halt.within = key;
+    /// Whether a walk with these candidates may end.
+    #[inline(always)]
+    pub(super) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool) -> bool {
+        let (Some(key), Some(next)) = (pool.key_at(self.rank), pool.peek()) else { return false };
+        if key != self.key {
+            self.key = key;
+            self.reach = space.distance(key) * self.stretch;
+            self.within = key;
+        }
+        if next <= self.within {
+            return false;
+        }
+        self.within = next;
+        space.distance(next) > self.reach
     }
-    if next <= halt.within {
-        return false;
-    }
-    halt.within = next;
-    space.distance(next) > halt.reach
 }
 
 #[cfg(test)]

@@ -1,16 +1,34 @@
-//! Searching: a greedy descent through the upper levels, then a best-first walk on a level.
+//! Searching: a best-first walk on a level, which begins where a descent ends.
 //!
 //! The walk is compiled once. Distances are one call for each row of neighbours, which costs
 //! nothing measurable beside the memory that a row makes a walk touch.
 
 use std::sync::atomic::AtomicU32;
 
+use super::descent::seed;
 use super::distinct::is_crowded;
 use super::layer::{Cell, Rows};
-use super::lengths::seed;
 use super::scratch::Fresh;
-use super::spread::{Halt, is_far_enough};
-use super::{Beam, Entry, Graph, Scratch, Space};
+use super::spread::Halt;
+use super::{Graph, Scratch, Space};
+
+/// How far a walk looks, and what it leaves out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beam {
+    /// Candidates that it keeps.
+    pub(crate) ef: usize,
+    /// The nearest that are wanted, if fewer: the walk may end where they stand out.
+    pub(crate) k: Option<usize>,
+    /// The walk goes as if this node did not exist. Searches must not start from it: see [`Graph::is_base_only`].
+    pub(crate) without: Option<u32>,
+}
+
+impl Beam {
+    /// For all of the `ef` nearest.
+    pub(crate) fn of(ef: usize) -> Self {
+        Self { ef, k: None, without: None }
+    }
+}
 
 /// A row and the key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
@@ -82,11 +100,6 @@ impl Graph {
         true
     }
 
-    /// Whether a node stands on the base level alone, and no search starts from it.
-    pub(crate) fn is_base_only(&self, node: u32) -> bool {
-        self.draw_level(node) == 0 && self.entry().is_some_and(|entry| self.node(entry) != node)
-    }
-
     /// [`Self::search`] for up to [`LANES`] queries, each with a scratch of its own. The walks take
     /// turns.
     pub(crate) fn search_lanes<S: Space>(
@@ -147,71 +160,6 @@ impl Graph {
     /// Candidates to keep, and when to end.
     pub(super) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
         k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
-    }
-
-    /// The node that searches start from.
-    pub(super) fn node(&self, Entry { level, row }: Entry) -> u32 {
-        if level == 0 { row } else { self.layer(level).rows().head(row).0 }
-    }
-
-    /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there. Where lengths differ, others
-    /// that it met are left in the scratch.
-    pub(super) fn descend<S: Space>(
-        &self,
-        space: S,
-        query: S::Query,
-        entry: Entry,
-        to: usize,
-        scratch: &mut Scratch,
-    ) -> Near {
-        scratch.passed.clear();
-        if self.lengths.differ() {
-            return self.descend_wide(space, query, entry, to, scratch);
-        }
-        let Entry { mut level, mut row } = entry;
-        if level == 0 {
-            scratch.counters.distances += 1;
-            return Near { key: space.key(query, row), row };
-        }
-        let mut key = space.key(query, self.layer(level).rows().head(row).0);
-        scratch.counters.distances += 1;
-        while level > to {
-            let rows = self.layer(level).rows();
-            let near = greedy(space, query, rows, Near { key, row }, scratch);
-            (key, row) = (near.key, rows.head(near.row).1);
-            level -= 1;
-        }
-        Near { key, row }
-    }
-}
-
-/// Moves to the nearest neighbour until none is nearer.
-fn greedy<S: Space, C: Cell>(
-    space: S,
-    query: S::Query,
-    rows: Rows<'_, C>,
-    from: Near,
-    scratch: &mut Scratch,
-) -> Near {
-    let mut best = from;
-    loop {
-        let row = best.row;
-        let Scratch { fresh, counters, .. } = &mut *scratch;
-        fresh.reserve(rows.capacity());
-        let count = gather(space, rows, row, rows.len(), fresh, |_| true);
-        counters.hops += 1;
-        counters.distances += count as u64;
-        let Fresh { rows: found, nodes, keys, .. } = fresh;
-        space.keys(query, &nodes[..count], &mut keys[..count]);
-        let found = if C::HEAD > 0 { &found[..count] } else { &nodes[..count] };
-        for (&key, &row) in keys.iter().zip(found) {
-            if key < best.key {
-                best = Near { key, row };
-            }
-        }
-        if best.row == row {
-            return best;
-        }
     }
 }
 
@@ -289,7 +237,7 @@ pub(super) fn begin<C: Cell>(
 
 #[inline(always)]
 pub(super) fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
-    if is_far_enough(space, scratch) {
+    if scratch.halt.is_far_enough(space, &scratch.pool) {
         return Turn::Done;
     }
     scratch.pool.next().map_or(Turn::Done, Turn::Gather)
@@ -315,7 +263,7 @@ pub(super) fn gather_new<S: Space, C: Cell>(
 /// Reads all links of a row, keeps those below `limit` that `admit` lets pass, and prefetches
 /// their vectors. Returns their number.
 #[inline(always)]
-fn gather<S: Space, C: Cell>(
+pub(super) fn gather<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
     row: u32,

@@ -2,9 +2,9 @@
 //!
 //! It notes each distance that it computes. The nearest that found no place among few candidates find one among more.
 
+use super::descent::seed;
 use super::distinct::is_crowded;
 use super::layer::{Cell, Rows};
-use super::lengths::seed;
 use super::scratch::Fresh;
 use super::spread::Halt;
 use super::walk::{Turn, Watch, begin, gather_new, next};

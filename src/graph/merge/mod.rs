@@ -114,11 +114,6 @@ impl Graph {
         }
         Ok(Some(graph))
     }
-
-    /// Whether a node stands on the base level alone, by where it stands and not by the level that an insertion would draw for it.
-    pub(crate) fn stands_on_base_alone(&self, node: u32) -> bool {
-        self.stack_of(node).level == 0
-    }
 }
 
 /// Where the new rows of each source end.
