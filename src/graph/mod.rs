@@ -2,6 +2,7 @@
 //! walked, linked and pruned.
 //!
 //! The graph knows dense node ids and a [`Space`] that gives distances; no keys, no vectors.
+//! `rows/` is the graph at rest; `search/` reads it; `link/`, `removal/` and `merge/` change it.
 //!
 //! # Concurrency
 //!
@@ -29,39 +30,16 @@
 //! that is there loses its way. Links are written to living nodes only, so once a sweep is through, no
 //! way leads to what was cut before it, and the node can stand for another vector.
 
-mod bypass;
-mod check;
-mod cut;
-mod descent;
-mod detour;
-mod distinct;
-mod draft;
-mod insert;
-mod layer;
-mod lengths;
-mod levels;
 mod link;
-mod long;
 mod merge;
-mod persist;
-mod prune;
-mod scratch;
+mod removal;
+mod rows;
+mod search;
 mod space;
-mod spread;
-mod sweep;
-mod upper;
-mod walk;
-mod widen;
 
-pub(crate) use check::RowFault;
-pub(crate) use detour::Order;
-pub(crate) use draft::{Draft, LinkBack};
-pub(crate) use insert::Outlook;
-use levels::Entry;
-pub(crate) use levels::{Graph, Parameters, UPPER_LEVELS};
+pub(crate) use link::{Draft, LinkBack, Outlook};
 pub(crate) use merge::{GONE, Source, Tick};
-pub(crate) use persist::GraphState;
-pub(crate) use scratch::{Counters, Scratch};
+pub(crate) use removal::Sweep;
+pub(crate) use rows::{Graph, GraphState, Parameters, RowFault};
+pub(crate) use search::{Beam, Counters, LANES, Order, Scratch, Watch};
 pub(crate) use space::{LinkSpace, Space};
-pub(crate) use sweep::Sweep;
-pub(crate) use walk::{Beam, LANES, Watch};

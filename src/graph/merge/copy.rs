@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::super::layer::{Cell, Layer, Link, Rows};
 use super::GONE;
 use crate::arena::ArenaError;
+use crate::graph::rows::{Cell, Layer, Link, Rows};
 
 /// Rows that are looked at for what is beyond those that are gone.
 const BEYOND: usize = 512;

@@ -13,9 +13,10 @@ mod cross;
 mod tree;
 mod weave;
 
-use super::layer::{Cell, Layer};
-use super::{Entry, Graph, LinkSpace, Parameters, Scratch};
 use crate::arena::ArenaError;
+use crate::graph::rows::{Cell, Entry, Graph, Layer, Parameters, UPPER_LEVELS};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 use crate::sync::Mutex;
 
 /// Stands for the new number of what does not come along.
@@ -82,7 +83,7 @@ impl Graph {
             return Ok(None);
         }
         let mut top = 0;
-        for level in 1..=super::UPPER_LEVELS {
+        for level in 1..=UPPER_LEVELS {
             if sources.iter().all(|source| source.graph.upper[level - 1].get().is_none()) {
                 break;
             }

@@ -1,6 +1,6 @@
 //! Spanning trees made anew, so that every row of a level is reachable.
 
-use super::super::layer::{Cell, Link, Rows};
+use crate::graph::rows::{Cell, Link, Rows};
 
 /// Which rows hang together (union by size, paths halved).
 struct Sets {

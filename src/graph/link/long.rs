@@ -1,10 +1,9 @@
 //! Long vectors under inner products, which are nearer to many others than these are to themselves: more rows, and links to them.
 
 use super::insert::Found;
-use super::layer::Link;
-use super::lengths::own;
-use super::prune::{Candidate, select};
-use super::{Graph, LinkSpace, Scratch};
+use crate::graph::rows::{Candidate, Graph, Link, own, select};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 
 /// A vector is long if it is nearer to others than these are to themselves by this factor.
 const LONG: f32 = 1.5;

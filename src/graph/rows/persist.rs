@@ -9,8 +9,8 @@ use crossbeam::utils::CachePadded;
 
 use super::layer::{Cell, Layer};
 use super::lengths::Lengths;
+use super::levels::{Entry, Graph, Parameters, UPPER_LEVELS};
 use super::spread::Spread;
-use super::{Entry, Graph, Parameters, UPPER_LEVELS};
 use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
 
 /// What a graph is besides its rows.

@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
-use super::layer::{Cell, Layer, Link};
-use super::{Graph, LinkSpace, Scratch};
+use crate::graph::rows::{Cell, Graph, Layer, Link};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
 /// Neighbours of lost nodes that are considered in place of them.

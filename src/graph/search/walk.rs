@@ -7,10 +7,9 @@ use std::sync::atomic::AtomicU32;
 
 use super::descent::seed;
 use super::distinct::is_crowded;
-use super::layer::{Cell, Rows};
-use super::scratch::Fresh;
-use super::spread::Halt;
-use super::{Graph, Scratch, Space};
+use super::scratch::{Fresh, Scratch};
+use crate::graph::rows::{Cell, Graph, Halt, Rows};
+use crate::graph::space::Space;
 
 /// How far a walk looks, and what it leaves out.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +32,8 @@ impl Beam {
 /// A row and the key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Near {
-    pub(super) key: u32,
-    pub(super) row: u32,
+    pub(in crate::graph) key: u32,
+    pub(in crate::graph) row: u32,
 }
 
 /// What a walk does at its next turn.
@@ -158,13 +157,13 @@ impl Graph {
     }
 
     /// Candidates to keep, and when to end.
-    pub(super) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
+    pub(in crate::graph) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
         k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
     }
 }
 
 /// The best-first walk: expands the nearest candidate until all of the `ef` nearest are, or `halt` ends it.
-pub(super) fn beam<S: Space, C: Cell>(
+pub(in crate::graph) fn beam<S: Space, C: Cell>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,
@@ -178,7 +177,7 @@ pub(super) fn beam<S: Space, C: Cell>(
 }
 
 /// Goes on until a walk that keeps `ef` candidates, no more than this one, would be done, and returns where that ends.
-pub(super) fn land<S: Space, C: Cell>(
+pub(in crate::graph) fn land<S: Space, C: Cell>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,
@@ -195,7 +194,7 @@ pub(super) fn land<S: Space, C: Cell>(
 }
 
 /// The walk itself, from what is in the pool.
-pub(super) fn proceed<S: Space, C: Cell, W: Watch>(
+pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,
@@ -218,7 +217,7 @@ pub(super) fn limit<S: Space, C: Cell>(space: S, rows: Rows<'_, C>) -> u32 {
     if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) }
 }
 
-pub(super) fn begin<C: Cell>(
+pub(in crate::graph) fn begin<C: Cell>(
     rows: Rows<'_, C>,
     from: Near,
     ef: usize,

@@ -9,8 +9,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Space;
 use crate::arena::Pool;
+use crate::graph::space::Space;
 
 /// Neighbours whose distances are compared: of this rank, and of the last one, if it has so many times the rank.
 const RANK: usize = 10;
@@ -43,14 +43,14 @@ const UNIT: f64 = 65536.0;
 
 /// The exponent `s`, a mean over insertions.
 #[derive(Debug, Default)]
-pub(super) struct Spread {
+pub(in crate::graph) struct Spread {
     sum: AtomicU64,
     count: AtomicU64,
 }
 
 impl Spread {
     /// Learns from the nearest neighbours of a vector.
-    pub(super) fn learn<S: Space>(&self, space: S, pool: &Pool) {
+    pub(in crate::graph) fn learn<S: Space>(&self, space: S, pool: &Pool) {
         let last = pool.len().saturating_sub(1);
         if last < RANK * TIMES {
             return;
@@ -76,7 +76,7 @@ impl Spread {
     }
 
     /// Learns what another has.
-    pub(super) fn absorb(&self, other: &Self) {
+    pub(in crate::graph) fn absorb(&self, other: &Self) {
         let (sum, count) = other.parts();
         self.sum.fetch_add(sum, Ordering::Relaxed);
         self.count.fetch_add(count, Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl Spread {
     }
 
     /// The exponent, once it is known, where distances grow.
-    pub(super) fn exponent(&self) -> Option<f32> {
+    pub(in crate::graph) fn exponent(&self) -> Option<f32> {
         let count = self.count.load(Ordering::Relaxed);
         let sum = self.sum.load(Ordering::Relaxed);
         let exponent = (sum as f64 / UNIT / count as f64) as f32;
@@ -99,7 +99,7 @@ impl Spread {
 
 /// When a walk may end although candidates are left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Halt {
+pub(in crate::graph) struct Halt {
     /// The rank, counted from zero, from which on it counts how much farther candidates are.
     rank: usize,
     /// Candidates so many times as far as it need not be looked at.
@@ -119,7 +119,7 @@ impl Default for Halt {
 
 impl Halt {
     /// Not before the last candidate.
-    pub(super) const NEVER: Self = Self {
+    pub(in crate::graph) const NEVER: Self = Self {
         rank: usize::MAX,
         stretch: f32::INFINITY,
         key: u32::MAX,
@@ -128,7 +128,7 @@ impl Halt {
     };
 
     /// For an insertion that chooses `m` neighbours among the candidates of a walk with `ef`: when to end.
-    pub(super) fn of_insertion(m: usize, ef: usize, exponent: Option<f32>) -> Self {
+    pub(in crate::graph) fn of_insertion(m: usize, ef: usize, exponent: Option<f32>) -> Self {
         let rank = m.max(RANK);
         let span = ef as f32 * ENOUGH_TO_LINK;
         let Some(exponent) = exponent.filter(|_| span >= 2.0 * rank as f32) else {
@@ -139,7 +139,7 @@ impl Halt {
 
     /// For `k` answers of a walk with `ef` candidates: how many to keep, and when to end. If distances grow as usual, that
     /// is where the walk ends anyway.
-    pub(super) fn of_search(k: usize, ef: usize, exponent: Option<f32>) -> (usize, Self) {
+    pub(in crate::graph) fn of_search(k: usize, ef: usize, exponent: Option<f32>) -> (usize, Self) {
         // How far the first few are says little.
         let rank = k.max(RANK);
         let Some(exponent) = exponent.filter(|_| ef / 2 >= rank) else { return (ef, Self::NEVER) };
@@ -150,7 +150,7 @@ impl Halt {
 
     /// Whether a walk with these candidates may end.
     #[inline(always)]
-    pub(super) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool) -> bool {
+    pub(in crate::graph) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool) -> bool {
         let (Some(key), Some(next)) = (pool.key_at(self.rank), pool.peek()) else { return false };
         if key != self.key {
             self.key = key;

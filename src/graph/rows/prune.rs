@@ -1,8 +1,8 @@
 //! Which candidates become neighbours.
 
-use super::LinkSpace;
 use super::layer::Link;
 use super::lengths::{own, reach};
+use crate::graph::space::LinkSpace;
 
 /// Candidates that are compared with the kept ones at a time: enough to make a call worth while,
 /// few enough that little is computed in vain when the limit is reached.
@@ -10,17 +10,17 @@ const WINDOW: usize = 32;
 
 /// A possible neighbour of some node.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
+pub(in crate::graph) struct Candidate {
     /// Key of its distance from that node.
-    pub(super) key: u32,
-    pub(super) link: Link,
+    pub(in crate::graph) key: u32,
+    pub(in crate::graph) link: Link,
 }
 
 /// The result of a selection, and what it works with.
 #[derive(Debug, Default)]
-pub(super) struct Prune {
+pub(in crate::graph) struct Prune {
     /// The chosen ones, nearest first.
-    pub(super) kept: Vec<Candidate>,
+    pub(in crate::graph) kept: Vec<Candidate>,
     /// Candidates of the window that nothing kept occludes yet.
     open: Vec<Candidate>,
     nodes: Vec<u32>,
@@ -29,7 +29,7 @@ pub(super) struct Prune {
 
 impl Prune {
     /// Bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::graph) fn bytes(&self) -> usize {
         (self.kept.capacity() + self.open.capacity()) * size_of::<Candidate>()
             + (self.nodes.capacity() + self.keys.capacity()) * 4
     }
@@ -64,7 +64,7 @@ impl Prune {
 /// heuristic of HNSW (algorithm 4), which is RobustPrune. A candidate is dropped when a kept one
 /// occludes it, so that links point in different directions. Tree links are always kept; there
 /// must not be more than `limit`. Distances computed are returned. Where lengths differ, `node` is the one in hand.
-pub(super) fn select<S: LinkSpace>(
+pub(in crate::graph) fn select<S: LinkSpace>(
     space: S,
     node: Option<u32>,
     candidates: &[Candidate],

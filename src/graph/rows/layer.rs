@@ -10,16 +10,16 @@ use crate::sync::step;
 
 /// A neighbour: its row on the same level, and its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) row: u32,
-    pub(super) node: u32,
+pub(in crate::graph) struct Link {
+    pub(in crate::graph) row: u32,
+    pub(in crate::graph) node: u32,
     /// Part of the level's spanning tree: never pruned.
-    pub(super) tree: bool,
+    pub(in crate::graph) tree: bool,
 }
 
 /// An entry of a row. Zero is "no link", so fresh memory is an empty row, and a row ends at its
 /// first empty entry.
-pub(super) trait Cell: Zeroable + Sync + Send + Debug + 'static {
+pub(in crate::graph) trait Cell: Zeroable + Sync + Send + Debug + 'static {
     /// Entries before the links: an upper row starts with its node and its row one level below.
     const HEAD: usize;
 
@@ -71,10 +71,10 @@ impl Cell for AtomicU64 {
 
 /// A level.
 #[derive(Debug)]
-pub(super) struct Layer<C> {
-    pub(super) rows: Column<C>,
+pub(in crate::graph) struct Layer<C> {
+    pub(in crate::graph) rows: Column<C>,
     /// Links a row holds at most.
-    pub(super) capacity: usize,
+    pub(in crate::graph) capacity: usize,
 }
 
 impl<C: Cell> Layer<C> {
@@ -92,7 +92,7 @@ impl<C: Cell> Layer<C> {
     }
 
     /// Adds a row without links. Upper rows get their head: the node and its row one level below.
-    pub(super) fn push(&self, head: Option<Link>) -> Result<u32, ArenaError> {
+    pub(in crate::graph) fn push(&self, head: Option<Link>) -> Result<u32, ArenaError> {
         self.rows.push(|row| {
             if C::HEAD == 1 {
                 row[0].store(head);
@@ -106,20 +106,20 @@ impl<C: Cell> Layer<C> {
     }
 
     /// Number of rows.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::graph) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// The rows that exist now.
     #[inline(always)]
-    pub(super) fn rows(&self) -> Rows<'_, C> {
+    pub(in crate::graph) fn rows(&self) -> Rows<'_, C> {
         Rows { view: self.rows.view(), capacity: self.capacity }
     }
 }
 
 /// The rows that existed when it was taken.
 #[derive(Debug)]
-pub(super) struct Rows<'a, C> {
+pub(in crate::graph) struct Rows<'a, C> {
     view: View<'a, C>,
     capacity: usize,
 }
@@ -135,29 +135,29 @@ impl<C> Copy for Rows<'_, C> {}
 impl<'a, C: Cell> Rows<'a, C> {
     /// Number of rows.
     #[inline(always)]
-    pub(super) fn len(self) -> u32 {
+    pub(in crate::graph) fn len(self) -> u32 {
         self.view.len()
     }
 
     /// Links a row holds at most.
     #[inline(always)]
-    pub(super) fn capacity(self) -> usize {
+    pub(in crate::graph) fn capacity(self) -> usize {
         self.capacity
     }
 
     /// Tree links a row holds at most: to its parent and to its children. Two at least, or a
     /// tree could not grow.
-    pub(super) fn tree_capacity(self) -> usize {
+    pub(in crate::graph) fn tree_capacity(self) -> usize {
         (self.capacity / 2).max(2)
     }
 
     /// The entries of a row, without its head, for one who changes them.
-    pub(super) fn cells(self, row: u32) -> &'a [C] {
+    pub(in crate::graph) fn cells(self, row: u32) -> &'a [C] {
         self.cells_from(row, 0)
     }
 
     /// As [`Self::cells`], for one who changes none before the entry `at`.
-    pub(super) fn cells_from(self, row: u32, at: usize) -> &'a [C] {
+    pub(in crate::graph) fn cells_from(self, row: u32, at: usize) -> &'a [C] {
         self.view.touch(row, if at == 0 { 0 } else { C::HEAD + at });
         self.entries(row)
     }
@@ -169,19 +169,19 @@ impl<'a, C: Cell> Rows<'a, C> {
 
     /// Brings a row nearer to the CPU.
     #[inline(always)]
-    pub(super) fn prefetch(self, row: u32) {
+    pub(in crate::graph) fn prefetch(self, row: u32) {
         self.view.prefetch(row);
     }
 
     /// The links of a row, up to its first empty entry.
     #[inline(always)]
-    pub(super) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
+    pub(in crate::graph) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
         self.entries(row).iter().map_while(C::load)
     }
 
     /// The node of a row, and the node's row one level below.
     #[inline(always)]
-    pub(super) fn head(self, row: u32) -> (u32, u32) {
+    pub(in crate::graph) fn head(self, row: u32) -> (u32, u32) {
         if C::HEAD == 0 {
             return (row, row);
         }

@@ -1,10 +1,9 @@
 //! Descents through the upper levels: greedy ones, and wider ones where lengths differ.
 
-use super::layer::{Cell, Rows};
-use super::scratch::Fresh;
-use super::spread::Halt;
+use super::scratch::{Fresh, Scratch};
 use super::walk::{Near, beam, gather};
-use super::{Entry, Graph, Scratch, Space};
+use crate::graph::rows::{Cell, Entry, Graph, Halt, Rows};
+use crate::graph::space::Space;
 
 /// Candidates that a descent keeps on the level where searches start, and on those below.
 const WIDTHS: (usize, usize) = (16, 2);
@@ -12,7 +11,7 @@ const WIDTHS: (usize, usize) = (16, 2);
 impl Graph {
     /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there. Where lengths differ, others
     /// that it met are left in the scratch.
-    pub(super) fn descend<S: Space>(
+    pub(in crate::graph) fn descend<S: Space>(
         &self,
         space: S,
         query: S::Query,
@@ -99,7 +98,7 @@ fn greedy<S: Space, C: Cell>(
 }
 
 /// Offers the nodes that a descent met to the walk that begins on the base level.
-pub(super) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) {
+pub(in crate::graph) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) {
     let Scratch { pool, visited, passed, .. } = scratch;
     if passed.is_empty() {
         return;

@@ -4,19 +4,21 @@
 //! first: a search is caught among them, and a node that is linked to them alone leads nowhere. Where a walk ends so, it is
 //! repeated with one of each.
 
-use super::layer::{Cell, Link, Rows};
-use super::prune::Candidate;
-use super::scratch::Fresh;
-use super::spread::Halt;
-use super::walk::{Near, Turn, Watch, begin, gather_new, limit, next, proceed};
-use super::{Beam, Graph, Scratch, Space};
+use super::scratch::{Fresh, Scratch};
+use super::walk::{Beam, Near, Turn, Watch, begin, gather_new, limit, next, proceed};
 use crate::arena::Pool;
+use crate::graph::rows::{Candidate, Cell, Graph, Halt, Link, Rows};
+use crate::graph::space::Space;
 
 /// Candidates for each known one that a search starts from.
 const KNOWN: usize = 8;
 
 /// Whether more than half of what a walk found are copies of others.
-pub(super) fn is_crowded<S: Space, C: Cell>(space: S, rows: Rows<'_, C>, pool: &Pool) -> bool {
+pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    pool: &Pool,
+) -> bool {
     let mut others = 1;
     let mut last: Option<(u32, u32)> = None;
     for (key, row) in pool.iter() {
@@ -34,7 +36,7 @@ pub(super) fn is_crowded<S: Space, C: Cell>(space: S, rows: Rows<'_, C>, pool: &
 
 /// The best-first walk, which expands the nearest candidate until all of the `ef` nearest are, no two of them
 /// equal.
-pub(super) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
+pub(in crate::graph) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
     space: S,
     query: S::Query,
     rows: Rows<'_, C>,

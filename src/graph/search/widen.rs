@@ -4,11 +4,10 @@
 
 use super::descent::seed;
 use super::distinct::is_crowded;
-use super::layer::{Cell, Rows};
-use super::scratch::Fresh;
-use super::spread::Halt;
+use super::scratch::{Fresh, Scratch};
 use super::walk::{Turn, Watch, begin, gather_new, next};
-use super::{Graph, Scratch, Space};
+use crate::graph::rows::{Cell, Graph, Halt, Rows};
+use crate::graph::space::Space;
 
 /// Noted candidates that are offered together.
 const PART: usize = 32;

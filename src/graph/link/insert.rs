@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bumpalo::Bump;
 
-use super::descent::seed;
-use super::distinct::{beam_of_distinct, is_crowded};
-use super::layer::{Cell, Layer, Link, Rows};
-use super::link::set_parent;
-use super::prune::{Candidate, select};
-use super::spread::Halt;
-use super::upper::Stack;
-use super::walk::{Near, begin, land, proceed};
-use super::{Entry, Graph, LinkSpace, Parameters, Scratch, UPPER_LEVELS};
+use super::connect::set_parent;
+use crate::graph::rows::{
+    Candidate, Cell, Entry, Graph, Halt, Layer, Link, Parameters, Rows, Stack, UPPER_LEVELS, select,
+};
+use crate::graph::search::{
+    Near, Scratch, beam_of_distinct, begin, is_crowded, land, proceed, seed,
+};
+use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
 /// Candidates of the walk on the base level that decides where a new node hangs in the tree. Of 541,200 generated vectors,

@@ -1,15 +1,15 @@
 //! Adding a link to a row that others read and change.
 
-use super::layer::{Cell, Layer, Link, Rows};
-use super::prune::{Candidate, select};
-use super::{Graph, LinkSpace, Scratch};
+use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, Rows, select};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
 impl Graph {
     /// Adds `link`, at `key` from the node of `row`, to that row. A full row is pruned, and may
     /// then do without the new link. A tree link is never left out; `false` means that the row
     /// has all the tree links it may have, and is unchanged.
-    pub(super) fn connect<S: LinkSpace, C: Cell>(
+    pub(in crate::graph) fn connect<S: LinkSpace, C: Cell>(
         &self,
         space: S,
         level: usize,

@@ -8,10 +8,11 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::layer::Rows;
+use super::scratch::{Counters, Scratch};
 use super::walk::{Watch, measure};
-use super::{Counters, Graph, Scratch, Space};
 use crate::arena::Visited;
+use crate::graph::rows::{Graph, Rows};
+use crate::graph::space::Space;
 
 /// In which order a walk goes through the rejected neighbours of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

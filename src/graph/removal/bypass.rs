@@ -3,11 +3,9 @@
 //! In-place repair (IP-DiskANN, Xu et al., 2025): the nodes that link to it are found by walking to its
 //! vector, and each gets the nearest of its neighbours instead.
 
-use super::layer::{Cell, Layer, Link};
-use super::prune::{Candidate, select};
-use super::spread::Halt;
-use super::walk::{Near, beam};
-use super::{Graph, LinkSpace, Scratch};
+use crate::graph::rows::{Candidate, Cell, Graph, Halt, Layer, Link, select};
+use crate::graph::search::{Near, Scratch, beam};
+use crate::graph::space::LinkSpace;
 
 /// Links that a row gets in place of one that it loses, at most.
 const REPLACEMENTS: usize = 3;

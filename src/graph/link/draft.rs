@@ -6,10 +6,9 @@
 //! and any thread may see to any row.
 
 use super::insert::{Found, Newcomer, Outlook};
-use super::layer::Link;
-use super::prune::Candidate;
-use super::upper::Stack;
-use super::{Graph, LinkSpace, Scratch};
+use crate::graph::rows::{Candidate, Graph, Link, Stack};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 
 /// A new node that has its rows, and later what it is to be linked to.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::layer::Link;
-use super::{Graph, UPPER_LEVELS};
+use super::levels::{Graph, UPPER_LEVELS};
 
 /// The rows of nodes on upper levels.
 #[derive(Debug, Default)]
@@ -15,26 +15,26 @@ pub(super) struct Places {
 
 /// A node's rows, one for each of its levels.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stack {
-    pub(super) rows: [u32; UPPER_LEVELS + 1],
-    pub(super) level: usize,
+pub(in crate::graph) struct Stack {
+    pub(in crate::graph) rows: [u32; UPPER_LEVELS + 1],
+    pub(in crate::graph) level: usize,
 }
 
 impl Stack {
     /// The rows from the base up.
-    pub(super) fn rows(&self) -> &[u32] {
+    pub(in crate::graph) fn rows(&self) -> &[u32] {
         &self.rows[..=self.level]
     }
 }
 
 impl Graph {
     /// Gives a new node a row on each level up to `level`, or until memory ends.
-    pub(super) fn stack(&self, node: u32, level: usize) -> Stack {
+    pub(in crate::graph) fn stack(&self, node: u32, level: usize) -> Stack {
         self.pile(node, &[node], level)
     }
 
     /// Gives a node that has these rows others on all levels up to `level`, or until memory ends.
-    pub(super) fn pile(&self, node: u32, rows: &[u32], level: usize) -> Stack {
+    pub(in crate::graph) fn pile(&self, node: u32, rows: &[u32], level: usize) -> Stack {
         let mut stack = Stack { rows: [node; UPPER_LEVELS + 1], level: rows.len() - 1 };
         stack.rows[..rows.len()].copy_from_slice(rows);
         if level < rows.len() {
@@ -54,7 +54,7 @@ impl Graph {
     }
 
     /// The rows that a node has.
-    pub(super) fn stack_of(&self, node: u32) -> Stack {
+    pub(in crate::graph) fn stack_of(&self, node: u32) -> Stack {
         let mut places = self.places.lock();
         let levels = places.levels.get_or_insert_with(|| self.read_places());
         let mut stack = Stack { rows: [node; UPPER_LEVELS + 1], level: 0 };

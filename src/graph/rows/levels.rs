@@ -39,25 +39,25 @@ pub(crate) struct Parameters {
 /// A graph over the nodes `0..len`.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    pub(super) parameters: Parameters,
-    pub(super) base: Layer<AtomicU32>,
-    pub(super) upper: [OnceLock<Layer<AtomicU64>>; UPPER_LEVELS],
+    pub(in crate::graph) parameters: Parameters,
+    pub(in crate::graph) base: Layer<AtomicU32>,
+    pub(in crate::graph) upper: [OnceLock<Layer<AtomicU64>>; UPPER_LEVELS],
     /// `level << 32 | row`, where `row` is the entry's row on that level.
     entry: CachePadded<AtomicU64>,
     /// Held while a node above the entry's level is inserted.
-    pub(super) growth: Mutex<()>,
+    pub(in crate::graph) growth: Mutex<()>,
     locks: Box<[CachePadded<Mutex<()>>]>,
     /// Where nodes stand on upper levels.
     pub(super) places: Mutex<Places>,
-    pub(super) spread: CachePadded<Spread>,
-    pub(super) lengths: Lengths,
+    pub(in crate::graph) spread: CachePadded<Spread>,
+    pub(in crate::graph) lengths: Lengths,
 }
 
 /// Where searches start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) level: usize,
-    pub(super) row: u32,
+pub(in crate::graph) struct Entry {
+    pub(in crate::graph) level: usize,
+    pub(in crate::graph) row: u32,
 }
 
 impl Graph {
@@ -114,12 +114,12 @@ impl Graph {
         self.base.rows.release(run);
     }
 
-    pub(super) fn layer(&self, level: usize) -> &Layer<AtomicU64> {
+    pub(in crate::graph) fn layer(&self, level: usize) -> &Layer<AtomicU64> {
         self.upper[level - 1].get_or_init(|| Layer::new(self.parameters.m))
     }
 
     /// Where searches start now; nowhere if the graph is empty.
-    pub(super) fn entry(&self) -> Option<Entry> {
+    pub(in crate::graph) fn entry(&self) -> Option<Entry> {
         step();
         match self.entry.load(Ordering::Acquire) {
             EMPTY => None,
@@ -128,7 +128,7 @@ impl Graph {
     }
 
     /// The row on `level` of the node that searches start from, if it stands there.
-    pub(super) fn entry_link(&self, level: usize) -> Option<Link> {
+    pub(in crate::graph) fn entry_link(&self, level: usize) -> Option<Link> {
         let entry = self.entry().filter(|entry| entry.level >= level)?;
         if entry.level == 0 {
             return Some(Link { row: entry.row, node: entry.row, tree: false });
@@ -141,27 +141,27 @@ impl Graph {
     }
 
     /// The node that searches start from.
-    pub(super) fn node(&self, Entry { level, row }: Entry) -> u32 {
+    pub(in crate::graph) fn node(&self, Entry { level, row }: Entry) -> u32 {
         if level == 0 { row } else { self.layer(level).rows().head(row).0 }
     }
 
-    pub(super) fn set_entry(&self, entry: Entry) {
+    pub(in crate::graph) fn set_entry(&self, entry: Entry) {
         step();
         self.entry.store((entry.level as u64) << 32 | u64::from(entry.row), Ordering::Release);
     }
 
-    pub(super) fn unset_entry(&self) {
+    pub(in crate::graph) fn unset_entry(&self) {
         step();
         self.entry.store(EMPTY, Ordering::Release);
     }
 
-    pub(super) fn lock(&self, level: usize, row: u32) -> MutexGuard<'_, ()> {
+    pub(in crate::graph) fn lock(&self, level: usize, row: u32) -> MutexGuard<'_, ()> {
         let mixed = (row ^ (level as u32) << 27).wrapping_mul(0x9e37_79b1) >> 16;
         self.locks[mixed as usize % LOCKS].lock()
     }
 
     /// The level of a node: geometric with ratio `1/m`, a function of the seed and the id alone.
-    pub(super) fn draw_level(&self, node: u32) -> usize {
+    pub(in crate::graph) fn draw_level(&self, node: u32) -> usize {
         let mixed = u64::from(node).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut rng = SmallRng::seed_from_u64(self.parameters.seed ^ mixed);
         let uniform: f64 = 1.0 - rng.random::<f64>();

@@ -3,9 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::OnceLock;
 
-use super::layer::{Cell, Layer, Link, Rows};
-use super::prune::Candidate;
-use super::{Entry, Graph, LinkSpace, Scratch};
+use crate::graph::rows::{Candidate, Cell, Entry, Graph, Layer, Link, Rows};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 
 impl Graph {
     /// Cuts out a node, which is not alive any more. Nobody else may be changing the graph; walks

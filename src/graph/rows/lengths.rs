@@ -9,7 +9,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Graph, LinkSpace, Space};
+use super::levels::Graph;
+use crate::graph::space::{LinkSpace, Space};
 
 /// Squared lengths that differ by such a factor at most count as equal: those of codes of 4 bits are off by some percent.
 const EQUAL: f32 = 1.2;
@@ -23,7 +24,7 @@ const KNOWN: u64 = 1;
 
 /// The range of the lengths of all vectors.
 #[derive(Debug)]
-pub(super) struct Lengths {
+pub(in crate::graph) struct Lengths {
     /// The bits of the least squared length and, above them, of the greatest; `None` where distances are no inner products.
     range: Option<AtomicU64>,
 }
@@ -65,7 +66,7 @@ impl Lengths {
     }
 
     /// Learns the length of a node, which is there, as is `other`. Where no length is known, those of all others are equal.
-    pub(super) fn learn<S: LinkSpace>(&self, space: S, node: u32, other: Option<u32>) {
+    pub(in crate::graph) fn learn<S: LinkSpace>(&self, space: S, node: u32, other: Option<u32>) {
         let Some(range) = &self.range else { return };
         let mut before = range.load(Ordering::Relaxed);
         let other = other.filter(|&other| before == NONE && other < space.len());
@@ -86,7 +87,7 @@ impl Lengths {
     }
 
     /// Learns the lengths of another graph.
-    pub(super) fn absorb(&self, other: &Self) {
+    pub(in crate::graph) fn absorb(&self, other: &Self) {
         if let (Some(range), Some(other)) = (&self.range, &other.range) {
             let of = |range: &AtomicU64| split(range.load(Ordering::Relaxed));
             let (own, other) = (of(range), of(other));
@@ -96,7 +97,7 @@ impl Lengths {
 
     /// Whether they differ.
     #[inline(always)]
-    pub(super) fn differ(&self) -> bool {
+    pub(in crate::graph) fn differ(&self) -> bool {
         self.range.as_ref().is_some_and(|range| {
             let (least, most) = split(range.load(Ordering::Relaxed));
             most > least * EQUAL
@@ -105,7 +106,7 @@ impl Lengths {
 }
 
 /// The key of a node's distance from itself.
-pub(super) fn own<S: LinkSpace>(space: S, node: u32) -> u32 {
+pub(in crate::graph) fn own<S: LinkSpace>(space: S, node: u32) -> u32 {
     let mut key = [0];
     space.between(node, &[node], &mut key);
     key[0]
@@ -121,7 +122,7 @@ pub(super) fn reach<S: Space>(space: S, node: u32, kept: u32) -> f32 {
 
 impl Graph {
     /// The node in hand, where pruning must know lengths.
-    pub(super) fn with_length(&self, node: u32) -> Option<u32> {
+    pub(in crate::graph) fn with_length(&self, node: u32) -> Option<u32> {
         self.lengths.differ().then_some(node)
     }
 }

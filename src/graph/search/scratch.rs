@@ -3,17 +3,16 @@
 use bumpalo::Bump;
 
 use super::detour::Detour;
-use super::prune::{Candidate, Prune};
-use super::spread::Halt;
 use super::widen::Notes;
 use crate::arena::{Pool, Visited};
+use crate::graph::rows::{Candidate, Halt, Prune};
 
 /// Buffers of one search or insertion. Once they have grown, a search allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) pool: Pool,
-    pub(super) visited: Visited,
-    pub(super) fresh: Fresh,
+    pub(in crate::graph) visited: Visited,
+    pub(in crate::graph) fresh: Fresh,
     pub(super) halt: Halt,
     /// Whether most of what a search met first were copies of one another.
     pub(crate) is_crowded: bool,
@@ -23,21 +22,21 @@ pub(crate) struct Scratch {
     pub(super) notes: Notes,
     /// Keys and nodes that a wide descent met.
     pub(super) passed: Vec<(u32, u32)>,
-    pub(super) candidates: Vec<Candidate>,
-    pub(super) prune: Prune,
+    pub(in crate::graph) candidates: Vec<Candidate>,
+    pub(in crate::graph) prune: Prune,
     /// Lists that an insertion keeps until it links.
-    pub(super) lists: Bump,
+    pub(in crate::graph) lists: Bump,
     pub(crate) counters: Counters,
 }
 
 /// Neighbours of the row in hand that were not met before.
 #[derive(Debug, Default)]
-pub(super) struct Fresh {
+pub(in crate::graph) struct Fresh {
     /// Their rows; not used on the base level, where a row's number is its node's.
-    pub(super) rows: Vec<u32>,
-    pub(super) nodes: Vec<u32>,
+    pub(in crate::graph) rows: Vec<u32>,
+    pub(in crate::graph) nodes: Vec<u32>,
     /// Keys of their distances.
-    pub(super) keys: Vec<u32>,
+    pub(in crate::graph) keys: Vec<u32>,
     /// Whether a link was passed over because its node is younger than the walk.
     pub(super) is_younger: bool,
 }
@@ -45,7 +44,7 @@ pub(super) struct Fresh {
 impl Fresh {
     /// Makes room for as many neighbours.
     #[inline(always)]
-    pub(super) fn reserve(&mut self, neighbours: usize) {
+    pub(in crate::graph) fn reserve(&mut self, neighbours: usize) {
         if self.nodes.len() <= neighbours {
             self.grow(neighbours);
         }

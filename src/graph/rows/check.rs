@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::OnceLock;
 
-use super::Graph;
 use super::layer::{Cell, Layer, Link, Rows};
+use super::levels::Graph;
 
 /// What is found wrong with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
