@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::columns::{keep, settle_columns, write_columns};
 use super::error::CollectionError;
 use super::format::{DELTAS, JOURNAL};
 use super::handle::{Collection, Inner};
 use super::pace::Holding;
-use super::task::Course;
+use super::progress::Progress;
 use super::writer::Writer;
 use crate::arena::Keeper;
+use crate::collection::columns::{keep, settle_columns, write_columns};
 use crate::index::{Image, Stored};
 use crate::observe::watch;
 use crate::store::{Store, StoreError, WriteTransaction};
@@ -23,12 +23,12 @@ impl Collection {
     ///
     /// [`StoreError::Poisoned`], [`StoreError::Io`], [`StoreError::Deadlock`], [`CollectionError::Behind`].
     pub fn checkpoint(&self) -> Result<(), CollectionError> {
-        self.checkpoint_along(&Course::default())
+        self.checkpoint_along(&Progress::default())
     }
 
-    pub(super) fn checkpoint_along(&self, course: &Course<'_>) -> Result<(), CollectionError> {
+    pub(super) fn checkpoint_along(&self, progress: &Progress<'_>) -> Result<(), CollectionError> {
         let mut writer = self.inner.take_writer()?.asking();
-        self.inner.checkpoint(&mut writer, course).map_err(self.inner.place())
+        self.inner.checkpoint(&mut writer, progress).map_err(self.inner.place())
     }
 }
 
@@ -41,18 +41,18 @@ impl Inner {
     pub(super) fn checkpoint(
         &self,
         writer: &mut Writer,
-        course: &Course<'_>,
+        progress: &Progress<'_>,
     ) -> Result<(), CollectionError> {
-        self.checkpoint_by(writer, course, Store::begin_write)
+        self.checkpoint_by(writer, progress, Store::begin_write)
     }
 
     /// As [`Self::checkpoint`], unless it would need a longer file. Returns whether it was made.
     pub(super) fn checkpoint_within(
         &self,
         writer: &mut Writer,
-        course: &Course<'_>,
+        progress: &Progress<'_>,
     ) -> Result<bool, CollectionError> {
-        match self.checkpoint_by(writer, course, Store::begin_write_within) {
+        match self.checkpoint_by(writer, progress, Store::begin_write_within) {
             Ok(()) => Ok(true),
             Err(CollectionError::Store(StoreError::TooLarge { .. })) => Ok(false),
             Err(error) => Err(error),
@@ -62,7 +62,7 @@ impl Inner {
     fn checkpoint_by(
         &self,
         writer: &mut Writer,
-        course: &Course<'_>,
+        progress: &Progress<'_>,
         begin: impl FnOnce(&Store) -> Result<WriteTransaction, StoreError>,
     ) -> Result<(), CollectionError> {
         if writer.commit == writer.checkpointed && !writer.is_unsettled {
@@ -73,7 +73,7 @@ impl Inner {
         let holding = Holding::new(self);
         self.index.frozen(|image| {
             let mut tx = begin(&self.store)?;
-            writer.column_bytes += write_columns(&mut tx, &image, writer.commit, course)?;
+            writer.column_bytes += write_columns(&mut tx, &image, writer.commit, progress)?;
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
             tx.drop_table(DELTAS)?;

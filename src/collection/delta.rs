@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
-use super::columns::Head;
 use super::error::CollectionError;
 use super::format::{
     Checkpoint, DELTAS, JOURNAL, MAX_COMMIT, MAX_PARTS, Reader, chunk_key, corrupt,
     decode_checkpoint, encode_checkpoint, journal_key,
 };
 use crate::arena::{Changes, Persistent, Rows};
+use crate::collection::columns::Head;
 use crate::index::{CODES, Image, KEYS, VECTORS};
 use crate::store::{ReadTransaction, StoreError, Table};
 

@@ -7,13 +7,11 @@ use parking_lot::Mutex;
 
 use super::config::Config;
 use super::error::CollectionError;
-use super::format::PAYLOADS;
-use super::opening::Recovery;
 use super::pace::Pace;
-use super::snapshot::{Snapshot, Views};
+use super::snapshot::{Recovery, Snapshot, Views, payload};
 use super::writer::Writer;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
-use crate::store::{ReadTransaction, Store, Turn};
+use crate::store::{Store, Turn};
 use crate::vector::AsVector;
 
 /// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
@@ -131,11 +129,6 @@ impl Inner {
     pub(super) fn memory_limit(&self) -> Option<u64> {
         self.config.allowed_memory()
     }
-}
-
-/// The payload of a key in a snapshot of the store.
-pub(super) fn payload(tx: &ReadTransaction, key: u64) -> Result<Option<&[u8]>, CollectionError> {
-    Ok(tx.find_table::<u64>(PAYLOADS)?.map(|table| table.get(key)).transpose()?.flatten())
 }
 
 impl Shard for Collection {

@@ -2,12 +2,12 @@
 
 use bytemuck::cast_slice;
 
-use super::columns::{Records, read_records};
 use super::error::CollectionError;
 use super::format::{
     COLUMNS, ELEMENTS, HEAD, Kind, METRICS, Reader, SETTINGS, VERSION, VERSION_OF_CODED_LISTS,
     chunk_key, corrupt, decode_chunk, encode_chunk, number, value,
 };
+use crate::collection::columns::{Records, read_records};
 use crate::index::{
     BASE_OF_LISTS, BASES, Ivf, IvfQuantization, LENGTHS, ListImage, ListSettings, ListState,
     OF_LISTS, Originals, Watched,

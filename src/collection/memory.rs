@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::columns::spill_columns;
 use super::error::CollectionError;
 use super::handle::Inner;
-use super::task::Course;
+use super::progress::Progress;
 use super::writer::Writer;
+use crate::collection::columns::spill_columns;
 use crate::index::{Image, LEVELS, Stored};
 
 /// What an operation makes of a mapped column its own at most: the pages that a row begins and ends in.
@@ -91,7 +91,7 @@ impl Inner {
         let mut found = self.index.frozen(|image| Footprint::of(&image));
         let room = limit.saturating_sub(found.graph);
         if found.own(writer) > room / 2 || found.graph_changed > limit {
-            match self.checkpoint(writer, &Course::default()) {
+            match self.checkpoint(writer, &Progress::default()) {
                 Ok(()) => {
                     let tx = Arc::new(self.store.begin_read()?);
                     writer.is_unsettled = true;

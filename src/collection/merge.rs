@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::columns::{write_columns, write_settings};
 use super::config::{alpha_text, codes_text, same};
 use super::error::CollectionError;
 use super::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, check_byte_order};
 use super::handle::Collection;
+use super::progress::{Callback, Progress};
 use super::save::replace_file;
 use super::snapshot::Snapshot;
-use super::task::Course;
+use crate::collection::columns::{write_columns, write_settings};
 use crate::error::IndexError;
 use crate::index::{Cancel, GraphSettings, Hnsw, Image, Part, Settings, Stored};
 use crate::store::ReadTransaction;
@@ -45,9 +45,6 @@ pub struct Merged {
     pub superseded: u64,
 }
 
-/// What is called with the vectors that are connected and how many there are to be.
-type Progress<'a> = dyn Fn(u64, u64) + Sync + 'a;
-
 /// Collections that are to become one. Made by [`Collection::merge`]; nothing happens until [`run`](Self::run).
 #[must_use = "nothing is merged until `run` is called"]
 pub struct Merge<'a> {
@@ -56,7 +53,7 @@ pub struct Merge<'a> {
     rule: MergeRule,
     threads: Option<usize>,
     pool: Option<&'a ThreadPool>,
-    progress: Option<&'a Progress<'a>>,
+    progress: Option<&'a Callback<'a>>,
     cancel: Option<&'a Cancel>,
 }
 
@@ -196,7 +193,7 @@ impl<'a> Merge<'a> {
         replace_file(&self.path, None, |store| {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
-            index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
+            index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
             tx.table::<u64>(PAYLOADS)?.bulk_load_unsorted(plan.payloads(&inputs)?)?;
             if !plan.names.is_empty() {
                 let named = || plan.names.iter().map(|(name, key)| (*name, key));

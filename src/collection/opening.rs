@@ -3,36 +3,25 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::checkpoint::column_bytes;
-use super::columns::{
-    Head, Opened, Reading, open_index, read_head, track, write_columns, write_settings,
-};
 use super::config::Config;
 use super::error::CollectionError;
 use super::format::{Kind, check_byte_order};
 use super::handle::{Collection, Inner};
+use super::progress::Progress;
 use super::reader::Reader;
-use super::task::Course;
+use super::snapshot::Recovery;
 use super::writer::Writer;
+use crate::collection::columns::{
+    Head, Opened, Reading, open_index, read_head, track, write_columns, write_settings,
+};
 use crate::index::{Hnsw, Stored};
 use crate::observe::watch;
 use crate::store::{SimulatedDisk, Store, StoreError, StoreOptions, Turn};
-
-/// The work of opening a collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Recovery {
-    /// Operations that were in the journal only, and were applied anew.
-    pub operations: u64,
-    /// Time that this took.
-    pub replay: Duration,
-    /// Time that opening took in all.
-    pub total: Duration,
-}
 
 impl Collection {
     /// Opens the collection at `path` for writing, or makes it.
@@ -118,7 +107,7 @@ impl Collection {
             index.bind();
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &settings)?;
-            index.frozen(|image| write_columns(&mut tx, &image, 0, &Course::default()))?;
+            index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
             tx.commit()?;
             let head = read_head(&store.begin_read()?, Kind::Graph)?
                 .ok_or(CollectionError::NotACollection { path: None })?;

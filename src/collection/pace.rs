@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::columns::{changed_bytes, newest_commit, read_head, track};
 use super::config::Config;
 use super::delta::{Moment, Origins};
 use super::error::CollectionError;
 use super::format::{DELTAS, Kind};
 use super::handle::Inner;
+use super::progress::Progress;
 use super::snapshot::Live;
-use super::task::Course;
 use super::writer::Writer;
+use crate::collection::columns::{changed_bytes, newest_commit, read_head, track};
 use crate::index::Stored;
 use crate::store::Durability;
 
@@ -72,7 +72,7 @@ impl Inner {
         })?;
         pace.origins.clear();
         drop(pace);
-        if is_written { Ok(()) } else { self.checkpoint(writer, &Course::default()) }
+        if is_written { Ok(()) } else { self.checkpoint(writer, &Progress::default()) }
     }
 
     /// The newest commit as the index in memory has it. None where only the file has it, or where the index is held for

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::columns::{Opened, Reading, open_index, read_head, write_columns, write_settings};
 use super::error::CollectionError;
 use super::format::{Kind, check_byte_order};
 use super::lists::{read_lists, write_lists};
-use super::task::Course;
+use super::progress::Progress;
 use crate::arena::Persistent;
+use crate::collection::columns::{
+    Opened, Reading, open_index, read_head, write_columns, write_settings,
+};
 use crate::index::{Flat, Hnsw, Ivf, Stored};
 use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
@@ -38,7 +40,7 @@ fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
         index.frozen(|image| {
             let mut tx = store.begin_write()?;
             write_settings(&mut tx, &image.settings)?;
-            write_columns(&mut tx, &image, 0, &Course::default())?;
+            write_columns(&mut tx, &image, 0, &Progress::default())?;
             Ok(tx.commit()?)
         })
     })

@@ -1,21 +1,33 @@
+//! Snapshots of a collection, and the views under them.
+
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::columns::{
-    Head, Opened, Reading, keep, open_index, operations_behind, read_head, replay,
-};
 use super::delta::{Moment, newest_delta};
 use super::error::CollectionError;
-use super::format::Kind;
-use super::handle::payload;
-use super::opening::Recovery;
+use super::format::{Kind, PAYLOADS};
 use crate::arena::Keeper;
+use crate::collection::columns::{
+    Head, Opened, Reading, keep, newest_commit, open_index, operations_behind, read_head, replay,
+};
 use crate::guard::{Guard, is_off};
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
 use crate::vector::AsVector;
+
+/// The work of opening a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Operations that were in the journal only, and were applied anew.
+    pub operations: u64,
+    /// Time that this took.
+    pub replay: Duration,
+    /// Time that opening took in all.
+    pub total: Duration,
+}
 
 /// An index of its own, as one commit left the collection.
 struct View {
@@ -93,7 +105,7 @@ impl Views {
         // Other views would have to be made anew.
         self.views.retain(|view| view.is_of(&tx, checkpoint) || Arc::strong_count(view) > 1);
         self.views.sort_by_key(|view| std::cmp::Reverse(view.commit));
-        let newest = super::columns::newest_commit(&tx, &head)?;
+        let newest = newest_commit(&tx, &head)?;
         for at in 0..self.views.len() {
             let view = &mut self.views[at];
             let same = view.is_of(&tx, checkpoint);
@@ -231,6 +243,11 @@ impl Snapshot {
     pub fn payload(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
         payload(&self.view.tx, key)
     }
+}
+
+/// The payload of a key in a snapshot of the store.
+pub(super) fn payload(tx: &ReadTransaction, key: u64) -> Result<Option<&[u8]>, CollectionError> {
+    Ok(tx.find_table::<u64>(PAYLOADS)?.map(|table| table.get(key)).transpose()?.flatten())
 }
 
 impl Shard for Snapshot {

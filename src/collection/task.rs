@@ -1,16 +1,13 @@
 //! Maintenance that can be watched and ended.
 
-use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
 
+use super::check::CollectionReport;
 use super::error::CollectionError;
 use super::handle::Collection;
-use super::maintenance::CollectionReport;
+use super::progress::{Callback, Progress};
 use crate::index::Cancel;
-
-/// What is called with the bytes that are done and how many there are to be.
-type Progress<'a> = dyn Fn(u64, u64) + Sync + 'a;
 
 /// Maintenance that can be watched and ended. Made by [`Collection::task`].
 ///
@@ -38,7 +35,7 @@ type Progress<'a> = dyn Fn(u64, u64) + Sync + 'a;
 #[must_use = "nothing is done until one of the operations is called"]
 pub struct Task<'a> {
     collection: &'a Collection,
-    progress: Option<&'a Progress<'a>>,
+    progress: Option<&'a Callback<'a>>,
     cancel: Option<&'a Cancel>,
 }
 
@@ -73,7 +70,7 @@ impl<'a> Task<'a> {
     ///
     /// As there, and [`CollectionError::Cancelled`].
     pub fn checkpoint(self) -> Result<(), CollectionError> {
-        self.run(|course| self.collection.checkpoint_along(course))
+        self.run(|progress| self.collection.checkpoint_along(progress))
     }
 
     /// [`Collection::compact`].
@@ -82,7 +79,7 @@ impl<'a> Task<'a> {
     ///
     /// As there, and [`CollectionError::Cancelled`].
     pub fn compact(self) -> Result<u64, CollectionError> {
-        self.run(|course| self.collection.compact_along(course))
+        self.run(|progress| self.collection.compact_along(progress))
     }
 
     /// [`Collection::check`].
@@ -91,7 +88,7 @@ impl<'a> Task<'a> {
     ///
     /// As there, and [`CollectionError::Cancelled`].
     pub fn check(self) -> Result<CollectionReport, CollectionError> {
-        self.run(|course| self.collection.check_along(course))
+        self.run(|progress| self.collection.check_along(progress))
     }
 
     /// [`Collection::load`].
@@ -100,7 +97,7 @@ impl<'a> Task<'a> {
     ///
     /// As there, and [`CollectionError::Cancelled`]; what was loaded by then stays in memory.
     pub fn load(self) -> Result<(), CollectionError> {
-        self.run(|course| self.collection.load_along(course))
+        self.run(|progress| self.collection.load_along(progress))
     }
 
     /// [`Collection::backup`].
@@ -109,63 +106,18 @@ impl<'a> Task<'a> {
     ///
     /// As there, and [`CollectionError::Cancelled`].
     pub fn backup(self, path: impl AsRef<Path>) -> Result<(), CollectionError> {
-        self.run(|course| self.collection.backup_along(path.as_ref(), course))
+        self.run(|progress| self.collection.backup_along(path.as_ref(), progress))
     }
 
     fn run<R>(
         self,
-        operation: impl FnOnce(&Course<'a>) -> Result<R, CollectionError>,
+        operation: impl FnOnce(&Progress<'a>) -> Result<R, CollectionError>,
     ) -> Result<R, CollectionError> {
-        let course = Course { task: Some(self), ..Course::default() };
-        course.step(0)?;
-        let result = operation(&course)?;
-        course.finish();
+        let progress = Progress::new(self.progress, self.cancel);
+        progress.step(0)?;
+        let result = operation(&progress)?;
+        progress.finish();
         Ok(result)
-    }
-}
-
-/// How far a task is.
-#[derive(Default)]
-pub(super) struct Course<'a> {
-    /// None where nobody watches.
-    task: Option<Task<'a>>,
-    done: Cell<u64>,
-    total: Cell<u64>,
-    told: Cell<u64>,
-}
-
-impl Course<'_> {
-    /// So many bytes are there to be done besides those that are known.
-    pub(super) fn expect(&self, bytes: u64) {
-        self.total.set(self.total.get() + bytes);
-    }
-
-    /// So many bytes are done; whether to go on.
-    pub(super) fn go_on(&self, bytes: u64) -> bool {
-        let Some(task) = self.task else { return true };
-        self.done.set(self.done.get() + bytes);
-        self.total.set(self.total.get().max(self.done.get()));
-        if self.done.get() - self.told.get() > self.total.get() / 1000 {
-            self.tell();
-        }
-        !task.cancel.is_some_and(Cancel::is_cancelled)
-    }
-
-    /// So many bytes are done; an error if they were to be the last.
-    pub(super) fn step(&self, bytes: u64) -> Result<(), CollectionError> {
-        if self.go_on(bytes) { Ok(()) } else { Err(CollectionError::Cancelled) }
-    }
-
-    fn tell(&self) {
-        self.told.set(self.done.get());
-        if let Some(progress) = self.task.and_then(|task| task.progress) {
-            progress(self.done.get(), self.total.get());
-        }
-    }
-
-    fn finish(&self) {
-        self.done.set(self.total.get());
-        self.tell();
     }
 }
 

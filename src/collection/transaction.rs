@@ -3,7 +3,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::columns::{apply, part_bytes};
 use super::delta::Origin;
 use super::error::CollectionError;
 use super::format::{
@@ -11,8 +10,9 @@ use super::format::{
 };
 use super::handle::Inner;
 use super::memory::Allowance;
-use super::task::Course;
+use super::progress::Progress;
 use super::writer::WriterGuard;
+use crate::collection::columns::{apply, part_bytes};
 use crate::error::IndexError;
 use crate::index::Stored;
 use crate::observe::watch;
@@ -266,7 +266,7 @@ impl Transaction {
         // The commit is safe whatever becomes of this. If an error poisons the store, the next transaction returns it; on a
         // full disk the journal goes on growing.
         if inner.is_due(writer) {
-            if inner.checkpoint(writer, &Course::default()).is_err() {
+            if inner.checkpoint(writer, &Progress::default()).is_err() {
                 writer.put_off_checkpoint();
             }
         } else if inner.is_late(writer) && inner.write_delta(writer).is_err() {
