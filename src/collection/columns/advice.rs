@@ -2,8 +2,8 @@
 
 use memmap2::MmapMut;
 
+use super::available::available;
 use super::head::Head;
-use crate::collection::available::available;
 use crate::collection::error::CollectionError;
 use crate::collection::format::decode_chunk;
 use crate::index::{FINER, VECTORS};
@@ -20,10 +20,7 @@ pub(super) enum Sparse {
 }
 
 impl Sparse {
-    pub(in crate::collection) fn of(
-        table: &Table<'_, u64>,
-        head: &Head,
-    ) -> Result<Self, CollectionError> {
+    pub(super) fn of(table: &Table<'_, u64>, head: &Head) -> Result<Self, CollectionError> {
         let has_codes = head.checkpoint.state.coder.is_some();
         let mut walked = 0_u64;
         for entry in table.range(..)? {
@@ -39,7 +36,7 @@ impl Sparse {
         })
     }
 
-    pub(in crate::collection) fn holds(self, column: u32) -> bool {
+    pub(super) fn holds(self, column: u32) -> bool {
         match self {
             Self::None => false,
             Self::Vectors => matches!(column, VECTORS | FINER),

@@ -4,12 +4,15 @@
 //! each chunk privately and applies the journal (`read.rs`, `replay.rs`).
 
 mod advice;
+mod available;
+mod delta;
 mod head;
 mod read;
 mod remap;
 mod replay;
 mod write;
 
+pub(super) use delta::{Moment, Origin, Origins, newest_delta};
 pub(super) use head::{Head, Records, read_head, read_records};
 pub(super) use read::{Opened, Reading, open_index};
 pub(super) use remap::{keep, move_columns, settle_columns, spill_columns, track};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::advice::{Sparse, expect_few};
+use super::delta::{Deltas, Moment};
 use super::head::Head;
 use super::remap::{keep, map_chunk};
 use super::replay::replay;
 use crate::arena::{Keeper, Piece};
-use crate::collection::delta::{Deltas, Moment};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{COLUMNS, chunk_key, corrupt};
 use crate::index::Stored;

@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::config::{alpha_text, codes_text, same};
-use super::error::CollectionError;
-use super::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, check_byte_order};
-use super::handle::Collection;
-use super::progress::{Callback, Progress};
-use super::save::replace_file;
-use super::snapshot::Snapshot;
 use crate::collection::columns::{write_columns, write_settings};
+use crate::collection::config::{alpha_text, codes_text, same};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{
+    FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, check_byte_order,
+};
+use crate::collection::progress::{Callback, Progress};
+use crate::collection::reading::Snapshot;
+use crate::collection::saving::replace_file;
+use crate::collection::writing::Collection;
 use crate::error::IndexError;
 use crate::index::{Cancel, GraphSettings, Hnsw, Image, Part, Settings, Stored};
 use crate::store::ReadTransaction;

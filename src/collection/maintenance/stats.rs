@@ -1,7 +1,7 @@
 //! Statistics of a collection.
 
-use super::error::CollectionError;
-use super::handle::Collection;
+use crate::collection::error::CollectionError;
+use crate::collection::writing::Collection;
 use crate::index::Stats;
 use crate::store;
 
@@ -46,7 +46,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`], [`StoreError::Deadlock`].
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`StoreError::Deadlock`](crate::store::StoreError::Deadlock).
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
         // A copy: reading the trees stops no transaction.
         let writer = *self.inner.take_to_look()?;

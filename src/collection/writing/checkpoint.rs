@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::CollectionError;
-use super::format::{DELTAS, JOURNAL};
 use super::handle::{Collection, Inner};
 use super::pace::Holding;
-use super::progress::Progress;
 use super::writer::Writer;
 use crate::arena::Keeper;
 use crate::collection::columns::{keep, settle_columns, write_columns};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{DELTAS, JOURNAL};
+use crate::collection::progress::Progress;
 use crate::index::{Image, Stored};
 use crate::observe::watch;
 use crate::store::{Store, StoreError, WriteTransaction};
@@ -26,7 +26,10 @@ impl Collection {
         self.checkpoint_along(&Progress::default())
     }
 
-    pub(super) fn checkpoint_along(&self, progress: &Progress<'_>) -> Result<(), CollectionError> {
+    pub(in crate::collection) fn checkpoint_along(
+        &self,
+        progress: &Progress<'_>,
+    ) -> Result<(), CollectionError> {
         let mut writer = self.inner.take_writer()?.asking();
         self.inner.checkpoint(&mut writer, progress).map_err(self.inner.place())
     }
@@ -38,7 +41,7 @@ impl Inner {
         writer.journal > self.config.journal_limit(writer.columns).max(writer.put_off)
     }
 
-    pub(super) fn checkpoint(
+    pub(in crate::collection) fn checkpoint(
         &self,
         writer: &mut Writer,
         progress: &Progress<'_>,
@@ -47,7 +50,7 @@ impl Inner {
     }
 
     /// As [`Self::checkpoint`], unless it would need a longer file. Returns whether it was made.
-    pub(super) fn checkpoint_within(
+    pub(in crate::collection) fn checkpoint_within(
         &self,
         writer: &mut Writer,
         progress: &Progress<'_>,
@@ -104,7 +107,10 @@ impl Inner {
 
     /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
     /// replaced since can be reused. Returns the number of that snapshot; `None` if some maps are of older ones.
-    pub(super) fn pin_newest(&self, writer: &Writer) -> Result<Option<u64>, CollectionError> {
+    pub(in crate::collection) fn pin_newest(
+        &self,
+        writer: &Writer,
+    ) -> Result<Option<u64>, CollectionError> {
         if writer.is_unsettled {
             return Ok(None);
         }
@@ -115,7 +121,7 @@ impl Inner {
     }
 
     /// Forgets views without a holder: each keeps its pages in the file.
-    pub(super) fn drop_idle_views(&self) {
+    pub(in crate::collection) fn drop_idle_views(&self) {
         self.views.lock().drop_idle();
     }
 }

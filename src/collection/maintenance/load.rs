@@ -1,10 +1,10 @@
 //! Loading an index from its maps into memory.
 
 use super::check::chunk_bytes;
-use super::error::CollectionError;
-use super::format::{COLUMNS, chunk_key, decode_chunk};
-use super::handle::Collection;
-use super::progress::Progress;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{COLUMNS, chunk_key, decode_chunk};
+use crate::collection::progress::Progress;
+use crate::collection::writing::Collection;
 use crate::index::Stored;
 use crate::observe::watch;
 use crate::store::ExtentId;
@@ -18,7 +18,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn load(&self) -> Result<(), CollectionError> {
         self.load_along(&Progress::default())
     }

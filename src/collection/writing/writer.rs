@@ -5,41 +5,41 @@ use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use super::error::CollectionError;
 use super::handle::{Collection, Inner};
 use super::transaction::Transaction;
+use crate::collection::error::CollectionError;
 use crate::store::{Refusal, StoreError};
 
 /// The state that only the holder of the right to write touches.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Writer {
+pub(in crate::collection) struct Writer {
     /// The last commit.
-    pub(super) commit: u64,
+    pub(in crate::collection) commit: u64,
     /// The last commit that is in the columns of the file.
     pub(super) checkpointed: u64,
     /// Bytes that the journal has.
-    pub(super) journal: u64,
+    pub(in crate::collection) journal: u64,
     /// Bytes of deltas behind the checkpoint, and the number of the next one.
-    pub(super) deltas: u64,
+    pub(in crate::collection) deltas: u64,
     pub(super) next_delta: u64,
     /// Operations that no delta has yet, and the time that applying them took.
-    pub(super) late: u64,
+    pub(in crate::collection) late: u64,
     pub(super) took: Duration,
     /// Bytes of deltas that were written since the collection was opened.
     pub(super) delta_bytes: u64,
     /// Bytes that the columns have in the file.
-    pub(super) columns: u64,
+    pub(in crate::collection) columns: u64,
     /// Bytes of vectors that were committed, and bytes of columns that checkpoints wrote, since the collection was opened.
-    pub(super) vector_bytes: u64,
-    pub(super) column_bytes: u64,
+    pub(in crate::collection) vector_bytes: u64,
+    pub(in crate::collection) column_bytes: u64,
     /// Bytes of maps that commits may have made memory of the process since the last checkpoint.
     pub(super) touched: u64,
-    pub(super) checkpoints: u64,
+    pub(in crate::collection) checkpoints: u64,
     /// Bytes that the journal must have for the next attempt at a checkpoint, after one that failed.
     pub(super) put_off: u64,
     /// Whether some maps may be of extents that the newest state of the file lacks, since a step of a checkpoint or
     /// a compaction failed. The maps keep the store's snapshots of those extents until the next checkpoint.
-    pub(super) is_unsettled: bool,
+    pub(in crate::collection) is_unsettled: bool,
 }
 
 impl Writer {
@@ -55,7 +55,7 @@ impl Writer {
 }
 
 /// The right to write, until it is dropped.
-pub(super) struct WriterGuard {
+pub(in crate::collection) struct WriterGuard {
     pub(super) inner: Arc<Inner>,
     writer: Writer,
     /// The thread that used it last.
@@ -65,7 +65,7 @@ pub(super) struct WriterGuard {
 
 impl WriterGuard {
     /// Binds the right to this thread, which calls a user's closure: a closure that asks for the right is refused instead of waiting.
-    pub(super) fn asking(mut self) -> Self {
+    pub(in crate::collection) fn asking(mut self) -> Self {
         self.inner.writer.ask();
         self.inner.pace.lock().holders += 1;
         self.is_asking = true;
@@ -146,13 +146,17 @@ impl Collection {
 
 impl Inner {
     /// Takes the right to write. Waits for its holder.
-    pub(super) fn take_writer(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
+    pub(in crate::collection) fn take_writer(
+        self: &Arc<Self>,
+    ) -> Result<WriterGuard, CollectionError> {
         self.store.admit()?;
         Ok(WriterGuard::new(self, self.writer.take().map_err(refused)?))
     }
 
     /// As [`Self::take_writer`], and of a collection that is behind its file as well: the caller must change nothing.
-    pub(super) fn take_to_look(self: &Arc<Self>) -> Result<WriterGuard, CollectionError> {
+    pub(in crate::collection) fn take_to_look(
+        self: &Arc<Self>,
+    ) -> Result<WriterGuard, CollectionError> {
         self.store.admit()?;
         Ok(WriterGuard::new(self, self.writer.take_to_look().map_err(refused)?))
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::error::CollectionError;
 use super::handle::Inner;
-use super::progress::Progress;
 use super::writer::Writer;
 use crate::collection::columns::spill_columns;
+use crate::collection::error::CollectionError;
+use crate::collection::progress::Progress;
 use crate::index::{Image, LEVELS, Stored};
 
 /// What an operation makes of a mapped column its own at most: the pages that a row begins and ends in.

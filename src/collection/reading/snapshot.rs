@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::delta::{Moment, newest_delta};
-use super::error::CollectionError;
-use super::format::{Kind, PAYLOADS};
 use crate::arena::Keeper;
 use crate::collection::columns::{
     Head, Opened, Reading, keep, newest_commit, open_index, operations_behind, read_head, replay,
 };
+use crate::collection::columns::{Moment, newest_delta};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{Kind, PAYLOADS};
 use crate::guard::{Guard, is_off};
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::simd::Isa;
@@ -53,15 +53,15 @@ impl View {
 
 /// The views that were made for snapshots. Those that nobody holds any more go on to newer commits.
 #[derive(Default)]
-pub(super) struct Views {
+pub(in crate::collection) struct Views {
     views: Vec<Arc<View>>,
 }
 
 /// The newest commit of a collection that this process writes, as its index in memory has it.
-pub(super) struct Live {
-    pub(super) tx: Arc<ReadTransaction>,
-    pub(super) head: Head,
-    pub(super) moment: Moment,
+pub(in crate::collection) struct Live {
+    pub(in crate::collection) tx: Arc<ReadTransaction>,
+    pub(in crate::collection) head: Head,
+    pub(in crate::collection) moment: Moment,
 }
 
 /// Views that are kept though nobody holds them.
@@ -75,7 +75,7 @@ const MANY: u64 = 1024;
 
 impl Views {
     /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
-    pub(super) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
+    pub(in crate::collection) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
         self.views.retain(|view| view.is_of(tx, checkpoint) || Arc::strong_count(view) > 1);
         // The others are in use, or were until now, and keep their maps.
         let free = self.views.iter_mut().filter_map(Arc::get_mut);
@@ -86,12 +86,12 @@ impl Views {
     }
 
     /// Forgets the views that nobody holds.
-    pub(super) fn drop_idle(&mut self) {
+    pub(in crate::collection) fn drop_idle(&mut self) {
         self.views.retain(|view| Arc::strong_count(view) > 1);
     }
 
     /// A snapshot of the newest commit of the store. `live` gives it as this process has it in memory.
-    pub(super) fn newest(
+    pub(in crate::collection) fn newest(
         &mut self,
         store: &Store,
         isa: Option<Isa>,
@@ -223,15 +223,15 @@ impl Snapshot {
         self.len() == 0
     }
 
-    pub(super) fn hnsw(&self) -> &Hnsw {
+    pub(in crate::collection) fn hnsw(&self) -> &Hnsw {
         &self.view.index
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(in crate::collection) fn settings(&self) -> &Settings {
         &self.view.head.settings
     }
 
-    pub(super) fn store(&self) -> &ReadTransaction {
+    pub(in crate::collection) fn store(&self) -> &ReadTransaction {
         &self.view.tx
     }
 
@@ -246,7 +246,10 @@ impl Snapshot {
 }
 
 /// The payload of a key in a snapshot of the store.
-pub(super) fn payload(tx: &ReadTransaction, key: u64) -> Result<Option<&[u8]>, CollectionError> {
+pub(in crate::collection) fn payload(
+    tx: &ReadTransaction,
+    key: u64,
+) -> Result<Option<&[u8]>, CollectionError> {
     Ok(tx.find_table::<u64>(PAYLOADS)?.map(|table| table.get(key)).transpose()?.flatten())
 }
 

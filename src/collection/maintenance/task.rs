@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use super::check::CollectionReport;
-use super::error::CollectionError;
-use super::handle::Collection;
-use super::progress::{Callback, Progress};
+use crate::collection::error::CollectionError;
+use crate::collection::progress::{Callback, Progress};
+use crate::collection::writing::Collection;
 use crate::index::Cancel;
 
 /// Maintenance that can be watched and ended. Made by [`Collection::task`].

@@ -1,18 +1,19 @@
+//! Transactions: changes that are committed together.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::delta::Origin;
-use super::error::CollectionError;
-use super::format::{
-    JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
-};
 use super::handle::Inner;
 use super::memory::Allowance;
-use super::progress::Progress;
 use super::writer::WriterGuard;
-use crate::collection::columns::{apply, part_bytes};
+use crate::collection::columns::{Origin, apply, part_bytes};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{
+    JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
+};
+use crate::collection::progress::Progress;
 use crate::error::IndexError;
 use crate::index::Stored;
 use crate::observe::watch;

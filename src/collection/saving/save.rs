@@ -3,21 +3,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::CollectionError;
-use super::format::{Kind, check_byte_order};
 use super::lists::{read_lists, write_lists};
-use super::progress::Progress;
 use crate::arena::Persistent;
 use crate::collection::columns::{
     Opened, Reading, open_index, read_head, write_columns, write_settings,
 };
+use crate::collection::error::CollectionError;
+use crate::collection::format::{Kind, check_byte_order};
+use crate::collection::progress::Progress;
 use crate::index::{Flat, Hnsw, Ivf, Stored};
 use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
 /// once it is on the disk. A symbolic link is followed. The file has the mode and, where the system allows, the owner of the one
 /// that it replaces, else those of the file of `source`.
-pub(super) fn replace_file(
+pub(in crate::collection) fn replace_file(
     path: &Path,
     source: Option<&Store>,
     fill: impl FnOnce(&Store) -> Result<(), CollectionError>,

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::error::CollectionError;
-use super::format::{COLUMNS, Kind, PAYLOADS, chunk_key, decode_chunk};
-use super::handle::Collection;
-use super::progress::Progress;
 use crate::arena::Persistent;
 use crate::collection::columns::read_head;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{COLUMNS, Kind, PAYLOADS, chunk_key, decode_chunk};
+use crate::collection::progress::Progress;
+use crate::collection::writing::Collection;
 use crate::index::{CheckReport, Image, Stored};
 use crate::observe::watch;
 use crate::store::{self, ExtentId, ReadTransaction};

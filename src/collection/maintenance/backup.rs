@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use super::error::CollectionError;
-use super::format::{
+use crate::collection::error::CollectionError;
+use crate::collection::format::{
     COLUMNS, DELTAS, HEAD, JOURNAL, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
     encode_chunk,
 };
-use super::handle::Collection;
-use super::progress::Progress;
-use super::save::replace_file;
+use crate::collection::progress::Progress;
+use crate::collection::saving::replace_file;
+use crate::collection::writing::Collection;
 use crate::observe::watch;
 use crate::store::{ExtentId, Key, ReadTransaction, StoreError, WriteTransaction};
 

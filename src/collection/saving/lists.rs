@@ -2,12 +2,12 @@
 
 use bytemuck::cast_slice;
 
-use super::error::CollectionError;
-use super::format::{
+use crate::collection::columns::{Records, read_records};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{
     COLUMNS, ELEMENTS, HEAD, Kind, METRICS, Reader, SETTINGS, VERSION, VERSION_OF_CODED_LISTS,
     chunk_key, corrupt, decode_chunk, encode_chunk, number, value,
 };
-use crate::collection::columns::{Records, read_records};
 use crate::index::{
     BASE_OF_LISTS, BASES, Ivf, IvfQuantization, LENGTHS, ListImage, ListSettings, ListState,
     OF_LISTS, Originals, Watched,
@@ -212,13 +212,13 @@ mod tests {
                     let bytes = encode_settings(&settings, VERSION);
                     let coded = encode_settings(&settings, VERSION_OF_CODED_LISTS);
                     assert_eq!(decode_settings(&coded).unwrap(), settings);
-                    assert!(super::super::format::decode_settings(&coded).is_err());
+                    assert!(crate::collection::format::decode_settings(&coded).is_err());
                     assert_eq!(decode_settings(&bytes).unwrap(), settings);
                     for len in 0..bytes.len() {
                         assert!(decode_settings(&bytes[..len]).is_err());
                     }
                     assert!(decode_settings(&[&bytes[..], &[0]].concat()).is_err());
-                    let graph = super::super::format::decode_settings(&bytes);
+                    let graph = crate::collection::format::decode_settings(&bytes);
                     assert!(graph.is_err());
                 }
             }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::error::CollectionError;
-use super::handle::Collection;
-use super::progress::Progress;
-use super::writer::Writer;
 use crate::collection::columns::move_columns;
+use crate::collection::error::CollectionError;
+use crate::collection::progress::Progress;
+use crate::collection::writing::{Collection, Writer};
 use crate::index::Stored;
 use crate::observe::watch;
 
@@ -28,7 +27,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// As [`Collection::checkpoint`], and [`StoreError::Corrupt`].
+    /// As [`Collection::checkpoint`], and [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
     pub fn compact(&self) -> Result<u64, CollectionError> {
         self.compact_along(&Progress::default())
     }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::Config;
-use super::delta::{Moment, Origins};
-use super::error::CollectionError;
-use super::format::{DELTAS, Kind};
 use super::handle::Inner;
-use super::progress::Progress;
-use super::snapshot::Live;
 use super::writer::Writer;
-use crate::collection::columns::{changed_bytes, newest_commit, read_head, track};
+use crate::collection::columns::{Moment, Origins, changed_bytes, newest_commit, read_head, track};
+use crate::collection::config::Config;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{DELTAS, Kind};
+use crate::collection::progress::Progress;
+use crate::collection::reading::Live;
 use crate::index::Stored;
 use crate::store::Durability;
 

@@ -1,12 +1,14 @@
+//! Readers of a collection that another process may be writing.
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::error::CollectionError;
-use super::format::check_byte_order;
 use super::snapshot::{Snapshot, Views};
+use crate::collection::error::CollectionError;
+use crate::collection::format::check_byte_order;
 use crate::store::{Store, StoreOptions};
 
 /// A collection that another process may be writing. Cheap to clone; clones are handles to the same, for any thread.
@@ -19,7 +21,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Self, CollectionError> {
+    pub(in crate::collection) fn open(
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self, CollectionError> {
         check_byte_order()?;
         let store = options.open_read_only(path)?;
         let reader = Self { store, views: Arc::default() };

@@ -8,17 +8,16 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::checkpoint::column_bytes;
-use super::config::Config;
-use super::error::CollectionError;
-use super::format::{Kind, check_byte_order};
 use super::handle::{Collection, Inner};
-use super::progress::Progress;
-use super::reader::Reader;
-use super::snapshot::Recovery;
 use super::writer::Writer;
 use crate::collection::columns::{
     Head, Opened, Reading, open_index, read_head, track, write_columns, write_settings,
 };
+use crate::collection::config::Config;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{Kind, check_byte_order};
+use crate::collection::progress::Progress;
+use crate::collection::reading::{Reader, Recovery};
 use crate::index::{Hnsw, Stored};
 use crate::observe::watch;
 use crate::store::{SimulatedDisk, Store, StoreError, StoreOptions, Turn};

@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
-use super::error::CollectionError;
-use super::format::{
+use super::Head;
+use crate::arena::{Changes, Persistent, Rows};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{
     Checkpoint, DELTAS, JOURNAL, MAX_COMMIT, MAX_PARTS, Reader, chunk_key, corrupt,
     decode_checkpoint, encode_checkpoint, journal_key,
 };
-use crate::arena::{Changes, Persistent, Rows};
-use crate::collection::columns::Head;
 use crate::index::{CODES, Image, KEYS, VECTORS};
 use crate::store::{ReadTransaction, StoreError, Table};
 
@@ -21,43 +21,43 @@ const HEAD_BYTES: usize = 20;
 
 /// Where the journal has a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) commit: u64,
-    pub(super) part: u32,
+pub(in crate::collection) struct Origin {
+    pub(in crate::collection) commit: u64,
+    pub(in crate::collection) part: u32,
     /// Its first byte in the part.
-    pub(super) at: u32,
+    pub(in crate::collection) at: u32,
 }
 
 /// Vectors of the last commits, by their keys.
 #[derive(Debug, Default)]
-pub(super) struct Origins(HashMap<u64, Origin>);
+pub(in crate::collection) struct Origins(HashMap<u64, Origin>);
 
 impl Origins {
     /// Vectors that are remembered at most. So many changes are written by a checkpoint rather than by a delta.
     const MOST: usize = 1 << 14;
 
-    pub(super) fn add(&mut self, key: u64, origin: Origin) {
+    pub(in crate::collection) fn add(&mut self, key: u64, origin: Origin) {
         if self.0.len() < Self::MOST {
             self.0.insert(key, origin);
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::collection) fn clear(&mut self) {
         self.0 = HashMap::new();
     }
 }
 
 /// A moment of an index as the rows that it has changed since a checkpoint, or since a delta.
 #[derive(Debug)]
-pub(super) struct Moment {
-    pub(super) checkpoint: Checkpoint,
+pub(in crate::collection) struct Moment {
+    pub(in crate::collection) checkpoint: Checkpoint,
     sections: Vec<u8>,
 }
 
 impl Moment {
     /// The rows that changed since they are tracked. What was committed is in the journal of `tx`, where `origins` says; the
     /// image must be of the newest commit that `tx` sees, which is `commit`. None if there are more than `most` bytes.
-    pub(super) fn of(
+    pub(in crate::collection) fn of(
         image: &Image<'_>,
         commit: u64,
         tx: &ReadTransaction,
@@ -118,7 +118,7 @@ impl Moment {
     }
 
     /// The delta that the file keeps. `journal` is how many bytes of journal it stands for, the deltas before it included.
-    pub(super) fn encode(mut self, head: &Head, journal: u64) -> Vec<u8> {
+    pub(in crate::collection) fn encode(mut self, head: &Head, journal: u64) -> Vec<u8> {
         if head.checkpoint.state.has_quantizers_of(&self.checkpoint.state) {
             // Where they have changed, all codes are among the rows.
             self.checkpoint.state.coder = None;
@@ -185,7 +185,9 @@ fn optional<'t>(
 }
 
 /// The commit that the newest delta leads to, behind whatever checkpoint.
-pub(super) fn newest_delta(tx: &ReadTransaction) -> Result<Option<u64>, CollectionError> {
+pub(in crate::collection) fn newest_delta(
+    tx: &ReadTransaction,
+) -> Result<Option<u64>, CollectionError> {
     let Some(table) = optional(tx, DELTAS)? else { return Ok(None) };
     let Some((_, delta)) = table.last()? else { return Ok(None) };
     // The record begins behind the head.

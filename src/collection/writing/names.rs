@@ -1,10 +1,10 @@
 //! Names in place of numbers: strings and ids of any bytes, each with a key of its own.
 
-use super::error::CollectionError;
-use super::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS};
 use super::handle::Collection;
-use super::snapshot::Snapshot;
 use super::transaction::Transaction;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS};
+use crate::collection::reading::Snapshot;
 use crate::error::IndexError;
 use crate::store::{Key, ReadTransaction, StoreError};
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::config::Config;
-use super::error::CollectionError;
 use super::pace::Pace;
-use super::snapshot::{Recovery, Snapshot, Views, payload};
 use super::writer::Writer;
+use crate::collection::config::Config;
+use crate::collection::error::CollectionError;
+use crate::collection::reading::{Recovery, Snapshot, Views, payload};
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::store::{Store, Turn};
 use crate::vector::AsVector;
@@ -38,12 +38,12 @@ use crate::vector::AsVector;
 /// ```
 #[derive(Clone)]
 pub struct Collection {
-    pub(super) inner: Arc<Inner>,
+    pub(in crate::collection) inner: Arc<Inner>,
 }
 
-pub(super) struct Inner {
-    pub(super) store: Store,
-    pub(super) index: Hnsw,
+pub(in crate::collection) struct Inner {
+    pub(in crate::collection) store: Store,
+    pub(in crate::collection) index: Hnsw,
     pub(super) settings: Settings,
     pub(super) config: Config,
     /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
@@ -122,7 +122,7 @@ impl Collection {
 
 impl Inner {
     /// Adds the path of the file to an error.
-    pub(super) fn place(&self) -> impl Fn(CollectionError) -> CollectionError {
+    pub(in crate::collection) fn place(&self) -> impl Fn(CollectionError) -> CollectionError {
         |error| error.at(self.store.path())
     }
 
