@@ -86,7 +86,7 @@ mod key;
 mod maintenance;
 mod opening;
 mod pages;
-mod steps;
+mod progress;
 mod transaction;
 mod tree;
 mod turn;

@@ -6,7 +6,7 @@ use crate::store::format::{
 };
 use crate::store::key::Key;
 use crate::store::pages::{Pin, Shared, View, Writer, extent};
-use crate::store::steps::Steps;
+use crate::store::progress::Progress;
 use crate::store::tree::{self, Visit};
 
 /// What [`crate::store::Store::check`] has looked at.
@@ -27,7 +27,7 @@ pub struct CheckReport {
 
 struct Checker<'a> {
     pin: &'a Pin,
-    steps: Steps<'a>,
+    progress: Progress<'a>,
     /// Who has each run, by first page.
     runs: PageMap<u64>,
     pages: u64,
@@ -52,7 +52,7 @@ impl Checker<'_> {
         root: NodeRef,
         mut entry: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<u64, StoreError> {
-        let (pin, steps) = (self.pin, self.steps);
+        let (pin, progress) = (self.pin, self.progress);
         let size = pin.page_size();
         let mut entries = 0;
         let mut last: Option<Vec<u8>> = None;
@@ -62,7 +62,7 @@ impl Checker<'_> {
                 Visit::Node(node) => {
                     // Claimed before its children are met: a page that is met twice ends the walk.
                     self.claim(Run::one(node.page()))?;
-                    steps.step(size as u64)?;
+                    progress.step(size as u64)?;
                     node.validate()?;
                     if node.is_leaf() && node.count() == 0 {
                         return Err(StoreError::corrupt(node.page(), "a leaf is empty"));
@@ -85,7 +85,7 @@ impl Checker<'_> {
                         Stored::Overflow(value) => {
                             let pages = value.len.div_ceil(size as u64);
                             self.claim(Run { start: value.page, pages })?;
-                            steps.step(pages * size as u64)?;
+                            progress.step(pages * size as u64)?;
                             let bytes = pin.value(stored)?;
                             if checksum(bytes) != value.checksum {
                                 let reason = "a value's checksum is wrong";
@@ -119,12 +119,12 @@ impl Checker<'_> {
 pub(crate) fn check(
     shared: &Shared,
     space: bool,
-    steps: Steps<'_>,
+    progress: Progress<'_>,
 ) -> Result<CheckReport, StoreError> {
     // While the writer is here nothing is committed, so the state and the free pages belong together.
     shared.writer.look(|writer| {
         shared.writer.ask();
-        check_state(shared, writer, space, steps)
+        check_state(shared, writer, space, progress)
     })
 }
 
@@ -132,14 +132,14 @@ fn check_state(
     shared: &Shared,
     writer: &Writer,
     space: bool,
-    steps: Steps<'_>,
+    progress: Progress<'_>,
 ) -> Result<CheckReport, StoreError> {
     let mut pin = shared.frames.writer_pin();
     // The state that the writer goes on from may be ahead of what is published.
     pin.state = State { transaction: pin.state.transaction, ..writer.state };
     let (catalog, extents) = (pin.state.catalog, pin.state.extents);
     let limit = writer.allocator.end();
-    let mut checker = Checker { pin: &pin, steps, runs: PageMap::default(), pages: 0, limit };
+    let mut checker = Checker { pin: &pin, progress, runs: PageMap::default(), pages: 0, limit };
     let mut report = CheckReport::default();
     let mut tables = Vec::new();
     report.tables = checker.tree(catalog, |_, name, value| {
@@ -164,7 +164,7 @@ fn check_state(
             return Err(StoreError::corrupt(extents.page, "an extent's number is out of range"));
         }
         checker.claim(Run { start: record.page, pages: record.pages(size) })?;
-        extent::verify(View::Pin(checker.pin), record, steps)
+        extent::verify(View::Pin(checker.pin), record, progress)
     })?;
     report.used_pages = checker.pages;
     let mut all: Vec<Run> =

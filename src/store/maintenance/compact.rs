@@ -19,7 +19,7 @@ use crate::store::durability::{Changes, checkpoint, cutting_checkpoint};
 use crate::store::error::StoreError;
 use crate::store::format::PageNo;
 use crate::store::pages::{Placing, Shared, Writer, room};
-use crate::store::steps::Steps;
+use crate::store::progress::Progress;
 use crate::store::transaction::WriteTransaction;
 
 /// Waits until the caller has let go of the places that runs had before a step. Returns the state
@@ -30,14 +30,14 @@ pub(crate) type LetGo<'a, E> = &'a dyn Fn() -> Result<Option<u64>, E>;
 /// of state `own`.
 pub(crate) fn compact_nodes(
     shared: &Arc<Shared>,
-    steps: Steps<'_>,
+    progress: Progress<'_>,
     own: Option<u64>,
 ) -> Result<(), StoreError> {
     let before = length(shared)?;
     shared.writer.with(|writer| checkpoint(shared, writer))?;
     let mut space = Space::of(shared)?;
     let until = |_| false;
-    let filling = Filling { steps, align: Align::Fine, moves: Moves::Nodes, until };
+    let filling = Filling { progress, align: Align::Fine, moves: Moves::Nodes, until };
     filling.fill_all(shared, &|| Ok::<_, StoreError>(own), own, &mut space)?;
     cut(shared, before)
 }
@@ -45,14 +45,14 @@ pub(crate) fn compact_nodes(
 /// See [`crate::store::Store::compact`].
 pub(crate) fn compact<E: From<StoreError>>(
     shared: &Arc<Shared>,
-    steps: Steps<'_>,
+    progress: Progress<'_>,
     let_go: LetGo<'_, E>,
 ) -> Result<u64, E> {
     let before = length(shared)?;
     // The error may be of the caller's type, which does not show a refusal.
     let is_refused = Cell::new(false);
     let go_on = |bytes| {
-        let goes_on = steps.step(bytes).is_ok();
+        let goes_on = progress.step(bytes).is_ok();
         is_refused.set(is_refused.get() || !goes_on);
         goes_on
     };
@@ -75,21 +75,21 @@ fn pack<E: From<StoreError>>(
     go_on: &dyn Fn(u64) -> bool,
     let_go: LetGo<'_, E>,
 ) -> Result<(), E> {
-    let steps = Steps::new(go_on);
+    let progress = Progress::new(go_on);
     shared.writer.with(|writer| {
         shared.writer.ask();
-        steps.step(0)?;
+        progress.step(0)?;
         if writer.log.is_empty() { Ok(()) } else { checkpoint(shared, writer) }
     })?;
     let mut own = let_go()?;
     let mut space = Space::of(shared)?;
     let (moves, until) = (Moves::All, Space::is_tight as fn(Space) -> bool);
-    let filling = Filling { steps, align: Align::Fine, moves, until };
+    let filling = Filling { progress, align: Align::Fine, moves, until };
     own = filling.fill_all(shared, let_go, own, &mut space)?;
     if space.is_close() {
         return Ok(());
     }
-    if let Some(align) = evacuate(shared, steps, own)? {
+    if let Some(align) = evacuate(shared, progress, own)? {
         // Once runs are behind the end, only going on makes the file short again.
         let tell = |bytes| {
             go_on(bytes);
@@ -97,7 +97,7 @@ fn pack<E: From<StoreError>>(
         };
         own = let_go()?;
         space = Space::of(shared)?;
-        let packing = Filling { steps: Steps::new(&tell), align, moves, until: |_| false };
+        let packing = Filling { progress: Progress::new(&tell), align, moves, until: |_| false };
         packing.fill_all(shared, let_go, own, &mut space)?;
     }
     Ok(())
@@ -168,7 +168,7 @@ impl Space {
 
 /// How to fill.
 struct Filling<'a> {
-    steps: Steps<'a>,
+    progress: Progress<'a>,
     align: Align,
     moves: Moves,
     until: fn(Space) -> bool,
@@ -205,8 +205,8 @@ impl Filling<'_> {
             }
             let allocator = &pages.writer.allocator;
             let from = allocator.end() - allocator.free_pages();
-            let &Self { steps, align, moves, .. } = self;
-            relocate(changes, &Plan { steps, from, held, align, moves, is_away: false })?;
+            let &Self { progress, align, moves, .. } = self;
+            relocate(changes, &Plan { progress, from, held, align, moves, is_away: false })?;
             commit(changes)
         })
     }
@@ -217,7 +217,7 @@ impl Filling<'_> {
 /// the places.
 fn evacuate(
     shared: &Arc<Shared>,
-    steps: Steps<'_>,
+    progress: Progress<'_>,
     own: Option<u64>,
 ) -> Result<Option<Align>, StoreError> {
     let before = length(shared)?;
@@ -239,7 +239,7 @@ fn evacuate(
         }
         changes.pages.placing = Placing::Beyond;
         let moves = Moves::All;
-        relocate(changes, &Plan { steps, from, held: None, align, moves, is_away: true })?;
+        relocate(changes, &Plan { progress, from, held: None, align, moves, is_away: true })?;
         // A snapshot that was taken meanwhile would hold both places.
         let pages = &mut changes.pages;
         if newest_held(shared, &mut pages.writer, own, Some(pin)).is_some() {

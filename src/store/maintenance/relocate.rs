@@ -5,7 +5,7 @@ use crate::store::durability::Changes;
 use crate::store::error::StoreError;
 use crate::store::format::{NodeRef, OVERFLOW, PageNo, Run, Source, Stored};
 use crate::store::pages::{Fit, Workspace};
-use crate::store::steps::Steps;
+use crate::store::progress::Progress;
 use crate::store::tree;
 
 /// Approximate limit, in bytes, of the nodes that a step moves: they are in memory until its checkpoint.
@@ -23,7 +23,7 @@ pub(super) enum Moves {
 
 /// Selects the runs that move, and their new places.
 pub(super) struct Plan<'a> {
-    pub(super) steps: Steps<'a>,
+    pub(super) progress: Progress<'a>,
     /// Runs that end behind this page.
     pub(super) from: PageNo,
     /// Only runs that were made after this state; all runs if `None`.
@@ -79,7 +79,7 @@ pub(super) fn relocate(changes: &mut Changes, plan: &Plan<'_>) -> Result<(), Sto
     // The longest first, and pages last: they fit everywhere, and would cut the room for extents to pieces.
     extents.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.len));
     for (number, record) in extents {
-        plan.steps.step(record.len)?;
+        plan.progress.step(record.len)?;
         let run = Run { start: record.page, pages: record.pages(size) };
         if !plan.wants(&changes.pages, run) {
             continue;
@@ -122,7 +122,7 @@ fn relocate_node(
     at: NodeRef,
     plan: &Plan<'_>,
 ) -> Result<NodeRef, StoreError> {
-    plan.steps.step(pages.shared.page_size as u64)?;
+    plan.progress.step(pages.shared.page_size as u64)?;
     let mut here = at;
     let node = (&*pages).node(here)?;
     let (count, is_leaf, level) = (node.count(), node.is_leaf(), node.level());
@@ -136,7 +136,7 @@ fn relocate_node(
                 continue;
             }
             let (key, bytes) = (key.to_vec(), (&*pages).value(stored)?.to_vec());
-            plan.steps.step(bytes.len() as u64)?;
+            plan.progress.step(bytes.len() as u64)?;
             let Some(place) = plan.place(pages, run, &[1])? else { continue };
             let moved = pages.move_value(value, &bytes, place)?;
             here = NodeRef { page: pages.own(here)?, checksum: 0 };

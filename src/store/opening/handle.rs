@@ -13,7 +13,7 @@ use crate::store::maintenance::{
     CheckReport, LetGo, Stats, check, compact, compact_nodes, is_held, stats,
 };
 use crate::store::pages::{Shared, Writer};
-use crate::store::steps::Steps;
+use crate::store::progress::Progress;
 use crate::store::transaction::{ReadTransaction, WriteTransaction};
 
 /// An open store. Cheap to clone; clones are handles to the same store, for any thread.
@@ -171,7 +171,7 @@ impl Store {
     /// [`StoreError::Deadlock`].
     pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
         let shared = self.shared()?;
-        compact(shared, Steps::new(&go_on), &|| Ok(None)).map_err(shared.place())
+        compact(shared, Progress::new(&go_on), &|| Ok(None)).map_err(shared.place())
     }
 
     /// As [`Store::compact_while`], but every extent stays where it is, so that the caller can keep its snapshot of state
@@ -182,7 +182,7 @@ impl Store {
         go_on: impl Fn(u64) -> bool,
     ) -> Result<(), StoreError> {
         let shared = self.shared()?;
-        compact_nodes(shared, Steps::new(&go_on), own).map_err(shared.place())
+        compact_nodes(shared, Progress::new(&go_on), own).map_err(shared.place())
     }
 
     /// As [`Store::compact_while`], for a caller that has a snapshot itself: after each step,
@@ -192,7 +192,7 @@ impl Store {
         go_on: &dyn Fn(u64) -> bool,
         let_go: LetGo<'_, E>,
     ) -> Result<u64, E> {
-        compact(self.shared()?, Steps::new(go_on), let_go)
+        compact(self.shared()?, Progress::new(go_on), let_go)
     }
 
     /// Bytes of the file.
@@ -230,16 +230,16 @@ impl Store {
     ///
     /// As for [`Store::compact_while`].
     pub fn check_while(&self, go_on: impl Fn(u64) -> bool) -> Result<CheckReport, StoreError> {
-        let steps = Steps::new(&go_on);
+        let progress = Progress::new(&go_on);
         match &*self.inner {
             Inner::Writer { shared, .. } => {
                 shared.process.admit()?;
-                check(shared, true, steps).map_err(shared.place())
+                check(shared, true, progress).map_err(shared.place())
             }
             Inner::Follower(follower) => {
                 follower.begin_read()?;
                 let shared = &follower.base().shared;
-                check(shared, false, steps).map_err(shared.place())
+                check(shared, false, progress).map_err(shared.place())
             }
         }
     }

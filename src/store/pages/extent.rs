@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::view::View;
 use crate::store::error::StoreError;
 use crate::store::format::{BLOCK, ExtentRecord, Source, checksum, read};
-use crate::store::steps::Steps;
+use crate::store::progress::Progress;
 
 /// Number of an extent, given by [`crate::store::WriteTransaction::create_extent`] and never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +70,10 @@ pub(crate) fn bytes<'p>(
 pub(crate) fn verify(
     view: View<'_>,
     record: ExtentRecord,
-    steps: Steps<'_>,
+    progress: Progress<'_>,
 ) -> Result<(), StoreError> {
     if view.in_memory(record.page).is_some() {
-        return steps.step(record.len);
+        return progress.step(record.len);
     }
     let wrong = |index: u64| {
         let page = record.page + index * BLOCK / view.page_size() as u64;
@@ -86,7 +86,7 @@ pub(crate) fn verify(
     for index in 0..record.blocks() {
         let bytes = block(view, record, index)?;
         let sum = checksum(bytes);
-        steps.step(bytes.len() as u64)?;
+        progress.step(bytes.len() as u64)?;
         list.extend_from_slice(&sum.to_le_bytes());
         if record.list_bytes() == 0 && sum != record.checksum {
             return Err(wrong(index));

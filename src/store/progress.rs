@@ -1,19 +1,19 @@
-//! Where long operations tell how far they are, and may be ended.
+//! Progress of long operations, which callers may watch and end.
 
 use super::error::StoreError;
 
-/// What a long operation tells of its way, and where it may be ended.
+/// Reports the progress of an operation to its caller.
 #[derive(Clone, Copy)]
-pub(crate) struct Steps<'a> {
+pub(crate) struct Progress<'a> {
     go_on: &'a dyn Fn(u64) -> bool,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> Progress<'a> {
     pub(crate) fn new(go_on: &'a dyn Fn(u64) -> bool) -> Self {
         Self { go_on }
     }
 
-    /// So many bytes are behind; an error if they were to be the last.
+    /// Reports that `bytes` more are done. Returns an error if the caller ends the operation.
     pub(crate) fn step(self, bytes: u64) -> Result<(), StoreError> {
         if (self.go_on)(bytes) { Ok(()) } else { Err(StoreError::Cancelled) }
     }
