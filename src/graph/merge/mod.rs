@@ -3,14 +3,14 @@
 //! Nearly all that building a graph costs is finding out who is near whom, and each of the graphs knows that of its own nodes.
 //! So they are laid side by side, level by level, and what is missing is found from what is there: the nodes of one graph near a node of
 //! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose once among their old links and the new
-//! candidates, and are linked back where there is room ([`weave`]), and the levels get spanning trees anew ([`tree`]).
+//! candidates, and are linked back where there is room ([`weave`]), and the levels get spanning trees anew ([`spanning_tree`]).
 //!
 //! Every step reads what the step before it has finished, and orders whatever has no order, so the result depends neither
 //! on the number of threads nor on their luck.
 
-mod copy;
 mod cross;
-mod tree;
+mod renumber;
+mod spanning_tree;
 mod weave;
 
 use crate::arena::ArenaError;
@@ -76,7 +76,7 @@ impl Graph {
         }
         let ends = ends_of(&places);
         for (source, places) in sources.iter().zip(&places) {
-            copy::rows(source.graph.base.rows(), places, graph.base.rows());
+            renumber::rows(source.graph.base.rows(), places, graph.base.rows());
             graph.spread.absorb(&source.graph.spread);
         }
         if !merge.level(&graph.base, &ends) {
@@ -91,7 +91,7 @@ impl Graph {
             let mut above = Vec::with_capacity(sources.len());
             for (source, below) in sources.iter().zip(&places) {
                 above.push(match source.graph.upper[level - 1].get() {
-                    Some(old) => copy::heads(old.rows(), &source.nodes, below, layer)?,
+                    Some(old) => renumber::heads(old.rows(), &source.nodes, below, layer)?,
                     None => Vec::new(),
                 });
             }
@@ -103,7 +103,7 @@ impl Graph {
             let ends = ends_of(&places);
             for (source, places) in sources.iter().zip(&places) {
                 if let Some(old) = source.graph.upper[level - 1].get() {
-                    copy::rows(old.rows(), places, layer.rows());
+                    renumber::rows(old.rows(), places, layer.rows());
                 }
             }
             if !merge.level(layer, &ends) {
@@ -137,7 +137,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         let rows = layer.rows();
         let Some(near) = self.cross(rows, ends) else { return false };
         self.weave(rows, near);
-        tree::span(rows);
+        spanning_tree::span(rows);
         true
     }
 }

@@ -11,7 +11,7 @@ use crate::store::format::{
     ExtentRecord, FreeList, Meta, Node, NodeMut, NodeRef, PageBuf, PageMap, PageNo, Run, State,
     Stored, TableRecord, checksum, put_number,
 };
-use crate::store::pages::room::provide;
+use crate::store::pages::backing::provide;
 use crate::store::pages::{
     Allocator, Claim, Fit, Freed, Installed, Life, Pin, Shared, Workspace, Writer, extent,
 };

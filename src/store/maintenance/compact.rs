@@ -18,7 +18,7 @@ use crate::store::disk::Readers;
 use crate::store::durability::{Changes, checkpoint, cutting_checkpoint};
 use crate::store::error::StoreError;
 use crate::store::format::PageNo;
-use crate::store::pages::{Placing, Shared, Writer, room};
+use crate::store::pages::{Placing, Shared, Writer, backing};
 use crate::store::progress::Progress;
 use crate::store::transaction::WriteTransaction;
 
@@ -234,7 +234,7 @@ fn evacuate(
         let Some((from, align)) = survey.gain(pages) else { return Ok(None) };
         let end = pages.writer.allocator.end() * shared.page_size as u64;
         let needed = end.max(before) + survey.bytes(pages, from);
-        if room::fill(shared, &mut changes.pages.writer, needed).is_err() {
+        if backing::fill(shared, &mut changes.pages.writer, needed).is_err() {
             return Ok(None);
         }
         changes.pages.placing = Placing::Beyond;
@@ -252,7 +252,7 @@ fn evacuate(
         // No page in use is behind the old end.
         let restored = shared.writer.with(|writer| {
             let end = writer.allocator.trim().max(writer.meta.end) * shared.page_size as u64;
-            room::cut_to(shared, writer, end.max(before))
+            backing::cut_to(shared, writer, end.max(before))
         });
         // The first error is the cause.
         return moved.and_then(|align| restored.map(|()| align));
@@ -289,6 +289,6 @@ fn cut(shared: &Arc<Shared>, before: u64) -> Result<(), StoreError> {
         }
         let end = writer.meta.end * size;
         let len = (end + writer.reserve).min(writer.backed).min(before).max(end);
-        if len < length(shared)? { room::cut_to(shared, writer, len) } else { Ok(()) }
+        if len < length(shared)? { backing::cut_to(shared, writer, len) } else { Ok(()) }
     })
 }

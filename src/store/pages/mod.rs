@@ -2,15 +2,15 @@
 //!
 //! [`Frames`] gives every reader the pages of its state through a [`Pin`]. [`Shared`] and [`Writer`] are the state of an open store; a
 //! [`Workspace`] holds the pages that one write transaction reads and changes. [`Allocator`] keeps free runs, `waiting.rs` runs that
-//! held states still need, and [`room`] takes room on the disk before a commit is acknowledged. An [`Extent`] is a run of bytes under one number.
+//! held states still need, and [`backing`] takes room on the disk before a commit is acknowledged. An [`Extent`] is a run of bytes under one number.
 //!
 //! A run is needed by the held states between the transaction that made it and the one that gave it up. Snapshots, the last checkpoint
 //! and readers in other processes hold states.
 
 mod allocator;
+pub(crate) mod backing;
 pub(crate) mod extent;
 mod frames;
-pub(crate) mod room;
 mod shared;
 mod view;
 mod waiting;
@@ -18,9 +18,9 @@ mod workspace;
 mod writer;
 
 pub(crate) use allocator::{Allocator, Fit};
+pub(crate) use backing::Claim;
 pub use extent::{Extent, ExtentId};
 pub(crate) use frames::{Frames, Pin};
-pub(crate) use room::Claim;
 pub(crate) use shared::Shared;
 pub(crate) use view::View;
 pub(crate) use waiting::Life;

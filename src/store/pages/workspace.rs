@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::allocator::Fit;
+use super::backing::{Claim, fill, provide};
 use super::frames::Pin;
-use super::room::{Claim, fill, provide};
 use super::shared::Shared;
 use super::writer::Writer;
 use crate::store::error::StoreError;

@@ -1,8 +1,8 @@
 //! What only the writer knows: free pages, pages in waiting, the end of the log.
 
 use super::allocator::Allocator;
+use super::backing::reserve;
 use super::frames::Frames;
-use super::room::reserve;
 use super::waiting::{Held, Life, Waiting};
 use crate::store::format::{Log, Meta, PageMap, PageNo, Run, State};
 
@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     pub(crate) inherited_log: bool,
     /// Bytes of the file that were really written, so that writing them again needs no room.
     pub(crate) backed: u64,
-    /// Bytes that the file is to have behind its last page: see [`super::room`].
+    /// Bytes that the file is to have behind its last page: see [`super::backing`].
     pub(crate) reserve: u64,
 }
 

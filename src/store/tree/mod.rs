@@ -7,7 +7,7 @@ mod bulk;
 mod cursor;
 mod insert;
 mod remove;
-mod walk;
+mod visit;
 
 use crate::store::error::StoreError;
 use crate::store::format::{NodeRef, Source};
@@ -16,7 +16,7 @@ pub(crate) use bulk::Builder;
 pub(crate) use cursor::{Cursor, RawEntry};
 pub(crate) use insert::{insert, put_inline};
 pub(crate) use remove::remove;
-pub(crate) use walk::{Visit, visit};
+pub(crate) use visit::{Visit, visit};
 
 /// Longest key: an eighth of a page, so that a branch always has several children.
 pub(crate) fn max_key(page_size: usize) -> usize {
