@@ -35,7 +35,11 @@ impl Rotation {
     }
 
     /// The rotation whose signs are plus where `plus` says so.
-    pub(super) fn with_signs(dimension: usize, isa: Isa, mut plus: impl FnMut() -> bool) -> Self {
+    pub(in crate::quantization) fn with_signs(
+        dimension: usize,
+        isa: Isa,
+        mut plus: impl FnMut() -> bool,
+    ) -> Self {
         let len = dimension.next_multiple_of(UNIT);
         let width = 1 << len.ilog2();
         let rounds = if width == len { ROUNDS } else { 2 * ROUNDS };
@@ -44,7 +48,7 @@ impl Rotation {
     }
 
     /// Whether each sign is plus.
-    pub(super) fn signs(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
+    pub(in crate::quantization) fn signs(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
         self.signs.iter().map(|&sign| sign > 0.0)
     }
 

@@ -25,24 +25,24 @@ const WORTHWHILE: f64 = 1e-4;
 
 /// The choices for a clustering.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct KMeans {
+pub(in crate::quantization) struct KMeans {
     /// Number of clusters, at least one.
-    pub(super) clusters: usize,
+    pub(in crate::quantization) clusters: usize,
     /// Rounds at most; fewer if the error hardly falls.
-    pub(super) rounds: usize,
+    pub(in crate::quantization) rounds: usize,
     /// Where randomness begins.
-    pub(super) seed: u64,
+    pub(in crate::quantization) seed: u64,
 }
 
 impl KMeans {
     /// How many of `points` training should see.
-    pub(super) fn enough(clusters: usize, points: usize) -> usize {
+    pub(in crate::quantization) fn enough(clusters: usize, points: usize) -> usize {
         points.min(clusters.saturating_mul(ENOUGH))
     }
 
     /// The centroids of `points`, which stand one after the other and are at least as many as
     /// there are clusters. Costs `points * clusters * dimension` a round.
-    pub(super) fn train(self, dimension: usize, points: &[f32]) -> Centroids {
+    pub(in crate::quantization) fn train(self, dimension: usize, points: &[f32]) -> Centroids {
         with_threads(|| self.train_here(dimension, points))
     }
 
@@ -238,7 +238,11 @@ fn square(a: &[f32], b: &[f32]) -> f32 {
 
 /// `wanted` of the numbers below `count`, ascending, each set of them as likely as any other
 /// (selection sampling: Knuth, The Art of Computer Programming 2, algorithm 3.4.2 S).
-pub(super) fn sample(count: usize, wanted: usize, rng: &mut Xoshiro256PlusPlus) -> Vec<usize> {
+pub(in crate::quantization) fn sample(
+    count: usize,
+    wanted: usize,
+    rng: &mut Xoshiro256PlusPlus,
+) -> Vec<usize> {
     if wanted >= count {
         return (0..count).collect();
     }

@@ -5,7 +5,7 @@
 
 /// Points of one dimension, sixteen side by side: entry `d` of a block holds component `d` of each.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Centroids {
+pub(in crate::quantization) struct Centroids {
     dimension: usize,
     count: usize,
     /// `dimension` entries a block. The last block is filled up with infinities, which are nearest
@@ -15,7 +15,7 @@ pub(super) struct Centroids {
 
 impl Centroids {
     /// From `points` one after the other, at least one.
-    pub(super) fn new(dimension: usize, points: &[f32]) -> Self {
+    pub(in crate::quantization) fn new(dimension: usize, points: &[f32]) -> Self {
         let count = points.len() / dimension;
         let mut lanes = vec![[f32::INFINITY; 16]; count.div_ceil(16) * dimension];
         for (i, point) in points.chunks_exact(dimension).enumerate() {
@@ -27,24 +27,24 @@ impl Centroids {
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::quantization) fn count(&self) -> usize {
         self.count
     }
 
     /// Their dimension.
-    pub(super) fn dimension(&self) -> usize {
+    pub(in crate::quantization) fn dimension(&self) -> usize {
         self.dimension
     }
 
     /// The components of one.
-    pub(super) fn point(&self, i: usize) -> impl Iterator<Item = f32> + '_ {
+    pub(in crate::quantization) fn point(&self, i: usize) -> impl Iterator<Item = f32> + '_ {
         let block = &self.lanes[i / 16 * self.dimension..][..self.dimension];
         block.iter().map(move |lanes| lanes[i % 16])
     }
 
     /// Squared distances to all, sixteen in a row.
     #[inline(always)]
-    pub(super) fn squares(&self, point: &[f32], out: &mut [[f32; 16]]) {
+    pub(in crate::quantization) fn squares(&self, point: &[f32], out: &mut [[f32; 16]]) {
         for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out) {
             [*out] = squares(block, [point]);
         }
@@ -52,7 +52,7 @@ impl Centroids {
 
     /// Inner products with all, sixteen in a row.
     #[inline(always)]
-    pub(super) fn products(&self, point: &[f32], out: &mut [[f32; 16]]) {
+    pub(in crate::quantization) fn products(&self, point: &[f32], out: &mut [[f32; 16]]) {
         for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out) {
             let mut sums = [0.0; 16];
             for (lanes, &x) in block.iter().zip(point) {
@@ -66,7 +66,10 @@ impl Centroids {
 
     /// The nearest to each of `points`, the first of them if several are, and its squared distance.
     #[inline(always)]
-    pub(super) fn nearest<const N: usize>(&self, points: [&[f32]; N]) -> [(u32, f32); N] {
+    pub(in crate::quantization) fn nearest<const N: usize>(
+        &self,
+        points: [&[f32]; N],
+    ) -> [(u32, f32); N] {
         let mut best = [Best { squares: [f32::INFINITY; 16], blocks: [0; 16] }; N];
         for (number, block) in self.lanes.chunks_exact(self.dimension).enumerate() {
             let squares = squares(block, points);

@@ -5,6 +5,7 @@
 //! carry a scale of their own, so that vectors of any length keep their share of precision. Queries are rounded to
 //! a finer grid than 4-bit codes are.
 
+mod persist;
 mod quantizer;
 mod round;
 mod scaled;
@@ -13,7 +14,6 @@ pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::rotation::Rotation;
 use crate::distance::{
     Eight, NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2, ScaledBetweenDot, ScaledBetweenL2,
     ScaledDot, ScaledL2, ScaledNibbleDot, ScaledNibblesDot, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS,
@@ -21,6 +21,7 @@ use crate::distance::{
     write_code, write_query,
 };
 use crate::metric::Metric;
+use crate::quantization::math::Rotation;
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
 use round::Round;

@@ -4,9 +4,9 @@
 //! rotation, and bit 1 whether codes carry scales of their own; the mean, one
 //! `f32` a component, where the metric has one and there is a rotation; the signs of the rotation, a bit each, the first in the lowest.
 
-use super::rotation::Rotation;
-use super::scalar::{Bits, Parts, ScalarGrid};
+use super::{Bits, Parts, ScalarGrid};
 use crate::metric::Metric;
+use crate::quantization::math::Rotation;
 use crate::simd::Isa;
 
 impl ScalarGrid {
