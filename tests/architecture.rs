@@ -1,8 +1,12 @@
 //! The house against its plan: which folder of `src/` imports which, which room of a folder, and where `unsafe` may stand.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+mod architecture_support;
+
+use architecture_support::paths::paths;
+use architecture_support::rooms::{
+    FLAT, ROOMS, Rooms, UPWARD, arrows, circle, crossed_walls, crowded,
+};
+use architecture_support::{code, part, sources};
 
 /// Each part of `src/`, and the parts that it may import (`ARCHITECTURE.md` says why).
 const MAY_IMPORT: [(&str, &[&str]); 18] = [
@@ -57,106 +61,6 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("dataset", &["distance", "error", "metric", "vector"]),
 ];
 
-/// Rooms: the files and folders within a folder of `src/`, and the rooms beside them that each may import.
-type Rooms = &'static [(&'static str, &'static [&'static str])];
-
-/// The folders whose rooms have walls.
-const ROOMS: [(&str, Rooms); 4] = [
-    ("collection", COLLECTION),
-    ("graph", GRAPH),
-    ("quantization", QUANTIZATION),
-    ("store", STORE),
-];
-
-/// The `mod.rs` of each room says what the room has.
-const COLLECTION: Rooms = &[
-    ("error", &[]),
-    ("format", &["error"]),
-    ("config", &["error", "format"]),
-    ("progress", &["error"]),
-    ("columns", &["error", "format", "progress"]),
-    ("saving", &["columns", "error", "format", "progress"]),
-    ("reading", &["columns", "error", "format"]),
-    ("writing", &["columns", "config", "error", "format", "progress", "reading"]),
-    (
-        "maintenance",
-        &["columns", "config", "error", "format", "progress", "reading", "saving", "writing"],
-    ),
-];
-
-/// `graph/mod.rs` says what the graph promises, and the `mod.rs` of each room what the room has.
-const GRAPH: Rooms = &[
-    ("space", &[]),
-    ("rows", &["space"]),
-    ("search", &["rows", "space"]),
-    ("link", &["rows", "search", "space"]),
-    ("removal", &["rows", "search", "space"]),
-    ("merge", &["rows", "search", "space"]),
-];
-
-/// Quantizers know no other quantizer; the coder of an index chooses among them.
-const QUANTIZATION: Rooms = &[
-    ("error", &[]),
-    ("math", &[]),
-    ("quantizer", &["error"]),
-    ("admit", &["error", "quantizer"]),
-    ("bytes", &["admit", "error"]),
-    ("scalar", &["admit", "bytes", "error", "math", "quantizer"]),
-    ("product", &["admit", "bytes", "error", "math", "quantizer"]),
-    ("rabitq", &["admit", "bytes", "error", "math", "quantizer"]),
-    ("coder", &["admit", "product", "quantizer", "rabitq", "scalar"]),
-];
-
-/// `store/mod.rs` says what a store is, and the `mod.rs` of each room what the room has.
-const STORE: Rooms = &[
-    ("turn", &[]),
-    ("error", &["turn"]),
-    ("key", &[]),
-    ("progress", &["error"]),
-    ("disk", &["error"]),
-    ("format", &["disk", "error"]),
-    ("pages", &["disk", "error", "format", "progress", "turn"]),
-    ("tree", &["error", "format", "pages"]),
-    ("durability", &["disk", "error", "format", "pages", "tree"]),
-    ("transaction", &["disk", "durability", "error", "format", "key", "pages", "tree"]),
-    (
-        "maintenance",
-        &[
-            "disk",
-            "durability",
-            "error",
-            "format",
-            "key",
-            "pages",
-            "progress",
-            "transaction",
-            "tree",
-        ],
-    ),
-    (
-        "opening",
-        &[
-            "disk",
-            "durability",
-            "error",
-            "format",
-            "maintenance",
-            "pages",
-            "progress",
-            "transaction",
-        ],
-    ),
-];
-
-/// Imports between rooms that the tables above do not allow, and the reasons why they are there yet: file, imported room, reason.
-const UPWARD: [(&str, &str, &str); 0] = [];
-
-/// Folders that are not divided into rooms yet.
-const FLAT: [&str; 1] = ["index"];
-
-/// Source files in a folder at most.
-const MOST_FILES: usize = 15;
-
 /// Folders and files in which `unsafe` may stand.
 const MAY_BE_UNSAFE: [&str; 8] = [
     "simd/",
@@ -168,119 +72,6 @@ const MAY_BE_UNSAFE: [&str; 8] = [
     "store/pages/frames.rs",
     "store/disk/range_lock/",
 ];
-
-fn files(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, into);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            into.push(path);
-        }
-    }
-}
-
-/// Every source file: its path below `src/`, and its text.
-fn sources() -> Vec<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    files(&src, &mut paths);
-    let name = |path: &Path| {
-        let parts: Vec<_> =
-            path.strip_prefix(&src).unwrap().iter().map(|p| p.to_str().unwrap()).collect();
-        parts.join("/")
-    };
-    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
-}
-
-/// The part of the house that a file belongs to.
-fn part(file: &str) -> &str {
-    file.split(['/', '.']).next().unwrap()
-}
-
-/// The lines of code with their numbers, without comments; tests may look further than the code they test.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let tests = text.find("\nmod tests {").unwrap_or(text.len());
-    let lines = text[..tests].lines().enumerate();
-    lines.map(|(i, line)| (i + 1, line.split("//").next().unwrap()))
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Reads a path, or the tree of paths in a `use`, from the head of `text`. Adds each path below `before` to `found`, and returns the rest.
-fn read_tree<'t>(text: &'t str, before: &[&'t str], found: &mut Vec<Vec<&'t str>>) -> &'t str {
-    let mut rest = text.trim_start();
-    let mut path = before.to_vec();
-    loop {
-        if let Some(mut group) = rest.strip_prefix('{') {
-            loop {
-                group = read_tree(group, &path, found).trim_start();
-                match group.strip_prefix(',') {
-                    Some(next) => group = next,
-                    None => return group.strip_prefix('}').unwrap_or(group),
-                }
-            }
-        }
-        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-        if end > 0 {
-            path.push(&rest[..end]);
-        }
-        rest = &rest[end..];
-        match rest.strip_prefix("::") {
-            Some(next) => rest = next.trim_start(),
-            None => break,
-        }
-    }
-    // The other name in `a as b`, or the star of `a::*`.
-    let end = rest.find([',', '}', ';']).unwrap_or(rest.len());
-    if path.len() > before.len() {
-        found.push(path);
-    }
-    if before.is_empty() { rest } else { &rest[end..] }
-}
-
-/// The number of modules written out in the code that are still open at its end.
-fn open_modules(code: &str) -> usize {
-    let begins = code.match_indices("mod ").filter(|(at, _)| !code[..*at].ends_with(is_word));
-    let bodies = begins.filter_map(|(at, head)| {
-        let name = &code[at + head.len()..];
-        name.trim_start_matches(is_word).strip_prefix(" {")
-    });
-    bodies.filter(|body| body.matches('}').count() <= body.matches('{').count()).count()
-}
-
-/// The paths in the code of a file that begin at the crate or at a module around the file, from the crate on, with their lines.
-fn paths(file: &str, text: &str) -> Vec<(usize, Vec<String>)> {
-    let code: String = code(text).map(|(_, line)| line.to_owned() + "\n").collect();
-    let file = file.strip_suffix(".rs").unwrap();
-    let own: Vec<_> = file.strip_suffix("/mod").unwrap_or(file).split('/').collect();
-    let mut all = Vec::new();
-    let mut at = 0;
-    while let Some(begin) =
-        ["crate::", "super::"].iter().filter_map(|head| code[at..].find(head)).min()
-    {
-        let begin = at + begin;
-        at = begin + "crate::".len();
-        if code[..begin].ends_with(is_word) || code[..begin].ends_with("pub(in ") {
-            continue;
-        }
-        let mut found = Vec::new();
-        let rest = read_tree(&code[begin..], &[], &mut found);
-        at = at.max(code.len() - rest.len());
-        let line = code[..begin].matches('\n').count() + 1;
-        for path in found {
-            let up = path.iter().take_while(|name| **name == "super").count();
-            let names = if up == 0 { 1 } else { up };
-            let up = up.saturating_sub(open_modules(&code[..begin]));
-            let base = if path[0] == "crate" { &[] } else { &own[..own.len().saturating_sub(up)] };
-            let path = base.iter().chain(&path[names..]).map(|name| (*name).to_owned()).collect();
-            all.push((line, path));
-        }
-    }
-    all
-}
 
 /// Crossed borders of the files given.
 fn crossed(sources: &[(String, String)]) -> Vec<String> {
@@ -306,86 +97,6 @@ fn crossed(sources: &[(String, String)]) -> Vec<String> {
         }
     }
     wrong
-}
-
-/// The room that a file belongs to, within its folder; none for the folder's own `mod.rs`, which is above its rooms.
-fn room(file: &str) -> Option<&str> {
-    file.split(['/', '.']).nth(1).filter(|room| *room != "mod")
-}
-
-/// The arrows between the rooms of one folder: file and line, own room, room that is imported.
-fn arrows(folder: &str, sources: &[(String, String)]) -> Vec<(String, String, String)> {
-    let mut all = Vec::new();
-    for (file, text) in sources {
-        let Some(own) = room(file) else { continue };
-        if part(file) != folder || file.ends_with("tests.rs") {
-            continue;
-        }
-        for (number, path) in paths(file, text) {
-            if path.first().is_some_and(|name| name == folder) {
-                let other = path.get(1).map_or("", String::as_str);
-                if other != own {
-                    all.push((format!("{file}:{number}"), own.to_owned(), other.to_owned()));
-                }
-            }
-        }
-    }
-    all
-}
-
-/// Crossed walls within the folders that have rooms.
-fn crossed_walls(
-    sources: &[(String, String)],
-    table: &[(&str, Rooms)],
-    upward: &[(&str, &str, &str)],
-) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for &(folder, rooms) in table {
-        for (file, _) in sources {
-            if part(file) == folder
-                && let Some(own) = room(file)
-                && !file.ends_with("tests.rs")
-                && !rooms.iter().any(|(room, _)| *room == own)
-            {
-                wrong.push(format!("{file}: a room that the plan does not know"));
-            }
-        }
-        for (place, own, other) in arrows(folder, sources) {
-            let allowed = rooms.iter().find(|(room, _)| *room == own).map_or(&[][..], |row| row.1);
-            if !rooms.iter().any(|(room, _)| *room == other) {
-                wrong.push(format!("{place}: {other} is taken from the root of {folder}"));
-            } else if !allowed.contains(&other.as_str())
-                && !upward.iter().any(|(file, room, _)| place.starts_with(file) && *room == other)
-            {
-                wrong.push(format!("{place}: {own} imports {other}"));
-            }
-        }
-    }
-    wrong
-}
-
-/// Folders that hold more source files than [`MOST_FILES`].
-fn crowded(sources: &[(String, String)]) -> Vec<String> {
-    let mut counts = BTreeMap::new();
-    for (file, _) in sources {
-        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-        *counts.entry(folder).or_insert(0) += 1;
-    }
-    let is_flat = |folder: &str| FLAT.iter().any(|flat| folder.split('/').next() == Some(flat));
-    counts.retain(|folder, count| *count > MOST_FILES && !is_flat(folder));
-    counts.iter().map(|(folder, count)| format!("{folder}: {count} files")).collect()
-}
-
-/// What is left of rows when those go, again and again, that import none of the rest: rows in a circle, or above one.
-fn circle(rows: &[(&'static str, &[&str])]) -> Vec<&'static str> {
-    let mut left = rows.to_vec();
-    loop {
-        let names: BTreeSet<_> = left.iter().map(|(name, _)| *name).collect();
-        left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
-        if left.len() == names.len() {
-            return left.iter().map(|(name, _)| *name).collect();
-        }
-    }
 }
 
 /// Places of `unsafe` outside the folders that may have it, and blocks without a reason.
