@@ -1,8 +1,12 @@
-//! The house against its plan: which folder of `src/` imports which, and where `unsafe` may stand.
+//! The house against its plan: which folder of `src/` imports which, which room of a folder, and where `unsafe` may stand.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod architecture_support;
+
+use architecture_support::paths::paths;
+use architecture_support::rooms::{
+    FLAT, ROOMS, Rooms, UPWARD, arrows, circle, crossed_walls, crowded,
+};
+use architecture_support::{code, part, sources};
 
 /// Each part of `src/`, and the parts that it may import (`ARCHITECTURE.md` says why).
 const MAY_IMPORT: [(&str, &[&str]); 18] = [
@@ -64,79 +68,10 @@ const MAY_BE_UNSAFE: [&str; 8] = [
     "dataset/map.rs",
     "index/maintain.rs",
     "process.rs",
-    "store/map.rs",
-    "store/frames.rs",
-    "store/storage/range_lock/",
+    "store/disk/map.rs",
+    "store/pages/frames.rs",
+    "store/disk/range_lock/",
 ];
-
-fn files(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, into);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            into.push(path);
-        }
-    }
-}
-
-/// Every source file: its path below `src/`, and its text.
-fn sources() -> Vec<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    files(&src, &mut paths);
-    let name = |path: &Path| {
-        let parts: Vec<_> =
-            path.strip_prefix(&src).unwrap().iter().map(|p| p.to_str().unwrap()).collect();
-        parts.join("/")
-    };
-    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
-}
-
-/// The part of the house that a file belongs to.
-fn part(file: &str) -> &str {
-    file.split(['/', '.']).next().unwrap()
-}
-
-/// A line of code without its comment; tests may look further than the code they test.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let tests = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
-    let lines = text[..tests].lines().enumerate();
-    lines.map(|(i, line)| (i + 1, line.split("//").next().unwrap()))
-}
-
-/// The names that follow `crate::` in a line, those within braces too.
-fn imports(line: &str) -> BTreeSet<&str> {
-    let word =
-        |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    let mut found = BTreeSet::new();
-    for rest in line.split("crate::").skip(1) {
-        if let Some(group) = rest.strip_prefix('{') {
-            // Only the first level: `{arena::{A, B}, graph::C}`.
-            let mut depth = 0;
-            let mut start = 0;
-            for (at, c) in group.char_indices() {
-                match c {
-                    '{' => depth += 1,
-                    '}' if depth > 0 => depth -= 1,
-                    ',' | '}' if depth == 0 => {
-                        let name = group[start..at].trim();
-                        found.insert(&name[..word(name)]);
-                        start = at + 1;
-                        if c == '}' {
-                            break;
-                        }
-                    }
-                    _ => (),
-                }
-            }
-        } else {
-            found.insert(&rest[..word(rest)]);
-        }
-    }
-    found.remove("");
-    found
-}
 
 /// Crossed borders of the files given.
 fn crossed(sources: &[(String, String)]) -> Vec<String> {
@@ -150,15 +85,14 @@ fn crossed(sources: &[(String, String)]) -> Vec<String> {
             wrong.push(format!("{file}: a part that the plan does not know"));
             continue;
         };
-        for (number, line) in code(text) {
-            for name in imports(line) {
-                let is_part = MAY_IMPORT.iter().any(|(part, _)| *part == name);
-                if is_part && name != own && !allowed.contains(&name) {
-                    wrong.push(format!("{file}:{number}: {own} imports {name}"));
-                }
-                if !is_part {
-                    wrong.push(format!("{file}:{number}: {name} is taken from the root"));
-                }
+        for (number, path) in paths(file, text) {
+            let Some(name) = path.first() else { continue };
+            let is_part = MAY_IMPORT.iter().any(|(part, _)| part == name);
+            if is_part && name != own && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{file}:{number}: {own} imports {name}"));
+            }
+            if !is_part {
+                wrong.push(format!("{file}:{number}: {name} is taken from the root"));
             }
         }
     }
@@ -260,15 +194,44 @@ fn what_models_drive_takes_its_locks_from_sync() {
 }
 
 #[test]
-fn the_plan_has_no_cycle() {
-    // Parts leave the list once all that they import has left: a cycle would never.
-    let mut left: Vec<_> = MAY_IMPORT.iter().collect();
-    while !left.is_empty() {
-        let before = left.len();
-        let names: BTreeSet<_> = left.iter().map(|(name, _)| *name).collect();
-        left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
-        assert!(left.len() < before, "{left:?}");
+fn rooms_import_what_the_plan_names() {
+    let wrong = crossed_walls(&sources(), &ROOMS, &UPWARD);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_plan_names_no_arrow_in_vain() {
+    let sources = sources();
+    let mut vain = Vec::new();
+    for (folder, rooms) in ROOMS {
+        let arrows = arrows(folder, &sources);
+        for (room, imports) in rooms {
+            let is_used =
+                |import: &str| arrows.iter().any(|(_, own, other)| own == room && other == import);
+            let unused = imports.iter().filter(|import| !is_used(import));
+            vain.extend(unused.map(|import| format!("{folder}/{room} -> {import}")));
+        }
     }
+    for (file, room, _) in UPWARD {
+        let arrows = arrows(part(file), &sources);
+        if !arrows.iter().any(|(place, _, other)| place.starts_with(file) && other == room) {
+            vain.push(format!("{file} -> {room}"));
+        }
+    }
+    assert_eq!(vain, [""; 0]);
+}
+
+#[test]
+fn the_plan_has_no_cycle() {
+    assert_eq!(circle(&MAY_IMPORT), [""; 0]);
+    for (folder, rooms) in ROOMS {
+        assert_eq!(circle(rooms), [""; 0], "{folder}");
+    }
+}
+
+#[test]
+fn folders_are_not_crowded() {
+    assert_eq!(crowded(&sources()), [""; 0]);
 }
 
 #[test]
@@ -287,6 +250,10 @@ fn a_crossed_border_is_seen() {
     assert_eq!(crossed(&file("graph/walk.rs", "use crate::index::Hnsw;\n")).len(), 1);
     assert_eq!(crossed(&file("graph/walk.rs", "let x = crate::{arena::{A, B}, index};")).len(), 1);
     assert_eq!(crossed(&file("graph/walk.rs", "// crate::index\n")).len(), 0);
+    let head = "#[cfg(test)]\nmod tests";
+    let import = "use crate::index::Hnsw;";
+    assert_eq!(crossed(&file("graph/walk.rs", &format!("{head} {{\n{import}"))).len(), 0);
+    assert_eq!(crossed(&file("graph/walk.rs", &format!("{head};\n{import}"))).len(), 1);
     assert_eq!(crossed(&file("graph/walk.rs", "use crate::Metric;\n")).len(), 1);
     assert_eq!(crossed(&file("new/mod.rs", "")).len(), 1);
     assert_eq!(unguarded(&file("index/a.rs", "unsafe { x() }")).len(), 1);
@@ -298,4 +265,43 @@ fn a_crossed_border_is_seen() {
     assert_eq!(closures(&file("simd/neon.rs", "from_fn(|i| a[i] | b[i]) // |i|")).len(), 1);
     assert_eq!(closures(&file("simd/avx2.rs", "let x = a | b; // |i|")).len(), 0);
     assert_eq!(closures(&file("simd/tests.rs", "from_fn(|i| a[i])")).len(), 0);
+}
+
+#[test]
+fn a_crossed_wall_is_seen() {
+    let file = |name: &str, text: &str| vec![(name.to_owned(), text.to_owned())];
+    let rooms: Rooms = &[("error", &[]), ("disk", &["error"]), ("tree", &["disk", "error"])];
+    let crossed = |name: &str, text: &str| {
+        crossed_walls(&file(name, text), &[("store", rooms)], &[("store/disk/up.rs", "tree", "")])
+    };
+    assert_eq!(crossed("store/tree/walk.rs", "use crate::store::disk::File;"), [""; 0]);
+    assert_eq!(crossed("store/tree/walk.rs", "use super::node::Node;"), [""; 0]);
+    assert_eq!(crossed("store/tree/mod.rs", "use super::disk::File;"), [""; 0]);
+    assert_eq!(crossed("store/mod.rs", "pub use tree::Node; use super::store::tree::X;"), [""; 0]);
+    assert_eq!(crossed("store/disk/file.rs", "pub(in crate::store) struct File;"), [""; 0]);
+    assert_eq!(crossed("store/disk/up.rs", "use crate::store::tree::Node;"), [""; 0]);
+    assert_eq!(crossed("graph/walk.rs", "use super::super::Graph;"), [""; 0]);
+    let upward = ["store/disk/file.rs:2: disk imports tree"];
+    assert_eq!(crossed("store/disk/file.rs", "\nuse crate::store::tree::Node;"), upward);
+    assert_eq!(crossed("store/disk/file.rs", "\nuse super::super::tree::Node;"), upward);
+    assert_eq!(crossed("store/disk/file.rs", "\nlet x = super::super::tree::get(y);"), upward);
+    assert_eq!(crossed("store/disk/file.rs", "\nuse crate::{a, store::{\n  tree::X}};"), upward);
+    assert_eq!(crossed("store/disk/mod.rs", "mod off { fn f() {} use super::File; }"), [""; 0]);
+    assert_eq!(crossed("store/disk/mod.rs", "mod off { } use super::tree::X;").len(), 1);
+    assert_eq!(crossed("store/disk/mod.rs", "use super::tree::Node;").len(), 1);
+    assert_eq!(crossed("store/error.rs", "use super::disk::File;").len(), 1);
+    assert_eq!(crossed("store/disk/file.rs", "use crate::store::Store;").len(), 1);
+    assert_eq!(crossed("store/new.rs", ""), ["store/new.rs: a room that the plan does not know"]);
+}
+
+#[test]
+fn a_circle_and_a_crowd_are_seen() {
+    assert_eq!(circle(&[("a", &["b"]), ("b", &["c"]), ("c", &[])]), [""; 0]);
+    assert_eq!(circle(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]), ["a", "b", "c"]);
+    let files = |folder: &str, count: usize| -> Vec<_> {
+        (0..count).map(|i| (format!("{folder}/{i}.rs"), String::new())).collect()
+    };
+    assert_eq!(crowded(&files("simd", 15)), [""; 0]);
+    assert_eq!(crowded(&files("simd/sorted", 16)), ["simd/sorted: 16 files"]);
+    assert_eq!(crowded(&files(FLAT[0], 16)), [""; 0]);
 }

@@ -1,3 +1,5 @@
+//! Settings of a collection, and their comparison with a file.
+
 use std::time::Duration;
 
 use crate::error::IndexError;

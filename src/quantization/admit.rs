@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::QuantizationError;
+use super::error::QuantizationError;
 use super::quantizer::rows;
 use crate::error::VectorError;
 use crate::metric::Metric;

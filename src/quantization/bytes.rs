@@ -2,8 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::QuantizationError;
 use super::admit::{MAX_COMPONENT, check_space};
+use super::error::QuantizationError;
 use crate::metric::Metric;
 
 /// The version that is written and read.

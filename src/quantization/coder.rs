@@ -3,12 +3,12 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::admit::MAX_COMPONENT;
-use super::product::{ProductKernel, ProductQuantizer};
 use super::quantizer::Quantizer;
-use super::rabitq::{RabitqKernel, RabitqQuantizer};
-use super::scalar::{Bits, ScalarGrid};
 use crate::distance::{Visitor, key, with_isa};
 use crate::metric::Metric;
+use crate::quantization::product::{ProductKernel, ProductQuantizer};
+use crate::quantization::rabitq::{RabitqKernel, RabitqQuantizer};
+use crate::quantization::scalar::{Bits, ScalarGrid};
 use crate::simd::Isa;
 use crate::vector::Block;
 
@@ -362,7 +362,7 @@ fn clamp(x: &mut f32) {
 mod tests {
     use super::*;
     use crate::distance::Ask;
-    use crate::quantization::PreparedQuery;
+    use crate::quantization::quantizer::PreparedQuery;
     use crate::quantization::tests::Random;
 
     const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];

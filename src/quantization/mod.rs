@@ -13,22 +13,19 @@
 
 mod admit;
 mod bytes;
-mod centroids;
 mod coder;
 mod error;
-mod kmeans;
-mod persist;
+mod math;
 mod product;
 mod quantizer;
 mod rabitq;
-mod rotation;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use coder::{Coder, Coding};
 pub use error::QuantizationError;
-pub(crate) use kmeans::cluster;
+pub(crate) use math::cluster;
 pub use product::{PackedCodes, ProductQuantizer, ProductQuantizerBuilder, ProductQuery};
 pub use quantizer::{PreparedQuery, Quantizer};
 pub use rabitq::{Estimate, RabitqQuantizer, RabitqQuantizerBuilder, RabitqQuery};

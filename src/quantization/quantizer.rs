@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::QuantizationError;
+use super::error::QuantizationError;
 use crate::error::VectorError;
 use crate::metric::Metric;
 use crate::threads::with_threads;

@@ -1,3 +1,5 @@
+//! Types of keys, and their bytes in the order of the keys.
+
 use std::fmt::Debug;
 
 /// A type that can be a table's key: its bytes sort as its values do.

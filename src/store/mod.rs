@@ -78,55 +78,28 @@
 //! keeps the pages that it sees from being reused ([`Stats::held_bytes`]).
 #![doc = include_str!("FORMAT.md")]
 
-mod allocator;
-mod catalog;
-mod changes;
-mod check;
-mod checkpoint;
-mod compact;
+mod disk;
+mod durability;
 mod error;
-mod extent;
-mod follower;
-mod frames;
-mod handle;
+mod format;
 mod key;
-mod log;
-mod map;
-mod meta;
-mod options;
-mod page;
-mod read;
-mod record;
-mod recovery;
-mod room;
-mod shared;
-mod snapshot;
-mod stats;
-mod steps;
-mod storage;
-mod survey;
-mod table;
-mod table_mut;
+mod maintenance;
+mod opening;
+mod pages;
+mod progress;
+mod transaction;
 mod tree;
 mod turn;
-mod view;
-mod waiting;
-mod workspace;
-mod write;
-mod writer;
 
-pub use check::CheckReport;
+pub(crate) use disk::Replacement;
+pub use disk::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
 pub(crate) use error::Place;
 pub use error::StoreError;
-pub use extent::{Extent, ExtentId};
-pub use handle::Store;
 pub use key::Key;
-pub use options::StoreOptions;
-pub use read::ReadTransaction;
-pub use stats::{Stats, TreeStats};
-pub(crate) use storage::Replacement;
-pub use storage::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
-pub use table::{Entry, Range, Table};
-pub use table_mut::TableMut;
+pub use maintenance::{CheckReport, Stats, TreeStats};
+pub use opening::{Store, StoreOptions};
+pub use pages::{Extent, ExtentId};
+pub use transaction::{
+    Durability, Entry, Range, ReadTransaction, Savepoint, Table, TableMut, WriteTransaction,
+};
 pub(crate) use turn::{Refusal, Turn};
-pub use write::{Durability, Savepoint, WriteTransaction};

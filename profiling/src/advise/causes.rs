@@ -60,7 +60,7 @@ fn memory_bound(f: &Facts) -> Option<Finding> {
                 f.kernel_ns
             ),
             "read fewer bytes: a smaller element type (`element(Element::F16)`) or a quantised walk; \
-             search in batches; in the code: prefetches in `src/graph/walk.rs` (`gather`)",
+             search in batches; in the code: prefetches in `src/graph/search/walk.rs` (`gather`)",
         )
     })
 }
@@ -180,7 +180,7 @@ fn contention(f: &Facts) -> Option<Finding> {
                 percent(f.build_overhead - 1.0),
                 f.threads
             ),
-            "locks of rows and shared cache lines: `src/graph/link.rs`; cores that share their caches do the same",
+            "locks of rows and shared cache lines: `src/graph/link/connect.rs`; cores that share their caches do the same",
         )
     })
 }
@@ -193,7 +193,7 @@ fn lock_waits(f: &Facts) -> Option<Finding> {
                 "a thread goes to sleep {:.2} times for each insertion on {} threads",
                 f.build_waits, f.threads
             ),
-            "look for a lock that is held over distances: `src/graph/link.rs`, `src/index/entries.rs`",
+            "look for a lock that is held over distances: `src/graph/link/connect.rs`, `src/index/entries.rs`",
         )
     })
 }
@@ -227,12 +227,12 @@ fn rerank(f: &Facts) -> Option<Finding> {
 
 /// Taking out the last links to removed vectors: each time, all rows are read.
 fn sweeping(f: &Facts) -> Option<Finding> {
-    let share = f.churn.share_within("src/graph/sweep.rs");
+    let share = f.churn.share_within("src/graph/removal/sweep.rs");
     (share >= 0.25).then(|| {
         finding(
             "changes spend their time on sweeping",
             format!(
-                "{} of {} samples of changes are in src/graph/sweep.rs or below",
+                "{} of {} samples of changes are in src/graph/removal/sweep.rs or below",
                 percent(share),
                 f.churn.samples
             ),
@@ -258,23 +258,23 @@ fn own_memory_of_commits(f: &Facts) -> Option<Finding> {
 }
 
 fn pruning(f: &Facts) -> Option<Finding> {
-    let share = f.build.share_of("src/graph/prune.rs");
+    let share = f.build.share_of("src/graph/rows/prune.rs");
     (share >= 0.3).then(|| {
         finding(
             "building spends its time on pruning",
-            format!("{} of {} samples of building are in src/graph/prune.rs", percent(share), f.build.samples),
+            format!("{} of {} samples of building are in src/graph/rows/prune.rs", percent(share), f.build.samples),
             "lower `ef_construction` or `m`; each candidate is compared with every neighbour that was chosen",
         )
     })
 }
 
 fn checksums(f: &Facts) -> Option<Finding> {
-    let share = f.store.share_of("src/store/page.rs");
+    let share = f.store.share_of("src/store/format/page.rs");
     (share >= 0.2).then(|| {
         finding(
             "the store spends its time on checksums",
             format!(
-                "{} of {} samples of the store are in src/store/page.rs",
+                "{} of {} samples of the store are in src/store/format/page.rs",
                 percent(share),
                 f.store.samples
             ),
@@ -350,11 +350,11 @@ pub(super) mod tests {
         assert!(found(|f| f.by_codes = Some((12.0, 0.978))).contains("codes would do"));
         let hot = |file: &str| Profile::of_one(file, 0.4);
         let mut facts = healthy();
-        facts.build = hot("src/graph/prune.rs");
+        facts.build = hot("src/graph/rows/prune.rs");
         facts.codes = hot("src/index/rerank.rs");
-        facts.churn = hot("src/graph/sweep.rs");
+        facts.churn = hot("src/graph/removal/sweep.rs");
         facts.collection = hot("src/arena/overlay.rs");
-        facts.store = hot("src/store/page.rs");
+        facts.store = hot("src/store/format/page.rs");
         let causes: Vec<_> = all(&facts).into_iter().map(|f| f.cause).collect();
         let expected = ["pruning", "measuring again", "sweeping", "moving chunks", "checksums"];
         assert_eq!(causes.len(), expected.len(), "{causes:?}");

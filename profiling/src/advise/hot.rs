@@ -104,7 +104,7 @@ mod tests {
                 vec![
                     frame("memmove", "Unknown"),
                     frame("insert", "src/arena/pool.rs"),
-                    frame("beam<S>", "src/graph/walk.rs"),
+                    frame("beam<S>", "src/graph/search/walk.rs"),
                 ],
                 1,
             ),
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(profile.functions[1].share, 0.375);
         assert_eq!(profile.share_of("src/arena"), 0.125);
         assert_eq!(profile.share_of("src/graph"), 0.0);
-        assert_eq!(profile.share_within("src/graph/walk.rs"), 0.125);
+        assert_eq!(profile.share_within("src/graph/search/walk.rs"), 0.125);
         assert_eq!(profile.share_within("src/index/space.rs"), 0.375);
     }
 }

@@ -8,9 +8,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::layer::{Cell, Rows};
-use super::super::{LinkSpace, Scratch};
 use super::{GONE, Merge};
+use crate::graph::rows::{Cell, Rows};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 
 /// Nodes of one other graph that a node finds at most.
 const FOUND: usize = 16;

@@ -3,19 +3,20 @@
 //! Nearly all that building a graph costs is finding out who is near whom, and each of the graphs knows that of its own nodes.
 //! So they are laid side by side, level by level, and what is missing is found from what is there: the nodes of one graph near a node of
 //! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose once among their old links and the new
-//! candidates, and are linked back where there is room ([`weave`]), and the levels get spanning trees anew ([`tree`]).
+//! candidates, and are linked back where there is room ([`weave`]), and the levels get spanning trees anew ([`spanning_tree`]).
 //!
 //! Every step reads what the step before it has finished, and orders whatever has no order, so the result depends neither
 //! on the number of threads nor on their luck.
 
-mod copy;
 mod cross;
-mod tree;
+mod renumber;
+mod spanning_tree;
 mod weave;
 
-use super::layer::{Cell, Layer};
-use super::{Entry, Graph, LinkSpace, Parameters, Scratch};
 use crate::arena::ArenaError;
+use crate::graph::rows::{Cell, Entry, Graph, Layer, Parameters, UPPER_LEVELS};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 use crate::sync::Mutex;
 
 /// Stands for the new number of what does not come along.
@@ -75,14 +76,14 @@ impl Graph {
         }
         let ends = ends_of(&places);
         for (source, places) in sources.iter().zip(&places) {
-            copy::rows(source.graph.base.rows(), places, graph.base.rows());
+            renumber::rows(source.graph.base.rows(), places, graph.base.rows());
             graph.spread.absorb(&source.graph.spread);
         }
         if !merge.level(&graph.base, &ends) {
             return Ok(None);
         }
         let mut top = 0;
-        for level in 1..=super::UPPER_LEVELS {
+        for level in 1..=UPPER_LEVELS {
             if sources.iter().all(|source| source.graph.upper[level - 1].get().is_none()) {
                 break;
             }
@@ -90,7 +91,7 @@ impl Graph {
             let mut above = Vec::with_capacity(sources.len());
             for (source, below) in sources.iter().zip(&places) {
                 above.push(match source.graph.upper[level - 1].get() {
-                    Some(old) => copy::heads(old.rows(), &source.nodes, below, layer)?,
+                    Some(old) => renumber::heads(old.rows(), &source.nodes, below, layer)?,
                     None => Vec::new(),
                 });
             }
@@ -102,7 +103,7 @@ impl Graph {
             let ends = ends_of(&places);
             for (source, places) in sources.iter().zip(&places) {
                 if let Some(old) = source.graph.upper[level - 1].get() {
-                    copy::rows(old.rows(), places, layer.rows());
+                    renumber::rows(old.rows(), places, layer.rows());
                 }
             }
             if !merge.level(layer, &ends) {
@@ -113,11 +114,6 @@ impl Graph {
             graph.set_entry(Entry { level: top, row: 0 });
         }
         Ok(Some(graph))
-    }
-
-    /// Whether a node stands on the base level alone, by where it stands and not by the level that an insertion would draw for it.
-    pub(crate) fn stands_on_base_alone(&self, node: u32) -> bool {
-        self.stack_of(node).level == 0
     }
 }
 
@@ -141,7 +137,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         let rows = layer.rows();
         let Some(near) = self.cross(rows, ends) else { return false };
         self.weave(rows, near);
-        tree::span(rows);
+        spanning_tree::span(rows);
         true
     }
 }

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::super::layer::{Cell, Link, Rows};
-use super::super::prune::{Candidate, select};
-use super::super::{LinkSpace, Scratch};
 use super::Merge;
 use super::cross::Near;
+use crate::graph::rows::{Candidate, Cell, Link, Rows, select};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
 
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;

@@ -6,10 +6,9 @@ use rayon::prelude::*;
 
 use super::{Part, ProductQuantizer, split};
 use crate::metric::Metric;
-use crate::quantization::QuantizationError;
 use crate::quantization::admit::{admit_rows, check_space, check_training};
-use crate::quantization::kmeans::{KMeans, sample};
-use crate::quantization::rotation::Rotation;
+use crate::quantization::error::QuantizationError;
+use crate::quantization::math::{KMeans, Rotation, sample};
 use crate::simd::Isa;
 use crate::threads::with_threads;
 

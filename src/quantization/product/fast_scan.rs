@@ -2,7 +2,7 @@
 
 use std::collections::TryReserveError;
 
-use crate::quantization::QuantizationError;
+use crate::quantization::error::QuantizationError;
 use crate::quantization::quantizer::check_codes;
 use crate::simd::{Isa, Simd, Task, run_on};
 

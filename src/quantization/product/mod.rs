@@ -18,14 +18,14 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::QuantizationError;
-use super::admit::admit;
-use super::bytes::{Reader, Writer, wrong};
-use super::centroids::Centroids;
-use super::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
-use super::rotation::Rotation;
 use crate::error::VectorError;
 use crate::metric::Metric;
+use crate::quantization::admit::admit;
+use crate::quantization::bytes::{Reader, Writer, wrong};
+use crate::quantization::error::QuantizationError;
+use crate::quantization::math::Centroids;
+use crate::quantization::math::Rotation;
+use crate::quantization::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
 use crate::simd::{Isa, Simd, Task, run_on};
 
 const MARK: [u8; 4] = *b"NFPQ";

@@ -5,7 +5,7 @@ use std::fmt;
 use super::fast_scan::{PackedCodes, ScanTables};
 use super::{ProductQuantizer, Quantizer};
 use crate::metric::Metric;
-use crate::quantization::QuantizationError;
+use crate::quantization::error::QuantizationError;
 use crate::quantization::quantizer::{PreparedQuery, check_codes, check_output};
 use crate::simd::{Simd, Task, run_on};
 

@@ -5,8 +5,9 @@
 use super::fast_scan::ScanTables;
 use super::{PackedCodes, ProductQuantizer, ProductQuery, Quantizer, split};
 use crate::metric::Metric;
+use crate::quantization::error::QuantizationError;
+use crate::quantization::quantizer::PreparedQuery;
 use crate::quantization::tests::Random;
-use crate::quantization::{PreparedQuery, QuantizationError};
 use crate::simd::Isa;
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];

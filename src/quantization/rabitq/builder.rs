@@ -2,8 +2,8 @@
 
 use super::RabitqQuantizer;
 use crate::metric::Metric;
-use crate::quantization::QuantizationError;
 use crate::quantization::admit::{admit_rows, check_space, check_training};
+use crate::quantization::error::QuantizationError;
 
 /// The choices for a [`RabitqQuantizer`].
 #[derive(Debug, Clone)]

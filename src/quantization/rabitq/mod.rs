@@ -15,13 +15,13 @@ pub use query::{Estimate, RabitqQuery};
 use std::borrow::Cow;
 use std::fmt;
 
-use super::QuantizationError;
-use super::admit::admit;
-use super::bytes::{Reader, Writer, wrong};
-use super::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
-use super::rotation::Rotation;
 use crate::error::VectorError;
 use crate::metric::Metric;
+use crate::quantization::admit::admit;
+use crate::quantization::bytes::{Reader, Writer, wrong};
+use crate::quantization::error::QuantizationError;
+use crate::quantization::math::Rotation;
+use crate::quantization::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
 use crate::simd::{Isa, run_on};
 use grid::Fit;
 

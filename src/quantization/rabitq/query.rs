@@ -5,7 +5,7 @@ use std::fmt;
 use super::grid::{Fit, write_plane};
 use super::{Factors, Quantizer, RabitqQuantizer, dot};
 use crate::metric::Metric;
-use crate::quantization::QuantizationError;
+use crate::quantization::error::QuantizationError;
 use crate::quantization::quantizer::{PreparedQuery, check_codes};
 use crate::simd::{Simd, Task, run_on};
 

@@ -3,7 +3,7 @@
 use super::grid::{self, Nearest};
 use super::{Quantizer, RabitqQuantizer};
 use crate::metric::Metric;
-use crate::quantization::PreparedQuery;
+use crate::quantization::quantizer::PreparedQuery;
 use crate::quantization::tests::Random;
 use crate::simd::{Isa, run_on};
 

@@ -10,12 +10,11 @@ use super::{Bits, Parts, ScalarGrid};
 use crate::distance::{Kernel, Visitor};
 use crate::error::VectorError;
 use crate::metric::Metric;
-use crate::quantization::QuantizationError;
 use crate::quantization::admit::{admit, admit_rows, check_space, check_training};
 use crate::quantization::bytes::{Reader, Writer, wrong};
-use crate::quantization::kmeans::sample;
+use crate::quantization::error::QuantizationError;
+use crate::quantization::math::{Rotation, sample};
 use crate::quantization::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
-use crate::quantization::rotation::Rotation;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 

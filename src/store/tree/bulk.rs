@@ -1,12 +1,13 @@
 //! Building a tree from ascending keys: full pages, written once, from left to right.
 
-use super::super::error::StoreError;
-use super::super::page::{NodeRef, PageBuf, PageNo, Run, checksum};
-use super::super::workspace::Workspace;
-use super::edit::NodeMut;
 use super::insert::separator;
 use super::max_cell;
-use super::node::{BRANCH_HEAD, LEAF_HEAD, MAX_LEVEL, OVERFLOW, OverflowRef};
+use crate::store::error::StoreError;
+use crate::store::format::{
+    BRANCH_HEAD, LEAF_HEAD, MAX_LEVEL, NodeMut, NodeRef, OVERFLOW, OverflowRef, PageBuf, PageNo,
+    Run, checksum,
+};
+use crate::store::pages::Workspace;
 
 /// Bytes that are collected before they are written.
 const BATCH: usize = 1 << 20;

@@ -1,8 +1,9 @@
+//! Cursors over the entries of a tree.
+
 use std::ops::Bound;
 
-use super::super::error::StoreError;
-use super::super::page::NodeRef;
-use super::{Node, Source};
+use crate::store::error::StoreError;
+use crate::store::format::{Node, NodeRef, Source};
 
 /// Key and value, or the end.
 pub(crate) type RawEntry<'p> = Result<Option<(&'p [u8], &'p [u8])>, StoreError>;

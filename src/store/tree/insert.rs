@@ -1,11 +1,12 @@
-use super::super::error::StoreError;
-use super::super::page::{NodeRef, PageNo};
-use super::super::workspace::Workspace;
-use super::edit::NodeMut;
+//! Insertion of a key, and splits.
+
 use super::max_cell;
-use super::node::{
-    BRANCH_HEAD, HEADER, LEAF_HEAD, MAX_LEVEL, Node, OVERFLOW, SLOT, Stored, common_prefix,
+use crate::store::error::StoreError;
+use crate::store::format::{
+    BRANCH_HEAD, HEADER, LEAF_HEAD, MAX_LEVEL, Node, NodeMut, NodeRef, OVERFLOW, PageNo, SLOT,
+    Stored, common_prefix,
 };
+use crate::store::pages::Workspace;
 
 /// The branches from the root down, each with the child that was taken.
 pub(super) type Path = Vec<(PageNo, usize)>;

@@ -1,9 +1,10 @@
-use super::super::error::StoreError;
-use super::super::page::{NodeRef, Run};
-use super::super::workspace::Workspace;
+//! Removal of a key.
+
+use super::get;
 use super::insert::{Path, descend};
-use super::node::{BRANCH_HEAD, HEADER, SLOT, Stored};
-use super::{Source, get};
+use crate::store::error::StoreError;
+use crate::store::format::{BRANCH_HEAD, HEADER, Node, NodeRef, Run, SLOT, Source, Stored};
+use crate::store::pages::Workspace;
 
 /// Removes `key`; returns whether it was there. `O(log n)`.
 pub(crate) fn remove(
@@ -122,7 +123,7 @@ fn join(pages: &mut Workspace, parent: u64, left: usize, room: usize) -> Result<
     b.validate()?;
     let own = pages.own(left_ref)?;
     let copy = (&*pages).run(right_ref.page, room + HEADER, right_ref.checksum)?.to_vec();
-    let b = super::Node::new(right_ref.page, &copy)?;
+    let b = Node::new(right_ref.page, &copy)?;
     let mut edit = pages.edit(own)?;
     if is_leaf {
         edit.append_from(b, 0..b.count())?;

@@ -1,0 +1,66 @@
+//! Statistics of a collection.
+
+use crate::collection::error::CollectionError;
+use crate::collection::writing::Collection;
+use crate::index::Stats;
+use crate::store;
+
+/// What a collection holds and what it has done.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CollectionStats {
+    /// The index.
+    pub index: Stats,
+    /// The store that the file is.
+    pub store: store::Stats,
+    /// Number of the last commit.
+    pub commit: u64,
+    /// Bytes of journal behind the last checkpoint.
+    pub journal_bytes: u64,
+    /// Operations of the journal that the next opening would apply; of the others it copies the rows.
+    pub pending_operations: u64,
+    /// Bytes of rows that the next opening would copy.
+    pub delta_bytes: u64,
+    /// Bytes of vectors, keys, codes and graph in the file as of the last checkpoint.
+    pub column_bytes: u64,
+    /// Bytes of vectors, without padding, that were committed since the collection was opened.
+    pub committed_vector_bytes: u64,
+    /// Bytes of chunks that checkpoints have written since the collection was opened.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints since the collection was opened.
+    pub checkpoints: u64,
+}
+
+impl CollectionStats {
+    /// Bytes written to the file for each byte of vectors committed, since the collection was opened; 0 if none were.
+    pub fn write_amplification(&self) -> f64 {
+        if self.committed_vector_bytes == 0 {
+            return 0.0;
+        }
+        self.store.written_bytes as f64 / self.committed_vector_bytes as f64
+    }
+}
+
+impl Collection {
+    /// Sizes, and what has been done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`StoreError::Deadlock`](crate::store::StoreError::Deadlock).
+    pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
+        // A copy: reading the trees stops no transaction.
+        let writer = *self.inner.take_to_look()?;
+        Ok(CollectionStats {
+            index: self.inner.index.stats(),
+            store: self.inner.store.stats()?,
+            commit: writer.commit,
+            journal_bytes: writer.journal,
+            pending_operations: writer.late,
+            delta_bytes: writer.deltas,
+            column_bytes: writer.columns,
+            committed_vector_bytes: writer.vector_bytes,
+            checkpoint_bytes: writer.column_bytes,
+            checkpoints: writer.checkpoints,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! Progress of long operations, which callers may watch and end.
+
+use std::cell::Cell;
+
+use super::error::CollectionError;
+use crate::index::Cancel;
+
+/// Called with the bytes that are done, and with their number at the end.
+pub(super) type Callback<'a> = dyn Fn(u64, u64) + Sync + 'a;
+
+/// The progress of an operation. By default nothing watches it.
+#[derive(Default)]
+pub(super) struct Progress<'a> {
+    callback: Option<&'a Callback<'a>>,
+    cancel: Option<&'a Cancel>,
+    done: Cell<u64>,
+    total: Cell<u64>,
+    told: Cell<u64>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(callback: Option<&'a Callback<'a>>, cancel: Option<&'a Cancel>) -> Self {
+        Self { callback, cancel, ..Self::default() }
+    }
+
+    /// Adds `bytes` to the known total.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.total.set(self.total.get() + bytes);
+    }
+
+    /// Notes that `bytes` more are done. Returns whether the operation goes on.
+    pub(super) fn go_on(&self, bytes: u64) -> bool {
+        if self.callback.is_none() && self.cancel.is_none() {
+            return true;
+        }
+        self.done.set(self.done.get() + bytes);
+        self.total.set(self.total.get().max(self.done.get()));
+        if self.done.get() - self.told.get() > self.total.get() / 1000 {
+            self.tell();
+        }
+        !self.cancel.is_some_and(Cancel::is_cancelled)
+    }
+
+    /// As [`Self::go_on`]; an error if the operation ends.
+    pub(super) fn step(&self, bytes: u64) -> Result<(), CollectionError> {
+        if self.go_on(bytes) { Ok(()) } else { Err(CollectionError::Cancelled) }
+    }
+
+    fn tell(&self) {
+        self.told.set(self.done.get());
+        if let Some(callback) = self.callback {
+            callback(self.done.get(), self.total.get());
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        self.done.set(self.total.get());
+        self.tell();
+    }
+}

@@ -1,0 +1,54 @@
+//! Readers of a collection that another process may be writing.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::snapshot::{Snapshot, Views};
+use crate::collection::error::CollectionError;
+use crate::collection::format::check_byte_order;
+use crate::store::{Store, StoreOptions};
+
+/// A collection that another process may be writing. Cheap to clone; clones are handles to the same, for any thread.
+///
+/// Ask for a [`Snapshot`] to search, and for another to see what was committed since.
+#[derive(Clone)]
+pub struct Reader {
+    store: Store,
+    views: Arc<Mutex<Views>>,
+}
+
+impl Reader {
+    pub(in crate::collection) fn open(
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self, CollectionError> {
+        check_byte_order()?;
+        let store = options.open_read_only(path)?;
+        let reader = Self { store, views: Arc::default() };
+        // What is no collection is told here.
+        reader.snapshot().map_err(|error| error.at(Some(path)))?;
+        Ok(reader)
+    }
+
+    /// The newest commit. If it is not the one of the last snapshot, what was committed since is applied to a view that nobody holds
+    /// any more: drop a snapshot before asking for the next one, and following the writer costs one insertion per vector. Where
+    /// every view is held, or the writer has made a checkpoint, or more than a thousand vectors were committed that deltas have
+    /// ([`Config::replay_limit`](crate::Config::replay_limit)), the collection is opened anew.
+    ///
+    /// # Errors
+    ///
+    /// Whatever damage is met, [`StoreError::Io`](crate::store::StoreError::Io).
+    pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
+        let newest = self.views.lock().newest(&self.store, None, None);
+        newest.map_err(|error| error.at(self.store.path()))
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}

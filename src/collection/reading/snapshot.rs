@@ -1,0 +1,269 @@
+//! Snapshots of a collection, and the views under them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::arena::Keeper;
+use crate::collection::columns::{
+    Head, Opened, Reading, keep, newest_commit, open_index, operations_behind, read_head, replay,
+};
+use crate::collection::columns::{Moment, newest_delta};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{Kind, PAYLOADS};
+use crate::guard::{Guard, is_off};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::simd::Isa;
+use crate::store::{ReadTransaction, Store};
+use crate::vector::AsVector;
+
+/// The work of opening a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Operations that were in the journal only, and were applied anew.
+    pub operations: u64,
+    /// Time that this took.
+    pub replay: Duration,
+    /// Time that opening took in all.
+    pub total: Duration,
+}
+
+/// An index of its own, as one commit left the collection.
+struct View {
+    tx: Arc<ReadTransaction>,
+    index: Hnsw,
+    head: Head,
+    /// The state of the file that the maps are of: see [`ReadTransaction::layout`].
+    layout: u64,
+    commit: u64,
+    recovery: Recovery,
+    /// Who opened the file anew for writing would not know what is seen here.
+    _store: Store,
+}
+
+impl View {
+    /// Whether the columns that the view maps are those of a snapshot of the store, at the same places of the file. The number of the
+    /// checkpoint does not tell: compaction moves extents without another one.
+    fn is_of(&self, tx: &ReadTransaction, checkpoint: u64) -> bool {
+        (self.layout == tx.layout() || is_off(Guard::Layout))
+            && self.head.checkpoint.commit == checkpoint
+    }
+}
+
+/// The views that were made for snapshots. Those that nobody holds any more go on to newer commits.
+#[derive(Default)]
+pub(in crate::collection) struct Views {
+    views: Vec<Arc<View>>,
+}
+
+/// The newest commit of a collection that this process writes, as its index in memory has it.
+pub(in crate::collection) struct Live {
+    pub(in crate::collection) tx: Arc<ReadTransaction>,
+    pub(in crate::collection) head: Head,
+    pub(in crate::collection) moment: Moment,
+}
+
+/// Views that are kept though nobody holds them.
+const IDLE: usize = 2;
+
+/// Operations at most that a view goes on by, where a new one can be had from the index in memory: a view that is new has yet to
+/// read its keys.
+const FEW: u64 = 64;
+/// The same where a delta spares a new view some of them.
+const MANY: u64 = 1024;
+
+impl Views {
+    /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
+    pub(in crate::collection) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
+        self.views.retain(|view| view.is_of(tx, checkpoint) || Arc::strong_count(view) > 1);
+        // The others are in use, or were until now, and keep their maps.
+        let free = self.views.iter_mut().filter_map(Arc::get_mut);
+        for view in free.filter(|view| view.is_of(tx, checkpoint)) {
+            view.index.frozen(|image| keep(&image, &(Arc::clone(tx) as Keeper)));
+            view.tx = Arc::clone(tx);
+        }
+    }
+
+    /// Forgets the views that nobody holds.
+    pub(in crate::collection) fn drop_idle(&mut self) {
+        self.views.retain(|view| Arc::strong_count(view) > 1);
+    }
+
+    /// A snapshot of the newest commit of the store. `live` gives it as this process has it in memory.
+    pub(in crate::collection) fn newest(
+        &mut self,
+        store: &Store,
+        isa: Option<Isa>,
+        live: Option<&dyn Fn() -> Result<Option<Live>, CollectionError>>,
+    ) -> Result<Snapshot, CollectionError> {
+        let start = Instant::now();
+        let tx = Arc::new(store.begin_read()?);
+        let head =
+            read_head(&tx, Kind::Graph)?.ok_or(CollectionError::NotACollection { path: None })?;
+        let checkpoint = head.checkpoint.commit;
+        // Other views would have to be made anew.
+        self.views.retain(|view| view.is_of(&tx, checkpoint) || Arc::strong_count(view) > 1);
+        self.views.sort_by_key(|view| std::cmp::Reverse(view.commit));
+        let newest = newest_commit(&tx, &head)?;
+        for at in 0..self.views.len() {
+            let view = &mut self.views[at];
+            let same = view.is_of(&tx, checkpoint);
+            if same && view.commit == newest {
+                return Ok(Snapshot { view: Arc::clone(view) });
+            }
+            let Some(free) = Arc::get_mut(view).filter(|_| same) else { continue };
+            if !goes_on(&tx, &head, free.commit, live.is_some())? {
+                continue;
+            }
+            // Taken out first: if the journal is damaged, the view is lost.
+            let commit = free.commit;
+            free.commit = u64::MAX;
+            let replayed = replay(&tx, &free.index, &head.settings, commit);
+            match replayed {
+                Ok(replayed) => {
+                    free.commit = replayed.commit;
+                    let (operations, total) = (replayed.operations, start.elapsed());
+                    free.recovery = Recovery { operations, replay: total, total };
+                }
+                Err(error) => {
+                    self.views.swap_remove(at);
+                    return Err(error);
+                }
+            }
+            free.index.frozen(|image| keep(&image, &(Arc::clone(&tx) as Keeper)));
+            free.tx = tx;
+            return Ok(Snapshot { view: Arc::clone(view) });
+        }
+        let live = live.map_or(Ok(None), |live| live())?;
+        let (tx, head, moment) = match live {
+            Some(Live { tx, head, moment }) => (tx, head, Some(moment)),
+            None => (tx, head, None),
+        };
+        let how = (isa, Reading::Mapped);
+        let opened = open_index(&tx, &head, how, moment.as_ref(), |_| Ok(()))?;
+        let Opened { index, commit, operations, replay, .. } = opened;
+        let recovery = Recovery { operations, replay, total: start.elapsed() };
+        let (layout, store) = (tx.layout(), store.clone());
+        let view = View { tx, index, head, layout, commit, recovery, _store: store };
+        let view = Arc::new(view);
+        if self.views.len() >= IDLE {
+            // Those in use are kept by their users.
+            self.views.truncate(IDLE - 1);
+        }
+        self.views.push(Arc::clone(&view));
+        Ok(Snapshot { view })
+    }
+}
+
+/// Whether a view of `commit` had better go on to the newest one than be made anew.
+fn goes_on(
+    tx: &ReadTransaction,
+    head: &Head,
+    commit: u64,
+    is_live: bool,
+) -> Result<bool, CollectionError> {
+    let most = if is_live { FEW } else { MANY };
+    let behind = operations_behind(tx, &head.settings, commit, most)?;
+    Ok(behind <= most || !is_live && newest_delta(tx)?.is_none_or(|delta| delta <= commit))
+}
+
+/// A collection as one commit left it, for as long as this lives: later commits, of this process or another, do not
+/// change what it shows. Cheap to clone, for any thread. While a snapshot of a collection that is open for writing lives, so does the
+/// right to write: the file cannot be opened for writing again.
+#[derive(Clone)]
+pub struct Snapshot {
+    view: Arc<View>,
+}
+
+impl Snapshot {
+    /// Number of the commit that it shows. Later commits have greater numbers.
+    pub fn number(&self) -> u64 {
+        self.view.commit
+    }
+
+    /// What making it had to do: operations that were applied anew, and the time that this took. For a snapshot that goes on from one
+    /// that was dropped it is what came to that one.
+    pub fn recovery(&self) -> Recovery {
+        self.view.recovery
+    }
+
+    /// As [`Hnsw::search`].
+    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
+        self.view.index.search(query)
+    }
+
+    /// As [`Hnsw::calibrate`], for this snapshot and its clones; later ones need not know.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        self.view.index.calibrate()
+    }
+
+    /// As [`Hnsw::search_batch`].
+    pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
+        self.view.index.search_batch(queries)
+    }
+
+    /// The vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that made the snapshot.
+    pub fn get(&self, key: u64) -> Option<Vec<f32>> {
+        self.view.index.is_bound_here().then(|| self.view.index.get(key))?
+    }
+
+    /// Whether there is a vector under the key. Returns `false` in a forked child of the process that made the snapshot.
+    pub fn contains(&self, key: u64) -> bool {
+        self.view.index.is_bound_here() && self.view.index.contains(key)
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.view.index.len()
+    }
+
+    /// Whether there is no vector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(in crate::collection) fn hnsw(&self) -> &Hnsw {
+        &self.view.index
+    }
+
+    pub(in crate::collection) fn settings(&self) -> &Settings {
+        &self.view.head.settings
+    }
+
+    pub(in crate::collection) fn store(&self) -> &ReadTransaction {
+        &self.view.tx
+    }
+
+    /// The payload of a key, read where it lies.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn payload(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
+        payload(&self.view.tx, key)
+    }
+}
+
+/// The payload of a key in a snapshot of the store.
+pub(in crate::collection) fn payload(
+    tx: &ReadTransaction,
+    key: u64,
+) -> Result<Option<&[u8]>, CollectionError> {
+    Ok(tx.find_table::<u64>(PAYLOADS)?.map(|table| table.get(key)).transpose()?.flatten())
+}
+
+impl Shard for Snapshot {
+    fn index(&self) -> ShardIndex<'_> {
+        self.view.index.index()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("number", &self.number())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! A collection: its parts, and reading.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::pace::Pace;
+use super::writer::Writer;
+use crate::collection::config::Config;
+use crate::collection::error::CollectionError;
+use crate::collection::reading::{Recovery, Snapshot, Views, payload};
+use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::store::{Store, Turn};
+use crate::vector::AsVector;
+
+/// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
+///
+/// Cheap to clone; clones are handles to the same collection, for any thread. What is committed is found by searches of this
+/// process when [`Transaction::commit`](crate::Transaction::commit) returns, and survives any crash from then on.
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("nearfield-doc-collection-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("photos.nf");
+/// use nearfield::{Collection, Config, Metric};
+///
+/// let photos = Collection::open(&path, Config::new(3, Metric::Cosine))?;
+/// let mut tx = photos.begin_write()?;
+/// tx.upsert(42, &[0.1, 0.9, 0.2])?;
+/// tx.put_payload(42, b"harbour.jpg")?;
+/// tx.commit()?;
+///
+/// let hits = photos.search(&[0.0, 1.0, 0.0]).k(1).run()?;
+/// assert_eq!(photos.payload(hits[0].key)?.as_deref(), Some(&b"harbour.jpg"[..]));
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Collection {
+    pub(in crate::collection) inner: Arc<Inner>,
+}
+
+pub(in crate::collection) struct Inner {
+    pub(in crate::collection) store: Store,
+    pub(in crate::collection) index: Hnsw,
+    pub(super) settings: Settings,
+    pub(super) config: Config,
+    /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
+    pub(super) writer: Turn<Writer>,
+    /// Locked while the file has a commit that the index has not.
+    pub(super) pace: Mutex<Pace>,
+    pub(super) views: Mutex<Views>,
+    pub(super) recovery: Recovery,
+}
+
+impl Collection {
+    /// The newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may show in part;
+    /// [`Collection::snapshot`] shows one commit.
+    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
+        self.inner.index.search(query)
+    }
+
+    /// As [`Hnsw::calibrate`]. What is measured is not written to the file.
+    pub fn calibrate(&self) -> Calibrate<'_> {
+        self.inner.index.calibrate()
+    }
+
+    /// As [`Hnsw::search_batch`].
+    pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
+        self.inner.index.search_batch(queries)
+    }
+
+    /// The vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that opened the collection.
+    pub fn get(&self, key: u64) -> Option<Vec<f32>> {
+        self.inner.index.is_bound_here().then(|| self.inner.index.get(key))?
+    }
+
+    /// Whether there is a vector under the key. Returns `false` in a forked child of the process that opened the collection.
+    pub fn contains(&self, key: u64) -> bool {
+        self.inner.index.is_bound_here() && self.inner.index.contains(key)
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.inner.index.len()
+    }
+
+    /// Whether there is no vector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The payload of a key, in the newest commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn payload(&self, key: u64) -> Result<Option<Vec<u8>>, CollectionError> {
+        payload(&self.inner.store.begin_read()?, key).map(|found| found.map(<[u8]>::to_vec))
+    }
+
+    /// The collection as the newest commit left it, for as long as it is kept.
+    ///
+    /// It is opened anew from the file, in memory of its own, with the rows that changed since the last checkpoint as they are here:
+    /// it costs milliseconds, and nothing is inserted again. A snapshot that was dropped goes on where few vectors were committed since;
+    /// if nothing was, and the last one still exists, it is the same. While maintenance or a large commit is under way, a new snapshot
+    /// inserts what opening would ([`Config::replay_limit`]). What it shows stays in the file until it is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
+    pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
+        self.inner.store.admit()?;
+        let Inner { store, config, views, .. } = &*self.inner;
+        let live = || self.inner.live();
+        let newest = views.lock().newest(store, config.instruction_set(), Some(&live));
+        newest.map_err(self.inner.place())
+    }
+}
+
+impl Inner {
+    /// Adds the path of the file to an error.
+    pub(in crate::collection) fn place(&self) -> impl Fn(CollectionError) -> CollectionError {
+        |error| error.at(self.store.path())
+    }
+
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.config.allowed_memory()
+    }
+}
+
+impl Shard for Collection {
+    fn index(&self) -> ShardIndex<'_> {
+        self.inner.index.index()
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection")
+            .field("settings", &self.inner.settings)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! Names in place of numbers: strings and ids of any bytes, each with a key of its own.
+
+use super::handle::Collection;
+use super::transaction::Transaction;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS};
+use crate::collection::reading::Snapshot;
+use crate::error::IndexError;
+use crate::store::{Key, ReadTransaction, StoreError};
+
+impl Transaction {
+    /// The key of a name, which is given one when it is first met: the next that has no vector, 2^63 and up, so that names and
+    /// numbers of your own can stand side by side. The key stays the name's for as long as the collection lives. A name is a string, or any other bytes, such as
+    /// the 16 of a UUID.
+    ///
+    /// ```
+    /// use nearfield::store::SimulatedDisk;
+    /// use nearfield::{Collection, Config, Metric};
+    ///
+    /// let disk = SimulatedDisk::new(); // or `Collection::open(path, ..)`
+    /// let words = Collection::open_simulated(&disk, Config::new(2, Metric::L2))?;
+    /// let mut tx = words.begin_write()?;
+    /// let key = tx.key_of("harbour")?;
+    /// tx.upsert(key, &[0.3, 0.7])?;
+    /// tx.commit()?;
+    ///
+    /// let hits = words.search(&[0.0, 1.0]).k(1).run()?;
+    /// assert_eq!(words.name_of(hits[0].key)?.as_deref(), Some(&b"harbour"[..]));
+    /// # Ok::<(), nearfield::CollectionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::NameTooLong`] above an eighth of a page, [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn key_of(&mut self, name: impl AsRef<[u8]>) -> Result<u64, CollectionError> {
+        let name = name.as_ref();
+        let store = self.store()?;
+        if let Some(key) = store.table::<[u8]>(KEYS_OF_NAMES)?.get(name)? {
+            return decode(key);
+        }
+        let last = store.table::<u64>(NAMES_OF_KEYS)?.last()?.map(|(key, _)| key);
+        let corrupt = CollectionError::corrupt("a name has a key that no name has");
+        let mut key = match last {
+            None => FIRST_NAMED,
+            Some(last) if last < FIRST_NAMED => return Err(corrupt),
+            Some(last) => last.checked_add(1).ok_or(corrupt)?,
+        };
+        // A vector may have been put under the number itself.
+        while self.contains(key) {
+            key = key.checked_add(1).ok_or(IndexError::Full { len: usize::MAX })?;
+        }
+        let store = self.store()?;
+        let inserted = store.table::<[u8]>(KEYS_OF_NAMES)?.insert(name, &key.to_le_bytes());
+        inserted.map_err(|error| match error {
+            StoreError::KeyTooLong { len, max } => CollectionError::NameTooLong { len, max },
+            error => error.into(),
+        })?;
+        store.table::<u64>(NAMES_OF_KEYS)?.insert(key, name)?;
+        self.note_records();
+        Ok(key)
+    }
+}
+
+impl Collection {
+    /// The key of a name, in the newest commit; `None` if it was never met.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn key_of(&self, name: impl AsRef<[u8]>) -> Result<Option<u64>, CollectionError> {
+        key_of(&self.inner.store.begin_read()?, name.as_ref())
+    }
+
+    /// The name of a key, in the newest commit; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn name_of(&self, key: u64) -> Result<Option<Vec<u8>>, CollectionError> {
+        let tx = self.inner.store.begin_read()?;
+        Ok(get::<u64>(&tx, NAMES_OF_KEYS, key)?.map(<[u8]>::to_vec))
+    }
+}
+
+impl Snapshot {
+    /// The key of a name; `None` if it was not met before this commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn key_of(&self, name: impl AsRef<[u8]>) -> Result<Option<u64>, CollectionError> {
+        key_of(self.store(), name.as_ref())
+    }
+
+    /// The name of a key, read where it lies; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn name_of(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
+        get::<u64>(self.store(), NAMES_OF_KEYS, key)
+    }
+}
+
+fn key_of(tx: &ReadTransaction, name: &[u8]) -> Result<Option<u64>, CollectionError> {
+    get::<[u8]>(tx, KEYS_OF_NAMES, name)?.map(decode).transpose()
+}
+
+fn decode(key: &[u8]) -> Result<u64, CollectionError> {
+    let corrupt = CollectionError::corrupt("the key of a name is malformed");
+    Ok(u64::from_le_bytes(key.try_into().map_err(|_| corrupt)?))
+}
+
+/// A value of a table that may not exist yet.
+fn get<'t, K: Key + ?Sized>(
+    tx: &'t ReadTransaction,
+    table: &str,
+    key: K::Item<'_>,
+) -> Result<Option<&'t [u8]>, CollectionError> {
+    Ok(tx.find_table::<K>(table)?.map(|table| table.get(key)).transpose()?.flatten())
+}

@@ -1,0 +1,321 @@
+//! Transactions: changes that are committed together.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::handle::Inner;
+use super::memory::Allowance;
+use super::writer::WriterGuard;
+use crate::collection::columns::{Origin, apply, part_bytes};
+use crate::collection::error::CollectionError;
+use crate::collection::format::{
+    JOURNAL, MAX_COMMIT, MAX_PARTS, Operation, PAYLOADS, decode_operations, journal_key,
+};
+use crate::collection::progress::Progress;
+use crate::error::IndexError;
+use crate::index::Stored;
+use crate::observe::watch;
+use crate::store::{Durability, StoreError, WriteTransaction};
+use crate::vector::AsVector;
+
+/// Operations that stand in one part of the journal, in bytes; a part is one value of a table.
+const PART: usize = 1 << 20;
+
+/// Changes of a collection, which are made together or not at all. Dropped without a commit, it leaves no trace.
+///
+/// It is the only one: other threads wait in [`Collection::begin_write`](crate::Collection::begin_write) for its end, and a thread
+/// that asks for another transaction, or for statistics, a check, a checkpoint or other maintenance, while it has one itself gets
+/// [`StoreError::Deadlock`]. A transaction may be handed to another thread: the thread that uses it counts, and one that has not
+/// used it yet has a quarter of a second to do so. Searches do not see its changes before the commit. Vectors are kept in
+/// memory until then.
+pub struct Transaction {
+    inner: Arc<Inner>,
+    /// Gone only inside of `commit`. Dropped before the writer: who waits for that asks for this next.
+    store: Option<WriteTransaction>,
+    writer: WriterGuard,
+    /// Vectors as the index stores them, one after the other.
+    vectors: Vec<u8>,
+    /// The number of each key's vector; none where it is removed.
+    changes: HashMap<u64, Option<usize>>,
+    /// The keys in the order of their first change, so that the same transactions make the same graph.
+    order: Vec<u64>,
+    /// Whether payloads or names are changed.
+    records: bool,
+    /// Bytes of payloads that were put.
+    payload_bytes: usize,
+    /// Whether vectors, payloads or names are added, and not only removed.
+    adds: bool,
+    /// None if any memory may be taken.
+    allowance: Option<Allowance>,
+}
+
+impl Transaction {
+    pub(super) fn new(mut writer: WriterGuard) -> Result<Self, CollectionError> {
+        let inner = Arc::clone(&writer.inner);
+        let allowance = inner.allowance(&mut writer)?;
+        let store = inner.store.begin_write()?;
+        Ok(Self {
+            inner,
+            store: Some(store),
+            writer,
+            vectors: Vec::new(),
+            changes: HashMap::new(),
+            order: Vec::new(),
+            records: false,
+            payload_bytes: 0,
+            adds: false,
+            allowance,
+        })
+    }
+
+    /// Notes that payloads or names are added.
+    pub(super) fn note_records(&mut self) {
+        self.records = true;
+        self.adds = true;
+    }
+
+    pub(super) fn store(&mut self) -> Result<&mut WriteTransaction, CollectionError> {
+        self.writer.note();
+        Ok(self.store.as_mut().ok_or(StoreError::TransactionFailed)?)
+    }
+
+    /// Whether there is a vector under the key, as this transaction has left it so far.
+    pub fn contains(&self, key: u64) -> bool {
+        self.inner.writer.used();
+        match self.changes.get(&key) {
+            Some(change) => change.is_some(),
+            None => self.inner.index.contains(key),
+        }
+    }
+
+    /// Whether memory allows so many more vectors, or a payload of so many bytes.
+    fn admit(&self, vectors: usize, payload: usize) -> Result<(), CollectionError> {
+        let Some(allowance) = self.allowance else { return Ok(()) };
+        let bytes = self.vectors.len()
+            + vectors * self.inner.settings.vector_bytes()
+            + self.payload_bytes
+            + payload;
+        allowance.admit(self.order.len() + vectors, bytes as u64)
+    }
+
+    fn change(&mut self, key: u64, vector: Option<usize>) {
+        self.adds |= vector.is_some();
+        if self.changes.insert(key, vector).is_none() {
+            self.order.push(key);
+        }
+    }
+
+    /// Sets the vector of a key, in place of the one that it may have.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Vector`] if it is no vector for this collection, [`CollectionError::Memory`]; the transaction is then as it was.
+    pub fn upsert<V: AsVector + ?Sized>(
+        &mut self,
+        key: u64,
+        vector: &V,
+    ) -> Result<(), CollectionError> {
+        self.writer.note();
+        self.admit(1, 0)?;
+        let number = self.vectors.len() / self.inner.settings.vector_bytes();
+        self.inner.index.encode(vector.as_vector(), &mut self.vectors)?;
+        self.change(key, Some(number));
+        Ok(())
+    }
+
+    /// Removes the vector of a key and its payload; whether there was a vector. A name that the key has stays its name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove(&mut self, key: u64) -> Result<bool, CollectionError> {
+        if !self.contains(key) {
+            return Ok(false);
+        }
+        self.remove_payload(key)?;
+        self.change(key, None);
+        Ok(true)
+    }
+
+    /// Sets the vectors of many keys; the vectors stand one after the other in `vectors`.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::BatchLength`] if there are not as many keys as vectors, [`IndexError::BatchVector`] for the first vector that is
+    /// none for this collection, [`CollectionError::Memory`]; the transaction is then as it was.
+    pub fn upsert_batch<V: AsVector + ?Sized>(
+        &mut self,
+        keys: &[u64],
+        vectors: &V,
+    ) -> Result<(), CollectionError> {
+        self.writer.note();
+        let vectors = vectors.as_vector();
+        let (count, elements) = self.inner.index.count(vectors)?;
+        if count != keys.len() {
+            let error = IndexError::BatchLength { keys: keys.len(), vectors: count };
+            return Err(error.into());
+        }
+        self.admit(count, 0)?;
+        let bytes = self.inner.settings.vector_bytes();
+        let before = self.vectors.len();
+        self.vectors.reserve(count * bytes);
+        for position in 0..count {
+            let vector = vectors.slice(position * elements..(position + 1) * elements);
+            if let Err(source) = self.inner.index.encode(vector, &mut self.vectors) {
+                self.vectors.truncate(before);
+                return Err(IndexError::BatchVector { position, source }.into());
+            }
+        }
+        for (number, &key) in (before / bytes..).zip(keys) {
+            self.change(key, Some(number));
+        }
+        Ok(())
+    }
+
+    /// Sets the payload of a key that has a vector.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::KeyMissing`], [`CollectionError::Memory`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn put_payload(&mut self, key: u64, payload: &[u8]) -> Result<(), CollectionError> {
+        if !self.contains(key) {
+            return Err(CollectionError::KeyMissing { key });
+        }
+        self.admit(0, payload.len())?;
+        self.store()?.table::<u64>(PAYLOADS)?.insert(key, payload)?;
+        self.payload_bytes += payload.len();
+        self.note_records();
+        Ok(())
+    }
+
+    /// Removes the payload of a key; returns whether it had one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove_payload(&mut self, key: u64) -> Result<bool, CollectionError> {
+        let removed = self.store()?.table::<u64>(PAYLOADS)?.remove(key)?;
+        self.records |= removed;
+        Ok(removed)
+    }
+
+    /// The payload of a key, as this transaction has left it so far.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn payload(&mut self, key: u64) -> Result<Option<Vec<u8>>, CollectionError> {
+        Ok(self.store()?.table::<u64>(PAYLOADS)?.get(key)?.map(<[u8]>::to_vec))
+    }
+
+    /// When the commit is to be safe, as [`Durability`] says; [`Durability::Immediate`] unless set.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.writer.note();
+        if let Some(store) = &mut self.store {
+            store.set_durability(durability);
+        }
+    }
+
+    /// Makes the changes safe, then visible. When it returns, searches find them and no crash can lose them. Returns the
+    /// number of the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the disk refused: nothing is visible then. If the disk is full, nothing has changed, and a transaction
+    /// that only removes still fits in general; after any other error a crash may bring the changes up, and
+    /// [`StoreError::Poisoned`] follows.
+    /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
+    pub fn commit(mut self) -> Result<u64, CollectionError> {
+        watch!(let observed = crate::observe::Operation::Commit.begin());
+        self.writer.note();
+        let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
+        let parts = self.write(&mut store)?;
+        let (inner, writer) = (&self.inner, &mut self.writer);
+        // A snapshot that is taken meanwhile waits until the index has this commit.
+        let mut pace = inner.pace.lock();
+        store.commit()?;
+        inner.follow(|| {
+            writer.commit += u64::from(!parts.is_empty());
+            writer.journal += parts.iter().map(|part| part_bytes(part)).sum::<u64>();
+            writer.vector_bytes += self.vectors.len() as u64;
+            if self.allowance.is_some() {
+                inner.index.frozen(|image| writer.touch(self.order.len(), &image));
+            }
+            let bytes = inner.settings.vector_bytes();
+            let mut operations = Vec::with_capacity(self.order.len());
+            for (part, number) in parts.iter().zip(0..) {
+                let before = operations.len();
+                operations.extend(decode_operations(part, bytes)?);
+                let mut at = 0;
+                for operation in &operations[before..] {
+                    at += operation.len();
+                    if let Operation::Upsert(key, vector) = operation {
+                        let at = (at - vector.len()) as u32;
+                        pace.origins.add(*key, Origin { commit: writer.commit, part: number, at });
+                    }
+                }
+            }
+            let start = Instant::now();
+            apply(&inner.index, &operations)?;
+            writer.late += operations.len() as u64;
+            writer.took += start.elapsed();
+            Ok(())
+        })?;
+        drop(pace);
+        // The commit is safe whatever becomes of this. If an error poisons the store, the next transaction returns it; on a
+        // full disk the journal goes on growing.
+        if inner.is_due(writer) {
+            if inner.checkpoint(writer, &Progress::default()).is_err() {
+                writer.put_off_checkpoint();
+            }
+        } else if inner.is_late(writer) && inner.write_delta(writer).is_err() {
+            writer.put_off_delta();
+        }
+        if writer.commit != writer.checkpointed {
+            let _ = inner.pin_newest(writer);
+        }
+        watch!(observed.done(self.order.len() as u64));
+        Ok(self.writer.commit)
+    }
+
+    /// Writes the journal's entries of this commit. Returns the parts; none if nothing changes.
+    fn write(&self, store: &mut WriteTransaction) -> Result<Vec<Vec<u8>>, CollectionError> {
+        if self.order.is_empty() && !self.records {
+            return Ok(Vec::new());
+        }
+        let commit = self.writer.commit + 1;
+        let bytes = self.inner.settings.vector_bytes();
+        let mut parts = vec![Vec::new()];
+        for &key in &self.order {
+            let operation = match self.changes[&key] {
+                Some(at) => Operation::Upsert(key, &self.vectors[at * bytes..(at + 1) * bytes]),
+                None => Operation::Remove(key),
+            };
+            if parts.last().is_some_and(|part| part.len() >= PART) {
+                parts.push(Vec::new());
+            }
+            if let Some(part) = parts.last_mut() {
+                operation.encode(part);
+            }
+        }
+        if parts.len() as u64 > MAX_PARTS || commit > MAX_COMMIT {
+            return Err(StoreError::TooLarge { bytes: self.vectors.len() as u64 }.into());
+        }
+        let mut journal = store.table::<u64>(JOURNAL)?;
+        for (part, number) in parts.iter().zip(0..) {
+            journal.insert(journal_key(commit, number), part)?;
+        }
+        if !self.adds {
+            store.serve_removal();
+        }
+        Ok(parts)
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("keys", &self.order.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! Linking many nodes with a result that does not depend on which thread does what.
+//!
+//! Batches in the manner of prefix doubling (`ParlayANN`, Manohar et al., 2024): the nodes of a batch are few beside those
+//! that are linked already. Each looks for its neighbours in the graph as it was before the batch, which any thread may
+//! do; then all enter the spanning trees in order, which is little work; then each row gets its new links in order,
+//! and any thread may see to any row.
+
+use super::insert::{Found, Newcomer, Outlook};
+use crate::graph::rows::{Candidate, Graph, Link, Stack};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
+
+/// A new node that has its rows, and later what it is to be linked to.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    node: u32,
+    stack: Stack,
+    /// For each level from the base up.
+    found: Vec<Kept>,
+}
+
+/// [`Found`] to be kept.
+#[derive(Debug)]
+struct Kept {
+    landing: Option<Candidate>,
+    selected: Vec<Candidate>,
+    candidates: Vec<Candidate>,
+}
+
+/// A link from a row to a new node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkBack {
+    level: usize,
+    row: u32,
+    new: Candidate,
+}
+
+impl Graph {
+    /// Gives a node its rows. Whether it was removed before: then no way may lead to it any more.
+    pub(crate) fn draft(&self, node: u32, is_again: bool) -> Draft {
+        let stack =
+            if is_again { self.clear(node) } else { self.stack(node, self.draw_level(node)) };
+        Draft { node, stack, found: Vec::new() }
+    }
+
+    /// Whether the node stands above all others, or is the first. Others must be linked before or after it, not with it.
+    pub(crate) fn stands_out(&self, draft: &Draft) -> bool {
+        self.entry().is_none_or(|entry| draft.stack.level > entry.level)
+    }
+
+    /// Links a node alone. `query` is its vector.
+    pub(crate) fn link_alone<S: LinkSpace>(
+        &self,
+        space: S,
+        query: S::Query,
+        draft: &Draft,
+        scratch: &mut Scratch,
+    ) {
+        self.join(space, query, draft.node, draft.stack, scratch);
+    }
+
+    /// Finds what a node is to be linked to. `query` is its vector.
+    pub(crate) fn sketch<S: LinkSpace>(
+        &self,
+        space: S,
+        query: S::Query,
+        draft: &mut Draft,
+        outlook: Outlook,
+        scratch: &mut Scratch,
+    ) {
+        let mut lists = std::mem::take(&mut scratch.lists);
+        lists.reset();
+        let new = Newcomer { node: draft.node, query, rows: draft.stack.rows() };
+        let (found, top) = self.look(space.refresh(), new, outlook, &lists, scratch);
+        let kept = |&Found { landing, selected, candidates }: &Found<'_>| Kept {
+            landing,
+            selected: selected.to_vec(),
+            candidates: candidates.to_vec(),
+        };
+        draft.found = found[..=top].iter().map(kept).collect();
+        scratch.lists = lists;
+    }
+
+    /// Makes the nodes visible, one after the other, and returns the links to them that are still to be made, those of
+    /// one row together and in the order of the nodes.
+    pub(crate) fn enter_all<S: LinkSpace>(
+        &self,
+        space: S,
+        drafts: &[Draft],
+        scratch: &mut Scratch,
+    ) -> Vec<LinkBack> {
+        let space = space.refresh();
+        let mut links = Vec::new();
+        let first = self.entry().map(|entry| self.node(entry));
+        for Draft { node, stack, found } in drafts {
+            self.lengths.learn(space, *node, first);
+            let stack = self.pile(*node, stack.rows(), found.len() - 1);
+            let found = &found[..found.len().min(stack.level + 1)];
+            let rows = &stack.rows()[..found.len()];
+            self.write(rows, |level| &found[level].selected);
+            for (level, Kept { landing, selected, candidates }) in found.iter().enumerate() {
+                let found = Found { landing: *landing, selected, candidates };
+                let parent = if level == 0 {
+                    self.enter(space, &self.base_place(*node), found, scratch)
+                } else {
+                    self.enter(space, &self.place(level, rows, *node), found, scratch)
+                };
+                let link = Link { row: rows[level], node: *node, tree: false };
+                let others = selected.iter().filter(|near| Some(near.link.row) != parent);
+                links.extend(others.map(|near| LinkBack {
+                    level,
+                    row: near.link.row,
+                    new: Candidate { key: near.key, link },
+                }));
+            }
+        }
+        links.sort_by_key(|link| (link.level, link.row));
+        links
+    }
+
+    /// Adds links to the rows that they start from, in order.
+    pub(crate) fn link_back<S: LinkSpace>(
+        &self,
+        space: S,
+        links: &[LinkBack],
+        scratch: &mut Scratch,
+    ) {
+        let space = space.refresh();
+        for &LinkBack { level, row, new } in links {
+            if level == 0 {
+                self.connect(space, 0, &self.base, row, new, scratch);
+            } else {
+                self.connect(space, level, self.layer(level), row, new, scratch);
+            }
+        }
+    }
+}
+
+impl LinkBack {
+    /// The links of each row.
+    pub(crate) fn by_row(links: &[Self]) -> Vec<&[Self]> {
+        links.chunk_by(|a, b| (a.level, a.row) == (b.level, b.row)).collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! Rows of a graph under new numbers.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+
+use super::GONE;
+use crate::arena::ArenaError;
+use crate::graph::rows::{Cell, Layer, Link, Rows};
+
+/// Rows that are looked at for what is beyond those that are gone.
+const BEYOND: usize = 512;
+
+/// Adds a row to `layer` for each row of an upper level whose node comes along, and the row below it too. Returns the new number of
+/// each row.
+pub(super) fn heads<C: Cell>(
+    old: Rows<'_, C>,
+    nodes: &[u32],
+    below: &[u32],
+    layer: &Layer<C>,
+) -> Result<Vec<u32>, ArenaError> {
+    let new = |numbers: &[u32], at: u32| numbers.get(at as usize).copied().unwrap_or(GONE);
+    (0..old.len())
+        .map(|row| {
+            let (node, down) = old.head(row);
+            let head = Link { row: new(below, down), node: new(nodes, node), tree: false };
+            if head.row == GONE || head.node == GONE { Ok(GONE) } else { layer.push(Some(head)) }
+        })
+        .collect()
+}
+
+/// Writes the links of all rows that come along to their new places. In place of links to rows that do not, there are the nearest that
+/// these lead to.
+pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[u32], new: Rows<'_, C>) {
+    let place = |row: u32| places.get(row as usize).copied().filter(|&to| to < new.len());
+    (0..old.len().min(places.len() as u32)).into_par_iter().with_min_len(256).for_each(|row| {
+        let Some(to) = place(row) else { return };
+        let mut cells = new.cells(to).iter();
+        let mut given = Vec::with_capacity(new.capacity());
+        let mut give = |link: Link, tree: bool| {
+            if let Some(at) = place(link.row).filter(|at| *at != to && !given.contains(at))
+                && let Some(cell) = cells.next()
+            {
+                given.push(at);
+                cell.store(Some(Link { row: at, node: new.head(at).0, tree }));
+            }
+        };
+        let sound = |link: &Link| link.row < old.len();
+        let mut gone = Vec::new();
+        let mut trees = old.tree_capacity();
+        for link in old.links(row).filter(sound) {
+            if place(link.row).is_some() {
+                // More than that only a damaged file has.
+                let tree = link.tree && trees > 0;
+                trees -= usize::from(tree);
+                give(link, tree);
+            } else {
+                gone.push(link.row);
+            }
+        }
+        let mut seen: HashSet<u32> = gone.iter().copied().collect();
+        let mut at = 0;
+        while at < gone.len().min(BEYOND) {
+            for link in old.links(gone[at]).filter(sound) {
+                if place(link.row).is_some() {
+                    give(link, false);
+                } else if seen.insert(link.row) {
+                    gone.push(link.row);
+                }
+            }
+            at += 1;
+        }
+    });
+}

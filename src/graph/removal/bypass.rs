@@ -1,0 +1,177 @@
+//! Links past a node that is to go, or is gone.
+//!
+//! In-place repair (IP-DiskANN, Xu et al., 2025): the nodes that link to it are found by walking to its
+//! vector, and each gets the nearest of its neighbours instead.
+
+use crate::graph::rows::{Candidate, Cell, Graph, Halt, Layer, Link, select};
+use crate::graph::search::{Near, Scratch, beam};
+use crate::graph::space::LinkSpace;
+
+/// Links that a row gets in place of one that it loses, at most.
+const REPLACEMENTS: usize = 3;
+
+/// Nodes near the one that goes, besides its own neighbours, that may take its place.
+const NEARBY: usize = 16;
+
+impl Graph {
+    /// Gives the nodes around `node`, which was [cut](Self::cut) and whose vector is `query`, links past it, on all of
+    /// its levels.
+    pub(crate) fn bypass<S: LinkSpace>(
+        &self,
+        space: S,
+        query: S::Query,
+        node: u32,
+        scratch: &mut Scratch,
+    ) {
+        let Some(entry) = self.entry() else { return };
+        let space = space.refresh();
+        let stack = self.stack_of(node);
+        let top = entry.level.min(stack.level);
+        let mut near = self.descend(space, query, entry, top, scratch);
+        for level in (1..=top).rev() {
+            let layer = self.layer(level);
+            let found =
+                self.bypass_on(space, query, level, layer, stack.rows[level], near, scratch);
+            near = Near { row: layer.rows().head(found.row).1, ..found };
+        }
+        self.bypass_on(space, query, 0, &self.base, node, near, scratch);
+    }
+
+    /// The same on one level. Returns the nearest row.
+    #[expect(clippy::too_many_arguments, reason = "where to look, and for what")]
+    fn bypass_on<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        query: S::Query,
+        level: usize,
+        layer: &Layer<C>,
+        row: u32,
+        from: Near,
+        scratch: &mut Scratch,
+    ) -> Near {
+        let rows = layer.rows();
+        beam(space, query, rows, from, self.parameters.ef_construction / 2, Halt::NEVER, scratch);
+        let nearest = scratch.pool.iter().next().map_or(from, |(key, row)| Near { key, row });
+        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let own = || rows.links(row).filter(sound);
+        let met = || scratch.pool.iter().map(|(_, row)| row).filter(|&met| met != row);
+        let leads_here = |&other: &u32| rows.links(other).any(|l| l.row == row);
+        // Its own neighbours link back more often than not.
+        let strangers = own().map(|l| l.row).filter(|&own| met().all(|met| met != own));
+        let sources: Vec<u32> = met().chain(strangers).filter(leads_here).collect();
+        let living = |l: &Link| space.is_live(l.node);
+        let nearby =
+            met().take(NEARBY).map(|row| Link { row, node: rows.head(row).0, tree: false });
+        let mut others: Vec<Link> =
+            own().map(|l| Link { tree: false, ..l }).chain(nearby).filter(living).collect();
+        others.sort_unstable_by_key(|l| l.row);
+        others.dedup_by_key(|l| l.row);
+        for source in sources {
+            self.mend(space, level, layer, source, |l| l.row == row, &others, scratch);
+        }
+        // Those that it led to need other ways to them, too.
+        for orphan in own().filter(|l| space.is_live(l.node)) {
+            self.lead_to(space, level, layer, orphan, &others, scratch);
+        }
+        nearest
+    }
+
+    /// Gives the nearest of `others` a link to a node that lost one.
+    fn lead_to<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        orphan: Link,
+        others: &[Link],
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { fresh, counters, .. } = &mut *scratch;
+        fresh.reserve(others.len());
+        let mut count = 0;
+        for other in others.iter().filter(|other| other.row != orphan.row) {
+            fresh.nodes[count] = other.node;
+            count += 1;
+        }
+        space.between(orphan.node, &fresh.nodes[..count], &mut fresh.keys[..count]);
+        counters.distances += count as u64;
+        let others = others.iter().filter(|other| other.row != orphan.row);
+        let nearest = fresh.keys[..count].iter().zip(others).min_by_key(|&(&key, o)| (key, o.row));
+        if let Some((&key, &from)) = nearest {
+            let link = Link { tree: false, ..orphan };
+            self.connect(space, level, layer, from.row, Candidate { key, link }, scratch);
+        }
+    }
+
+    /// Takes the links that are `lost` out of a row, but for those of the tree, and puts some of `others` in their
+    /// place: nodes that are alive, each once.
+    #[expect(clippy::too_many_arguments, reason = "a row, what goes and what may come")]
+    pub(super) fn mend<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        row: u32,
+        lost: impl Fn(&Link) -> bool,
+        others: &[Link],
+        scratch: &mut Scratch,
+    ) {
+        let _one_writer = self.lock(level, row);
+        let rows = layer.rows();
+        let cells = rows.cells(row);
+        let node = rows.head(row).0;
+        let space = space.refresh();
+        let Scratch { candidates, prune, counters, fresh, .. } = scratch;
+
+        let mut kept: Vec<Link> = Vec::with_capacity(rows.capacity());
+        let mut before = 0;
+        for link in rows.links(row) {
+            before += 1;
+            if link.tree || !lost(&link) {
+                kept.push(link);
+            }
+        }
+        let wanted = (before - kept.len()).saturating_mul(REPLACEMENTS);
+        if wanted == 0 {
+            return;
+        }
+        fresh.reserve(others.len());
+        let mut count = 0;
+        for other in others {
+            if other.row != row && kept.iter().all(|l| l.row != other.row) {
+                fresh.nodes[count] = other.node;
+                count += 1;
+            }
+        }
+        space.between(node, &fresh.nodes[..count], &mut fresh.keys[..count]);
+        counters.distances += count as u64;
+        candidates.clear();
+        let new = others.iter().filter(|o| o.row != row && kept.iter().all(|l| l.row != o.row));
+        candidates.extend(fresh.keys.iter().zip(new).map(|(&key, &link)| Candidate { key, link }));
+        candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+        let room = rows.capacity() - kept.len();
+        let node = self.with_length(node);
+        counters.distances += select(space, node, candidates, wanted.min(room), prune);
+        // What stays stays where it is, as far as can be: who reads the row meanwhile misses nothing.
+        let mut new = prune.kept.iter().map(|c| c.link);
+        let mut end = before;
+        let mut at = 0;
+        while at < end {
+            if cells[at].load().is_some_and(|l| !l.tree && lost(&l)) {
+                if let Some(link) = new.next() {
+                    cells[at].store(Some(link));
+                } else {
+                    end -= 1;
+                    cells[at].store(cells[end].load());
+                    cells[end].store(None);
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        for link in new {
+            cells[end].store(Some(link));
+            end += 1;
+        }
+    }
+}

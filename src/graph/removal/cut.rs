@@ -1,0 +1,178 @@
+//! Taking a node out of the trees, and out of where searches start.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::OnceLock;
+
+use crate::graph::rows::{Candidate, Cell, Entry, Graph, Layer, Link, Rows};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
+
+impl Graph {
+    /// Cuts out a node, which is not alive any more. Nobody else may be changing the graph; walks
+    /// may go on. Takes time in proportion to the node's tree neighbours.
+    pub(crate) fn cut<S: LinkSpace>(&self, space: S, node: u32, scratch: &mut Scratch) {
+        let space = space.refresh();
+        let stack = self.stack_of(node);
+        for level in 1..=stack.level {
+            self.cut_on(space, level, self.layer(level), (node, stack.rows[level]), scratch);
+        }
+        self.cut_on(space, 0, &self.base, (node, node), scratch);
+        if let Some(entry) = self.entry()
+            && stack.rows().get(entry.level) == Some(&entry.row)
+        {
+            self.move_entry(space, entry);
+        }
+    }
+
+    /// Joins the tree neighbours of a row to a chain: what the row held together stays together, at every moment.
+    ///
+    /// The chain is laid forth, then back, and what still leads to the row is taken out last. So each part leads to the last
+    /// one meanwhile, along the chain or through the row, and the last one through the row to all, until the chain leads
+    /// back.
+    fn cut_on<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        (node, row): (u32, u32),
+        scratch: &mut Scratch,
+    ) {
+        let rows = layer.rows();
+        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let parts: Vec<Link> = rows.links(row).filter(|l| l.tree && sound(l)).collect();
+        fell(rows, row, |_| true);
+        for part in &parts {
+            fell(rows, part.row, |l| l.row == row);
+        }
+        let mut keys = vec![0; parts.len()];
+        let nodes: Vec<u32> = parts.iter().map(|l| l.node).collect();
+        space.between(node, &nodes, &mut keys);
+        // Any order will do, but the same removals shall make the same graph.
+        let mut order: Vec<(u32, Link)> =
+            keys.into_iter().zip(&parts).map(|(k, l)| (k, *l)).collect();
+        order.sort_unstable_by_key(|&(key, link)| (key, link.row));
+        let mut joints: Vec<(Link, Link)> = Vec::with_capacity(parts.len());
+        for pair in order.windows(2) {
+            // A link back is still to come.
+            let awaited = |row: u32| joints.iter().filter(|(_, b)| b.row == row).count();
+            let a = roomy(space, rows, pair[0].1, awaited);
+            let b = roomy(space, rows, pair[1].1, awaited);
+            if let (Some(a), Some(b)) = (a, b) {
+                self.lead(space, level, layer, (a, b), row, scratch);
+                joints.push((a, b));
+            }
+        }
+        for (a, b) in joints {
+            self.lead(space, level, layer, (b, a), row, scratch);
+        }
+        for part in &parts {
+            take_out(rows, part.row, row);
+        }
+    }
+
+    /// Gives a row with room for it a tree link, in the place of the one to `gone` if there is one.
+    fn lead<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        (from, to): (Link, Link),
+        gone: u32,
+        scratch: &mut Scratch,
+    ) {
+        let rows = layer.rows();
+        let link = Link { tree: true, ..to };
+        let at = |row: u32| rows.links(from.row).position(|l| l.row == row);
+        if at(to.row).is_none()
+            && let Some(at) = at(gone)
+        {
+            return rows.cells(from.row)[at].store(Some(link));
+        }
+        let mut key = [0];
+        space.between(from.node, &[to.node], &mut key);
+        let new = Candidate { key: key[0], link };
+        let joined = self.connect(space, level, layer, from.row, new, scratch);
+        debug_assert!(joined, "a row with room takes a tree link");
+    }
+
+    /// Lets searches start from another node that stands as high as any.
+    #[cold]
+    fn move_entry<S: LinkSpace>(&self, space: S, left: Entry) {
+        let _alone = self.growth.lock();
+        for level in (1..=left.level).rev() {
+            if let Some(layer) = self.upper.get(level - 1).and_then(OnceLock::get) {
+                let old = (level == left.level).then_some(left.row);
+                if let Some(row) = successor(space, layer.rows(), old) {
+                    return self.set_entry(Entry { level, row });
+                }
+            }
+        }
+        let old = (left.level == 0).then_some(left.row);
+        match successor(space, self.base.rows(), old) {
+            Some(row) => self.set_entry(Entry { level: 0, row }),
+            None => self.unset_entry(),
+        }
+    }
+}
+
+/// A living row of a level: a neighbour of `old`, or any.
+fn successor<S: LinkSpace, C: Cell>(space: S, rows: Rows<'_, C>, old: Option<u32>) -> Option<u32> {
+    let lives = |row: u32| {
+        let node = rows.head(row).0;
+        row < rows.len() && node < space.len() && space.is_live(node)
+    };
+    let near = old.into_iter().flat_map(|old| rows.links(old)).map(|l| l.row);
+    near.filter(|&row| row < rows.len()).chain(0..rows.len()).find(|&row| lives(row))
+}
+
+/// Lets links of a row be part of the tree no more.
+fn fell<C: Cell>(rows: Rows<'_, C>, row: u32, which: impl Fn(&Link) -> bool) {
+    for cell in rows.cells(row) {
+        if let Some(link) = cell.load().filter(|l| l.tree && which(l)) {
+            cell.store(Some(Link { tree: false, ..link }));
+        }
+    }
+}
+
+/// Takes the link to `gone` out of a row, unless one of the tree would have to take its place: whoever reads the row meanwhile might
+/// miss that one. It is left to [`Graph::bypass`] and [`Graph::sweep`] then.
+fn take_out<C: Cell>(rows: Rows<'_, C>, row: u32, gone: u32) {
+    let cells = rows.cells(row);
+    let mut count = 0;
+    let mut place = None;
+    let mut last = None;
+    for (at, link) in rows.links(row).enumerate() {
+        count = at + 1;
+        if link.row == gone {
+            place = Some(at);
+        }
+        last = Some(link);
+    }
+    if let Some(at) = place
+        && (at + 1 == count || last.is_some_and(|l| !l.tree))
+    {
+        cells[at].store(last);
+        cells[count - 1].store(None);
+    }
+}
+
+/// The first row in the tree of `start`, from there on, that may have one more tree link than it has and is `awaited` to get.
+fn roomy<S: LinkSpace, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    start: Link,
+    awaited: impl Fn(u32) -> usize,
+) -> Option<Link> {
+    let mut queue = VecDeque::from([start]);
+    let mut seen = HashSet::from([start.row]);
+    while let Some(link) = queue.pop_front() {
+        let tree = || rows.links(link.row).filter(|l| l.tree);
+        if tree().count() + awaited(link.row) < rows.tree_capacity() {
+            return Some(link);
+        }
+        // A row that came damaged from a file may name what is not there.
+        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        queue.extend(tree().filter(|l| sound(l) && seen.insert(l.row)));
+    }
+    None
+}

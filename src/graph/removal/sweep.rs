@@ -1,0 +1,80 @@
+//! Sweeping away what still leads to nodes that are gone.
+
+use std::sync::OnceLock;
+
+use crate::graph::rows::{Cell, Graph, Layer, Link};
+use crate::graph::search::Scratch;
+use crate::graph::space::LinkSpace;
+use crate::sync::{Fault, is_planted};
+
+/// Neighbours of lost nodes that are considered in place of them.
+const OTHERS: usize = 64;
+
+/// How far a sweep is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sweep {
+    level: usize,
+    row: u32,
+}
+
+impl Graph {
+    /// Goes over the next `count` rows and takes the links out that lead to nodes that are gone. Returns where to go
+    /// on; nothing if this was the end: then no row leads to a node that was gone when the sweep began.
+    pub(crate) fn sweep<S: LinkSpace>(
+        &self,
+        space: S,
+        from: Sweep,
+        count: u32,
+        scratch: &mut Scratch,
+    ) -> Option<Sweep> {
+        let Sweep { mut level, mut row } = from;
+        let mut left = count;
+        loop {
+            let end = if level == 0 {
+                self.sweep_on(space, 0, &self.base, row, left, scratch)
+            } else {
+                let layer = self.upper.get(level - 1).and_then(OnceLock::get)?;
+                self.sweep_on(space, level, layer, row, left, scratch)
+            };
+            if let Some(end) = end {
+                return Some(Sweep { level, row: end });
+            }
+            let rows = if level == 0 { self.base.len() } else { self.layer(level).len() };
+            left = left.saturating_sub((rows as u32).saturating_sub(row));
+            (level, row) = (level + 1, 0);
+        }
+    }
+
+    /// The same on one level; nothing if its last row was reached.
+    fn sweep_on<S: LinkSpace, C: Cell>(
+        &self,
+        space: S,
+        level: usize,
+        layer: &Layer<C>,
+        from: u32,
+        count: u32,
+        scratch: &mut Scratch,
+    ) -> Option<u32> {
+        let rows = layer.rows();
+        let space = space.refresh();
+        let end = rows.len().min(from.saturating_add(count));
+        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let lost = |l: &Link| !sound(l) || !space.is_live(l.node);
+        for row in from..end {
+            if is_planted(Fault::Unswept) || !rows.links(row).any(|l| lost(&l)) {
+                continue;
+            }
+            let mut others = Vec::new();
+            // Whoever is in the rows of a node that is gone is on the way out: no need to show other ways.
+            if space.is_live(rows.head(row).0) {
+                let gone = rows.links(row).filter(|l| sound(l) && lost(l));
+                let beyond = gone.flat_map(|l| rows.links(l.row)).filter(|l| !lost(l));
+                others.extend(beyond.take(OTHERS).map(|l| Link { tree: false, ..l }));
+                others.sort_unstable_by_key(|l| l.row);
+                others.dedup_by_key(|l| l.row);
+            }
+            self.mend(space, level, layer, row, lost, &others, scratch);
+        }
+        (end < rows.len()).then_some(end)
+    }
+}

@@ -1,0 +1,191 @@
+//! One level of the graph: rows of links in a column.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytemuck::Zeroable;
+
+use crate::arena::{ArenaError, Column, View};
+use crate::sync::step;
+
+/// A neighbour: its row on the same level, and its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::graph) struct Link {
+    pub(in crate::graph) row: u32,
+    pub(in crate::graph) node: u32,
+    /// Part of the level's spanning tree: never pruned.
+    pub(in crate::graph) tree: bool,
+}
+
+/// An entry of a row. Zero is "no link", so fresh memory is an empty row, and a row ends at its
+/// first empty entry.
+pub(in crate::graph) trait Cell: Zeroable + Sync + Send + Debug + 'static {
+    /// Entries before the links: an upper row starts with its node and its row one level below.
+    const HEAD: usize;
+
+    /// Whoever sees a link sees the node's rows and vector: slots are written anew, too.
+    fn load(&self) -> Option<Link>;
+
+    fn store(&self, link: Option<Link>);
+}
+
+/// Base level: a row's number is its node's. `tree | row + 1`.
+impl Cell for AtomicU32 {
+    const HEAD: usize = 0;
+
+    #[inline(always)]
+    fn load(&self) -> Option<Link> {
+        step();
+        let word = Self::load(self, Ordering::Acquire);
+        let row = (word & (u32::MAX >> 1)).checked_sub(1)?;
+        Some(Link { row, node: row, tree: word >> 31 != 0 })
+    }
+
+    fn store(&self, link: Option<Link>) {
+        let word = link.map_or(0, |l| u32::from(l.tree) << 31 | (l.row + 1));
+        step();
+        Self::store(self, word, Ordering::Release);
+    }
+}
+
+/// Upper levels: rows are numbered apart. `tree | row + 1 | node`.
+impl Cell for AtomicU64 {
+    const HEAD: usize = 1;
+
+    #[inline(always)]
+    fn load(&self) -> Option<Link> {
+        step();
+        let word = Self::load(self, Ordering::Acquire);
+        let row = ((word >> 32) as u32 & (u32::MAX >> 1)).checked_sub(1)?;
+        Some(Link { row, node: word as u32, tree: word >> 63 != 0 })
+    }
+
+    fn store(&self, link: Option<Link>) {
+        let word = link.map_or(0, |l| {
+            u64::from(l.tree) << 63 | u64::from(l.row + 1) << 32 | u64::from(l.node)
+        });
+        step();
+        Self::store(self, word, Ordering::Release);
+    }
+}
+
+/// A level.
+#[derive(Debug)]
+pub(in crate::graph) struct Layer<C> {
+    pub(in crate::graph) rows: Column<C>,
+    /// Links a row holds at most.
+    pub(in crate::graph) capacity: usize,
+}
+
+impl<C: Cell> Layer<C> {
+    /// An empty level whose rows hold `capacity` links.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { rows: Column::new(Self::stride(capacity)), capacity }
+    }
+
+    /// Entries from one row to the next.
+    pub(super) fn stride(capacity: usize) -> usize {
+        // Base rows start at cache lines; upper rows are few and stay in the caches anyway.
+        let line = 64 / size_of::<C>();
+        let stride = C::HEAD + capacity;
+        if C::HEAD == 0 { stride.next_multiple_of(line) } else { stride }
+    }
+
+    /// Adds a row without links. Upper rows get their head: the node and its row one level below.
+    pub(in crate::graph) fn push(&self, head: Option<Link>) -> Result<u32, ArenaError> {
+        self.rows.push(|row| {
+            if C::HEAD == 1 {
+                row[0].store(head);
+            }
+        })
+    }
+
+    /// Makes sure that the next push finds memory.
+    pub(super) fn reserve(&self) -> Result<(), ArenaError> {
+        self.rows.reserve()
+    }
+
+    /// Number of rows.
+    pub(in crate::graph) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The rows that exist now.
+    #[inline(always)]
+    pub(in crate::graph) fn rows(&self) -> Rows<'_, C> {
+        Rows { view: self.rows.view(), capacity: self.capacity }
+    }
+}
+
+/// The rows that existed when it was taken.
+#[derive(Debug)]
+pub(in crate::graph) struct Rows<'a, C> {
+    view: View<'a, C>,
+    capacity: usize,
+}
+
+impl<C> Clone for Rows<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Rows<'_, C> {}
+
+impl<'a, C: Cell> Rows<'a, C> {
+    /// Number of rows.
+    #[inline(always)]
+    pub(in crate::graph) fn len(self) -> u32 {
+        self.view.len()
+    }
+
+    /// Links a row holds at most.
+    #[inline(always)]
+    pub(in crate::graph) fn capacity(self) -> usize {
+        self.capacity
+    }
+
+    /// Tree links a row holds at most: to its parent and to its children. Two at least, or a
+    /// tree could not grow.
+    pub(in crate::graph) fn tree_capacity(self) -> usize {
+        (self.capacity / 2).max(2)
+    }
+
+    /// The entries of a row, without its head, for one who changes them.
+    pub(in crate::graph) fn cells(self, row: u32) -> &'a [C] {
+        self.cells_from(row, 0)
+    }
+
+    /// As [`Self::cells`], for one who changes none before the entry `at`.
+    pub(in crate::graph) fn cells_from(self, row: u32, at: usize) -> &'a [C] {
+        self.view.touch(row, if at == 0 { 0 } else { C::HEAD + at });
+        self.entries(row)
+    }
+
+    #[inline(always)]
+    fn entries(self, row: u32) -> &'a [C] {
+        &self.view.row(row)[C::HEAD..C::HEAD + self.capacity]
+    }
+
+    /// Brings a row nearer to the CPU.
+    #[inline(always)]
+    pub(in crate::graph) fn prefetch(self, row: u32) {
+        self.view.prefetch(row);
+    }
+
+    /// The links of a row, up to its first empty entry.
+    #[inline(always)]
+    pub(in crate::graph) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
+        self.entries(row).iter().map_while(C::load)
+    }
+
+    /// The node of a row, and the node's row one level below.
+    #[inline(always)]
+    pub(in crate::graph) fn head(self, row: u32) -> (u32, u32) {
+        if C::HEAD == 0 {
+            return (row, row);
+        }
+        let head = self.view.row(row)[0].load();
+        head.map_or((0, 0), |head| (head.node, head.row))
+    }
+}

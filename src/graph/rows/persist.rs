@@ -1,0 +1,112 @@
+//! A graph as whoever keeps it in a file sees it: columns of rows, and where searches start.
+//!
+//! What comes back from a file is not trusted. Links are held against the number of rows where they are followed; the heads of
+//! upper rows, which lead a walk down, are all looked at here.
+
+use std::sync::OnceLock;
+
+use crossbeam::utils::CachePadded;
+
+use super::layer::{Cell, Layer};
+use super::lengths::Lengths;
+use super::levels::{Entry, Graph, Parameters, UPPER_LEVELS};
+use super::spread::Spread;
+use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
+
+/// What a graph is besides its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GraphState {
+    /// Rows of each level, the base first.
+    pub(crate) rows: Vec<u32>,
+    /// Level of the entry, and its row there; none if the graph is empty.
+    pub(crate) entry: Option<(u32, u32)>,
+    /// The facts that insertions learned of distances: a sum and a count of exponents, or the range of lengths.
+    pub(crate) spread: (u64, u64),
+}
+
+impl Graph {
+    /// What shapes the graph.
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// What is to be kept besides the columns. No insertion may be running.
+    pub(crate) fn state(&self) -> GraphState {
+        GraphState {
+            rows: self.level_sizes().into_iter().map(|rows| rows as u32).collect(),
+            entry: self.entry().map(|entry| (entry.level as u32, entry.row)),
+            spread: self.lengths.parts().unwrap_or_else(|| self.spread.parts()),
+        }
+    }
+
+    /// The rows of each level, the base first.
+    pub(crate) fn columns(&self) -> Vec<&dyn Persistent> {
+        let upper = self.upper.iter().map_while(OnceLock::get);
+        let upper = upper.map(|layer| layer.column() as &dyn Persistent);
+        std::iter::once(self.base.column() as &dyn Persistent).chain(upper).collect()
+    }
+
+    /// A graph whose rows come chunk by chunk from `source`, which is given the level, the number of the chunk and the bytes
+    /// that are needed of it.
+    pub(crate) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
+        parameters: Parameters,
+        state: &GraphState,
+        mut source: impl FnMut(usize, u32, usize) -> Result<Piece<'p, E>, E>,
+    ) -> Result<Self, E> {
+        let mut graph = Self::new(parameters);
+        let (Some(&nodes), true) = (state.rows.first(), state.rows.len() <= UPPER_LEVELS + 1)
+        else {
+            return Err(Unsound("the number of levels is out of range").into());
+        };
+        graph.base = Layer::restore(2 * parameters.m, nodes, |chunk, len| source(0, chunk, len))?;
+        if !parameters.are_products {
+            graph.spread = CachePadded::new(Spread::of(state.spread));
+        } else if nodes > 0 {
+            graph.lengths = Lengths::of(state.spread);
+        }
+        let mut below = nodes;
+        for (level, &rows) in state.rows.iter().enumerate().skip(1) {
+            let layer = Layer::restore(parameters.m, rows, |chunk, len| source(level, chunk, len))?;
+            if !layer.has_sound_heads(nodes, below) {
+                return Err(Unsound("a row of an upper level stands on nothing").into());
+            }
+            below = rows;
+            graph.upper[level - 1] = OnceLock::from(layer);
+        }
+        match state.entry {
+            // An empty graph, or one whose nodes are all gone, which the caller knows.
+            None => {}
+            Some((level, row))
+                if state.rows.get(level as usize).is_some_and(|&rows| row < rows) =>
+            {
+                graph.set_entry(Entry { level: level as usize, row });
+            }
+            _ => return Err(Unsound("the entry of the graph is no row").into()),
+        }
+        Ok(graph)
+    }
+}
+
+impl<C: Cell> Layer<C> {
+    fn column(&self) -> &Column<C> {
+        &self.rows
+    }
+
+    fn restore<'p, E: From<ArenaError> + From<Unsound>>(
+        capacity: usize,
+        rows: u32,
+        source: impl FnMut(u32, usize) -> Result<Piece<'p, E>, E>,
+    ) -> Result<Self, E> {
+        let rows = Column::restore(Self::stride(capacity), rows, source)?;
+        Ok(Self { rows, capacity })
+    }
+
+    /// Whether each row's head names one of `nodes` nodes and one of `below` rows of the level below.
+    fn has_sound_heads(&self, nodes: u32, below: u32) -> bool {
+        let rows = self.rows();
+        (0..rows.len()).all(|row| {
+            let (node, down) = rows.head(row);
+            node < nodes && down < below
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! Which candidates become neighbours.
+
+use super::layer::Link;
+use super::lengths::{own, reach};
+use crate::graph::space::LinkSpace;
+
+/// Candidates that are compared with the kept ones at a time: enough to make a call worth while,
+/// few enough that little is computed in vain when the limit is reached.
+const WINDOW: usize = 32;
+
+/// A possible neighbour of some node.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::graph) struct Candidate {
+    /// Key of its distance from that node.
+    pub(in crate::graph) key: u32,
+    pub(in crate::graph) link: Link,
+}
+
+/// The result of a selection, and what it works with.
+#[derive(Debug, Default)]
+pub(in crate::graph) struct Prune {
+    /// The chosen ones, nearest first.
+    pub(in crate::graph) kept: Vec<Candidate>,
+    /// Candidates of the window that nothing kept occludes yet.
+    open: Vec<Candidate>,
+    nodes: Vec<u32>,
+    keys: Vec<u32>,
+}
+
+impl Prune {
+    /// Bytes of memory in use.
+    pub(in crate::graph) fn bytes(&self) -> usize {
+        (self.kept.capacity() + self.open.capacity()) * size_of::<Candidate>()
+            + (self.nodes.capacity() + self.keys.capacity()) * 4
+    }
+
+    /// Drops the open candidates that `kept` occludes; distances computed are returned. Where lengths differ, with the key of
+    /// the distance of the node in hand from itself.
+    fn occlude<S: LinkSpace>(&mut self, space: S, own: Option<u32>, kept: &Candidate) -> u64 {
+        let Self { open, nodes, keys, .. } = self;
+        nodes.clear();
+        nodes.extend(open.iter().map(|c| c.link.node));
+        nodes.extend(own.map(|_| kept.link.node));
+        keys.resize(nodes.len(), 0);
+        space.between(kept.link.node, nodes, keys);
+        let reach = own.map_or(0.0, |own| reach(space, own, keys[open.len()]));
+        let is_nearer = |between: u32, base: u32| {
+            space.occludes(between, base)
+                && (reach == 0.0 || space.distance(base) - space.distance(between) > reach)
+        };
+        let mut keys = keys.iter();
+        open.retain(|candidate| {
+            let between = keys.next().copied().unwrap_or(u32::MAX);
+            // Of equal vectors one is enough: a row of them would lead nowhere else.
+            let is_same =
+                candidate.key == kept.key && space.is_same(candidate.link.node, kept.link.node);
+            candidate.link.tree || !(is_same || is_nearer(between, candidate.key))
+        });
+        nodes.len() as u64
+    }
+}
+
+/// Chooses at most `limit` of the candidates, which come sorted by key, into `prune.kept`: the
+/// heuristic of HNSW (algorithm 4), which is RobustPrune. A candidate is dropped when a kept one
+/// occludes it, so that links point in different directions. Tree links are always kept; there
+/// must not be more than `limit`. Distances computed are returned. Where lengths differ, `node` is the one in hand.
+pub(in crate::graph) fn select<S: LinkSpace>(
+    space: S,
+    node: Option<u32>,
+    candidates: &[Candidate],
+    limit: usize,
+    prune: &mut Prune,
+) -> u64 {
+    prune.kept.clear();
+    let mut trees = candidates.iter().filter(|c| c.link.tree).count();
+    let own = node.map(|node| own(space, node));
+    let mut distances = u64::from(own.is_some());
+    for window in candidates.chunks(WINDOW) {
+        prune.open.clear();
+        prune.open.extend_from_slice(window);
+        for at in 0..prune.kept.len() {
+            let kept = prune.kept[at];
+            distances += prune.occlude(space, own, &kept);
+        }
+        while !prune.open.is_empty() {
+            let next = prune.open.remove(0);
+            if next.link.tree {
+                trees -= 1;
+            } else if prune.kept.len() + trees >= limit {
+                continue;
+            }
+            prune.kept.push(next);
+            if prune.kept.len() == limit {
+                return distances;
+            }
+            distances += prune.occlude(space, own, &next);
+        }
+    }
+    distances
+}

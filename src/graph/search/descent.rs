@@ -1,0 +1,112 @@
+//! Descents through the upper levels: greedy ones, and wider ones where lengths differ.
+
+use super::scratch::{Fresh, Scratch};
+use super::walk::{Near, beam, gather};
+use crate::graph::rows::{Cell, Entry, Graph, Halt, Rows};
+use crate::graph::space::Space;
+
+/// Candidates that a descent keeps on the level where searches start, and on those below.
+const WIDTHS: (usize, usize) = (16, 2);
+
+impl Graph {
+    /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there. Where lengths differ, others
+    /// that it met are left in the scratch.
+    pub(in crate::graph) fn descend<S: Space>(
+        &self,
+        space: S,
+        query: S::Query,
+        entry: Entry,
+        to: usize,
+        scratch: &mut Scratch,
+    ) -> Near {
+        scratch.passed.clear();
+        if self.lengths.differ() {
+            return self.descend_wide(space, query, entry, to, scratch);
+        }
+        let Entry { mut level, mut row } = entry;
+        if level == 0 {
+            scratch.counters.distances += 1;
+            return Near { key: space.key(query, row), row };
+        }
+        let mut key = space.key(query, self.layer(level).rows().head(row).0);
+        scratch.counters.distances += 1;
+        while level > to {
+            let rows = self.layer(level).rows();
+            let near = greedy(space, query, rows, Near { key, row }, scratch);
+            (key, row) = (near.key, rows.head(near.row).1);
+            level -= 1;
+        }
+        Near { key, row }
+    }
+
+    /// [`Self::descend`] with more candidates. They are left in the scratch for [`seed`].
+    #[cold]
+    #[inline(never)]
+    pub(super) fn descend_wide<S: Space>(
+        &self,
+        space: S,
+        query: S::Query,
+        Entry { mut level, mut row }: Entry,
+        to: usize,
+        scratch: &mut Scratch,
+    ) -> Near {
+        let node = self.node(Entry { level, row });
+        let mut key = space.key(query, node);
+        scratch.counters.distances += 1;
+        let mut width = WIDTHS.0;
+        while level > to {
+            let rows = self.layer(level).rows();
+            beam(space, query, rows, Near { key, row }, width, Halt::NEVER, scratch);
+            let Scratch { pool, passed, .. } = &mut *scratch;
+            passed.extend(pool.iter().map(|(key, row)| (key, rows.head(row).0)));
+            (key, row) = pool.iter().next().unwrap_or((key, row));
+            row = rows.head(row).1;
+            (level, width) = (level - 1, WIDTHS.1);
+        }
+        Near { key, row }
+    }
+}
+
+/// Moves to the nearest neighbour until none is nearer.
+fn greedy<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    from: Near,
+    scratch: &mut Scratch,
+) -> Near {
+    let mut best = from;
+    loop {
+        let row = best.row;
+        let Scratch { fresh, counters, .. } = &mut *scratch;
+        fresh.reserve(rows.capacity());
+        let count = gather(space, rows, row, rows.len(), fresh, |_| true);
+        counters.hops += 1;
+        counters.distances += count as u64;
+        let Fresh { rows: found, nodes, keys, .. } = fresh;
+        space.keys(query, &nodes[..count], &mut keys[..count]);
+        let found = if C::HEAD > 0 { &found[..count] } else { &nodes[..count] };
+        for (&key, &row) in keys.iter().zip(found) {
+            if key < best.key {
+                best = Near { key, row };
+            }
+        }
+        if best.row == row {
+            return best;
+        }
+    }
+}
+
+/// Offers the nodes that a descent met to the walk that begins on the base level.
+pub(in crate::graph) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) {
+    let Scratch { pool, visited, passed, .. } = scratch;
+    if passed.is_empty() {
+        return;
+    }
+    passed.retain(|&(_, node)| node < rows.len() && visited.insert(node));
+    for &(key, node) in &*passed {
+        if u64::from(key) < pool.bound() {
+            pool.insert(key, node);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Walking among accepted nodes only, by detours through rejected ones.
+//!
+//! The pool holds accepted nodes alone, so its size need not grow as fewer are accepted. Where few
+//! neighbours of a node are, the neighbours of those rejected stand in for them: two hops in the
+//! graph of all nodes are one in the graph that a build over the accepted ones would have made
+//! (ACORN, Patel et al., 2024). Which rejected neighbours to go through is decided as in `NaviX`
+//! (Sehgal and Salihoglu, 2025).
+
+use std::sync::atomic::AtomicU32;
+
+use super::scratch::{Counters, Scratch};
+use super::walk::{Watch, measure};
+use crate::arena::Visited;
+use crate::graph::rows::{Graph, Rows};
+use crate::graph::space::Space;
+
+/// In which order a walk goes through the rejected neighbours of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The nearest to the query first, until enough accepted nodes are found.
+    Directed,
+    /// As they stand in the row, and through all of them: their distances would cost more than
+    /// they save.
+    Blind,
+}
+
+/// What such a walk works with besides.
+#[derive(Debug, Default)]
+pub(super) struct Detour {
+    /// Nodes that were asked about and rejected, so that each is asked about once.
+    rejected: Visited,
+    /// Rejected nodes whose rows were read.
+    through: Visited,
+    /// Rejected neighbours of the node in hand.
+    gates: Vec<u32>,
+    keys: Vec<u32>,
+    /// Keys and rows of the gates.
+    sorted: Vec<(u32, u32)>,
+    seeds: Vec<u32>,
+}
+
+impl Detour {
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        let numbers = self.gates.capacity() + self.keys.capacity() + self.seeds.capacity();
+        self.rejected.bytes() + self.through.bytes() + 4 * numbers + 8 * self.sorted.capacity()
+    }
+}
+
+/// The facts of one walk.
+struct Trip<'a, S: Space> {
+    space: S,
+    query: S::Query,
+    rows: Rows<'a, AtomicU32>,
+    limit: u32,
+    accepts: &'a mut dyn FnMut(u32) -> bool,
+}
+
+impl Graph {
+    /// Leaves the `ef` nearest accepted nodes that a walk finds in `scratch.pool`. It starts from
+    /// the nodes that are there, which an ordinary search left, accepted or not, and from `seeds`.
+    ///
+    /// Each node is asked about once, if at all.
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    pub(crate) fn search_accepted<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        ef: usize,
+        order: Order,
+        seeds: &[u32],
+        accepts: &mut dyn FnMut(u32) -> bool,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) {
+        let rows = self.base.rows();
+        let limit = rows.len().min(space.len());
+        let mut trip = Trip { space, query, rows, limit, accepts };
+
+        let mut starts = std::mem::take(&mut scratch.detour.seeds);
+        starts.clear();
+        starts.extend(scratch.pool.iter().map(|(_, row)| row));
+        starts.extend(seeds.iter().copied().filter(|&seed| seed < limit));
+        scratch.visited.begin(rows.len());
+        scratch.detour.rejected.begin(rows.len());
+        scratch.detour.through.begin(rows.len());
+        scratch.pool.begin(ef);
+        // The nearest stand first already.
+        trip.expand(starts.iter().copied(), starts.len(), Order::Blind, scratch);
+        scratch.detour.seeds = starts;
+
+        while let Some(row) = scratch.pool.next() {
+            let before = scratch.counters;
+            scratch.counters.hops += 1;
+            trip.expand(rows.links(row).map(|link| link.row), rows.capacity(), order, scratch);
+            let Counters { distances, hops } = scratch.counters;
+            // Asking about the nodes of a row takes time, too.
+            let asked = (hops - before.hops) as usize * rows.capacity();
+            if watch.spent((distances - before.distances) as usize + asked) {
+                break;
+            }
+        }
+    }
+}
+
+impl<S: Space> Trip<'_, S> {
+    /// Offers the accepted among `near` to the pool, and accepted neighbours of the rejected
+    /// among them. `near` has `count` entries at most.
+    fn expand(
+        &mut self,
+        near: impl Iterator<Item = u32>,
+        count: usize,
+        order: Order,
+        scratch: &mut Scratch,
+    ) {
+        let capacity = self.rows.capacity();
+        // As many accepted neighbours as a row of an unfiltered graph has.
+        let enough = match order {
+            Order::Directed => capacity,
+            Order::Blind => 4 * capacity,
+        };
+        scratch.fresh.reserve(count + enough + capacity);
+        scratch.detour.gates.clear();
+        let mut found = 0;
+        for row in near {
+            self.look(row, &mut found, scratch, |detour, row| {
+                if !detour.through.contains(row) {
+                    detour.gates.push(row);
+                }
+            });
+        }
+        if order == Order::Directed && found < enough {
+            self.sort_gates(scratch);
+        }
+        for &gate in &scratch.detour.gates {
+            self.rows.prefetch(gate);
+        }
+        let gates = std::mem::take(&mut scratch.detour.gates);
+        for &gate in &gates {
+            if found >= enough {
+                break;
+            }
+            if scratch.detour.through.insert(gate) {
+                scratch.counters.hops += 1;
+                for link in self.rows.links(gate) {
+                    self.look(link.row, &mut found, scratch, |_, _| ());
+                }
+            }
+        }
+        scratch.detour.gates = gates;
+        self.space.prefetch(&scratch.fresh.nodes[..found]);
+        scratch.counters.distances += found as u64;
+        measure(self.space, self.query, self.rows, found, scratch);
+    }
+
+    /// Admits `row` if it is accepted and was not met; calls `rejected` if it is not accepted.
+    #[inline(always)]
+    fn look(
+        &mut self,
+        row: u32,
+        found: &mut usize,
+        scratch: &mut Scratch,
+        rejected: impl FnOnce(&mut Detour, u32),
+    ) {
+        let Scratch { visited, fresh, detour, .. } = scratch;
+        // A link may be younger than the views of this walk.
+        if row >= self.limit || visited.contains(row) {
+            return;
+        }
+        if !detour.rejected.contains(row) {
+            if (self.accepts)(row) {
+                visited.insert(row);
+                fresh.nodes[*found] = row;
+                *found += 1;
+                return;
+            }
+            detour.rejected.insert(row);
+        }
+        rejected(detour, row);
+    }
+
+    /// Brings the gates into the order of their distances.
+    fn sort_gates(&self, scratch: &mut Scratch) {
+        let Scratch { detour, counters, .. } = scratch;
+        let Detour { gates, keys, sorted, .. } = detour;
+        self.space.prefetch(gates);
+        keys.resize(gates.len(), 0);
+        self.space.keys(self.query, gates, keys);
+        counters.distances += gates.len() as u64;
+        sorted.clear();
+        sorted.extend(keys.iter().copied().zip(gates.iter().copied()));
+        sorted.sort_unstable();
+        gates.clear();
+        gates.extend(sorted.iter().map(|&(_, row)| row));
+    }
+}

@@ -1,0 +1,158 @@
+//! Walks that keep one of many equal vectors.
+//!
+//! Where a vector stands there a hundred times, the candidates of an ordinary walk are copies of the one or two that it met
+//! first: a search is caught among them, and a node that is linked to them alone leads nowhere. Where a walk ends so, it is
+//! repeated with one of each.
+
+use super::scratch::{Fresh, Scratch};
+use super::walk::{Beam, Near, Turn, Watch, begin, gather_new, limit, next, proceed};
+use crate::arena::Pool;
+use crate::graph::rows::{Candidate, Cell, Graph, Halt, Link, Rows};
+use crate::graph::space::Space;
+
+/// Candidates for each known one that a search starts from.
+const KNOWN: usize = 8;
+
+/// Whether more than half of what a walk found are copies of others.
+pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    pool: &Pool,
+) -> bool {
+    let mut others = 1;
+    let mut last: Option<(u32, u32)> = None;
+    for (key, row) in pool.iter() {
+        let is_copy = last.is_some_and(|(last_key, last_row)| {
+            last_key == key && space.is_same(rows.head(last_row).0, rows.head(row).0)
+        });
+        others += usize::from(!is_copy);
+        if 2 * others > pool.len() {
+            return false;
+        }
+        last = Some((key, row));
+    }
+    pool.len() > 0
+}
+
+/// The best-first walk, which expands the nearest candidate until all of the `ef` nearest are, no two of them
+/// equal.
+pub(in crate::graph) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    from: Near,
+    ef: usize,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = limit(space, rows);
+    begin(rows, from, ef, Halt::NEVER, scratch);
+    while let Turn::Gather(row) = next(space, scratch) {
+        let count = gather_new(space, rows, row, limit, scratch);
+        let Scratch { pool, fresh, .. } = &mut *scratch;
+        let Fresh { rows: found, nodes, keys, .. } = fresh;
+        space.keys(query, &nodes[..count], &mut keys[..count]);
+        for at in 0..count {
+            let (key, node) = (keys[at], nodes[at]);
+            let row = if C::HEAD > 0 { found[at] } else { node };
+            let is_known = || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
+            if u64::from(key) < pool.bound() && !is_known() {
+                pool.insert(key, row);
+            }
+        }
+        if watch.spent(count) {
+            break;
+        }
+    }
+}
+
+impl Graph {
+    /// Repeats a [`search`](Self::search) that was caught among copies, in any space, from the nearest that it left in the
+    /// pool: looks for the nearest vectors, one of each, and then for the copies of these. What is returned is as there.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn search_again<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        Beam { ef, k, without }: Beam,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some((_, row)) = scratch.pool.iter().next() else { return true };
+        let space = space.refresh();
+        if row >= space.len() {
+            return false;
+        }
+        let first = Near { key: space.key(query, row), row };
+        scratch.counters.distances += 1;
+        let rows = self.base.rows();
+        let (kept, _) = self.halt(ef, k);
+        beam_of_distinct(space, query, rows, first, kept, watch, scratch);
+        let Scratch { pool, candidates, .. } = &mut *scratch;
+        candidates.clear();
+        candidates.extend(
+            pool.iter()
+                .filter(|&(_, row)| Some(row) != without)
+                .map(|(key, row)| Candidate { key, link: Link { row, node: row, tree: false } }),
+        );
+        proceed_from(space, query, rows, first, (kept, Halt::NEVER), without, watch, scratch);
+        true
+    }
+
+    /// Searches from the first nodes that are known, with their keys in this space, the nearest first, and from where searches
+    /// start. Returns `false` as [`Self::search`] does.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn search_from<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        known: &[(u32, u32)],
+        Beam { ef, k, without }: Beam,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some(entry) = self.entry() else { return true };
+        let space = space.refresh();
+        if self.node(entry) >= space.len() || known.iter().any(|&(_, row)| row >= space.len()) {
+            return false;
+        }
+        let first = self.descend(space, query, entry, 0, scratch);
+        let candidate = |&(key, row)| Candidate { key, link: Link { row, node: row, tree: false } };
+        let (kept, halt) = self.halt(ef, k);
+        // All of them would take the places of other nodes at the same distance, and some of these lead on.
+        let some = known.iter().take(kept.div_ceil(KNOWN));
+        scratch.candidates.clear();
+        scratch.candidates.extend(some.map(candidate));
+        let rows = self.base.rows();
+        proceed_from(space, query, rows, first, (kept, halt), without, watch, scratch);
+        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+        true
+    }
+}
+
+/// The walk from `first` and all that is in `scratch.candidates`.
+#[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
+fn proceed_from<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    first: Near,
+    (kept, halt): (usize, Halt),
+    without: Option<u32>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    begin(rows, first, kept, halt, scratch);
+    let Scratch { pool, visited, candidates, .. } = &mut *scratch;
+    if let Some(node) = without.filter(|&node| node < rows.len()) {
+        visited.insert(node);
+    }
+    for &Candidate { key, link } in &*candidates {
+        if visited.insert(link.row) && u64::from(key) < pool.bound() {
+            pool.insert(key, link.row);
+        }
+    }
+    proceed(space, query, rows, watch, scratch);
+}

@@ -1,0 +1,90 @@
+//! What a walk or an insertion works with, kept from one to the next.
+
+use bumpalo::Bump;
+
+use super::detour::Detour;
+use super::widen::Notes;
+use crate::arena::{Pool, Visited};
+use crate::graph::rows::{Candidate, Halt, Prune};
+
+/// Buffers of one search or insertion. Once they have grown, a search allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) pool: Pool,
+    pub(in crate::graph) visited: Visited,
+    pub(in crate::graph) fresh: Fresh,
+    pub(super) halt: Halt,
+    /// Whether most of what a search met first were copies of one another.
+    pub(crate) is_crowded: bool,
+    /// What only walks among accepted nodes need.
+    pub(super) detour: Detour,
+    /// What only walks that may go on need.
+    pub(super) notes: Notes,
+    /// Keys and nodes that a wide descent met.
+    pub(super) passed: Vec<(u32, u32)>,
+    pub(in crate::graph) candidates: Vec<Candidate>,
+    pub(in crate::graph) prune: Prune,
+    /// Lists that an insertion keeps until it links.
+    pub(in crate::graph) lists: Bump,
+    pub(crate) counters: Counters,
+}
+
+/// Neighbours of the row in hand that were not met before.
+#[derive(Debug, Default)]
+pub(in crate::graph) struct Fresh {
+    /// Their rows; not used on the base level, where a row's number is its node's.
+    pub(in crate::graph) rows: Vec<u32>,
+    pub(in crate::graph) nodes: Vec<u32>,
+    /// Keys of their distances.
+    pub(in crate::graph) keys: Vec<u32>,
+    /// Whether a link was passed over because its node is younger than the walk.
+    pub(super) is_younger: bool,
+}
+
+impl Fresh {
+    /// Makes room for as many neighbours.
+    #[inline(always)]
+    pub(in crate::graph) fn reserve(&mut self, neighbours: usize) {
+        if self.nodes.len() <= neighbours {
+            self.grow(neighbours);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, neighbours: usize) {
+        // One more: the walk writes the next entry before it knows whether to keep it.
+        for list in [&mut self.rows, &mut self.nodes, &mut self.keys] {
+            list.resize(neighbours + 1, 0);
+        }
+    }
+}
+
+/// What a walk did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counters {
+    /// Distances computed.
+    pub(crate) distances: u64,
+    /// Rows read.
+    pub(crate) hops: u64,
+}
+
+impl Scratch {
+    /// Whether the last walk passed over a node that is younger than it.
+    pub(crate) fn passed_younger(&self) -> bool {
+        self.fresh.is_younger
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pool.bytes()
+            + self.visited.bytes()
+            + 12 * self.fresh.nodes.capacity()
+            + self.detour.bytes()
+            + self.notes.bytes()
+            + self.passed.capacity() * 8
+            + self.candidates.capacity() * size_of::<Candidate>()
+            + self.prune.bytes()
+            + self.lists.allocated_bytes()
+    }
+}

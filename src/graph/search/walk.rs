@@ -1,0 +1,319 @@
+//! Searching: a best-first walk on a level, which begins where a descent ends.
+//!
+//! The walk is compiled once. Distances are one call for each row of neighbours, which costs
+//! nothing measurable beside the memory that a row makes a walk touch.
+
+use std::sync::atomic::AtomicU32;
+
+use super::descent::seed;
+use super::distinct::is_crowded;
+use super::scratch::{Fresh, Scratch};
+use crate::graph::rows::{Cell, Graph, Halt, Rows};
+use crate::graph::space::Space;
+
+/// How far a walk looks, and what it leaves out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beam {
+    /// Candidates that it keeps.
+    pub(crate) ef: usize,
+    /// The nearest that are wanted, if fewer: the walk may end where they stand out.
+    pub(crate) k: Option<usize>,
+    /// The walk goes as if this node did not exist. Searches must not start from it: see [`Graph::is_base_only`].
+    pub(crate) without: Option<u32>,
+}
+
+impl Beam {
+    /// For all of the `ef` nearest.
+    pub(crate) fn of(ef: usize) -> Self {
+        Self { ef, k: None, without: None }
+    }
+}
+
+/// A row and the key of its distance from the query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Near {
+    pub(in crate::graph) key: u32,
+    pub(in crate::graph) row: u32,
+}
+
+/// What a walk does at its next turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Turn {
+    /// Read the links of this row, which was prefetched.
+    Gather(u32),
+    /// Compute as many distances, to vectors that were prefetched.
+    Measure(usize),
+    Done,
+}
+
+/// Who may end a walk before it is done.
+pub(crate) trait Watch {
+    /// Told of work that was done, in distances; whether to stop.
+    fn spent(&mut self, distances: usize) -> bool;
+}
+
+/// Nobody does.
+impl Watch for () {
+    #[inline(always)]
+    fn spent(&mut self, _distances: usize) -> bool {
+        false
+    }
+}
+
+/// Walks that take turns: enough that what one waits for arrives while the others work.
+pub(crate) const LANES: usize = 4;
+
+impl Graph {
+    /// Leaves the nearest nodes that a walk on the base level finds in `scratch.pool`, the nearest first: `ef` of them,
+    /// or more or fewer where fewer are wanted. `false` if the space does not have the node that searches start from.
+    ///
+    /// A walk that was caught among equal vectors says so in `scratch.is_crowded`: see [`Self::search_again`].
+    pub(crate) fn search<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        Beam { ef, k, without }: Beam,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) -> bool {
+        scratch.is_crowded = false;
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return true;
+        };
+        // The entry may be younger than the space in hand.
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let from = self.descend(space, query, entry, 0, scratch);
+        let rows = self.base.rows();
+        let (kept, halt) = self.halt(ef, k);
+        begin(rows, from, kept, halt, scratch);
+        seed(rows, scratch);
+        if let Some(node) = without.filter(|&node| node < rows.len()) {
+            scratch.visited.insert(node);
+        }
+        proceed(space, query, rows, watch, scratch);
+        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+        true
+    }
+
+    /// [`Self::search`] for up to [`LANES`] queries, each with a scratch of its own. The walks take
+    /// turns.
+    pub(crate) fn search_lanes<S: Space>(
+        &self,
+        space: S,
+        queries: &[S::Query],
+        Beam { ef, k, .. }: Beam,
+        scratches: &mut [Scratch],
+    ) -> bool {
+        let Some(entry) = self.entry() else {
+            for scratch in scratches {
+                scratch.is_crowded = false;
+                scratch.pool.begin(ef);
+            }
+            return true;
+        };
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let rows = self.base.rows();
+        let limit = rows.len().min(space.len());
+        let (kept, halt) = self.halt(ef, k);
+        let mut turns = [Turn::Done; LANES];
+        let mut walking = 0;
+        for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
+            let from = self.descend(space, query, entry, 0, scratch);
+            begin(rows, from, kept, halt, scratch);
+            seed(rows, scratch);
+            *turn = next(space, scratch);
+            walking += 1;
+        }
+        while walking > 0 {
+            for ((&query, scratch), turn) in queries.iter().zip(&mut *scratches).zip(&mut turns) {
+                *turn = match *turn {
+                    Turn::Gather(row) => {
+                        Turn::Measure(gather_new(space, rows, row, limit, scratch))
+                    }
+                    Turn::Measure(count) => {
+                        // The others' turns come between: time enough for the one row that is next.
+                        offer::<S, AtomicU32>(space, query, count, scratch);
+                        let turn = next(space, scratch);
+                        if let Turn::Gather(row) = turn {
+                            rows.prefetch(row);
+                        } else {
+                            walking -= 1;
+                            scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+                        }
+                        turn
+                    }
+                    Turn::Done => Turn::Done,
+                };
+            }
+        }
+        true
+    }
+
+    /// Candidates to keep, and when to end.
+    pub(in crate::graph) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
+        k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
+    }
+}
+
+/// The best-first walk: expands the nearest candidate until all of the `ef` nearest are, or `halt` ends it.
+pub(in crate::graph) fn beam<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    from: Near,
+    ef: usize,
+    halt: Halt,
+    scratch: &mut Scratch,
+) {
+    begin(rows, from, ef, halt, scratch);
+    proceed(space, query, rows, &mut (), scratch);
+}
+
+/// Goes on until a walk that keeps `ef` candidates, no more than this one, would be done, and returns where that ends.
+pub(in crate::graph) fn land<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    ef: usize,
+    scratch: &mut Scratch,
+) -> Option<Near> {
+    let limit = limit(space, rows);
+    while scratch.pool.expanded() < ef {
+        let Turn::Gather(row) = next(space, scratch) else { break };
+        let count = gather_new(space, rows, row, limit, scratch);
+        measure(space, query, rows, count, scratch);
+    }
+    scratch.pool.iter().next().map(|(key, row)| Near { key, row })
+}
+
+/// The walk itself, from what is in the pool.
+pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = limit(space, rows);
+    while let Turn::Gather(row) = next(space, scratch) {
+        let count = gather_new(space, rows, row, limit, scratch);
+        measure(space, query, rows, count, scratch);
+        if watch.spent(count) {
+            break;
+        }
+    }
+}
+
+/// Rows below it are there for a walk.
+#[inline(always)]
+pub(super) fn limit<S: Space, C: Cell>(space: S, rows: Rows<'_, C>) -> u32 {
+    if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) }
+}
+
+pub(in crate::graph) fn begin<C: Cell>(
+    rows: Rows<'_, C>,
+    from: Near,
+    ef: usize,
+    halt: Halt,
+    scratch: &mut Scratch,
+) {
+    scratch.halt = halt;
+    let Scratch { pool, visited, fresh, .. } = scratch;
+    visited.begin(rows.len());
+    visited.insert(from.row);
+    pool.begin(ef);
+    pool.insert(from.key, from.row);
+    fresh.reserve(rows.capacity());
+    fresh.is_younger = false;
+}
+
+#[inline(always)]
+pub(super) fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
+    if scratch.halt.is_far_enough(space, &scratch.pool) {
+        return Turn::Done;
+    }
+    scratch.pool.next().map_or(Turn::Done, Turn::Gather)
+}
+
+/// First pass over a row of a walk: admits the links that were not met.
+pub(super) fn gather_new<S: Space, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    row: u32,
+    limit: u32,
+    scratch: &mut Scratch,
+) -> usize {
+    let Scratch { visited, fresh, counters, .. } = scratch;
+    let mut visited = visited.open();
+    let count = gather(space, rows, row, limit, fresh, |row| visited.insert(row));
+    visited.close();
+    counters.hops += 1;
+    counters.distances += count as u64;
+    count
+}
+
+/// Reads all links of a row, keeps those below `limit` that `admit` lets pass, and prefetches
+/// their vectors. Returns their number.
+#[inline(always)]
+pub(super) fn gather<S: Space, C: Cell>(
+    space: S,
+    rows: Rows<'_, C>,
+    row: u32,
+    limit: u32,
+    fresh: &mut Fresh,
+    mut admit: impl FnMut(u32) -> bool,
+) -> usize {
+    let mut count = 0;
+    let Fresh { rows: found, nodes, is_younger, .. } = fresh;
+    let (found, nodes) = (&mut found[..], &mut nodes[..]);
+    for link in rows.links(row) {
+        // A link may be younger than the views of this walk.
+        if link.row >= limit || (C::HEAD > 0 && link.node >= space.len()) {
+            *is_younger = true;
+            continue;
+        }
+        // Written in any case, and kept if admitted.
+        nodes[count] = link.node;
+        if C::HEAD > 0 {
+            found[count] = link.row;
+        }
+        count += usize::from(admit(link.row));
+    }
+    space.prefetch(&nodes[..count]);
+    count
+}
+
+/// Second pass: the distances, of which the pool keeps the smallest. Their rows are on their way then.
+pub(super) fn measure<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    count: usize,
+    scratch: &mut Scratch,
+) {
+    for &row in offer::<S, C>(space, query, count, scratch) {
+        rows.prefetch(row);
+    }
+}
+
+/// [`measure`], but for the rows: those that the pool kept are returned.
+fn offer<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    count: usize,
+    scratch: &mut Scratch,
+) -> &[u32] {
+    let Scratch { pool, fresh, .. } = scratch;
+    let Fresh { rows: found, nodes, keys, .. } = fresh;
+    space.keys(query, &nodes[..count], &mut keys[..count]);
+    let found = if C::HEAD > 0 { found } else { nodes };
+    let added = pool.offer(&keys[..count], &mut found[..count]);
+    &found[..added]
+}

@@ -1,0 +1,116 @@
+//! A walk that goes on with more candidates, and does nothing again that it did.
+//!
+//! It notes each distance that it computes. The nearest that found no place among few candidates find one among more.
+
+use super::descent::seed;
+use super::distinct::is_crowded;
+use super::scratch::{Fresh, Scratch};
+use super::walk::{Turn, Watch, begin, gather_new, next};
+use crate::graph::rows::{Cell, Graph, Halt, Rows};
+use crate::graph::space::Space;
+
+/// Noted candidates that are offered together.
+const PART: usize = 32;
+
+/// What a walk notes for going on.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Key and row of each candidate that was met.
+    met: Vec<(u32, u32)>,
+    /// Rows below it were there when the walk began.
+    limit: u32,
+}
+
+impl Notes {
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.met.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+impl Graph {
+    /// [`Self::search`] for `ef` candidates, all of which are looked at, that [`Self::widen`] can continue.
+    pub(crate) fn search_noting<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        ef: usize,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) -> bool {
+        scratch.is_crowded = false;
+        scratch.notes.met.clear();
+        let Some(entry) = self.entry() else {
+            scratch.pool.begin(ef);
+            return true;
+        };
+        // The entry may be younger than the space in hand.
+        let space = space.refresh();
+        if self.node(entry) >= space.len() {
+            return false;
+        }
+        let from = self.descend(space, query, entry, 0, scratch);
+        let rows = self.base.rows();
+        begin(rows, from, ef, Halt::NEVER, scratch);
+        scratch.notes.limit = rows.len().min(space.len());
+        scratch.notes.met.push((from.key, from.row));
+        seed(rows, scratch);
+        scratch.notes.met.extend_from_slice(&scratch.passed);
+        proceed(space, query, rows, watch, scratch);
+        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+        true
+    }
+
+    /// Continues the walk that [`Self::search_noting`] left in the scratch, with `ef` candidates.
+    pub(crate) fn widen<S: Space, W: Watch>(
+        &self,
+        space: S,
+        query: S::Query,
+        ef: usize,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { pool, notes, .. } = &mut *scratch;
+        if let Some(dropped) = pool.widen(ef) {
+            let (mut keys, mut ids, mut count) = ([0; PART], [0; PART], 0);
+            for &(key, row) in &notes.met {
+                if key < dropped || key == dropped && pool.ids_of(key).any(|id| id == row) {
+                    continue;
+                }
+                (keys[count], ids[count]) = (key, row);
+                count += 1;
+                if count == PART {
+                    pool.offer(&keys, &mut ids);
+                    count = 0;
+                }
+            }
+            pool.offer(&keys[..count], &mut ids[..count]);
+        }
+        proceed(space, query, self.base.rows(), watch, scratch);
+    }
+}
+
+/// The walk from what is in the pool, with notes.
+fn proceed<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = scratch.notes.limit.min(space.len());
+    while let Turn::Gather(row) = next(space, scratch) {
+        let count = gather_new(space, rows, row, limit, scratch);
+        let Scratch { pool, fresh: Fresh { nodes, keys, .. }, notes, .. } = &mut *scratch;
+        let (nodes, keys) = (&mut nodes[..count], &mut keys[..count]);
+        space.keys(query, nodes, keys);
+        notes.met.extend(keys.iter().copied().zip(nodes.iter().copied()));
+        let added = pool.offer(keys, nodes);
+        for &row in &nodes[..added] {
+            rows.prefetch(row);
+        }
+        if watch.spent(count) {
+            break;
+        }
+    }
+}

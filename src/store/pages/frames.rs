@@ -1,0 +1,389 @@
+//! What a reader sees: pages in memory where a commit left them there, pages of the map elsewhere.
+//!
+//! The table has one entry per page: a pointer to the page in memory (null: read the map), and the
+//! checksum with which the map's page was last found to agree (0: not looked at yet). Comparing that with
+//! the checksum that the parent gives makes verification cost one comparison after the first touch,
+//! and stays right when a page is reused for something else, even by another process.
+//!
+//! Reclamation: a [`Pin`] holds the number of the transaction that was newest when it was made,
+//! `p`. An entry holds the transaction that made its buffer, `b`, and a pin does not look at a
+//! buffer with `b > p`: sound pages lead to none, but a forged file might. When the writer unlinks
+//! a buffer, pins up to the published state may have found it, and pins made later cannot. So the
+//! buffer is freed when no pin is left from `b` up to that state. Pages are reused by a like rule
+//! (`writer.rs`).
+//!
+//! The writer's own pins ([`Frames::writer_pin`]) see buffers that are not published yet. Only the
+//! writer unlinks and frees, and it does neither while it looks at a buffer.
+
+#![expect(unsafe_code, reason = "page views that outlive the table's lock")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytemuck::Zeroable;
+use parking_lot::Mutex;
+
+use super::waiting::{Held, Life, Waiting};
+use crate::store::disk::Segments;
+use crate::store::error::StoreError;
+use crate::store::format::{PageBuf, PageMap, PageNo, Source, State, checksum};
+
+#[derive(Zeroable)]
+#[repr(C)]
+struct Entry {
+    buffer: AtomicPtr<PageBuf>,
+    verified: AtomicU64,
+    /// The transaction that made the buffer.
+    born: AtomicU64,
+}
+
+/// Entries in the first part of the table; the following ones double the whole.
+const FIRST: u64 = 1 << 8;
+const PARTS: usize = 48;
+
+/// A buffer that is out of the table but may still be read. Freed when this is dropped. Until then
+/// it is no box, which would claim that it is the only reference.
+struct Unlinked(NonNull<PageBuf>);
+
+// SAFETY: it owns a `PageBuf`, which may go to other threads.
+unsafe impl Send for Unlinked {}
+
+impl Unlinked {
+    fn len(&self) -> usize {
+        // SAFETY: the buffer lives until `drop`, and nobody writes to it once it was installed.
+        unsafe { self.0.as_ref() }.len()
+    }
+}
+
+impl Drop for Unlinked {
+    fn drop(&mut self) {
+        // SAFETY: the pointer comes from `Box::into_raw` in `install`, and the swap that made this one took it out
+        // of the table. `reclaim` drops it when no pin can lead to it, and the table's end when there is no pin.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+struct Registry {
+    /// What a new reader gets.
+    published: State,
+    /// Number of pins by transaction.
+    pins: BTreeMap<u64, usize>,
+    retired: Waiting<Unlinked>,
+    /// Bytes of the buffers in the table, by first page.
+    resident: PageMap<usize>,
+}
+
+/// The pages of one store, shared by its readers and its writer.
+pub(crate) struct Frames {
+    pub(crate) page_size: usize,
+    pub(crate) segments: Segments,
+    /// The file, for errors.
+    path: Option<PathBuf>,
+    parts: [OnceLock<Box<[Entry]>>; PARTS],
+    registry: Mutex<Registry>,
+}
+
+/// Part and index of a page's entry. Without a branch: which part a page is in cannot be predicted, and a wrong guess
+/// would keep the processor from working ahead.
+#[inline]
+fn place_of(page: PageNo) -> (usize, usize) {
+    let k = 64 - (page / FIRST).leading_zeros();
+    (k as usize, (page - part_start(k)) as usize)
+}
+
+#[inline]
+fn part_start(k: u32) -> PageNo {
+    ((1_u64 << k) >> 1) * FIRST
+}
+
+impl Frames {
+    pub(crate) fn new(page_size: usize, segments: Segments, published: State) -> Self {
+        let registry = Registry {
+            published,
+            pins: BTreeMap::new(),
+            retired: Waiting::default(),
+            resident: PageMap::default(),
+        };
+        Self {
+            page_size,
+            segments,
+            path: None,
+            parts: [const { OnceLock::new() }; PARTS],
+            registry: Mutex::new(registry),
+        }
+    }
+
+    /// The same pages, of the file at `path`.
+    pub(crate) fn of(mut self, path: Option<&Path>) -> Self {
+        self.path = path.map(Path::to_path_buf);
+        self
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    #[inline]
+    fn entry(&self, page: PageNo) -> Option<&Entry> {
+        let (part, index) = place_of(page);
+        self.parts.get(part)?.get()?.get(index)
+    }
+
+    /// Bytes of the map, not verified; `None` beyond the end of the file.
+    #[inline]
+    fn bytes(&self, page: PageNo, len: usize) -> Option<&[u8]> {
+        self.segments.bytes(page.checked_mul(self.page_size as u64)?, len)
+    }
+
+    fn entry_or_make(&self, page: PageNo) -> Result<&Entry, StoreError> {
+        let (part, index) = place_of(page);
+        let len = part_start(part as u32).max(FIRST) as usize;
+        let too_large = StoreError::TooLarge { bytes: len as u64 * size_of::<Entry>() as u64 };
+        let Some(slot) = self.parts.get(part) else { return Err(too_large) };
+        if slot.get().is_none() {
+            let Ok(entries) = bytemuck::allocation::try_zeroed_vec(len) else {
+                return Err(too_large);
+            };
+            // Another thread may have been faster; its part serves as well.
+            let _ = slot.set(entries.into_boxed_slice());
+        }
+        slot.get().and_then(|part| part.get(index)).ok_or(too_large)
+    }
+
+    /// A view of the newest published state.
+    pub(crate) fn pin(self: &Arc<Self>) -> Pin {
+        let mut registry = self.registry.lock();
+        let state = registry.published;
+        *registry.pins.entry(state.transaction).or_insert(0) += 1;
+        Pin { frames: Arc::clone(self), state, sees: state.transaction }
+    }
+
+    /// A view for the writer, which alone may have it: it also sees buffers that are not published
+    /// yet.
+    pub(crate) fn writer_pin(self: &Arc<Self>) -> Pin {
+        let mut pin = self.pin();
+        pin.sees = u64::MAX;
+        pin
+    }
+
+    /// Shows `state` to readers that come from now on, unless a newer one is shown already.
+    pub(crate) fn publish(&self, state: State) {
+        let mut registry = self.registry.lock();
+        if state.transaction >= registry.published.transaction {
+            registry.published = state;
+        }
+    }
+
+    /// Puts a page, or a run by its first page, into memory; `born` is the transaction that made
+    /// it.
+    pub(crate) fn install(
+        &self,
+        page: PageNo,
+        buffer: PageBuf,
+        born: u64,
+    ) -> Result<(), StoreError> {
+        let entry = self.entry_or_make(page)?;
+        let mut registry = self.registry.lock();
+        registry.resident.insert(page, buffer.len());
+        let new = Box::into_raw(Box::new(buffer));
+        // Before the pointer: a pin that finds the pointer finds this number or a later one.
+        entry.born.store(born, Ordering::Release);
+        let old = entry.buffer.swap(new, Ordering::AcqRel);
+        debug_assert!(old.is_null(), "page {page} is in memory already");
+        Self::retire_raw(&mut registry, old, 0);
+        Ok(())
+    }
+
+    /// Takes a page out of memory; its buffer lives until no pin is left that may have found it.
+    pub(crate) fn retire(&self, page: PageNo) {
+        let Some(entry) = self.entry(page) else { return };
+        let mut registry = self.registry.lock();
+        if registry.resident.remove(&page).is_some() {
+            entry.verified.store(0, Ordering::Relaxed);
+            let old = entry.buffer.swap(ptr::null_mut(), Ordering::AcqRel);
+            Self::retire_raw(&mut registry, old, entry.born.load(Ordering::Relaxed));
+        }
+    }
+
+    fn retire_raw(registry: &mut Registry, old: *mut PageBuf, born: u64) {
+        if let Some(old) = NonNull::new(old) {
+            let ended = registry.published.transaction + 1;
+            registry.retired.push(Life { born, ended }, Unlinked(old));
+        }
+    }
+
+    /// Frees the buffers that no pin can have found. Returns the pinned states, in the memory of `pinned`, and the published one.
+    pub(crate) fn reclaim(&self, mut pinned: Vec<u64>) -> (Held, u64) {
+        let mut free = Vec::new();
+        let mut registry = self.registry.lock();
+        pinned.clear();
+        pinned.extend(registry.pins.keys());
+        let published = registry.published.transaction;
+        let held = Held::new(pinned);
+        registry.retired.release(&held, u64::MAX, |buffer| free.push(buffer));
+        drop(registry);
+        (held, published)
+    }
+
+    /// Returns the pinned states, ascending.
+    pub(crate) fn pinned(&self) -> Vec<u64> {
+        self.registry.lock().pins.keys().copied().collect()
+    }
+
+    /// Returns the pinned states, ascending, with the number of pins of each.
+    pub(crate) fn pins(&self) -> Vec<(u64, usize)> {
+        self.registry.lock().pins.iter().map(|(&state, &count)| (state, count)).collect()
+    }
+
+    /// Number of pins.
+    pub(crate) fn readers(&self) -> usize {
+        self.registry.lock().pins.values().sum()
+    }
+
+    /// Bytes of pages that are in memory, live and waiting to be freed.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let registry = self.registry.lock();
+        registry.resident.values().sum::<usize>()
+            + registry.retired.iter().map(|(_, buffer)| buffer.len()).sum::<usize>()
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        let pages: Vec<PageNo> = self.registry.get_mut().resident.keys().copied().collect();
+        for page in pages {
+            self.retire(page);
+        }
+    }
+}
+
+/// Holds a state of the store in place: while it lives, what it leads to does not change.
+pub(crate) struct Pin {
+    frames: Arc<Frames>,
+    pub(crate) state: State,
+    /// Buffers of later transactions are not looked at.
+    sees: u64,
+}
+
+impl Pin {
+    pub(crate) fn page_size(&self) -> usize {
+        self.frames.page_size
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.frames.path()
+    }
+
+    /// The buffer of a run that is in memory.
+    #[inline]
+    pub(crate) fn buffer(&self, page: PageNo) -> Option<&PageBuf> {
+        buffer_of(self, self.frames.entry(page)?)
+    }
+
+    /// The first `len` bytes of the run at `page`, which agree with `expected`.
+    #[inline]
+    pub(crate) fn run(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
+        if let Some(entry) = self.frames.entry(page) {
+            let bytes = match buffer_of(self, entry) {
+                Some(buffer) => buffer.get(..len),
+                None if entry.verified.load(Ordering::Acquire) == expected => {
+                    self.frames.bytes(page, len)
+                }
+                None => None,
+            };
+            if let Some(bytes) = bytes {
+                return Ok(bytes);
+            }
+        }
+        self.first_touch(page, len, expected)
+    }
+
+    /// Bytes of the map, not verified.
+    pub(crate) fn mapped(&self, page: PageNo, len: usize) -> Result<&[u8], StoreError> {
+        self.frames
+            .bytes(page, len)
+            .ok_or_else(|| StoreError::corrupt(page, "it lies beyond the end of the file"))
+    }
+
+    #[cold]
+    fn first_touch(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
+        if self.buffer(page).is_some() {
+            return Err(StoreError::corrupt(page, "it is shorter than its parent says"));
+        }
+        if expected == 0 {
+            // The parent is still in memory, the page was there when it was written: a checkpoint of this
+            // process has moved it to the file since. No page in a file has such a parent: `check`.
+            return self.mapped(page, len);
+        }
+        self.verify(page, len, expected)
+    }
+
+    fn verify(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
+        let bytes = self.mapped(page, len)?;
+        if checksum(bytes) != expected {
+            return Err(StoreError::corrupt(page, "its checksum is not the one in its parent"));
+        }
+        self.frames.entry_or_make(page)?.verified.store(expected, Ordering::Release);
+        Ok(bytes)
+    }
+}
+
+impl<'p> Source<'p> for &'p Pin {
+    #[inline]
+    fn page_size(self) -> usize {
+        self.page_size()
+    }
+
+    #[inline]
+    fn run(self, page: PageNo, len: usize, checksum: u64) -> Result<&'p [u8], StoreError> {
+        self.run(page, len, checksum)
+    }
+
+    fn in_memory(self, page: PageNo) -> Option<&'p [u8]> {
+        self.buffer(page).map(|buffer| &**buffer)
+    }
+
+    fn mapped(self, page: PageNo, len: usize) -> Result<&'p [u8], StoreError> {
+        self.mapped(page, len)
+    }
+}
+
+/// What an entry has in memory. The pin keeps it there.
+#[inline]
+fn buffer_of<'p>(pin: &'p Pin, entry: &'p Entry) -> Option<&'p PageBuf> {
+    let buffer = entry.buffer.load(Ordering::Acquire);
+    if buffer.is_null() || entry.born.load(Ordering::Acquire) > pin.sees {
+        return None;
+    }
+    // SAFETY: a pointer found in the table was installed whole (release in `install`, acquire here)
+    // and is not written through any more. Its number was stored before it, and numbers of an entry
+    // only grow, so `born` of this buffer is at most the number found: at most `pin.sees`.
+    // `reclaim` frees it when no pin is left between `born` and the state that was published when
+    // it was unlinked. This pin was made before it was unlinked, or the load had found null, so it
+    // is one of these. A pin of the writer may be older than `born`; the writer frees no buffer
+    // while it has a reference to one, as `reclaim` needs it.
+    unsafe { buffer.as_ref() }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut registry = self.frames.registry.lock();
+        if let Some(count) = registry.pins.get_mut(&self.state.transaction) {
+            *count -= 1;
+            if *count == 0 {
+                registry.pins.remove(&self.state.transaction);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pin").field("transaction", &self.state.transaction).finish_non_exhaustive()
+    }
+}

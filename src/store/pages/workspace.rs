@@ -1,0 +1,572 @@
+//! The pages of a write transaction: its own in memory, those of its base behind them.
+
+use std::sync::Arc;
+
+use super::allocator::Fit;
+use super::backing::{Claim, fill, provide};
+use super::frames::Pin;
+use super::shared::Shared;
+use super::writer::Writer;
+use crate::store::error::StoreError;
+use crate::store::format::{
+    BLOCK, ExtentRecord, Node, NodeMut, NodeRef, OverflowRef, PageBuf, PageMap, PageNo, Run,
+    Source, checksum,
+};
+
+/// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
+pub(crate) const DIRECT: u64 = 4 << 20;
+
+/// Extents in memory take at most so many bytes in all between two checkpoints: a log record makes one of
+/// [`DIRECT`] bytes from a few, so a small log could otherwise ask recovery for any amount of memory.
+pub(crate) const EXTENTS_IN_MEMORY: u64 = 64 << 20;
+
+/// A longer gap in front of a long extent of zeros, which must lie in one segment of the map, takes no room on the disk either.
+const MOST_GAP: u64 = 64 << 20;
+
+/// A run that this transaction made.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    pages: u64,
+    epoch: u32,
+}
+
+/// Where new runs may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placing {
+    /// In free space, else behind all pages.
+    Anywhere,
+    /// As before, but no run may end behind this page.
+    Before(PageNo),
+    /// Behind all pages.
+    Beyond,
+}
+
+/// What a savepoint needs to come back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    epoch: u32,
+    given_up: usize,
+}
+
+/// The pages that a write transaction reads and changes.
+///
+/// A page is the transaction's own if it was made in the current epoch; a savepoint begins a new epoch, so that
+/// what was own before it is copied before it is changed.
+pub(crate) struct Workspace {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Box<Writer>,
+    pin: Pin,
+    own: PageMap<(u32, PageBuf)>,
+    made: PageMap<Made>,
+    /// Runs of the base, or of an earlier epoch, that are not needed any more.
+    given_up: Vec<Run>,
+    epoch: u32,
+    /// Whether a log record cannot stand for the changes: pages were written to the file already, or extents take
+    /// more memory than recovery would give them.
+    pub(crate) has_written: bool,
+    /// Bytes of the extents that were made in memory.
+    extent_bytes: u64,
+    /// First page beyond all that were used or free when the transaction began.
+    end: PageNo,
+    pub(crate) placing: Placing,
+}
+
+/// The changes that [`Workspace::install_all`] made to the writer.
+#[derive(Default)]
+pub(crate) struct Installed {
+    /// Runs that waited before.
+    waiting: usize,
+    /// The pages that went into memory.
+    own: Vec<PageNo>,
+    /// The runs that the transaction made.
+    made: Vec<Run>,
+}
+
+impl Workspace {
+    pub(crate) fn new(shared: Arc<Shared>, mut writer: Box<Writer>) -> Self {
+        writer.reclaim(&shared.frames);
+        let pin = shared.frames.writer_pin();
+        Self {
+            end: writer.allocator.end(),
+            shared,
+            writer,
+            pin,
+            own: PageMap::default(),
+            made: PageMap::default(),
+            given_up: Vec::new(),
+            epoch: 0,
+            has_written: false,
+            extent_bytes: 0,
+            placing: Placing::Anywhere,
+        }
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.shared.page_size
+    }
+
+    fn allocate(&mut self, pages: u64, align: u64) -> Result<Run, StoreError> {
+        let size = self.page_size() as u64;
+        let segments = &self.shared.frames.segments;
+        let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+        let allocator = &mut self.writer.allocator;
+        let run = match self.placing {
+            Placing::Beyond => allocator.beyond(pages, align, boundary)?,
+            Placing::Anywhere | Placing::Before(_) => allocator.run(pages, align, boundary)?,
+        };
+        if let Placing::Before(limit) = self.placing
+            && run.end() > limit
+        {
+            allocator.release(run);
+            allocator.trim();
+            return Err(StoreError::TooLarge { bytes: pages * size });
+        }
+        self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
+        Ok(run)
+    }
+
+    /// Space in a free run before `limit`, if one has room.
+    pub(crate) fn allocate_below(
+        &mut self,
+        pages: u64,
+        align: u64,
+        limit: PageNo,
+        fit: Fit,
+    ) -> Option<Run> {
+        let size = self.page_size() as u64;
+        let segments = &self.shared.frames.segments;
+        let boundary = |page: PageNo| segments.segment_end(page * size) / size;
+        let run = self.writer.allocator.below(pages, align, limit, (fit, boundary))?;
+        self.made.insert(run.start, Made { pages: run.pages, epoch: self.epoch });
+        Some(run)
+    }
+
+    /// Space behind all pages.
+    pub(crate) fn allocate_beyond(&mut self, pages: u64, align: u64) -> Result<Run, StoreError> {
+        let before = std::mem::replace(&mut self.placing, Placing::Beyond);
+        let run = self.allocate(pages, align);
+        self.placing = before;
+        run
+    }
+
+    /// Whether this transaction made the run that begins here.
+    pub(crate) fn has_made(&self, start: PageNo) -> bool {
+        self.made.contains_key(&start)
+    }
+
+    /// Number of the state that this transaction started from when it was published.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.pin.state.transaction
+    }
+
+    /// A new page with an empty node.
+    pub(crate) fn new_node(&mut self, level: u8) -> Result<PageNo, StoreError> {
+        let mut buffer = PageBuf::zeroed(self.page_size())?;
+        let page = self.allocate(1, 1)?.start;
+        NodeMut::format(page, &mut buffer, level);
+        self.own.insert(page, (self.epoch, buffer));
+        Ok(page)
+    }
+
+    /// A page of this transaction with the node's content: the same page if it is one already.
+    pub(crate) fn own(&mut self, at: NodeRef) -> Result<PageNo, StoreError> {
+        if let Some(&(epoch, _)) = self.own.get(&at.page)
+            && epoch == self.epoch
+        {
+            return Ok(at.page);
+        }
+        let trusted = self.own.contains_key(&at.page) || self.pin.buffer(at.page).is_some();
+        let node = (&*self).node(at)?;
+        if !trusted {
+            // Changing a node relies on sound offsets, and the checksum only says that they are as written.
+            node.validate()?;
+        }
+        let buffer = PageBuf::copy_of((&*self).run(at.page, self.page_size(), at.checksum)?)?;
+        let page = self.allocate(1, 1)?.start;
+        self.own.insert(page, (self.epoch, buffer));
+        self.free(Run::one(at.page))?;
+        Ok(page)
+    }
+
+    /// A node of this transaction.
+    #[inline]
+    pub(crate) fn owned(&self, page: PageNo) -> Result<Node<'_>, StoreError> {
+        Node::new(page, &self.own.get(&page).ok_or_else(|| not_own(page))?.1)
+    }
+
+    /// Whether a page can be changed where it is.
+    pub(crate) fn is_own(&self, page: PageNo) -> bool {
+        self.own.get(&page).is_some_and(|&(epoch, _)| epoch == self.epoch)
+    }
+
+    pub(crate) fn owned_copy(&self, page: PageNo) -> Result<Vec<u8>, StoreError> {
+        Ok(self.own.get(&page).ok_or_else(|| not_own(page))?.1.to_vec())
+    }
+
+    pub(crate) fn bytes_mut(&mut self, page: PageNo) -> Result<&mut [u8], StoreError> {
+        Ok(&mut self.own.get_mut(&page).ok_or_else(|| not_own(page))?.1)
+    }
+
+    #[inline]
+    pub(crate) fn edit(&mut self, page: PageNo) -> Result<NodeMut<'_>, StoreError> {
+        Ok(NodeMut::new(page, self.bytes_mut(page)?))
+    }
+
+    /// Gives up a run: at once if it was made in this epoch, else when the transaction commits.
+    pub(crate) fn free(&mut self, run: Run) -> Result<(), StoreError> {
+        match self.made.get(&run.start) {
+            Some(made) if made.epoch == self.epoch => {
+                let run = Run { start: run.start, pages: made.pages };
+                self.made.remove(&run.start);
+                self.own.remove(&run.start);
+                self.writer.allocator.release(run);
+            }
+            _ => {
+                // The run comes from a parent that a corrupt file may have made up.
+                let reserved = self.writer.reserved();
+                let end = run.start.checked_add(run.pages);
+                if run.start < reserved
+                    || end.is_none_or(|end| end > self.writer.allocator.end())
+                    || self.writer.meta.is_far(run)
+                {
+                    return Err(StoreError::corrupt(run.start, "it lies outside of the data"));
+                }
+                self.given_up.push(run);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a value that is too long for a leaf in a run of its own.
+    pub(crate) fn store_value(&mut self, value: &[u8]) -> Result<OverflowRef, StoreError> {
+        let buffer = PageBuf::copy_of(value)?;
+        let page = self.allocate(value.len().div_ceil(self.page_size()) as u64, 1)?.start;
+        self.own.insert(page, (self.epoch, buffer));
+        Ok(OverflowRef { page, len: value.len() as u64, checksum: checksum(value) })
+    }
+
+    pub(crate) fn free_value(&mut self, value: OverflowRef) -> Result<(), StoreError> {
+        let pages = value.len.div_ceil(self.page_size() as u64);
+        self.free(Run { start: value.page, pages })
+    }
+
+    /// Space for an extent of zeros.
+    pub(crate) fn new_extent(&mut self, len: u64) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let mut record = ExtentRecord { page: 0, len, checksum: 0 };
+        if len <= DIRECT {
+            self.extent_bytes += len;
+            self.has_written |= self.writer.extent_bytes + self.extent_bytes > EXTENTS_IN_MEMORY;
+            let buffer = PageBuf::zeroed(record.data_pages(size) as usize * size)?;
+            record.page = self.allocate(record.pages(size), record.align(size))?.start;
+            self.own.insert(record.page, (self.epoch, buffer));
+        } else {
+            record.page = self.allocate(record.pages(size), record.align(size))?.start;
+            let (mut at, end) = (record.page * size as u64, record.page * size as u64 + len);
+            if at.saturating_sub(self.writer.backed) <= MOST_GAP {
+                self.back_up_to(at)?;
+            }
+            self.has_written = true;
+            let before = self.shared.storage.len().map_err(StoreError::io("measure the file"))?;
+            let pages_end = (record.page + record.pages(size)) * size as u64;
+            if before < pages_end {
+                // A long extent of zeros takes no room on the disk before it is written to.
+                let resized = self.shared.storage.set_len(pages_end);
+                resized.map_err(StoreError::io("grow the file"))?;
+            }
+            self.writer.backed = self.writer.backed.max(pages_end);
+            self.provide(record.page + record.pages(size))?;
+            // The file is zero beyond its old end.
+            let zeros = vec![0; (1 << 20).min(len as usize)];
+            while at < end.min(before) {
+                let n = (end.min(before) - at).min(zeros.len() as u64) as usize;
+                self.write_direct(at, &zeros[..n])?;
+                at += n as u64;
+            }
+        }
+        Ok(record)
+    }
+
+    /// An extent of `bytes`, more than [`DIRECT`], which go to the file at once.
+    pub(crate) fn new_extent_of(&mut self, bytes: &[u8]) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let mut record = ExtentRecord { page: 0, len: bytes.len() as u64, checksum: 0 };
+        record.page = self.allocate(record.pages(size), record.align(size))?.start;
+        let start = record.page * size as u64;
+        self.back_up_to(start)?;
+        self.write_direct(start, bytes)?;
+        self.writer.backed = self.writer.backed.max(start + record.len);
+        self.provide(record.page + record.pages(size))?;
+        Ok(record)
+    }
+
+    /// Makes the file long enough for all pages before `end`, which are written at once, and maps it.
+    fn provide(&mut self, end: PageNo) -> Result<(), StoreError> {
+        self.has_written = true;
+        provide(&self.shared, &mut self.writer, end, Claim::Growth)
+    }
+
+    /// As [`Self::provide`], for pages that only move.
+    fn provide_for_move(&mut self, end: PageNo) -> Result<(), StoreError> {
+        self.has_written = true;
+        provide(&self.shared, &mut self.writer, end, Claim::Checkpoint)
+    }
+
+    /// Leaves no hole in the file before `offset`, behind which the transaction writes.
+    fn back_up_to(&mut self, offset: u64) -> Result<(), StoreError> {
+        self.has_written = true;
+        fill(&self.shared, &mut self.writer, offset)
+    }
+
+    /// Makes sure of room for the pages of this transaction, so that the next checkpoint can write them.
+    pub(crate) fn claim_room(&mut self, only_removes: bool) -> Result<(), StoreError> {
+        let end = self.writer.allocator.end();
+        let made: u64 = self.made.values().map(|made| made.pages).sum();
+        let given_up: u64 = self.given_up.iter().map(|run| run.pages).sum();
+        // A change that replaces pages gives back as many after the next checkpoint.
+        let grows = !only_removes && made > given_up;
+        let claim = if grows { Claim::Growth } else { Claim::Removal };
+        provide(&self.shared, &mut self.writer, end, claim)
+    }
+
+    pub(crate) fn write_direct(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.has_written = true;
+        let shared = &self.shared;
+        shared.wrote(bytes.len() as u64);
+        // Into pages that were free: an error is the transaction's alone.
+        shared.storage.write_at(offset, bytes).map_err(StoreError::io("write pages"))
+    }
+
+    /// Writes into an extent, which is copied first unless it was made in this epoch. The caller has
+    /// checked the range. Returns the record as it is now.
+    pub(crate) fn write_extent(
+        &mut self,
+        mut record: ExtentRecord,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        let own = self.made.get(&record.page).is_some_and(|made| made.epoch == self.epoch);
+        if !own {
+            let old = record;
+            record = self.new_extent(old.len)?;
+            let mut at = 0;
+            while at < old.len {
+                let n = (old.len - at).min(BLOCK) as usize;
+                let block = super::extent::block(&*self, old, at / BLOCK)?[..n].to_vec();
+                self.put_extent(record, at, &block)?;
+                at += n as u64;
+            }
+            self.free(Run { start: old.page, pages: old.pages(size) })?;
+        }
+        self.put_extent(record, offset, bytes)?;
+        record.checksum = 0;
+        Ok(record)
+    }
+
+    /// Copies an extent to `run`, in the file. Returns the record of the copy.
+    pub(crate) fn move_extent(
+        &mut self,
+        old: ExtentRecord,
+        run: Run,
+    ) -> Result<ExtentRecord, StoreError> {
+        let size = self.page_size();
+        self.provide_for_move(run.end())?;
+        let mut list = Vec::with_capacity(old.list_bytes() as usize);
+        for index in 0..old.blocks() {
+            let block = super::extent::block(&*self, old, index)?.to_vec();
+            self.write_direct(run.start * size as u64 + index * BLOCK, &block)?;
+            if old.list_bytes() > 0 {
+                list.extend_from_slice(&checksum(&block).to_le_bytes());
+            }
+        }
+        // Of an extent that is not sealed yet, the checkpoint writes the list.
+        if old.checksum != 0 && !list.is_empty() {
+            self.write_direct((run.start + old.data_pages(size)) * size as u64, &list)?;
+        }
+        self.free(Run { start: old.page, pages: old.pages(size) })?;
+        Ok(ExtentRecord { page: run.start, ..old })
+    }
+
+    /// Copies a long value to `run`, in the file.
+    pub(crate) fn move_value(
+        &mut self,
+        old: OverflowRef,
+        bytes: &[u8],
+        run: Run,
+    ) -> Result<OverflowRef, StoreError> {
+        self.provide_for_move(run.end())?;
+        self.write_direct(run.start * self.page_size() as u64, bytes)?;
+        self.free_value(old)?;
+        Ok(OverflowRef { page: run.start, ..old })
+    }
+
+    fn put_extent(
+        &mut self,
+        record: ExtentRecord,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        if let Some((_, buffer)) = self.own.get_mut(&record.page) {
+            let at = offset as usize;
+            buffer[at..at + bytes.len()].copy_from_slice(bytes);
+            return Ok(());
+        }
+        self.write_direct(record.page * self.page_size() as u64 + offset, bytes)
+    }
+
+    /// Space for `pages` pages that the caller writes to the file itself.
+    pub(crate) fn new_direct(&mut self, pages: u64) -> Result<Run, StoreError> {
+        let run = self.allocate(pages, 1)?;
+        self.provide(run.end())?;
+        Ok(run)
+    }
+
+    /// Splits a run of [`Workspace::new_direct`] into pages, and gives back those from `used` on.
+    pub(crate) fn settle_direct(&mut self, run: Run, used: u64) {
+        self.made.remove(&run.start);
+        for page in run.start..run.start + used {
+            self.made.insert(page, Made { pages: 1, epoch: self.epoch });
+        }
+        if used < run.pages {
+            let rest = Run { start: run.start + used, pages: run.pages - used };
+            self.writer.allocator.release(rest);
+        }
+    }
+
+    /// Begins a new epoch, to which [`Workspace::roll_back`] can return.
+    pub(crate) fn mark(&mut self) -> Mark {
+        let mark = Mark { epoch: self.epoch, given_up: self.given_up.len() };
+        self.epoch += 1;
+        mark
+    }
+
+    /// Undoes all that happened since the mark, and begins a new epoch.
+    pub(crate) fn roll_back(&mut self, mark: Mark) {
+        self.given_up.truncate(mark.given_up);
+        let (own, allocator) = (&mut self.own, &mut self.writer.allocator);
+        self.made.retain(|&start, made| {
+            let keep = made.epoch <= mark.epoch;
+            if !keep {
+                own.remove(&start);
+                allocator.release(Run { start, pages: made.pages });
+            }
+            keep
+        });
+        self.epoch += 1;
+    }
+
+    /// Gives all pages back and the writer, as it was.
+    pub(crate) fn abandon(mut self) -> (Arc<Shared>, Box<Writer>) {
+        if self.has_written && !self.made.is_empty() {
+            // An extent of zeros that is given up may have left a hole.
+            let end = self.end * self.shared.page_size as u64;
+            self.writer.backed = self.writer.backed.min(end);
+        }
+        for (start, made) in self.made.drain() {
+            self.writer.allocator.release(Run { start, pages: made.pages });
+        }
+        // The file need not be longer than before.
+        self.writer.allocator.trim_to(self.end);
+        (self.shared, self.writer)
+    }
+
+    /// Number of runs in memory.
+    pub(crate) fn own_pages(&self) -> u64 {
+        self.own.len() as u64
+    }
+
+    /// Bytes of the pages in memory.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
+    }
+
+    /// Hands the pages over to readers as part of `transaction`. The new state is not published here.
+    pub(crate) fn install(&mut self, transaction: u64) -> Result<(), StoreError> {
+        self.install_all(transaction, None)
+    }
+
+    /// Undoes what [`Self::install_all`] did.
+    pub(crate) fn uninstall(&mut self, installed: Installed) {
+        let Installed { waiting, own, made } = installed;
+        let writer = &mut self.writer;
+        writer.take_back(waiting);
+        for page in own {
+            writer.fresh.remove(&page);
+            self.shared.frames.retire(page);
+        }
+        for run in made {
+            writer.forget(run.start);
+            writer.allocator.release(run);
+        }
+        writer.extent_bytes -= self.extent_bytes;
+    }
+
+    /// Notes the changes of the writer in `undo`.
+    pub(crate) fn install_all(
+        &mut self,
+        transaction: u64,
+        mut undo: Option<&mut Installed>,
+    ) -> Result<(), StoreError> {
+        if let Some(undo) = &mut undo {
+            undo.waiting = self.writer.waiting.recent();
+        }
+        for run in std::mem::take(&mut self.given_up) {
+            if let Some(made) = self.made.remove(&run.start) {
+                // Made and given up by this transaction, with a savepoint between.
+                self.own.remove(&run.start);
+                self.writer.allocator.release(Run { start: run.start, pages: made.pages });
+            } else {
+                self.writer.give_up(transaction, run);
+            }
+        }
+        for (page, (_, buffer)) in self.own.drain() {
+            let pages = self.made.get(&page).map_or(1, |made| made.pages);
+            self.shared.frames.install(page, buffer, transaction)?;
+            self.writer.fresh.insert(page, pages);
+            if let Some(undo) = &mut undo {
+                undo.own.push(page);
+            }
+        }
+        for (start, made) in self.made.drain() {
+            self.writer.make(transaction, start);
+            if let Some(undo) = &mut undo {
+                undo.made.push(Run { start, pages: made.pages });
+            }
+        }
+        self.writer.extent_bytes += self.extent_bytes;
+        Ok(())
+    }
+}
+
+#[cold]
+fn not_own(page: PageNo) -> StoreError {
+    StoreError::corrupt(page, "it is reached twice in one tree")
+}
+
+impl<'p> Source<'p> for &'p Workspace {
+    fn page_size(self) -> usize {
+        self.shared.page_size
+    }
+
+    #[inline]
+    fn run(self, page: PageNo, len: usize, checksum: u64) -> Result<&'p [u8], StoreError> {
+        if let Some((_, buffer)) = self.own.get(&page) {
+            return buffer
+                .get(..len)
+                .ok_or_else(|| StoreError::corrupt(page, "it is shorter than its parent says"));
+        }
+        self.pin.run(page, len, checksum)
+    }
+
+    fn in_memory(self, page: PageNo) -> Option<&'p [u8]> {
+        match self.own.get(&page) {
+            Some((_, buffer)) => Some(buffer),
+            None => (&self.pin).in_memory(page),
+        }
+    }
+
+    fn mapped(self, page: PageNo, len: usize) -> Result<&'p [u8], StoreError> {
+        self.pin.mapped(page, len)
+    }
+}

@@ -1,0 +1,198 @@
+//! Snapshots.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::MmapMut;
+
+use super::table::{Range, Table};
+use crate::process::Process;
+use crate::store::disk::{ReaderLock, Storage};
+use crate::store::error::StoreError;
+use crate::store::format::{ExtentRecord, NodeRef, Source, TableRecord};
+use crate::store::key::Key;
+use crate::store::pages::{Extent, ExtentId, Pin, Shared, View};
+use crate::store::tree;
+
+/// One checkpoint and what was applied on top of it.
+pub(crate) struct Base {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) checkpoint: u64,
+    /// Keeps the writer from reusing the checkpoint's pages. None without locks.
+    _lock: Option<ReaderLock>,
+}
+
+impl Base {
+    pub(crate) fn new(shared: Arc<Shared>, checkpoint: u64, lock: Option<ReaderLock>) -> Self {
+        Self { shared, checkpoint, _lock: lock }
+    }
+}
+
+/// A snapshot: the store as one commit left it, for as long as this lives.
+///
+/// It blocks nobody and nobody blocks it. The pages that it sees are not reused while it lives; versions between it
+/// and the next snapshot are. May be sent to and shared with other threads.
+pub struct ReadTransaction {
+    pin: Pin,
+    /// In a process that only reads: keeps the registration that tells the writer of this snapshot.
+    _base: Option<Arc<Base>>,
+    storage: Arc<dyn Storage>,
+    /// It alone may read: it does not keep the pages for a forked child.
+    process: Process,
+}
+
+impl ReadTransaction {
+    pub(crate) fn new(pin: Pin, base: Option<Arc<Base>>, storage: Arc<dyn Storage>) -> Self {
+        Self { pin, _base: base, storage, process: Process::current() }
+    }
+
+    /// Number of the commit that it shows. Later commits have greater numbers; checkpoints use up numbers too.
+    pub fn number(&self) -> u64 {
+        self.pin.state.transaction
+    }
+
+    /// Tells where extents lie: in states with the same number every extent has the same bytes at the same place.
+    pub(crate) fn layout(&self) -> u64 {
+        self.pin.state.layout
+    }
+
+    /// The table of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TableMissing`], [`StoreError::KeyType`] if it has keys of another type,
+    /// [`StoreError::Corrupt`].
+    pub fn table<K: Key + ?Sized>(&self, name: &str) -> Result<Table<'_, K>, StoreError> {
+        let missing = || StoreError::TableMissing { table: name.to_owned() };
+        self.find_table(name)?.ok_or_else(missing)
+    }
+
+    /// The table of this name, or `None` if the store has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::Corrupt`].
+    pub fn find_table<K: Key + ?Sized>(
+        &self,
+        name: &str,
+    ) -> Result<Option<Table<'_, K>>, StoreError> {
+        self.process.admit()?;
+        let catalog = self.pin.state.catalog;
+        let found = tree::get(&self.pin, catalog, name.as_bytes())
+            .and_then(|value| value.map(|v| TableRecord::decode(catalog.page, v)).transpose());
+        let Some(record) = found.map_err(|error| self.place(error))? else { return Ok(None) };
+        check_type::<K>(name, &record)?;
+        Ok(Some(Table::new(&self.pin, record)))
+    }
+
+    /// Adds the path of the file to an error.
+    fn place(&self, error: StoreError) -> StoreError {
+        error.at(self.path())
+    }
+
+    /// The file, for errors; none in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.pin.path()
+    }
+
+    /// Names of all tables, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn tables(&self) -> Result<Vec<String>, StoreError> {
+        self.process.admit()?;
+        names(View::Pin(&self.pin), self.pin.state.catalog)
+    }
+
+    /// The extent of this number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
+    pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
+        self.process.admit()?;
+        let root = self.pin.state.extents;
+        let found = tree::get(&self.pin, root, &extent.0.to_be_bytes())
+            .and_then(|value| value.map(|v| ExtentRecord::decode(root.page, v)).transpose());
+        match found.map_err(|error| self.place(error))? {
+            Some(record) => Ok(Extent::new(View::Pin(&self.pin), record)),
+            None => Err(StoreError::ExtentMissing { extent: extent.0 }),
+        }
+    }
+
+    /// The bytes of an extent as a map whose changes stay in it. It must not outlive this transaction.
+    ///
+    /// With `verified`, and where there is no file, the bytes are compared with their checksums and copied; else they are
+    /// mapped as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`], [`StoreError::TooLarge`], [`StoreError::Io`].
+    pub(crate) fn map_extent(
+        &self,
+        extent: ExtentId,
+        verified: bool,
+    ) -> Result<MmapMut, StoreError> {
+        let bytes = self.extent(extent)?;
+        let record = bytes.record();
+        let too_large = || StoreError::TooLarge { bytes: record.len };
+        let len = usize::try_from(record.len).map_err(|_| too_large())?;
+        let in_file = Source::in_memory(&self.pin, record.page).is_none();
+        if in_file && !verified && len > 0 {
+            // Looked at through the store's own map first: the file must hold all of it.
+            self.pin.mapped(record.page, len).map_err(|error| self.place(error))?;
+            let offset = record.page * self.pin.page_size() as u64;
+            let map = self.storage.map_private(offset, len);
+            let map = map.map_err(StoreError::io("map a piece of the file"));
+            if let Some(map) = map.map_err(|error| self.place(error))? {
+                return Ok(map);
+            }
+        }
+        let bytes = bytes.bytes()?;
+        let mut map = MmapMut::map_anon(len.max(1)).map_err(|_| too_large())?;
+        map[..len].copy_from_slice(bytes);
+        Ok(map)
+    }
+
+    /// Numbers of all extents, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`].
+    pub fn extents(&self) -> Result<Vec<ExtentId>, StoreError> {
+        use std::ops::Bound::Unbounded;
+
+        self.process.admit()?;
+        let root = self.pin.state.extents;
+        let range: Range<'_, u64> = Range::new(View::Pin(&self.pin), root, Unbounded, Unbounded)?;
+        range.map(|entry| entry.map(|(number, _)| ExtentId(number))).collect()
+    }
+}
+
+pub(crate) fn names(view: View<'_>, catalog: NodeRef) -> Result<Vec<String>, StoreError> {
+    use std::ops::Bound::Unbounded;
+    let range: Range<'_, str> = Range::new(view, catalog, Unbounded, Unbounded)?;
+    range.map(|entry| entry.map(|(name, _)| name.to_owned())).collect()
+}
+
+pub(crate) fn check_type<K: Key + ?Sized>(
+    name: &str,
+    record: &TableRecord,
+) -> Result<(), StoreError> {
+    if record.key_type != K::TYPE {
+        return Err(StoreError::KeyType {
+            table: name.to_owned(),
+            expected: K::NAME,
+            found: record.key_type,
+        });
+    }
+    Ok(())
+}
+
+impl fmt::Debug for ReadTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTransaction").field("number", &self.number()).finish_non_exhaustive()
+    }
+}

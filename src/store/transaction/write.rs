@@ -1,0 +1,515 @@
+//! Write transactions, savepoints and durability.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
+
+use super::read::{check_type, names};
+use super::table_mut::TableMut;
+use crate::observe::watch;
+use crate::store::durability::{Changes, Saved, checkpoint};
+use crate::store::error::StoreError;
+use crate::store::format::{Operation, State};
+use crate::store::key::Key;
+use crate::store::pages::{
+    DIRECT, Extent, ExtentId, Placing, Shared, View, Workspace, Writer, extent,
+};
+
+/// When a commit is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// When `commit` returns, no crash and no power cut can lose it. Transactions that commit at the same time from
+    /// several threads share one wait for the disk.
+    #[default]
+    Immediate,
+    /// When `commit` returns, the operating system has it: the process may be killed, but a power cut can lose it
+    /// until the next immediate commit, checkpoint or close.
+    Eventual,
+    /// `commit` only makes it visible; the end of the process can lose it as well, up to the next commit that is
+    /// not of this kind, checkpoint or close.
+    None,
+}
+
+/// A transaction that changes the store. Dropped without a commit, it leaves no trace.
+///
+/// It sees its own changes, which are hidden from others before the commit. It is the only one: other threads wait in
+/// [`crate::store::Store::begin_write`] for its end, and a thread that asks for another transaction, or for statistics, a check, a
+/// checkpoint or a compaction, while it has one itself gets [`StoreError::Deadlock`]. A transaction may be handed to another
+/// thread: the thread that uses it counts, and one that has not used it yet has a quarter of a second to do so. Changed pages are kept in memory until then; [`TableMut::bulk_load`] and
+/// extents above 4 MiB go to the file at once.
+pub struct WriteTransaction {
+    changes: Option<Changes>,
+    durability: Durability,
+    /// Operations for the log; `None` if they cannot be logged, so that a checkpoint has to stand for them.
+    log: Option<Vec<u8>>,
+    /// The table that logged operations are about.
+    selected: Option<usize>,
+    failed: bool,
+    id: u64,
+    savepoints: Vec<(u64, Saved, Option<Vec<u8>>)>,
+    next_savepoint: u64,
+    /// The thread that used it last.
+    thread: ThreadId,
+    /// Whether it adds to the store, and not only removes.
+    adds: bool,
+}
+
+/// A place in a transaction that [`WriteTransaction::roll_back`] returns to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Savepoint {
+    transaction: u64,
+    number: u64,
+}
+
+impl WriteTransaction {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        Self::with(shared, shared.writer.take()?)
+    }
+
+    pub(crate) fn try_new(shared: &Arc<Shared>) -> Result<Option<Self>, StoreError> {
+        shared.writer.try_take()?.map(|writer| Self::with(shared, writer)).transpose()
+    }
+
+    fn with(shared: &Arc<Shared>, writer: Box<Writer>) -> Result<Self, StoreError> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let inherited = writer.inherited_log;
+        let mut tx = Self {
+            changes: Some(Changes::new(Workspace::new(Arc::clone(shared), writer))),
+            durability: Durability::default(),
+            log: Some(Vec::new()),
+            selected: None,
+            failed: false,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            savepoints: Vec::new(),
+            next_savepoint: 0,
+            thread: thread::current().id(),
+            adds: false,
+        };
+        if inherited {
+            // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
+            // a record is chained to what is left of it.
+            tx.settle()?;
+        }
+        Ok(tx)
+    }
+
+    /// Makes a checkpoint of the state that the transaction begins with, before it changes anything.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let changes = self.changes()?;
+        let shared = Arc::clone(&changes.pages.shared);
+        checkpoint(&shared, &mut changes.pages.writer).map_err(shared.place())?;
+        self.renew();
+        Ok(())
+    }
+
+    /// Begins anew, without any change.
+    fn renew(&mut self) {
+        self.changes = self.changes.take().map(|changes| {
+            let (shared, writer) = changes.pages.abandon();
+            Changes::new(Workspace::new(shared, writer))
+        });
+    }
+
+    /// The changes; gone only inside of `commit` and `drop`, which take the transaction itself.
+    pub(super) fn changes(&mut self) -> Result<&mut Changes, StoreError> {
+        if self.failed {
+            return Err(StoreError::TransactionFailed);
+        }
+        self.note();
+        self.changes.as_mut().ok_or(StoreError::TransactionFailed)
+    }
+
+    /// Tells the store which thread has the transaction now.
+    fn note(&mut self) {
+        let this = thread::current().id();
+        if self.thread != this
+            && let Some(changes) = &self.changes
+        {
+            changes.pages.shared.writer.used();
+            self.thread = this;
+        }
+    }
+
+    /// Lets operations fail that would need a longer file.
+    pub(crate) fn stay_within(&mut self) -> Result<(), StoreError> {
+        self.change(|changes| {
+            let pages = &mut changes.pages;
+            let len = pages.shared.storage.len().map_err(StoreError::io("measure the file"))?;
+            // The reserve stays.
+            let len = len.saturating_sub(pages.writer.reserve);
+            let end = pages.writer.allocator.end().max(len / pages.page_size() as u64);
+            pages.placing = Placing::Before(end);
+            Ok(())
+        })
+    }
+
+    /// As the transaction is now. Does not say which thread uses it: see [`Self::note`].
+    pub(super) fn view(&self) -> Result<&Changes, StoreError> {
+        self.changes.as_ref().ok_or(StoreError::TransactionFailed)
+    }
+
+    /// Runs a change; if it fails or panics, the transaction can only be dropped.
+    pub(crate) fn change<T>(
+        &mut self,
+        f: impl FnOnce(&mut Changes) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.note();
+        let before = std::mem::replace(&mut self.failed, true);
+        let changes = self.changes.as_mut().filter(|_| !before);
+        let changes = changes.ok_or(StoreError::TransactionFailed)?;
+        changes.pages.shared.process.admit()?;
+        let done = f(changes).map_err(|error| error.at(changes.pages.shared.path()))?;
+        self.failed = false;
+        Ok(done)
+    }
+
+    pub(super) fn record(&mut self, operation: Operation<'_>) {
+        use Operation::{CreateExtent, Insert, WriteExtent};
+        self.adds |= matches!(operation, Insert { .. } | CreateExtent { .. } | WriteExtent { .. });
+        let Some(changes) = &self.changes else { return };
+        let limit = changes.pages.writer.log.max_body();
+        let Some(log) = &mut self.log else { return };
+        if changes.pages.has_written || log.len() + operation.max_len() > limit {
+            self.log = None;
+        } else {
+            operation.encode(log);
+        }
+    }
+
+    pub(super) fn record_table(&mut self, table: usize) {
+        if self.selected == Some(table) {
+            return;
+        }
+        self.selected = Some(table);
+        let Some(open) = self.changes.as_ref().and_then(|changes| changes.tables.get(table)) else {
+            return;
+        };
+        let (name, key_type) = (open.name.clone(), open.record.key_type);
+        self.record(Operation::Table { name: &name, key_type });
+    }
+
+    /// Notes that the log lacks the operations so far: the commit makes a checkpoint instead.
+    pub(super) fn leave_log(&mut self) {
+        self.adds = true;
+        self.log = None;
+    }
+
+    /// Notes that the transaction serves a removal, whatever it writes, so that it may use the reserve of the file.
+    pub(crate) fn serve_removal(&mut self) {
+        self.adds = false;
+    }
+
+    /// Leaves nothing but to drop the transaction.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// Sets when the commit is to be safe; [`Durability::Immediate`] unless set.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    /// The table of this name, made if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::NameTooLong`],
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn table<K: Key + ?Sized>(&mut self, name: &str) -> Result<TableMut<'_, K>, StoreError> {
+        let changes = self.changes()?;
+        let table = if let Some(table) = changes.find(name)? {
+            check_type::<K>(name, &changes.tables[table].record)?;
+            table
+        } else {
+            let table = changes.create(name, K::TYPE)?;
+            self.selected = None;
+            self.record_table(table);
+            table
+        };
+        Ok(TableMut::new(self, table))
+    }
+
+    /// Names of the tables that were there when the transaction began or that it has made, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn tables(&mut self) -> Result<Vec<String>, StoreError> {
+        self.change(Changes::seal)?;
+        let changes = self.view()?;
+        names(View::Workspace(&changes.pages), changes.state.catalog)
+    }
+
+    /// Removes a table with all its entries; returns whether there was one. `O(pages)`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn drop_table(&mut self, name: &str) -> Result<bool, StoreError> {
+        let dropped = self.change(|changes| changes.drop_table(name))?;
+        if dropped {
+            self.selected = None;
+            self.record(Operation::DropTable { name });
+        }
+        Ok(dropped)
+    }
+
+    /// Makes an extent of `len` zero bytes and returns its number.
+    ///
+    /// Up to 4 MiB it is kept in memory until the next checkpoint and its writes are logged. A longer one is
+    /// written to the file at once, and the commit makes a checkpoint instead of a log record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] above 1 TiB, [`StoreError::Io`], [`StoreError::TransactionFailed`].
+    pub fn create_extent(&mut self, len: u64) -> Result<ExtentId, StoreError> {
+        let extent = self.change(|changes| changes.create_extent(len))?;
+        self.record(Operation::CreateExtent { extent, len });
+        Ok(ExtentId(extent))
+    }
+
+    /// Makes an extent of `bytes` and returns its number: as creating and writing it, but a long one is written once.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteTransaction::create_extent`].
+    pub(crate) fn put_extent(&mut self, bytes: &[u8]) -> Result<ExtentId, StoreError> {
+        let len = bytes.len() as u64;
+        if len <= DIRECT {
+            let extent = self.create_extent(len)?;
+            self.write_extent(extent, 0, bytes)?;
+            return Ok(extent);
+        }
+        let extent = self.change(|changes| changes.create_extent_of(bytes))?;
+        self.record(Operation::CreateExtent { extent, len });
+        Ok(ExtentId(extent))
+    }
+
+    /// Writes `bytes` into an extent at `offset`.
+    ///
+    /// Snapshots keep what they see, so an extent is copied when a transaction first writes to it: give
+    /// data that changes here and there extents of some 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::ExtentRange`], [`StoreError::Corrupt`],
+    /// [`StoreError::TransactionFailed`].
+    pub fn write_extent(
+        &mut self,
+        extent: ExtentId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let record = self.changes()?.extent(extent.0)?;
+        extent::check_range(record, offset, bytes.len() as u64)?;
+        self.change(|changes| changes.write_extent(extent.0, offset, bytes))?;
+        self.record(Operation::WriteExtent { extent: extent.0, offset, bytes });
+        Ok(())
+    }
+
+    /// Removes an extent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn remove_extent(&mut self, extent: ExtentId) -> Result<(), StoreError> {
+        self.changes()?.extent(extent.0)?;
+        self.change(|changes| changes.remove_extent(extent.0))?;
+        self.record(Operation::RemoveExtent { extent: extent.0 });
+        Ok(())
+    }
+
+    /// An extent as the transaction has it now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
+    pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
+        let changes = self.view()?;
+        changes.pages.shared.writer.used();
+        Ok(Extent::new(View::Workspace(&changes.pages), changes.extent(extent.0)?))
+    }
+
+    /// Remembers this moment. Costs a copy of the operations logged so far, and of each page when it is changed
+    /// next.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TransactionFailed`].
+    pub fn savepoint(&mut self) -> Result<Savepoint, StoreError> {
+        let saved = self.changes()?.save();
+        let number = self.next_savepoint;
+        self.next_savepoint += 1;
+        self.savepoints.push((number, saved, self.log.clone()));
+        Ok(Savepoint { transaction: self.id, number })
+    }
+
+    /// Undoes all that happened since the savepoint, which stays; later ones are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::SavepointInvalid`], [`StoreError::TransactionFailed`].
+    pub fn roll_back(&mut self, savepoint: Savepoint) -> Result<(), StoreError> {
+        self.changes()?;
+        let position = self.savepoints.iter().position(|saved| saved.0 == savepoint.number);
+        let Some(position) = position.filter(|_| savepoint.transaction == self.id) else {
+            return Err(StoreError::SavepointInvalid);
+        };
+        self.savepoints.truncate(position + 1);
+        let (_, saved, log) = self.savepoints[position].clone();
+        self.changes()?.restore(&saved);
+        self.log = log;
+        self.selected = None;
+        Ok(())
+    }
+
+    /// Makes the changes visible and, as the durability says, safe. After an error the store is as it was
+    /// before; if the error poisoned it, a power cut may still bring the changes up.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TransactionFailed`] if an operation failed before, [`StoreError::Io`] if the disk refused: a full
+    /// disk poisons nothing; [`StoreError::Poisoned`] after an earlier failure.
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        watch!(let observed = crate::observe::Operation::StoreCommit.begin());
+        self.change(Changes::seal)?;
+        let changes = self.view()?;
+        let shared = Arc::clone(&changes.pages.shared);
+        let unchanged = self.log.as_ref().is_some_and(Vec::is_empty);
+        if unchanged && !changes.pages.has_written {
+            let changes = self.changes.take().ok_or(StoreError::TransactionFailed)?;
+            flush(changes, self.durability)?;
+            watch!(observed.done(1));
+            return Ok(());
+        }
+        let log = self.log.take();
+        let mut applied = shared.writer.unless_panic(|| self.apply(log.as_deref()));
+        if let Err(error) = &applied
+            && error.is_full()
+            && shared.writer.refusal().is_none()
+            && self.make_room()
+            && let Some(log) = &log
+        {
+            applied = shared.writer.unless_panic(|| self.apply_again(log));
+        }
+        if let Some(changes) = self.changes.take() {
+            give_back(changes);
+        }
+        let Applied { sync, publish } = applied.map_err(shared.place())?;
+        if let Some(lsn) = sync {
+            shared.sync_log(lsn)?;
+        }
+        if let Some(state) = publish {
+            shared.frames.publish(state);
+        }
+        shared.traffic.commits.fetch_add(1, Ordering::Relaxed);
+        watch!(observed.done(1));
+        Ok(())
+    }
+
+    fn apply(&mut self, log: Option<&[u8]>) -> Result<Applied, StoreError> {
+        let (durability, only_removes) = (self.durability, !self.adds);
+        let changes = self.changes.as_mut().ok_or(StoreError::TransactionFailed)?;
+        changes.pages.claim_room(only_removes)?;
+        apply(changes, log, durability)
+    }
+
+    /// Drops the changes, for which the disk has no room, and makes a checkpoint if pages wait for one to become
+    /// free. Returns whether it did.
+    fn make_room(&mut self) -> bool {
+        self.renew();
+        let waiting = |changes: &Changes| !changes.pages.writer.waiting.is_empty();
+        self.changes.as_ref().is_some_and(waiting) && self.settle().is_ok()
+    }
+
+    /// Makes the same changes again, as recovery would.
+    fn apply_again(&mut self, log: &[u8]) -> Result<Applied, StoreError> {
+        let changes = self.changes.as_mut().ok_or(StoreError::TransactionFailed)?;
+        changes.replay(log)?;
+        changes.seal()?;
+        self.apply(Some(log))
+    }
+}
+
+/// What is left to do for a commit when the next transaction may already begin.
+struct Applied {
+    /// The log must be on the disk up to here.
+    sync: Option<u64>,
+    /// The state to show then; none if a checkpoint has shown it.
+    publish: Option<State>,
+}
+
+fn apply(
+    changes: &mut Changes,
+    log: Option<&[u8]>,
+    durability: Durability,
+) -> Result<Applied, StoreError> {
+    let shared = Arc::clone(&changes.pages.shared);
+    let pages = &mut changes.pages;
+    let before = pages.writer.state;
+    let state = changes.state.committed(&before, before.transaction + 1);
+    let Some(body) = log.filter(|log| !pages.has_written && pages.writer.log.fits(log.len()))
+    else {
+        let bytes = pages.own_bytes();
+        pages.commit_by_checkpoint(state)?;
+        shared.traffic.committed.fetch_add(bytes, Ordering::Relaxed);
+        return Ok(Applied { sync: None, publish: None });
+    };
+    shared.or_poison(|| {
+        let ring = &mut pages.writer.log;
+        ring.set_synced(shared.synced());
+        ring.append(state.transaction, body);
+        if durability != Durability::None {
+            shared.wrote(ring.write(&*shared.storage)?);
+            shared.log_written(ring.end().lsn);
+        }
+        let sync = (durability == Durability::Immediate).then(|| ring.end().lsn);
+        shared.traffic.committed.fetch_add(body.len() as u64, Ordering::Relaxed);
+        pages.install(state.transaction)?;
+        pages.writer.state = state;
+        Ok(Applied { sync, publish: Some(state) })
+    })
+}
+
+/// Commits nothing, which still makes earlier commits as safe as the durability says.
+fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError> {
+    let mut written = Ok(0);
+    if durability != Durability::None {
+        let shared = Arc::clone(&changes.pages.shared);
+        let log = &mut changes.pages.writer.log;
+        written = shared.or_poison(|| log.write(&*shared.storage));
+        if written.is_ok() {
+            shared.log_written(log.end().lsn);
+        }
+    }
+    let lsn = changes.pages.writer.log.end().lsn;
+    let shared = give_back(changes);
+    shared.wrote(written?);
+    if durability == Durability::Immediate { shared.sync_log(lsn) } else { Ok(()) }
+}
+
+/// Lets the next transaction begin.
+fn give_back(changes: Changes) -> Arc<Shared> {
+    let (shared, writer) = changes.pages.abandon();
+    shared.writer.give_back(writer);
+    shared
+}
+
+impl Drop for WriteTransaction {
+    fn drop(&mut self) {
+        if let Some(changes) = self.changes.take() {
+            give_back(changes);
+        }
+    }
+}
+
+impl fmt::Debug for WriteTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteTransaction")
+            .field("durability", &self.durability)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+//! Walks over whole trees.
+
+use crate::store::error::StoreError;
+use crate::store::format::{Node, NodeRef, Source, Stored};
+
+/// What a walk meets.
+pub(crate) enum Visit<'p> {
+    /// A node, before what is in it.
+    Node(Node<'p>),
+    /// An entry of the leaf that was met last.
+    Entry(&'p [u8], Stored<'p>),
+}
+
+/// Calls `f` for each node and each entry, in the order of keys. It ends on any bytes, since every step goes down
+/// a level; how often a page may be met is the caller's to judge.
+pub(crate) fn visit<'p, S: Source<'p>>(
+    source: S,
+    root: NodeRef,
+    f: &mut dyn FnMut(Visit<'p>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    fn go<'p, S: Source<'p>>(
+        source: S,
+        node: Node<'p>,
+        f: &mut dyn FnMut(Visit<'p>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        f(Visit::Node(node))?;
+        for i in 0..node.count() {
+            if node.is_leaf() {
+                let (key, value) = node.entry(i)?;
+                f(Visit::Entry(key, value))?;
+            } else {
+                go(source, source.child(node, i)?, f)?;
+            }
+        }
+        Ok(())
+    }
+    if root.is_empty() {
+        return Ok(());
+    }
+    go(source, source.node(root)?, f)
+}

@@ -1,0 +1,186 @@
+//! The rooms within the folders of `src/`, and the imports between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::part;
+use super::paths::paths;
+
+/// Rooms: the files and folders within a folder of `src/`, and the rooms beside them that each may import.
+pub(crate) type Rooms = &'static [(&'static str, &'static [&'static str])];
+
+/// The folders whose rooms have walls.
+pub(crate) const ROOMS: [(&str, Rooms); 4] = [
+    ("collection", COLLECTION),
+    ("graph", GRAPH),
+    ("quantization", QUANTIZATION),
+    ("store", STORE),
+];
+
+/// The `mod.rs` of each room says what the room has.
+const COLLECTION: Rooms = &[
+    ("error", &[]),
+    ("format", &["error"]),
+    ("config", &["error", "format"]),
+    ("progress", &["error"]),
+    ("columns", &["error", "format", "progress"]),
+    ("saving", &["columns", "error", "format", "progress"]),
+    ("reading", &["columns", "error", "format"]),
+    ("writing", &["columns", "config", "error", "format", "progress", "reading"]),
+    (
+        "maintenance",
+        &["columns", "config", "error", "format", "progress", "reading", "saving", "writing"],
+    ),
+];
+
+/// `graph/mod.rs` says what the graph promises, and the `mod.rs` of each room what the room has.
+const GRAPH: Rooms = &[
+    ("space", &[]),
+    ("rows", &["space"]),
+    ("search", &["rows", "space"]),
+    ("link", &["rows", "search", "space"]),
+    ("removal", &["rows", "search", "space"]),
+    ("merge", &["rows", "search", "space"]),
+];
+
+/// Quantizers know no other quantizer; the coder of an index chooses among them.
+const QUANTIZATION: Rooms = &[
+    ("error", &[]),
+    ("math", &[]),
+    ("quantizer", &["error"]),
+    ("admit", &["error", "quantizer"]),
+    ("bytes", &["admit", "error"]),
+    ("scalar", &["admit", "bytes", "error", "math", "quantizer"]),
+    ("product", &["admit", "bytes", "error", "math", "quantizer"]),
+    ("rabitq", &["admit", "bytes", "error", "math", "quantizer"]),
+    ("coder", &["admit", "product", "quantizer", "rabitq", "scalar"]),
+];
+
+/// `store/mod.rs` says what a store is, and the `mod.rs` of each room what the room has.
+const STORE: Rooms = &[
+    ("turn", &[]),
+    ("error", &["turn"]),
+    ("key", &[]),
+    ("progress", &["error"]),
+    ("disk", &["error"]),
+    ("format", &["disk", "error"]),
+    ("pages", &["disk", "error", "format", "progress", "turn"]),
+    ("tree", &["error", "format", "pages"]),
+    ("durability", &["disk", "error", "format", "pages", "tree"]),
+    ("transaction", &["disk", "durability", "error", "format", "key", "pages", "tree"]),
+    (
+        "maintenance",
+        &[
+            "disk",
+            "durability",
+            "error",
+            "format",
+            "key",
+            "pages",
+            "progress",
+            "transaction",
+            "tree",
+        ],
+    ),
+    (
+        "opening",
+        &[
+            "disk",
+            "durability",
+            "error",
+            "format",
+            "maintenance",
+            "pages",
+            "progress",
+            "transaction",
+        ],
+    ),
+];
+
+/// Imports between rooms that the tables above do not allow, and the reasons why they are there yet: file, imported room, reason.
+pub(crate) const UPWARD: [(&str, &str, &str); 0] = [];
+
+/// Folders that are not divided into rooms yet.
+pub(crate) const FLAT: [&str; 1] = ["index"];
+
+/// Source files in a folder at most.
+const MOST_FILES: usize = 15;
+
+/// The room that a file belongs to, within its folder; none for the folder's own `mod.rs`, which is above its rooms.
+fn room(file: &str) -> Option<&str> {
+    file.split(['/', '.']).nth(1).filter(|room| *room != "mod")
+}
+
+/// The arrows between the rooms of one folder: file and line, own room, room that is imported.
+pub(crate) fn arrows(folder: &str, sources: &[(String, String)]) -> Vec<(String, String, String)> {
+    let mut all = Vec::new();
+    for (file, text) in sources {
+        let Some(own) = room(file) else { continue };
+        if part(file) != folder || file.ends_with("tests.rs") {
+            continue;
+        }
+        for (number, path) in paths(file, text) {
+            if path.first().is_some_and(|name| name == folder) {
+                let other = path.get(1).map_or("", String::as_str);
+                if other != own {
+                    all.push((format!("{file}:{number}"), own.to_owned(), other.to_owned()));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Crossed walls within the folders that have rooms.
+pub(crate) fn crossed_walls(
+    sources: &[(String, String)],
+    table: &[(&str, Rooms)],
+    upward: &[(&str, &str, &str)],
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for &(folder, rooms) in table {
+        for (file, _) in sources {
+            if part(file) == folder
+                && let Some(own) = room(file)
+                && !file.ends_with("tests.rs")
+                && !rooms.iter().any(|(room, _)| *room == own)
+            {
+                wrong.push(format!("{file}: a room that the plan does not know"));
+            }
+        }
+        for (place, own, other) in arrows(folder, sources) {
+            let allowed = rooms.iter().find(|(room, _)| *room == own).map_or(&[][..], |row| row.1);
+            if !rooms.iter().any(|(room, _)| *room == other) {
+                wrong.push(format!("{place}: {other} is taken from the root of {folder}"));
+            } else if !allowed.contains(&other.as_str())
+                && !upward.iter().any(|(file, room, _)| place.starts_with(file) && *room == other)
+            {
+                wrong.push(format!("{place}: {own} imports {other}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Folders that hold more source files than [`MOST_FILES`].
+pub(crate) fn crowded(sources: &[(String, String)]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for (file, _) in sources {
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        *counts.entry(folder).or_insert(0) += 1;
+    }
+    let is_flat = |folder: &str| FLAT.iter().any(|flat| folder.split('/').next() == Some(flat));
+    counts.retain(|folder, count| *count > MOST_FILES && !is_flat(folder));
+    counts.iter().map(|(folder, count)| format!("{folder}: {count} files")).collect()
+}
+
+/// What is left of rows when those go, again and again, that import none of the rest: rows in a circle, or above one.
+pub(crate) fn circle(rows: &[(&'static str, &[&str])]) -> Vec<&'static str> {
+    let mut left = rows.to_vec();
+    loop {
+        let names: BTreeSet<_> = left.iter().map(|(name, _)| *name).collect();
+        left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
+        if left.len() == names.len() {
+            return left.iter().map(|(name, _)| *name).collect();
+        }
+    }
+}
