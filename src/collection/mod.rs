@@ -1,4 +1,7 @@
 //! Indexes in files: saved whole, or kept as collections that no crash can break.
+//!
+//! `columns/` is between columns in memory and extents in the store; `saving/`, `reading/` and `writing/` use it for saved indexes, snapshots
+//! and the collection that this process writes; `maintenance/` works on the latter.
 #![doc = include_str!("FORMAT.md")]
 
 mod columns;

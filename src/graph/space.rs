@@ -1,6 +1,6 @@
 //! Distances, as the graph asks for them.
 
-/// What a walk needs to know of the vectors: distances, as keys that order like them.
+/// The distances between vectors, as keys that order like them: all that a walk needs to know of vectors.
 pub(crate) trait Space: Copy {
     /// A vector to measure from.
     type Query: Copy;
@@ -17,7 +17,7 @@ pub(crate) trait Space: Copy {
     /// Keys of the distances between `query` and each of `nodes`, written to `keys`.
     fn keys(&self, query: Self::Query, nodes: &[u32], keys: &mut [u32]);
 
-    /// The distance that a key stands for.
+    /// Returns the distance of a key.
     fn distance(&self, key: u32) -> f32;
 
     /// Whether two nodes have the same vector.
@@ -31,12 +31,12 @@ pub(crate) trait Space: Copy {
     }
 }
 
-/// What linking needs besides.
+/// The distances that linking needs besides.
 pub(crate) trait LinkSpace: Space {
     /// Keys of the distances between the vector of a node and each of `nodes`.
     fn between(&self, node: u32, nodes: &[u32], keys: &mut [u32]);
 
-    /// Whether the node has not been removed, nor is about to be. While rows are changed, nobody may remove one.
+    /// Whether the node has not been removed, nor is about to be. No node may be removed while rows are changed.
     fn is_live(&self, node: u32) -> bool;
 
     /// Whether a neighbour at `between` from a candidate makes a link to that candidate, which is

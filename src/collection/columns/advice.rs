@@ -9,13 +9,13 @@ use crate::collection::format::decode_chunk;
 use crate::index::{FINER, VECTORS};
 use crate::store::Table;
 
-/// Of which columns few rows will be read between two times that a page is needed, as far as can be foreseen.
+/// The columns of which searches are expected to read few rows while a page stays in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sparse {
     None,
-    /// Where there are codes, vectors, and codes that stand in for them, are read only to measure the best of the answers again.
+    /// An index with codes reads vectors, and the finer codes in their place, only to measure the best answers again.
     Vectors,
-    /// What walks read does not fit memory.
+    /// The columns that walks read do not fit memory.
     All,
 }
 
@@ -45,7 +45,7 @@ impl Sparse {
     }
 }
 
-/// Tells the system that few rows of a map will be read, here and there. Bringing what lies around them would push other
+/// Tells the system that few rows of a map will be read, here and there. Reading the pages around them would push other
 /// pages out of memory that are needed more.
 pub(super) fn expect_few(map: &MmapMut) {
     #[cfg(unix)]

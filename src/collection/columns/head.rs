@@ -7,7 +7,7 @@ use crate::collection::format::{
 use crate::index::Settings;
 use crate::store::{ReadTransaction, StoreError, Table};
 
-/// What the head of a collection says.
+/// The head of a collection.
 #[derive(Debug, Clone)]
 pub(in crate::collection) struct Head {
     pub(in crate::collection) settings: Settings,

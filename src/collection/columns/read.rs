@@ -47,7 +47,7 @@ impl<I> Opened<I> {
 }
 
 /// The index as the newest commit that `tx` sees left it: the chunks of the checkpoint, the rows that changed since, and
-/// what the journal has behind these. A `moment` of that commit stands for the last of both. `prepare` gets the index before
+/// the operations that the journal has behind these. A `moment` of that commit replaces the last of both. `prepare` gets the index before
 /// the journal is applied.
 pub(in crate::collection) fn open_index<I: Stored>(
     tx: &Arc<ReadTransaction>,

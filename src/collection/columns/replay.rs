@@ -8,7 +8,7 @@ use crate::collection::format::{
 use crate::index::{Settings, Stored};
 use crate::store::{ReadTransaction, StoreError};
 
-/// What the journal holds behind a commit.
+/// The part of the journal behind a commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::collection) struct Replayed {
     /// The last commit that the index has now.
@@ -17,9 +17,9 @@ pub(in crate::collection) struct Replayed {
     pub(in crate::collection) bytes: u64,
 }
 
-/// What a part of the journal counts for when a checkpoint is to be due.
+/// Returns the bytes by which a part of the journal brings the next checkpoint nearer.
 pub(in crate::collection) fn part_bytes(part: &[u8]) -> u64 {
-    /// About what an entry of a table takes besides its value, so that commits without vectors count as well.
+    /// Approximate bytes of a table entry besides its value, so that commits without vectors count as well.
     const ENTRY: u64 = 32;
 
     part.len() as u64 + ENTRY
@@ -58,7 +58,7 @@ pub(in crate::collection) fn operations_behind(
     Ok(operations)
 }
 
-/// Applies to the index what the journal holds behind `commit`.
+/// Applies the operations that the journal holds behind `commit` to the index.
 pub(in crate::collection) fn replay<I: Stored>(
     tx: &ReadTransaction,
     index: &I,

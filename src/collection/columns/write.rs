@@ -9,7 +9,7 @@ use crate::collection::progress::Progress;
 use crate::index::{Image, Settings};
 use crate::store::{ExtentId, WriteTransaction};
 
-/// Writes what an index is made with into a store that is empty, and makes its tables.
+/// Writes the settings of an index into an empty store, and makes its tables.
 pub(in crate::collection) fn write_settings(
     tx: &mut WriteTransaction,
     settings: &Settings,

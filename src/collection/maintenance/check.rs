@@ -12,7 +12,7 @@ use crate::index::{CheckReport, Image, Stored};
 use crate::observe::watch;
 use crate::store::{self, ExtentId, ReadTransaction};
 
-/// What [`Collection::check`] found.
+/// The result of [`Collection::check`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CollectionReport {
@@ -59,7 +59,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// The first damage of the file that is found. What is wrong beyond the file is in the report.
+    /// The first damage of the file. Faults of the index are in the report.
     pub fn check(&self) -> Result<CollectionReport, CollectionError> {
         self.check_along(&Progress::default())
     }

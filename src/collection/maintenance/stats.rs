@@ -5,7 +5,7 @@ use crate::collection::writing::Collection;
 use crate::index::Stats;
 use crate::store;
 
-/// What a collection holds and what it has done.
+/// Sizes of a collection, and counts of its operations.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CollectionStats {
@@ -42,7 +42,7 @@ impl CollectionStats {
 }
 
 impl Collection {
-    /// Sizes, and what has been done.
+    /// Returns sizes and counts of operations.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ impl Graph {
             })
     }
 
-    /// Searches start on a level above `below` from now on: nodes that stand on that one although no insertion drew it for
+    /// Searches start on a level above `below` from now on: nodes that have a row on that one although no insertion drew it for
     /// them get rows on all levels up to `level`.
     #[cold]
     #[inline(never)]

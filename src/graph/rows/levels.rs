@@ -23,7 +23,7 @@ const LOCKS: usize = 256;
 /// The entry of an empty graph.
 const EMPTY: u64 = u64::MAX;
 
-/// What shapes the graph.
+/// The parameters of a graph.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parameters {
     /// Links of a node on each upper level, half of those on the base level.
@@ -47,7 +47,7 @@ pub(crate) struct Graph {
     /// Held while a node above the entry's level is inserted.
     pub(in crate::graph) growth: Mutex<()>,
     locks: Box<[CachePadded<Mutex<()>>]>,
-    /// Where nodes stand on upper levels.
+    /// The rows of nodes on upper levels.
     pub(super) places: Mutex<Places>,
     pub(in crate::graph) spread: CachePadded<Spread>,
     pub(in crate::graph) lengths: Lengths,
@@ -103,7 +103,7 @@ impl Graph {
         std::iter::once(self.base.len()).chain(upper).collect()
     }
 
-    /// Bytes of the base rows, which stand in `slots`, and of the upper ones.
+    /// Bytes of the base rows, which are in `slots`, and of the upper ones.
     pub(crate) fn bytes(&self, slots: &Slots) -> (usize, usize) {
         let upper = self.upper.iter().filter_map(OnceLock::get).map(|layer| layer.rows.bytes());
         (self.base.rows.bytes_of(slots), upper.sum::<usize>() + self.place_bytes())
@@ -127,7 +127,7 @@ impl Graph {
         }
     }
 
-    /// The row on `level` of the node that searches start from, if it stands there.
+    /// The row on `level` of the node that searches start from, if the node has one.
     pub(in crate::graph) fn entry_link(&self, level: usize) -> Option<Link> {
         let entry = self.entry().filter(|entry| entry.level >= level)?;
         if entry.level == 0 {

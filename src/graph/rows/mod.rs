@@ -1,7 +1,7 @@
 //! The graph at rest: rows of links on each level, and the selection of the links that a row keeps.
 //!
-//! A [`Graph`] has a [`Layer`] for each level, a lock for each row and the entry of searches. It also keeps what insertions
-//! learn of distances: how they grow with the rank (`spread.rs`), and how lengths differ under inner products (`lengths.rs`).
+//! A [`Graph`] has a [`Layer`] for each level, a lock for each row and the entry of searches. It also keeps the facts
+//! that insertions learn of distances: how they grow with the rank (`spread.rs`), and how lengths differ under inner products (`lengths.rs`).
 
 mod check;
 mod layer;

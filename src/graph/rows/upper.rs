@@ -65,12 +65,12 @@ impl Graph {
         stack
     }
 
-    /// Whether a node stands on the base level alone, and no search starts from it.
+    /// Returns whether a node has a row on the base level only, and no search starts from it.
     pub(crate) fn is_base_only(&self, node: u32) -> bool {
         self.draw_level(node) == 0 && self.entry().is_some_and(|entry| self.node(entry) != node)
     }
 
-    /// Whether a node stands on the base level alone, by where it stands and not by the level that an insertion would draw for it.
+    /// Returns whether a node has a row on the base level only, whatever level an insertion would draw for it.
     pub(crate) fn stands_on_base_alone(&self, node: u32) -> bool {
         self.stack_of(node).level == 0
     }

@@ -11,12 +11,12 @@ use super::scratch::{Fresh, Scratch};
 use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
 
-/// How far a walk looks, and what it leaves out.
+/// The width of a walk, and the node that it leaves out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beam {
     /// Candidates that it keeps.
     pub(crate) ef: usize,
-    /// The nearest that are wanted, if fewer: the walk may end where they stand out.
+    /// The number of nearest nodes that are wanted, if fewer: the walk may end early where these are much nearer than the rest.
     pub(crate) k: Option<usize>,
     /// The walk goes as if this node did not exist. Searches must not start from it: see [`Graph::is_base_only`].
     pub(crate) without: Option<u32>,

@@ -1,6 +1,6 @@
 //! The way of a commit to the disk and back.
 //!
-//! [`Changes`] does to trees and extents what one transaction says, whether a caller makes it or recovery reads it from the log. A
+//! [`Changes`] applies the operations of one transaction to trees and extents, whether a caller makes them or recovery reads them from the log. A
 //! [`checkpoint`] is prepared, which can be undone, and finished, whose failure poisons the store. [`recover`] takes the newest whole
 //! meta slot and applies the log behind it.
 //!

@@ -24,7 +24,7 @@ pub(crate) trait Source<'p>: Copy {
         Node::new(at.page, self.run(at.page, self.page_size(), at.checksum)?)
     }
 
-    /// Child `i` of `parent`: one level below it, which is what makes every descent end.
+    /// Child `i` of `parent`: one level below it, so that every descent ends.
     #[inline]
     fn child(self, parent: Node<'p>, i: usize) -> Result<Node<'p>, StoreError> {
         let child = self.node(parent.child(i)?)?;

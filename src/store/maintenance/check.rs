@@ -9,7 +9,7 @@ use crate::store::pages::{Pin, Shared, View, Writer, extent};
 use crate::store::progress::Progress;
 use crate::store::tree::{self, Visit};
 
-/// What [`crate::store::Store::check`] has looked at.
+/// The objects that [`crate::store::Store::check`] has checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CheckReport {

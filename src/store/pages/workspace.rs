@@ -486,7 +486,7 @@ impl Workspace {
         self.install_all(transaction, None)
     }
 
-    /// Undoes what [`Self::install_all`] did.
+    /// Undoes [`Self::install_all`].
     pub(crate) fn uninstall(&mut self, installed: Installed) {
         let Installed { waiting, own, made } = installed;
         let writer = &mut self.writer;

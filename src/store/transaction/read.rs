@@ -15,7 +15,7 @@ use crate::store::key::Key;
 use crate::store::pages::{Extent, ExtentId, Pin, Shared, View};
 use crate::store::tree;
 
-/// One checkpoint and what was applied on top of it.
+/// A checkpoint and the commits that were applied on top of it.
 pub(crate) struct Base {
     pub(crate) shared: Arc<Shared>,
     pub(crate) checkpoint: u64,

@@ -3,9 +3,9 @@
 use crate::store::error::StoreError;
 use crate::store::format::{Node, NodeRef, Source, Stored};
 
-/// What a walk meets.
+/// A node or an entry on a walk.
 pub(crate) enum Visit<'p> {
-    /// A node, before what is in it.
+    /// A node, before its entries or children.
     Node(Node<'p>),
     /// An entry of the leaf that was met last.
     Entry(&'p [u8], Stored<'p>),
