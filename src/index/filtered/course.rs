@@ -14,7 +14,10 @@ const HOPELESS: usize = 64;
 
 /// The share of a scan's cost after which a walk that met only rejected candidates last, and may meet as many as a scan costs, gives way to
 /// the scan.
-const DOUBTED: f64 = 0.4;
+const DOUBTED: f64 = 0.7;
+
+/// How many times as far as a scan the end must be, by a sample.
+const SURELY_FAR: f64 = 1.25;
 
 /// The course of a walk whose candidates are asked about.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +44,7 @@ pub(super) struct Progress {
     pub(super) kept: usize,
     /// Candidates that cost as much as a scan.
     pub(super) most: usize,
-    /// Rejected vectors that it may meet at most.
+    /// Rejected vectors that it may meet at most, by a sample.
     pub(super) rejects: usize,
     /// Whether it is on codes that vectors refine.
     pub(super) is_coarse: bool,
@@ -87,15 +90,22 @@ impl Course {
             let enough = beyond(rank);
             return if enough > kept { Next::Wider(enough) } else { Next::Enough };
         }
-        let end = beyond(rejects.saturating_add(self.wanted));
+        let end = |rejects: usize| beyond(rejects.saturating_add(self.wanted));
         // Where all that is rejected is around the query, a scan comes to the end sooner. Excluded keys are likely to be there.
-        let is_far = self.rejects < usize::MAX || kept as f64 >= most as f64 * DOUBTED;
-        if recent == 0.0 && kept >= HOPELESS && end >= most && is_far {
+        let is_far = if self.rejects < usize::MAX {
+            end(self.rejects) >= most
+        } else {
+            let surely = most as f64 * SURELY_FAR;
+            end(rejects) as f64 >= surely && kept as f64 >= most as f64 * DOUBTED
+        };
+        if recent == 0.0 && kept >= HOPELESS && is_far {
             return Next::Scan;
         }
         let missing = (self.wanted - accepted) as f64;
         let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
-        Next::Wider((expected.min(kept as f64 * WIDER) as usize).min(end).max(kept + 1))
+        Next::Wider(
+            (expected.min(kept as f64 * WIDER) as usize).min(end(self.rejects)).max(kept + 1),
+        )
     }
 }
 
@@ -141,7 +151,7 @@ mod tests {
     fn a_scan_takes_over_where_the_end_is_too_far() {
         assert_eq!(next(NONE, 100, 5000, false), Next::Scan);
         assert_eq!(next(NONE, 100, 1000, false), Next::Wider(150));
-        assert_eq!(next(NONE, 1100, usize::MAX, false), Next::Wider(1650));
-        assert_eq!(next(NONE, 1200, usize::MAX, false), Next::Scan);
+        assert_eq!(next(NONE, 2000, usize::MAX, false), Next::Wider(3000));
+        assert_eq!(next(NONE, 2100, usize::MAX, false), Next::Scan);
     }
 }
