@@ -8,7 +8,7 @@ use architecture_support::rooms::{
 };
 use architecture_support::{code, part, sources};
 
-/// Each part of `src/`, and the parts that it may import (`ARCHITECTURE.md` says why).
+/// Each part of `src/`, and the parts that it may import, as `ARCHITECTURE.md` says.
 const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("sync", &[]),
     ("vector", &[]),

@@ -1,6 +1,11 @@
 //! Memory: columns of rows that never move, and the scratch of a walk.
 //!
-//! Everything here is addressed by dense `u32` ids. No pointer leaves this folder.
+//! Vectors, keys and rows of neighbours are *columns*, one entry per slot, addressed by dense `u32` ids. A column is a table of chunks: anonymous maps
+//! that are made on demand and never move, so a reader holds plain references while the index grows. Full regions of 2 MiB become huge
+//! pages, which makes random reads about 1.5 times as fast. A byte for each row marks the first element that changed since the last
+//! checkpoint. A removed vector's slot is *hidden* (`slots.rs`), then *vacant* once no search can be there, and is given away again.
+//!
+//! No pointer leaves this folder.
 
 mod chunks;
 mod column;

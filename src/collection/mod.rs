@@ -1,7 +1,14 @@
 //! Indexes in files: saved whole, or kept as collections that no crash can break.
 //!
 //! `columns/` is between columns in memory and extents in the store; `saving/`, `reading/` and `writing/` use it for saved indexes, snapshots
-//! and the collection that this process writes; `maintenance/` works on the latter.
+//! and the collection that this process writes; `maintenance/` works on the latter. `FORMAT.md` gives tables, records and columns byte by byte.
+//!
+//! Each chunk of each column is an extent. Opening maps it privately and moves the map to the address of the chunk, so nothing is read or
+//! rebuilt; a changed page stays in this process, as the file is never written through the map. A commit writes its operations to the *journal*,
+//! waits for the disk, and applies them to the index in memory. A *checkpoint* writes the chunks that changed to fresh extents and empties the journal, in one
+//! transaction of the store. If applying the journal again would take 100 ms, a commit also writes a *delta*: the rows that changed since the last one.
+//!
+//! A mapped chunk is not verified, and so not trusted: ids are checked against the number of rows where they are followed.
 #![doc = include_str!("FORMAT.md")]
 
 mod columns;

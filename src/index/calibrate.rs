@@ -1,4 +1,8 @@
 //! Which `ef` gives which recall.
+//!
+//! Queries run at ever greater `ef`, and their exact neighbours are counted. Searches go by a lower bound: Wilson's interval, with as many
+//! trials as have the variance between queries, as neighbours of one query are found or missed together. Without queries, vectors of the index are
+//! searched for and left out of the answers; only nodes of the base level can be. The curve is an array of atomics, read without a lock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

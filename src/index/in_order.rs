@@ -1,4 +1,9 @@
 //! Inserting many vectors so that the index is the same, byte by byte, whatever the number of threads.
+//!
+//! Vectors go in by batches of a thirty-second of the graph (prefix doubling). Slots are taken in order. Each node of a batch looks for its neighbours in the graph
+//! before the batch, on any thread; all enter the spanning trees in order, which is a few percent of the work; then each row gets its
+//! links in order, each on any thread. Nodes of a batch do not see each other, so batches take vectors evenly from all. A node above all
+//! others is linked alone. The threads are the batch's own: a pool's thread that waits within the lock would take up other work, which may wait for the lock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! One graph index from several.
+//! One graph index from several: keys, vectors and codes one behind the other, and the graphs connected by `graph/merge/`.
 
 use std::collections::BTreeMap;
 

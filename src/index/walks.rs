@@ -247,7 +247,7 @@ impl Hnsw {
         codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
     }
 
-    /// Delivers the head that was [measured](Self::measure_found) by the vectors or by what stands in for them. Returns `false` as
+    /// Delivers the head that was [measured](Self::measure_found) by the vectors or finer codes. Returns `false` as
     /// [`Self::collect`] does.
     pub(super) fn deliver_head(
         &self,
@@ -283,8 +283,8 @@ impl Hnsw {
         }
     }
 
-    /// Measures the best of what a walk on `codes` to the query in `work.row` left, as far as they are `answers`, by the
-    /// vectors or by what stands in for them. The head is blurred if errors are of the size of distances.
+    /// Measures the nearest candidates of a walk on `codes` to the query in `work.row`, those that are `answers`, by the vectors or finer
+    /// codes. The head is blurred if errors are of the size of distances.
     pub(super) fn measure_found(
         &self,
         codes: &Codes,

@@ -1,5 +1,5 @@
 //! Models of what readers without locks and writers do with rows and slots: the code itself, on small indexes, under a scheduler
-//! that chooses at each access who goes on (`ARCHITECTURE.md`, Concurrency; how to run them is in `CONTRIBUTING.md`).
+//! that chooses at each access who goes on (`src/graph/mod.rs`, Concurrency; how to run them is in `CONTRIBUTING.md`).
 //!
 //! In every schedule: what was inserted before a search began, and is not being removed, is found; what was removed before is
 //! not; each key comes once, with a vector that it had; a replaced one in a version no older than when the search began; and in

@@ -1,6 +1,6 @@
 //! A walk that asks a filter about its candidates, in the order of distance, and goes on until enough are accepted.
 //!
-//! Those that a filter rejects around the query cost what as many more answers would. The walk asks about each slot once, and
+//! Vectors that a filter rejects around the query cost the same as more answers would. The walk asks about each slot once, and
 //! about none that is farther than the last answer if calls take long.
 
 use super::cost::ASK;
@@ -71,7 +71,7 @@ impl<'a> FilteredSearch<'a, '_> {
                 let walk = Progress { asked, kept, most, rejects, is_coarse };
                 match course.next(walk, settings) {
                     Next::Scan => return None,
-                    // There is nothing more that a walk comes to.
+                    // The walk met every node that it can reach.
                     Next::Wider(_) if kept < ef => {
                         let is_enough = asked.accepted >= course.wanted;
                         return is_enough.then(|| self.ended(codes, course, false));
@@ -97,7 +97,7 @@ impl<'a> FilteredSearch<'a, '_> {
                     }
                 }
             }
-            // Codes do not tell apart what is around the query.
+            // Codes do not tell apart the vectors around the query.
             let left = refined.filter(|_| !self.timer.expired())?;
             if !is_crowded {
                 index.search_was_blurred(left, self.work);
@@ -130,7 +130,7 @@ impl<'a> FilteredSearch<'a, '_> {
         if is_measured {
             head.sorted.retain(|&(_, slot)| answers(slot) && verdicts.known(slot) == Some(true));
         } else {
-            // Codes do not tell which of the others are nearer: all are asked about, if that takes little time.
+            // Codes do not tell which of the others are nearer: the filter is asked about all, if that takes little time.
             let asks_on = !course.is_dear && codes.is_some();
             scratch.pool.retain(usize::MAX, |slot| {
                 if !asks_on || timer.spent(1) || timer.expired() {
@@ -170,7 +170,7 @@ impl<'a> FilteredSearch<'a, '_> {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, verdicts, .. } = &mut **work;
         let all = index.entries.all_answer();
-        // Taken after the rows: whoever has a row has a key.
+        // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
         let mut asked = Asked { accepted: 0, rank: 0, recent: 0.0, seen: 0 };
         for (_, slot) in scratch.pool.iter() {
@@ -213,7 +213,7 @@ impl<'a> FilteredSearch<'a, '_> {
             };
             index.measure_found(codes, k, may_answer, timer, work);
             let mut nearest = work.head.sorted.iter().take(k);
-            // All of them are asked about, so that each round rejects what it can.
+            // The filter is asked about all of them, so that a round rejects as many as it can.
             let rejected =
                 nearest.by_ref().filter(|&&(_, slot)| !verdicts.of(slot, || accepts(slot)));
             if rejected.count() == 0 || work.head.is_blurred || timer.expired() {

@@ -12,11 +12,10 @@ const WIDER: f64 = 1.5;
 /// Candidates none of which is accepted, after which more are expected.
 const HOPELESS: usize = 64;
 
-/// The share of a scan's cost after which a walk that met only rejected candidates last, and may meet as many as a scan costs, gives way to
-/// the scan.
+/// The share of a scan's cost after which a walk gives way to the scan, if it met only rejected candidates last and may go on to meet only such.
 const DOUBTED: f64 = 0.7;
 
-/// How many times as far as a scan the end must be, by a sample.
+/// The cost of a walk's end, by a sample, over that of a scan, from which on the walk gives way.
 const SURELY_FAR: f64 = 1.25;
 
 /// The course of a walk whose candidates are asked about.
@@ -36,13 +35,13 @@ pub(super) struct Course {
     pub(super) is_dear: bool,
 }
 
-/// A walk so far.
+/// The state of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
     pub(super) asked: Asked,
     /// Candidates that it kept.
     pub(super) kept: usize,
-    /// Candidates that cost as much as a scan.
+    /// Candidates whose walk costs the same as a scan.
     pub(super) most: usize,
     /// Rejected vectors that it may meet at most, by a sample.
     pub(super) rejects: usize,

@@ -32,9 +32,8 @@ use crate::graph::{Beam, Counters, Order, Watch};
 /// The growth of a walk's candidates where the first ones met suspiciously few accepted vectors.
 const AGAIN: f64 = 4.0;
 
-/// Where so many times fewer than expected are accepted around the query, the filter keeps away
-/// from it. The answers are then scattered in all directions, each far from the others, and no
-/// walk finds most of them.
+/// If this many times fewer than expected are accepted around the query, the filter avoids the query. The answers are then
+/// scattered in all directions, each far from the others, and no walk finds most of them.
 const AVOIDS: f64 = 4.0;
 
 /// Above it, the search goes as if all were accepted, until it meets those that are not.
@@ -99,7 +98,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             hits.set_plan(walked.plan);
             is_blurred = !walked.is_measured && self.work.head.is_blurred;
             match codes {
-                // The plan is chosen again, for the vectors or what stands in for them.
+                // The plan is chosen again, for the vectors or their finer codes.
                 Some(walked) if is_full && is_blurred && !self.timer.expired() => {
                     index.search_was_blurred(walked, self.work);
                     codes = index.entries.standing_in(codes);
@@ -119,7 +118,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         self.timer.expired() || found >= self.request.k
     }
 
-    /// Walks, where that costs less than a scan. The accepted candidates are left in the scratch.
+    /// Walks, if that costs less than a scan. The scratch then has the accepted candidates.
     fn walk(&mut self, codes: Option<&'a Codes>) -> Option<Walked<'a>> {
         let (index, ask) = (self.index, self.ask);
         let Request { k, ef, .. } = *self.request;
@@ -176,8 +175,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         Course { first, wanted, rejects: usize::MAX, share: None, scan, is_dear }
     }
 
-    /// The walk of an unfiltered search, where so much of what is around the query is accepted, however few are elsewhere,
-    /// that it costs less than a scan.
+    /// The walk of an unfiltered search, if the filter accepts enough vectors around the query that it costs less than a scan.
     fn walk_nearby(&mut self, codes: Option<&'a Codes>, scan: f64) -> Option<Walked<'a>> {
         let beam = Beam::of(SCOUTS.0 as usize);
         self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
@@ -189,8 +187,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         self.walk_over_all(codes, share, scan)
     }
 
-    /// The walk over all nodes, where so much around the query is accepted. It goes on where fewer
-    /// are than elsewhere.
+    /// The walk over all nodes, if the filter accepts enough around the query. It goes on if it accepts fewer than elsewhere.
     fn walk_over_all(
         &mut self,
         codes: Option<&'a Codes>,
@@ -204,7 +201,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
                 return Some(walked);
             }
             if codes.is_some() {
-                // Codes may not tell apart what is around the query.
+                // Codes may not tell apart the vectors around the query.
                 return None;
             }
         }
@@ -218,11 +215,11 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     fn walk_and_reject(&mut self, codes: Option<&'a Codes>, share: f64) -> Option<Walked<'a>> {
         let request = self.request;
         let ef = (request.ef as f64 / share).ceil() as usize;
-        // It ends where the answers stand out, as an unfiltered one does.
+        // The walk ends early if the answers are much nearer than the rest, as an unfiltered one does.
         let expected = (request.k as f64 / share).ceil() as usize;
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
         self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
-        // Where the time is over, what there is counts.
+        // If the time is over, the candidates so far count.
         let enough = request.k.max(request.ef / 4 * 3);
         if self.count_accepted(enough) < enough && !self.timer.expired() {
             return None;
@@ -270,7 +267,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         None
     }
 
-    /// Returns how many of the nodes that a walk left are accepted, as far as there is time to ask; `most` at most.
+    /// Returns the number of accepted candidates, up to `most`, or up to the end of the time.
     fn count_accepted(&mut self, most: usize) -> usize {
         let Self { index, filter, timer, work, .. } = self;
         let keys = index.entries.keys.view();
@@ -280,7 +277,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         met.filter(|&(_, slot)| accepts(slot)).take(most).count()
     }
 
-    /// A walk among accepted nodes, from what an unfiltered one left.
+    /// A walk among accepted nodes, from the candidates of an unfiltered one.
     fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[u32]) -> Plan {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, row, coding, .. } = &mut **work;
@@ -288,7 +285,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             Some(codes) => (Rows::new(&*codes.engine, &codes.rows, None), &coding.query),
             None => (Rows::new(&*index.engine, &index.entries.vectors, None), &*row),
         };
-        // Taken after the rows: whoever has a row has a key.
+        // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
         let accepts = &mut |slot: u32| {
             !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])

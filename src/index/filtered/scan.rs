@@ -53,7 +53,7 @@ impl Entries {
                 field
             }
             _ => {
-                // As many as take so long as measuring one row.
+                // Calls that take the time of measuring one row.
                 let row_bytes = column.stride() * size_of::<Block>();
                 let asked = (ASKED as f64 / measuring(row_bytes)).ceil() as usize;
                 let (rows, kept) = self.moment(column, request.k, hidden);
@@ -90,7 +90,7 @@ impl Entries {
         let (rows, wanted) = self.moment(column, request.k, hidden);
         let field = Field { engine: scale.engine(), rows, hidden, within };
         let measured = field.measure_all(query, all, timer);
-        // Taken after the rows: whoever has a row has a key.
+        // Taken after the rows: each row has a key.
         let keys = self.keys.view();
         ranked.clear();
         let mut size = FIRST.max(wanted.saturating_mul(2)).min(all.len());
@@ -136,7 +136,7 @@ impl Entries {
         filter: &dyn Filter,
         mut each: impl FnMut(&[u32]) -> bool,
     ) {
-        // Taken after the rows: whoever has a row has a key.
+        // Taken after the rows: each row has a key.
         let keys = self.keys.view();
         let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
         let mut next = 0;
@@ -169,7 +169,7 @@ pub(super) fn accepted<'a>(
     slots: &'a mut [u32; ASKED],
     keys: &[u64],
 ) -> &'a [u32] {
-    // Bits that stand for no key may be anything.
+    // Bits beyond the keys may have any value.
     let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
     let mut bits = filter.accepts_each(keys) & known;
     let mut count = 0;

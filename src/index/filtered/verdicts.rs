@@ -25,7 +25,7 @@ pub(in crate::index) struct Verdicts {
     asked: Visited,
     accepted: Visited,
     slots: u32,
-    /// Verdicts about slots that are younger than the search; there are few.
+    /// Verdicts about the few slots that are younger than the search.
     young: Vec<(u32, bool)>,
 }
 

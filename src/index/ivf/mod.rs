@@ -1,4 +1,22 @@
 //! The inverted-file index.
+//!
+//! Between two trainings its state is a *directory* (`directory.rs`): centroids, a quantizer, the lists with a lock each (`list.rs`), and the list of each
+//! key (`places.rs`). A list has keys, rows and codes side by side; the last vector takes the place of a removed one.
+//!
+//! - A query ranks the centroids, reads the nearest lists (`scan.rs`) and keeps the nearest candidates, ordered by distance and then key
+//!   (`probe.rs`, `nearest.rs`): the answer does not depend on the order of insertions. A batch (`group.rs`) reads each list once for all its queries.
+//! - A filter is asked about near candidates only, between two lists, while no list is locked; lists are read on until `k` are accepted. Without codes of
+//!   their own, all within a radius are measured by rows.
+//! - Codes (`codec.rs`) are of residuals, and estimate inner products under every metric: `|q - x|^2 = |q - c|^2 + |r|^2 - 2 (q - c) r` for
+//!   `x = c + r`. So a query is prepared once for each *base* (`bases.rs`), not once for each list. `rerank.rs` measures `ef` candidates by
+//!   their vectors, learns the errors of the codes from them, and measures all others that may be among the answers.
+//! - A change holds `changing` shared, then the lock of its key's place, then a list's lock. A search holds the lock of the list that it reads, and no
+//!   other. A search beside a vector that moves from one list to another may miss it: moves are counted (`moves`, odd while one is under
+//!   way), and a disturbed search is repeated, the third time with moves held up.
+//! - A training (`train.rs`) makes a new directory beside the old one, while changes go to the old one and their keys to a journal, which is then
+//!   replayed; `changing` is held alone for the last part. Rayon's threads work under no lock but the training's own: a thread that takes up an insertion meanwhile
+//!   must not find it locked. `drift.rs` counts vectors that lie beyond those of the last training; many of them make one due.
+//! - A file gets the index whole (`persist.rs`), and everything that comes back is checked as an insertion would be: lists trust their bytes.
 
 mod asked;
 mod bases;
