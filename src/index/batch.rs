@@ -1,4 +1,4 @@
-//! Inserting many vectors on many threads.
+//! Inserts many vectors on many threads.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,15 +14,14 @@ use crate::error::{IndexError, VectorError};
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 
-/// What an index must offer so that batches can be inserted.
+/// The methods of an index that accepts batches.
 pub(super) trait Insertable: Parts {
     fn contains(&self, key: u64) -> bool;
 
-    /// Tells that `count` vectors are about to come, of which `vector` leaves the one at a
-    /// position in `work.row`.
+    /// Announces `count` vectors; `vector` writes the vector at a position into `work.row`.
     fn expect(&self, _count: usize, _vector: &dyn Fn(usize, &mut Work)) {}
 
-    /// Tells that no more of them come: once after each [`Self::expect`].
+    /// Announces the end of the batch, once after each [`Self::expect`].
     fn has_come(&self) {}
 
     /// Refuses the vector in `work.row` if the index cannot keep it.
@@ -30,7 +29,7 @@ pub(super) trait Insertable: Parts {
         Ok(())
     }
 
-    /// The position among `count` of the vector that is inserted after `turn` others.
+    /// Returns the position among `count` of the vector that is inserted after `turn` others.
     fn position(&self, turn: usize, _count: usize) -> usize {
         turn
     }
@@ -50,7 +49,7 @@ pub(super) trait Insertable: Parts {
         Ok(())
     }
 
-    /// Sets the vector of a key to the one in `work.row`; whether there was one before.
+    /// Sets the vector of a key to the vector in `work.row`. Returns whether the key had a vector before.
     fn upsert_encoded(&self, key: u64, work: &mut Work) -> Result<bool, IndexError>;
 
     /// Inserts a vector under a new key.
@@ -61,7 +60,7 @@ pub(super) trait Insertable: Parts {
         Ok(())
     }
 
-    /// Sets the vector of a key; whether there was one before.
+    /// Sets the vector of a key. Returns whether the key had a vector before.
     fn upsert_vector(&self, key: u64, vector: VectorRef<'_>) -> Result<bool, IndexError> {
         watch!(let observed = crate::observe::Operation::Upsert.begin());
         let was_there = self.with_encoded(vector, &mut |work| self.upsert_encoded(key, work))?;
@@ -69,7 +68,7 @@ pub(super) trait Insertable: Parts {
         Ok(was_there)
     }
 
-    /// Leaves a vector in the row of some work for `change`.
+    /// Encodes `vector` into `work.row` and calls `change` with the work.
     fn with_encoded(
         &self,
         vector: VectorRef<'_>,
@@ -84,8 +83,8 @@ pub(super) trait Insertable: Parts {
     }
 }
 
-/// Inserts the vector in `work.row`, or lets `replace` put it in the place of the key's, if the key is there, and tell
-/// whether it was. Whether it was replaced.
+/// Inserts the vector in `work.row`, or calls `replace` if `key` exists; `replace` returns whether it found the key.
+/// Retries if another thread inserts or removes `key` meanwhile. Returns whether a vector was replaced.
 pub(super) fn insert_or_replace(
     index: &impl Insertable,
     key: u64,
@@ -106,21 +105,22 @@ pub(super) fn insert_or_replace(
     }
 }
 
-/// What is called with the vectors inserted so far and the vectors of the batch.
+/// A callback that receives the number of vectors already inserted and the number of vectors in the batch.
 type Progress<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// What a batch promises about the index that it makes.
+/// The guarantee that a batch gives about the resulting index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Determinism {
-    /// Nothing: each vector is linked to what is there when its turn comes. One thread does the same twice.
+    /// No guarantee: each vector is linked to the nodes that are linked at its turn. One thread gives the same index
+    /// twice.
     #[default]
     None,
     /// The same index for any number of threads: the same graph and codes, byte by byte, so that equal searches give
-    /// equal answers. It holds for equal vectors in equal order, equal settings and seed, the same instruction set
-    /// ([`Isa`](crate::Isa)), nobody else changing the index meanwhile, and no vectors removed before: when their places
-    /// can be used again depends on searches. Nor does it hold after single insertions beside which a product quantizer
-    /// is trained.
+    /// equal answers. The guarantee requires equal vectors in equal order, equal settings and seed, the same instruction
+    /// set ([`Isa`](crate::Isa)), no other thread that changes the index meanwhile, and no vectors removed before,
+    /// because searches determine when removed slots can be reused. Single insertions during the training of a product
+    /// quantizer void the guarantee.
     Bitwise,
 }
 
@@ -153,22 +153,22 @@ impl<'a> InsertBatch<'a> {
         }
     }
 
-    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
-    /// or the global one.
+    /// Sets the number of threads, 1 for the caller's own. By default the batch uses the rayon pool that the caller is
+    /// in, or the global pool.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Threads::Count(threads);
         self
     }
 
-    /// The rayon pool to use.
+    /// Sets the rayon pool to use.
     pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
         self.threads = Threads::Pool(pool);
         self
     }
 
-    /// Whether the index must be the same for any number of threads; it need not be if not said. [`Determinism::Bitwise`]
-    /// takes up to a quarter longer, and works on threads of its own, as many as
-    /// the pool has. Under it, [`Flat`](crate::Flat) and [`Ivf`](crate::Ivf) insert on one thread.
+    /// Sets whether the index must be the same for any number of threads; by default it need not.
+    /// [`Determinism::Bitwise`] takes up to a quarter longer, and starts its own threads, the same number as in the
+    /// pool. Under it, [`Flat`](crate::Flat) and [`Ivf`](crate::Ivf) insert on one thread.
     ///
     /// ```
     /// use nearfield::{Determinism, Hnsw, Metric};
@@ -188,22 +188,21 @@ impl<'a> InsertBatch<'a> {
         self
     }
 
-    /// Called about a thousand times in all, from any of the threads, with the number of vectors
-    /// inserted so far and the number in the batch. It may use the index.
+    /// Sets a callback that is called about a thousand times in all, from any of the threads, with the number of vectors
+    /// already inserted and the number in the batch. The callback may use the index.
     pub fn progress(mut self, progress: &'a (dyn Fn(usize, usize) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// Inserts. Searches may run meanwhile, and find each vector once it is linked.
+    /// Inserts the vectors. Searches may run meanwhile, and find each vector once it is linked.
     ///
     /// # Errors
     ///
-    /// Before anything is inserted: [`IndexError::BatchLength`] if there are not as many keys as
-    /// vectors, [`IndexError::BatchVector`] for the first vector that is none for this index,
-    /// [`IndexError::KeyExists`] for a key that is in the index or twice in the batch. Later, with
-    /// a part of the batch inserted: [`IndexError::KeyExists`] if another thread took a key
-    /// meanwhile, [`IndexError::OutOfMemory`] and [`IndexError::Full`].
+    /// Before any insertion: [`IndexError::BatchLength`] if the numbers of keys and vectors differ,
+    /// [`IndexError::BatchVector`] for the first vector that is invalid for this index, [`IndexError::KeyExists`] for a
+    /// key that is in the index or twice in the batch. After a part of the batch is inserted: [`IndexError::KeyExists`]
+    /// if another thread inserted a key meanwhile, [`IndexError::OutOfMemory`] and [`IndexError::Full`].
     pub fn run(self) -> Result<(), IndexError> {
         watch!(let observed = crate::observe::Operation::InsertBatch.begin());
         let Self { index, keys, vectors, threads, determinism, progress } = self;
@@ -245,10 +244,10 @@ impl<'a> InsertBatch<'a> {
             Ok(())
         };
         let expect = || {
-            // Dropped at the end, whatever ends the batch.
+            // Dropped when the batch ends, after an error too.
             let coming = Coming(index);
             index.expect(count, &|position, work| {
-                // Checked before: it is a vector of this index.
+                // The vector was checked before: it is valid for this index.
                 drop(encode(position, work));
             });
             coming
@@ -294,7 +293,7 @@ impl<'a> InsertBatch<'a> {
     }
 }
 
-/// Tells an index when a batch that it expects has come.
+/// Announces the end of an expected batch to the index when it is dropped.
 struct Coming<'a>(&'a dyn Insertable);
 
 impl Drop for Coming<'_> {

@@ -1,10 +1,10 @@
-//! Whether codes tell near vectors apart, as seen from some of the vectors.
+//! Detects whether codes distinguish near vectors, by probes: searches for some of the vectors.
 //!
-//! Codes are fitted to all vectors at once. Where these lie in clusters much narrower than the whole, those of a cluster
-//! have nearly the same code: rows chosen by codes hold any of them and not the nearest, and no walk finds its way there. So
-//! the first rows are chosen by the vectors; then some vectors are searched for, and now and then more. Where codes blur
-//! the surroundings of none, they choose the next rows; where they blur some, the vectors do; where
-//! they blur most, walks read the vectors, too.
+//! Codes are fitted to all vectors at once. If the vectors lie in clusters much narrower than the whole, the vectors of
+//! a cluster have nearly the same code: rows chosen by codes link arbitrary vectors of the cluster instead of the
+//! nearest, and no walk finds the nearest. So the vectors choose the first rows; then the index probes some vectors, and
+//! now and then more. If codes blur the surroundings of no probed vector, codes choose the next rows. If they blur some,
+//! the vectors choose the rows. If they blur most, walks read the vectors, too.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -18,58 +18,60 @@ use crate::arena::pin;
 use crate::graph::Beam;
 use crate::vector::Block;
 
-/// Vectors that are searched for before anything is said.
+/// Number of probes before a conclusion.
 const LOOKS: u32 = 32;
 
-/// So many with blurred surroundings among them make the vectors choose the rows, and so many the walks read them. On real
-/// vectors (photographs, words, sentences) with scalar codes it is none, or rarely one; with 1 bit up to seven.
+/// Of these probes, `SOME` blurred ones make the vectors choose the rows, and `MOST` blurred ones make walks read the
+/// vectors. On real vectors (photographs, words, sentences), scalar codes blur no probe, or rarely one; 1-bit codes blur
+/// up to seven.
 const SOME: u32 = LOOKS / 8;
 const MOST: u32 = LOOKS / 2;
 
-/// Changes of the index from one look to the next, at first or where something was blurred, and after so many.
+/// Probe interval in index changes: `OFTEN` for the first `FIRST` changes and while a recent probe was blurred, `SELDOM`
+/// afterwards.
 const OFTEN: u64 = 8;
 const SELDOM: u64 = 64;
 const FIRST: u64 = 2048;
 
-/// Without so many vectors there is no near and far.
+/// Minimum number of vectors for a probe, because fewer have no near and far.
 const LEAST: usize = 256;
 
-/// Half of the vectors searched for are among so many that came last.
+/// Half of the probes search for one of the `RECENT` newest vectors.
 const RECENT: u32 = 2048;
 
-/// The nearest whose distances are compared, among as many found.
+/// A probe compares the distances of the `NEAREST` nearest of `FOUND` candidates.
 const NEAREST: usize = 5;
 const FOUND: usize = 64;
 
-/// What was seen.
+/// Results of the probes.
 #[derive(Debug, Default)]
 pub(super) struct Blur {
     /// Changes of the index since it is in memory.
     changes: AtomicU64,
     changing: Window,
     searching: Window,
-    /// Whether searches have looked around enough.
+    /// Whether searches have made enough probes.
     is_searched: AtomicBool,
     /// Whether walks should read the vectors.
     is_everywhere: AtomicBool,
-    /// Whether vectors choose rows for it.
+    /// Whether the vectors choose rows because some probes were blurred.
     is_somewhere: AtomicBool,
     /// Whether codes choose rows.
     is_trusted: AtomicBool,
 }
 
-/// Looks, those of changes apart from those of searches: where a batch is to give the same index whatever goes on beside it,
-/// changes look at the same vectors.
+/// Probes of changes, or those of searches. The two are separate because a batch may have to give the same index
+/// with any searches beside it: changes must then probe the same vectors.
 #[derive(Debug, Default)]
 struct Window {
-    /// All of them.
+    /// Number of all probes.
     looks: AtomicU32,
-    /// The last few: how many, and how many blurred ones above.
+    /// Recent probes: their number in the low half, the number of blurred ones in the high half.
     last: AtomicU32,
 }
 
 impl Window {
-    /// Counts a look; if these are enough, how many are blurred.
+    /// Counts a probe. Returns the number of blurred probes if the recent ones are enough.
     fn add(&self, is_blurred: bool) -> Option<u32> {
         let one = 1 + (u32::from(is_blurred) << 16);
         let counted = self.last.fetch_add(one, Ordering::Relaxed) + one;
@@ -82,12 +84,12 @@ impl Window {
 }
 
 impl Blur {
-    /// Of codes that an index has already: until something is seen, they are used as before.
+    /// Returns the state of codes that an index has already: until a probe gives a result, they are used as before.
     pub(super) fn unseen(codes_are_fine: bool) -> Self {
         Self { is_trusted: AtomicBool::new(codes_are_fine), ..Self::default() }
     }
 
-    /// Takes over what was seen in another index. Nobody uses this one yet.
+    /// Adds the results of another index's probes. No other thread uses this state yet.
     pub(super) fn absorb(&self, other: &Self) {
         self.is_everywhere.fetch_or(other.is_everywhere(), Ordering::Relaxed);
         if other.is_somewhere() {
@@ -96,13 +98,13 @@ impl Blur {
         }
     }
 
-    /// Whether walks should not read the codes.
+    /// Returns whether walks should not read the codes.
     #[inline]
     pub(super) fn is_everywhere(&self) -> bool {
         self.is_everywhere.load(Ordering::Relaxed)
     }
 
-    /// Whether the codes may choose rows.
+    /// Returns whether the codes may choose rows.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_trusted.load(Ordering::Relaxed)
     }
@@ -111,14 +113,14 @@ impl Blur {
         self.is_somewhere.load(Ordering::Relaxed)
     }
 
-    /// Whether there is nothing more to be seen.
+    /// Returns whether further probes cannot change the result.
     fn is_settled(&self) -> bool {
         self.is_everywhere() && self.is_somewhere() && !self.is_trusted()
     }
 }
 
 impl Hnsw {
-    /// After a change of an index with codes: looks around if it is time, and draws the conclusions.
+    /// Probes if it is time, after a change of an index with codes, and draws the conclusions.
     pub(super) fn mind_blur(&self, codes: &Codes, work: &mut Work) {
         let blur = &codes.blur;
         let changes = blur.changes.fetch_add(1, Ordering::Relaxed);
@@ -126,11 +128,11 @@ impl Hnsw {
         if len < LEAST || blur.is_settled() || !self.entries.refines(codes) {
             return;
         }
-        // Without a batch, codes come when as many are there.
+        // Without a batch, the index gets codes at this number of vectors.
         let may_start = codes.coder.is_fine() && !blur.is_somewhere() && len >= ENOUGH;
         let waits = may_start && !blur.is_trusted();
         let mut trusted = blur.is_trusted() && !blur.is_somewhere();
-        // Until it is known, rows are chosen by what may be blurred.
+        // Until the result is known, codes that may be blurred choose the rows.
         let hurries = changes < FIRST || trusted && blur.changing.has_blurred();
         if waits || changes.is_multiple_of(if hurries { OFTEN } else { SELDOM }) {
             let _shared = self.inserting.read();
@@ -143,7 +145,8 @@ impl Hnsw {
             }
         }
         if trusted != blur.is_trusted() {
-            // Nobody is between two distances of a row: all go on with the same. Another thread may have seen more.
+            // The exclusive lock excludes threads between two distances of one row, which must be of one kind. Another
+            // thread may have seen more blurred probes.
             let _alone = self.inserting.write();
             let trusted = trusted && !blur.is_somewhere();
             if blur.is_trusted.swap(trusted, Ordering::Relaxed) != trusted {
@@ -152,8 +155,8 @@ impl Hnsw {
         }
     }
 
-    /// After a search whose codes were blurred, with the query in `work.row`: whether this is so elsewhere. An index
-    /// from a file is perhaps never changed.
+    /// Probes whether the codes blur other surroundings, too, after a search whose codes were blurred, with the query in
+    /// `work.row`. An index from a file may never be changed.
     pub(super) fn search_was_blurred(&self, codes: &Codes, work: &mut Work) {
         let blur = &codes.blur;
         if blur.is_searched.load(Ordering::Relaxed) {
@@ -171,14 +174,15 @@ impl Hnsw {
         work.scratch.counters = counters;
     }
 
-    /// Searches for some vector; whether the codes do not tell what is around it apart.
+    /// Searches for a vector of the index. Returns whether the codes blur its surroundings, or `None` if the probe
+    /// failed.
     fn look_around(&self, codes: &Codes, window: &Window, work: &mut Work) -> Option<bool> {
         let _pin = pin();
         let len = codes.rows.view().len();
         let look = window.looks.fetch_add(1, Ordering::Relaxed);
         let among = if look.is_multiple_of(2) { len } else { len.min(RECENT) };
         let slot = len.checked_sub(1 + scattered(look, among))?;
-        // What is hidden may be being written.
+        // The row of a hidden slot may be incomplete.
         if self.entries.slots.is_hidden(slot) {
             return None;
         }
@@ -192,7 +196,7 @@ impl Hnsw {
         Some(work.head.is_blurred || self.is_missed(codes, slot, work))
     }
 
-    /// Whether the vector of a slot, which was searched for, is nearer than others that were found in its place.
+    /// Returns whether the vector of `slot`, which was searched for, is nearer than others that were found in its place.
     fn is_missed(&self, codes: &Codes, slot: u32, work: &Work) -> bool {
         let Some(&(farthest, _)) = work.head.sorted.get(NEAREST - 1) else { return false };
         let is_found = work.head.sorted[..NEAREST].iter().any(|&(_, found)| found == slot);

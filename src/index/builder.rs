@@ -1,4 +1,4 @@
-//! Making an index.
+//! Builders of indexes.
 
 use super::codes::{Originals, Quantization};
 use super::encoder::Encoder;
@@ -12,7 +12,7 @@ use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
 
-/// Dimensions an index takes at most.
+/// Maximum dimension of an index.
 const MAX_DIMENSION: usize = 65_536;
 
 /// Settings of an [`Hnsw`] index. Made by [`Hnsw::builder`].
@@ -35,7 +35,7 @@ pub struct FlatBuilder {
     basis: Basis,
 }
 
-/// What every index is made of.
+/// The settings that every index has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Basis {
     pub(super) dimension: usize,
@@ -78,7 +78,7 @@ pub(super) fn in_range(
     Err(IndexError::Parameter { name, value: value.to_string(), allowed })
 }
 
-/// Whether a graph may have these parameters.
+/// Checks the parameters of a graph.
 pub(super) fn check_graph(m: usize, ef_construction: usize) -> Result<(), IndexError> {
     in_range("m", m, 2..=512, "2 to 512")?;
     in_range("ef_construction", ef_construction, 1..=65_536, "1 to 65536")
@@ -86,15 +86,15 @@ pub(super) fn check_graph(m: usize, ef_construction: usize) -> Result<(), IndexE
 
 macro_rules! basis_settings {
     () => {
-        /// What a component is stored as; [`Element::F32`] if not said, [`Element::Bit`] under
-        /// [`Metric::Hamming`]. Vectors of other types are converted when they are inserted or
-        /// searched for: to half precision by rounding, to integers only if that is exact.
+        /// Sets the type in which components are stored; [`Element::F32`] by default, [`Element::Bit`] under
+        /// [`Metric::Hamming`]. Vectors of other types are converted when they are inserted or searched for: to half
+        /// precision by rounding, to integers only if that is exact.
         pub fn element(mut self, element: Element) -> Self {
             self.basis.element = element;
             self
         }
 
-        /// The instruction set to use; if not said, the best one ([`Isa::detect`]).
+        /// Sets the instruction set to use; by default the best one ([`Isa::detect`]).
         pub fn isa(mut self, isa: Isa) -> Self {
             self.basis.isa = Some(isa);
             self
@@ -120,34 +120,33 @@ impl HnswBuilder {
 
     basis_settings!();
 
-    /// Neighbours that a new node chooses on each level, and half of what a node of the base
-    /// level keeps; 2 to 512, 16 if not said. More: better recall, more memory (`8 * m` bytes a
-    /// node), slower insertion.
+    /// Sets the number of neighbours that a new node chooses on each level, and half of the links that a node of the
+    /// base level keeps; 2 to 512, 16 by default. More: better recall, more memory (`8 * m` bytes a node), slower
+    /// insertion.
     pub fn m(mut self, m: usize) -> Self {
         self.m = m;
         self
     }
 
-    /// Candidates that an insertion considers, 1 to 65,536, 200 if not said. More: a better
-    /// graph, slower insertion.
+    /// Sets the number of candidates that an insertion considers, 1 to 65,536, 200 by default. More: a better graph,
+    /// slower insertion.
     pub fn ef_construction(mut self, ef_construction: usize) -> Self {
         self.ef_construction = ef_construction;
         self
     }
 
-    /// How much nearer a neighbour must be to a candidate than the new node is, to make a link to
-    /// that candidate superfluous (the factor of Vamana's RobustPrune); 1.0 to 2.0, 1.0 if not
-    /// said. More keeps more long links. Ignored under [`Metric::InnerProduct`], where it has no
-    /// geometric meaning.
+    /// Sets the factor by which a neighbour must be nearer to a candidate than the new node is, to make a link to that
+    /// candidate superfluous (the factor of Vamana's RobustPrune); 1.0 to 2.0, 1.0 by default. More keeps more long
+    /// links. Ignored under [`Metric::InnerProduct`], because it has no geometric meaning there.
     pub fn alpha(mut self, alpha: f32) -> Self {
         self.alpha = alpha;
         self
     }
 
-    /// What walks read; the vectors themselves ([`Quantization::None`]) if not said.
-    /// [`Quantization::Auto`] makes searches over `f32` 1.5 to 4 times as fast and insertions 1.3 to 3 times, for an eighth
-    /// of the memory of the vectors more. Over `f16`, which is read faster to begin with, it is 1.05 times for searches of
-    /// 100 components, 1.2 times for 128, 2.5 times for 384.
+    /// Sets the codes that walks read; by default they read the vectors themselves ([`Quantization::None`]).
+    /// [`Quantization::Auto`] makes searches over `f32` 1.5 to 4 times as fast and insertions 1.3 to 3 times, for an
+    /// eighth of the memory of the vectors more. Over `f16`, which is read faster to begin with, it is 1.05 times for
+    /// searches of 100 components, 1.2 times for 128, 2.5 times for 384.
     ///
     /// ```
     /// use nearfield::{Element, Hnsw, Metric, Originals, Quantization};
@@ -174,19 +173,19 @@ impl HnswBuilder {
         self
     }
 
-    /// Whether vectors are kept beside their codes, whole or rounded; they are kept whole if not said.
+    /// Sets whether vectors are kept beside their codes, whole or rounded; by default they are kept whole.
     pub fn originals(mut self, originals: Originals) -> Self {
         self.originals = originals;
         self
     }
 
-    /// Seed of the levels that nodes are given, and of a quantizer's rotation.
+    /// Sets the seed of the levels that nodes are given, and of a quantizer's rotation.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The empty index.
+    /// Returns the empty index.
     ///
     /// # Errors
     ///
@@ -230,7 +229,7 @@ impl FlatBuilder {
 
     basis_settings!();
 
-    /// The empty index.
+    /// Returns the empty index.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
-//! Which `ef` gives which recall.
+//! Measures the recall at each `ef`.
 //!
-//! Queries run at ever greater `ef`, and their exact neighbours are counted. Searches go by a lower bound: Wilson's interval, with as many
-//! trials as have the variance between queries, as neighbours of one query are found or missed together. Without queries, vectors of the index are
-//! searched for and left out of the answers; only nodes of the base level can be. The curve is an array of atomics, read without a lock.
+//! Queries run at ever greater `ef`, and their exact neighbours are counted. Searches use a lower bound: Wilson's
+//! interval, with the number of independent trials that has the variance between queries, because neighbours of one
+//! query are found or missed together. Without queries, vectors of the index are searched for and left out of the
+//! answers; only nodes of the base level can be. The curve is an array of atomics, read without a lock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,28 +25,26 @@ use crate::graph::{Beam, Counters};
 use crate::sync::Mutex;
 use crate::vector::{AsVector, Block, VectorRef};
 
-/// Points of a curve at most.
+/// Maximum number of points of a curve.
 const POINTS: usize = 24;
 
-/// What the smallest certain recall need not exceed: the rest takes ever more queries to be seen.
+/// Lower bound of the recall at which the measurement stops, because a greater one takes ever more queries to prove.
 const CERTAIN: f64 = 0.9995;
 
 /// Quantile of the normal distribution: one in forty of the bounds is too high.
 const Z: f64 = 1.96;
 
-/// Neighbours of a query are found or missed together, at least so many.
+/// Minimum number of neighbours of a query that are taken to be found or missed together.
 const TOGETHER: f64 = 2.0;
 
-/// A measurement to make: made by [`Hnsw::calibrate`], nothing happens until [`run`](Self::run).
+/// A measurement to make. Made by [`Hnsw::calibrate`]; nothing happens until [`run`](Self::run).
 ///
-/// Recall at several `ef` is measured against exact neighbours, either of queries that the caller
-/// has or of a sample of the vectors in the index. In the second case each is searched for as if it
-/// were not there, neither as an answer nor on the way. As its links are missing too, queries from
-/// outside that are like the vectors find more than was asked for: 0.93 to 0.97 where 0.9 was, on
-/// word vectors, sentence embeddings and photo descriptors. **Queries of the kind that will be asked
-/// are better**: where they come from elsewhere than the vectors, as questions do that are to find
-/// passages of text, they may be harder than any vector of the index, and the sample then promises
-/// too much.
+/// Recall at several `ef` is measured against exact neighbours, either of queries that the caller has or of a sample of
+/// the vectors in the index. In the second case each vector is searched for as if it were absent, neither as an answer
+/// nor on the way. Because its links are missing too, queries from outside that are like the vectors reach a greater
+/// recall than requested: 0.93 to 0.97 for 0.9, on word vectors, sentence embeddings and photo descriptors. **Queries of
+/// the kind that searches will use are better**: if they differ in origin from the vectors, as questions do that are to
+/// find passages of text, they may be harder than any vector of the index, and the sample then promises too much.
 ///
 /// ```
 /// use nearfield::dataset::Generated;
@@ -74,21 +73,21 @@ pub struct Calibrate<'a> {
     threads: Threads<'a>,
 }
 
-/// How recall depends on `ef`, as measured.
+/// The measured dependence of recall on `ef`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Calibration {
-    /// Neighbours of each query. What was measured is used for searches for as many, or fewer.
+    /// Neighbours of each query. Searches for up to `k` neighbours use the result.
     pub k: usize,
-    /// Queries.
+    /// Number of queries.
     pub queries: usize,
-    /// Whether they were vectors of the index.
+    /// Whether the queries were vectors of the index.
     pub own: bool,
-    /// Vectors in the index.
+    /// Number of vectors in the index.
     pub len: usize,
-    /// Bits of a component of the codes that walks read; none if they read the vectors.
+    /// Bits of a component of the codes that walks read; `None` if they read the vectors.
     pub code_bits: Option<u32>,
-    /// The curve, by ascending `ef`. The last one may stand for looking at every vector.
+    /// The curve, by ascending `ef`. The last point may be that of a scan of every vector.
     pub points: Vec<CalibrationPoint>,
 }
 
@@ -100,9 +99,9 @@ pub struct CalibrationPoint {
     pub ef: usize,
     /// Share of the nearest `k` that was found, on average over the queries.
     pub recall: f64,
-    /// What the recall over all queries of this kind exceeds with a certainty of 97.5 %: the lower
-    /// end of Wilson's interval (Wilson, 1927), for as many independent trials as have
-    /// the variance seen between queries. [`Search::recall`](crate::Search::recall) goes by it.
+    /// A bound that the recall over all queries of this kind exceeds with a certainty of 97.5 %: the lower end of
+    /// Wilson's interval (Wilson, 1927), for the number of independent trials that has the variance seen between
+    /// queries. [`Search::recall`](crate::Search::recall) uses this bound.
     pub at_least: f64,
 }
 
@@ -111,42 +110,41 @@ impl<'a> Calibrate<'a> {
         Self { index, queries: None, sample: 1000, k: 10, max_ef: 4096, threads: Threads::Ambient }
     }
 
-    /// Queries to measure with, one after the other: some hundreds, of the kind that will be
-    /// asked, and not themselves in the index.
+    /// Sets the queries to measure with, one after the other: some hundreds, of the kind that searches will use, and not
+    /// themselves in the index.
     pub fn queries<V: AsVector + ?Sized>(mut self, queries: &'a V) -> Self {
         self.queries = Some(queries.as_vector());
         self
     }
 
-    /// How many vectors of the index to take, if there are no queries; 1,000 if not said, all if
-    /// there are fewer.
+    /// Sets the number of vectors of the index to take if no queries are given; 1,000 by default, all if the index has
+    /// fewer.
     pub fn sample(mut self, sample: usize) -> Self {
         self.sample = sample;
         self
     }
 
-    /// For how many answers; 10 if not said. It must be as many as searches that ask for a
-    /// recall will want, or more.
+    /// Sets the number of answers; 10 by default. It must be at least the `k` of the searches that request a recall.
     pub fn k(mut self, k: usize) -> Self {
         self.k = k;
         self
     }
 
-    /// The greatest `ef` to try; 4,096 if not said. Fewer are tried where recall is perfect
-    /// before, or where looking at every vector costs less.
+    /// Sets the greatest `ef` to try; 4,096 by default. The measurement ends before if recall is perfect, or if a scan
+    /// of every vector costs less.
     pub fn max_ef(mut self, max_ef: usize) -> Self {
         self.max_ef = max_ef;
         self
     }
 
-    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
-    /// or the global one.
+    /// Sets the number of threads, 1 for the caller's own. By default the measurement uses the rayon pool that the
+    /// caller is in, or the global pool.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Threads::Count(threads);
         self
     }
 
-    /// The rayon pool to use.
+    /// Sets the rayon pool to use.
     pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
         self.threads = Threads::Pool(pool);
         self
@@ -155,16 +153,14 @@ impl<'a> Calibrate<'a> {
     /// Measures, and keeps the curve in the index in place of an older one, for
     /// [`Search::recall`](crate::Search::recall) and [`Stats::calibration`](crate::Stats).
     ///
-    /// Takes as long as an exact search for each query, and some ten thousand distances more.
-    /// Searches and insertions go on meanwhile. The curve is not saved in files: calibrate after
-    /// opening. Where vectors are not kept as they came ([`Originals`](crate::Originals)), the
-    /// exact answers are those by what stays of them.
+    /// Takes the time of an exact search for each query, and of some ten thousand distances more. Searches and
+    /// insertions continue meanwhile. The curve is not saved in files: calibrate after opening. If vectors are not kept
+    /// whole ([`Originals`](crate::Originals)), the exact answers are those by the kept form of the vectors.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Parameter`] if `k`, `sample`, `max_ef` or the number of queries is 0, or there
-    /// are not more than `k` vectors; those of [`SearchBatch::run`](crate::SearchBatch::run) for
-    /// the queries.
+    /// [`IndexError::Parameter`] if `k`, `sample`, `max_ef` or the number of queries is 0, or if the index has no more
+    /// than `k` vectors; those of [`SearchBatch::run`](crate::SearchBatch::run) for the queries.
     pub fn run(self) -> Result<Calibration, IndexError> {
         let Self { index, queries, sample, k, max_ef, threads } = self;
         for (name, value) in [("k", k), ("sample", sample), ("max_ef", max_ef)] {
@@ -195,27 +191,27 @@ impl<'a> Calibrate<'a> {
     }
 }
 
-/// What is searched for.
+/// The queries of a measurement.
 struct Subjects {
-    /// Encoded, one after the other.
+    /// Encoded queries, one after the other.
     rows: Vec<Block>,
-    /// Their slots and keys, if they are vectors of the index.
+    /// Slots and keys of the queries, if they are vectors of the index.
     own: Vec<(u32, u64)>,
 }
 
 impl Hnsw {
-    /// Some vectors of the index, spread over all.
+    /// Returns some vectors of the index, spread over all.
     fn sample(&self, wanted: usize) -> Subjects {
         let _pin = pin();
         let keys = self.entries.keys.view();
         let total = keys.len();
         let mut subjects = Subjects { rows: Vec::new(), own: Vec::new() };
         let (mut row, mut floats) = (vec![Block::ZERO; self.entries.encoder.blocks()], Vec::new());
-        // Multiples of the golden ratio, evenly spread; some are passed over or met twice.
+        // Multiples of the golden ratio, evenly spread; some slots are skipped or visited twice.
         for at in 0..total {
             let fraction = (at + 1).wrapping_mul(0x9e37_79b9);
             let slot = ((u64::from(fraction) * u64::from(total)) >> 32) as u32;
-            // On upper levels it could not be left out.
+            // A node of upper levels could not be left out of searches.
             let is_there = !self.entries.slots.is_hidden(slot)
                 && self.graph.is_base_only(slot)
                 && self.graph.stands_on_base_alone(slot);
@@ -255,7 +251,7 @@ impl Hnsw {
                 began: 0,
             }
         };
-        // The distance of the last of the nearest: whatever is no farther is one of them.
+        // Returns the distance of the last of the nearest neighbours: every vector that is no farther is one of them.
         let reach = |queries: std::ops::Range<usize>| -> Vec<f32> {
             let mut exact = BatchHits::default();
             let all = &rows[queries.start * blocks..queries.end * blocks];
@@ -296,11 +292,11 @@ impl Hnsw {
             };
             let point = CalibrationPoint::new(ef, k, &found);
             points.push(point);
-            // Where all was found, these queries tell no more.
+            // If all neighbours were found, greater `ef` cannot improve the recall of these queries.
             if point.at_least >= CERTAIN || point.recall >= 1.0 {
                 break;
             }
-            // About the root of two.
+            // The factor is about the root of two.
             ef = (ef * 7).div_ceil(5);
         }
         let scan = self.scan_ef().max(k);
@@ -311,7 +307,7 @@ impl Hnsw {
         Calibration { k, queries: count, own: !own.is_empty(), len: self.len(), code_bits, points }
     }
 
-    /// The answer of a walk to the query in `work.row`, as if one vector were not there.
+    /// Returns the answer of a walk to the query in `work.row`, as if the vector `without` were absent.
     fn walk_without(&self, request: &Request<'_>, without: Option<u32>, work: &mut Work) -> Hits {
         let _pin = pin();
         let codes = self.entries.walking_codes();
@@ -326,11 +322,11 @@ impl Hnsw {
     }
 }
 
-/// Queries that pass over the vectors together.
+/// Queries that scan the vectors together.
 const GRAIN: usize = 64;
 
 impl CalibrationPoint {
-    /// From how many of its `k` nearest were found for each query.
+    /// Computes a point; `found` has the number of the `k` nearest that each query found.
     fn new(ef: usize, k: usize, found: &[usize]) -> Self {
         let (queries, k) = (found.len() as f64, k as f64);
         let recall = found.iter().sum::<usize>() as f64 / (queries * k);
@@ -344,26 +340,26 @@ impl CalibrationPoint {
     }
 }
 
-/// The lower end of Wilson's interval for a share seen in so many trials.
+/// Returns the lower end of Wilson's interval for a share seen in `trials` trials.
 fn wilson(share: f64, trials: f64) -> f64 {
     let square = Z * Z / trials;
     let spread = Z * (share * (1.0 - share) / trials + square / (4.0 * trials)).sqrt();
     ((share + square / 2.0 - spread) / (1.0 + square)).max(0.0)
 }
 
-/// A curve as searches read it, without a lock. Each point is one word, and a mixture of two
-/// curves is none the worse for being one.
+/// The curve that searches read, without a lock. Each point is one word, and a mixture of two curves is no worse than
+/// either.
 #[derive(Debug, Default)]
 pub(super) struct Curve {
-    /// `ef << 32` and the bits of the recall that is certain; 0 behind the last.
+    /// `ef << 32` and the bits of the recall that is certain; 0 behind the last point.
     points: [AtomicU64; POINTS],
-    /// Answers that it was measured for; 0 for no curve.
+    /// Answers that the curve was measured for; 0 for no curve.
     k: AtomicUsize,
     last: Mutex<Option<Calibration>>,
 }
 
 impl Curve {
-    /// What was measured last.
+    /// Returns the last calibration.
     pub(super) fn calibration(&self) -> Option<Calibration> {
         self.last.lock().clone()
     }
@@ -381,8 +377,8 @@ impl Curve {
         *last = Some(calibration.clone());
     }
 
-    /// The `ef` from which on the recall is certain. Between two points on a straight line, which
-    /// lies below the curve.
+    /// Returns the `ef` from which on the recall is certain. Between two points it interpolates on a straight line,
+    /// which is below the curve.
     pub(super) fn ef(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError> {
         let measured = self.k.load(Ordering::Acquire);
         let k = k.unwrap_or(measured);

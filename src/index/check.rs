@@ -4,20 +4,20 @@ use std::fmt;
 
 use crate::graph::RowFault;
 
-/// What [`Hnsw::check`](crate::Hnsw::check) found.
+/// The result of [`Hnsw::check`](crate::Hnsw::check).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// Vectors in the index.
+    /// Number of vectors in the index.
     pub len: usize,
     /// Each level of the graph, the base first.
     pub levels: Vec<LevelCheck>,
-    /// Everything that is wrong; empty if the index is sound.
+    /// All faults; empty if the index is sound.
     pub faults: Vec<Fault>,
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong: every vector can be reached, every link leads somewhere.
+    /// Returns whether the index has no fault: every vector is reachable, every link refers to a node.
     pub fn is_ok(&self) -> bool {
         self.faults.is_empty()
     }
@@ -50,7 +50,7 @@ impl fmt::Display for CheckReport {
 pub struct LevelCheck {
     /// Nodes on the level.
     pub nodes: usize,
-    /// Nodes that a walk can reach from where searches enter the level.
+    /// Nodes that a walk can reach from the node where searches enter the level.
     pub reachable: usize,
     /// Links of all nodes.
     pub links: u64,
@@ -61,13 +61,13 @@ pub struct LevelCheck {
 }
 
 impl LevelCheck {
-    /// Links of a node on average.
+    /// Returns the links of a node on average.
     pub fn mean_links(&self) -> f64 {
         if self.nodes == 0 { 0.0 } else { self.links as f64 / self.nodes as f64 }
     }
 }
 
-/// Something wrong with an index.
+/// A fault of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
@@ -75,27 +75,27 @@ pub struct Fault {
     pub level: usize,
     /// The key of the vector concerned.
     pub key: u64,
-    /// What is wrong.
+    /// The kind of the fault.
     pub kind: FaultKind,
 }
 
-/// What is wrong with a vector's place in the graph.
+/// A fault of a vector's place in the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// A link leads nowhere.
+    /// A link refers to no node.
     DanglingLink,
-    /// A link leads to the vector itself.
+    /// A link refers to the vector itself.
     SelfLink,
-    /// Two links lead to the same neighbour.
+    /// Two links refer to the same neighbour.
     DoubleLink,
-    /// A link of the spanning tree is not answered by one back.
+    /// A link of the spanning tree has no link back.
     OneWayTreeLink,
     /// The vector is missing on a level below.
     MissingBelow,
-    /// No chain of links leads to the vector.
+    /// No chain of links reaches the vector.
     Unreachable,
-    /// The key does not lead to its vector.
+    /// The key does not map to its vector.
     LostKey,
     /// The vector is not in the list of its nearest centroid.
     WrongList,

@@ -1,4 +1,4 @@
-//! The quantizers of an index: of the codes that walks read, and of finer ones that answer.
+//! The quantizers of an index: of the codes that walks read, and of finer codes that answer.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::vector::Block;
 pub(super) struct Coders {
     pub(super) walked: Coder,
     pub(super) finer: Option<Coder>,
-    /// How well the first fits.
+    /// The fit of the first quantizer.
     pub(super) fit: Fit,
 }
 
@@ -33,7 +33,7 @@ impl Coders {
         isa: Isa,
     ) -> Option<Self> {
         let mut train = |coding| Coder::train(sample, dimension, metric, coding, seed, isa);
-        // The finer ones first: others may change the sample.
+        // The finer quantizer is trained first, because others may change the sample.
         let finer = match finer {
             Some(coding) => Some(train(coding)?),
             None => None,
@@ -45,7 +45,8 @@ impl Coders {
         Some(Self { walked: coder, finer, fit })
     }
 
-    /// Codes of no vectors yet, or of those in the columns that `rows` makes, whose rows have as many blocks as it is told.
+    /// Creates the code columns. `rows(n)` supplies a column of `n` blocks a row, empty or with the codes of the index's
+    /// vectors. Returns `None` if this CPU lacks `isa`.
     pub(super) fn codes<E>(
         self,
         isa: Isa,
@@ -67,7 +68,7 @@ impl Coders {
         Ok(Some(codes))
     }
 
-    /// One or two quantizers as bytes: of two, the length of the first comes before it.
+    /// Returns one or two quantizers as bytes: of two, the length of the first precedes it.
     pub(super) fn bytes(coders: impl Iterator<Item: Borrow<Coder>>) -> Vec<u8> {
         let mut parts: Vec<_> = coders.map(|coder| coder.borrow().to_bytes()).collect();
         if parts.len() > 1 {
@@ -77,8 +78,8 @@ impl Coders {
         parts.concat()
     }
 
-    /// The quantizers of bytes that [`Self::bytes`] gave for an index of these facts, behind how well the first fits, if it is known;
-    /// `None` if they are no such bytes.
+    /// Reads the quantizers from bytes that [`Self::bytes`] gave for an index of these facts, after the fit of the
+    /// first, if it is known. Returns `None` if the bytes are invalid.
     pub(super) fn from_bytes(
         bytes: &[u8],
         dimension: usize,
@@ -97,7 +98,8 @@ impl Coders {
     }
 }
 
-/// Vectors to learn from, and others, where a quantizer fits the former better than others like them.
+/// Splits a sample into vectors to learn from and others to measure on, if a quantizer fits the former better than
+/// others like them.
 pub(super) fn hold_out(
     sample: Vec<f32>,
     coding: Coding,
@@ -140,7 +142,7 @@ mod tests {
                 assert!((0..whole.len()).all(|len| read(&whole[..len]).is_none()));
                 let other = (walked, eight.filter(|_| codings.1.is_none()));
                 assert!(Coders::from_bytes(&whole, dimension, metric, other, isa).is_none());
-                // Of files of earlier versions.
+                // Files of earlier versions have no fit.
                 let fit = coders.fit.to_bytes().len();
                 let bare = read(&whole[fit..]).unwrap();
                 assert!(!bare.fit.is_known() && bytes(&bare) == whole[fit..]);

@@ -13,38 +13,40 @@ use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
 
-/// What a walk reads instead of the vectors.
+/// The codes that walks read instead of the vectors.
 ///
-/// Codes guide the walk, and the head of what it finds is measured again by the vectors
-/// themselves, or by what stays of them ([`Originals`]). An index starts without codes:
-/// once about 4,000 vectors are in it, or one batch brings them, it fits the quantizer to a sample
-/// and encodes what is there, a little with each insertion. Searches and insertions go on. Where vectors come from elsewhere
-/// later on, so that codes are off by more than they were, another quantizer is fitted to a sample of all, and codes are made
-/// anew in the same way, if vectors are kept, or rounded ([`Stats::code_error`](crate::Stats::code_error) tells how far off codes are).
+/// Codes guide the walk, and the head of its candidates is measured again by the vectors themselves, or by their kept
+/// form ([`Originals`]). An index starts without codes: once about 4,000 vectors are in it, or one batch brings them, it
+/// fits the quantizer to a sample and encodes its vectors, a few with each insertion. Searches and insertions continue.
+/// If later vectors are unlike earlier ones, so that code errors grow, and vectors are kept, or rounded, another
+/// quantizer is fitted to a sample of all, and codes are made anew in the same way
+/// ([`Stats::code_error`](crate::Stats::code_error) measures the growth).
 ///
-/// Under L2 and the cosine, one quantizer serves all vectors, so those of a cluster much narrower than the whole get nearly the same code. Where vectors
-/// are kept, or rounded, such an index is built by them and finds what it would find without codes: a search goes on on the
-/// vectors if it sees that its codes are off by as much as the answers are far, that answers come late by the codes, or that
-/// more are likely to be beyond the end of the walk. Where most would, all
-/// walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Searches see this under
-/// every metric. They do not see vectors whose codes put them far away: those of a [`Pq`](Self::Pq) that was trained before they
-/// came. Once such vectors are about 2 % of all (4 % with `Pq`), walks read vectors until another quantizer is there. Under the inner product every
-/// scalar code carries a scale of its own, and so does a query: the length of either costs no precision.
+/// Under L2 and the cosine, one quantizer serves all vectors, so vectors of a cluster much narrower than the whole get
+/// nearly the same code. If vectors are kept, or rounded, such an index is built by the vectors and finds the same
+/// neighbours as without codes: a search continues on the vectors if its code errors are as large as its distances, if
+/// answers rank late by the codes, or if more answers are likely to be beyond the end of the walk. If most searches
+/// would, all walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Searches
+/// detect this under every metric. They do not detect vectors whose codes put them far away: those inserted after a
+/// [`Pq`](Self::Pq) was trained. Once such vectors are about 2 % of all (4 % with `Pq`), walks read vectors until
+/// another quantizer is ready. Under the inner product every scalar code carries its own scale, and so does a query: the
+/// length of either costs no precision.
 ///
-/// Codes of few bits order candidates roughly. Where vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
-/// [`Pq`](Self::Pq) codes keep more of them than the `ef` that was asked for: `1 + 1024 / (4^bits * dimension)` times as many, with
-/// the bits of a component, four times at most. An `ef` of 64 or 128 then finds what it finds without codes, within half a
-/// point of recall@10 (photographs, words and sentences of 100 to 384 dimensions, 1 to 4 bits), in more time.
+/// Codes of few bits order candidates roughly. If vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
+/// [`Pq`](Self::Pq) codes keep more candidates than the requested `ef`: `1 + 1024 / (4^bits * dimension)` times `ef`,
+/// with the bits of a component, four times at most. An `ef` of 64 or 128 then finds the same neighbours as without
+/// codes, within half a point of recall@10 (photographs, words and sentences of 100 to 384 dimensions, 1 to 4 bits), in
+/// more time.
 ///
-/// What holds on data of any shape (clusters, sorted or moving data, lengths of any spread, copies, offsets, sparse vectors, queries of another
-/// kind), with the tests that hold it on some forty of them:
+/// These bounds hold on data of any shape (clusters, sorted or moving data, lengths of any spread, copies, offsets,
+/// sparse vectors, queries of another kind), with the tests that check them on some forty shapes:
 ///
 /// | setting | recall@10 at `ef` 64, beside `None` | vectors and distances | test |
 /// |---|---|---|---|
 /// | [`Originals::Kept`] | within .02; for vectors unlike those before, once they are 2 % (4 % with [`Pq`](Self::Pq)); up to .09 less with [`Sq4`](Self::Sq4) under L2 for vectors 30 times as long as those before | exact | `shapes` |
 /// | [`Originals::Sq12`] | within .02, but for neighbours that are nearer to one another than vectors are off | off by .15 % of the vector's own length at most | `shapes`, `shapes_rows` |
 /// | [`Originals::Sq8`], and [`Sq8`](Self::Sq8) dropped | as above | off by 2 % at most | `shapes`, `shapes_rows` |
-/// | others, dropped | - | as far off as [`Stats::code_error`](crate::Stats::code_error) times the error at fitting | `moved_codes` |
+/// | others, dropped | - | the error at fitting times [`Stats::code_error`](crate::Stats::code_error) | `moved_codes` |
 /// | queries of any length, inner product | the same at each length, also after [`calibrate`](crate::Hnsw::calibrate) | | `shapes_rows` |
 /// | vectors of any length, inner product | within .02; `None` finds the longest wherever it was inserted | | `shapes_rows`, `long_vectors` |
 /// | [`Ivf`](crate::Ivf), all lists read, originals kept | .99 at least | exact | `shapes_ivf` |
@@ -55,38 +57,38 @@ use crate::vector::{Block, Element};
 /// | [`Sq8`](Self::Sq8) | 8 | 4 | inner products, and answers by codes alone |
 /// | [`Sq4`](Self::Sq4) | 4 | 8 | speed |
 /// | [`Rabitq`](Self::Rabitq) | 1, 2, 4 | 32, 16, 8 | little memory, hundreds of dimensions |
-/// | [`Pq`](Self::Pq) | `sub_vectors * bits / dimension` | any | little memory, whatever the dimension |
+/// | [`Pq`](Self::Pq) | `sub_vectors * bits / dimension` | any | little memory, any dimension |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Quantization {
-    /// The vectors.
+    /// No codes: walks read the vectors.
     #[default]
     None,
-    /// What is fastest at equal recall for the dimension, the metric and the element type.
+    /// The fastest codes at equal recall for the dimension, the metric and the element type.
     Auto,
     /// 8 bits a component: a quarter of `f32`.
     Sq8,
     /// 4 bits a component: an eighth of `f32`.
     Sq4,
-    /// Product quantization ([`ProductQuantizer`](crate::quantization::ProductQuantizer)): each of `sub_vectors` parts of the
-    /// vector, 1 to its dimension, becomes one of 16 or 256 centroids (`bits` 4 or 8). Training takes
-    /// a second or so: a batch that brings enough vectors waits for it, and single insertions go on beside it. Rows of the
-    /// graph are chosen by the vectors where these are kept.
+    /// Product quantization ([`ProductQuantizer`](crate::quantization::ProductQuantizer)): each of `sub_vectors` parts
+    /// of the vector, 1 to its dimension, becomes one of 16 or 256 centroids (`bits` 4 or 8). Training takes a second or
+    /// so: a batch that brings enough vectors waits for it, and single insertions continue beside it. If vectors are
+    /// kept, they choose the rows of the graph.
     Pq {
         /// Parts of a vector.
         sub_vectors: usize,
         /// Bits for each.
         bits: u32,
     },
-    /// `RaBitQ` ([`RabitqQuantizer`](crate::quantization::RabitqQuantizer)) with 1, 2 or 4 bits a component. Rows of the
-    /// graph are chosen by the vectors where these are kept.
+    /// `RaBitQ` ([`RabitqQuantizer`](crate::quantization::RabitqQuantizer)) with 1, 2 or 4 bits a component. If vectors
+    /// are kept, they choose the rows of the graph.
     Rabitq {
         /// Bits a component.
         bits: u32,
     },
 }
 
-/// What stays of the vectors themselves once the index has codes.
+/// The form in which vectors are kept once the index has codes.
 ///
 /// | | bytes a component | answers |
 /// |---|---|---|
@@ -95,44 +97,45 @@ pub enum Quantization {
 /// | [`Sq8`](Self::Sq8) | 1 | exact for whole numbers of a byte, else a point less at a recall of .99 |
 /// | [`Dropped`](Self::Dropped) | 0 | as exact as the codes that walks read |
 ///
-/// All but the first need a [`Quantization`] that makes codes. The vectors that were inserted before there were codes stay
+/// All but the first need a [`Quantization`] that makes codes. Vectors inserted before the index has codes are kept
 /// besides, about 4,000 at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Originals {
-    /// All of them, as the index's element type; they decide the order of the answers.
+    /// All vectors, as the index's element type; they decide the order of the answers.
     #[default]
     Kept,
-    /// Rounded to 12 bits a component, after a random rotation that evens them out
-    /// ([`ScalarQuantizer`](crate::quantization::ScalarQuantizer)): these decide the order of the answers, are what distances
-    /// are measured by, and the vectors that [`get`](crate::Hnsw::get) returns. Each vector is rounded in a scale of its own: its error is
-    /// .15 % of its own length at most, and half of that on average, also where later vectors are unlike those before.
+    /// Vectors rounded to 12 bits a component, after a random rotation that evens them out
+    /// ([`ScalarQuantizer`](crate::quantization::ScalarQuantizer)). Rounded vectors decide the order of the answers and
+    /// the distances, and [`get`](crate::Hnsw::get) returns them. Each vector has its own scale: its error is .15 % of
+    /// its own length at most, and half of that on average, also if later vectors are unlike earlier ones.
     Sq12,
-    /// Rounded to 8 bits a component, as [`Sq12`](Self::Sq12), with an error of 2 % of its own length at most, and less than 1 % on
-    /// average. Under [`Metric::L2`], if all vectors are of whole numbers in `0..=255` when codes begin, vectors stay as they are, and
-    /// others are refused from then on ([`VectorError::NotRepresentable`](crate::VectorError::NotRepresentable)). Neighbours that are
-    /// nearer to one another than a hundredth of their lengths are told apart by [`Sq12`](Self::Sq12). Beside
-    /// [`Quantization::Sq8`] it is the same as `Dropped`.
+    /// Vectors rounded to 8 bits a component, as [`Sq12`](Self::Sq12), with an error of 2 % of the vector's own length
+    /// at most, and less than 1 % on average. Under [`Metric::L2`], if all vectors are of whole numbers in `0..=255`
+    /// when codes begin, vectors are kept unchanged, and others are refused from then on
+    /// ([`VectorError::NotRepresentable`](crate::VectorError::NotRepresentable)). [`Sq12`](Self::Sq12) distinguishes
+    /// neighbours that are nearer to one another than a hundredth of their lengths. Beside [`Quantization::Sq8`] it is
+    /// the same as `Dropped`.
     Sq8,
-    /// Nothing: codes answer alone, with distances and vectors as exact as codes are. The quantizer stays the one that was
-    /// fitted first: of vectors that come from elsewhere later, less is kept, for good.
-    /// [`Stats::code_error`](crate::Stats::code_error) tells how much less.
+    /// No vectors: codes answer alone, with distances and vectors as exact as codes are. The quantizer that was fitted
+    /// first is final: less is kept of later vectors that are unlike earlier ones.
+    /// [`Stats::code_error`](crate::Stats::code_error) measures the loss.
     Dropped,
 }
 
 impl Originals {
-    /// Whether vectors stay as they came.
+    /// Returns whether vectors are kept unchanged.
     pub(super) fn is_kept(self) -> bool {
         self == Self::Kept
     }
 }
 
 impl Quantization {
-    /// What makes codes in an index of these facts; none if it walks on its vectors.
+    /// Returns the coding of an index of these facts; `None` if it walks on its vectors.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Parameter`] if there is no such quantizer.
+    /// [`IndexError::Parameter`] if the quantizer is invalid for this index.
     pub(super) fn coding(self, encoder: &Encoder) -> Result<Option<Coding>, IndexError> {
         let Encoder { dimension, metric, element } = *encoder;
         let wrong = |allowed| {
@@ -174,11 +177,11 @@ pub(super) struct Codes {
     pub(super) blur: Blur,
     /// Shared with the thread that fits another quantizer.
     pub(super) fit: Arc<Fit>,
-    /// Codes that answer in place of vectors, if the index has some. Codes that replace these have the same.
+    /// Finer codes that answer in place of vectors, if the index has some. Codes that replace these share them.
     pub(super) finer: Option<Arc<Codes>>,
 }
 
-/// What encoding works with.
+/// Buffers of encoding.
 #[derive(Debug, Default)]
 pub(super) struct CodeWork {
     /// A vector as floats.
@@ -187,12 +190,12 @@ pub(super) struct CodeWork {
     /// A prepared query.
     pub(super) query: Vec<Block>,
     pub(super) code: Vec<Block>,
-    /// The code that stands in for the vector.
+    /// The finer code, which replaces the vector.
     pub(super) finer: Vec<Block>,
 }
 
 impl CodeWork {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         (self.floats.capacity() + self.rotated.capacity()) * 4
             + (self.query.capacity() + self.code.capacity() + self.finer.capacity())
@@ -213,12 +216,12 @@ impl Codes {
         Some(Self { coder, engine, rows, blur, fit: Arc::new(fit), finer: None })
     }
 
-    /// The most exact that there is: these, or finer ones.
+    /// Returns the most exact codes: these, or finer ones.
     pub(super) fn finest(&self) -> &Self {
         self.finer.as_deref().unwrap_or(self)
     }
 
-    /// These codes, and finer ones.
+    /// Returns these codes, and finer ones.
     pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(self.finer.as_deref())
     }
@@ -238,7 +241,7 @@ impl Codes {
         }
     }
 
-    /// [`Self::encode`] for a vector that is new: how well its code fits is noted.
+    /// [`Self::encode`] for a new vector: the fit of its code is noted.
     pub(super) fn encode_new(&self, work: &mut CodeWork) {
         self.encode(work);
         self.fit.watch(&self.coder, self.rows.len(), work);
@@ -252,13 +255,14 @@ impl Codes {
         }
     }
 
-    /// Makes sure that the next [`Self::push`] finds memory: of two columns, none must get a row if one cannot.
+    /// Makes sure that the next [`Self::push`] finds memory: neither of two columns may get a row if the other cannot.
     pub(super) fn reserve(&self) -> Result<(), ArenaError> {
         self.all().try_for_each(|codes| codes.rows.reserve())
     }
 
-    /// Appends the code that [`Self::encode`] or [`Self::copy`] left in `work`, for which there is [room](Self::reserve).
-    /// Finer ones come first: who sees a code sees what stands in for its vector.
+    /// Appends the code that [`Self::encode`] or [`Self::copy`] left in `work`. The caller has made
+    /// [room](Self::reserve) for it. Finer codes are appended first, so that a thread that sees a code sees the finer
+    /// code, too.
     pub(super) fn push(&self, work: &CodeWork) -> Result<u32, ArenaError> {
         if let Some(finer) = &self.finer {
             finer.rows.push(|row| row.copy_from_slice(&work.finer))?;
@@ -273,20 +277,20 @@ impl Codes {
         }
     }
 
-    /// Refuses a vector that these codes cannot keep in its place: they are whole numbers, as all vectors were
-    /// when codes began.
+    /// Refuses a vector that these codes cannot keep unchanged: they are whole numbers, as all vectors were when codes
+    /// began.
     pub(super) fn check_kept(&self, floats: &[f32]) -> Result<(), VectorError> {
         let Some(component) = self.finest().coder.misfit(floats) else { return Ok(()) };
         let (value, element) = (floats[component], Element::U8);
         Err(VectorError::NotRepresentable { component, value, element })
     }
 
-    /// Bytes of memory in use, of codes for these slots.
+    /// Returns the bytes of memory in use, of codes for these slots.
     pub(super) fn bytes_of(&self, slots: &Slots) -> usize {
         self.all().map(|codes| codes.rows.bytes_of(slots) + codes.coder.bytes()).sum()
     }
 
-    /// The distance that a key of the engine stands for.
+    /// Returns the distance that a key of the engine encodes.
     pub(super) fn distance(&self, key: u32) -> f32 {
         self.coder.distance(self.engine.distance(key))
     }

@@ -1,4 +1,4 @@
-//! Slots become hits.
+//! Turns slots into hits.
 
 use super::codes::Codes;
 use super::engine::Engine;
@@ -7,7 +7,7 @@ use super::hits::{Hit, Hits};
 use super::request::Request;
 use crate::sync::step;
 
-/// What keys of distances stand for.
+/// The meaning of the keys of distances.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scale<'a> {
     /// Distances between vectors.
@@ -17,7 +17,7 @@ pub(super) enum Scale<'a> {
 }
 
 impl Scale<'_> {
-    /// The distance that a key stands for.
+    /// Returns the distance that a key encodes.
     pub(super) fn distance(self, key: u32) -> f32 {
         match self {
             Self::Vectors(engine) => engine.distance(key),
@@ -25,7 +25,7 @@ impl Scale<'_> {
         }
     }
 
-    /// What gives the keys.
+    /// Returns the engine that computes the keys.
     pub(super) fn engine(&self) -> &dyn Engine {
         match self {
             Self::Vectors(engine) => *engine,
@@ -35,10 +35,10 @@ impl Scale<'_> {
 }
 
 impl Entries {
-    /// The greatest key of a distance within `radius`; 0 if no distance is.
+    /// Returns the greatest key of a distance within `radius`; 0 if no distance is.
     pub(super) fn key_within(&self, scale: Scale<'_>, radius: Option<f32>) -> u32 {
         let Some(radius) = radius else { return u32::MAX };
-        // Distances ascend with their keys: keys of no distance, at either end, are not numbers.
+        // Distances ascend with their keys. Keys that encode no distance, at either end, give NaN.
         let is_within = |key: u32| {
             self.encoder.answered(scale.distance(key)).total_cmp(&(radius + 0.0)).is_le()
         };
@@ -55,16 +55,16 @@ impl Entries {
     }
 }
 
-/// Hits whose keys are asked for together: each comes from somewhere in memory.
+/// Hits whose keys are prefetched together, because each is elsewhere in memory.
 const PART: usize = 32;
 
 impl Entries {
-    /// Makes hits of keys of distances and slots, which come in ascending order: as many as are
-    /// wanted, and none beyond the radius.
+    /// Makes hits of keys of distances and slots, which arrive in ascending order: at most `k` of the request, and none
+    /// beyond the radius.
     ///
-    /// This is the one place where slots become hits. It reads the keys after the slots were
-    /// found, so that each has one. A key that was found twice, as it is being replaced, counts
-    /// once. Returns `false` if there are fewer hits than wanted, and not because of the radius.
+    /// This is the only function in which slots become hits. It reads the keys after the slots were found, so that each
+    /// slot has a key. A key that was found twice, because it is being replaced, counts once. Returns `false` if fewer
+    /// hits than wanted were found, and the radius is not the reason.
     pub(super) fn deliver(
         &self,
         scale: Scale<'_>,

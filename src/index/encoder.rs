@@ -1,4 +1,4 @@
-//! From a user's vector to a stored row: checked, converted, normalised, padded.
+//! Converts a user's vector to a stored row: checked, converted, normalised, padded.
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
@@ -11,7 +11,7 @@ use crate::vector::{Bf16, Block, Element, F16, VectorRef};
 /// `f32::MAX / 4`: squared distances and inner products of such vectors, and sums of a few of them, are finite.
 const LONGEST: f64 = (1_u64 << 62) as f64;
 
-/// Vectors all of whose components are below it, and which have 65,536 at most, are no longer.
+/// Vectors of at most 65,536 components, all of them below `LARGE`, are no longer than `LONGEST`.
 pub(super) const LARGE: f32 = (1_u64 << 54) as f32;
 
 /// Runs a body on the components of any vector as an iterator of `f32`.
@@ -42,7 +42,7 @@ macro_rules! with_floats {
     };
 }
 
-/// What an index stores of a vector, and how it gets there.
+/// Converts vectors to the rows that an index stores.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Encoder {
     pub(super) dimension: usize,
@@ -51,17 +51,17 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Blocks of a row.
+    /// Returns the blocks of a row.
     pub(super) fn blocks(&self) -> usize {
         self.element.bytes(self.dimension).div_ceil(size_of::<Block>())
     }
 
-    /// Elements of a vector as users pass it: the dimension, or the bytes of packed bits.
+    /// Returns the elements of a vector in the form that users pass: the dimension, or the bytes of packed bits.
     pub(super) fn elements(&self) -> usize {
         if self.element == Element::Bit { self.dimension.div_ceil(8) } else { self.dimension }
     }
 
-    /// How many vectors stand in `flat`, one after the other.
+    /// Returns the number of vectors that `flat` holds, one after the other.
     pub(super) fn count(&self, flat: VectorRef<'_>) -> Result<usize, VectorError> {
         let (found, expected) = (flat.len(), self.elements());
         if found.is_multiple_of(expected) {
@@ -107,7 +107,7 @@ impl Encoder {
         }
     }
 
-    /// The rows of vectors that stand one after the other in `flat`.
+    /// Returns the rows of the vectors that `flat` holds, one after the other.
     pub(super) fn encode_all(&self, flat: VectorRef<'_>) -> Result<Vec<Block>, IndexError> {
         let count = self.count(flat)?;
         let (elements, blocks) = (self.elements(), self.blocks());
@@ -120,14 +120,14 @@ impl Encoder {
         Ok(rows)
     }
 
-    /// The vector of a row, as floats (bits as 0 and 1).
+    /// Returns the vector of a row, as floats (bits as 0 and 1).
     pub(super) fn decode(&self, row: &[Block]) -> Vec<f32> {
         let mut floats = Vec::with_capacity(self.dimension);
         self.decode_into(row, &mut floats);
         floats
     }
 
-    /// Puts the vector of a row in place of what `floats` held.
+    /// Replaces the contents of `floats` by the vector of a row.
     pub(super) fn decode_into(&self, row: &[Block], floats: &mut Vec<f32>) {
         let n = self.dimension;
         floats.clear();
@@ -152,13 +152,13 @@ impl Encoder {
         }
     }
 
-    /// A distance as it is answered: within the range of the metric, and 0 where rounding alone may
-    /// have made it under the cosine, as between a vector and itself.
+    /// Returns the distance to answer: within the range of the metric, and 0 if rounding alone may have made it under
+    /// the cosine, as between a vector and itself.
     pub(super) fn answered(&self, distance: f32) -> f32 {
         if self.metric != Metric::Cosine {
             return distance;
         }
-        // Sixteen or more sums of products, and what rounding the components changed.
+        // The bound covers sixteen or more sums of products, and the change by rounding the components.
         let rounding = (self.dimension as f32 / 32.0 + 10.0) * (f32::EPSILON / 2.0);
         let is_whole = matches!(self.element, Element::I8 | Element::U8);
         if distance <= rounding && !is_whole {
@@ -170,8 +170,8 @@ impl Encoder {
         }
     }
 
-    /// [`Self::decode_into`], but of unit length under the cosine, which whole numbers cannot be stored with: as quantizers
-    /// want them.
+    /// [`Self::decode_into`], but of unit length under the cosine, as quantizers require; rows of whole numbers cannot
+    /// have unit length.
     pub(super) fn unit_into(&self, row: &[Block], floats: &mut Vec<f32>) {
         self.decode_into(row, floats);
         if self.metric == Metric::Cosine && matches!(self.element, Element::I8 | Element::U8) {
@@ -180,7 +180,8 @@ impl Encoder {
         }
     }
 
-    /// Writes the row that is nearest to a vector, of unit length under the cosine, that a quantizer gave. Whether there is one.
+    /// Writes the row that is nearest to a vector that a quantizer gave, of unit length under the cosine. Returns
+    /// whether such a row exists.
     pub(super) fn encode_nearest(&self, floats: &mut [f32], row: &mut [Block]) -> bool {
         let (least, greatest) = match self.element {
             Element::I8 => (-128.0, 127.0),
@@ -249,9 +250,9 @@ impl Encoder {
         self.check_length(values)
     }
 
-    /// Refuses what is not finite, or too long for its distances to be.
+    /// Refuses components that are not finite, and vectors too long for their distances to be finite.
     fn check_range(&self, values: &[f32]) -> Result<(), VectorError> {
-        // Without a branch a component, so that it vectorises.
+        // The loop has no branch for a component, so that it vectorises.
         let worst = values
             .iter()
             .fold(0, |worst: i32, value| worst.max((value.to_bits() & !(1 << 31)) as i32));
@@ -264,7 +265,7 @@ impl Encoder {
         self.check_length(values.iter().copied())
     }
 
-    /// Refuses a finite vector whose distances may be beyond `f32`.
+    /// Refuses a finite vector whose distances may exceed `f32`.
     #[cold]
     fn check_length(&self, values: impl ExactSizeIterator<Item = f32>) -> Result<(), VectorError> {
         let length = sum_of_squares(values).sqrt();
@@ -318,7 +319,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Bits beyond the dimension are cleared: they must not count as differences.
+    /// Copies packed bits and clears those beyond the dimension, because they must not count as differences.
     fn encode_bits(&self, bits: &[u8], row: &mut [Block]) {
         let out = cast_slice_mut::<_, u8>(row);
         out[..bits.len()].copy_from_slice(bits);
@@ -329,8 +330,8 @@ impl Encoder {
     }
 }
 
-/// Takes the length of a row of halves, which rounding changed, back to 1 or barely more: the nearest halves above or
-/// below take the place of some. So a vector is at no distance from itself.
+/// Restores the length of a row of halves, which rounding changed, to 1 or barely more: the nearest halves above or
+/// below replace some of its components. So the distance of a vector from itself is 0.
 fn even_out<H: Half>(values: impl Iterator<Item = f32>, scale: f64, row: &mut [H]) {
     let square = |half: H| f64::from(half.widen()) * f64::from(half.widen());
     let mut sum: f64 = row.iter().map(|&half| square(half)).sum();
@@ -355,7 +356,7 @@ fn even_out<H: Half>(values: impl Iterator<Item = f32>, scale: f64, row: &mut [H
     }
 }
 
-/// Scales to unit length; sums in `f64`, where the squares of `f32` cannot overflow.
+/// Scales to unit length. The sum is in `f64`, in which the squares of `f32` cannot overflow.
 pub(super) fn normalize(values: &mut [f32]) -> Result<(), VectorError> {
     let square = sum_of_squares(values.iter().copied());
     if square == 0.0 {

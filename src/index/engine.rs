@@ -1,5 +1,5 @@
-//! One object per index that stands for its kernel on its instruction set: distances from a query
-//! to a list of slots are a single indirect call, behind which everything is inlined.
+//! One object per index calls its kernel on its instruction set: distances from a query to a list of slots are a single
+//! indirect call, behind which all code is inlined.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::quantization::Coder;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
-/// What an index does with distances.
+/// The distance computations of an index.
 pub(super) trait Engine: Send + Sync + Debug {
-    /// Keys of the distances between `query` and each of `slots`, written to `keys`.
+    /// Writes the keys of the distances between `query` and each of `slots` to `keys`.
     fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
 
-    /// Keys of the distances between `slot` and each of `slots`.
+    /// Writes the keys of the distances between `slot` and each of `slots` to `keys`.
     fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
         self.keys(rows, rows.row(slot), slots, keys);
     }
 
-    /// Keys of the distances between `query` and each of as many `rows` as there are `keys`, which
-    /// stand one after the other.
+    /// Writes the keys of the distances between `query` and each of `rows`, which follow one another, to `keys`; both
+    /// have the same number.
     fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]);
 
-    /// The distance that a key stands for.
+    /// Returns the distance that a key encodes.
     fn distance(&self, key: u32) -> f32;
 }
 
@@ -42,7 +42,7 @@ impl Visitor for Boxed {
     }
 }
 
-/// The engine of a metric over an element type, on the given instruction set.
+/// Returns the engine of a metric over an element type, on the given instruction set.
 pub(super) fn engine(
     metric: Metric,
     element: Element,
@@ -51,7 +51,7 @@ pub(super) fn engine(
     dispatch(metric, element, isa, true, Boxed).ok_or(IndexError::Unsupported { metric, element })
 }
 
-/// The engine over the codes of a quantizer. Queries are in their prepared form.
+/// Returns the engine over the codes of a quantizer. Queries are in their prepared form.
 pub(super) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine>> {
     let query = coder.visit(isa, Boxed)?;
     Some(match &**coder {
@@ -63,7 +63,7 @@ pub(super) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine
     })
 }
 
-/// Queries have another form than rows.
+/// Engine over codes if queries have another form than rows.
 #[derive(Debug)]
 struct Asymmetric {
     query: Box<dyn Engine>,
@@ -82,7 +82,7 @@ impl Engine for Asymmetric {
         if !self.coder.has_plain_codes() {
             return;
         }
-        // Of two kinds are few.
+        // Few pairs of codes are of two kinds.
         let mut query = None;
         for (&other, key) in slots.iter().zip(keys) {
             if self.coder.differ(row, rows.row(other))
@@ -102,7 +102,7 @@ impl Engine for Asymmetric {
     }
 }
 
-/// The quantizer itself compares rows.
+/// Engine over codes if the quantizer itself compares rows.
 #[derive(Debug)]
 struct Coded {
     query: Box<dyn Engine>,
@@ -182,7 +182,7 @@ impl<K: Kernel> Task for Measure<'_, K> {
     }
 }
 
-/// Distances from one query to rows that stand one after the other.
+/// Distances from one query to rows that follow one another.
 struct MeasureLine<'a, K> {
     kernel: K,
     rows: &'a [Block],

@@ -1,4 +1,4 @@
-//! Keys and vectors by slot: what `Hnsw` and `Flat` have in common.
+//! Keys and vectors by slot: the common part of `Hnsw` and `Flat`.
 
 use super::codes::{CodeWork, Codes};
 use super::encoder::Encoder;
@@ -13,11 +13,11 @@ use crate::process::{Forked, Process};
 use crate::sync::Mutex;
 use crate::vector::Block;
 
-/// Where a vector was written.
+/// The slot into which a vector was written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) slot: u32,
-    /// Whether another vector stood there before.
+    /// Whether the slot held another vector before.
     pub(super) is_reused: bool,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct Entries {
     pub(super) quantized: Option<Quantized>,
     pub(super) keys: Column<u64>,
     pub(super) map: KeyMap,
-    /// Which slots hold nothing.
+    /// The slots that hold nothing.
     pub(super) slots: Slots,
     pub(super) replacing: Replacing,
     /// Held while a slot is taken, so that all columns number it alike.
     pub(super) append: Mutex<()>,
-    /// The process that mapped columns from a file; none if all is memory.
+    /// The process that mapped columns from a file; `None` if all columns are in memory.
     pub(super) reader: Option<Process>,
 }
 
@@ -53,7 +53,7 @@ impl Entries {
         }
     }
 
-    /// Columns are maps of a file from now on, which stays as it is for this process only.
+    /// Notes that columns now map a file, which stays unchanged for this process only.
     pub(super) fn bind(&mut self) {
         self.reader = Some(Process::current());
     }
@@ -63,13 +63,13 @@ impl Entries {
         Ok(self.reader.map_or(Ok(()), Process::admit)?)
     }
 
-    /// The codes, if there are.
+    /// Returns the codes, if the index has some.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.quantized.as_ref().and_then(Quantized::codes)
     }
 
-    /// The codes that walks read, if not the vectors.
+    /// Returns the codes that walks read; `None` if they read the vectors.
     #[inline]
     pub(super) fn walking_codes(&self) -> Option<&Codes> {
         let codes = self.codes();
@@ -79,7 +79,7 @@ impl Entries {
         codes
     }
 
-    /// The codes that rows of the graph are chosen by, if not by the vectors.
+    /// Returns the codes by which rows of the graph are chosen; `None` if the vectors choose them.
     pub(super) fn linking_codes(&self) -> Option<&Codes> {
         let codes = self.codes();
         if codes.is_some_and(|codes| codes.blur.is_trusted()) {
@@ -88,22 +88,22 @@ impl Entries {
         self.standing_in(codes)
     }
 
-    /// Whether all vectors are there to be read.
+    /// Returns whether all vectors can be read.
     pub(super) fn has_vectors(&self) -> bool {
         self.codes().is_none() || !self.drops()
     }
 
-    /// The codes that stand in for vectors which are not kept, where walks read `codes`.
+    /// Returns the codes that replace vectors which are not kept, if walks read `codes`.
     pub(super) fn standing_in<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
         codes.filter(|_| !self.has_vectors()).map(Codes::finest)
     }
 
-    /// Whether there is something more exact than these codes: the vectors, or finer ones.
+    /// Returns whether the index has more exact data than these codes: the vectors, or finer codes.
     pub(super) fn refines(&self, codes: &Codes) -> bool {
         codes.finer.is_some() || self.has_vectors()
     }
 
-    /// Bytes of a row of codes, or of vectors if there are none.
+    /// Returns the bytes of a row of codes, or of vectors if `codes` is `None`.
     pub(super) fn row_bytes(&self, codes: Option<&Codes>) -> usize {
         codes.map_or(&self.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
     }
@@ -123,8 +123,8 @@ impl Entries {
         self.quantized.as_ref().is_some_and(|q| !q.originals.is_kept())
     }
 
-    /// Takes a slot for `key`, which is new, and its encoded vector, in the graph too if there is
-    /// one. On an error everything is as it was.
+    /// Takes a slot for `key`, which is new, and its encoded vector, in the graph too if one is given. On an error
+    /// nothing is changed.
     pub(super) fn append(
         &self,
         key: u64,
@@ -138,7 +138,7 @@ impl Entries {
         Ok(place)
     }
 
-    /// Takes a slot and writes `key` and its encoded vector there; the key does not lead there yet.
+    /// Takes a slot and writes `key` and its encoded vector there; the map does not refer to the slot yet.
     pub(super) fn write(
         &self,
         key: u64,
@@ -150,8 +150,8 @@ impl Entries {
         if let Some(codes) = codes {
             self.encoder.unit_into(row, &mut coding.floats);
             if self.drops() {
-                // Callers check the vector before they change anything, but codes can begin between their check and this call. Here they
-                // cannot: the caller keeps them from beginning.
+                // Callers check the vector before they change anything, but codes can begin between their check and this
+                // call. Here they cannot, because the caller keeps them from beginning.
                 codes.check_kept(&coding.floats)?;
             }
             codes.encode_new(coding);
@@ -163,7 +163,7 @@ impl Entries {
         }
         let keeps = codes.is_none() || !self.drops();
         let _one_writer = self.append.lock();
-        // Whatever can fail comes before the first change.
+        // All fallible reservations precede the first change.
         self.slots.reserve(self.keys.len() as u32)?;
         self.keys.reserve()?;
         if keeps {
@@ -175,7 +175,8 @@ impl Entries {
         if let Some(graph) = graph {
             graph.reserve()?;
         }
-        // Keys first, graph last: who sees a node sees its vector, who sees a vector its key.
+        // Keys are written first, the graph last: a thread that sees a node sees its vector, and a thread that sees a
+        // vector sees its key.
         let slot = self.keys.push(|place| place[0] = key)?;
         if keeps {
             let same = self.vectors.push(|vector| vector.copy_from_slice(row))?;
@@ -192,19 +193,20 @@ impl Entries {
         Ok(Place { slot, is_reused: false })
     }
 
-    /// While codes are made, slot by slot, what was coded must not change.
+    /// Returns whether vacant slots may be written again: while codes are made, slot by slot, encoded vectors must not
+    /// change.
     fn may_refill(&self) -> bool {
         self.quantized.as_ref().is_none_or(Quantized::is_complete)
     }
 
-    /// The key that leads to a slot; whoever asks is [pinned](pin).
+    /// Returns the key that maps to a slot. The caller is [pinned](pin).
     pub(super) fn key_at(&self, slot: u32) -> Option<u64> {
         let key = self.keys.view().row(slot)[0];
         (self.slot(key) == Some(slot)).then_some(key)
     }
 
-    /// Writes the vector of a key into a vacant slot before its own, `slot`, if there is one. The copy is left in
-    /// `work`, too. Whoever asks is [pinned](pin).
+    /// Copies the vector of a key from `slot` into a vacant slot below it, if the index has such a slot. The copy is
+    /// left in `work`, too. The caller is [pinned](pin).
     pub(super) fn copy_down(&self, key: u64, slot: u32, work: &mut Work) -> Option<Place> {
         let Work { row, coding, .. } = work;
         if !self.may_refill() || self.slot(key) != Some(slot) {
@@ -222,7 +224,7 @@ impl Entries {
         Some(self.write_again(vacant, key, row, coding))
     }
 
-    /// Lets a key lead to `new` in place of `old`, which is hidden.
+    /// Redirects a key from `old` to `new`, and hides `old`.
     pub(super) fn supersede(&self, key: u64, old: u32, new: u32) {
         self.replacing.switch(old, || {
             self.map.redirect(key, new, &self.keys);
@@ -230,7 +232,7 @@ impl Entries {
         });
     }
 
-    /// Gives the memory of vacant slots back, and lets `others` do the same for what is not here.
+    /// Releases the memory of vacant slots, and lets `others` release that of columns outside these entries.
     pub(super) fn release(&self, least: u32, others: impl Fn(&VacantRun)) {
         if !self.may_refill() {
             return;
@@ -248,7 +250,7 @@ impl Entries {
     fn write_again(&self, vacant: Vacant<'_>, key: u64, row: &[Block], coding: &CodeWork) -> Place {
         let slot = vacant.slot();
         self.keys.refill(&vacant, |place| place[0] = key);
-        // Where originals are dropped, the first slots have some.
+        // If originals are dropped, only the first slots have vectors.
         if (slot as usize) < self.vectors.len() {
             self.vectors.refill(&vacant, |vector| vector.copy_from_slice(row));
         }
@@ -259,29 +261,29 @@ impl Entries {
         Place { slot, is_reused: true }
     }
 
-    /// Makes sure that any slot can be hidden: those that were appended can, those from a file may need memory.
+    /// Makes sure that any slot can be hidden: appended slots can be, slots from a file may need memory.
     pub(super) fn reserve_hiding(&self) -> Result<(), ArenaError> {
         let slots = self.keys.len() as u32;
         if slots > 0 { self.slots.reserve(slots - 1) } else { Ok(()) }
     }
 
-    /// Whether the slot may be among the answers of a search that began at a moment of [`Replacing`].
+    /// Returns whether the slot may be among the answers of a search that began at a moment of [`Replacing`].
     pub(super) fn answers(&self, slot: u32, began: u64) -> bool {
         !self.slots.is_hidden(slot) || self.replacing.since(began, slot)
     }
 
-    /// Whether all slots are answers.
+    /// Returns whether all slots are answers.
     pub(super) fn all_answer(&self) -> bool {
         self.slots.hidden() == 0
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     pub(super) fn slot(&self, key: u64) -> Option<u32> {
         self.map.get(key, &self.keys)
     }
 
-    /// Writes the row of a slot, or what its code stands for where vectors are not kept; whether
-    /// there is one. `floats` is scratch.
+    /// Writes the row of a slot, or the row nearest to its decoded code if its vector is not kept. Returns whether a row
+    /// was written. `floats` is scratch.
     pub(super) fn row_into(&self, slot: u32, row: &mut [Block], floats: &mut Vec<f32>) -> bool {
         let vectors = self.vectors.view();
         if slot < vectors.len() {
@@ -296,7 +298,7 @@ impl Entries {
         self.encoder.encode_nearest(floats, row)
     }
 
-    /// The vector of a key, as floats.
+    /// Returns the vector of a key, as floats.
     pub(super) fn get(&self, key: u64) -> Option<Vec<f32>> {
         let _pin = pin();
         let slot = self.slot(key)?;
@@ -310,27 +312,27 @@ impl Entries {
         Some(vector)
     }
 
-    /// Bytes of all slots.
+    /// Returns the bytes of all slots.
     pub(super) fn bytes(&self) -> usize {
         self.keys.bytes_of(&self.slots) + self.vector_bytes() + self.code_bytes()
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.map.len()
     }
 
-    /// Bytes of the keys and their map.
+    /// Returns the bytes of the keys and their map.
     pub(super) fn key_bytes(&self) -> usize {
         self.keys.bytes_of(&self.slots) + self.map.bytes() + self.slots.bytes()
     }
 
-    /// Bytes of the vectors.
+    /// Returns the bytes of the vectors.
     pub(super) fn vector_bytes(&self) -> usize {
         self.vectors.bytes_of(&self.slots)
     }
 
-    /// Bytes of the codes.
+    /// Returns the bytes of the codes.
     pub(super) fn code_bytes(&self) -> usize {
         let _pin = pin();
         let complete = self.codes().map_or(0, |codes| codes.bytes_of(&self.slots));

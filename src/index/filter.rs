@@ -1,22 +1,22 @@
-//! Which keys may be answers.
+//! Filters select the keys that may be answers.
 
 use std::collections::HashSet;
 use std::fmt;
 
 /// Keys that may be answers to a query.
 ///
-/// Any `Fn(u64) -> bool + Sync` is a filter, and so are [`KeySet`] and [`KeyBitmap`], which also
-/// tell how many keys they accept: that saves the search from estimating it, and lets it look at
-/// the accepted vectors alone where they are few. Implement it for other kinds of sets.
+/// Any `Fn(u64) -> bool + Sync` is a filter, and so are [`KeySet`] and [`KeyBitmap`]. These two also return the number
+/// of keys that they accept: the search need not estimate it, and scans the accepted vectors alone if they are few.
+/// Implement the trait for other kinds of sets.
 pub trait Filter: Sync {
-    /// Whether the key may be an answer. Asked at most a few times about a key in one search, and
-    /// not about every key; it must give the same answer each time. It may search, but must not change
-    /// the index that is searched, for changes may wait for the search.
+    /// Returns whether the key may be an answer. A search calls this at most a few times for a key, and not for every
+    /// key; it must return the same value each time. It may search, but must not change the index that is searched,
+    /// because changes may wait for the search.
     fn accepts(&self, key: u64) -> bool;
 
-    /// Which of up to 64 keys may be answers: bit `i` of the result stands for `keys[i]`. Where most keys are asked about, they are in
-    /// tiles, by this. Asks about one after the other unless it is implemented; it must give the same answers as
-    /// [`accepts`](Self::accepts).
+    /// Tests up to 64 keys at once: bit `i` of the result answers for `keys[i]`. Searches that test most keys call this
+    /// method for one tile of keys after the other. By default it calls [`accepts`](Self::accepts) for each key; an
+    /// implementation must give the same answers.
     fn accepts_each(&self, keys: &[u64]) -> u64 {
         let mut accepted = 0;
         for (bit, &key) in keys.iter().take(64).enumerate() {
@@ -25,8 +25,7 @@ pub trait Filter: Sync {
         accepted
     }
 
-    /// How many keys are accepted, whether or not they are in the index; `None` if it is not
-    /// known.
+    /// Returns the number of accepted keys, whether or not they are in the index; `None` if it is not known.
     fn count(&self) -> Option<usize> {
         None
     }
@@ -62,32 +61,32 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// The empty set, which accepts nothing.
+    /// Returns the empty set, which accepts no key.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a key; whether it is new.
+    /// Adds a key. Returns whether it is new.
     pub fn insert(&mut self, key: u64) -> bool {
         self.keys.insert(key)
     }
 
-    /// Takes a key out; whether it was there.
+    /// Removes a key. Returns whether the set had it.
     pub fn remove(&mut self, key: u64) -> bool {
         self.keys.remove(&key)
     }
 
-    /// Whether the key is in the set.
+    /// Returns whether the key is in the set.
     pub fn contains(&self, key: u64) -> bool {
         self.keys.contains(&key)
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is no key.
+    /// Returns whether the set has no keys.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -125,16 +124,16 @@ impl Filter for &KeySet {
     }
 }
 
-/// What a filter accepts, but for some keys. At least one of both is there.
+/// The keys that a filter accepts, except excluded keys. It acts as a [`Filter`] only if keys are excluded.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Screen<'a> {
     pub(super) filter: Option<&'a dyn Filter>,
-    /// Keys that are no answers.
+    /// Keys that are not answers.
     pub(super) excluded: Option<&'a KeySet>,
 }
 
 impl<'a> Screen<'a> {
-    /// The filter to be asked, if there is one.
+    /// Returns the filter to call, if any.
     pub(super) fn filter(&self) -> Option<&dyn Filter> {
         match self.excluded {
             None => self.filter,
@@ -142,7 +141,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// The keys that are no answers, where all others are.
+    /// Returns the keys that are not answers, if all others are.
     pub(super) fn only_excluded(&self) -> Option<&'a KeySet> {
         self.excluded.filter(|_| self.filter.is_none())
     }
@@ -170,8 +169,8 @@ impl Filter for Screen<'_> {
 
 /// A bitmap over keys, as a [`Filter`]: bit `key % 64` of word `key / 64` accepts `key`.
 ///
-/// The fastest filter where keys are dense. It borrows its words, so that one bitmap serves many
-/// searches and can come from elsewhere.
+/// The fastest filter if keys are dense. It borrows its words, so that one bitmap serves many searches and can be made
+/// elsewhere.
 ///
 /// ```
 /// use nearfield::{Hnsw, KeyBitmap, Metric};
@@ -189,24 +188,24 @@ pub struct KeyBitmap<'a> {
 }
 
 impl<'a> KeyBitmap<'a> {
-    /// The filter of these words. Counts their bits, once: make it once for many searches.
+    /// Creates the filter of these words. Counts their bits, once: make it once for many searches.
     pub fn new(words: &'a [u64]) -> Self {
         Self { words, count: words.iter().map(|word| word.count_ones() as usize).sum() }
     }
 
-    /// Whether the key's bit is set. Keys beyond the last word are not accepted.
+    /// Returns whether the key's bit is set. Keys beyond the last word are not accepted.
     #[inline]
     pub fn contains(&self, key: u64) -> bool {
         let word = usize::try_from(key / 64).ok().and_then(|at| self.words.get(at));
         word.is_some_and(|word| word >> (key % 64) & 1 != 0)
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is no key.
+    /// Returns whether the bitmap has no keys.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

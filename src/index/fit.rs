@@ -1,10 +1,11 @@
-//! How well codes fit the vectors that are inserted: a quantizer learns from those that the index has when it is fitted, and
-//! later ones may come from elsewhere.
+//! How well codes fit the vectors that are inserted: a quantizer learns from the vectors that the index has when it is
+//! fitted, and later vectors may be unlike them.
 //!
-//! Of one insertion in sixteen the error of its code is measured. Where those of an eighth of all vectors, as they came, are
-//! off by more than those that the quantizer was fitted to, another quantizer is tried on a sample of all, and used if it is
-//! better by enough. Where some of them are off by far more, it is tried as soon as these are seen, and walks read the
-//! vectors until it is there: codes put such vectors anywhere.
+//! One insertion in sixteen measures the error of its code. If the errors over an eighth of all vectors, in the order of
+//! insertion, exceed those of the vectors that the quantizer was fitted to, the index tries another quantizer on a
+//! sample of all, and uses it if it is better by enough. If some of the errors are far greater, the index tries it as
+//! soon as it measures them, and walks read the vectors until the new quantizer is ready, because codes put such vectors
+//! anywhere.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -13,39 +14,41 @@ use crate::quantization::Coder;
 use crate::sync::Mutex;
 use crate::vector::Block;
 
-/// Insertions from one that is measured to the next, on average.
+/// Average number of insertions from one measured insertion to the next.
 const SAMPLED: u32 = 16;
 
-/// Vectors of a sample whose errors are measured, at most.
+/// Maximum number of vectors of a sample whose errors are measured.
 const MEASURED: usize = 512;
 
-/// The part of all vectors whose errors are compared with those at the fitting, and how many at least.
+/// A window of errors is compared with those at the fitting: those of one in `PART` of all vectors, and of at least
+/// `LEAST`.
 const PART: u32 = 8;
-/// The same where training takes long.
+/// The same part if training is slow.
 const SLOW_PART: u32 = 4;
 const LEAST: u32 = 512;
 
-/// How many times as great their mean must be. Photographs and words in the order of their files never reach it.
+/// Factor by which the mean of a window must exceed that at the fitting to be a strain. Photographs and words in the
+/// order of their files never reach it.
 const STRAIN: f32 = 1.2;
 
-/// A squared error is far if it is `FAR` times the mean over the vectors that the quantizer was fitted to. Among vectors like these,
-/// the share of far errors is below `1 / FAR` for every distribution (Markov's inequality). A share of `STRAIN / FAR` is a strain
-/// by itself.
+/// A squared error is far if it is `FAR` times the mean over the vectors that the quantizer was fitted to. Among vectors
+/// like these, the share of far errors is below `1 / FAR` for every distribution (Markov's inequality). A share of
+/// `STRAIN / FAR` is a strain by itself.
 const FAR: f32 = 8.0;
 
-/// Far errors that a window must hold.
+/// Minimum number of far errors in a window that counts as lost.
 const SOME_FAR: f32 = 4.0;
 
-/// Set in the count of a file where walks are to read vectors.
+/// Bit set in the count of a file if walks are to read vectors.
 const LOST: u32 = 1 << 31;
 
-/// How much less, of the mean squared error, a new quantizer must be off to be worth making all codes anew.
+/// Ratio of mean squared errors, new to old, below which a new quantizer is worth encoding all vectors anew.
 const GAIN: f32 = 0.8;
 
-/// Weight of the newest in the mean of recent errors.
+/// Weight of the newest error in the mean of recent errors.
 const NEWEST: f32 = 1.0 / 64.0;
 
-/// Beyond it errors are all the same, so that sums of some are finite.
+/// Ceiling of an error, so that sums of some are finite.
 const MOST: f32 = 1e30;
 
 /// The first bytes of [`Fit::to_bytes`].
@@ -54,15 +57,15 @@ const MARK: [u8; 4] = *b"NFIT";
 /// Squared errors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Errors {
-    /// The mean of those that the quantizer was fitted to.
+    /// The mean over the vectors that the quantizer was fitted to.
     fitted: f32,
-    /// The mean of those that came last.
+    /// The mean over the newest vectors.
     recent: f32,
-    /// The sum of those that are compared next,
+    /// The sum over the current window,
     sum: f32,
-    /// how many they are,
+    /// the number of errors in it,
     count: u32,
-    /// and how many of them are [`FAR`] off.
+    /// and the number of those that are [`FAR`] off.
     far: u32,
 }
 
@@ -80,30 +83,30 @@ impl Errors {
 /// The known errors of a quantizer.
 #[derive(Debug, Default)]
 pub(super) struct Fit {
-    /// None of a quantizer from a file of an earlier version.
+    /// `None` for a quantizer from a file of an earlier version.
     errors: Mutex<Option<Errors>>,
-    /// Vectors coded since it is in memory.
+    /// Vectors encoded since the quantizer is in memory.
     coded: AtomicU32,
-    /// A [`Trust`]; it rises until another quantizer was tried.
+    /// A [`Trust`]; it rises until the index has tried another quantizer.
     trust: AtomicU8,
 }
 
-/// How far the codes of a quantizer can be trusted; each value includes the consequences of those before it.
+/// Trust in the codes of a quantizer; each value includes the consequences of those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Trust {
-    /// They are off as expected.
+    /// The errors are as expected.
     Good,
-    /// Another quantizer is to be tried.
+    /// The index is to try another quantizer.
     Strained,
-    /// Walks read vectors until it was.
+    /// Walks read vectors until the index has tried another quantizer.
     Lost,
 }
 
 /// Returns the squared distance of the vector in `floats` from the one that `code` means; `back` is scratch.
 fn error(coder: &Coder, floats: &[f32], code: &[Block], back: &mut Vec<f32>) -> f32 {
     coder.decode(code, back);
-    // In lanes, so that it vectorises.
+    // The sum has lanes, so that it vectorises.
     let mut lanes = [0.0_f32; 16];
     let (fours, rest) = floats.as_chunks::<16>();
     let (others, last) = back.as_chunks::<16>();
@@ -116,7 +119,7 @@ fn error(coder: &Coder, floats: &[f32], code: &[Block], back: &mut Vec<f32>) -> 
     (lanes.iter().sum::<f32>() + rest).min(MOST)
 }
 
-/// The mean squared error of the vectors in `sample`, which has one at least, or of some of them.
+/// Returns the mean squared error of the vectors in `sample`, which has at least one, or of some of them.
 pub(super) fn mean_error(coder: &Coder, sample: &[f32], dimension: usize) -> f32 {
     let mut work = CodeWork::default();
     work.code.resize(coder.code_blocks(), Block::ZERO);
@@ -132,19 +135,18 @@ pub(super) fn mean_error(coder: &Coder, sample: &[f32], dimension: usize) -> f32
     (errors.sum::<f64>() / measured as f64) as f32
 }
 
-/// Whether codes with a mean squared error of `new` are worth being made in the place of those with `old`, for the same vectors.
+/// Returns whether codes with a mean squared error of `new` are worth replacing those with `old`, for the same vectors.
 pub(super) fn is_worth(new: f32, old: f32) -> bool {
     new < GAIN * old
 }
 
 impl Fit {
-    /// Of a quantizer that was fitted to vectors with this mean squared error.
+    /// Creates the fit of a quantizer with a mean squared error of `fitted` on the vectors that it was fitted to.
     pub(super) fn of(fitted: f32) -> Self {
         Self { errors: Mutex::new(Some(Errors::of(fitted))), ..Self::default() }
     }
 
-    /// Notes that no other quantizer fits the vectors that are there much better, whose mean squared error is
-    /// this.
+    /// Notes that no other quantizer fits the present vectors, whose mean squared error is `fitted`, much better.
     pub(super) fn settle(&self, fitted: f32) {
         if let Some(errors) = &mut *self.errors.lock() {
             errors.clear();
@@ -153,22 +155,22 @@ impl Fit {
         self.trust.store(Trust::Good as u8, Ordering::Relaxed);
     }
 
-    /// Notes that the codes can be trusted this far at most.
+    /// Limits the trust in the codes to `trust` at most.
     fn doubt(&self, trust: Trust) {
         self.trust.fetch_max(trust as u8, Ordering::Relaxed);
     }
 
-    /// Of a quantizer of which nothing is known yet: it is to be tried first.
+    /// Creates the fit of a quantizer whose errors are not known yet: another quantizer is to be tried first.
     pub(super) fn unknown() -> Self {
         Self { trust: AtomicU8::new(Trust::Strained as u8), ..Self::default() }
     }
 
-    /// Whether it is known how far off the codes of those vectors are that the quantizer was fitted to.
+    /// Returns whether the error of the vectors that the quantizer was fitted to is known.
     pub(super) fn is_known(&self) -> bool {
         self.errors.lock().is_some()
     }
 
-    /// Takes this for the mean squared error of the vectors fitted to, unless it is known.
+    /// Sets the mean squared error of the vectors fitted to, unless it is known.
     pub(super) fn learn(&self, fitted: f32) {
         let mut errors = self.errors.lock();
         if errors.is_none() {
@@ -177,7 +179,7 @@ impl Fit {
         }
     }
 
-    /// Takes that of the same quantizer in another index, unless it is known, and whether it is lost there.
+    /// Takes the error of the same quantizer in another index, unless it is known, and whether it is lost there.
     pub(super) fn adopt(&self, other: &Self) {
         if let Some(errors) = *other.errors.lock() {
             self.learn(errors.fitted);
@@ -187,22 +189,23 @@ impl Fit {
         }
     }
 
-    /// Whether another quantizer is to be tried.
+    /// Returns whether another quantizer is to be tried.
     #[inline]
     pub(super) fn is_strained(&self) -> bool {
         self.trust.load(Ordering::Relaxed) >= Trust::Strained as u8
     }
 
-    /// Returns whether walks should read vectors instead of codes: the errors of some codes are far, and no other quantizer was tried yet.
+    /// Returns whether walks should read vectors instead of codes: some codes have far errors, and the index has not
+    /// tried another quantizer yet.
     #[inline]
     pub(super) fn is_lost(&self) -> bool {
         self.trust.load(Ordering::Relaxed) >= Trust::Lost as u8
     }
 
-    /// Notes that a vector more, in `work.floats`, got its code, in `work.code`, beside `len` others.
+    /// Notes that another vector, in `work.floats`, got its code, in `work.code`, beside `len` others.
     #[inline]
     pub(super) fn watch(&self, coder: &Coder, len: usize, work: &mut CodeWork) {
-        // Steps of the golden ratio: topics that come in turns are seen alike.
+        // Steps of the golden ratio sample alternating topics alike.
         let turn = self.coded.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1);
         if turn < u32::MAX / SAMPLED {
             self.measure(coder, len, work);
@@ -232,7 +235,7 @@ impl Fit {
         }
     }
 
-    /// Returns the errors as bytes, none if they are not known.
+    /// Returns the errors as bytes, empty if they are not known.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Some(Errors { fitted, recent, sum, count, .. }) = *self.errors.lock() else {
             return Vec::new();
@@ -244,8 +247,8 @@ impl Fit {
         bytes
     }
 
-    /// Reads the bytes of [`Self::to_bytes`] at the front of others, which are returned, too; `None` if their numbers cannot
-    /// be errors.
+    /// Reads the bytes of [`Self::to_bytes`] at the front of others, and returns the rest, too. Returns `None` if their
+    /// numbers cannot be errors.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let Some(rest) = bytes.strip_prefix(&MARK) else { return Some((Self::unknown(), bytes)) };
         let (numbers, rest) = rest.split_at_checked(16)?;
@@ -265,10 +268,10 @@ impl Fit {
         Some((fit, rest))
     }
 
-    /// Returns the root mean square error of the vectors that came last, by that of the vectors fitted to.
+    /// Returns the root mean square error of the newest vectors, divided by that of the vectors fitted to.
     pub(super) fn ratio(&self) -> Option<f32> {
         let Errors { fitted, recent, .. } = (*self.errors.lock())?;
-        // A quantizer that writes vectors as they are loses nothing.
+        // A quantizer that writes vectors unchanged loses nothing.
         if recent == 0.0 { Some(0.0) } else { Some((recent / fitted).sqrt()) }
     }
 }
@@ -296,7 +299,7 @@ mod tests {
         (coder, fit)
     }
 
-    /// Takes in such vectors, times a factor, beside 8,000 others.
+    /// Encodes `count` such vectors, times a factor, beside 8,000 others.
     fn insert(coder: &Coder, fit: &Fit, count: usize, factor: impl Fn(usize) -> f32) {
         let mut work = CodeWork::default();
         for at in 0..count {
@@ -313,7 +316,7 @@ mod tests {
         let (coder, fit) = fitted();
         insert(&coder, &fit, 3000, |_| 1.0);
         assert!(!fit.is_strained() && !fit.is_lost());
-        // Of 1,000 vectors the mean is compared, and 150 of them are enough.
+        // The mean of 1,000 vectors is compared, and 150 of them are enough.
         insert(&coder, &fit, 250, |_| 50.0);
         assert!(fit.is_strained() && fit.is_lost());
         let (restored, _) = Fit::from_bytes(&fit.to_bytes()).unwrap();

@@ -26,10 +26,10 @@ use crate::simd::Isa;
 use crate::sync::Mutex;
 use crate::vector::{AsVector, Block, Element};
 
-/// An exact index: every search looks at every vector.
+/// An exact index: every search scans every vector.
 ///
-/// The right choice up to some ten thousand vectors, and the truth that approximate indexes are
-/// measured against. It has the methods of [`Hnsw`](crate::Hnsw), and ignores `ef`.
+/// The right choice up to some ten thousand vectors, and the reference against which approximate indexes are measured.
+/// It has the methods of [`Hnsw`](crate::Hnsw), and ignores `ef`.
 ///
 /// ```
 /// use nearfield::{Flat, Metric};
@@ -80,7 +80,7 @@ impl Flat {
         self.insert_vector(key, vector.as_vector())
     }
 
-    /// Inserts many vectors, which stand one after the other in `vectors`.
+    /// Inserts many vectors, which follow one another in `vectors`.
     pub fn insert_batch<'a, V: AsVector + ?Sized>(
         &'a self,
         keys: &'a [u64],
@@ -89,53 +89,53 @@ impl Flat {
         InsertBatch::new(self, keys, vectors)
     }
 
-    /// The nearest vectors to `query`, exactly.
+    /// Searches for the nearest vectors to `query`, exactly.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         Search::new(self, query)
     }
 
-    /// The nearest vectors to each of many queries, exactly. Faster than one search after the
-    /// other: vectors are brought into the caches once for many queries.
+    /// Searches for the nearest vectors to each of many queries, exactly. Faster than one search after the other,
+    /// because vectors are read into the caches once for many queries.
     pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
         SearchBatch::new(self, queries)
     }
 
-    /// The vector of a key, as [`Hnsw::get`](crate::Hnsw::get).
+    /// Returns the vector of a key, as [`Hnsw::get`](crate::Hnsw::get).
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
         self.entries.get(key)
     }
 
-    /// Whether there is a vector under the key.
+    /// Returns whether the key has a vector.
     pub fn contains(&self, key: u64) -> bool {
         self.entries.slot(key).is_some()
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no vector.
+    /// Returns whether the index has no vectors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Components of a vector.
+    /// Returns the number of components of a vector.
     pub fn dimension(&self) -> usize {
         self.entries.encoder.dimension
     }
 
-    /// How vectors are compared.
+    /// Returns the metric by which vectors are compared.
     pub fn metric(&self) -> Metric {
         self.entries.encoder.metric
     }
 
-    /// What a component is stored as.
+    /// Returns the type in which components are stored.
     pub fn element(&self) -> Element {
         self.entries.encoder.element
     }
 
-    /// Sizes, and what has been done.
+    /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {
         let Encoder { dimension, metric, element } = self.entries.encoder;
         Stats {

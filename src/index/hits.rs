@@ -1,51 +1,51 @@
-//! Answers.
+//! Answers of searches.
 
 use std::fmt;
 use std::ops::{Deref, Index};
 
-/// One answer: a key and how far its vector is from the query.
+/// One answer: a key and the distance of its vector from the query.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Hit {
     /// The key that the vector was inserted with.
     pub key: u64,
-    /// Its distance from the query; [`Metric`](crate::Metric) tells the unit.
+    /// The distance of the vector from the query; [`Metric`](crate::Metric) defines the unit.
     pub distance: f32,
 }
 
-/// Which way a search went to find its answers.
+/// How a search found its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Plan {
-    /// It walked the graph.
+    /// The search walked the graph.
     #[default]
     Walk,
-    /// It read the nearest lists of an [`Ivf`](crate::Ivf), with a filter or without.
+    /// The search read the nearest lists of an [`Ivf`](crate::Ivf), with a filter or without.
     Probe,
-    /// It looked at every vector.
+    /// The search scanned every vector.
     Scan,
-    /// It looked at every vector that the filter accepts: there are few, or a walk did not find
-    /// enough of them.
+    /// The search scanned every vector that the filter accepts, because these are few or a walk did not find enough of
+    /// them.
     FilteredScan,
-    /// It walked over all nodes and kept those accepted: most are.
+    /// The search walked over all nodes and kept the accepted ones, because most are accepted.
     FilteredWalk,
-    /// It walked over accepted nodes, and through the nearest rejected ones to their neighbours.
+    /// The search walked over accepted nodes, and through the nearest rejected ones to their neighbours.
     DirectedTwoHop,
-    /// It walked over accepted nodes, and through any rejected ones to their neighbours.
+    /// The search walked over accepted nodes, and through any rejected ones to their neighbours.
     BlindTwoHop,
 }
 
-/// Hits that need no heap.
+/// Maximum number of hits without a heap allocation.
 const INLINE: usize = 32;
 
 /// The answers to one query, the nearest first; equal distances in the order of insertion,
 /// in an [`Ivf`](crate::Ivf) in that of keys.
 ///
-/// Up to 32 hits stand in the value itself, so a search for that many allocates nothing.
+/// The value itself holds up to 32 hits, so a search for up to 32 allocates nothing.
 #[derive(Clone)]
 pub struct Hits {
     inline: [Hit; INLINE],
     len: usize,
-    /// All hits, if there are more than fit inline.
+    /// All hits, if they do not fit inline.
     heap: Vec<Hit>,
     distances: u64,
     hops: u64,
@@ -54,8 +54,8 @@ pub struct Hits {
 }
 
 impl Hits {
-    /// No hits. Pass it to [`Search::run_into`](crate::Search::run_into), and again for the next
-    /// query, to reuse its memory.
+    /// Returns no hits. Pass it to [`Search::run_into`](crate::Search::run_into), and again for the next query, to reuse
+    /// its memory.
     pub const fn new() -> Self {
         let inline = [Hit { key: 0, distance: 0.0 }; INLINE];
         Self {
@@ -69,35 +69,36 @@ impl Hits {
         }
     }
 
-    /// The hits, the nearest first.
+    /// Returns the hits, the nearest first.
     pub fn as_slice(&self) -> &[Hit] {
         if self.heap.is_empty() { &self.inline[..self.len] } else { &self.heap }
     }
 
-    /// The keys of the hits, the nearest first.
+    /// Returns the keys of the hits, the nearest first.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.iter().map(|hit| hit.key)
     }
 
-    /// How many distances the search computed.
+    /// Returns the number of distances that the search computed.
     pub fn distances_computed(&self) -> u64 {
         self.distances
     }
 
-    /// How many rows of the graph the search read, 0 for a scan; of an [`Ivf`](crate::Ivf), how
-    /// many lists.
+    /// Returns the number of rows of the graph that the search read, 0 for a scan; for an [`Ivf`](crate::Ivf), the
+    /// number of lists.
     pub fn hops(&self) -> u64 {
         self.hops
     }
 
-    /// Which way the search went: what a filter made of it, by how many it accepts, and how many around the query.
+    /// Returns how the search was executed. With a filter, the planner chooses by the share of accepted vectors, overall
+    /// and near the query.
     pub fn plan(&self) -> Plan {
         self.plan
     }
 
-    /// Whether the search came to its end: not so if [`Search::deadline`](crate::Search::deadline)
-    /// or [`Search::cancel`](crate::Search::cancel) broke it off. The hits are then the nearest of
-    /// what was looked at, and may be fewer than wanted.
+    /// Returns whether the search ran to its end: `false` if [`Search::deadline`](crate::Search::deadline) or
+    /// [`Search::cancel`](crate::Search::cancel) stopped it. The hits are then the nearest of the visited vectors, and
+    /// may be fewer than wanted.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -110,7 +111,7 @@ impl Hits {
         self.plan = plan;
     }
 
-    /// The answer of a search that was over before it began.
+    /// Sets the answer of a search that ended before it began.
     pub(super) fn set_nothing(&mut self) {
         self.heap.clear();
         (self.len, self.distances, self.hops) = (0, 0, 0);
@@ -140,9 +141,9 @@ impl Hits {
         self.len += 1;
     }
 
-    /// Leaves the first hit of each key; whether there were others.
+    /// Keeps the first hit of each key. Returns whether any hit was dropped.
     pub(super) fn drop_repeated_keys(&mut self) -> bool {
-        /// Hits of which each is compared with each: there is nothing to allocate.
+        /// Maximum number of hits that are compared pairwise, without an allocation.
         const FEW: usize = 64;
 
         let hits = self.as_slice();
@@ -207,7 +208,7 @@ impl<'a> IntoIterator for &'a Hits {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BatchHits {
     hits: Vec<Hit>,
-    /// Where each query's hits end.
+    /// The end of each query's hits.
     ends: Vec<usize>,
     plans: Vec<Plan>,
     complete: Vec<bool>,
@@ -238,39 +239,39 @@ impl BatchHits {
         self.complete.extend_from_slice(&other.complete);
     }
 
-    /// Number of queries.
+    /// Returns the number of queries.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there were no queries.
+    /// Returns whether the batch had no queries.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The hits of query `i`, or `None` if there were not as many queries.
+    /// Returns the hits of query `i`, or `None` if the batch had no such query.
     pub fn get(&self, i: usize) -> Option<&[Hit]> {
         let end = *self.ends.get(i)?;
         let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
         Some(&self.hits[start..end])
     }
 
-    /// Which way the search of query `i` went, as [`Hits::plan`].
+    /// Returns how the search of query `i` was executed, as [`Hits::plan`].
     pub fn plan(&self, i: usize) -> Option<Plan> {
         self.plans.get(i).copied()
     }
 
-    /// Whether the searches of all queries came to their ends, as [`Hits::is_complete`].
+    /// Returns whether the searches of all queries ran to their ends, as [`Hits::is_complete`].
     pub fn is_complete(&self) -> bool {
         self.complete.iter().all(|&complete| complete)
     }
 
-    /// Whether the search of query `i` did, as [`Hits::is_complete`].
+    /// Returns whether the search of query `i` ran to its end, as [`Hits::is_complete`].
     pub fn completed(&self, i: usize) -> Option<bool> {
         self.complete.get(i).copied()
     }
 
-    /// The hits of each query, in the order of the queries.
+    /// Returns the hits of each query, in the order of the queries.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[Hit]> + '_ {
         (0..self.len()).map(|i| &self[i])
     }
@@ -281,7 +282,7 @@ impl Index<usize> for BatchHits {
 
     /// # Panics
     ///
-    /// If there were not as many queries.
+    /// If the batch had no query `i`.
     fn index(&self, i: usize) -> &[Hit] {
         self.get(i).expect("query number within the batch")
     }
@@ -299,7 +300,7 @@ mod tests {
             hits.set((0..count).map(|at| hit(at, at * 7919 % 1009)));
             let before = hits.clone();
             assert!(!hits.drop_repeated_keys() && hits == before);
-            // Each key three times, in another order.
+            // The hits hold each key three times, in another order.
             let thrice = before.iter().chain(before.iter().rev()).chain(&*before).copied();
             hits.set(thrice);
             assert_eq!(hits.drop_repeated_keys(), count > 0);

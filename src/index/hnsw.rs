@@ -48,15 +48,15 @@ pub struct Hnsw {
     pub(super) graph: Graph,
     pub(super) engine: Box<dyn Engine>,
     isa: Isa,
-    /// Factor on squared distances for pruning.
+    /// The factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
     pub(super) work: WorkPool,
     own_pool: OwnPool,
     pub(super) search_distances: CachePadded<AtomicU64>,
     pub(super) insert_distances: CachePadded<AtomicU64>,
-    /// Which `ef` gives which recall, once that was measured.
+    /// The recall of each `ef`, once it was measured.
     pub(super) curve: Curve,
-    /// Shared by whoever changes the index; taken alone where nothing may change.
+    /// Threads that change the index share this lock; a thread that needs an unchanged index takes it alone.
     pub(super) inserting: RwLock<()>,
     pub(super) remains: Mutex<Remains>,
 }
@@ -92,21 +92,21 @@ impl Hnsw {
 
     /// Inserts a vector under a new key. When it returns, searches find the vector.
     ///
-    /// Takes `O(log n)` distances in expectation. Many vectors that come sorted are better inserted as a
-    /// [batch](Self::insert_batch), or shuffled: a graph that grows group by group has few ways between groups.
+    /// Takes `O(log n)` distances in expectation. Many sorted vectors are better inserted as a
+    /// [batch](Self::insert_batch), or shuffled, because a graph that grows group by group has few paths between groups.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Vector`] if it is no vector for this index, [`IndexError::KeyExists`],
-    /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then as it was.
+    /// [`IndexError::Vector`] if the vector is invalid for this index, [`IndexError::KeyExists`],
+    /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then unchanged.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
         self.insert_vector(key, vector.as_vector())
     }
 
-    /// Inserts many vectors, which stand one after the other in `vectors`, on many threads.
+    /// Inserts many vectors, which follow one another in `vectors`, on many threads.
     ///
-    /// Vectors that are sorted, by what they are about or where they are from, are found as well as shuffled ones: some from
-    /// everywhere are inserted before the others.
+    /// Sorted vectors, by topic or by origin, are found as well as shuffled ones, because a sample spread over the whole
+    /// batch is inserted first.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
@@ -124,63 +124,61 @@ impl Hnsw {
         InsertBatch::new(self, keys, vectors)
     }
 
-    /// The nearest vectors to `query`: `index.search(&query).k(10).ef(64).run()?`.
+    /// Searches for the nearest vectors to `query`: `index.search(&query).k(10).ef(64).run()?`.
     ///
-    /// Where `ef` is so large that walking would cost more than looking at every vector, every
-    /// vector is looked at, and the answer is exact.
+    /// If `ef` is so large that a walk would cost more than a scan of every vector, the search scans, and the answer is
+    /// exact.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         Search::new(self, query)
     }
 
-    /// The nearest vectors to each of many queries, which stand one after the other in `queries`,
-    /// on many threads.
+    /// Searches for the nearest vectors to each of many queries, which follow one another in `queries`, on many threads.
     pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
         SearchBatch::new(self, queries)
     }
 
-    /// Measures which `ef` gives which recall, so that [`Search::recall`] can be asked for:
-    /// `index.calibrate().run()?`.
+    /// Measures the recall of each `ef`, so that [`Search::recall`] can be requested: `index.calibrate().run()?`.
     pub fn calibrate(&self) -> Calibrate<'_> {
         Calibrate::new(self)
     }
 
-    /// The vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
-    /// rounded to the element type; bits come as 0 and 1.
+    /// Returns the stored vector of a key: scaled to unit length under [`Metric::Cosine`], rounded to the element type;
+    /// bits are returned as 0 and 1.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
         self.entries.get(key)
     }
 
-    /// Whether there is a vector under the key.
+    /// Returns whether the key has a vector.
     pub fn contains(&self, key: u64) -> bool {
         self.entries.slot(key).is_some()
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no vector.
+    /// Returns whether the index has no vectors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Components of a vector.
+    /// Returns the number of components of a vector.
     pub fn dimension(&self) -> usize {
         self.entries.encoder.dimension
     }
 
-    /// How vectors are compared.
+    /// Returns the metric by which vectors are compared.
     pub fn metric(&self) -> Metric {
         self.entries.encoder.metric
     }
 
-    /// What a component is stored as.
+    /// Returns the type in which components are stored.
     pub fn element(&self) -> Element {
         self.entries.encoder.element
     }
 
-    /// Sizes, and what has been done.
+    /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {
         let _pin = pin();
         let Encoder { dimension, metric, element } = self.entries.encoder;
@@ -210,11 +208,11 @@ impl Hnsw {
         }
     }
 
-    /// Reads the whole graph and tells whether it is sound: every vector reachable on each of its
-    /// levels, every link valid, every key leading to its vector.
+    /// Reads the whole graph and reports its faults. An index is sound if every vector is reachable on each of its
+    /// levels, every link is valid, and every key maps to its vector.
     ///
-    /// Takes time and memory in proportion to the graph, waits for running insertions and holds
-    /// new ones up; searches go on.
+    /// Takes time and memory in proportion to the graph, waits for running insertions and blocks new ones; searches
+    /// continue.
     pub fn check(&self) -> CheckReport {
         let _alone = self.inserting.write();
         let report = self.graph.check(|node| !self.entries.slots.is_hidden(node));
@@ -227,7 +225,7 @@ impl Hnsw {
             .collect();
         for slot in (0..keys.len()).filter(|&slot| !self.entries.slots.is_hidden(slot)) {
             let found = self.entries.slot(key(slot));
-            // A vector that is about to replace another one has no key yet.
+            // No key maps yet to a vector that is about to replace another.
             let is_coming = found.is_some() && self.entries.replacing.is_ambiguous();
             if found != Some(slot) && !is_coming {
                 faults.push(Fault { level: 0, key: key(slot), kind: FaultKind::LostKey });
@@ -267,7 +265,7 @@ impl Parts for Hnsw {
 }
 
 impl Hnsw {
-    /// Bits of a component of the codes that walks read, if they do.
+    /// Returns the bits of a component of the codes that walks read; `None` if they read the vectors.
     pub(super) fn code_bits(&self) -> Option<u32> {
         let _pin = pin();
         self.entries.walking_codes().map(|codes| codes.coder.bits())
