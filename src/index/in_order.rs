@@ -1,4 +1,4 @@
-//! Inserting many vectors so that the index is the same, byte by byte, whatever the number of threads.
+//! Inserting many vectors so that the index is the same, byte by byte, for any number of threads.
 //!
 //! Vectors are inserted in batches of a thirty-second of the graph (prefix doubling). Slots are taken in order. Each node of a batch searches for
 //! its neighbours in the graph before the batch, on any thread; all enter the spanning trees in order, which is a few percent of the work; then each

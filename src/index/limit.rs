@@ -72,7 +72,7 @@ impl Limit<'_> {
 /// Bytes read or moved between two readings of the clock: some microseconds of work.
 const STRIDE: usize = 1 << 16;
 
-/// Nanoseconds that must be left for each answer wanted: putting it in order, and looking up its
+/// Nanoseconds that must be left for each wanted answer, to sort it and look up its
 /// key; and half of it for each that is measured again, besides reading it.
 const DELIVERY: u64 = 60;
 

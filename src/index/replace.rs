@@ -131,7 +131,7 @@ impl Entries {
         let _still = self.replacing.recent.slots.read();
         let view = rows.view();
         self.slots.words_into(hidden);
-        // Last: replacements whose new vectors are in the view do not end before this.
+        // Last: replacements whose new vectors are in the view do not end before this load.
         step();
         let doubled = self.replacing.going_on.load(Ordering::SeqCst);
         (view, if k == 0 { 0 } else { k.saturating_add(doubled) })

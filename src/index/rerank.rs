@@ -180,7 +180,7 @@ impl Head {
         is_wide && is_unbiased && last < kth || self.missed(kth, reach) > allowed
     }
 
-    /// Returns the number of the nearest that are expected beyond the reach, by the error of their codes.
+    /// Returns the number of the nearest that are expected beyond the reach, because codes put them there.
     fn missed(&self, kth: f32, reach: Reach) -> f32 {
         let Reach { len, middle, last, .. } = reach;
         let deviation = self.errors.deviation();

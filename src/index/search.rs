@@ -144,7 +144,7 @@ impl<'a, F: Filter> Search<'a, F> {
     /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
     ///
     /// An [`Ivf`](crate::Ivf) with codes and vectors keeps this number by their codes, measures
-    /// them again by their vectors, and measures further ones as far as the errors of the codes demand; an `Ivf` without codes,
+    /// them again by their vectors, and measures further ones that the errors of the codes demand; an `Ivf` without codes,
     /// or without vectors, ignores it.
     pub fn ef(mut self, ef: usize) -> Self {
         self.wanted.set_ef(ef);

@@ -33,7 +33,7 @@ pub struct Stats {
     pub levels: Vec<usize>,
     /// The lists of an inverted-file index.
     pub lists: Option<ListStats>,
-    /// What [`Hnsw::calibrate`](crate::Hnsw::calibrate) measured last, if it was called.
+    /// Last result of [`Hnsw::calibrate`](crate::Hnsw::calibrate), if it was called.
     pub calibration: Option<Calibration>,
     /// Memory in use.
     pub bytes: Bytes,
