@@ -279,7 +279,7 @@ impl Quantized {
         let wanted = wanted.min(most).max(64).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
-        // One of several equal vectors is enough, because copies would displace others. If the sample meets copies, it reads on.
+        // The sample takes one of several equal vectors, because copies would displace others. If it meets copies, it reads on.
         let mut seen = HashSet::with_capacity(wanted);
         for look in 0..LOOKS * wanted as u64 {
             let (round, i) = (look / wanted as u64, look % wanted as u64);

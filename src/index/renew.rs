@@ -123,7 +123,7 @@ mod tests {
     use std::sync::Arc;
     use xxhash_rust::xxh3::xxh3_64;
 
-    /// The fit of the present codes, and the figure.
+    /// Returns the fit of the present codes, and its ratio.
     fn codes(index: &Hnsw) -> (Arc<Fit>, f32) {
         let fit = Arc::clone(&index.entries.codes().unwrap().fit);
         let ratio = fit.ratio().unwrap();
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// The index as a file of an earlier version has it, which does not tell how well the quantizer fits.
+    /// Returns the index as restored from a file of an earlier version, which does not record the fit of the quantizer.
     fn from_earlier(index: &Hnsw) -> Hnsw {
         index.frozen(|image| {
             let mut state = image.state.clone();
@@ -215,7 +215,7 @@ mod tests {
         let vectors: Vec<f32> = (0..9000 * DIMENSION as u32)
             .map(|i| {
                 let x = xxh3_64(&i.to_le_bytes()) as u8 as f32 / 255.0;
-                // The later ones lie elsewhere.
+                // The later vectors are from elsewhere.
                 if i < 5000 * DIMENSION as u32 { x } else { x + (i % 32) as f32 }
             })
             .collect();

@@ -25,7 +25,7 @@ pub(super) struct Request<'a> {
     pub(super) screen: Screen<'a>,
     /// Maximum distance of an answer.
     pub(super) radius: Option<f32>,
-    /// Whether all answers within the radius are wanted, or more than [`AT_ONCE`]: rounds find them sooner.
+    /// Whether all answers within the radius are wanted, or more than `AT_ONCE`: rounds find them sooner.
     pub(super) takes_rounds: bool,
     pub(super) limit: Limit<'a>,
     /// When the search began, as a moment of replacements.

@@ -21,7 +21,7 @@ const STEP: usize = 4;
 const AHEAD: usize = 8;
 
 /// With fine codes, reranking ends after `VAIN` times the rank of the last candidate that is among the answers: many are measured
-/// only if codes do not tell near vectors apart.
+/// only if codes do not separate near vectors.
 const VAIN: usize = 4;
 
 /// Errors of codes beyond this share of the distance of the last answer mean that vectors around the query look alike. On real
@@ -31,7 +31,7 @@ const BLURRED: f32 = 0.25;
 const BLURRED_COARSE: f32 = 0.5;
 
 /// Answers that are late by their codes, and answers expected beyond the end of a walk, as a share of those wanted: more of
-/// either mean that codes do not lead to the nearest. On words, of 10 answers with `ef` 64, a share of .01 is expected there
+/// either mean that codes miss the nearest. On words, of 10 answers with `ef` 64, a share of .01 is expected there
 /// for one query in fifty with 1 bit, and next to none with more; with `ef` 16 it is .13.
 const LATE: f32 = 0.25;
 const MISSED: f32 = 0.015;
@@ -50,7 +50,7 @@ pub(super) struct Head {
     /// Distances by codes.
     estimates: Vec<f32>,
     keys: Vec<u32>,
-    /// Whether codes did not tell near vectors apart, because errors are of the size of distances.
+    /// Whether codes did not separate near vectors, because errors are of the size of distances.
     pub(super) is_blurred: bool,
     /// Key and slot, the nearest first.
     pub(super) sorted: Vec<(u32, u32)>,
@@ -83,7 +83,7 @@ impl Reach {
 }
 
 impl Head {
-    /// Returns the number of candidates among which the nearest `k` are, if codes tell near vectors apart.
+    /// Returns the number of candidates among which the nearest `k` are, if codes separate near vectors.
     pub(super) fn enough_for(k: usize) -> usize {
         k.saturating_mul(2).max(k.saturating_add(LEAST))
     }
@@ -254,7 +254,7 @@ mod tests {
             let sum: f64 = steps.map(|x| x * density(f64::from(margin) + x) / 1000.0).sum();
             assert!((f64::from(beyond(margin)) - sum).abs() < 5e-5, "{margin}: {sum}");
         }
-        // Without errors nothing is missed.
+        // Without errors no answer is missed.
         assert!(beyond(f32::INFINITY).is_nan());
     }
 }

@@ -227,7 +227,7 @@ impl Matches {
         }
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.waiting.capacity() * 4 + self.pool.bytes() + self.all.capacity() * 8
     }

@@ -21,7 +21,7 @@ pub(super) trait Searchable: Parts {
     /// Answers the encoded queries, one after the other in `queries`.
     fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits);
 
-    /// Whether every answer is exact.
+    /// Returns whether every answer is exact.
     fn is_exact(&self) -> bool;
 
     /// Returns whether the index has lists to probe.
@@ -137,7 +137,7 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// Sets the number of candidates kept during the walk; the default is 64, and `k` if that is more. More candidates: better
+    /// Sets the number of candidates kept during the walk; the default is 64, the minimum `k`. More candidates: better
     /// recall, slower. If the `k` nearest are well separated, the walk ends before all candidates are expanded, and if they are not it
     /// keeps up to 1.5 times the number (adaptive beam search, Al-Jazzazi et al., 2025), so that the time is spent on
     /// the queries that need it. Walks on coarse codes keep up to four times the number, of which the vectors choose: see
@@ -270,7 +270,7 @@ impl<'a, F: Filter> Search<'a, F> {
     /// [`IndexError::Vector`] if the query is no vector for this index; [`IndexError::Parameter`]
     /// if `ef` or `nprobe` is 0, the recall not above 0 and up to 1, the radius not a number, or
     /// if the index takes no `nprobe` or no recall; [`IndexError::NotCalibrated`] and
-    /// [`IndexError::RecallUnreachable`] if a recall is asked for.
+    /// [`IndexError::RecallUnreachable`] if a recall is set.
     pub fn run(self) -> Result<Hits, IndexError> {
         let mut hits = Hits::new();
         self.run_into(&mut hits)?;

@@ -33,7 +33,7 @@ enum Way {
     FromEntry,
     /// At the end of the last walk, among copies.
     AmongCopies,
-    /// From the head of the last walk, whose codes did not tell near vectors apart.
+    /// From the head of the last walk, whose codes did not separate near vectors.
     FromHead,
     /// At the entry point of the graph, with notes.
     Noting,
@@ -203,7 +203,7 @@ impl Hnsw {
         Ok(())
     }
 
-    /// Returns the beam of a walk without a filter. If distances may be negative, one distance does not bound another.
+    /// Returns the beam of a walk for a whole request. If distances may be negative, one distance does not bound another.
     pub(super) fn beam(&self, request: &Request<'_>) -> Beam {
         let compares = self.metric() != Metric::InnerProduct && !request.takes_rounds;
         Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
@@ -333,7 +333,7 @@ impl Hnsw {
         })
     }
 
-    /// Does [`Self::collect`]. If codes did not tell near vectors apart, a walk on the vectors, or on the finer codes,
+    /// Does [`Self::collect`]. If codes did not separate near vectors, a walk on the vectors, or on the finer codes,
     /// continues from these candidates, and its hits count.
     pub(super) fn collect_sharp(
         &self,

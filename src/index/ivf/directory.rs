@@ -182,7 +182,7 @@ impl Directory {
     /// Writes to `order`, for each of the queries, which are rows of floats, one number per list:
     /// the list in the lower half, its distance in the upper. Returns the number of distances
     /// to centroids, each as much work as `weight` others, and ends early if `watch`
-    /// says so.
+    /// expires.
     pub(super) fn rank(
         &self,
         space: &Space,
@@ -440,7 +440,7 @@ impl Directory {
 }
 
 impl Scratch {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         (self.floats.capacity() + self.keys.capacity() + self.residual.capacity()) * 4
             + self.row.capacity() * size_of::<Block>()

@@ -143,7 +143,7 @@ mod tests {
         let strays = distances.iter().filter(|&&distance| drift.is_stray(distance, 0.04)).count();
         assert!(strays <= 1000 / 16, "{strays}");
         assert!(drift.is_stray(1.5, 0.04) && drift.is_stray(0.5, 0.1));
-        // Without codes their error proves nothing.
+        // Without codes, the error does not count.
         let limits = DriftLimits::of_sample(&mut distances, &mut []);
         assert!(!Drift::new(limits, 0).is_stray(0.5, f32::MAX));
         // For a sample of equal vectors, all others are strays.

@@ -98,7 +98,7 @@ impl List {
             self.codes.reserve(more).map_err(refused)?;
             self.terms.try_reserve_exact(more).map_err(refused)?;
         }
-        // The keys are last: their capacity says that the others have room.
+        // The keys are last: their capacity implies that of the others.
         self.keys.try_reserve_exact(more).map_err(refused)
     }
 

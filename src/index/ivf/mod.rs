@@ -121,7 +121,7 @@ use space::Space;
 /// ([`Originals::Kept`]) it measures the nearest [`ef`](Search::ef) candidates by their vectors.
 /// Their errors show the precision of codes around the query, and
 /// every further vector that may be among the answers by that is measured too: few if codes
-/// tell vectors apart, many if they do not. So the vectors that codes hide are found on data of
+/// separate vectors, many if they do not. So the vectors that codes hide are found on data of
 /// any shape, also before the next training. Without the vectors
 /// [`ListStats::code_error`](crate::ListStats::code_error) is the precision of estimates.
 ///

@@ -38,7 +38,7 @@ pub(in crate::index) struct Probe {
 }
 
 impl Probe {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(in crate::index) fn bytes(&self) -> usize {
         self.scratch.bytes()
             + self.queries.capacity() * size_of::<Block>()

@@ -80,7 +80,7 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.measured.capacity() * size_of::<(u32, u64)>()
             + (self.deviations.capacity() + self.nearest.capacity()) * 4
