@@ -1,9 +1,10 @@
-//! Inserting many vectors so that the index is the same, byte by byte, whatever the number of threads.
+//! Inserting many vectors so that the index is the same, byte by byte, for any number of threads.
 //!
-//! Vectors go in by batches of a thirty-second of the graph (prefix doubling). Slots are taken in order. Each node of a batch looks for its neighbours in the graph
-//! before the batch, on any thread; all enter the spanning trees in order, which is a few percent of the work; then each row gets its
-//! links in order, each on any thread. Nodes of a batch do not see each other, so batches take vectors evenly from all. A node above all
-//! others is linked alone. The threads are the batch's own: a pool's thread that waits within the lock would take up other work, which may wait for the lock.
+//! Vectors are inserted in batches of a thirty-second of the graph (prefix doubling). Slots are taken in order. Each node of a batch searches for
+//! its neighbours in the graph before the batch, on any thread; all enter the spanning trees in order, which is a few percent of the work; then each
+//! row gets its links in order, each on any thread. Nodes of a batch do not see each other, so batches take vectors evenly from the input. A node
+//! above all others is linked alone. The threads belong to the batch: a pool's thread that waits within the lock would take up other work, which may
+//! wait for the lock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,11 +18,11 @@ use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
 use crate::sync::Mutex;
 use crate::vector::Block;
 
-/// A batch has so many nodes at most, or one in so many of those that are linked: what does not see each other is little.
+/// Maximum batch: `MOST` nodes, or 1/`PART` of the linked nodes if fewer. Nodes of one batch cannot link to each other.
 const MOST: usize = 1024;
 const PART: usize = 32;
 
-/// What a thread must have to do before it is worth its start.
+/// Minimum tasks of a thread, below which its start costs more than it saves.
 const LEAST: usize = 4;
 
 /// Vectors that are inserted in order.
@@ -29,15 +30,15 @@ pub(super) struct Ordered<'a> {
     pub(super) count: usize,
     /// The key of the vector at a position.
     pub(super) key: &'a (dyn Fn(usize) -> u64 + Sync),
-    /// Leaves the vector of a position in `work.row`.
+    /// Writes the vector of a position to `work.row`.
     pub(super) encode: &'a (dyn Fn(usize, &mut Work) -> Result<(), IndexError> + Sync),
     /// Threads to use.
     pub(super) threads: usize,
-    /// Told that one more is inserted.
+    /// Called after each insertion.
     pub(super) inserted: &'a (dyn Fn() + Sync),
 }
 
-/// Does `task` for each number below `count`. The threads are its own: a thread of a pool that waits here, within a lock,
+/// Does `task` for each number below `count`, on threads of the batch: a thread of a pool that waits here, within a lock,
 /// would take up other work, which may wait for the lock.
 fn share(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) {
     let next = AtomicUsize::new(0);
@@ -52,7 +53,7 @@ fn share(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) {
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(count / LEAST) {
-            // Without one more thread, the others do its work.
+            // If a thread cannot be started, the others do its work.
             drop(std::thread::Builder::new().spawn_scoped(scope, work));
         }
         work();
@@ -60,9 +61,9 @@ fn share(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) {
 }
 
 impl Hnsw {
-    /// Inserts the vectors in batches, each of which does not depend on who does what.
+    /// Inserts the vectors in batches. The result of a batch does not depend on its threads.
     pub(super) fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
-        // Those of a batch do not see each other: they come from everywhere, so that few are alike.
+        // Nodes of a batch do not see each other: a batch takes vectors from the whole input, so that few are alike.
         let order = Even::new(ordered.count);
         let ordered = &Ordered {
             key: &|turn| (ordered.key)(order.position(turn)),
@@ -75,7 +76,7 @@ impl Hnsw {
             let (taken, failure) = self.insert_part(ordered, done, size);
             for _ in 0..taken {
                 self.work.with(|work| {
-                    // Training beside insertions would end sooner or later.
+                    // Training beside insertions would end at a time that varies.
                     self.advance(true, work);
                     self.sweep_on(work);
                 });
@@ -87,7 +88,7 @@ impl Hnsw {
         Ok(())
     }
 
-    /// Inserts up to `size` vectors behind the `first` ones; how many, and why not more.
+    /// Inserts up to `size` vectors behind the `first` ones. Returns their number, and the error that ended it early.
     fn insert_part(
         &self,
         ordered: &Ordered<'_>,
@@ -124,7 +125,7 @@ impl Hnsw {
         (count + usize::from(outstanding.is_some()), failure)
     }
 
-    /// Links nodes, which stand for the vectors behind the `first` ones.
+    /// Links nodes, which hold the vectors behind the `first` ones.
     fn link_part(
         &self,
         ordered: &Ordered<'_>,
@@ -154,7 +155,7 @@ impl Hnsw {
         });
     }
 
-    /// Hands the vector whose turn it is, and what it is compared with, to `run`.
+    /// Passes the vector of this turn, and the rows to compare it with, to `run`.
     fn for_query(
         &self,
         ordered: &Ordered<'_>,
@@ -162,14 +163,14 @@ impl Hnsw {
         run: impl FnOnce(Rows<'_>, &[Block], &mut Scratch),
     ) {
         self.work.with(|work| {
-            // It was done before, without an error.
+            // `draft` encoded the same vector before, without an error.
             drop((ordered.encode)(turn, work));
             self.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             self.compare(None, work, run);
         });
     }
 
-    /// Gives a vector its place.
+    /// Appends the vector of a turn to the index, and drafts its node.
     fn draft(
         &self,
         ordered: &Ordered<'_>,

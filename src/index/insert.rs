@@ -16,8 +16,8 @@ use crate::graph::{Counters, Scratch};
 use crate::vector::Block;
 
 impl Hnsw {
-    /// Brings the codes forward, if there are to be some: a little work, after an insertion. Where they are
-    /// there, sees whether they are of use. Where codes are to be made anew and training takes long, the caller may wait for it.
+    /// Continues with the codes, if the index is to have some: a little work, after an insertion. If the index has codes,
+    /// checks whether they are of use. If codes are to be made anew and training takes long, the caller may wait for it.
     pub(super) fn advance(&self, waits: bool, work: &mut Work) {
         let Some(quantized) = &self.entries.quantized else { return };
         let _pin = pin();
@@ -40,9 +40,9 @@ impl Hnsw {
         let decode = |slot: u32, floats: &mut Vec<f32>| {
             self.entries.encoder.unit_into(self.entries.vectors.view().row(slot), floats);
         };
-        // Without memory for codes, walks go on reading vectors; the next insertion tries again.
+        // Without memory for codes, walks continue to read vectors; the next insertion tries again.
         if let Ok(true) = quantized.fill(vectors.len(), waits, &mut work.coding, decode) {
-            // Nobody is between a slot and its links: all go on with codes.
+            // No thread is between a slot and its links: all threads switch to codes.
             let _alone = self.inserting.write();
             if quantized.codes().is_some() {
                 return;
@@ -69,14 +69,14 @@ impl Hnsw {
         Ok(())
     }
 
-    /// Links what was written at a place, and is in `work` still, to all but `leaving`.
+    /// Links the vector of `place`, which is still in `work`, to all nodes but `leaving`.
     pub(super) fn link(&self, place: Place, leaving: Option<u32>, work: &mut Work) {
         self.compare(leaving, work, |space, query, scratch| {
             self.join(space, query, place, scratch);
         });
     }
 
-    /// Hands the vector in `work`, which is there as floats too if there are codes, and what it is compared with to
+    /// Passes the vector in `work`, which is there as floats too if the index has codes, and the rows to compare it with to
     /// `run`.
     pub(super) fn compare(
         &self,
@@ -104,7 +104,7 @@ impl Hnsw {
         }
     }
 
-    /// Adds what a change of the graph has computed.
+    /// Adds the distances that a change of the graph has computed.
     pub(super) fn count_insertion(&self, work: &Work) {
         let distances = work.scratch.counters.distances;
         self.insert_distances.fetch_add(distances, Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Insertable for Hnsw {
             let work = work.into_inner();
             let vectors = self.entries.vectors.view();
             if quantized.coding.is_slow() {
-                // What is there is most, and the batch waits rather than each of its insertions.
+                // The vectors of the index outnumber the batch, and the batch waits rather than each of its insertions.
                 quantized.fit(vectors.len() as usize, true, |at, floats| {
                     self.entries.encoder.unit_into(vectors.row(at as u32), floats);
                 });

@@ -1,4 +1,4 @@
-//! Answers one after the other, for as long as the caller goes on.
+//! Answers one after the other, for as long as the caller continues.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::vector::{Block, VectorRef};
 /// Answers of the first round.
 const FIRST: usize = 32;
 
-/// How many times as many the next round finds, as walks go; and once all vectors are looked at
-/// in each round.
+/// Factor by which the next round finds more answers: while rounds walk, and once each round scans all
+/// vectors.
 const GROWTH: (usize, usize) = (2, 16);
 
-/// How far an iteration has come: which keys it gave, and where it goes on.
+/// Position of an iteration: the keys that it gave, and where it continues.
 ///
-/// It borrows nothing, not even the index: keep it between two requests of a user, and go on by
+/// It borrows nothing, not even the index: keep it between two requests of a user, and continue by
 /// [`Search::iter_from`](crate::Search::iter_from). It takes about 16 bytes for each hit given.
 ///
 /// ```
@@ -44,12 +44,12 @@ pub struct Cursor {
     given: HashSet<u64>,
     /// Answers of the last round; 0 at the beginning.
     round: usize,
-    /// Whether the last round looked at every vector.
+    /// Whether the last round scanned every vector.
     scanned: bool,
 }
 
 impl Cursor {
-    /// Hits given so far.
+    /// Returns the number of hits given until now.
     pub fn given(&self) -> usize {
         self.given.len()
     }
@@ -65,14 +65,14 @@ impl fmt::Debug for Cursor {
 /// [`Search::iter`](crate::Search::iter).
 pub struct SearchIter<'a, F> {
     index: &'a dyn Searchable,
-    /// Of each round, but for the number of answers.
+    /// The request of each round, without the number of answers.
     request: Request<'a>,
     filter: Option<F>,
     cursor: Cursor,
-    /// The last round, of which those before the place were given.
+    /// The last round; hits before `place` were given.
     hits: Hits,
     place: usize,
-    /// Whether there is no further round.
+    /// Whether the last round was the final one.
     ended: bool,
 }
 
@@ -100,14 +100,14 @@ impl<'a, F: Filter> SearchIter<'a, F> {
         Ok(Self { index, request, filter, cursor, hits: Hits::new(), place: 0, ended: false })
     }
 
-    /// Searches for more than the last time.
+    /// Searches for more hits than the last round.
     fn refill(&mut self) {
         let Self { index, request, filter, cursor, hits, place, ended } = self;
         let growth = if cursor.scanned { GROWTH.1 } else { GROWTH.0 };
         let k = cursor.round.saturating_mul(growth).clamp(FIRST, request.k.max(FIRST));
         let filter = filter.as_ref().map(|filter| filter as &dyn Filter);
         let screen = Screen { filter, ..request.screen };
-        // The last answers of a round would be found worse than the first, had the walk no more room.
+        // The last answers of a round would have lower recall than the first if `ef` did not exceed `k`.
         let ef = request.ef.max(k.saturating_add(k / 2));
         let request = Request { k, ef, screen, ..*request };
         index.work().with(|work| {
@@ -123,16 +123,16 @@ impl<'a, F: Filter> SearchIter<'a, F> {
 }
 
 impl<F> SearchIter<'_, F> {
-    /// Whether nothing broke the search off so far: see
+    /// Returns whether no search has ended early until now: see
     /// [`Hits::is_complete`](crate::Hits::is_complete).
     pub fn is_complete(&self) -> bool {
         self.hits.is_complete()
     }
 
-    /// The place reached: the hits given so far are not given again.
+    /// Returns the position reached: hits given before it are not given again.
     pub fn cursor(&self) -> Cursor {
         let mut cursor = self.cursor.clone();
-        // What was found and not given must be found again.
+        // Hits that were found and not given must be found again.
         if self.place < self.hits.len() {
             cursor.round /= if cursor.scanned { GROWTH.1 } else { GROWTH.0 };
         }

@@ -13,19 +13,19 @@ use crate::sync::{RandomState, RwLock, RwLockWriteGuard};
 /// Parts of the map, each with its lock.
 const SHARDS: usize = 64;
 
-/// A map from keys to slots that stores the slots only: the keys stand in their column.
+/// A map from keys to slots that stores the slots only: the keys are in their column.
 #[derive(Debug)]
 pub(super) struct KeyMap {
     shards: Box<[CachePadded<RwLock<HashTable<u32>>>]>,
     hasher: RandomState,
-    /// Slots whose keys came from a file; they are entered when a key is first looked for, as searches need none.
+    /// Slots whose keys are from a file; the keys are entered at the first lookup of a key, because searches need none.
     restored: u32,
-    /// A bit for each of those that hold nothing.
+    /// A bit for each restored slot without a vector.
     hidden: Vec<u64>,
     entered: Once,
 }
 
-/// Where a new key goes, locked.
+/// Locked place for a new key.
 #[derive(Debug)]
 pub(super) struct Vacancy<'a> {
     shard: RwLockWriteGuard<'a, HashTable<u32>>,
@@ -37,7 +37,7 @@ impl KeyMap {
         Self::restored(0, Vec::new())
     }
 
-    /// The map of a column that has `slots` keys already, but for those of which `hidden` has a bit set.
+    /// Creates the map of a column that has `slots` keys already, except those with a bit set in `hidden`.
     pub(super) fn restored(slots: u32, hidden: Vec<u64>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| CachePadded::new(RwLock::default())).collect(),
@@ -48,7 +48,7 @@ impl KeyMap {
         }
     }
 
-    /// Enters the keys that came from a file, once.
+    /// Enters the keys from a file, once.
     fn enter(&self, keys: &Column<u64>) {
         if self.restored == 0 || self.entered.is_completed() {
             return;
@@ -57,7 +57,7 @@ impl KeyMap {
             let view = keys.view();
             let hash = |&slot: &u32| self.hasher.hash_one(view.row(slot)[0]);
             for shard in &self.shards {
-                // A tenth more than its share, so that hardly any has to grow.
+                // A tenth more than its share, so that hardly any shard has to grow.
                 shard.write().reserve(self.restored as usize / SHARDS * 11 / 10, hash);
             }
             let lives = |&slot: &u32| !is_set(&self.hidden, slot);
@@ -74,7 +74,7 @@ impl KeyMap {
         (hash, &self.shards[(hash >> 40) as usize % SHARDS])
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     pub(super) fn get(&self, key: u64, keys: &Column<u64>) -> Option<u32> {
         self.enter(keys);
         let (hash, shard) = self.hash(key);
@@ -83,7 +83,7 @@ impl KeyMap {
         shard.find(hash, |&slot| view.row(slot)[0] == key).copied()
     }
 
-    /// Locks the place of a key that is not there; `None` if it is.
+    /// Locks the place of an absent key. Returns `None` if the map has the key.
     pub(super) fn vacancy(&self, key: u64, keys: &Column<u64>) -> Option<Vacancy<'_>> {
         self.enter(keys);
         let (hash, shard) = self.hash(key);
@@ -96,7 +96,7 @@ impl KeyMap {
         Some(Vacancy { shard, hash })
     }
 
-    /// Takes a key out, and returns its slot.
+    /// Removes a key, and returns its slot.
     pub(super) fn remove(&self, key: u64, keys: &Column<u64>) -> Option<u32> {
         self.enter(keys);
         let (hash, shard) = self.hash(key);
@@ -106,7 +106,7 @@ impl KeyMap {
         Some(entry.remove().0)
     }
 
-    /// Lets a key that is there lead to another slot.
+    /// Maps a key that is in the map to another slot.
     pub(super) fn redirect(&self, key: u64, to: u32, keys: &Column<u64>) {
         let (hash, shard) = self.hash(key);
         let mut shard = shard.write();
@@ -116,7 +116,7 @@ impl KeyMap {
         }
     }
 
-    /// Gives back the memory of keys that were removed.
+    /// Releases the memory of keys that were removed.
     pub(super) fn shrink(&self, keys: &Column<u64>) {
         for shard in &self.shards {
             let mut shard = shard.write();
@@ -125,7 +125,7 @@ impl KeyMap {
         }
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         if self.restored > 0 && !self.entered.is_completed() {
             let hidden: u32 = self.hidden.iter().map(|word| word.count_ones()).sum();
@@ -134,7 +134,7 @@ impl KeyMap {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         let shards = self.shards.iter().map(|shard| shard.read().allocation_size());
         shards.sum::<usize>() + self.shards.len() * size_of_val(&self.shards[0])
@@ -142,7 +142,7 @@ impl KeyMap {
 }
 
 impl Vacancy<'_> {
-    /// Gives the key its slot.
+    /// Maps the key to `slot`.
     pub(super) fn fill(mut self, slot: u32) {
         let Self { shard, hash } = &mut self;
         // `vacancy` reserved the place, so nothing is rehashed.

@@ -56,7 +56,7 @@ impl Hnsw {
                 && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
         };
         if !complete {
-            // The index went over to codes, without vectors, in this moment.
+            // The index switched to codes, without vectors, during the walks.
             return self.find_each(queries, request, work, out);
         }
         for (at, query) in queries.chunks_exact(blocks).enumerate() {

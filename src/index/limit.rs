@@ -1,4 +1,4 @@
-//! Ending a search before it is done: by a deadline, or by somebody else.
+//! Ending a search early: by a deadline, or by another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use crate::graph::Watch;
 /// Ends searches that run on other threads.
 ///
 /// Clones are handles to the same flag: keep one, pass another to
-/// [`Search::cancel`](crate::Search::cancel). A search looks at it every few microseconds, and then
-/// returns what it has found, marked as not complete.
+/// [`Search::cancel`](crate::Search::cancel). A search reads the flag every few microseconds, and then
+/// returns the hits found by then, marked as not complete.
 ///
 /// ```
 /// use nearfield::{Cancel, Flat, Metric};
@@ -31,23 +31,23 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A flag that is not set.
+    /// Creates a flag that is not set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends all searches that have a handle to this flag, those that have not begun too. For good.
+    /// Ends all searches that have a handle to this flag, also those that have not begun. For good.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Returns whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
     }
 }
 
-/// When to end.
+/// Conditions that end a search.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Limit<'a> {
     pub(super) until: Option<Instant>,
@@ -59,7 +59,7 @@ impl Limit<'_> {
         self.until.is_none() && self.cancel.is_none()
     }
 
-    /// Whether it is time to end, if as many answers each take so long.
+    /// Returns whether it is time to end, if each of `answers` takes the time `each`.
     fn is_reached(&self, each: Duration, answers: usize) -> bool {
         let ahead = each * u32::try_from(answers).unwrap_or(u32::MAX);
         self.cancel.is_some_and(Cancel::is_cancelled)
@@ -69,34 +69,34 @@ impl Limit<'_> {
     }
 }
 
-/// Bytes read or moved between two looks at the clock: some microseconds of work.
+/// Bytes read or moved between two readings of the clock: some microseconds of work.
 const STRIDE: usize = 1 << 16;
 
-/// Nanoseconds that must be left for each answer wanted: putting it in order, and looking up its
+/// Nanoseconds that must be left for each wanted answer, to sort it and look up its
 /// key; and half of it for each that is measured again, besides reading it.
 const DELIVERY: u64 = 60;
 
-/// Bytes of a vector that are read in a nanosecond, from somewhere in memory.
+/// Bytes of a vector that are read in a nanosecond, from anywhere in memory.
 const READ: u64 = 8;
 
-/// A [`Limit`] at work.
+/// A [`Limit`] in use.
 #[derive(Debug)]
 pub(super) struct Timer<'a> {
     limit: Limit<'a>,
     /// Answers wanted.
     k: usize,
-    /// What must be left for each of them.
+    /// Time that must be left for each answer.
     delivery: Duration,
-    /// Distances until the next look.
+    /// Distances until the clock is read next.
     left: isize,
     stride: isize,
-    /// Distances before the last look.
+    /// Distances before the clock was read last.
     spent: usize,
     expired: bool,
 }
 
 impl<'a> Timer<'a> {
-    /// Starts, for a search for `k` answers in which a distance costs as much as reading so many
+    /// Starts a timer for a search for `k` answers in which a distance costs as long as reading `bytes`
     /// bytes.
     pub(super) fn new(limit: Limit<'a>, k: usize, bytes: usize) -> Self {
         let stride = if limit.is_none() {
@@ -112,19 +112,19 @@ impl<'a> Timer<'a> {
         timer
     }
 
-    /// Leaves time for measuring twice as many as are wanted again, by vectors of as many bytes.
+    /// Leaves time for measuring `2 * k` candidates again, by vectors of `bytes` bytes.
     pub(super) fn leave_for_vectors(&mut self, bytes: usize) {
         self.delivery += Duration::from_nanos(DELIVERY + 2 * bytes as u64 / READ);
     }
 
-    /// Whether no time is left but for putting as many in order.
+    /// Returns whether the time left only suffices to sort `found` candidates.
     pub(super) fn is_late(&mut self, found: usize) -> bool {
         let late = self.limit.is_reached(Duration::from_nanos(DELIVERY), found);
         self.expired |= late;
         late
     }
 
-    /// Whether the search is over.
+    /// Returns whether the search is over.
     #[inline(always)]
     pub(super) fn expired(&self) -> bool {
         self.expired
@@ -135,11 +135,11 @@ impl<'a> Timer<'a> {
     fn look(&mut self) -> bool {
         self.spent = self.spent.saturating_add_signed(self.stride.saturating_sub(self.left));
         self.left = self.stride;
-        // No more can be delivered than was met.
+        // The search can deliver only vectors that it met.
         let reached = self.limit.is_reached(self.delivery, self.spent.min(self.k));
         self.expired = self.expired || reached;
         if self.expired {
-            // Every call from now on comes here.
+            // Every later call reads the clock.
             self.left = -1;
             self.stride = -1;
         }

@@ -1,4 +1,4 @@
-//! What removals leave to be done: links to sweep away, slots to give to others, memory to give back.
+//! Work that removals leave: links to sweep away, slots to vacate, memory to return to the system.
 #![expect(unsafe_code, reason = "who sweeps the links to a slot away says so")]
 
 use std::fmt;
@@ -17,54 +17,54 @@ use crate::observe::watch;
 /// Rows that are swept along with one change. In models everything is small.
 const STEP: u32 = if cfg!(nearfield_model) { 3 } else { 256 };
 
-/// Removed vectors that a sweep waits for at least, and the part of all slots otherwise.
+/// A sweep begins when at least `FEW` slots, and one in `PART` of all slots, are hidden and not swept.
 const FEW: usize = if cfg!(nearfield_model) { 1 } else { 64 };
 const PART: usize = 64;
 
-/// What removing leaves behind, until it is swept.
+/// Slots that removals left behind, until they are swept.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
     /// Hidden slots that no sweep has taken on.
     fresh: Vec<u32>,
-    /// Those of the sweep that is under way.
+    /// Slots of the sweep in progress.
     swept: Vec<u32>,
     sweep: Option<Sweep>,
 }
 
 impl Remains {
-    /// Slots that were hidden before they could be swept.
+    /// Creates the remains of slots that were hidden before they could be swept.
     pub(super) fn of(slots: Vec<u32>) -> Self {
         Self { fresh: slots, ..Self::default() }
     }
 
-    /// Slots that no sweep is through with.
+    /// Returns the number of slots that no sweep has finished.
     fn len(&self) -> usize {
         self.fresh.len() + self.swept.len()
     }
 
-    /// A hidden slot more.
+    /// Adds a hidden slot.
     pub(super) fn add(&mut self, slot: u32) {
         self.fresh.push(slot);
     }
 }
 
-/// Vacant slots from which on moving vectors together is considered, and the part of all slots with memory that they must be.
+/// Compaction starts when at least 4,096 slots are vacant and they are a quarter of the slots that still own memory.
 const WASTE: (usize, usize) = if cfg!(nearfield_model) { (1, 8) } else { (4096, 4) };
 
-/// Vacant slots next to each other whose memory is given back.
+/// Minimum length of a run of vacant slots whose memory is returned.
 const RUN: u32 = 1024;
 
-/// What [`Hnsw::maintain`] did.
+/// Report of [`Hnsw::maintain`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Maintenance {
-    /// Places of removed vectors that became free for others.
+    /// Slots of removed vectors that became free for others.
     pub freed: usize,
-    /// Vectors that were moved, so that free places are next to each other.
+    /// Vectors that were moved, so that free slots are next to each other.
     pub moved: usize,
-    /// Bytes of memory that were given back to the system.
+    /// Bytes of memory that were returned to the system.
     pub returned_bytes: usize,
-    /// Whether there is nothing left to do, or the budget was used up before.
+    /// Whether all work is done; `false` if the budget was used up before.
     pub is_complete: bool,
 }
 
@@ -85,7 +85,7 @@ struct End(Option<Instant>);
 
 impl End {
     fn after(budget: Duration) -> Self {
-        // A budget beyond the end of time is none.
+        // A budget beyond the end of time sets no end.
         Self(Instant::now().checked_add(budget))
     }
 
@@ -95,8 +95,8 @@ impl End {
 }
 
 impl Entries {
-    /// Moves vectors from the end to vacant slots, if these are many; `relocate` moves the one of a key from a slot, if
-    /// it is still there. Returns how many; nothing if the time is over.
+    /// Moves vectors from the end to vacant slots, if these are many; `relocate` moves the vector of a key from a slot, if
+    /// it is still there. Returns the number of moved vectors, or `None` if the time is over.
     fn gather(
         &self,
         end: End,
@@ -123,7 +123,7 @@ impl Entries {
                 let _pin = pin();
                 self.key_at(slot)
             };
-            // Without memory it stays where it is.
+            // Without memory the vector stays where it is.
             moved += usize::from(key.is_some_and(|key| relocate(key, slot).unwrap_or(false)));
         }
         Some(moved)
@@ -131,13 +131,13 @@ impl Entries {
 }
 
 impl Hnsw {
-    /// Does what removals have left to be done, for about as long as `budget`: takes out the last links to removed
-    /// vectors, so that their places can be used again. Insertions and removals do this, too, a little
-    /// at a time. If then a quarter of the index or more is free places, and some thousands, vectors move
-    /// from its end to free places (each takes about as long as an insertion), and memory that holds nothing any
-    /// more goes back to the system, where it is Linux. Codes that are being made anew
-    /// ([`Stats::code_error`](crate::Stats::code_error)) are made. Call it after many removals, in a quiet hour. Searches
-    /// and changes may go on meanwhile.
+    /// Completes the work that removals left, for about as long as `budget`: removes the last links to removed
+    /// vectors, so that their slots can be used again. Insertions and removals do this, too, a little
+    /// at a time. If then a quarter of the index or more is free slots, and some thousands, vectors move
+    /// from its end to free slots (each takes about as long as an insertion), and unused memory
+    /// returns to the system on Linux. Codes that are being made anew
+    /// ([`Stats::code_error`](crate::Stats::code_error)) are completed. Call it after many removals, in a quiet hour. Searches
+    /// and changes may run meanwhile.
     ///
     /// ```
     /// use std::time::Duration;
@@ -184,7 +184,7 @@ impl Hnsw {
         done
     }
 
-    /// Sweeps until nothing is left to be swept, or the time is over; `false` then.
+    /// Sweeps until no link to a hidden slot is left. Returns `false` if the time is over before.
     fn sweep_all(&self, end: End, done: &mut Maintenance, work: &mut Work) -> bool {
         let is_clean = loop {
             {
@@ -208,7 +208,7 @@ impl Hnsw {
         is_clean
     }
 
-    /// Moves vectors from the end to vacant slots, as [`Entries::gather`] says.
+    /// Moves vectors from the end to vacant slots, by [`Entries::gather`].
     fn gather(&self, end: End, work: &mut Work) -> Option<usize> {
         self.entries.gather(end, |key, slot| {
             let copy = |work: &mut Work| Ok(self.entries.copy_down(key, slot, work));
@@ -216,7 +216,7 @@ impl Hnsw {
         })
     }
 
-    /// Goes on with the sweep, or begins one, if there is enough to sweep: a little work, after a change.
+    /// Continues the sweep, or begins one if enough slots wait for it: a little work, after a change.
     pub(super) fn sweep_on(&self, work: &mut Work) {
         if self.entries.slots.hidden() == self.entries.slots.vacant() {
             return;
@@ -230,8 +230,8 @@ impl Hnsw {
         self.sweep_some(&mut remains, STEP, work);
     }
 
-    /// Sweeps some rows, and retires the slots once all are swept; `true` then. The index must be shared with others
-    /// who change it, at most.
+    /// Sweeps some rows, and retires the slots once all rows are swept. Returns whether it did. The caller holds `inserting`, at
+    /// least shared.
     fn sweep_some(&self, remains: &mut Remains, rows: u32, work: &mut Work) -> bool {
         let from = if let Some(from) = remains.sweep {
             from
@@ -246,17 +246,17 @@ impl Hnsw {
             return false;
         }
         let swept = std::mem::take(&mut remains.swept);
-        // SAFETY: the slots were hidden, and their keys taken out of the map, before the sweep began, while nobody changed
-        // the graph. Since then links are written to living nodes only (`Graph::find`, `connect`, `mend`), where searches
-        // start is a living node (`Graph::cut`), and the sweep, now through, took out the links that there were. Scans ask
-        // `Slots::is_hidden`. A key leads to a slot only by `append` and `replace`, which write it first.
+        // SAFETY: the slots were hidden, and their keys removed from the map, before the sweep began, while no other thread changed
+        // the graph. Since then links are written to living nodes only (`Graph::find`, `connect`, `mend`), the entry point is a
+        // living node (`Graph::cut`), and the sweep, now complete, removed the links that existed. Scans test
+        // `Slots::is_hidden`. A key is mapped to a slot only by `append` and `replace`, which write the slot first.
         unsafe { self.entries.slots.retire(swept) };
         true
     }
 
     /// Replaces the codes of the index by `codes`. The caller holds `inserting` alone.
     pub(super) fn go_over(&self, quantized: &Quantized, codes: Codes) {
-        // SAFETY: searches, `get`, `stats` and `calibrate` are pinned from before they ask for codes until they are through.
+        // SAFETY: searches, `get`, `stats` and `calibrate` pin before they read the codes, and stay pinned until they are done.
         // Changes of the index, `frozen` and `check` hold `inserting` meanwhile, which the caller holds alone. The parts of a
         // merge are not changed.
         unsafe { quantized.codes.replace(codes) }
@@ -266,7 +266,7 @@ impl Hnsw {
 }
 
 impl Flat {
-    /// Moves vectors together and gives memory back, as [`Hnsw::maintain`] does. There is nothing to sweep: places are
+    /// Moves vectors together and returns memory, as [`Hnsw::maintain`] does. A `Flat` needs no sweep: slots are
     /// free at once.
     pub fn maintain(&self, budget: Duration) -> Maintenance {
         watch!(let observed = crate::observe::Operation::Maintain.begin());
@@ -282,7 +282,7 @@ impl Flat {
         let Some(moved) = moved else { return Maintenance::default() };
         self.entries.slots.settle(0);
         self.entries.map.shrink(&self.entries.keys);
-        // A checkpoint copies what there is.
+        // A checkpoint copies the memory that this releases.
         let _nobody_leaves = self.leaving.lock();
         let before = self.entries.bytes();
         self.entries.release(RUN, |_| ());
@@ -290,9 +290,9 @@ impl Flat {
         Maintenance { moved, returned_bytes, is_complete: true, ..Maintenance::default() }
     }
 
-    /// Lets hidden slots, to which no key leads, be used again.
+    /// Makes hidden slots, to which no key is mapped, vacant.
     pub(super) fn retire(&self, slots: Vec<u32>) {
-        // SAFETY: no key leads to the slots, there are no links, and scans ask `Slots::is_hidden`.
+        // SAFETY: no key is mapped to the slots, a `Flat` has no links, and scans test `Slots::is_hidden`.
         unsafe { self.entries.slots.retire(slots) };
     }
 }

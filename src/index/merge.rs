@@ -20,7 +20,7 @@ use crate::vector::Block;
 /// Vectors that are encoded before their codes are written.
 const BATCH: usize = 1 << 14;
 
-/// An index to merge, which is not changed meanwhile, and the vectors of it that are taken.
+/// An index to merge, which is not changed meanwhile, and its vectors that are taken.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
     pub(crate) index: &'a Hnsw,
@@ -45,25 +45,25 @@ impl Part<'_> {
     }
 }
 
-/// Which quantizer the merged index has.
+/// Quantizer of the merged index.
 enum Choice {
-    /// None: too few vectors.
+    /// No quantizer: too few vectors.
     None,
-    /// One that a part has: codes that were made with it are copied.
+    /// A quantizer that a part has: codes that were made with it are copied.
     Kept(Vec<u8>),
-    /// One that is fitted to a sample of all.
+    /// A quantizer that is fitted to a sample of all vectors.
     Fitted,
 }
 
 impl Hnsw {
-    /// Slots that hold a vector, and their keys, in the order of the slots.
+    /// Returns the slots that hold a vector, and their keys, in the order of the slots.
     pub(crate) fn occupied(&self) -> Vec<(u32, u64)> {
         let keys = self.entries.keys.view();
         let lives = |slot: &u32| !self.entries.slots.is_hidden(*slot);
         (0..keys.len()).filter(lives).map(|slot| (slot, keys.row(slot)[0])).collect()
     }
 
-    /// Appends the vector of a slot as it is stored, or the code that stands for it, to `out`.
+    /// Appends the vector of a slot as it is stored, or the code that replaces it, to `out`.
     pub(crate) fn stored_into(&self, slot: u32, out: &mut Vec<u8>) {
         let vectors = self.entries.vectors.view();
         if slot < vectors.len() {
@@ -73,8 +73,8 @@ impl Hnsw {
         }
     }
 
-    /// The index of what comes along from `parts`, whose vectors must be of the kind that `settings` tell; keys must be distinct.
-    /// Slots are numbered as they come. `None` if `tick` put an end to it.
+    /// Returns the index of the vectors of `parts`, which must have the metric, dimension and element type of `settings`; keys must be distinct.
+    /// Slots are numbered in the order of `parts`. Returns `None` if `tick` ended the merge.
     pub(crate) fn merged(
         settings: &Settings,
         parts: &[Part<'_>],
@@ -83,7 +83,7 @@ impl Hnsw {
         with_threads(|| Self::merged_here(settings, parts, tick))
     }
 
-    /// [`Self::merged`] in the caller's pool.
+    /// Does [`Self::merged`] in the caller's pool.
     fn merged_here(
         settings: &Settings,
         parts: &[Part<'_>],
@@ -143,8 +143,8 @@ impl Hnsw {
     }
 }
 
-/// Which quantizer the vectors of `parts` get: their own if it is one for all. Where vectors are kept, one that is fitted to
-/// all of them; where they are not, the one of most vectors, as each change of codes would cost some of what they know.
+/// Returns the quantizer for the vectors of `parts`: their own if all share one. If vectors are kept, one that is fitted to
+/// all of them; if they are not, that of most vectors, because each change of codes would lose some precision.
 fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Choice {
     let mut votes: BTreeMap<Option<Vec<u8>>, usize> = BTreeMap::new();
     for part in parts.iter().filter(|part| !part.entries.is_empty()) {
@@ -159,7 +159,7 @@ fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Choice 
     }
 }
 
-/// Gives all vectors their codes.
+/// Encodes all vectors.
 fn encode(
     quantized: &Quantized,
     choice: &Choice,

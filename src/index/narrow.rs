@@ -6,20 +6,20 @@ use crate::vector::{Bf16, F16};
 
 /// A float of half precision.
 pub(super) trait Half: bytemuck::Pod {
-    /// The nearest one.
+    /// Returns the nearest float of half precision.
     fn narrow(value: f32) -> Self;
 
     fn is_finite(self) -> bool;
 
-    /// Whether it is finite, and no cause to look at the length of its vector.
+    /// Returns whether it is finite, and small enough that the length of its vector needs no check.
     fn is_small(self) -> bool;
 
     fn widen(self) -> f32;
 
-    /// The next one away from zero. The number is of a vector of unit length.
+    /// Returns the next float away from zero. The number is of a vector of unit length.
     fn longer(self) -> Self;
 
-    /// The next one towards zero. The number is not zero.
+    /// Returns the next float towards zero. The number is not zero.
     fn shorter(self) -> Self;
 }
 
@@ -92,7 +92,7 @@ pub(super) fn narrow_all<H: Half>(
     run_detected(Narrow { values, scale, out })
 }
 
-/// The sum of the squares.
+/// Returns the sum of the squares.
 pub(super) fn sum_of_squares(values: impl ExactSizeIterator<Item = f32>) -> f64 {
     run_detected(Squares(values))
 }

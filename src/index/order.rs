@@ -1,14 +1,14 @@
 //! The orders in which a graph grows: the coarse before the fine, or evenly.
 //!
-//! Vectors often come sorted, by what they are about or where they are from. A graph that grows group by group has few ways
-//! between groups, those of their first nodes, and walks end in a wrong one. Nodes from everywhere that are there first have
-//! ways to each other, and each group grows around its own.
+//! Input is often sorted, by topic or by source. A graph that grows group by group has few links
+//! between groups, those of their first nodes, and walks end in a wrong group. Nodes from all groups that are inserted first have
+//! links to each other, and each group grows around its own.
 
-/// Of so many positions, one comes before the others; of those, one in so many before them; and so on.
+/// Ratio of two refinement levels: every 31st position of a level also belongs to the next coarser level, which is inserted first.
 const APART: usize = 31;
 
-/// The position, among `count`, of what comes after `turn` others, if those at multiples of the greatest powers of
-/// [`APART`] come first.
+/// Returns the position, among `count`, that is inserted after `turn` others, if multiples of the greatest powers of
+/// [`APART`] are inserted first.
 pub(super) fn coarse_first(turn: usize, count: usize) -> usize {
     if turn == 0 {
         return 0;
@@ -22,12 +22,12 @@ pub(super) fn coarse_first(turn: usize, count: usize) -> usize {
         apart *= APART;
     };
     let fine = turn - coarser;
-    // Every 31st is a multiple of a greater power.
+    // Every 31st position is a multiple of a greater power.
     (fine + fine / (APART - 1) + 1) * apart
 }
 
-/// Positions in steps of about the golden ratio of their number, from the end to the beginning: wherever one starts, those that
-/// follow lie evenly between all.
+/// Positions in steps of about the golden ratio of their number, from the end to the beginning: any successive
+/// ones are spread evenly over the input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Even {
     count: usize,
@@ -39,12 +39,12 @@ impl Even {
         const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
         let first = (count as f64 * GOLDEN) as usize;
-        // Without a common divisor each position comes once.
+        // Without a common divisor each position occurs once.
         let step = (first.max(1)..count).find(|&step| gcd(count, step) == 1).unwrap_or(1);
         Self { count, step }
     }
 
-    /// The position that comes after `turn` others, of which there are fewer than positions.
+    /// Returns the position after `turn < count` others.
     pub(super) fn position(self, turn: usize) -> usize {
         (turn as u128 * self.step as u128 % self.count.max(1) as u128) as usize
     }

@@ -1,4 +1,4 @@
-//! Indexes as whoever keeps them in a file sees them: settings, columns, and a few numbers.
+//! Indexes as a file stores them: settings, columns, and a few numbers.
 
 use bytemuck::cast_slice_mut;
 
@@ -25,19 +25,19 @@ use crate::sync::Mutex;
 use crate::threads::with_threads;
 use crate::vector::{Block, Element, VectorRef};
 
-/// What an index is made with and keeps for life.
+/// Settings that an index is made with and keeps for life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) dimension: usize,
     pub(crate) metric: Metric,
     pub(crate) element: Element,
-    /// None for an exact index.
+    /// `None` for an exact index.
     pub(crate) graph: Option<GraphSettings>,
-    /// None for an index that walks on its vectors.
+    /// `None` for an index that walks on its vectors.
     pub(crate) codes: Option<CodeSettings>,
 }
 
-/// What shapes a graph.
+/// Parameters of a graph.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GraphSettings {
     pub(crate) m: usize,
@@ -47,28 +47,28 @@ pub(crate) struct GraphSettings {
     pub(crate) alpha: Option<f32>,
 }
 
-/// What codes an index has, once it has some.
+/// Codes of an index, once it has some.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CodeSettings {
     pub(crate) coding: Coding,
     pub(crate) originals: Originals,
 }
 
-/// What an index is besides its columns.
+/// State of an index besides its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     /// Rows of each level of the graph, which for an exact index is the number of slots alone.
     pub(crate) graph: GraphState,
-    /// Rows of the vectors: as many as there are slots, but where originals are dropped.
+    /// Rows of the vectors: one for each slot, or fewer if originals are dropped.
     pub(crate) vectors: u32,
     /// The quantizers, if all slots have codes.
     pub(crate) coder: Option<Vec<u8>>,
-    /// A bit for each slot that holds nothing; slots beyond the last word all hold something.
+    /// A bit for each vacant or hidden slot; slots beyond the last word all hold a vector.
     pub(crate) hidden: Vec<u64>,
 }
 
 impl State {
-    /// Whether the quantizers are the same, however well they fit.
+    /// Returns whether the quantizers are the same, without the errors of their fit.
     pub(crate) fn has_quantizers_of(&self, other: &Self) -> bool {
         let quantizers = |state: &Self| {
             let bytes = state.coder.as_deref()?;
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// An index while nobody changes it.
+/// An index while no thread changes it.
 pub(crate) struct Image<'a> {
     pub(crate) settings: Settings,
     pub(crate) state: State,
@@ -99,14 +99,14 @@ pub(crate) const LEVELS: u32 = 16;
 
 /// An index that can be kept in a file.
 pub(crate) trait Stored: Sized + Send + Sync {
-    /// Whether it has a graph.
+    /// Whether the index has a graph.
     const GRAPH: bool;
 
-    /// Runs `with` while nobody changes the index; searches go on.
+    /// Runs `with` while no thread changes the index; searches continue.
     fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R;
 
-    /// The index whose columns come from `source`, which is given the column's number, the number of the chunk, and the
-    /// bytes that are needed of it. Nothing is assumed of these.
+    /// Creates the index whose columns are read from `source`, which receives the column's number, the number of the chunk, and the
+    /// bytes needed of it. Nothing is assumed about their contents.
     fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
         isa: Option<Isa>,
@@ -117,24 +117,24 @@ pub(crate) trait Stored: Sized + Send + Sync {
     /// Notes that this process maps columns from a file, so that forked children are refused.
     fn bind(&mut self);
 
-    /// Whether this process can rely on the columns.
+    /// Returns whether this process can rely on the columns.
     fn is_bound_here(&self) -> bool;
 
     /// Appends the vector as it is stored to `out`, without padding.
     fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError>;
 
-    /// Vectors that stand in `flat`, one after the other, and the elements of each.
+    /// Returns the number of vectors in `flat`, one after the other, and the elements of each.
     fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError>;
 
-    /// Sets vectors as [`Self::encode`] gives them, on all threads of the pool that the caller is in.
+    /// Upserts vectors in the form that [`Self::encode`] writes, on all threads of the pool that the caller is in.
     fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError>;
 
-    /// Removes the vector of a key, if there is one.
+    /// Removes the vector of a key, if the key has one.
     fn remove_key(&self, key: u64) -> Result<(), IndexError>;
 }
 
 impl Settings {
-    /// Bytes of a vector as it is stored, without padding.
+    /// Returns the bytes of a vector as it is stored, without padding.
     pub(crate) fn vector_bytes(&self) -> usize {
         self.element.bytes(self.dimension)
     }

@@ -1,4 +1,4 @@
-//! How an index comes to its codes: a quantizer is fitted, the vectors are encoded beside insertions, and then all walks go over.
+//! From vectors to codes: a quantizer is fitted, the vectors are encoded beside insertions, and then all walks switch to the codes.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -19,22 +19,22 @@ use crate::simd::Isa;
 use crate::sync::Mutex;
 use crate::vector::Block;
 
-/// Vectors that must be there, or about to be, before a quantizer is fitted.
+/// Minimum number of vectors, present or about to be inserted, before a quantizer is fitted.
 pub(super) const ENOUGH: usize = 4096;
 
-/// How many times as many vectors are looked at for a sample, where there are equal ones.
+/// Vectors read for each vector of a sample, at most, if some are equal.
 const LOOKS: u64 = 8;
 
-/// Vectors that are learnt from for each one that is not, where a quantizer fits the former too well.
+/// Training vectors for each held-out vector, if a quantizer fits its training vectors too well.
 pub(super) const HELD_OUT: usize = 8;
 
-/// Components of a sample that an insertion takes in passing: a few milliseconds of work.
+/// Components of a sample that an insertion reads in passing: a few milliseconds of work.
 const HURRIED: usize = 1 << 20;
 
 /// Vectors that are encoded along with one insertion.
 const STEP: u32 = 64;
 
-/// How an index quantises.
+/// Quantization of an index.
 #[derive(Debug)]
 pub(super) struct Quantized {
     pub(super) coding: Coding,
@@ -43,29 +43,29 @@ pub(super) struct Quantized {
     metric: Metric,
     seed: u64,
     isa: Isa,
-    /// [`Hnsw::go_over`](super::Hnsw) says when they are replaced.
+    /// Codes, which [`Hnsw::go_over`](super::Hnsw) replaces.
     pub(super) codes: Renewed<Codes>,
-    /// Whether other codes are being made beside them. It is set while the index is not changed.
+    /// Whether other codes are being made beside `codes`. It is set while the index is not changed.
     is_renewing: AtomicBool,
     /// Shared with the thread that fits a quantizer.
     filling: Arc<Mutex<Filling>>,
 }
 
-/// How far an index without codes is on its way to have some.
+/// Progress of an index towards codes.
 #[derive(Debug, Default)]
 enum Filling {
     #[default]
     Nothing,
-    /// Somebody fits a quantizer.
+    /// A thread is fitting a quantizer.
     Fitting,
-    /// None could be fitted to as many vectors.
+    /// Fitting a quantizer to this number of vectors failed.
     Failed(usize),
-    /// Codes that do not reach to the last vector yet, without finer ones if they take the place of others.
+    /// Codes that do not reach to the last vector yet, without finer ones if they will replace others.
     Codes(Box<Codes>),
 }
 
 impl Filling {
-    /// Whether somebody should fit a quantizer to `count` vectors: after a failure, to twice as many.
+    /// Returns whether a thread should fit a quantizer to `count` vectors: after a failure, to twice the number.
     fn wants(&self, count: usize) -> bool {
         match *self {
             Self::Nothing => count > 0,
@@ -75,7 +75,7 @@ impl Filling {
     }
 }
 
-/// The result of fitting a quantizer: a failure, unless another is noted. Walks go on as before then.
+/// The result of fitting a quantizer: a failure, unless another is noted. After a failure, walks continue as before.
 struct Outcome {
     filling: Arc<Mutex<Filling>>,
     count: usize,
@@ -92,7 +92,7 @@ impl Outcome {
 }
 
 impl Drop for Outcome {
-    /// Also while a panic unwinds.
+    /// Notes a failure, also while a panic unwinds.
     fn drop(&mut self) {
         let mut filling = self.filling.lock();
         if matches!(*filling, Filling::Fitting) {
@@ -115,18 +115,18 @@ impl Quantized {
         Self { coding, originals, dimension, metric, seed, isa, codes, is_renewing, filling }
     }
 
-    /// The quantizers of codes that are complete, as bytes.
+    /// Returns the quantizers of complete codes, as bytes, with the errors of their fit.
     pub(super) fn coder(&self) -> Option<Vec<u8>> {
         Some([self.codes()?.fit.to_bytes(), self.quantizers()?].concat())
     }
 
-    /// The same without how well they fit.
+    /// Returns the quantizers of complete codes, as bytes, without the errors of their fit.
     pub(super) fn quantizers(&self) -> Option<Vec<u8>> {
         self.codes().map(|codes| Coders::bytes(codes.all().map(|codes| &*codes.coder)))
     }
 
-    /// Takes codes that came from a file. `rows` gives those that walks read, and finer ones after them, a column whose rows
-    /// have as many blocks as it is told; `None` if the quantizers are none for this index.
+    /// Takes codes from a file. For the codes that walks read, and then for finer ones, `rows` returns a column whose rows
+    /// have the number of blocks passed to it. Returns `None` if the quantizers do not match this index.
     pub(super) fn restore<E>(
         &self,
         coder: &[u8],
@@ -141,7 +141,7 @@ impl Quantized {
         Ok(codes.and_then(|codes| self.codes.set(codes).ok()))
     }
 
-    /// Returns the coding of the codes that walks read, and that of the finer ones. Codes that answer carry scales of their own.
+    /// Returns the coding of the codes that walks read, and of the finer ones. Codes that answer have a scale for each vector.
     fn codings(&self) -> (Coding, Option<Coding>) {
         let bits = match self.originals {
             Originals::Sq8 => Some(Bits::Eight),
@@ -157,17 +157,17 @@ impl Quantized {
         }
     }
 
-    /// The codes, once they are complete. The caller is [pinned](crate::arena::pin), or keeps the index from being changed.
+    /// Returns the codes, once they are complete. The caller is [pinned](crate::arena::pin), or keeps the index from being changed.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {
         self.codes.get()
     }
 
     /// Fits the quantizer to some of `count` vectors, which `vector` writes as floats, unless
-    /// somebody did so before. If that takes long it is done in another thread, or at once if the caller `waits`.
+    /// another thread did before. A slow fit runs in another thread, or at once if the caller `waits`.
     pub(super) fn fit(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) {
         let Some(outcome) = self.begin_fitting(count, None) else { return };
-        // Nobody is kept from looking at it meanwhile: training may run on threads that have insertions to do.
+        // The lock is not held meanwhile: training may run on threads that have insertions to do.
         let sample = self.sample(count, waits, vector);
         let isa = self.isa;
         let train = self.training(sample);
@@ -182,8 +182,8 @@ impl Quantized {
         });
     }
 
-    /// Fits a quantizer in place of that of `old` to some of all `count > 0` vectors, unless one is being fitted. Where it fits
-    /// them no better, `old` is told. As [`Self::fit`] else.
+    /// Fits a quantizer in place of that of `old` to some of all `count > 0` vectors, unless one is being fitted. If it fits
+    /// them no better, `old` settles with its error. Otherwise as [`Self::fit`].
     pub(super) fn refit(
         &self,
         old: &Codes,
@@ -213,13 +213,13 @@ impl Quantized {
         });
     }
 
-    /// Notes how far off the codes of some of `count > 0` vectors are, which the quantizer was perhaps fitted to.
+    /// Notes the errors of codes of some of `count > 0` vectors, to which the quantizer was perhaps fitted.
     pub(super) fn learn(&self, codes: &Codes, count: usize, vector: impl Fn(usize, &mut Vec<f32>)) {
         let sample = self.sample(count, false, vector);
         codes.fit.learn(mean_error(&codes.coder, &sample, self.dimension));
     }
 
-    /// Takes on to fit a quantizer to `count` vectors, the first one or one in place of that of `old`, unless another caller
+    /// Reserves fitting a quantizer to `count` vectors, the first one or one in place of that of `old`, unless another caller
     /// did.
     fn begin_fitting(&self, count: usize, old: Option<&Codes>) -> Option<Outcome> {
         let mut filling = self.filling.lock();
@@ -231,13 +231,13 @@ impl Quantized {
         Some(Outcome { filling: self.filling.clone(), count })
     }
 
-    /// Whether these are the codes that are complete.
+    /// Returns whether these are the complete codes.
     pub(super) fn are_current(&self, codes: Option<&Codes>) -> bool {
         let address = |codes: Option<&Codes>| codes.map(std::ptr::from_ref);
         address(self.codes()) == address(codes)
     }
 
-    /// Whether a quantizer may be fitted to `count` vectors: none is being fitted, and a fitting to nearly this number has not failed.
+    /// Returns whether a quantizer may be fitted to `count` vectors: no fit is running, and a fit to nearly this number has not failed.
     pub(super) fn may_fit(&self, count: usize) -> bool {
         self.filling.lock().wants(count)
     }
@@ -246,14 +246,14 @@ impl Quantized {
     fn run(&self, waits: bool, fit: impl FnOnce() + Send + 'static) {
         if self.coding.is_slow() && !waits {
             let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
-            // Without a thread, `fit` and with it the outcome are dropped.
+            // If no thread can be started, `fit` and with it the outcome are dropped.
             drop(thread.spawn(fit));
         } else {
             fit();
         }
     }
 
-    /// Quantizers for `count > 0` vectors, which `vector` writes as floats, as bytes.
+    /// Returns quantizers for `count > 0` vectors, which `vector` writes as floats, as bytes.
     pub(super) fn train(
         &self,
         count: usize,
@@ -270,16 +270,16 @@ impl Quantized {
         move || Coders::train(&mut sample, dimension, metric, codings, seed, isa)
     }
 
-    /// Some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
+    /// Returns some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
     fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
         let most = if waits { usize::MAX } else { HURRIED / self.dimension };
         let learned = self.coding.sample(self.dimension);
-        // Some are held out.
+        // Some vectors are held out.
         let wanted = if self.coding.is_slow() { learned + learned / HELD_OUT } else { learned };
         let wanted = wanted.min(most).max(64).min(count);
         let mut sample = Vec::with_capacity(wanted * self.dimension);
         let mut floats = Vec::new();
-        // Of equal vectors one is enough: many would hide what the others need. Where there are, more are looked at.
+        // The sample takes one of several equal vectors, because copies would displace others. If it meets copies, it reads on.
         let mut seen = HashSet::with_capacity(wanted);
         for look in 0..LOOKS * wanted as u64 {
             let (round, i) = (look / wanted as u64, look % wanted as u64);
@@ -293,7 +293,7 @@ impl Quantized {
             }
         }
         if self.may_keep_whole() && sample.iter().all(|&x| is_byte(x)) {
-            // Whole numbers are their own codes only if all vectors are of such.
+            // Vectors of bytes are their own codes only if all vectors are such.
             for at in 0..count {
                 vector(at, &mut floats);
                 if !floats.iter().all(|&x| is_byte(x)) {
@@ -305,14 +305,14 @@ impl Quantized {
         sample
     }
 
-    /// Whether the codes that answer in place of vectors may be their whole numbers.
+    /// Returns whether the codes that answer in place of vectors may store whole numbers.
     fn may_keep_whole(&self) -> bool {
         let (walked, finer) = self.codings();
         let last = finer.unwrap_or(walked);
         self.metric == Metric::L2 && last == Coding::Rounded(Bits::Eight)
     }
 
-    /// Encodes some of the `count` vectors that have no code yet; `true` if few are left.
+    /// Encodes some of the `count` vectors that have no code yet. Returns `true` if few are left.
     pub(super) fn fill(
         &self,
         count: u32,
@@ -320,7 +320,7 @@ impl Quantized {
         work: &mut CodeWork,
         vector: impl Fn(u32, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
-        // A caller that waits does the same with each insertion, also while other threads are busy.
+        // A caller that waits encodes the same number with each insertion, also while other threads are busy.
         let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
         let Some(mut filling) = filling else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
@@ -332,7 +332,7 @@ impl Quantized {
         Ok(is_kept && count <= done + STEP)
     }
 
-    /// Encodes the last of the `count` vectors, and lets everybody see the codes; codes that are to take the place of others are
+    /// Encodes the last of the `count` vectors, and publishes the codes; codes that will replace others are
     /// returned. The index may not be changed meanwhile.
     pub(super) fn finish(
         &self,
@@ -352,13 +352,13 @@ impl Quantized {
             codes.finer.clone_from(&old.finer);
             return Ok(Some(*codes));
         }
-        // Only the thread that took them sets them.
+        // Only the thread that took the codes sets them.
         drop(self.codes.set(*codes));
         Ok(None)
     }
 
-    /// Encodes the vectors that have no code yet, up to the slot `end`. Returns whether all can be kept: one that was being inserted while
-    /// the quantizer was fitted may not be of whole numbers, though all others are.
+    /// Encodes the vectors that have no code yet, up to the slot `end`. Returns whether all can be kept: a vector that was being
+    /// inserted while the quantizer was fitted may have fractions, though all others are whole numbers.
     fn extend(
         &self,
         codes: &Codes,
@@ -378,27 +378,27 @@ impl Quantized {
         Ok(true)
     }
 
-    /// Whether a quantizer is fitted but not in use yet.
+    /// Returns whether a quantizer is fitted but not in use yet.
     pub(super) fn is_filling(&self) -> bool {
         matches!(*self.filling.lock(), Filling::Codes(_))
     }
 
-    /// Whether the codes are complete, and no others are being made: a slot may be written again then.
+    /// Returns whether the codes are complete, and no others are being made: a slot may be written again then.
     pub(super) fn is_complete(&self) -> bool {
         self.codes.get().is_some() && !self.is_renewing()
     }
 
-    /// Whether codes are being made to take the place of others.
+    /// Returns whether codes are being made to replace others.
     pub(super) fn is_renewing(&self) -> bool {
         self.is_renewing.load(Ordering::Acquire)
     }
 
-    /// Notes whether codes are being made to take the place of others. The index may not be changed meanwhile.
+    /// Notes whether codes are being made to replace others. The index may not be changed meanwhile.
     pub(super) fn set_renewing(&self, is_renewing: bool) {
         self.is_renewing.store(is_renewing, Ordering::Release);
     }
 
-    /// Bytes of codes that are not complete.
+    /// Returns the bytes of codes that are not complete.
     pub(super) fn bytes(&self) -> usize {
         match &*self.filling.lock() {
             Filling::Codes(codes) => codes.all().map(|codes| codes.rows.bytes()).sum(),
@@ -425,7 +425,7 @@ mod tests {
         };
         assert!(fails(100));
         assert!(!quantized.is_filling());
-        // Not with each insertion that follows, but when there are twice as many.
+        // Not with each insertion that follows, but at twice the number.
         assert!(!fails(199));
         assert!(fails(200));
         quantized.fit(400, true, |at, floats| {

@@ -12,11 +12,11 @@ use crate::observe::watch;
 use crate::vector::AsVector;
 
 impl Hnsw {
-    /// Removes the vector of a key; whether there was one. When it returns, no search finds it.
+    /// Removes the vector of a key. Returns whether the key had one. Once it returns, no search finds it.
     ///
     /// The graph is repaired in place: neighbours are linked past the vector (IP-DiskANN, Xu et al., 2025), no
-    /// other vector becomes unreachable, and the place is used again once no search can be looking at it.
-    /// Takes about as long as an insertion. Insertions of other threads wait for some
+    /// other vector becomes unreachable, and the slot is used again once no search can read it.
+    /// A removal takes about as long as an insertion. Insertions of other threads wait for some
     /// microseconds, searches do not.
     ///
     /// ```
@@ -43,8 +43,8 @@ impl Hnsw {
         })
     }
 
-    /// Inserts a vector, in place of the one under the same key if there is one; whether there was. A search answers
-    /// the old one or the new one, never both, and only the new one if it begins when this has returned.
+    /// Inserts a vector, in place of the vector of the same key if the key has one. Returns whether it had one. A search answers
+    /// the old vector or the new one, never both, and only the new one if it begins after the return.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
@@ -64,7 +64,7 @@ impl Hnsw {
         self.upsert_vector(key, vector.as_vector())
     }
 
-    /// Removes a key; whether it was there.
+    /// Removes a key. Returns whether the index had it.
     fn take_out(&self, key: u64, work: &mut Work) -> Result<bool, IndexError> {
         if self.entries.slot(key).is_none() {
             return Ok(false);
@@ -72,7 +72,7 @@ impl Hnsw {
         let slot = {
             let _alone = self.inserting.write();
             self.entries.reserve_hiding()?;
-            // Another thread may have been faster.
+            // Another thread may have removed the key first.
             let Some(slot) = self.entries.map.remove(key, &self.entries.keys) else {
                 return Ok(false);
             };
@@ -84,8 +84,8 @@ impl Hnsw {
         Ok(true)
     }
 
-    /// Puts what `write` writes, if it does, in the place of the vector of a key, if there is one, and it stands in
-    /// the slot `only` if one is named. Whether it did.
+    /// Replaces the vector of a key, if it has one and that is in the slot `only` (if given), by the one that `write` writes, if it
+    /// does. Returns whether it was replaced.
     pub(super) fn supersede(
         &self,
         key: u64,
@@ -100,7 +100,7 @@ impl Hnsw {
             self.entries.reserve_hiding()?;
             let old = self.entries.slot(key);
             let Some(new) = write(work)? else { return Ok(false) };
-            // As if the old one were gone: it might be what the new one hangs on.
+            // As if the old vector were removed: the new node might otherwise depend on its links.
             self.link(new, old, work);
             new.slot
         };
@@ -110,7 +110,7 @@ impl Hnsw {
             if let Some(old) = old {
                 self.entries.supersede(key, old, new);
             } else {
-                // Another thread removed or replaced it: there is nothing to replace.
+                // Another thread removed or replaced the old vector: the new one is dropped.
                 self.entries.slots.hide(new);
             }
             let gone = old.unwrap_or(new);
@@ -122,14 +122,14 @@ impl Hnsw {
         Ok(is_replaced)
     }
 
-    /// Cuts a hidden slot, to which no key leads, out of the graph. Nobody else may be changing the index.
+    /// Cuts a hidden slot, to which no key is mapped, out of the graph. No other thread may be changing the index.
     fn cut(&self, slot: u32, work: &mut Work) {
         work.scratch.counters = Counters::default();
         self.graph.cut(self.linking_space(), slot, &mut work.scratch);
         self.count_insertion(work);
     }
 
-    /// Links the neighbours of a slot that was cut out past it, and leaves the rest to the next sweep.
+    /// Links the neighbours of a slot that was cut out past it, and leaves the other links to the next sweep.
     fn bury(&self, slot: u32, work: &mut Work) {
         let _shared = self.inserting.read();
         let _pin = pin();
@@ -153,7 +153,7 @@ impl Hnsw {
         self.count_insertion(work);
     }
 
-    /// What rows are chosen by, the codes or the vectors, with what changing them needs.
+    /// Returns the rows by which links are chosen, of codes or vectors, with the data for changing them.
     pub(super) fn linking_space(&self) -> Rows<'_> {
         let linking = Some(self.linking());
         match self.entries.linking_codes() {
@@ -162,15 +162,15 @@ impl Hnsw {
         }
     }
 
-    /// What changing rows needs.
+    /// Returns the data for changing links.
     pub(super) fn linking(&self) -> Linking<'_> {
         Linking { slots: &self.entries.slots, leaving: None, alpha: self.alpha }
     }
 }
 
 impl Flat {
-    /// Removes the vector of a key; whether there was one. When it returns, no search finds it. Its place is used
-    /// again.
+    /// Removes the vector of a key. Returns whether the key had one. Once it returns, no search finds it. Its slot is
+    /// used again.
     ///
     /// # Errors
     ///
@@ -187,8 +187,8 @@ impl Flat {
         Ok(slot.is_some())
     }
 
-    /// Inserts a vector, in place of the one under the same key if there is one; whether there was. A search answers
-    /// the old one or the new one, never both, and only the new one if it begins when this has returned.
+    /// Inserts a vector, in place of the vector of the same key if the key has one. Returns whether it had one. A search answers
+    /// the old vector or the new one, never both, and only the new one if it begins after the return.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Flat {
         self.upsert_vector(key, vector.as_vector())
     }
 
-    /// As for [`Hnsw`].
+    /// Replaces a vector as [`Hnsw`] does.
     pub(super) fn supersede(
         &self,
         key: u64,
@@ -220,7 +220,7 @@ impl Flat {
         Ok(old.is_some())
     }
 
-    /// Hides a slot that no key leads to any more.
+    /// Hides a slot to which no key is mapped any more.
     fn bury(&self, slot: u32) {
         self.entries.hide(slot);
         self.retire(vec![slot]);

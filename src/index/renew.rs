@@ -1,8 +1,8 @@
-//! Other codes in place of those that do not fit the vectors that came lately.
+//! Other codes in place of those that do not fit the vectors that were inserted lately.
 //!
 //! A quantizer is fitted to a sample of all vectors, the codes are made anew beside insertions, a few with each, and the last
-//! ones while insertions wait for a moment, in which walks go over. Walks under way go on with the old codes, whose memory is
-//! freed when the last of them ends. It needs vectors, or the finer codes that answer in their place.
+//! ones while insertions wait for a moment, in which walks switch. Running walks continue with the old codes, whose memory is
+//! freed when the last of them ends. A renewal needs vectors, or the finer codes that answer in their place.
 
 use super::Hnsw;
 use super::codes::Codes;
@@ -13,7 +13,7 @@ use crate::arena::pin;
 use crate::vector::Block;
 
 impl Entries {
-    /// Writes the vector of a slot, or the one that its finer code means, into `floats`, which is left empty where a vacant slot
+    /// Writes the vector of a slot, or the one that its finer code means, into `floats`, which is left empty if a vacant slot
     /// has no memory.
     fn original_into(&self, codes: &Codes, slot: u32, floats: &mut Vec<f32>) {
         let vectors = self.vectors.view();
@@ -57,11 +57,11 @@ impl Hnsw {
             }
             quantized.set_renewing(true);
         }
-        // Without memory, walks go on with the old codes; the next insertion tries again.
+        // Without memory, walks continue with the old codes; the next insertion tries again.
         if let Ok(true) = quantized.fill(count, waits, &mut work.coding, original) {
             let _alone = self.inserting.write();
             if !quantized.are_current(Some(codes)) {
-                // Another thread was faster.
+                // Another thread replaced the codes first.
                 return;
             }
             let count = codes.rows.view().len();
@@ -76,10 +76,10 @@ impl Hnsw {
         let slots = &self.entries.slots;
         let mut count = codes.rows.view().len();
         if !codes.fit.is_known() {
-            // A quantizer from a file that does not tell was fitted to the vectors that came first.
+            // A quantizer from a file that does not record its error was fitted to the vectors that were inserted first.
             count = count.min(ENOUGH as u32);
         }
-        // As the caller is pinned, none of them is written again.
+        // Because the caller is pinned, none of the slots is written again.
         let live: Vec<u32> = (0..count).filter(|&slot| !slots.is_hidden(slot)).collect();
         let vector = |at: usize, floats: &mut Vec<f32>| {
             self.entries.original_into(codes, live[at], floats);
@@ -94,10 +94,10 @@ impl Hnsw {
         }
     }
 
-    /// Goes on until codes fit, or are not to be made anew, as long as `goes_on`.
+    /// Continues until codes fit, or are not to be made anew, as long as `goes_on` returns `true`.
     pub(super) fn renew_all(&self, goes_on: impl Fn() -> bool, work: &mut Work) {
         let Some(quantized) = &self.entries.quantized else { return };
-        // Without memory it comes to nothing: each round encodes some.
+        // Without memory no round encodes anything; each other round encodes some.
         for _ in 0..self.entries.keys.len() {
             let _pin = pin();
             let codes = quantized.codes().filter(|codes| codes.fit.is_strained());
@@ -123,7 +123,7 @@ mod tests {
     use std::sync::Arc;
     use xxhash_rust::xxh3::xxh3_64;
 
-    /// The fit of the present codes, and the figure.
+    /// Returns the fit of the present codes, and its ratio.
     fn codes(index: &Hnsw) -> (Arc<Fit>, f32) {
         let fit = Arc::clone(&index.entries.codes().unwrap().fit);
         let ratio = fit.ratio().unwrap();
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// The index as a file of an earlier version has it, which does not tell how well the quantizer fits.
+    /// Returns the index as restored from a file of an earlier version, which does not record the fit of the quantizer.
     fn from_earlier(index: &Hnsw) -> Hnsw {
         index.frozen(|image| {
             let mut state = image.state.clone();
@@ -215,7 +215,7 @@ mod tests {
         let vectors: Vec<f32> = (0..9000 * DIMENSION as u32)
             .map(|i| {
                 let x = xxh3_64(&i.to_le_bytes()) as u8 as f32 / 255.0;
-                // The later ones lie elsewhere.
+                // The later vectors are from elsewhere.
                 if i < 5000 * DIMENSION as u32 { x } else { x + (i % 32) as f32 }
             })
             .collect();

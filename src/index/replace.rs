@@ -1,7 +1,7 @@
-//! One vector in place of another under the same key, in one step for whoever searches.
+//! One vector in place of another under the same key, in one step for every search.
 //!
-//! Both vectors are in the index for a while. A search that begins before the key is led from one to the
-//! other may meet either, or both, and takes one; a search that begins afterwards must not take the old one.
+//! Both vectors are in the index for a while. A search that begins before the key is mapped to the new vector
+//! may meet either, or both, and takes one; a search that begins afterwards must not take the old one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::graph::{Scratch, Space};
 use crate::sync::{Fault, RwLock, is_planted, step};
 use crate::vector::Block;
 
-/// Replacements that are under way, and those that searches may have seen the beginning of.
+/// Replacements in progress, and those that running searches may have seen the beginning of.
 #[derive(Debug, Default)]
 pub(super) struct Replacing {
-    /// Replacements of which the new vector may be there while the key leads to the old one.
+    /// Replacements whose new vector may be stored while the key is mapped to the old one.
     going_on: AtomicUsize,
-    /// Keys that were led elsewhere so far.
+    /// Number of replacements that were completed.
     moment: AtomicU64,
     recent: Arc<Recent>,
 }
 
-/// Old slots, each with the moment in which it was replaced, for as long as a search may have begun before. There may be
-/// many while one takes long, and it asks about each that it meets.
+/// Old slots, each with the moment in which it was replaced, for as long as a search may have begun before. The map may hold
+/// many slots during a long search, and the search looks up each hidden slot that it meets.
 #[derive(Debug, Default)]
 struct Recent {
     len: AtomicUsize,
@@ -49,23 +49,23 @@ impl Replacing {
         Replacement(self)
     }
 
-    /// Whether two slots may have one key, for some search.
+    /// Returns whether two slots may have one key, for some search.
     pub(super) fn is_ambiguous(&self) -> bool {
         step();
         self.going_on.load(Ordering::SeqCst) != 0 || self.recent.is_any()
     }
 
-    /// Now: what a search notes when it begins, pinned.
+    /// Returns the moment that a search notes when it begins, pinned.
     pub(super) fn now(&self) -> u64 {
         step();
         self.moment.load(Ordering::SeqCst)
     }
 
-    /// Runs `switch`, which leads a key to another slot and hides `old`.
+    /// Runs `switch`, which maps a key to another slot and hides `old`.
     pub(super) fn switch(&self, old: u32, switch: impl FnOnce()) {
         let recent = &self.recent;
         let mut slots = recent.slots.write();
-        // One at a time, and the moment comes last: whoever begins before it may go on taking the old slot.
+        // One replacement at a time, and the moment is stored last: a search that begins before it may still take the old slot.
         let moment = self.moment.load(Ordering::SeqCst) + 1;
         if !is_planted(Fault::ReplacedUnnoted) {
             slots.insert(old, moment);
@@ -87,7 +87,7 @@ impl Replacing {
         });
     }
 
-    /// Slots that were replaced since `began`, when the caller was pinned.
+    /// Returns the slots that were replaced since `began`, when the caller was pinned.
     fn old_since(&self, began: u64) -> Vec<u32> {
         if !self.recent.is_any() {
             return Vec::new();
@@ -96,7 +96,7 @@ impl Replacing {
         slots.iter().filter(|&(_, &when)| when > began).map(|(&old, _)| old).collect()
     }
 
-    /// Whether a hidden slot was replaced since `began`.
+    /// Returns whether a hidden slot was replaced since `began`.
     pub(super) fn since(&self, began: u64, slot: u32) -> bool {
         self.recent.is_any()
             && self.recent.slots.read().get(&slot).is_some_and(|&when| when > began)
@@ -111,10 +111,9 @@ impl Drop for Replacement<'_> {
 }
 
 impl Entries {
-    /// The rows, for a search that looks at all of them, of one moment: those of slots that `hidden`, a bitmap which may
-    /// end early, has no bit of. Each key has one of them, but for some whose vectors are being replaced: these may have
-    /// two. Also returned is how many of the nearest have the `k` nearest keys among them. Whoever asks is
-    /// [pinned](pin).
+    /// Returns a consistent view for an exhaustive scan: `rows`, and in `hidden`, a bitmap which may end early, the slots to skip.
+    /// A key occurs once, or twice while its vector is being replaced. The second value is the number of nearest rows among which
+    /// are the `k` nearest keys. The caller must be [pinned](pin).
     pub(super) fn moment<'a>(
         &self,
         rows: &'a Column<Block>,
@@ -123,30 +122,30 @@ impl Entries {
     ) -> (View<'a, Block>, usize) {
         hidden.clear();
         let view = rows.view();
-        // A replacement whose new vector is in the view has begun; where it is over, its old one is hidden. One that
-        // begins between the first two takes a place that was hidden.
+        // A replacement whose new vector is in the view has begun; if it is over, its old slot is hidden. A replacement that
+        // begins between the first two checks takes a slot that was hidden.
         if self.all_answer() && !self.replacing.is_ambiguous() && self.all_answer() {
             return (view, k);
         }
-        // No key is led elsewhere or taken out until the end.
+        // No key is mapped to another slot or removed until the end.
         let _still = self.replacing.recent.slots.read();
         let view = rows.view();
         self.slots.words_into(hidden);
-        // Last: replacements whose new vectors are in the view do not end before this.
+        // Last: replacements whose new vectors are in the view do not end before this load.
         step();
         let doubled = self.replacing.going_on.load(Ordering::SeqCst);
         (view, if k == 0 { 0 } else { k.saturating_add(doubled) })
     }
 
-    /// Hides the slot of a key that was taken out: no [moment](Self::moment) has it and one that the key gets later.
+    /// Hides the slot of a removed key: no [moment](Self::moment) has both this slot and one that the key gets later.
     pub(super) fn hide(&self, slot: u32) {
         let _slots = self.replacing.recent.slots.write();
         self.slots.hide(slot);
     }
 
-    /// Adds to what a walk found the vectors that took the place of old ones that it met, in case it came by before the
-    /// new ones were linked, or while rows changed, and of those that were replaced since it `began`: it may have come by
-    /// before the new one was linked, and after the old one was cut out. `true` unless the space lacks one of them.
+    /// Adds the current vector of every key whose old vector the walk visited, or that was replaced since `began`: the walk may have
+    /// passed before the new vector was linked, while rows changed, or after the old one was cut out. Returns `false` if
+    /// `space` lacks one of them.
     pub(super) fn follow(
         &self,
         space: Rows<'_>,
@@ -161,7 +160,7 @@ impl Entries {
         let met = scratch.pool.iter().map(|(_, slot)| slot);
         let mut slots = self.replacing.old_since(began);
         slots.extend(met.filter(|&slot| self.slots.is_hidden(slot)));
-        // Taken after the slots: those that were replaced may be younger than the walk.
+        // Taken after the slots: the new keys of replaced slots may be younger than the walk.
         let keys = early.unwrap_or_else(|| self.keys.view());
         slots.retain_mut(|slot| {
             let new = self.map.get(keys.row(*slot)[0], &self.keys);
@@ -181,13 +180,13 @@ impl Entries {
         true
     }
 
-    /// Whether a walk may have missed both vectors of a key: rows may lead to the new one alone, and that is younger than
+    /// Returns whether a walk may have missed both vectors of a key: rows may link to the new one alone, and that is younger than
     /// the walk.
     pub(super) fn may_have_missed(&self, scratch: &Scratch) -> bool {
         scratch.passed_younger() && self.replacing.is_ambiguous()
     }
 
-    /// [`Self::follow`] for each of several queries.
+    /// Does [`Self::follow`] for each of several queries.
     pub(super) fn follow_all(
         &self,
         space: Rows<'_>,

@@ -1,4 +1,4 @@
-//! What is asked of an index, as the caller says it and as the index does it.
+//! Parameters of a search, as the caller sets them and as the index uses them.
 
 use std::time::{Duration, Instant};
 
@@ -8,47 +8,47 @@ use super::limit::{Cancel, Limit};
 use super::search::Searchable;
 use crate::error::IndexError;
 
-/// Candidates kept during a walk, if the caller does not say.
+/// Candidates kept during a walk, if the caller sets no `ef`.
 const DEFAULT_EF: usize = 64;
 
-/// Answers, if the caller does not say.
+/// Maximum number of answers, if the caller sets no `k`.
 const DEFAULT_K: usize = 10;
 
-/// What an index is asked, whatever the query.
+/// Parameters of a search, the same for every query.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// Answers at most.
+    /// Maximum number of answers.
     pub(super) k: usize,
     pub(super) ef: usize,
-    /// Lists to read; what the index chooses if the caller does not say.
+    /// Lists to read; `None` if the index chooses.
     pub(super) nprobe: Option<usize>,
     pub(super) screen: Screen<'a>,
-    /// The farthest answer.
+    /// Maximum distance of an answer.
     pub(super) radius: Option<f32>,
-    /// Whether all within the radius are wanted, or so many of them that rounds find them sooner.
+    /// Whether all answers within the radius are wanted, or more than `AT_ONCE`: rounds find them sooner.
     pub(super) takes_rounds: bool,
     pub(super) limit: Limit<'a>,
     /// When the search began, as a moment of replacements.
     pub(super) began: u64,
 }
 
-/// Answers within a radius that are looked for at first, where all of them are wanted.
+/// Answers within a radius that the first round searches for, if all of them are wanted.
 const FIRST_ROUND: usize = 64;
 
-/// How many times as many are looked for in the next round.
+/// Factor by which the next round searches for more answers.
 const GROWTH: usize = 4;
 
-/// Up to so many answers within a radius are looked for at once, as they are without a radius:
-/// the radius takes answers away and changes none. A search for more goes in rounds.
+/// Maximum number of answers within a radius that one search finds, as it does without a radius:
+/// the radius takes answers away and changes none. A search for more works in rounds.
 const AT_ONCE: usize = 1024;
 
 impl Request<'_> {
-    /// The rounds, each of a search for more answers, until `find` finds fewer than it looked for.
+    /// Runs the rounds, each a search for more answers, until `find` finds fewer than it searched for.
     pub(super) fn rounds(&self, hits: &mut Hits, mut find: impl FnMut(&Request<'_>, &mut Hits)) {
         let (mut distances, mut hops) = (0, 0);
         let mut k = FIRST_ROUND.min(self.k);
         loop {
-            // The last answers would be found worse than the first, had the walk no more room.
+            // The last answers would have lower recall than the first if `ef` did not exceed `k`.
             find(&Request { k, ef: k.saturating_add(self.ef), ..*self }, hits);
             distances += hits.distances_computed();
             hops += hits.hops();
@@ -62,14 +62,14 @@ impl Request<'_> {
     }
 }
 
-/// How hard to look.
+/// Effort of a search.
 #[derive(Debug, Clone, Copy)]
 enum Effort {
     Ef(usize),
     Recall(f64),
 }
 
-/// How many answers are wanted, and how hard to look for them.
+/// Number of answers, and the effort to find them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) k: Option<usize>,
@@ -100,12 +100,12 @@ impl<'a> Wanted<'a> {
         self.effort = Effort::Recall(recall);
     }
 
-    /// Answers at most: within a radius all, if the caller does not say.
+    /// Returns the maximum number of answers: within a radius all, if the caller sets no `k`.
     pub(super) fn k(&self) -> usize {
         self.k.unwrap_or(if self.radius.is_some() { usize::MAX } else { DEFAULT_K })
     }
 
-    /// The same for the index. The deadline begins now.
+    /// Returns the request to `index`. The deadline begins now.
     pub(super) fn request<F: Filter>(
         self,
         index: &dyn Searchable,
@@ -117,7 +117,7 @@ impl<'a> Wanted<'a> {
             let value = radius.to_string();
             return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });
         }
-        // A deadline beyond the end of time is none.
+        // A deadline beyond the end of time sets no limit.
         let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let limit = Limit { until, cancel };
         let filter = filter.map(|filter| filter as &dyn Filter);

@@ -1,43 +1,43 @@
-//! Measuring the head of a walk's finds again by the vectors themselves, or by finer codes.
+//! Measuring the head of a walk's candidates again by the vectors themselves, or by finer codes.
 
 use super::deliver::Scale;
 use super::limit::Timer;
 use crate::arena::View;
 use crate::vector::Block;
 
-/// Candidates that may be measured again beyond those wanted, at least.
+/// Minimum number of candidates beyond those wanted that may be measured again.
 const LEAST: usize = 24;
 
-/// Candidates that are measured without a look at the clock, at most.
+/// Maximum number of candidates that are measured before the clock is read.
 const PART: usize = 64;
 
 /// Candidates beyond those wanted that are measured in any case: errors are learned from the first.
 const SURE: usize = 2;
 
-/// Candidates that are measured between two looks at whether it is enough; a fourth of those wanted if that is more.
+/// Candidates that are measured between two checks for the end; a fourth of those wanted if that is more.
 const STEP: usize = 4;
 
-/// Candidates that are on their way to the CPU while others are measured: vectors are long, and come from far.
+/// Candidates whose vectors are prefetched while others are measured: vectors are long, and memory is slow.
 const AHEAD: usize = 8;
 
-/// How many times as many candidates are measured, where codes are fine, as it took to come to the last of those that are
-/// answers so far: many only where codes do not tell near vectors apart.
+/// With fine codes, reranking ends after `VAIN` times the rank of the last candidate that is among the answers: many are measured
+/// only if codes do not separate near vectors.
 const VAIN: usize = 4;
 
-/// Errors of codes beyond this share of the distance of the last answer mean that those around the query look alike. On real
-/// vectors (photographs, words, sentences) 4 bits are off by .03 to .06 of it, and by .05 to .17 for one query in a
-/// hundred; 1 bit, whose codes are coarse, by .07 to .24, and .11 to .76.
+/// Errors of codes beyond this share of the distance of the last answer mean that vectors around the query look alike. On real
+/// vectors (photographs, words, sentences) the errors of 4 bits are .03 to .06 of it, and .05 to .17 for one query in a
+/// hundred; those of 1 bit, whose codes are coarse, are .07 to .24, and .11 to .76.
 const BLURRED: f32 = 0.25;
 const BLURRED_COARSE: f32 = 0.5;
 
-/// Answers that come late by their codes, and answers expected beyond the end of a walk, as a share of those wanted: more of
-/// either mean that codes do not lead to the nearest. On words, of 10 answers with `ef` 64, a share of .01 is expected there
+/// Answers that are late by their codes, and answers expected beyond the end of a walk, as a share of those wanted: more of
+/// either mean that codes miss the nearest. On words, of 10 answers with `ef` 64, a share of .01 is expected there
 /// for one query in fifty with 1 bit, and next to none with more; with `ef` 16 it is .13.
 const LATE: f32 = 0.25;
 const MISSED: f32 = 0.015;
 const MISSED_OF_FEW: f32 = 0.2;
 
-/// Candidates asked for, for each of those wanted, that are not few.
+/// Ratio of candidates to answers from which on candidates are not few.
 const WIDE: usize = 4;
 
 /// Standard deviations of the error by which a candidate's distance may be less than expected.
@@ -50,7 +50,7 @@ pub(super) struct Head {
     /// Distances by codes.
     estimates: Vec<f32>,
     keys: Vec<u32>,
-    /// Whether codes did not tell near vectors apart: errors are of the size of distances.
+    /// Whether codes did not separate near vectors, because errors are of the size of distances.
     pub(super) is_blurred: bool,
     /// Key and slot, the nearest first.
     pub(super) sorted: Vec<(u32, u32)>,
@@ -59,23 +59,23 @@ pub(super) struct Head {
     pub(super) kth: f32,
 }
 
-/// How far a walk got, by the codes.
+/// Reach of a walk, by the codes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
     /// Candidates that count.
     pub(super) len: usize,
-    /// The one in the middle, and the last.
+    /// Distances of the candidate in the middle, and of the last.
     pub(super) middle: f32,
     pub(super) last: f32,
     /// Whether distances by these codes are right on average.
     pub(super) is_unbiased: bool,
-    /// Answers beyond the last candidate that are few enough.
+    /// Maximum number of answers expected beyond the last candidate.
     pub(super) allowed: f32,
 }
 
 impl Reach {
-    /// Returns the answers beyond the end that are few enough for a search of `k` answers, with codes whose candidates are worth `asked` by
-    /// the vectors. Few candidates tell little: of perfect codes, too, the last answers are at the end.
+    /// Returns the maximum number of answers expected beyond the end, for a search of `k` answers, with codes whose candidates are
+    /// worth `asked` by the vectors. Few candidates prove little: with perfect codes, too, the last answers are at the end.
     pub(super) fn allowed(k: usize, len: usize, asked: usize) -> f32 {
         let missed = if asked >= WIDE * k { MISSED } else { MISSED_OF_FEW };
         if len >= 2 * k { missed * k as f32 } else { f32::INFINITY }
@@ -83,15 +83,15 @@ impl Reach {
 }
 
 impl Head {
-    /// Candidates among which the nearest `k` are, where codes tell near vectors apart.
+    /// Returns the number of candidates among which the nearest `k` are, if codes separate near vectors.
     pub(super) fn enough_for(k: usize) -> usize {
         k.saturating_mul(2).max(k.saturating_add(LEAST))
     }
 
-    /// Measures the candidates, which come with their distances by codes, the nearest first, by their vectors or finer codes, the
-    /// rows; as many as there is time for, but some in any case. Ends when none of the others is likely to be
-    /// among the nearest `k`, by their errors, and where codes are fine, by what they brought: [`VAIN`] times as
-    /// many as it took to find the nearest `k` of them are enough, if they are more than [`Self::enough_for`].
+    /// Measures the candidates, given with their distances by codes, the nearest first, by the rows: their vectors or finer codes.
+    /// Measures all that the time allows, but some in any case. Ends when none of the others is likely to be
+    /// among the nearest `k`, by their errors, and if codes are fine, by the ranks of the answers: [`VAIN`] times the
+    /// rank of the last of the nearest `k` is enough, if it is more than [`Self::enough_for`].
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what it found")]
     pub(super) fn measure(
         &mut self,
@@ -120,7 +120,7 @@ impl Head {
         let step = STEP.max(k / 4);
         *errors = Errors::default();
         let mut asked = 0;
-        // Those that are certain to be measured. No more are asked for: what is not needed takes as long to come.
+        // Candidates that are certain to be measured. No others are prefetched: an unneeded vector takes as long to load.
         let sure = slots.len().min(k.saturating_add(SURE));
         let mut planned = if k == 0 { slots.len() } else { sure };
         let mut judge_at = k;
@@ -161,7 +161,7 @@ impl Head {
         *is_blurred = errors.exceed(*last * allowed);
     }
 
-    /// Returns the key of the distance of the `k`th of those that were [measured](Self::measure).
+    /// Returns the key of the distance of the `k`th of the candidates that were [measured](Self::measure).
     pub(super) fn key_of(&self, k: usize) -> Option<u32> {
         self.sorted.get(k.wrapping_sub(1)).map(|&(key, _)| key)
     }
@@ -169,7 +169,7 @@ impl Head {
     /// Returns whether others of the nearest `k`, of which `kth` is the distance of the last, are likely to be beyond the end of a walk.
     pub(super) fn is_short(&self, k: usize, kth: f32, reach: Reach) -> bool {
         let Reach { len, last, is_unbiased, allowed, .. } = reach;
-        // Codes in order put all answers before half of the others. One that comes later might as well come beyond the end.
+        // Codes in order put all answers before half of the other candidates. A later answer might as well be beyond the end.
         let nearest = self.key_of(k).unwrap_or(0);
         let late =
             self.keys.iter().skip(usize::midpoint(k, len)).filter(|&&key| key < nearest).count();
@@ -180,24 +180,24 @@ impl Head {
         is_wide && is_unbiased && last < kth || self.missed(kth, reach) > allowed
     }
 
-    /// How many of the nearest are expected to be beyond the reach, where their codes put them.
+    /// Returns the number of the nearest that are expected beyond the reach, because codes put them there.
     fn missed(&self, kth: f32, reach: Reach) -> f32 {
         let Reach { len, middle, last, .. } = reach;
         let deviation = self.errors.deviation();
-        // In deviations: how far the last answer is from being missed, and how densely candidates lie there.
+        // In deviations: the margin of the last answer, and the density of candidates at the end.
         let margin = (last + self.errors.mean() - kth) / deviation;
         let density = (len / 2) as f32 / (last - middle) * deviation;
         density * beyond(margin)
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         let words = self.slots.capacity() + self.estimates.capacity() + self.keys.capacity();
         words * 4 + self.sorted.capacity() * 8
     }
 }
 
-/// By how much distances differ from what codes made of them.
+/// Differences between distances and their estimates by codes.
 #[derive(Debug, Default, Clone, Copy)]
 struct Errors {
     count: f32,
@@ -212,12 +212,12 @@ impl Errors {
         self.squares += error * error;
     }
 
-    /// Whether they are larger than a positive distance, as the root of the mean square.
+    /// Returns whether the root mean square of the errors is larger than a positive distance.
     fn exceed(&self, distance: f32) -> bool {
         distance > 0.0 && self.squares > self.count * distance * distance
     }
 
-    /// The least that a distance is likely to be.
+    /// Returns the least that a distance is likely to be.
     fn least(&self, estimate: f32) -> f32 {
         estimate + self.mean() - DEVIATIONS * self.deviation()
     }
@@ -232,7 +232,7 @@ impl Errors {
     }
 }
 
-/// The mean of how far a normal number, of deviation 1, is above `margin`, where it is.
+/// Returns the mean excess of a normal number, of deviation 1, over `margin`.
 fn beyond(margin: f32) -> f32 {
     let density = (-0.5 * margin * margin).exp() * 0.398_942_3;
     // The share of numbers above it (Abramowitz and Stegun, 26.2.16).
@@ -254,7 +254,7 @@ mod tests {
             let sum: f64 = steps.map(|x| x * density(f64::from(margin) + x) / 1000.0).sum();
             assert!((f64::from(beyond(margin)) - sum).abs() < 5e-5, "{margin}: {sum}");
         }
-        // Without errors nothing is missed.
+        // Without errors no answer is missed.
         assert!(beyond(f32::INFINITY).is_nan());
     }
 }

@@ -1,4 +1,4 @@
-//! Exact answers: looking at every vector.
+//! Exact answers: scans of every vector.
 
 use super::codes::Codes;
 use super::deliver::Scale;
@@ -12,26 +12,26 @@ use crate::arena::{Pool, View};
 use crate::graph::Watch;
 use crate::vector::Block;
 
-/// Answers that a sorted pool keeps; beyond, everything is collected and sorted once.
+/// Answers that a sorted pool keeps; a scan for more collects everything and sorts it once.
 const POOLED: usize = 1024;
 
-/// Rows that all queries pass over before the next ones: they stay in the first caches.
+/// Rows that all queries scan before the next ones: they stay in the first caches.
 const TILE: usize = 32;
 
-/// What is scanned: rows, and the engine that measures them.
+/// Rows to scan, and the engine that measures them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field<'a> {
     pub(super) engine: &'a dyn Engine,
     pub(super) rows: View<'a, Block>,
-    /// A bit for each slot that is passed over; there may be none for the last ones.
+    /// A bit for each slot to skip; the bits of the last slots may be absent.
     pub(super) hidden: &'a [u64],
-    /// Keys beyond it are of distances that nobody wants.
+    /// Maximum key of a wanted distance.
     pub(super) within: u32,
 }
 
 impl Field<'_> {
-    /// The `k` nearest to `query`, as keys and slots, are given to `each`. Distances computed are
-    /// returned.
+    /// Passes the `k` nearest to `query`, as keys and slots, to `each`. Returns the number of distances
+    /// computed.
     pub(super) fn scan(
         self,
         query: &[Block],
@@ -61,7 +61,7 @@ impl Field<'_> {
         }
     }
 
-    /// Leaves all in `all`, in no order, as keys and slots. Distances computed are returned.
+    /// Leaves all slots with their keys in `all`, unsorted. Returns the number of distances computed.
     pub(super) fn measure_all(
         self,
         query: &[Block],
@@ -82,7 +82,7 @@ impl Field<'_> {
     }
 
     /// Offers all slots to the pools of the queries, which are stored one after the other, all of
-    /// one length. Distances computed are returned.
+    /// one length. Returns the number of distances computed.
     fn offer(self, queries: &[Block], pools: &mut [Pool], timer: &mut Timer<'_>) -> u64 {
         let mut keys = [0; TILE];
         let length = queries.len() / pools.len().max(1);
@@ -102,7 +102,7 @@ impl Field<'_> {
         measured as u64
     }
 
-    /// The `k` nearest to each of the queries, which are stored one after the other, in order.
+    /// Writes the `k` nearest to each of the queries, which are stored one after the other, in order.
     fn scan_lists(self, queries: &[Block], k: usize, lists: &mut [Vec<(u32, u32)>]) {
         let mut keys = [0; TILE];
         let length = queries.len() / lists.len().max(1);
@@ -139,7 +139,7 @@ impl Field<'_> {
     }
 }
 
-/// Leaves the `k` nearest, the nearest first.
+/// Keeps the `k` nearest, the nearest first.
 fn keep_nearest(all: &mut Vec<(u32, u32)>, k: usize) {
     if k < all.len() {
         all.select_nth_unstable(k);
@@ -148,19 +148,19 @@ fn keep_nearest(all: &mut Vec<(u32, u32)>, k: usize) {
     all.sort_unstable();
 }
 
-/// Whether a bitmap has the bit of a slot.
+/// Returns whether a bitmap has the bit of a slot.
 pub(super) fn is_set(bits: &[u64], slot: u32) -> bool {
     let word = bits.get((slot / u64::BITS) as usize);
     word.is_some_and(|word| word >> (slot % u64::BITS) & 1 != 0)
 }
 
-/// The nearest of slots that come one by one.
+/// The nearest of slots that are offered one by one.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
     /// Slots that wait to be measured together.
     waiting: Vec<u32>,
     pool: Pool,
-    /// All that were measured, if more are wanted than a pool should hold.
+    /// All measured slots, if more are wanted than a pool should hold.
     all: Vec<(u32, u32)>,
     k: usize,
     /// Distances computed.
@@ -168,7 +168,7 @@ pub(super) struct Matches {
 }
 
 impl Matches {
-    /// Starts with nothing; `k` will be wanted.
+    /// Starts empty; `k` slots will be wanted.
     pub(super) fn begin(&mut self, k: usize) {
         self.waiting.clear();
         self.all.clear();
@@ -177,7 +177,7 @@ impl Matches {
         self.measured = 0;
     }
 
-    /// Offers a slot, which the field has; `false` if it is time to stop.
+    /// Offers a slot, which the field has. Returns `false` if it is time to end.
     pub(super) fn add(
         &mut self,
         field: Field<'_>,
@@ -209,7 +209,7 @@ impl Matches {
         waiting.clear();
     }
 
-    /// Gives the `k` nearest, as keys and slots, to `each`.
+    /// Passes the `k` nearest, as keys and slots, to `each`.
     pub(super) fn finish(
         &mut self,
         field: Field<'_>,
@@ -227,14 +227,14 @@ impl Matches {
         }
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.waiting.capacity() * 4 + self.pool.bytes() + self.all.capacity() * 8
     }
 }
 
 impl Entries {
-    /// The nearest to the query in `work.row` by the vectors, which are all there.
+    /// Finds the nearest to the query in `work.row` by the vectors, which are all stored.
     pub(super) fn scan(
         &self,
         engine: &dyn Engine,
@@ -254,7 +254,7 @@ impl Entries {
         hits.set_plan(Plan::Scan);
     }
 
-    /// The nearest to the query in `work.row` by the codes.
+    /// Finds the nearest to the query in `work.row` by the codes.
     pub(super) fn scan_codes(
         &self,
         codes: &Codes,
@@ -276,8 +276,8 @@ impl Entries {
         hits.set_plan(Plan::Scan);
     }
 
-    /// The nearest to each of the queries by the vectors, which are all there, in one pass.
-    /// Distances computed are returned. The request has no filter and no limit.
+    /// Finds the nearest to each of the queries by the vectors, which are all stored, in one pass.
+    /// Returns the number of distances computed. The request has no filter and no limit.
     pub(super) fn scan_batch(
         &self,
         engine: &dyn Engine,
@@ -319,8 +319,8 @@ impl Entries {
         measured
     }
 
-    /// [`Self::scan_batch`] for more within a radius than a pool holds. The radius is likely to
-    /// leave few, so that a list of them for each query is short.
+    /// Does [`Self::scan_batch`] for more answers within a radius than a pool holds. The radius is likely to
+    /// leave few, so that each query's list of them is short.
     fn scan_batch_within(
         &self,
         engine: &dyn Engine,

@@ -1,6 +1,6 @@
-//! Places spread over all without a pattern, which what is there might have, too.
+//! Pseudo-random sample positions. A fixed stride could coincide with a pattern in the data.
 
-/// The place of a number among `total`, below it if there are any.
+/// Returns the position of sample `number` among `total`, below `total` unless that is 0.
 pub(super) fn scattered(number: u32, total: u32) -> u32 {
     let mixed = number.wrapping_add(1).wrapping_mul(0x85eb_ca6b);
     let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35);

@@ -1,4 +1,4 @@
-//! Asking an index.
+//! Searching an index.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::error::IndexError;
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 
-/// What an index must offer so that it can be asked.
+/// Operations that an index must offer for searches.
 pub(super) trait Searchable: Parts {
     /// Answers the query in `work.row`.
     fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits);
@@ -21,24 +21,24 @@ pub(super) trait Searchable: Parts {
     /// Answers the encoded queries, one after the other in `queries`.
     fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits);
 
-    /// Whether every answer is exact.
+    /// Returns whether every answer is exact.
     fn is_exact(&self) -> bool;
 
-    /// Whether there are lists to probe.
+    /// Returns whether the index has lists to probe.
     fn has_lists(&self) -> bool {
         false
     }
 
-    /// Queries of a batch of `count` that one thread answers at once: enough to keep it busy, few
+    /// Returns the queries of a batch of `_count` that one thread answers at once: enough to keep it busy, few
     /// enough for all threads to have some.
     fn grain(&self, _count: usize) -> usize {
         64
     }
 
-    /// The `ef` that gives this recall for `k` answers, or for as many as it was measured for.
+    /// Returns the `ef` that gives this recall for `k` answers, or for the measured number if `k` is `None`.
     fn ef_for(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError>;
 
-    /// [`Self::find`], in rounds where that is better.
+    /// Does [`Self::find`], in rounds if that is better.
     fn answer(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         if request.takes_rounds && !self.is_exact() {
             request.rounds(hits, |request, hits| self.find(request, work, hits));
@@ -47,7 +47,7 @@ pub(super) trait Searchable: Parts {
         }
     }
 
-    /// [`Self::find_all`] for one query after the other.
+    /// Does [`Self::find_all`] for one query after the other.
     fn find_each(
         &self,
         queries: &[Block],
@@ -65,7 +65,7 @@ pub(super) trait Searchable: Parts {
     }
 }
 
-/// The type of a filter where there is none.
+/// The type of an absent filter.
 pub(super) type AnyKey = fn(u64) -> bool;
 
 /// One query. Made by `search`; nothing happens until [`run`](Self::run) or [`iter`](Self::iter).
@@ -85,12 +85,12 @@ impl<'a> Search<'a> {
 }
 
 impl<'a, F: Filter> Search<'a, F> {
-    /// Only vectors whose keys the filter accepts are answers: a closure over keys, a
+    /// Accepts only vectors whose keys the filter accepts: a closure over keys, a
     /// [`KeySet`](crate::KeySet) or a [`KeyBitmap`](crate::KeyBitmap). Replaces a filter given
     /// before.
     ///
-    /// There will be `k` hits, or all accepted vectors if there are fewer. Which way leads to
-    /// them depends on how many are accepted, and is told by [`Hits::plan`].
+    /// The search returns `k` hits, or all accepted vectors if these are fewer. Its plan depends on the number of accepted
+    /// vectors; [`Hits::plan`] names it.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
@@ -106,11 +106,11 @@ impl<'a, F: Filter> Search<'a, F> {
         Search { index, query, wanted, filter: Some(filter) }
     }
 
-    /// No vector whose key is in the set is an answer: the items that a user has seen, say. Applies besides a
+    /// Excludes vectors whose keys are in the set: the items that a user has seen, say. Applies besides a
     /// [`filter`](Self::filter), and replaces a set given before.
     ///
-    /// Where only a set is excluded, the search keeps as many candidates more as it meets keys of the set on
-    /// its way. It costs what a search for as many answers more would.
+    /// If only a set is excluded, the search keeps one more candidate for each key of the set that it meets. It costs as
+    /// much time as a search for that number of answers more.
     ///
     /// ```
     /// use nearfield::{Hnsw, KeySet, Metric};
@@ -131,27 +131,28 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// Answers wanted; 10 if not said. Fewer come if the index holds fewer.
+    /// Sets the number of answers; the default is 10. The search returns fewer if the index holds fewer.
     pub fn k(mut self, k: usize) -> Self {
         self.wanted.k = Some(k);
         self
     }
 
-    /// Candidates kept during the walk; 64 if not said, and never fewer than `k`. More: better
-    /// recall, slower. Where the `k` nearest stand out, the walk ends before all are looked at, and where they do not it
-    /// keeps up to 1.5 times as many (adaptive beam search, Al-Jazzazi et al., 2025), so that the time goes to
-    /// the queries that need it. Walks on coarse codes keep up to four times as many, of which the vectors choose: see
+    /// Sets the number of candidates kept during the walk; the default is 64, the minimum `k`. More candidates: better
+    /// recall, slower. If the `k` nearest are well separated, the walk ends before all candidates are expanded, and if they are not it
+    /// keeps up to 1.5 times the number (adaptive beam search, Al-Jazzazi et al., 2025), so that the time is spent on
+    /// the queries that need it. Walks on coarse codes keep up to four times the number, of which the vectors choose: see
     /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
     ///
-    /// An [`Ivf`](crate::Ivf) with codes and vectors keeps as many by their codes, and measures
-    /// them again by their vectors, and further ones as far as the errors of the codes demand; one without codes, or without vectors, ignores it.
+    /// An [`Ivf`](crate::Ivf) with codes and vectors keeps this number by their codes, measures
+    /// them again by their vectors, and measures further ones that the errors of the codes demand; an `Ivf` without codes,
+    /// or without vectors, ignores it.
     pub fn ef(mut self, ef: usize) -> Self {
         self.wanted.set_ef(ef);
         self
     }
 
-    /// Lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; what the index
-    /// chose if not said, all of them if there are no more. More: better recall, slower. Other
+    /// Sets the lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; the default is the index's
+    /// choice, and all lists if the index has no more. More lists: better recall, slower. Other
     /// indexes have no lists and refuse it.
     ///
     /// ```
@@ -171,14 +172,14 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// As many candidates as give this recall, above 0 and up to 1, as measured by
+    /// Keeps the number of candidates that gives this recall, above 0 and up to 1, as measured by
     /// [`Hnsw::calibrate`](crate::Hnsw::calibrate). Replaces [`ef`](Self::ef). An exact index
-    /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: say
+    /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: set
     /// [`nprobe`](Self::nprobe).
     ///
     /// Recall is the share of the `k` nearest vectors that are found, on average over queries:
-    /// that of a single query is not promised. Without a filter, that is; with one the search goes
-    /// the same length, but what it then achieves was not measured.
+    /// a single query may have less. The measurement has no filter; a search with a filter keeps the same
+    /// number of candidates, but its recall was not measured.
     ///
     /// ```
     /// use nearfield::dataset::Generated;
@@ -200,7 +201,7 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// Only vectors up to this distance are answers, in the unit of
+    /// Accepts only vectors up to this distance, in the unit of
     /// [`Hit::distance`](crate::Hit::distance):
     ///
     /// | metric | the distance | `within(r)` |
@@ -210,11 +211,11 @@ impl<'a, F: Filter> Search<'a, F> {
     /// | [`Cosine`](crate::Metric::Cosine) | `1 - cos` | `1 - c` for cosines of `c` or more |
     /// | [`Hamming`](crate::Metric::Hamming) | differing bits | a number of bits |
     ///
-    /// If `k` is not said, all vectors up to this distance are answers, and the search goes on
+    /// Without `k`, all vectors up to this distance are answers, and the search continues
     /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
-    /// one may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
-    /// after the other, have none. Where vectors are not kept as they
-    /// came ([`Originals`](crate::Originals)), the distance is that of what stays of them.
+    /// a vector may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
+    /// after the other, have no such vector. If vectors are not kept as they
+    /// were given ([`Originals`](crate::Originals)), the distance is that of their stored form.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
@@ -232,11 +233,11 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// Ends the search after this time, counted from the call of [`run`](Self::run), with what it
-    /// has found by then: [`Hits::is_complete`] tells. The clock is looked at every few
-    /// microseconds, and putting many answers in order is allowed for; what is not interrupted is
-    /// the time that a filter of the caller's takes for one key, and that one row of neighbours takes,
-    /// which counts from some ten thousand dimensions on.
+    /// Ends the search after this time, counted from the call of [`run`](Self::run), with the hits
+    /// found by then: see [`Hits::is_complete`]. The search reads the clock every few
+    /// microseconds, and allows for the time of sorting many answers. Two things are not interrupted:
+    /// a call of the caller's filter for one key, and the distances of one row of neighbours,
+    /// which matter from some ten thousand dimensions on.
     ///
     /// ```
     /// use std::time::Duration;
@@ -255,28 +256,28 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// Ends the search when [`Cancel::cancel`] is called, with what it has found by then:
-    /// [`Hits::is_complete`] tells.
+    /// Ends the search when [`Cancel::cancel`] is called, with the hits found by then:
+    /// see [`Hits::is_complete`].
     pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
         self.wanted.cancel = Some(cancel);
         self
     }
 
-    /// Searches.
+    /// Runs the search.
     ///
     /// # Errors
     ///
     /// [`IndexError::Vector`] if the query is no vector for this index; [`IndexError::Parameter`]
     /// if `ef` or `nprobe` is 0, the recall not above 0 and up to 1, the radius not a number, or
     /// if the index takes no `nprobe` or no recall; [`IndexError::NotCalibrated`] and
-    /// [`IndexError::RecallUnreachable`] if a recall is asked for.
+    /// [`IndexError::RecallUnreachable`] if a recall is set.
     pub fn run(self) -> Result<Hits, IndexError> {
         let mut hits = Hits::new();
         self.run_into(&mut hits)?;
         Ok(hits)
     }
 
-    /// Searches and puts the answers in place of what `hits` held, whose memory is reused.
+    /// Runs the search and replaces the contents of `hits`, whose memory is reused.
     ///
     /// # Errors
     ///
@@ -295,18 +296,18 @@ impl<'a, F: Filter> Search<'a, F> {
         })
     }
 
-    /// Searches for one answer after the other, the nearest first, for as long as the caller goes
-    /// on: for pages, or where only the caller can tell when it has enough.
+    /// Returns an iterator over answers, the nearest first, for as long as the caller
+    /// continues: for pages, or if only the caller can tell when it has enough.
     ///
-    /// It searches for some, and for twice as many each time they run out, so that all in all it
-    /// costs a few times what a search for as many would. The hits of each of these rounds are in
-    /// order; one that an earlier round missed comes later than its place. If `k` is
-    /// said, there are no more than `k`. A filter, a radius, a deadline (counted from here) and a
+    /// It searches for some, and for twice the number each time they run out, so that all in all it
+    /// costs a few times a search for the final number. The hits of each of these rounds are in
+    /// order; a hit that an earlier round missed is returned later than its place. With `k`,
+    /// the iterator returns at most `k` hits. A filter, a radius, a deadline (counted from here) and a
     /// token apply to all rounds.
     ///
-    /// Between two hits nothing is locked or held but the index itself; vectors that are inserted
-    /// meanwhile may be found. [`SearchIter::cursor`] is the place reached, without the index:
-    /// [`iter_from`](Self::iter_from) goes on from it.
+    /// Between two hits no lock is held, and only the index is borrowed; vectors that are inserted
+    /// meanwhile may be found. [`SearchIter::cursor`] is the position reached, without the index:
+    /// [`iter_from`](Self::iter_from) continues from it.
     ///
     /// ```
     /// use nearfield::{Hnsw, Metric};
@@ -330,7 +331,7 @@ impl<'a, F: Filter> Search<'a, F> {
         self.iter_from(Cursor::default())
     }
 
-    /// Goes on from where another iteration of the same query was: what it gave is not given
+    /// Continues from the end of another iteration of the same query: hits that it gave are not given
     /// again.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Asking an index many things at once.
+//! Searching an index for many queries at once.
 
 use std::fmt;
 use std::time::Duration;
@@ -77,8 +77,8 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         self
     }
 
-    /// Ends the batch after this time, counted from the call of [`run`](Self::run). Queries whose
-    /// turn did not come have no hits; [`BatchHits::completed`] tells of each.
+    /// Ends the batch after this time, counted from the call of [`run`](Self::run). Queries that were not reached
+    /// have no hits; [`BatchHits::completed`] tells of each.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.wanted.deadline = Some(deadline);
         self
@@ -90,25 +90,25 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         self
     }
 
-    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in,
+    /// Sets the number of threads, 1 for the caller's own. The default is the rayon pool that the caller is in,
     /// or the global one.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Threads::Count(threads);
         self
     }
 
-    /// The rayon pool to use.
+    /// Sets the rayon pool to use.
     pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
         self.threads = Threads::Pool(pool);
         self
     }
 
-    /// Searches.
+    /// Runs the searches.
     ///
     /// # Errors
     ///
     /// [`IndexError::BatchVector`] names the first query that is no vector for this index, and
-    /// [`IndexError::Vector`] tells that the queries do not divide into vectors; otherwise as
+    /// [`IndexError::Vector`] is returned if the queries do not divide into vectors; otherwise as
     /// [`Search::run`](crate::Search::run).
     pub fn run(self) -> Result<BatchHits, IndexError> {
         watch!(let observed = crate::observe::Operation::SearchBatch.begin());

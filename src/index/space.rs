@@ -1,4 +1,4 @@
-//! Distances over stored rows, as the graph wants them.
+//! Distances over stored rows, as the graph computes them.
 
 use super::engine::Engine;
 use crate::arena::{Column, Slots, View};
@@ -12,15 +12,15 @@ pub(super) struct Rows<'a> {
     engine: &'a dyn Engine,
     column: &'a Column<Block>,
     view: View<'a, Block>,
-    /// Whether a node is alive, and a factor on squared distances for pruning, without which keys are compared as they are.
+    /// Liveness of nodes, and the factor on squared distances for pruning, without which keys are compared as they are.
     linking: Option<Linking<'a>>,
 }
 
-/// What changing rows needs besides.
+/// Data for changing links.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Linking<'a> {
     pub(super) slots: &'a Slots,
-    /// A node that is about to go, and is not to be linked to any more.
+    /// A node that is about to be removed, and gets no new links.
     pub(super) leaving: Option<u32>,
     pub(super) alpha: Option<f32>,
 }

@@ -5,7 +5,7 @@ use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
 
-/// What an index holds and what it has done.
+/// Sizes, settings and counters of an index.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -13,18 +13,18 @@ pub struct Stats {
     pub len: usize,
     /// Components of a vector.
     pub dimension: usize,
-    /// How vectors are compared.
+    /// The metric by which vectors are compared.
     pub metric: Metric,
-    /// What a component is stored as.
+    /// Type of a stored component.
     pub element: Element,
-    /// Bits of a component of the codes that walks read; none while they read the vectors.
+    /// Bits of a component of the codes that walks read; `None` while walks read the vectors.
     pub code_bits: Option<u32>,
-    /// How far off the codes of the vectors are that were inserted last, about a thousand of them: the root mean square of the
+    /// Error of the codes of the vectors that were inserted last, about a thousand of them: the root mean square of the
     /// distances between a vector and the one that its code means, divided by that of the vectors that the quantizer was fitted
-    /// to. About 1 while vectors are like those; more where they come from elsewhere, infinite where those lost nothing; 0
-    /// where nothing is lost. An index that keeps its vectors, or rounds them, fits another quantizer when they are many, and
-    /// the figure is about 1 again. One that [drops](crate::Originals::Dropped) them cannot: its answers are off by so much
-    /// more, for good. `None` without codes, in an index from a file of an earlier version,
+    /// to. The figure is about 1 while new vectors resemble the fitted ones, more if they do not, infinite if the fitted vectors lost
+    /// nothing, and 0 if the new ones lose nothing. An index that keeps its vectors, or rounds them, fits another quantizer when
+    /// such vectors are many, and the figure is about 1 again. An index that [drops](crate::Originals::Dropped) vectors cannot:
+    /// its answers keep this larger error for good. `None` without codes, in an index from a file of an earlier version,
     /// and for lists, which have [their own](ListStats::code_error).
     pub code_error: Option<f32>,
     /// The instruction set in use.
@@ -33,7 +33,7 @@ pub struct Stats {
     pub levels: Vec<usize>,
     /// The lists of an inverted-file index.
     pub lists: Option<ListStats>,
-    /// What [`Hnsw::calibrate`](crate::Hnsw::calibrate) measured last, if it was called.
+    /// Last result of [`Hnsw::calibrate`](crate::Hnsw::calibrate), if it was called.
     pub calibration: Option<Calibration>,
     /// Memory in use.
     pub bytes: Bytes,
@@ -44,8 +44,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Why the recall that was measured may not hold any more; `None` if it may, or was not
-    /// measured. [`Search::recall`](crate::Search::recall) goes on as measured: calibrate anew.
+    /// Returns why the measured recall may no longer hold; `None` if it may hold, or was not
+    /// measured. [`Search::recall`](crate::Search::recall) continues to use the measurement: calibrate again.
     ///
     /// ```
     /// use nearfield::dataset::Generated;
@@ -74,11 +74,10 @@ impl Stats {
     }
 }
 
-/// The index has so many times as many vectors as it had, or one in so many: its recall at the same
-/// `ef` may be another by more than half a point.
+/// Growth or shrinkage (factor) beyond which recall at the same `ef` can change by more than half a point.
 const GROWN: f64 = 1.25;
 
-/// Why a measured recall may not hold any more.
+/// Reason why a measured recall may no longer hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Drift {
@@ -89,7 +88,7 @@ pub enum Drift {
         /// Vectors now.
         now: usize,
     },
-    /// Walks read other codes than they did, or codes instead of vectors.
+    /// Walks read other codes than when recall was measured, or codes instead of vectors.
     Codes,
 }
 
@@ -97,34 +96,34 @@ pub enum Drift {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct ListStats {
-    /// How many there are; one before the index is trained.
+    /// Number of lists; one before the index is trained.
     pub count: usize,
-    /// Those without a vector.
+    /// Lists without a vector.
     pub empty: usize,
-    /// Vectors in the longest.
+    /// Vectors in the longest list.
     pub longest: usize,
-    /// How many times as many vectors a search reads as if all lists were equally long: 1 is
+    /// Ratio of the vectors that a search reads to those that it would read if all lists were equally long: 1 is
     /// best.
     pub imbalance: f64,
-    /// Lists that a search reads if it does not say.
+    /// Lists that a search reads if the caller sets no `nprobe`.
     pub nprobe: usize,
-    /// Whether the index is trained; a search looks at every vector until then.
+    /// Whether the index is trained; a search scans every vector until then.
     pub is_trained: bool,
     /// Trainings since the index was made.
     pub trainings: u64,
     /// Vectors since the last training that are farther from their centroids than those of its
-    /// sample, or whose codes are off by more. The index is trained anew when they are many.
+    /// sample, or whose codes have larger errors. The index is trained anew when strays are many.
     pub strays: usize,
     /// Relative error of the codes: the root mean square of their errors, divided by
     /// [`residual`](Self::residual). `None` without codes, and after loading a file of an earlier
     /// version without originals, which does not record it.
     pub code_error: Option<f32>,
-    /// Distance of the coded vectors from their centroids: the root mean square. `None` in the
-    /// same cases.
+    /// Distance of the coded vectors from their centroids: the root mean square. `None` if
+    /// [`code_error`](Self::code_error) is.
     pub residual: Option<f32>,
 }
 
-/// Memory in use by its purpose, in bytes. Pages that are mapped but not yet used do not count.
+/// Memory in use by purpose, in bytes. Pages that are mapped but not yet used do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Bytes {
@@ -145,7 +144,7 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// All of them.
+    /// Returns the sum of all fields.
     pub const fn total(&self) -> usize {
         self.vectors
             + self.codes

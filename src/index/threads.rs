@@ -1,4 +1,4 @@
-//! Which threads do the work of a batch.
+//! Threads that do the work of a batch.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::error::IndexError;
 use crate::threads::{KeptPool, with_threads};
 
-/// Where a batch runs.
+/// Threads of a batch.
 #[derive(Clone, Copy, Default)]
 pub(super) enum Threads<'a> {
     /// The rayon pool that the caller is in, or else the global one.
     #[default]
     Ambient,
-    /// This many; one is the caller's own thread.
+    /// This number of threads; one is the caller's own thread.
     Count(usize),
     /// The caller's pool.
     Pool(&'a ThreadPool),
@@ -32,7 +32,7 @@ impl fmt::Debug for Threads<'_> {
     }
 }
 
-/// The last pool that was started for a thread count: most callers ask for the same again.
+/// The last pool that was started for a thread count: most callers ask for the same count again.
 #[derive(Debug, Default)]
 pub(super) struct OwnPool(KeptPool);
 
@@ -52,7 +52,7 @@ fn none() -> IndexError {
 }
 
 impl Threads<'_> {
-    /// How many there are.
+    /// Returns the number of threads.
     pub(super) fn count(self) -> Result<usize, IndexError> {
         match self {
             Self::Count(0) => Err(none()),
@@ -62,7 +62,7 @@ impl Threads<'_> {
         }
     }
 
-    /// Runs `sequential` on the caller's thread if that is all there is, else `parallel` within
+    /// Runs `sequential` on the caller's thread if that is the only one, else `parallel` within
     /// the pool.
     pub(super) fn run<R: Send>(
         self,
@@ -81,20 +81,20 @@ impl Threads<'_> {
     }
 }
 
-/// Does `task` for each turn below `count` on the threads of the pool that the caller is in, the first turns first; stops
+/// Does `task` for each turn below `count` on the threads of the pool that the caller is in, the first turns first; ends
 /// at an error.
 pub(super) fn in_turn<E: Send>(
     count: usize,
     task: impl Fn(usize) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    /// Turns that a thread takes at once, at most.
+    /// Maximum number of turns that a thread takes at once.
     const RUN: usize = 64;
-    /// Shares for each thread, at least: none must be left with a long rest.
+    /// Minimum number of shares for each thread: none must be left with a long rest.
     const SHARES: usize = 16;
 
     let run = (count / (SHARES * rayon::current_num_threads())).clamp(1, RUN);
     let next = AtomicUsize::new(0);
-    // Ranges of rayon's would begin in the middle, too.
+    // Rayon's ranges would begin in the middle, too.
     (0..count.div_ceil(run)).into_par_iter().with_max_len(1).try_for_each(|_| {
         let first = next.fetch_add(run, Ordering::Relaxed);
         (first..count.min(first + run)).try_for_each(&task)
@@ -119,7 +119,7 @@ mod tests {
             };
             own.get(threads).unwrap().install(all).unwrap();
             let turns = turns.into_inner();
-            // None is farther from its place than what the others have in hand.
+            // No turn is farther from its place than the turns that the other threads hold.
             assert!(turns.iter().enumerate().all(|(at, &turn)| turn <= at + threads * 64));
             let mut sorted = turns;
             sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! Answers of a graph index: walking, or looking at every vector where that costs less.
+//! Answers of a graph index: by a walk, or by a scan of every vector if that costs less.
 
 use std::sync::atomic::Ordering;
 
@@ -19,39 +19,38 @@ use crate::graph::{Beam, Counters, LANES, Scratch};
 use crate::metric::Metric;
 use crate::vector::Block;
 
-/// Rows that a walk touches for each candidate it keeps: about this many at least.
+/// Rows that a walk touches for each candidate it keeps: at least about this number.
 const TOUCHED: usize = 16;
 
-/// The index went over to codes, without vectors, in this moment.
+/// The index switched to codes, without vectors, during the walk.
 #[derive(Debug)]
 pub(super) struct WentOver;
 
-/// Where a walk starts.
+/// Start of a walk.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// Where the graph's searches do.
+    /// At the entry point of the graph.
     FromEntry,
-    /// Where the last one ended, among copies.
+    /// At the end of the last walk, among copies.
     AmongCopies,
-    /// From the head of what the last one found on codes, which did not tell near vectors apart.
+    /// From the head of the last walk, whose codes did not separate near vectors.
     FromHead,
-    /// Where the graph's searches do, with notes.
+    /// At the entry point of the graph, with notes.
     Noting,
-    /// Where the last one ended, which made notes.
+    /// At the end of the last walk, which made notes.
     Wider,
 }
 
 impl Hnsw {
-    /// The `ef` from which on every vector is looked at: a walk would touch about as many vectors
-    /// as there are, and a scan is exact.
+    /// Returns the `ef` from which on a search scans every vector: a walk would touch about all vectors, and a scan is exact.
     pub(super) fn scan_ef(&self) -> usize {
         let cheap = self.entries.keys.len().div_ceil(TOUCHED);
         // Models walk however small the index is, unless they ask for more.
         if cfg!(nearfield_model) { cheap.max(1000) } else { cheap }
     }
 
-    /// The request with the candidates that a walk keeps: where codes are coarse and vectors answer, the nearest by the
-    /// vectors are among more by the codes.
+    /// Returns the request with the `ef` that a walk uses: if codes are coarse and vectors answer, a walk keeps more candidates
+    /// by their codes, because the nearest by the vectors are among these.
     fn widened<'a>(&self, request: &Request<'a>, codes: Option<&Codes>) -> Request<'a> {
         let asked = request.ef.max(request.k);
         let ef = match codes {
@@ -61,14 +60,14 @@ impl Hnsw {
         Request { ef, began: self.entries.replacing.now(), ..*request }
     }
 
-    /// Bytes of a row that walks read.
+    /// Returns the bytes of a row that walks read.
     pub(super) fn row_bytes(&self) -> usize {
         self.entries.row_bytes(self.entries.walking_codes())
     }
 
-    /// Walks to the query in `work.row`, without a filter; what is found is left in the scratch, and what its keys stand
-    /// for is returned. Which of many equal vectors are the nearest, codes cannot tell: a walk on them that is caught
-    /// among these is repeated on the vectors.
+    /// Walks to the query in `work.row`, without a filter. Leaves the candidates in the scratch, and returns the codes that their
+    /// keys mean. Codes cannot tell which of many equal vectors are the nearest: a walk on codes that is caught among equal
+    /// vectors is repeated on the vectors.
     pub(super) fn walk<'a>(
         &self,
         codes: Option<&'a Codes>,
@@ -79,7 +78,7 @@ impl Hnsw {
         self.walk_and_again(codes, self.entries.standing_in(codes), beam, timer, work)
     }
 
-    /// [`Self::walk`], on the codes, if there are, whatever it meets.
+    /// Walks as [`Self::walk`] does, but on the codes, if the index has some, also among equal vectors.
     pub(super) fn walk_on(
         &self,
         codes: Option<&Codes>,
@@ -90,7 +89,7 @@ impl Hnsw {
         self.walk_and_again(codes, codes, beam, timer, work).map(drop)
     }
 
-    /// Walks on `codes`, and if it is caught among copies, on `again`. Returns the codes of its last walk.
+    /// Walks on `codes`, and if the walk is caught among copies, on `again`. Returns the codes of its last walk.
     fn walk_and_again<'a>(
         &self,
         codes: Option<&'a Codes>,
@@ -106,8 +105,8 @@ impl Hnsw {
         self.walk_past_copies(codes, again, beam, timer, work).map(|()| again)
     }
 
-    /// After a walk on `codes` that was caught among copies: the same on `again`, and if that is caught, too, it goes on from
-    /// there. It starts anew: codes put vectors that are equally far in some order, and a walk on them ends elsewhere.
+    /// Repeats a walk on `codes` that was caught among copies, on `again`, and continues from its end if it is caught, too.
+    /// The repetition starts anew because codes put equally distant vectors in some order, and a walk on them ends elsewhere.
     #[cold]
     #[inline(never)]
     pub(super) fn walk_past_copies(
@@ -131,8 +130,8 @@ impl Hnsw {
         self.walk_once(again, Way::AmongCopies, beam, timer, work)
     }
 
-    /// A walk on the codes, if there are, that keeps `ef` candidates: the one before it goes on, or
-    /// one begins that may go on.
+    /// Walks on the codes, if the index has some, with `ef` candidates: continues the last walk if it `goes_on`, or
+    /// begins one that may be continued.
     pub(super) fn walk_wider(
         &self,
         codes: Option<&Codes>,
@@ -166,7 +165,7 @@ impl Hnsw {
         }
     }
 
-    /// [`Self::walk_once`], repeated while vectors are replaced.
+    /// Does [`Self::walk_once`], repeated while vectors are replaced.
     #[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
     fn walk_in(
         &self,
@@ -178,7 +177,7 @@ impl Hnsw {
         timer: &mut Timer<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), WentOver> {
-        /// Walks at most, one after the other.
+        /// Maximum number of walks, one after the other.
         const ATTEMPTS: usize = 8;
 
         for _ in 0..ATTEMPTS {
@@ -204,14 +203,14 @@ impl Hnsw {
         Ok(())
     }
 
-    /// How far a walk for all that is asked looks. Where distances may be negative, one does not tell how far another is.
+    /// Returns the beam of a walk for a whole request. If distances may be negative, one distance does not bound another.
     pub(super) fn beam(&self, request: &Request<'_>) -> Beam {
         let compares = self.metric() != Metric::InnerProduct && !request.takes_rounds;
         Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
     }
 
-    /// Turns what a walk to the query in `work.row` left in the scratch into hits. `false` if there are fewer than there should
-    /// be: vectors that are removed but not swept yet, or keys that are being replaced, took the places.
+    /// Turns the candidates of a walk to the query in `work.row` from the scratch into hits. Returns `false` if hits are missing
+    /// because removed vectors that are not swept yet, or keys that are being replaced, took their places.
     pub(super) fn collect(
         &self,
         codes: Option<&Codes>,
@@ -238,11 +237,11 @@ impl Hnsw {
         let scratch = &work.scratch;
         hits.set_counters(scratch.counters.distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
-        // Models search within a radius to see what walks reach, without the scan that makes up for a walk.
+        // Models search within a radius to check the reach of walks, without the scan that completes a walk.
         is_full || (cfg!(nearfield_model) && request.radius.is_some())
     }
 
-    /// What keys of distances stand for where walks read these codes, or vectors.
+    /// Returns the scale of keys of distances: of these codes, or of the vectors if `codes` is `None`.
     pub(super) fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
         codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
     }
@@ -262,7 +261,7 @@ impl Hnsw {
         is_full
     }
 
-    /// [`Self::measure_found`]. The head counts as blurred, too, where others of the nearest `k` are likely to be beyond the end
+    /// Does [`Self::measure_found`]. The head counts as blurred, too, if others of the nearest `k` are likely to be beyond the end
     /// of the walk.
     pub(super) fn measure_head(
         &self,
@@ -283,7 +282,7 @@ impl Hnsw {
         }
     }
 
-    /// Measures the nearest candidates of a walk on `codes` to the query in `work.row`, those that are `answers`, by the vectors or finer
+    /// Measures the nearest candidates of a walk on `codes` to the query in `work.row` that are `answers`, by the vectors or finer
     /// codes. The head is blurred if errors are of the size of distances.
     pub(super) fn measure_found(
         &self,
@@ -312,7 +311,7 @@ impl Hnsw {
         self.scale(self.entries.standing_in(Some(codes))).distance(key)
     }
 
-    /// The rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
+    /// Returns the rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
     fn measured<'a>(
         &'a self,
         finer: Option<&'a Codes>,
@@ -322,7 +321,7 @@ impl Hnsw {
         finer.map_or((&self.entries.vectors, row), |finer| (&finer.rows, &coding.query))
     }
 
-    /// The key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, as there.
+    /// Returns the key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, on the same rows.
     pub(super) fn measured_key(&self, codes: &Codes, slot: u32, work: &Work) -> Option<u32> {
         let finer = self.entries.standing_in(Some(codes));
         let (column, query) = self.measured(finer, &work.row, &work.coding);
@@ -334,8 +333,8 @@ impl Hnsw {
         })
     }
 
-    /// [`Self::collect`]. Where codes did not tell near vectors apart, a walk on the vectors, or on what stands in for them,
-    /// goes on from what was found, and its hits count.
+    /// Does [`Self::collect`]. If codes did not separate near vectors, a walk on the vectors, or on the finer codes,
+    /// continues from these candidates, and its hits count.
     pub(super) fn collect_sharp(
         &self,
         codes: Option<&Codes>,
@@ -382,7 +381,7 @@ impl Hnsw {
     pub(super) fn find_among(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         let _pin = pin();
         let request = &Request { began: self.entries.replacing.now(), ..*request };
-        // Where many candidates are kept, putting one in its place takes longer than its distance.
+        // With many candidates, inserting one into the sorted pool takes longer than its distance.
         let bytes = self.row_bytes() + request.ef.min(self.scan_ef());
         let timer = &mut Timer::new(request.limit, request.k, bytes);
         if timer.expired() {
@@ -443,7 +442,7 @@ impl Searchable for Hnsw {
                 self.search_distances.fetch_add(distances, Ordering::Relaxed);
                 return;
             }
-            // What waits for its turn must still be in the first cache when the turn comes.
+            // The rows of a walk that waits for its turn must still be in the first cache when its turn comes.
             if !plain || scans || self.row_bytes() > BYTES_IN_TURN {
                 return self.find_each(queries, request, work, out);
             }

@@ -1,4 +1,4 @@
-//! What one search or insertion works with, lent from a pool that grows with the threads.
+//! Buffers of one search or insertion, lent from a pool that grows with the threads.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::error::IndexError;
 use crate::graph::Scratch;
 use crate::vector::Block;
 
-/// What searching and inserting need of any index.
+/// Parts that searches and insertions need of any index.
 pub(super) trait Parts: Sync + fmt::Debug {
     fn encoder(&self) -> &Encoder;
 
@@ -25,58 +25,58 @@ pub(super) trait Parts: Sync + fmt::Debug {
 
     fn own_pool(&self) -> &OwnPool;
 
-    /// Refuses a process that cannot rely on what the index reads.
+    /// Refuses a process that cannot rely on the data of the index.
     fn admit(&self) -> Result<(), IndexError> {
         Ok(())
     }
 }
 
-/// Idle sets of buffers that are kept; more threads than this allocate anew.
+/// Maximum number of idle sets of buffers; threads beyond it allocate anew.
 const IDLE: usize = 256;
 
 /// The buffers of one search or insertion.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) scratch: Scratch,
-    /// One for each of the walks that take turns.
+    /// Scratch of each walk that takes turns with others.
     pub(super) lanes: Vec<Scratch>,
     /// The encoded vector or query.
     pub(super) row: Vec<Block>,
     /// The vector that is being removed.
     pub(super) leaving: Vec<Block>,
-    /// What codes are made with.
+    /// Buffers for codes.
     pub(super) coding: CodeWork,
     /// Prepared queries of walks that take turns.
     pub(super) prepared: Vec<Block>,
     /// The head of a walk's finds, to be measured again.
     pub(super) head: Head,
-    /// The nearest of each query of a batch.
+    /// The nearest candidates of each query of a batch.
     pub(super) pools: Vec<Pool>,
-    /// Slots that a scan passes over, as bits.
+    /// Slots that a scan skips, as bits.
     pub(super) hidden: Vec<u64>,
-    /// Every slot, for a scan that wants more than a pool should hold.
+    /// Every slot, for a scan of more answers than a pool should hold.
     pub(super) all: Vec<(u32, u32)>,
-    /// The nearest of what a filter accepts.
+    /// The nearest vectors that a filter accepts.
     pub(super) matches: Matches,
     /// Keys of distances and slots, in order.
     pub(super) ranked: Vec<(u32, u32)>,
-    /// What a filter said.
+    /// Verdicts of a filter.
     pub(super) verdicts: Verdicts,
     /// Accepted slots that a walk may start from.
     pub(super) seeds: Vec<u32>,
-    /// What a search of lists works with.
+    /// Buffers of a search of lists.
     pub(super) probe: Probe,
 }
 
-/// Idle buffers, each thread's own first: those that it had last are in its caches, and have the size that its searches
-/// need. Taking and giving back locks nothing.
+/// Idle buffers, each thread's own first: the buffers that it used last are in its caches, and have the size that its searches
+/// need. Taking and returning them takes no lock.
 pub(super) struct WorkPool {
     idle: Box<[AtomicCell<Option<Box<Work>>>]>,
 }
 
-/// The place where a thread looks first. Those of the first threads are in lines of their own.
+/// Returns the place that a thread tries first. The places of the first threads are in cache lines of their own.
 fn place() -> usize {
-    /// Places in a line.
+    /// Places in a cache line.
     const LINE: usize = 64 / size_of::<usize>();
 
     static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -94,7 +94,7 @@ impl WorkPool {
         Self { idle: (0..IDLE).map(|_| AtomicCell::default()).collect() }
     }
 
-    /// All places, those near `first` first.
+    /// Returns all places, those near `first` first.
     fn places(&self, first: usize) -> impl Iterator<Item = &AtomicCell<Option<Box<Work>>>> {
         let (before, after) = self.idle.split_at(first);
         after.iter().chain(before)
@@ -105,13 +105,13 @@ impl WorkPool {
         let first = place();
         let mut work = self.places(first).find_map(AtomicCell::take).unwrap_or_default();
         let result = with(&mut work);
-        // Where there is no place, buffers are dropped; a panic in `with` did so before.
+        // Without a free place, buffers are dropped; a panic in `with` did so before.
         self.give(first, work);
         result
     }
 
     fn give(&self, first: usize, work: Box<Work>) {
-        // What was in the place goes on to the next.
+        // The previous contents of the place move to the next.
         let mut work = Some(work);
         for place in self.places(first) {
             work = place.swap(work);
@@ -121,7 +121,7 @@ impl WorkPool {
         }
     }
 
-    /// Bytes of the idle buffers: they are taken out, looked at and put back.
+    /// Returns the bytes of the idle buffers, taking each out and putting it back.
     pub(super) fn bytes(&self) -> usize {
         let mut bytes = 0;
         for (at, place) in self.idle.iter().enumerate() {
@@ -173,7 +173,7 @@ mod tests {
         let (outer, inner) = pool.with(|work| (address(work), pool.with(address)));
         assert_eq!(outer, first);
         assert_ne!(inner, first);
-        // Another thread finds those that are idle, though they are elsewhere.
+        // Another thread finds idle buffers, though they are elsewhere.
         let other = std::thread::scope(|scope| scope.spawn(|| pool.with(address)).join().unwrap());
         assert!(other == first || other == inner);
         assert_eq!(pool.idle.iter().filter_map(AtomicCell::take).count(), 2);

@@ -1,4 +1,4 @@
-//! A query as the lists of a directory see it.
+//! A query, prepared for the lists of a directory.
 
 use super::codec::Prepared;
 use super::directory::Directory;
@@ -9,12 +9,12 @@ pub(super) struct Asked<'a> {
     directory: &'a Directory,
     space: &'a Space,
     floats: Vec<f32>,
-    /// The square of its length.
+    /// The square of the query's length.
     square: f32,
     shifted: Vec<f32>,
-    /// For some bases, the one met last at the end.
+    /// Preparations for some bases, that of the last base at the end.
     prepared: Vec<(u32, Prepared<'a>)>,
-    /// Bases that are remembered.
+    /// Maximum number of bases that are remembered.
     most: usize,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Asked<'a> {
         Self { directory, space, floats, square, shifted, prepared, most }
     }
 
-    /// The query for the codes of a list; `None` if there are no codes.
+    /// Returns the query for the codes of a list. Returns `None` without codes.
     pub(super) fn prepared(&mut self, list: u32) -> Option<&Prepared<'a>> {
         self.directory.codec.as_ref()?;
         let base = self.directory.bases.of_list(list);
@@ -49,12 +49,12 @@ impl<'a> Asked<'a> {
         self.prepared.last().map(|(_, prepared)| prepared)
     }
 
-    /// Gives the memory of the floats back.
+    /// Returns the floats, for reuse of their memory.
     pub(super) fn take_floats(&mut self) -> Vec<f32> {
         std::mem::take(&mut self.floats)
     }
 
-    /// The deviation of estimates in a list, which `ranked` gives with its distance.
+    /// Returns the deviation of estimates in a list, which `ranked` gives with its distance.
     pub(super) fn deviation(&self, ranked: u64) -> f32 {
         self.directory.deviation(self.space, ranked, self.square)
     }

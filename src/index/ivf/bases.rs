@@ -2,7 +2,7 @@
 //!
 //! Queries are rounded when they are prepared, so a query that is prepared far from its lists
 //! loses the small differences between their vectors. One base, the mean of all centroids, is near
-//! enough to most data. Where groups of lists lie far apart, each group has a base of its own.
+//! enough to most data. If groups of lists are far apart, each group has its own base.
 
 use rayon::prelude::*;
 
@@ -10,18 +10,18 @@ use crate::index::ivf::IvfQuantization;
 use crate::quantization::cluster;
 use crate::threads::with_threads;
 
-/// Bases, and the one of each list.
+/// Bases, and the base of each list.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bases {
     dimension: usize,
-    /// One row after the other.
+    /// Bases, one row after the other.
     rows: Vec<f32>,
     /// The number of each list's base; empty if there is one base.
     of_lists: Vec<u32>,
 }
 
-/// The least ratio of the squares of a centroid's distance from its base and of a residual's
-/// length at which a query's rounding counts beside the codes' own error.
+/// Returns the least ratio of the squares of a centroid's distance from its base and of a residual's
+/// length at which a query's rounding matters beside the codes' own error.
 fn limit(quantization: IvfQuantization) -> f64 {
     match quantization {
         IvfQuantization::Pq4 => 256.0,
@@ -31,12 +31,12 @@ fn limit(quantization: IvfQuantization) -> f64 {
 }
 
 impl Bases {
-    /// One base for all lists.
+    /// Creates one base for all lists.
     pub(super) fn one(base: Vec<f32>) -> Self {
         Self { dimension: base.len(), rows: base, of_lists: Vec::new() }
     }
 
-    /// The mean of centroids, given one row after the other.
+    /// Returns one base: the mean of centroids, given one row after the other.
     pub(super) fn mean(dimension: usize, centroids: &[f32]) -> Self {
         let mut sums = vec![0.0_f64; dimension];
         for centroid in centroids.chunks_exact(dimension) {
@@ -46,7 +46,7 @@ impl Bases {
         Self::one(sums.into_iter().map(|sum| (sum / count) as f32).collect())
     }
 
-    /// As few bases as codes of this kind need. Each residual of a sample is given by its list and
+    /// Chooses the least number of bases that codes of this kind need. Each residual of a sample is given by its list and
     /// the square of its length.
     pub(super) fn choose(
         dimension: usize,
@@ -55,7 +55,7 @@ impl Bases {
         quantization: IvfQuantization,
         seed: u64,
     ) -> Self {
-        /// The share of residuals that may be shorter than the limit asks for.
+        /// The share (1/`SHORT`) of residuals that may be shorter than the limit demands.
         const SHORT: usize = 10;
         const ROUNDS: usize = 10;
         const STEP: usize = 4;
@@ -89,7 +89,7 @@ impl Bases {
         }
     }
 
-    /// The bases that [`Self::rows`] and [`Self::of_lists`] gave; `None` if they do not fit.
+    /// Returns the bases that [`Self::rows`] and [`Self::of_lists`] returned. Returns `None` if they do not match.
     pub(super) fn restored(dimension: usize, rows: Vec<f32>, of_lists: Vec<u32>) -> Option<Self> {
         let count = rows.len() / dimension;
         let sound = rows.len().is_multiple_of(dimension)
@@ -100,23 +100,23 @@ impl Bases {
         sound.then_some(Self { dimension, rows, of_lists })
     }
 
-    /// All of them, one row after the other.
+    /// Returns all bases, one row after the other.
     pub(super) fn rows(&self) -> &[f32] {
         &self.rows
     }
 
-    /// The number of a list's base.
+    /// Returns the number of a list's base.
     pub(super) fn of_list(&self, list: u32) -> u32 {
         self.of_lists.get(list as usize).copied().unwrap_or(0)
     }
 
-    /// The base of a list.
+    /// Returns the base of a list.
     pub(super) fn row_of(&self, list: u32) -> &[f32] {
         let base = self.of_list(list) as usize;
         &self.rows[base * self.dimension..][..self.dimension]
     }
 
-    /// The square of each centroid's distance from its base.
+    /// Returns the square of each centroid's distance from its base.
     pub(super) fn offsets(&self, centroids: &[f32]) -> Vec<f64> {
         (0..)
             .zip(centroids.chunks_exact(self.dimension))
@@ -124,18 +124,18 @@ impl Bases {
             .collect()
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         (self.rows.capacity() + self.of_lists.capacity()) * 4
     }
 }
 
-/// `(a - b)^2`, summed up in the order of components.
+/// Returns `(a - b)^2`, summed up in the order of components.
 fn square(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
 
-/// The number of the row that is nearest to a point, the first of them if several are.
+/// Returns the number of the row that is nearest to a point, the first of them if several are.
 fn nearest(rows: &[f32], point: &[f32]) -> u32 {
     let mut least = (f64::INFINITY, 0);
     for (number, row) in (0..).zip(rows.chunks_exact(point.len())) {
@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(near.of_list(list), near.of_list(list % 4));
             assert!((near.row_of(list)[0] - (list % 4) as f32 * 1000.0).abs() < 1.0);
         }
-        // Residuals that are short beside the groups, too: each list by itself.
+        // Residuals that are short beside the groups, too: each list has its own base.
         let each = choose(1e-6);
         assert_eq!(each.rows(), centroids);
         assert!(each.offsets(&centroids).iter().all(|&offset| offset == 0.0));

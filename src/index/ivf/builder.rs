@@ -9,9 +9,9 @@ use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
 
-/// What the lists of an [`Ivf`] hold of each vector for searches to read.
+/// Form in which the lists of an [`Ivf`] hold vectors for searches to read.
 ///
-/// Codes are of the vector less its list's centroid, and are made once the index is trained.
+/// A code is of the vector less its list's centroid, and is made once the index is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IvfQuantization {
@@ -33,12 +33,12 @@ pub enum IvfQuantization {
 }
 
 impl IvfQuantization {
-    /// What is done for [`Self::Auto`].
+    /// Returns the quantization in place of [`Self::Auto`].
     pub(super) fn resolved(self) -> Self {
         if self == Self::Auto { Self::Rabitq4 } else { self }
     }
 
-    /// Bits of a component, rounded up; none without codes.
+    /// Returns the bits of a component, rounded up; `None` without codes.
     pub(super) fn bits(self) -> Option<u32> {
         match self.resolved() {
             Self::None | Self::Auto => None,
@@ -62,7 +62,7 @@ pub struct IvfBuilder {
     pub(super) seed: u64,
 }
 
-/// Lists an index takes at most.
+/// Maximum number of lists.
 pub(super) const MAX_LISTS: usize = 1 << 20;
 
 impl IvfBuilder {
@@ -80,9 +80,9 @@ impl IvfBuilder {
 
     basis_settings!();
 
-    /// Number of lists, 1 to 1,048,576. If not said, four times the square root of the number of
-    /// vectors, chosen anew whenever the index is trained, which it is again when it has grown. An
-    /// index with a number of lists of its own is trained when there are 32 vectors for each, and
+    /// Sets the number of lists, 1 to 1,048,576. The default is four times the square root of the number of
+    /// vectors, chosen anew at each training, and the index is trained again when it has grown. An
+    /// index with a chosen number of lists is trained once it has 32 vectors for each list, and
     /// then only if the data moves ([`ListStats::strays`](crate::ListStats::strays)), or by
     /// [`Ivf::train`].
     pub fn lists(mut self, lists: usize) -> Self {
@@ -90,15 +90,15 @@ impl IvfBuilder {
         self
     }
 
-    /// Lists that a search reads if it does not say ([`Search::nprobe`](crate::Search::nprobe));
-    /// if not set, twice the
+    /// Sets the lists that a search reads if it sets none ([`Search::nprobe`](crate::Search::nprobe));
+    /// the default is twice the
     /// square root of the number of lists.
     pub fn nprobe(mut self, nprobe: usize) -> Self {
         self.nprobe = Some(nprobe);
         self
     }
 
-    /// What searches read; the vectors themselves ([`IvfQuantization::None`]) if not said.
+    /// Sets the form that searches read; the default is the vectors themselves ([`IvfQuantization::None`]).
     ///
     /// ```
     /// use nearfield::{Ivf, IvfQuantization, Metric, Originals};
@@ -120,15 +120,15 @@ impl IvfBuilder {
         self
     }
 
-    /// Sub-vectors of [`IvfQuantization::Pq4`], half a byte each: 1 to the dimension, half the
-    /// dimension if not said. Ignored without.
+    /// Sets the sub-vectors of [`IvfQuantization::Pq4`], half a byte each: 1 to the dimension; the default is half the
+    /// dimension. Other quantizations ignore it.
     pub fn sub_vectors(mut self, sub_vectors: usize) -> Self {
         self.sub_vectors = Some(sub_vectors);
         self
     }
 
-    /// Whether vectors are kept beside their codes, to measure the best candidates again; they are
-    /// if not said. Without them every training after the first is one on what the codes tell,
+    /// Sets whether vectors are kept beside their codes, to measure the best candidates again; the default
+    /// keeps them. Without them every training after the first uses decoded vectors,
     /// and loses some precision: insert such an index's vectors in few, large batches.
     /// [`Originals::Sq8`] and [`Originals::Sq12`] are for graphs.
     pub fn originals(mut self, originals: Originals) -> Self {
@@ -136,13 +136,13 @@ impl IvfBuilder {
         self
     }
 
-    /// Seed of the clustering and of a quantizer's rotation.
+    /// Sets the seed of the clustering and of a quantizer's rotation.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The empty index.
+    /// Builds the empty index.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Codes of what is left of a vector when its centroid is taken off.
+//! Codes of residuals, which are vectors less their centroids.
 
 use std::collections::TryReserveError;
 
@@ -12,7 +12,7 @@ use crate::quantization::{
 };
 use crate::simd::Isa;
 
-/// A quantizer of residuals. It estimates inner products, whatever the metric of the index: so a
+/// A quantizer of residuals. It estimates inner products under every metric of the index: so a
 /// query is prepared once for all lists that share a base.
 #[derive(Debug)]
 pub(super) enum Codec {
@@ -31,7 +31,7 @@ pub(super) struct Encoded {
     pub(super) error: f32,
 }
 
-/// Turns the distance that a code gives into an estimate.
+/// Converts the distance by a code into an estimate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Formula {
     /// Added to all estimates of a list.
@@ -44,7 +44,7 @@ pub(super) struct Formula {
     pub(super) has_exponents: bool,
 }
 
-/// How far estimates may be off.
+/// Bounds of the errors of estimates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     /// Multiples of the deviation by which an estimate may be too large.
@@ -53,18 +53,18 @@ pub(super) struct Spread {
     pub(super) least_variance: f32,
 }
 
-/// The bits of a term that hold an exponent.
+/// Bits of a term that hold an exponent.
 const EXPONENT: u32 = 0xFF;
 
 impl Formula {
-    /// The estimate by the distance of a code.
+    /// Returns the estimate by the distance of a code.
     #[inline(always)]
     pub(super) fn estimate(&self, term: f32, distance: f32) -> f32 {
         let (term, factor) = if self.has_exponents { unpack(term) } else { (term, 1.0) };
         self.bias + (self.slope * term + self.weight * factor * distance)
     }
 
-    /// Puts estimates in place of the distances of codes.
+    /// Replaces the distances of codes by estimates.
     pub(super) fn estimate_all(&self, terms: &[f32], distances: &mut [f32]) {
         let Self { bias, slope, weight, .. } = *self;
         if self.has_exponents {
@@ -80,7 +80,7 @@ impl Formula {
     }
 }
 
-/// A term without the exponent, and the power of two that this stands for.
+/// Returns a term without the exponent, and the power of two that the exponent encodes.
 #[inline(always)]
 fn unpack(term: f32) -> (f32, f32) {
     let bits = term.to_bits();
@@ -116,14 +116,14 @@ pub(super) enum Prepared<'a> {
 #[derive(Debug)]
 pub(super) enum CodeList {
     None,
-    /// In blocks of 32.
+    /// Packed in blocks of 32.
     Packed(PackedCodes),
-    /// One after the other, each of so many bytes.
+    /// One after the other, each of this number of bytes.
     Plain(usize, Vec<u8>),
 }
 
 impl Codec {
-    /// Fits the quantizer to residuals that stand one after the other.
+    /// Fits the quantizer to residuals, given one after the other.
     pub(super) fn train(
         quantization: IvfQuantization,
         sub_vectors: Option<usize>,
@@ -155,8 +155,8 @@ impl Codec {
         }
     }
 
-    /// The quantizer that [`Self::to_bytes`] gave as these bytes, with this fingerprint, for an
-    /// index of these settings; `None` if it gave others.
+    /// Returns the quantizer that [`Self::to_bytes`] wrote as these bytes, with this fingerprint, for an
+    /// index of these settings. Returns `None` if it did not.
     pub(super) fn from_bytes(
         settings: &ListSettings,
         fingerprint: u64,
@@ -180,7 +180,7 @@ impl Codec {
         (codec.quantizer().fingerprint() == fingerprint).then_some(codec)
     }
 
-    /// The quantizer as bytes, and its fingerprint.
+    /// Returns the quantizer as bytes, and its fingerprint.
     pub(super) fn to_bytes(&self) -> (u64, Vec<u8>) {
         let quantizer = self.quantizer();
         (quantizer.fingerprint(), quantizer.to_bytes())
@@ -193,7 +193,7 @@ impl Codec {
         }
     }
 
-    /// The factor that makes the products of product codes unbiased, if they are scaled.
+    /// Returns the factor that makes the products of product codes unbiased, if they are scaled.
     pub(super) fn unbiasing(&self) -> Option<f32> {
         match self {
             Self::Product(_, unbiasing) => *unbiasing,
@@ -201,7 +201,7 @@ impl Codec {
         }
     }
 
-    /// How estimates are made in a list with this bias, where terms have the factor `slope` and
+    /// Returns the formula of estimates in a list with this bias, if terms have the factor `slope` and
     /// exact products `weight`.
     pub(super) fn formula(&self, bias: f32, slope: f32, weight: f32) -> Formula {
         let unbiasing = self.unbiasing();
@@ -209,28 +209,28 @@ impl Codec {
         Formula { bias, slope, weight, has_exponents: unbiasing.is_some() }
     }
 
-    /// The error of a query's own rounding, as a share of its length.
+    /// Returns the error of a query's own rounding, as a share of its length.
     pub(super) fn query_error(&self) -> f32 {
         match self {
-            // Of tables of eight bits.
+            // The error of tables of eight bits.
             Self::Product(..) => 0.006,
-            // Of the best uniform quantizers of a normal distribution, with eight bits and four.
+            // The errors of the best uniform quantizers of a normal distribution, with eight bits and four.
             Self::Rabitq(quantizer) if quantizer.bits() == 4 => 0.0093,
             Self::Rabitq(_) => 0.107,
         }
     }
 
-    /// How far estimates by the codes may be off.
+    /// Returns the bounds of the errors of estimates by the codes.
     pub(super) fn spread(&self) -> Spread {
         match self {
-            // Not rotated, and unbiased over all vectors only: errors of near copies are alike, so
-            // those that were measured may say little of others.
+            // Product codes are not rotated, and unbiased over all vectors only: errors of near copies are alike, so
+            // measured errors may say little about others.
             Self::Product(..) => Spread { deviations: 5.0, least_variance: 1.0 },
             Self::Rabitq(_) => Spread { deviations: 4.0, least_variance: 0.0 },
         }
     }
 
-    /// Puts the code of a residual, which it may scale, in place of what `code` held.
+    /// Writes the code of a residual, which it may scale, to `code`.
     pub(super) fn encode(
         &self,
         residual: &mut [f32],
@@ -262,7 +262,7 @@ impl Codec {
         f32::from_bits(rounded | u32::from(encoded.exponent))
     }
 
-    /// A residual near to those that have this code and term.
+    /// Writes a residual near to those that have this code and term.
     pub(super) fn decode(&self, code: &[u8], term: f32, residual: &mut Vec<f32>) {
         let quantizer = self.quantizer();
         residual.clear();
@@ -285,7 +285,7 @@ impl Codec {
         })
     }
 
-    /// Bytes of `len` codes as [`CodeList::stored`] gives them.
+    /// Returns the bytes of `len` codes in the form of [`CodeList::stored`].
     pub(super) fn stored_len(&self, len: usize) -> usize {
         match self {
             Self::Product(quantizer, _) => PackedCodes::stored_len(quantizer.sub_vectors(), len),
@@ -293,7 +293,7 @@ impl Codec {
         }
     }
 
-    /// The `len` codes that [`CodeList::stored`] gave as these bytes; `None` if it gave others.
+    /// Returns the `len` codes that [`CodeList::stored`] returned as these bytes. Returns `None` if it did not.
     pub(super) fn restored(
         &self,
         len: usize,
@@ -320,7 +320,7 @@ impl Codec {
         }
     }
 
-    /// An empty list of codes.
+    /// Returns an empty list of codes.
     pub(super) fn list(&self) -> Result<CodeList, IndexError> {
         Ok(match self {
             Self::Product(quantizer, _) => CodeList::Packed(quantizer.pack(&[])?),
@@ -329,7 +329,7 @@ impl Codec {
     }
 }
 
-/// The factor by which products of residuals with their own codes are too small.
+/// Returns the factor by which products of residuals with their own codes are too small.
 fn unbiasing(quantizer: &ProductQuantizer, residuals: &[f32]) -> Result<f32, IndexError> {
     let dimension = quantizer.dimension();
     let codes = quantizer.quantize_batch(residuals)?;
@@ -344,15 +344,15 @@ fn unbiasing(quantizer: &ProductQuantizer, residuals: &[f32]) -> Result<f32, Ind
         }
     }
     let factor = squares / products;
-    // Where all residuals are zero, so are products.
+    // If all residuals are zero, so are products.
     Ok(if factor.is_finite() { factor.clamp(1.0, MOST_UNBIASING) as f32 } else { 1.0 })
 }
 
-/// Upper bound of [`unbiasing`]: it would amplify the noise of nearly useless codes.
+/// Upper bound of [`unbiasing`]: a larger factor would amplify the noise of nearly useless codes.
 pub(super) const MOST_UNBIASING: f64 = 4.0;
 
 impl Prepared<'_> {
-    /// The estimated inner product of the query and a residual, negated.
+    /// Returns the estimated inner product of the query and a residual, negated.
     pub(super) fn distance(&self, code: &[u8]) -> Result<f32, IndexError> {
         Ok(match self {
             Self::Product(query) => query.distance(code)?,
@@ -360,8 +360,8 @@ impl Prepared<'_> {
         })
     }
 
-    /// [`Self::distance`] of the codes of a list from a position on, a multiple of 32, for as many
-    /// as there are places.
+    /// Writes [`Self::distance`] of the codes of a list, from a position on, a multiple of 32, to all of
+    /// `distances`.
     pub(super) fn scan(&self, codes: &CodeList, from: usize, distances: &mut [f32]) {
         let scanned = match (self, codes) {
             (Self::Product(query), CodeList::Packed(codes)) => {
@@ -419,7 +419,7 @@ impl CodeList {
         }
     }
 
-    /// Puts the code at `position` in place of what `code` held.
+    /// Writes the code at `position` to `code`.
     pub(super) fn get(&self, position: usize, code: &mut Vec<u8>) {
         code.clear();
         match self {
@@ -431,7 +431,7 @@ impl CodeList {
         }
     }
 
-    /// The codes as they stand in memory, which is the same on every machine.
+    /// Returns the codes as they are in memory, which is the same on every machine.
     pub(super) fn stored(&self) -> &[u8] {
         match self {
             Self::None => &[],
@@ -440,7 +440,7 @@ impl CodeList {
         }
     }
 
-    /// Makes room for `more` codes.
+    /// Reserves memory for `more` codes.
     pub(super) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
         match self {
             Self::None => Ok(()),
@@ -449,7 +449,7 @@ impl CodeList {
         }
     }
 
-    /// Gives back memory beyond `room` codes.
+    /// Releases memory beyond `room` codes.
     pub(super) fn shrink(&mut self, room: usize) {
         match self {
             Self::None => (),
@@ -458,7 +458,7 @@ impl CodeList {
         }
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
@@ -494,7 +494,7 @@ impl From<QuantizationError> for IndexError {
 mod tests {
     use super::*;
 
-    /// A product codec of 16 components, and residuals like those that it was fitted to.
+    /// Returns a product codec of 16 components, and residuals like those that it was fitted to.
     fn codec() -> (Codec, Vec<f32>) {
         let residuals: Vec<f32> = (0..16 * 400).map(|i| ((i * i) as f32 * 0.37).sin()).collect();
         let codec = Codec::train(IvfQuantization::Pq4, None, 16, 1, residuals.clone());
@@ -525,7 +525,7 @@ mod tests {
             }
             assert!(shares.iter().all(|&share| share < 0.6), "{shares:?}");
         }
-        // Zero has an exponent of its own, and comes back as zero.
+        // Zero has its own exponent, and is decoded as zero.
         let encoded = codec.encode(&mut [0.0; 16], &mut code).unwrap();
         assert_eq!(encoded.exponent, 0);
         codec.decode(&code, codec.pack(1.0, encoded), &mut near);

@@ -17,7 +17,7 @@ use crate::metric::Metric;
 use crate::sync::RwLock;
 use crate::vector::Block;
 
-/// What makes and changes entries works with.
+/// Buffers for making and changing entries.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// A vector as floats.
@@ -32,13 +32,13 @@ pub(crate) struct Scratch {
 
 /// The state of an index between two trainings.
 ///
-/// Before the first there is one list, and no centroid. A directory is replaced as a whole, so a
-/// search that began with one ends with it.
+/// Before the first training it has one list, and no centroid. A directory is replaced as a whole, so a
+/// search that began with a directory ends with it.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// Rows of floats, one for each list; none if there is one list.
+    /// Rows of floats, one for each list; empty before the first training.
     centroids: Vec<Block>,
-    /// Of each list with codes.
+    /// Facts of each list with codes.
     pub(super) facts: Vec<Facts>,
     pub(super) bases: Bases,
     pub(super) codec: Option<Codec>,
@@ -56,22 +56,22 @@ pub(super) struct Directory {
 #[derive(Debug, Clone, Copy, Default)]
 struct Coded {
     term: f32,
-    /// The squares of the residual's length and of its distance from what the code stands for.
+    /// The squares of the residual's length and of its distance from the decoded residual.
     length: f32,
     error: f32,
 }
 
-/// What came of putting a vector under a key.
+/// The result of putting a vector under a key.
 #[derive(Debug)]
 pub(super) struct Put {
-    /// Whether there was one before.
+    /// Whether the key had a vector before.
     pub(super) replaced: bool,
     /// The key that took the position which the vector left in another list.
     pub(super) moved: Option<u64>,
 }
 
 impl Directory {
-    /// The directory before training.
+    /// Creates the directory of an untrained index.
     pub(super) fn untrained() -> Self {
         Self {
             centroids: Vec::new(),
@@ -87,7 +87,7 @@ impl Directory {
         }
     }
 
-    /// Empty lists for centroids, which stand one after the other.
+    /// Creates empty lists for centroids, given one after the other.
     pub(super) fn new(space: &Space, centroids: &[f32]) -> Result<Self, IndexError> {
         let count = centroids.len() / space.dimension();
         let mut rows = Vec::new();
@@ -104,7 +104,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// The same with codes, whose queries are prepared from these bases.
+    /// Adds codes to the lists; their queries are prepared from `bases`.
     pub(super) fn with_codec(
         mut self,
         space: &Space,
@@ -128,7 +128,7 @@ impl Directory {
         Ok(self)
     }
 
-    /// This directory with lists that were read from a file.
+    /// Returns this directory with lists that were read from a file.
     pub(super) fn restored(mut self, lists: Vec<List>, places: Places) -> Self {
         let (mut len, mut squares) = (0, 0_u64);
         for list in &lists {
@@ -145,28 +145,28 @@ impl Directory {
         self
     }
 
-    /// Whether there is more than the one list of an untrained index.
+    /// Returns whether the directory has centroids, and not the one list of an untrained index.
     pub(super) fn is_trained(&self) -> bool {
         !self.centroids.is_empty()
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// The centroid of a list, as floats.
+    /// Returns the centroid of a list, as floats.
     pub(super) fn centroid(&self, space: &Space, list: u32) -> &[f32] {
         &cast_slice(self.centroid_row(space, list as usize))[..space.dimension()]
     }
 
-    /// The row of a list's centroid; empty if there is none.
+    /// Returns the row of a list's centroid; empty before the first training.
     pub(super) fn centroid_row(&self, space: &Space, list: usize) -> &[Block] {
         let blocks = space.float_blocks();
         self.centroids.get(list * blocks..(list + 1) * blocks).unwrap_or_default()
     }
 
-    /// The list of the nearest centroid, the first of them if several are, and the squared
+    /// Returns the list of the nearest centroid, the first of them if several are, and the squared
     /// distance from it.
     pub(super) fn nearest(&self, space: &Space, row: &[Block], keys: &mut Vec<u32>) -> (u32, f32) {
         if !self.is_trained() {
@@ -179,10 +179,10 @@ impl Directory {
         (list, space.assigning.distance(least))
     }
 
-    /// Writes to `order`, for each of the queries, which are rows of floats, as many numbers as
-    /// there are lists: a list in the lower half, its distance in the upper. Returns the distances
-    /// to centroids, of which each is as much work as `weight` others, and breaks off when it is
-    /// told to.
+    /// Writes to `order`, for each of the queries, which are rows of floats, one number per list:
+    /// the list in the lower half, its distance in the upper. Returns the number of distances
+    /// to centroids, each as much work as `weight` others, and ends early if `watch`
+    /// expires.
     pub(super) fn rank(
         &self,
         space: &Space,
@@ -219,8 +219,8 @@ impl Directory {
         order.len()
     }
 
-    /// Prepares a query, given as floats, for the codes of a list, and of all with the same base;
-    /// `None` if there are no codes.
+    /// Prepares a query, given as floats, for the codes of a list, and of all with the same base.
+    /// Returns `None` without codes.
     pub(super) fn prepare(
         &self,
         query: &[f32],
@@ -240,9 +240,9 @@ impl Directory {
         out.extend(floats.iter().zip(centroid).map(|(x, c)| x - c));
     }
 
-    /// Makes the code of the vector in `scratch.floats`, and its term: what makes the estimate
-    /// exact for a query at the centroid. It takes the share of the code's error that lies in the
-    /// direction of the centroid out of all estimates.
+    /// Encodes the vector in `scratch.floats`, and computes its term, which makes the estimate
+    /// exact for a query at the centroid. The term removes the share of the code's error in the
+    /// direction of the centroid from all estimates.
     fn encode(&self, space: &Space, list: u32, scratch: &mut Scratch) -> Result<Coded, IndexError> {
         let Scratch { floats, residual, code, .. } = scratch;
         code.clear();
@@ -270,7 +270,7 @@ impl Directory {
         Ok(Coded { term, length: square as f32, error: encoded.error })
     }
 
-    /// The square of the relative error of a vector's code.
+    /// Returns the square of the relative error of a vector's code.
     pub(super) fn code_error(
         &self,
         space: &Space,
@@ -285,7 +285,7 @@ impl Directory {
         Ok(if square > 0.0 { encoded.error / square as f32 } else { 0.0 })
     }
 
-    /// Whether the vector in `scratch.floats` is another than those that the index was trained on.
+    /// Returns whether the vector in `scratch.floats` differs from those that the index was trained on.
     pub(super) fn would_stray(&self, space: &Space, scratch: &mut Scratch) -> bool {
         space.pad(&scratch.floats, &mut scratch.row);
         let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
@@ -293,8 +293,8 @@ impl Directory {
         self.drift.is_stray(distance, error.unwrap_or_default())
     }
 
-    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. `moving` is called if the vector goes to another list than it was in, and what it
-    /// returns is held meanwhile.
+    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. Calls `moving` if the vector moves from another list,
+    /// and holds its result meanwhile.
     pub(super) fn put<M>(
         &self,
         space: &Space,
@@ -317,7 +317,7 @@ impl Directory {
         let mut place = self.places.lock(key);
         let mut meanwhile = None;
         if replace && place.list().is_some_and(|before| before != list) {
-            // Whoever holds moves up may be asking for this place.
+            // A thread that blocks moves may be waiting for this place.
             drop(place);
             meanwhile = Some(moving());
             place = self.places.lock(key);
@@ -358,7 +358,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Takes a key out of a list; the key that took its position is returned.
+    /// Removes a key from a list. Returns the key that took its position.
     fn take(&self, list: u32, key: u64) -> Option<u64> {
         let mut list = self.lists[list as usize].write();
         let position = list.position(key)?;
@@ -367,8 +367,8 @@ impl Directory {
         moved
     }
 
-    /// Removes a key, and calls `moved` with the key that took its position, if any; whether there
-    /// was such a key.
+    /// Removes a key, and calls `moved` with the key that took its position, if any. Returns whether
+    /// the key had a vector.
     pub(super) fn remove(&self, key: u64, moved: impl FnOnce(u64)) -> bool {
         let mut place = self.places.lock(key);
         let Some(list) = place.list() else { return false };
@@ -381,7 +381,7 @@ impl Directory {
     }
 
     /// Writes the vector at a position of a list as floats, as they were inserted or as its code
-    /// tells, and its row, if there is one.
+    /// decodes, and its row, if rows are kept.
     pub(super) fn read(
         &self,
         space: &Space,
@@ -404,7 +404,7 @@ impl Directory {
         }
     }
 
-    /// [`Self::read`] of a key; whether there is such a key.
+    /// Does [`Self::read`] for a key. Returns whether the key has a vector.
     pub(super) fn read_key(
         &self,
         space: &Space,
@@ -421,8 +421,8 @@ impl Directory {
         found.flatten().is_some()
     }
 
-    /// How many times as many vectors a search reads as if all lists were equally long, were
-    /// queries spread like vectors.
+    /// Returns the ratio of the vectors that a search reads to those that it would read if all lists were equally long, if
+    /// queries are spread like vectors.
     pub(super) fn imbalance(&self) -> f64 {
         let len = self.len() as f64;
         if len == 0.0 {
@@ -431,7 +431,7 @@ impl Directory {
         self.squares.load(Ordering::Relaxed) as f64 * self.lists.len() as f64 / (len * len)
     }
 
-    /// Bytes of the centroids.
+    /// Returns the bytes of the centroids.
     pub(super) fn centroid_bytes(&self) -> usize {
         self.centroids.capacity() * size_of::<Block>()
             + self.bases.bytes()
@@ -440,7 +440,7 @@ impl Directory {
 }
 
 impl Scratch {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         (self.floats.capacity() + self.keys.capacity() + self.residual.capacity()) * 4
             + self.row.capacity() * size_of::<Block>()

@@ -1,4 +1,4 @@
-//! Noticing that vectors come from elsewhere than those that the lists and codes were trained on.
+//! Detection of vectors that differ from those that the lists and codes were trained on.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -14,17 +14,17 @@ pub(super) struct Drift {
 /// Bounds beyond which a vector counts as a stray.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct DriftLimits {
-    /// Of the squared distance from the centroid.
+    /// Bound of the squared distance from the centroid.
     pub(super) distance: f32,
-    /// Of the square of the code's relative error.
+    /// Bound of the square of the code's relative error.
     pub(super) code_error: f32,
 }
 
 impl DriftLimits {
-    /// Bounds that no vector is beyond.
+    /// Bounds that no vector exceeds.
     pub(super) const NONE: Self = Self { distance: f32::INFINITY, code_error: f32::INFINITY };
 
-    /// Bounds that few of a sample are beyond. Vectors that centroids were not fitted to are
+    /// Returns bounds that few of a sample exceed. Vectors to which centroids were not fitted are
     /// farther from them, so some slack is left.
     pub(super) fn of_sample(distances: &mut [f32], code_errors: &mut [f32]) -> Self {
         const SLACK: f32 = 1.5;
@@ -33,7 +33,7 @@ impl DriftLimits {
     }
 }
 
-/// A number that a sixteenth of `numbers` are beyond; infinity if there are none.
+/// Returns a number that a sixteenth of `numbers` exceed; infinity if `numbers` is empty.
 fn usual(numbers: &mut [f32]) -> f32 {
     let at = numbers.len() - numbers.len() / 16;
     if numbers.is_empty() {
@@ -53,7 +53,7 @@ impl Drift {
         self.limits
     }
 
-    /// Whether a vector is a stray.
+    /// Returns whether a vector is a stray.
     pub(super) fn is_stray(&self, distance: f32, code_error: f32) -> bool {
         distance > self.limits.distance || code_error > self.limits.code_error
     }
@@ -63,7 +63,7 @@ impl Drift {
         self.strays.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Strays since the training.
+    /// Returns the number of strays since the training.
     pub(super) fn strays(&self) -> usize {
         self.strays.load(Ordering::Relaxed)
     }
@@ -74,14 +74,14 @@ impl Drift {
     }
 }
 
-/// Sums over the residuals that were put into a list since it was made.
+/// Sums over the residuals that were inserted into a list since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Figures {
     pub(super) count: u64,
-    /// Of the squares of the residuals' lengths,
+    /// Sum of the squares of the residuals' lengths.
     pub(super) lengths: f64,
-    /// and of the codes' errors.
+    /// Sum of the codes' errors.
     pub(super) errors: f64,
 }
 
@@ -92,13 +92,13 @@ impl Figures {
         self.errors += f64::from(error);
     }
 
-    /// Whether these can be sums, of no more numbers than are counted without overflow.
+    /// Returns whether these can be sums, of no more numbers than are counted without overflow.
     pub(super) fn is_sound(&self) -> bool {
         let sum = |sum: f64| sum.is_finite() && sum >= 0.0;
         self.count <= 1 << 62 && sum(self.lengths) && sum(self.errors)
     }
 
-    /// The root mean squares of lengths and errors.
+    /// Returns the root mean squares of lengths and errors.
     pub(super) fn margins(&self) -> Margins {
         let count = self.count.max(1) as f64;
         let root = |sum: f64| (sum / count).sqrt() as f32;
@@ -106,7 +106,7 @@ impl Figures {
     }
 }
 
-/// How long the residuals of a list are, and how far off their codes.
+/// Lengths of the residuals of a list, and errors of their codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Margins {
     pub(super) length: f32,
@@ -143,10 +143,10 @@ mod tests {
         let strays = distances.iter().filter(|&&distance| drift.is_stray(distance, 0.04)).count();
         assert!(strays <= 1000 / 16, "{strays}");
         assert!(drift.is_stray(1.5, 0.04) && drift.is_stray(0.5, 0.1));
-        // Without codes their error tells nothing.
+        // Without codes, the error does not count.
         let limits = DriftLimits::of_sample(&mut distances, &mut []);
         assert!(!Drift::new(limits, 0).is_stray(0.5, f32::MAX));
-        // Of equal vectors, all others are strays.
+        // For a sample of equal vectors, all others are strays.
         let limits = DriftLimits::of_sample(&mut [0.0; 100], &mut []);
         let drift = Drift::new(limits, 7);
         assert!(drift.is_stray(1e-30, 0.0) && !drift.is_stray(0.0, 0.0));

@@ -1,4 +1,4 @@
-//! Estimates of distances by the codes of a list, and how far off they may be.
+//! Estimates of distances by the codes of a list, and their errors.
 
 use rayon::prelude::*;
 
@@ -14,9 +14,9 @@ use crate::threads::with_threads;
 /// Constants of a list's estimates.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// The square of the centroid's length,
+    /// The square of the centroid's length.
     pub(super) square: f32,
-    /// and its distance from the base.
+    /// The centroid's distance from the base.
     pub(super) offset: f32,
     pub(super) margins: SharedMargins,
 }
@@ -27,7 +27,7 @@ impl Directory {
     pub(super) fn formula(&self, space: &Space, ranked: u64) -> Option<Formula> {
         let bias = space.bias(ranked);
         let slope = if space.encoder.metric == Metric::InnerProduct {
-            // Terms take the error in the direction of the centroid out, by the query's share in
+            // Terms remove the error in the direction of the centroid, by the query's share in
             // that direction: then a query's length does not matter.
             let square = self.facts.get(ranked as u32 as usize)?.square;
             if square.is_normal() { -bias / square } else { 0.0 }
@@ -37,7 +37,7 @@ impl Directory {
         Some(self.codec.as_ref()?.formula(bias, slope, space.weight()))
     }
 
-    /// The deviation of estimates in a list, were errors in random directions. The query is given
+    /// Returns the deviation of estimates in a list, if errors had random directions. The query is given
     /// by the square of its length.
     pub(super) fn deviation(&self, space: &Space, ranked: u64, query_square: f32) -> f32 {
         /// Rounding error of single precision, as a share of the terms of a sum.
@@ -61,7 +61,7 @@ impl Directory {
         space.weight() * of_product / root + ROUNDING * (bias.abs() + from_base * length)
     }
 
-    /// Lets searches know how far off the codes of a list are.
+    /// Publishes the errors of a list's codes to searches.
     pub(super) fn tell_margins(&self, number: u32, list: &List) {
         if let Some(facts) = self.facts.get(number as usize) {
             facts.margins.set(list.figures.margins());

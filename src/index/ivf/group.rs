@@ -24,14 +24,14 @@ const RANKED: usize = 16;
 /// A query that probes a list.
 #[derive(Debug, Clone, Copy)]
 struct Visit {
-    /// The list's base: a query is prepared for one of them at a time.
+    /// Base of the list: a query is prepared for one base at a time.
     base: u32,
     query: u32,
     /// The list, with its distance in the upper half.
     ranked: u64,
 }
 
-/// What a group of queries probes.
+/// Lists that a group of queries probes.
 struct Group<'a> {
     directory: &'a Directory,
     effort: Effort,
@@ -84,7 +84,7 @@ impl Ivf {
         nearest.resize_with(nearest.len().max(count), Nearest::default);
         let kept = if effort.again { effort.kept.max(self.depth.room()) } else { effort.kept };
         nearest[..count].iter_mut().for_each(|nearest| nearest.begin(kept));
-        // Estimates of so many lists are not kept.
+        // Estimates of all these lists are not kept.
         work.probe.ends.clear();
         let still = self.moving.read();
         distances += self.read_together(queries, &mut group, &mut work.probe, &mut nearest);
@@ -92,7 +92,7 @@ impl Ivf {
         let timer = &mut Timer::new(Limit::default(), effort.k, 0);
         for (number, query) in queries.chunks_exact(blocks).enumerate() {
             if nearest[number].len() < effort.enough && effort.nprobe < directory.lists.len() {
-                // Its lists hold too few vectors: alone, it goes on to further ones.
+                // The query's lists hold too few vectors: alone, it continues with further lists.
                 work.row.clear();
                 work.row.extend_from_slice(query);
                 self.find_once(request, work, &mut hits);
@@ -115,7 +115,7 @@ impl Ivf {
     }
 
     /// Reads each list once for all queries that probe it, and offers its vectors to them. Returns
-    /// how many distances were computed.
+    /// the number of distances computed.
     fn read_together(
         &self,
         queries: &[Block],
@@ -164,7 +164,7 @@ impl Ivf {
         distances
     }
 
-    /// Notes which lists a few queries probe.
+    /// Notes the lists that a few queries probe.
     fn rank<'d>(&'d self, queries: &[Block], probe: &mut Probe, group: &mut Group<'d>) {
         let space = &self.space;
         let Probe { scratch, queries: rows, order, .. } = probe;
@@ -175,7 +175,7 @@ impl Ivf {
             space.floats(query, floats);
             space.pad(floats, row);
             rows.extend_from_slice(row);
-            // Lists come by their bases: it is enough to remember one.
+            // Visits are ordered by base: a query stays prepared for one base.
             let floats = if directory.codec.is_some() { floats.clone() } else { Vec::new() };
             asked.push(Asked::new(space, directory, floats, 1));
         }

@@ -1,4 +1,4 @@
-//! What an index has, and whether it is sound.
+//! Sizes of an index, and checks of its soundness.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::index::stats::{Bytes, ListStats, Stats};
 use crate::index::work::Work;
 
 impl Ivf {
-    /// Sizes, and what has been done.
+    /// Returns sizes, settings and counters.
     pub fn stats(&self) -> Stats {
         let Encoder { dimension, metric, element } = self.space.encoder;
         let directory = self.directory();
@@ -67,11 +67,11 @@ impl Ivf {
         }
     }
 
-    /// Reads all lists and tells whether they are sound: every vector in the list of its nearest
-    /// centroid, every key leading to its vector. What codes alone tell of a vector does not say
-    /// which centroid was nearest, so without originals only keys are checked.
+    /// Reads all lists and reports whether they are sound: every vector in the list of its nearest
+    /// centroid, every key mapped to its vector. Codes alone do not determine the nearest
+    /// centroid, so without originals only keys are checked.
     ///
-    /// Takes as long as inserting the vectors; changes wait meanwhile, searches go on.
+    /// Takes as long as inserting the vectors; changes wait meanwhile, searches continue.
     pub fn check(&self) -> CheckReport {
         let _alone = self.changing.write();
         let directory = self.directory();

@@ -5,18 +5,18 @@ use super::drift::Figures;
 use crate::error::IndexError;
 use crate::vector::Block;
 
-/// What a list takes of a vector.
+/// A vector as a list stores it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) key: u64,
-    /// The stored row; empty where the vectors are not kept.
+    /// The stored row; empty if the vectors are not kept.
     pub(super) row: &'a [Block],
-    /// The code; empty where there are none.
+    /// The code; empty without codes.
     pub(super) code: &'a [u8],
-    /// What is added to the estimate by the code.
+    /// Added to the estimate by the code.
     pub(super) term: f32,
-    /// The square of the residual's length, and of its distance from what the code stands for;
-    /// zero where there is no code.
+    /// The square of the residual's length, and of its distance from the decoded residual;
+    /// zero without a code.
     pub(super) length: f32,
     pub(super) error: f32,
 }
@@ -26,12 +26,12 @@ pub(super) struct Entry<'a> {
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) keys: Vec<u64>,
-    /// The vectors themselves, where they are kept.
+    /// The vectors themselves, if they are kept.
     pub(super) rows: Vec<Block>,
     pub(super) codes: CodeList,
-    /// One for each code.
+    /// A term for each code.
     pub(super) terms: Vec<f32>,
-    /// What was put in.
+    /// Sums over the vectors that were inserted.
     pub(super) figures: Figures,
 }
 
@@ -46,28 +46,28 @@ impl List {
         }
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The row at `position`, of `blocks` blocks.
+    /// Returns the row at `position`, of `blocks` blocks.
     pub(super) fn row(&self, position: usize, blocks: usize) -> &[Block] {
         &self.rows[position * blocks..(position + 1) * blocks]
     }
 
-    /// Where a key is.
+    /// Returns the position of a key.
     pub(super) fn position(&self, key: u64) -> Option<usize> {
         self.keys.iter().position(|&k| k == key)
     }
 
-    /// Where a key is that was at a position before others may have changed the list.
+    /// Returns the position of a key, which was `position` before other threads may have changed the list.
     pub(super) fn still_at(&self, position: u32, key: u64) -> Option<usize> {
         let position = position as usize;
         if self.keys.get(position) == Some(&key) { Some(position) } else { self.position(key) }
     }
 
-    /// Appends a vector. On an error nothing has changed.
+    /// Appends a vector. On an error the list is unchanged.
     pub(super) fn push(&mut self, entry: Entry<'_>) -> Result<(), IndexError> {
         let len = self.keys.len();
         if len >= u32::MAX as usize {
@@ -84,7 +84,7 @@ impl List {
         Ok(())
     }
 
-    /// Makes room for one more, and an eighth: doubling would leave a quarter of the memory idle.
+    /// Reserves memory for an eighth more, and at least 8 vectors: doubling would leave a quarter of the memory idle.
     fn reserve(&mut self, entry: &Entry<'_>) -> Result<(), IndexError> {
         let len = self.keys.len();
         if len < self.keys.capacity() {
@@ -98,11 +98,11 @@ impl List {
             self.codes.reserve(more).map_err(refused)?;
             self.terms.try_reserve_exact(more).map_err(refused)?;
         }
-        // The last: its capacity says that the others have room.
+        // The keys are last: their capacity implies that of the others.
         self.keys.try_reserve_exact(more).map_err(refused)
     }
 
-    /// Puts a vector in the place of another.
+    /// Replaces the vector at `position`.
     pub(super) fn replace(&mut self, position: usize, entry: Entry<'_>) {
         self.keys[position] = entry.key;
         let blocks = entry.row.len();
@@ -114,7 +114,7 @@ impl List {
         }
     }
 
-    /// Takes a vector out; the key of the one that took its place is returned.
+    /// Removes a vector. Returns the key of the vector that took its place.
     pub(super) fn swap_remove(&mut self, position: usize) -> Option<u64> {
         let blocks = self.rows.len() / self.keys.len();
         let last = self.keys.len() - 1;
@@ -130,13 +130,13 @@ impl List {
             self.rows.shrink_to(room * blocks);
             self.codes.shrink(room);
             self.terms.shrink_to(room);
-            // The capacity of the keys stands for that of all; any of them may be greater.
+            // The capacity of the keys represents that of all; each of the others may be greater.
             self.keys.shrink_to(last);
         }
         self.keys.get(position).copied()
     }
 
-    /// Bytes of the vectors, of the codes, and of the keys.
+    /// Returns the bytes of the vectors, of the codes, and of the keys.
     pub(super) fn bytes(&self) -> [usize; 3] {
         [
             self.rows.capacity() * size_of::<Block>(),

@@ -4,19 +4,20 @@
 //! key (`places.rs`). A list has keys, rows and codes side by side; the last vector takes the place of a removed one.
 //!
 //! - A query ranks the centroids, reads the nearest lists (`scan.rs`) and keeps the nearest candidates, ordered by distance and then key
-//!   (`probe.rs`, `nearest.rs`): the answer does not depend on the order of insertions. A batch (`group.rs`) reads each list once for all its queries.
-//! - A filter is asked about near candidates only, between two lists, while no list is locked; lists are read on until `k` are accepted. Without codes of
-//!   their own, all within a radius are measured by rows.
+//!   (`probe.rs`, `nearest.rs`): the answer does not depend on the order of insertions. A batch (`group.rs`) reads each list once for all
+//!   its queries.
+//! - A filter tests near candidates only, between two lists, while no list is locked; a search reads further lists until `k` are accepted.
+//!   A search for all vectors within a radius measures by rows, if these are kept.
 //! - Codes (`codec.rs`) are of residuals, and estimate inner products under every metric: `|q - x|^2 = |q - c|^2 + |r|^2 - 2 (q - c) r` for
 //!   `x = c + r`. So a query is prepared once for each *base* (`bases.rs`), not once for each list. `rerank.rs` measures `ef` candidates by
 //!   their vectors, learns the errors of the codes from them, and measures all others that may be among the answers.
-//! - A change holds `changing` shared, then the lock of its key's place, then a list's lock. A search holds the lock of the list that it reads, and no
-//!   other. A search beside a vector that moves from one list to another may miss it: moves are counted (`moves`, odd while one is under
-//!   way), and a disturbed search is repeated, the third time with moves held up.
-//! - A training (`train.rs`) makes a new directory beside the old one, while changes go to the old one and their keys to a journal, which is then
-//!   replayed; `changing` is held alone for the last part. Rayon's threads work under no lock but the training's own: a thread that takes up an insertion meanwhile
-//!   must not find it locked. `drift.rs` counts vectors that lie beyond those of the last training; many of them make one due.
-//! - A file gets the index whole (`persist.rs`), and everything that comes back is checked as an insertion would be: lists trust their bytes.
+//! - A change holds `changing` shared, then the lock of its key's place, then a list's lock. A search holds the lock of the list that it reads,
+//!   and no other. A search beside a vector that moves from one list to another may miss it: moves are counted (`moves`, odd during a
+//!   move), and a disturbed search is repeated, the third time with moves blocked.
+//! - A training (`train.rs`) makes a new directory beside the old one, while changes apply to the old one and record their keys in a journal, which
+//!   is then replayed; the last part holds `changing` alone. Rayon's threads work under no lock but the training's own: a thread that takes up
+//!   an insertion meanwhile must not find it locked. `drift.rs` counts vectors beyond those of the last training; many of them make a training due.
+//! - A file stores the index whole (`persist.rs`), and a load checks everything as an insertion would: lists trust their bytes.
 
 mod asked;
 mod bases;
@@ -66,17 +67,17 @@ use space::Space;
 /// An inverted-file index: vectors in lists by their nearest centroid, of which a search reads the
 /// few nearest (Sivic and Zisserman, ICCV 2003; Jegou, Douze and Schmid, IEEE TPAMI 33, 2011).
 ///
-/// The right choice where memory is short or vectors come and go: without links between vectors
+/// The right choice if memory is short or vectors are often inserted and removed: without links between vectors
 /// it takes little more than the vectors, with codes alone a fraction of them
 /// ([`IvfQuantization`]), and a removed vector leaves nothing behind. A batch reads each list once
 /// for many queries. Single queries are faster in an [`Hnsw`](crate::Hnsw).
 ///
-/// It has the methods of `Hnsw`, and all ways to ask but [`recall`](Search::recall). It lives in
-/// memory, and goes to a file and comes back as a whole ([`save`](Self::save),
-/// [`load`](Self::load)). How many lists are read is the search's [`nprobe`](Search::nprobe), where the graph has `ef`. If the lists that are read hold fewer than
-/// `k` vectors, or `k` that a filter accepts, further ones are, so that there are `k` hits if there
-/// are as many. A search within a radius reads on until `nprobe` lists, one after the other, have
-/// no answer. A filter that gives a few keys is answered by looking these up.
+/// It has the methods of `Hnsw`, and all settings of a search but [`recall`](Search::recall). It is in
+/// memory, and is stored to a file and loaded as a whole ([`save`](Self::save),
+/// [`load`](Self::load)). The number of lists that a search reads is its [`nprobe`](Search::nprobe), as `ef` is for the graph.
+/// If these lists hold fewer than `k` vectors, or `k` that a filter accepts, the search reads further ones, so that it finds `k` hits
+/// if the index has them. A search within a radius reads on until `nprobe` lists, one after the other, have
+/// no answer. A filter that lists a few keys is answered by looking these up.
 ///
 /// ```
 /// use nearfield::{Ivf, Metric};
@@ -93,52 +94,52 @@ use space::Space;
 ///
 /// # Training
 ///
-/// An index begins as one list, which is searched exactly. Once about 4,000 vectors are in it, or
-/// one batch brings them, it is *trained*: centroids are found by k-means on a sample, and the
-/// vectors are put into their lists. A batch is trained for once, before its first vector is
-/// inserted, on a sample of all of it. Lists that would be many times as long as others are split
-/// then, where the index chooses their number.
+/// An index begins as one list, which is searched exactly. Once it holds about 4,000 vectors, or
+/// one batch brings them, it is *trained*: k-means finds centroids on a sample, and the
+/// vectors are moved to their lists. A batch is trained for once, before its first vector is
+/// inserted, on a sample of all of it. Then lists that would be many times longer than others are split,
+/// if the index chooses their number.
 ///
 /// It is trained anew when
 ///
-/// - the index has four times as many vectors as at the last training (sixteen times without
-///   originals); not where the number of lists was chosen,
-/// - or the data has moved: of the vectors since the last training a fourth, and as many as an
+/// - the index has four times the vectors of the last training (sixteen times without
+///   originals); not if the number of lists was chosen,
+/// - or the data has moved: of the vectors since the last training a fourth, and at least an
 ///   eighth of all (half of all without originals), are farther from their centroids or coded
 ///   worse than nearly all of its sample were ([`ListStats::strays`](crate::ListStats::strays)),
-/// - or the lists have become twice as uneven; again not where their number was chosen.
+/// - or the lists have become twice as uneven; again not if their number was chosen.
 ///
 /// Each is a share of the vectors, so that the time of all trainings is in proportion to the last
-/// one's. The insertion that sets training off does it, on the rayon pool that it is in or the
+/// one's. The insertion that makes a training due runs it, on the rayon pool that it is in or the
 /// global one: that takes about as long as inserting all vectors in one batch; all others, and
-/// searches, go on meanwhile. [`train`](Self::train) does it at once. Both the old lists and the
+/// searches, continue meanwhile. [`train`](Self::train) runs it at once. Both the old lists and the
 /// new ones are in memory then.
 ///
 /// # Recall
 ///
 /// Without codes, a search that reads all lists is exact. With codes and the vectors beside them
 /// ([`Originals::Kept`]) it measures the nearest [`ef`](Search::ef) candidates by their vectors.
-/// How far these are from their estimates tells how far off codes are around the query, and
-/// every further vector that may be among the answers by that is measured too: few where codes
-/// tell vectors apart, many where they do not. So the vectors that codes hide are found on data of
+/// Their errors show the precision of codes around the query, and
+/// every further vector that may be among the answers by that is measured too: few if codes
+/// separate vectors, many if they do not. So the vectors that codes hide are found on data of
 /// any shape, also before the next training. Without the vectors
-/// [`ListStats::code_error`](crate::ListStats::code_error) tells how precise estimates are.
+/// [`ListStats::code_error`](crate::ListStats::code_error) is the precision of estimates.
 ///
 /// # Concurrency
 ///
 /// All methods take `&self`, from any number of threads. Each list has a lock, which a search takes
-/// to read it and a change to change it; a change holds up no more than searches of its list.
-/// A search that ran while an upsert moved a vector from one list to another is done again, so it
-/// sees either the old vector or the new one. Trained lists are made aside and take the old ones'
-/// place as a whole. Of the index that is searched, a filter may call [`get`](Self::get) and
-/// [`contains`](Self::contains); other calls may wait for the search, and so for ever.
+/// to read it and a change to change it; a change delays only searches of its list.
+/// A search that ran while an upsert moved a vector from one list to another is repeated, so it
+/// sees either the old vector or the new one. A training makes its lists aside and replaces the old ones
+/// as a whole. A filter may call [`get`](Self::get) and
+/// [`contains`](Self::contains) of the searched index; other calls may wait for the search, and so for ever.
 pub struct Ivf {
     space: Space,
     settings: IvfBuilder,
     directory: RwLock<Arc<Directory>>,
     /// Shared by all changes of vectors, taken alone when the directory is replaced.
     changing: RwLock<()>,
-    /// Whether a training is under way, which must hear of changes.
+    /// Whether a training is in progress, which needs the keys of changes.
     recording: AtomicBool,
     /// Keys that changed since the training began.
     journal: Mutex<Vec<u64>>,
@@ -151,14 +152,14 @@ pub struct Ivf {
     balance: AtomicU64,
     /// Trainings since the index was made.
     trainings: AtomicU64,
-    /// Batches under way,
+    /// Batches in progress.
     batches: AtomicUsize,
-    /// and whether the index was trained for one of them.
+    /// Whether the index was trained for a batch in progress.
     is_fresh: AtomicBool,
     depth: rerank::Depth,
-    /// Taken alone while a vector goes from one list to another.
+    /// Held alone while a vector moves from one list to another.
     moving: RwLock<()>,
-    /// Twice the number of vectors that went from one list to another; odd while one does.
+    /// Twice the number of vectors that moved from one list to another; odd during a move.
     moves: AtomicU64,
     work: WorkPool,
     own_pool: OwnPool,
@@ -198,9 +199,9 @@ impl Ivf {
         }
     }
 
-    /// Inserts a vector under a new key. When it returns, searches find the vector.
+    /// Inserts a vector under a new key. Once it returns, searches find the vector.
     ///
-    /// Takes a distance to each centroid, which are about `4 * sqrt(n)`.
+    /// Takes a distance to each centroid, of which an index has about `4 * sqrt(n)`.
     ///
     /// # Errors
     ///
@@ -211,7 +212,7 @@ impl Ivf {
         self.insert_vector(key, vector.as_vector())
     }
 
-    /// Inserts a vector, or puts it in place of the one under the key; whether there was one.
+    /// Inserts a vector, or replaces the vector of the key. Returns whether the key had one.
     ///
     /// ```
     /// use nearfield::{Ivf, Metric};
@@ -225,15 +226,15 @@ impl Ivf {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert), but for a key that is there.
+    /// As [`insert`](Self::insert), without [`IndexError::KeyExists`].
     pub fn upsert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<bool, IndexError> {
         self.upsert_vector(key, vector.as_vector())
     }
 
-    /// Removes the vector of a key; whether there was one. When it returns, no search that begins
-    /// finds it. Its memory is used again, or given back once a list is half empty.
+    /// Removes the vector of a key. Returns whether the key had one. Once it returns, no search that begins
+    /// finds it. Its memory is used again, or released once a list is half empty.
     ///
-    /// Takes a look at each key of the list.
+    /// Compares the keys of the list, one after the other.
     ///
     /// # Errors
     ///
@@ -250,7 +251,7 @@ impl Ivf {
         Ok(removed)
     }
 
-    /// Inserts many vectors, which stand one after the other in `vectors`, on many threads. Large
+    /// Inserts many vectors, one after the other in `vectors`, on many threads. Large
     /// batches are best: the index is trained once for all of them.
     ///
     /// ```
@@ -269,21 +270,21 @@ impl Ivf {
         InsertBatch::new(self, keys, vectors)
     }
 
-    /// The nearest vectors to `query`: `index.search(&query).k(10).nprobe(32).run()?`.
+    /// Searches for the vectors nearest to `query`: `index.search(&query).k(10).nprobe(32).run()?`.
     ///
-    /// With as many probes as lists, and without codes, the answer is exact.
+    /// The answer is exact if the search probes all lists and the index has no codes.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         Search::new(self, query)
     }
 
-    /// The nearest vectors to each of many queries, which stand one after the other in `queries`,
+    /// Searches for the vectors nearest to each of many queries, one after the other in `queries`,
     /// on many threads. Each list is read once for all queries that probe it.
     pub fn search_batch<'a, V: AsVector + ?Sized>(&'a self, queries: &'a V) -> SearchBatch<'a> {
         SearchBatch::new(self, queries)
     }
 
-    /// Trains the index on the vectors that it has now, whatever their number. Does nothing if a
-    /// training is under way.
+    /// Trains the index on the vectors that it has now, for any number of them. Does nothing if a
+    /// training is in progress.
     ///
     /// ```
     /// use nearfield::{Ivf, Metric};
@@ -300,19 +301,19 @@ impl Ivf {
     ///
     /// # Errors
     ///
-    /// [`IndexError::TooFewVectors`] if there are fewer vectors than lists, or than product
+    /// [`IndexError::TooFewVectors`] if the index has fewer vectors than lists, or than product
     /// quantization has centroids (16); [`IndexError::OutOfMemory`]. The index is then as it was.
     pub fn train(&self) -> Result<(), IndexError> {
         self.train_on(self.len(), None)
     }
 
-    /// Whether the index is trained; searches look at every vector until then.
+    /// Returns whether the index is trained; searches scan every vector until then.
     pub fn is_trained(&self) -> bool {
         self.directory().is_trained()
     }
 
-    /// The vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
-    /// rounded to the element type, or what its code tells if originals are dropped; bits come as
+    /// Returns the vector of a key as it is stored: scaled to unit length under [`Metric::Cosine`],
+    /// rounded to the element type, or decoded from its code if originals are dropped; bits are
     /// 0 and 1.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
         self.work.with(|work| {
@@ -326,32 +327,32 @@ impl Ivf {
         })
     }
 
-    /// Whether there is a vector under the key.
+    /// Returns whether the index has a vector under the key.
     pub fn contains(&self, key: u64) -> bool {
         self.directory().places.with(key, |_| ()).is_some()
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.directory().len()
     }
 
-    /// Whether there is no vector.
+    /// Returns whether the index is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Components of a vector.
+    /// Returns the number of components of a vector.
     pub fn dimension(&self) -> usize {
         self.space.encoder.dimension
     }
 
-    /// How vectors are compared.
+    /// Returns the metric by which vectors are compared.
     pub fn metric(&self) -> Metric {
         self.space.encoder.metric
     }
 
-    /// What a component is stored as.
+    /// Returns the type of a stored component.
     pub fn element(&self) -> Element {
         self.space.encoder.element
     }
@@ -362,19 +363,19 @@ impl Ivf {
         Arc::clone(&self.directory.read())
     }
 
-    /// Lists that a search reads if it does not say.
+    /// Returns the lists that a search reads if the caller sets no `nprobe`.
     fn probes(&self, directory: &Directory) -> usize {
         let lists = directory.lists.len();
         let chosen = self.settings.nprobe.unwrap_or_else(|| probe::default_nprobe(lists));
         chosen.clamp(1, lists)
     }
 
-    /// Whether vectors are coded once the index is trained.
+    /// Returns whether vectors are encoded once the index is trained.
     fn is_coded(&self) -> bool {
         self.settings.quantization != IvfQuantization::None
     }
 
-    /// Inserts the vector in `work.row`, or puts it in place of another; whether there was one.
+    /// Inserts the vector in `work.row`, or replaces the key's. Returns whether the key had one.
     fn put(&self, key: u64, work: &mut Work, replace: bool) -> Result<bool, IndexError> {
         let Work { row, probe, .. } = work;
         let scratch = &mut probe.scratch;
@@ -401,7 +402,7 @@ impl Ivf {
         Ok(replaced)
     }
 
-    /// Tells a training that a key changed. Called by whoever shares `changing`.
+    /// Records for a training that a key changed. The caller shares `changing`.
     fn note(&self, key: u64) {
         if self.recording.load(Ordering::Acquire) {
             self.journal.lock().push(key);
@@ -409,7 +410,7 @@ impl Ivf {
     }
 }
 
-/// A vector goes from one list to another; searches that run meanwhile are told.
+/// A move of a vector from one list to another, counted for concurrent searches.
 struct Moving<'a> {
     moves: &'a AtomicU64,
     _alone: RwLockWriteGuard<'a, ()>,
@@ -418,7 +419,7 @@ struct Moving<'a> {
 impl<'a> Moving<'a> {
     fn new(ivf: &'a Ivf) -> Self {
         let alone = ivf.moving.write();
-        // Seen by whoever sees one of the two lists changed.
+        // A thread that sees one of the two lists changed sees this, too.
         ivf.moves.fetch_add(1, Ordering::Relaxed);
         Self { moves: &ivf.moves, _alone: alone }
     }

@@ -4,8 +4,8 @@ use std::collections::BinaryHeap;
 
 use crate::graph::Watch;
 
-/// Where a vector was met, and how far it is. Ordered by distance, then by key, so that an answer
-/// does not depend on the order in which vectors came.
+/// Position and distance of a vector. Ordered by distance, then by key, so that an answer
+/// does not depend on the order in which vectors were offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
     /// A number of the order of distances.
@@ -20,7 +20,7 @@ pub(super) struct Candidate {
 pub(super) struct Nearest {
     heap: BinaryHeap<Candidate>,
     capacity: usize,
-    /// Those that a filter is yet to be asked about.
+    /// Candidates that a filter has yet to test.
     waiting: Vec<Candidate>,
 }
 
@@ -33,7 +33,7 @@ impl Nearest {
         self.capacity = capacity;
     }
 
-    /// No candidate of a greater distance can enter.
+    /// Returns the bound: no candidate of a greater distance can enter.
     #[inline(always)]
     pub(super) fn bound(&self) -> u32 {
         match self.heap.peek() {
@@ -42,7 +42,7 @@ impl Nearest {
         }
     }
 
-    /// Adds a candidate if it is nearer than the worst, or if there is room.
+    /// Adds a candidate if it is nearer than the worst, or if the set is not full.
     pub(super) fn offer(&mut self, candidate: Candidate) {
         if self.heap.len() < self.capacity {
             self.heap.push(candidate);
@@ -58,7 +58,7 @@ impl Nearest {
         self.waiting.push(candidate);
     }
 
-    /// Adds those that waited and are accepted, for as long as there is time.
+    /// Adds the waiting candidates that `accepts` accepts, for as long as the time allows.
     pub(super) fn admit(&mut self, accepts: impl Fn(u64) -> bool, watch: &mut impl Watch) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for candidate in waiting.drain(..) {
@@ -74,24 +74,24 @@ impl Nearest {
         self.waiting = waiting;
     }
 
-    /// Number of candidates.
+    /// Returns the number of candidates.
     pub(super) fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// The keys of their distances, in no order.
+    /// Returns the keys of their distances, unsorted.
     pub(super) fn keys(&self) -> impl Iterator<Item = u32> + '_ {
         self.heap.iter().map(|candidate| candidate.distance)
     }
 
-    /// Puts the candidates in place of what `sorted` held, the nearest first.
+    /// Replaces the contents of `sorted` by the candidates, the nearest first.
     pub(super) fn take_sorted(&mut self, sorted: &mut Vec<Candidate>) {
         sorted.clear();
         sorted.extend(self.heap.drain());
         sorted.sort_unstable();
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         (self.heap.capacity() + self.waiting.capacity()) * size_of::<Candidate>()
     }

@@ -1,4 +1,4 @@
-//! The index as whoever keeps it in a file sees it: settings, a few numbers, and lists as bytes.
+//! The index as a file stores it: settings, a few numbers, and lists as bytes.
 
 use std::collections::TryReserveError;
 use std::ops::Range;
@@ -24,7 +24,7 @@ use crate::sync::RwLockReadGuard;
 use crate::threads::with_threads;
 use crate::vector::{Block, Element};
 
-/// What an index is made with and keeps for life.
+/// Settings that an index is made with and keeps for life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ListSettings {
     pub(crate) dimension: usize,
@@ -39,10 +39,10 @@ pub(crate) struct ListSettings {
     pub(crate) seed: u64,
 }
 
-/// What an index is besides its lists.
+/// State of an index besides its lists.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ListState {
-    /// Lists with a centroid; none before the first training, when there is one list without.
+    /// Lists with a centroid; 0 before the first training, when the one list has none.
     pub(crate) centroids: u32,
     /// Vectors of all lists.
     pub(crate) vectors: u64,
@@ -52,24 +52,24 @@ pub(crate) struct ListState {
     pub(crate) changes: u64,
     /// The imbalance of the lists after the last training.
     pub(crate) balance: f64,
-    /// Fingerprint and parameters of the quantizer, if there are codes.
+    /// Fingerprint and parameters of the quantizer, if the index has codes.
     pub(crate) quantizer: Option<(u64, Vec<u8>)>,
-    /// Not in files of version 1 with codes, and not in all others of it.
+    /// Absent in files of version 1 with codes, and in some others of version 1.
     pub(crate) watched: Option<Watched>,
 }
 
-/// What is watched since the last training, and how codes are to be read.
+/// Drift since the last training, and the factor for reading codes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Watched {
     /// Trainings since the index was made.
     pub(crate) trainings: u64,
-    /// Vectors since the last that were otherwise than it expects,
+    /// Vectors since the last training that exceed its limits.
     pub(crate) strays: u64,
-    /// which are farther from their centroids than this, as a square,
+    /// Limit of a vector's squared distance from its centroid.
     pub(crate) distance: f32,
-    /// or whose codes are off by more, as a share of the residual, as a square.
+    /// Limit of the square of a code's relative error.
     pub(crate) code_error: f32,
-    /// The factor of product codes that are scaled; 0 if there are none.
+    /// The factor of product codes that are scaled; 0 without such codes.
     pub(crate) unbiasing: f32,
 }
 
@@ -79,22 +79,22 @@ const TERMS: u32 = 3;
 const CENTROIDS: u32 = 5;
 /// Number of the column that holds the length of each list.
 pub(crate) const LENGTHS: u32 = 4;
-/// Number of the column of what is known of the residuals of each list.
+/// Number of the column of sums over the residuals of each list.
 const FIGURES: u32 = 6;
-/// Number of the column of the bases that codes are used from.
+/// Number of the column of the bases of codes.
 pub(crate) const BASES: u32 = 7;
 /// Number of the column that holds the number of each list's base.
 pub(crate) const BASE_OF_LISTS: u32 = 8;
-/// The columns whose rows stand in lists, one list after the other.
+/// Columns whose rows are stored by list, one list after the other.
 pub(crate) const OF_LISTS: [u32; 6] = [CENTROIDS, KEYS, VECTORS, CODES, TERMS, FIGURES];
 
-/// Greatest number of changes that is believed: counting on from it does not overflow.
+/// Maximum number of changes that a load accepts: counting on from it does not overflow.
 const MOST_CHANGES: u64 = 1 << 62;
 
-/// Lists that a training may leave: no more than it was to make are split off.
+/// Maximum number of lists after a training: at most the number that it was to make is split off.
 const MOST_LISTS: usize = 4 * MAX_LISTS;
 
-/// An index while nobody changes it.
+/// An index while no thread changes it.
 pub(crate) struct ListImage<'a> {
     pub(crate) settings: ListSettings,
     pub(crate) state: ListState,
@@ -106,12 +106,12 @@ pub(crate) struct ListImage<'a> {
 }
 
 impl ListImage<'_> {
-    /// The lists that share a chunk, chunk after chunk.
+    /// Returns the lists that share a chunk, chunk after chunk.
     pub(crate) fn runs(&self) -> Vec<Range<usize>> {
         self.layout.runs(&self.lengths)
     }
 
-    /// The bytes of a column that belong to one list.
+    /// Returns the bytes of a column that belong to one list.
     pub(crate) fn part(&self, column: u32, list: usize) -> &[u8] {
         let of_list = &self.lists[list];
         match column {
@@ -127,7 +127,7 @@ impl ListImage<'_> {
         }
     }
 
-    /// The bases, one row after the other, and the number of each list's base; nothing without
+    /// Returns the bases, one row after the other, and the number of each list's base; both empty without
     /// codes.
     pub(crate) fn bases(&self) -> (&[f32], Vec<u32>) {
         if self.directory.codec.is_none() {
@@ -138,7 +138,7 @@ impl ListImage<'_> {
     }
 }
 
-/// How many bytes of each column belong to a list.
+/// Bytes of each column that belong to a list.
 #[derive(Clone, Copy)]
 struct Layout<'a> {
     space: &'a Space,
@@ -164,7 +164,7 @@ impl Layout<'_> {
         }
     }
 
-    /// Chunks are of whole lists, so that a list can be read without another.
+    /// Returns the lists of each chunk. Chunks are of whole lists, so that a list can be read without another.
     fn runs(&self, lengths: &[u32]) -> Vec<Range<usize>> {
         /// Bytes of all columns above which a chunk takes no further list.
         const CHUNK: u64 = 32 << 20;
@@ -197,7 +197,7 @@ impl ListSettings {
 }
 
 impl Ivf {
-    /// Runs `with` while nobody changes the index; searches go on.
+    /// Runs `with` while no thread changes the index; searches continue.
     pub(crate) fn frozen<R>(&self, with: impl FnOnce(&ListImage<'_>) -> R) -> R {
         let _alone = self.changing.write();
         let directory = &*self.directory();
@@ -252,9 +252,9 @@ impl Ivf {
         }
     }
 
-    /// The index whose columns come from `source`, which is given the number of the column and of
-    /// the chunk. Nothing is assumed of them: what comes back is as sound as if it had been
-    /// inserted, but that a vector may be in another list than that of its nearest centroid.
+    /// Creates the index whose columns are read from `source`, which receives the number of the column and of
+    /// the chunk. Nothing is assumed about their contents: the index is as sound as if its vectors had been
+    /// inserted, except that a vector may be in another list than that of its nearest centroid.
     pub(crate) fn restore<'a, E: From<Unsound> + From<IndexError>>(
         settings: &ListSettings,
         state: &ListState,
@@ -278,7 +278,7 @@ impl Ivf {
         let has_figures = codec.is_some() && state.watched.is_some();
         let (space, of_codes) = (&index.space, codec.as_ref());
         let layout = Layout { space, is_trained, has_rows, has_figures, codec: of_codes };
-        // Untrained, too: what could not be coded later is refused from the beginning.
+        // Untrained, too: a vector that could not be encoded later is refused from the beginning.
         let is_coded = index.is_coded();
         let mut centroids = Vec::new();
         let mut lists = Vec::new();
@@ -365,7 +365,7 @@ impl Ivf {
     }
 }
 
-/// Why a list cannot be had.
+/// Reason why a list cannot be loaded.
 enum Refused {
     Unsound(Unsound),
     Index(IndexError),
@@ -458,7 +458,7 @@ fn out_of_memory(bytes: usize) -> IndexError {
     IndexError::OutOfMemory { bytes }
 }
 
-/// Bytes as numbers, in memory of their own.
+/// Copies bytes as numbers into their own memory.
 fn copied<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Result<Vec<T>, TryReserveError> {
     let len = bytes.len() / size_of::<T>();
     let mut out = Vec::new();
@@ -468,7 +468,7 @@ fn copied<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Result<Vec<T>, TryReserv
     Ok(out)
 }
 
-/// The list of `len` vectors that the parts of [`OF_LISTS`] describe.
+/// Returns the list of `len` vectors that the parts of [`OF_LISTS`] describe.
 fn read_list(
     layout: &Layout<'_>,
     is_coded: bool,

@@ -1,4 +1,4 @@
-//! Which list the vector of a key is in.
+//! The list of each key's vector.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -11,7 +11,7 @@ use crate::sync::{RwLock, RwLockWriteGuard};
 /// Parts of the map, each with its lock.
 const SHARDS: usize = 64;
 
-/// A key, as its lower and its upper half, and its list: twelve bytes where a pair takes sixteen.
+/// A key, as its lower and its upper half, and its list: twelve bytes instead of the sixteen of a pair.
 type Entry = [u32; 3];
 
 fn key_of(entry: &Entry) -> u64 {
@@ -48,8 +48,8 @@ impl Places {
         (hash, &self.shards[(hash >> 40) as usize % SHARDS])
     }
 
-    /// Calls `with` with the list of a key, which stays there meanwhile; `None` if there is no
-    /// such key.
+    /// Calls `with` with the list of a key, which stays there meanwhile. Returns `None` if the map lacks
+    /// the key.
     pub(super) fn with<R>(&self, key: u64, with: impl FnOnce(u32) -> R) -> Option<R> {
         let (hash, shard) = self.shard(key);
         let shard = shard.read();
@@ -57,13 +57,13 @@ impl Places {
         Some(with(list))
     }
 
-    /// Locks the place of a key, whether or not there is such a key.
+    /// Locks the place of a key, whether or not the map has the key.
     pub(super) fn lock(&self, key: u64) -> Place<'_> {
         let (hash, shard) = self.shard(key);
         Place { shard: shard.write(), hasher: &self.hasher, hash, key }
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
@@ -75,7 +75,7 @@ impl Places {
         }
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         let shards = self.shards.iter().map(|shard| shard.read().allocation_size());
         shards.sum::<usize>() + self.shards.len() * size_of_val(&self.shards[0])
@@ -83,12 +83,12 @@ impl Places {
 }
 
 impl Place<'_> {
-    /// The list that the key is in.
+    /// Returns the list that the key is in.
     pub(super) fn list(&self) -> Option<u32> {
         self.shard.find(self.hash, |entry| key_of(entry) == self.key).map(|entry| entry[2])
     }
 
-    /// Makes room for the key, so that [`Self::set`] cannot fail.
+    /// Reserves memory for the key, so that [`Self::set`] cannot fail.
     pub(super) fn reserve(&mut self) -> Result<(), IndexError> {
         let hasher = self.hasher;
         self.shard
@@ -96,7 +96,7 @@ impl Place<'_> {
             .map_err(|_| IndexError::OutOfMemory { bytes: size_of::<Entry>() })
     }
 
-    /// Says which list the key is in.
+    /// Maps the key to `list`.
     pub(super) fn set(&mut self, list: u32) {
         let Self { shard, hasher, hash, key } = self;
         if let Some(entry) = shard.find_mut(*hash, |entry| key_of(entry) == *key) {
@@ -107,7 +107,7 @@ impl Place<'_> {
         shard.insert_unique(*hash, entry, |entry| hasher.hash_one(key_of(entry)));
     }
 
-    /// Forgets the key.
+    /// Removes the key.
     pub(super) fn remove(&mut self) {
         let key = self.key;
         if let Ok(entry) = self.shard.find_entry(self.hash, |entry| key_of(entry) == key) {

@@ -20,7 +20,7 @@ use crate::index::search::Searchable;
 use crate::index::work::Work;
 use crate::vector::Block;
 
-/// What a search works with.
+/// Buffers of a search.
 #[derive(Debug, Default)]
 pub(in crate::index) struct Probe {
     pub(super) scratch: Scratch,
@@ -28,9 +28,9 @@ pub(in crate::index) struct Probe {
     pub(super) queries: Vec<Block>,
     /// For each query and list the distance and the number of the list.
     pub(super) order: Vec<u64>,
-    /// Estimates by codes: of the list that is read, or of all that were read.
+    /// Estimates by codes: of the current list, or of all lists read.
     pub(super) distances: Vec<f32>,
-    /// Where those of each list end, in the order in which lists were read, if they are all there.
+    /// Ends of each list's estimates, in the order in which lists were read, if all estimates are kept.
     pub(super) ends: Vec<usize>,
     pub(super) nearest: Vec<Nearest>,
     pub(super) found: Vec<Candidate>,
@@ -38,7 +38,7 @@ pub(in crate::index) struct Probe {
 }
 
 impl Probe {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(in crate::index) fn bytes(&self) -> usize {
         self.scratch.bytes()
             + self.queries.capacity() * size_of::<Block>()
@@ -51,48 +51,48 @@ impl Probe {
     }
 }
 
-/// Lists that a search reads if nobody says: the share that holds the nearest falls with the number.
+/// Returns the default `nprobe`: the share of lists that holds the nearest falls with their number.
 pub(super) fn default_nprobe(lists: usize) -> usize {
     (2.0 * (lists as f64).sqrt()).ceil() as usize
 }
 
-/// How a search goes about it.
+/// Plan and limits of a search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effort {
     pub(super) k: usize,
-    /// Whether vectors are measured by their codes,
+    /// Whether vectors are measured by their codes.
     by_codes: bool,
-    /// and the nearest again by their rows.
+    /// Whether the nearest are measured again by their rows.
     pub(super) again: bool,
-    /// Candidates; more than `k` where they are measured again.
+    /// Candidates kept; more than `k` if they are measured again.
     pub(super) kept: usize,
     /// Candidates below which further lists are read.
     pub(super) enough: usize,
     pub(super) nprobe: usize,
-    /// The farthest answer.
+    /// Maximum distance of an answer.
     pub(super) radius: Option<f32>,
-    /// The same, where all within it are wanted, however many.
+    /// The same, if all vectors within it are wanted.
     all_within: Option<f32>,
-    /// The same, where the first measurement is the last.
+    /// The same, if the first measurement is the last.
     pub(super) cut: Option<f32>,
-    /// Whether a filter is asked about candidates.
+    /// Whether a filter tests candidates.
     pub(super) asks: bool,
 }
 
 impl Effort {
-    /// By rows, for the answers only.
+    /// Returns the same search by rows, for the answers only.
     fn by_rows(self) -> Self {
         Self { by_codes: false, again: false, kept: self.k, cut: self.all_within, ..self }
     }
 
-    /// Whether an answer may be so far.
+    /// Returns whether an answer may have this distance.
     pub(super) fn reaches(&self, distance: f32) -> bool {
         self.radius.is_none_or(|radius| distance <= radius)
     }
 }
 
 impl Ivf {
-    /// `None` if the answer is empty.
+    /// Returns the plan of a search, or `None` if the answer is empty.
     pub(super) fn effort(&self, directory: &Directory, request: &Request<'_>) -> Option<Effort> {
         let Request { k, ef, nprobe, radius, .. } = *request;
         let by_codes = directory.codec.is_some();
@@ -106,12 +106,12 @@ impl Ivf {
         let all_within = radius.filter(|_| request.takes_rounds);
         let effort =
             Effort { k, by_codes, again, kept, enough, nprobe, radius, all_within, cut, asks };
-        // Codes do not tell which of many vectors are within a radius.
+        // Codes do not tell exactly which vectors are within a radius.
         let effort = if again && request.takes_rounds { effort.by_rows() } else { effort };
         (enough > 0).then_some(effort)
     }
 
-    /// The distance that a candidate's number stands for.
+    /// Returns the distance of a candidate's number.
     pub(super) fn distance(&self, effort: &Effort, key: u32) -> f32 {
         if effort.by_codes {
             self.space.distance(to_f32(key))
@@ -120,7 +120,7 @@ impl Ivf {
         }
     }
 
-    /// Bytes that are read for a distance.
+    /// Returns the bytes that are read for a distance.
     fn bytes_read(&self, effort: &Effort) -> usize {
         match self.settings.quantization.bits() {
             Some(bits) if effort.by_codes => self.dimension() * bits as usize / 8,
@@ -140,7 +140,7 @@ impl Ivf {
         };
         let few = request.screen.filter().filter(|filter| is_few(directory, *filter, &effort));
         if few.is_some() {
-            // The filter gives keys, all of which it accepts.
+            // The filter lists its keys, all of which it accepts.
             effort.asks = false;
             if effort.again {
                 effort = effort.by_rows();
@@ -198,8 +198,8 @@ impl Ivf {
         });
     }
 
-    /// Reads the lists of the nearest centroids, which `probe.order` tells, and offers what the
-    /// filter accepts; the vectors measured and the lists read.
+    /// Reads the lists of the nearest centroids, by `probe.order`, and offers vectors that the
+    /// filter accepts. Returns the number of vectors measured and of lists read.
     fn read_lists(
         &self,
         searching: Searching<'_>,
@@ -217,7 +217,7 @@ impl Ivf {
             order.select_nth_unstable(nprobe);
         }
         order[..nprobe].sort_unstable();
-        // Answers within the radius, and lists since the last that had one.
+        // Answers within the radius, and lists since the last that had an answer.
         let (mut within, mut idle) = (0, 0);
         let (mut read, mut scanned) = (0, 0);
         while read < lists && !timer.expired() {
@@ -225,7 +225,7 @@ impl Ivf {
             let is_enough = if effort.all_within.is_some() {
                 nearest.len() >= effort.enough || is_idle
             } else {
-                // As without a radius, and on while there are more within it.
+                // As without a radius, and further while lists bring answers within it.
                 nearest.len() >= effort.enough && (within >= effort.enough || is_idle)
             };
             if read >= nprobe && is_enough {
@@ -256,7 +256,7 @@ impl Ivf {
             if keeps {
                 ends.push(distances.len());
             }
-            // No lock is held while the filter is asked.
+            // No lock is held while the filter runs.
             if let Some(filter) = filter {
                 nearest.admit(|key| filter.accepts(key), timer);
             }
@@ -272,7 +272,7 @@ impl Ivf {
         (scanned, read)
     }
 
-    /// Offers the vectors of the keys that the filter gives; how many were measured.
+    /// Offers the vectors of the keys that the filter lists. Returns the number of vectors measured.
     fn look_up(
         &self,
         searching: Searching<'_>,
@@ -305,13 +305,13 @@ impl Ivf {
     }
 }
 
-/// Estimates that are kept until the nearest are measured again: 4 MiB.
+/// Maximum number of estimates kept until the nearest are measured again: 4 MiB.
 const MOST_ESTIMATES: usize = 1 << 20;
 
 /// Bases that a query stays prepared for.
 const MOST_BASES: usize = 8;
 
-/// A search under way.
+/// A search in progress.
 #[derive(Clone, Copy)]
 struct Searching<'a> {
     directory: &'a Directory,
@@ -321,29 +321,29 @@ struct Searching<'a> {
     row: &'a [Block],
 }
 
-/// Vectors that are read in the time in which one is looked up by its key.
+/// Vectors that are read in the time of one lookup by key.
 const LOOK_UP: usize = 16;
 
-/// Whether a filter accepts so few keys that looking each up takes less than reading lists until
-/// there are enough.
+/// Returns whether a filter accepts few keys: looking each up takes less time than reading lists until
+/// enough are found.
 fn is_few(directory: &Directory, filter: &dyn Filter, effort: &Effort) -> bool {
     let Some(count) = filter.count() else { return false };
     let (len, lists) = (directory.len() as f64, directory.lists.len() as f64);
     let of_lists = len / lists * effort.nprobe as f64;
-    // Keys that are not in the index count, too: at worst more is read.
+    // Keys that are not in the index count, too: at worst the search reads more.
     let of_answers = effort.k as f64 * len / (count as f64).max(1.0);
     (count as f64) * (LOOK_UP as f64) < of_lists.max(of_answers).min(len)
 }
 
 impl Searchable for Ivf {
     fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
-        /// Searches that may be disturbed by a vector that moves, before one holds moves up.
+        /// Searches that a moving vector may disturb, before one blocks moves.
         const ATTEMPTS: usize = 2;
 
         let undisturbed = (0..ATTEMPTS).any(|_| {
             let before = self.moves.load(Ordering::Acquire);
             self.find_once(request, work, hits);
-            // What was read of lists comes before the second look.
+            // Reads of lists are ordered before the second load of `moves`.
             fence(Ordering::Acquire);
             (before.is_multiple_of(2) && self.moves.load(Ordering::Relaxed) == before)
                 || !hits.is_complete()
@@ -379,13 +379,13 @@ impl Searchable for Ivf {
         })
     }
 
-    /// One pass finds all within a radius.
+    /// Finds all vectors within a radius in one pass.
     fn answer(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         self.find(request, work, hits);
     }
 
     fn grain(&self, count: usize) -> usize {
-        // As few groups as there are threads: each reads a list once.
+        // One group per thread, because each group reads a list once.
         count.div_ceil(rayon::current_num_threads()).max(64)
     }
 }

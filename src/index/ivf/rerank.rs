@@ -1,8 +1,8 @@
-//! Measuring candidates again by their vectors, as far as the errors of the codes demand.
+//! Measuring candidates again by their vectors, to the depth that the errors of the codes demand.
 //!
-//! The nearest candidates by their codes are measured in any case. They tell how far off codes are
+//! The nearest candidates by their codes are measured in any case. They show the errors of codes
 //! around this query, as a multiple of the deviation that random errors would have. Any other
-//! vector that may be among the answers by that is then looked for in the lists, and measured too.
+//! vector that may be among the answers by that is then searched for in the lists, and measured too.
 
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,10 +20,10 @@ use crate::index::hits::{Hit, Hits};
 use crate::index::limit::Timer;
 use crate::vector::Block;
 
-/// How much the expected deviation counts, in measured candidates.
+/// Weight of the expected deviation, in measured candidates.
 const EXPECTED: f32 = 4.0;
 
-/// Candidates that are measured between two looks at whether it is enough.
+/// Candidates that are measured between two checks for the end.
 const STEP: usize = 16;
 
 /// A search whose candidates are measured again.
@@ -36,16 +36,16 @@ pub(super) struct Reranking<'a> {
     pub(super) filter: Option<&'a dyn Filter>,
     /// The lists that were read, with their distances.
     pub(super) lists: &'a [u64],
-    /// Candidates that there was room for: as many as the effort says, or more.
+    /// Capacity for candidates: that of the effort, or more.
     pub(super) kept: usize,
 }
 
-/// How many vectors searches measure again of late.
+/// Number of vectors that recent searches measured again.
 #[derive(Debug, Default)]
 pub(super) struct Depth(AtomicUsize);
 
 impl Depth {
-    /// Candidates to leave room for, so that seldom any is looked for again. Answers do not depend
+    /// Returns the capacity for candidates, so that seldom any is searched for again. Answers do not depend
     /// on it.
     pub(super) fn room(&self) -> usize {
         const MOST: usize = 2048;
@@ -54,14 +54,14 @@ impl Depth {
         (recent + recent / 4).min(MOST)
     }
 
-    /// Learns from a search.
+    /// Adds a search to the average.
     fn learn(&self, measured: usize) {
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before - before / PARTS + measured, Ordering::Relaxed);
     }
 }
 
-/// Searches that an average is over.
+/// Searches in the average.
 const PARTS: usize = 16;
 
 /// Buffers of a reranking.
@@ -69,9 +69,9 @@ const PARTS: usize = 16;
 pub(super) struct Again {
     /// Key of the distance, and key.
     measured: Vec<(u32, u64)>,
-    /// The deviation of estimates by the number of the list.
+    /// The deviation of estimates, by the number of the list.
     deviations: Vec<f32>,
-    /// Candidates beyond the first, with the least distance that is likely.
+    /// Candidates beyond the first, with their least likely distance.
     others: Vec<(u32, Candidate)>,
     /// The nearest `k` distances.
     nearest: BinaryHeap<u32>,
@@ -80,7 +80,7 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.measured.capacity() * size_of::<(u32, u64)>()
             + (self.deviations.capacity() + self.nearest.capacity()) * 4
@@ -89,7 +89,7 @@ impl Again {
     }
 }
 
-/// How far distances are above estimates, in deviations.
+/// Excess of distances over estimates, in deviations.
 #[derive(Debug, Clone, Copy, Default)]
 struct Errors {
     count: f32,
@@ -107,7 +107,7 @@ impl Errors {
         }
     }
 
-    /// The deviations by which a distance may be above its estimate at least: often less than
+    /// Returns the least likely excess of a distance over its estimate, in deviations: often less than
     /// zero.
     fn least(self, spread: Spread) -> f32 {
         let count = self.count + EXPECTED;
@@ -118,8 +118,8 @@ impl Errors {
 }
 
 impl Ivf {
-    /// Makes hits of the candidates in `probe.found`, which come in ascending order. Returns how
-    /// many vectors were measured again.
+    /// Makes hits of the candidates in `probe.found`, which are in ascending order. Returns the
+    /// number of vectors that were measured again.
     pub(super) fn answer(
         &self,
         reranking: Reranking<'_>,
@@ -137,7 +137,7 @@ impl Ivf {
             return 0;
         }
         let Probe { found, again, .. } = probe;
-        // Behind the last candidate that there was room for others may be.
+        // If the capacity was used up, other vectors may be behind the last candidate.
         let worst = found.last().copied().filter(|_| found.len() == reranking.kept);
         again.others.clear();
         again.others.extend(found.drain(effort.kept.min(found.len())..).map(|c| (0, c)));
@@ -270,7 +270,7 @@ impl Ivf {
         }
     }
 
-    /// Puts into `others` the vectors behind the worst candidate that may be nearer than the bound.
+    /// Adds to `others` the vectors behind the worst candidate that may be nearer than the bound.
     fn look_for_others(
         &self,
         reranking: Reranking<'_>,
@@ -300,7 +300,7 @@ impl Ivf {
                         continue;
                     }
                     let candidate = scan.candidate(of_f32(distance + 0.0), position);
-                    // A vector that moved within its list since was measured already.
+                    // A vector that moved within its list since then was measured already.
                     if candidate > worst && first.binary_search(&candidate.key).is_err() {
                         others.push((of_f32(distance + below + 0.0), candidate));
                     }
@@ -321,7 +321,7 @@ impl Ivf {
                     take(scan, start, distances);
                 });
             }
-            // No lock is held while the filter is asked.
+            // No lock is held while the filter runs.
             if let Some(filter) = filter {
                 let mut at = before;
                 others.retain(|(_, candidate)| {

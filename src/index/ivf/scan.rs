@@ -1,4 +1,4 @@
-//! Reading one list.
+//! Scanning one list.
 
 use super::Ivf;
 use super::codec::{Formula, Prepared};
@@ -15,7 +15,7 @@ pub(super) const TILE: usize = 32;
 /// Codes that are measured at once: a few microseconds of work.
 const CODES: usize = 1024;
 
-/// A list that is read.
+/// A list that is scanned.
 #[derive(Clone, Copy)]
 pub(super) struct Scan<'a> {
     pub(super) ivf: &'a Ivf,
@@ -25,7 +25,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Offers all vectors, measured by their rows; how many there was time for.
+    /// Offers all vectors, measured by their rows. Returns the number that the time allowed.
     pub(super) fn rows(
         self,
         query: &[Block],
@@ -61,7 +61,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Offers all vectors, measured by their codes; how many there was time for.
+    /// Offers all vectors, measured by their codes. Returns the number that the time allowed.
     pub(super) fn codes(
         self,
         query: &Prepared<'_>,
@@ -77,7 +77,7 @@ impl Scan<'_> {
         let mut bound = bound_of(nearest);
         self.estimates(query, formula, distances, watch, |start, distances| {
             for (chunk, start) in distances.chunks(16).zip((start..).step_by(16)) {
-                // Hardly any is near enough: sixteen are dismissed at once.
+                // Hardly any estimate is small enough: sixteen are dismissed at once.
                 if chunk.iter().fold(f32::INFINITY, |least, &d| if d < least { d } else { least })
                     > bound
                 {
@@ -94,7 +94,7 @@ impl Scan<'_> {
     }
 
     /// Calls `each` with estimates by codes, and the position of the first of them, until all were
-    /// given or it is time to stop. Returns how many were. They are appended to `distances`.
+    /// passed or it is time to end. Returns their number. The estimates are appended to `distances`.
     pub(super) fn estimates(
         self,
         query: &Prepared<'_>,
@@ -143,7 +143,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The vector at a position, with the number of its distance.
+    /// Returns the vector at a position, with the number of its distance.
     pub(super) fn candidate(self, distance: u32, position: usize) -> Candidate {
         let key = self.list.keys[position];
         Candidate { distance, key, list: self.number, position: position as u32 }

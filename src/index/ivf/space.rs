@@ -1,4 +1,4 @@
-//! Vectors as lists see them: rows of the index's element type, and as floats for centroids.
+//! Vectors as lists store them: rows of the index's element type, and as floats for centroids.
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
@@ -12,16 +12,16 @@ use crate::vector::{Block, Element};
 /// The greatest magnitude of a component that is coded: quantizers take residuals up to 2^50.
 const MOST_CODED: f32 = (1_u64 << 49) as f32;
 
-/// How vectors of an index are read and compared.
+/// Reading and comparing vectors of an index.
 #[derive(Debug)]
 pub(super) struct Space {
     pub(super) encoder: Encoder,
     pub(super) isa: Isa,
-    /// Between stored rows.
+    /// Engine between stored rows.
     pub(super) engine: Box<dyn Engine>,
-    /// Between floats, to find the list of a vector.
+    /// Engine between floats, to find the list of a vector.
     pub(super) assigning: Box<dyn Engine>,
-    /// Between a query and centroids, as floats.
+    /// Engine between a query and centroids, as floats.
     pub(super) ranking: Box<dyn Engine>,
 }
 
@@ -31,7 +31,7 @@ impl Space {
         isa: Isa,
         stored: Box<dyn Engine>,
     ) -> Result<Self, IndexError> {
-        // Among lists, those come first whose vectors have the greatest product on average.
+        // The first lists are those whose vectors have the greatest product on average.
         let rank = match encoder.metric {
             Metric::InnerProduct => Metric::InnerProduct,
             _ => Metric::L2,
@@ -41,22 +41,22 @@ impl Space {
         Ok(Self { encoder, isa, engine: stored, assigning, ranking })
     }
 
-    /// Blocks of a stored row.
+    /// Returns the blocks of a stored row.
     pub(super) fn blocks(&self) -> usize {
         self.encoder.blocks()
     }
 
-    /// Components of a vector.
+    /// Returns the components of a vector.
     pub(super) fn dimension(&self) -> usize {
         self.encoder.dimension
     }
 
-    /// Blocks of a vector as floats.
+    /// Returns the blocks of a vector as floats.
     pub(super) fn float_blocks(&self) -> usize {
         Element::F32.bytes(self.dimension()).div_ceil(size_of::<Block>())
     }
 
-    /// Puts the vector of a row in place of what `floats` held; of unit length under the cosine.
+    /// Writes the vector of a row to `floats`; of unit length under the cosine.
     pub(super) fn floats(&self, row: &[Block], floats: &mut Vec<f32>) {
         self.encoder.decode_into(row, floats);
         let integers = matches!(self.encoder.element, Element::I8 | Element::U8);
@@ -66,7 +66,7 @@ impl Space {
         }
     }
 
-    /// Puts floats in whole blocks in place of what `row` held.
+    /// Writes floats in whole blocks to `row`.
     pub(super) fn pad(&self, floats: &[f32], row: &mut Vec<Block>) {
         row.clear();
         row.resize(self.float_blocks(), Block::ZERO);
@@ -84,7 +84,7 @@ impl Space {
         }
     }
 
-    /// Whether a row is one that the encoder could have made: finite, with a direction where it
+    /// Returns whether the encoder could have made a row: finite, with a direction if the metric
     /// needs one, and zeros behind it.
     pub(super) fn is_row(&self, row: &[Block], is_coded: bool, floats: &mut Vec<f32>) -> bool {
         let Encoder { dimension, metric, element } = self.encoder;
@@ -102,38 +102,38 @@ impl Space {
             && (!is_coded || self.check_coded(floats).is_ok())
     }
 
-    /// Brings a query into the range of quantizers.
+    /// Clamps a query into the range of quantizers.
     pub(super) fn clamp(floats: &mut [f32]) {
         for x in floats {
             *x = x.clamp(-MOST_CODED, MOST_CODED);
         }
     }
 
-    /// The key of the distance of two stored rows.
+    /// Returns the key of the distance of two stored rows.
     pub(super) fn measure(&self, row: &[Block], query: &[Block]) -> u32 {
         let mut key = 0;
         self.engine.keys_in_line(row, query, std::slice::from_mut(&mut key));
         key
     }
 
-    /// The estimate that stands for a distance.
+    /// Returns the estimate that corresponds to a distance.
     pub(super) fn as_estimate(&self, distance: f32) -> f32 {
         if self.encoder.metric == Metric::Cosine { 2.0 * distance } else { distance }
     }
 
-    /// What is added to the estimates of a list: the distance of the query and the centroid.
+    /// Returns the term that is added to the estimates of a list: the distance of the query and the centroid.
     pub(super) fn bias(&self, ranked: u64) -> f32 {
         self.ranking.distance((ranked >> 32) as u32)
     }
 
-    /// What the distance by a code counts in an estimate, which is
+    /// Returns the factor of the distance by a code in an estimate, which is
     /// `bias + term + weight * distance`.
     pub(super) fn weight(&self) -> f32 {
         // |q - x|^2 = |q - c|^2 + |r|^2 - 2 (q - c) r, and q x = q c + q r, for x = c + r.
         if self.encoder.metric == Metric::InnerProduct { 1.0 } else { 2.0 }
     }
 
-    /// The distance of an estimate.
+    /// Returns the distance of an estimate.
     pub(super) fn distance(&self, estimate: f32) -> f32 {
         match self.encoder.metric {
             Metric::InnerProduct => estimate,

@@ -1,4 +1,4 @@
-//! From one list to many, and from few lists to more.
+//! Training: from one list to many, and from few lists to more.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,38 +22,38 @@ use crate::threads::with_threads;
 
 /// Vectors for each list of a chosen number at which the index is trained.
 const FIRST: usize = 32;
-/// Lists for the square root of the number of vectors.
+/// Ratio of the number of lists to the square root of the number of vectors.
 const LISTS: f64 = 4.0;
-/// Vectors for a list at least, where the number of lists is not chosen.
+/// Minimum number of vectors for a list, if the number of lists is not chosen.
 const FEWEST: usize = 8;
-/// Vectors of the sample for a list, and at least.
+/// Vectors of the sample for a list, and their minimum.
 const SAMPLED: usize = 64;
 const LEAST_SAMPLED: usize = 16;
 /// Components of a sample above which it has the least number of vectors: 256 MiB.
 const LARGE_SAMPLE: usize = 1 << 26;
-/// Vectors of the sample that a quantizer is fitted to.
+/// Vectors of the sample to which a quantizer is fitted.
 const CODED: usize = 8192;
 /// Rounds of k-means.
 const ROUNDS: usize = 10;
-/// Growth after which the index is trained anew.
+/// Growth (factor) after which the index is trained anew.
 const GROWTH: usize = 4;
-/// The same where vectors are known by their codes only, and each training costs precision.
+/// The same if only codes are kept, because each training costs precision.
 const GROWTH_OF_CODES: usize = 16;
-/// Strays since the last training that set off another: one in so many of all vectors,
+/// A training is due if the strays since the last one are 1/`STRAYS` of all vectors,
 const STRAYS: usize = 8;
-/// the same where originals are dropped,
+/// 1/`STRAYS_OF_CODES` if originals are dropped,
 const STRAYS_OF_CODES: usize = 2;
-/// at least,
+/// and at least `LEAST_STRAYS`,
 const LEAST_STRAYS: usize = 512;
-/// and one in so many of the vectors inserted since.
+/// and 1/`STRAYS_OF_CHANGES` of the vectors inserted since.
 const STRAYS_OF_CHANGES: usize = 4;
 /// Positions of a list that one task copies.
 const TASK: usize = 256;
-/// Changes that a training may have to catch up with while others wait.
+/// Changes that a training may have to replay while others wait.
 const FEW: usize = 256;
 
-/// Vectors of a batch that is about to be inserted: their number, and what leaves the one at a
-/// position in `work.row`.
+/// Vectors of a batch that is about to be inserted: their number, and the function that writes the vector at
+/// a position to `work.row`.
 pub(super) type Coming<'a> = (usize, &'a dyn Fn(usize, &mut Work));
 
 /// Splits `found` positions into `wanted` parts and returns a random one of part `i`. With equal
@@ -65,15 +65,15 @@ fn spread(i: usize, wanted: usize, found: usize, seed: u64) -> usize {
     start(i) + (random % width) as usize
 }
 
-/// Vectors at which an index is trained for the first time.
+/// Returns the number of vectors at which an index is trained for the first time.
 pub(super) fn first(settings: &IvfBuilder) -> usize {
     settings.lists.map_or(ENOUGH, |lists| lists.saturating_mul(FIRST))
 }
 
 impl Ivf {
-    /// Looks after an insertion whether it is time to train.
+    /// Checks after an insertion whether a training is due.
     pub(super) fn tend(&self) {
-        /// Insertions between two looks at the lists' lengths.
+        /// Insertions between two checks of the lists' lengths.
         const OFTEN: usize = 1024;
 
         let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -91,18 +91,18 @@ impl Ivf {
             || self.has_moved(len, changes)
             || (looks_at_lists && self.is_uneven(len, changes));
         if due && self.train_on(len, None).is_err() {
-            // There is no memory now. Lists stay as they are until there are many more vectors.
+            // The training lacked memory. Lists stay as they are until the index has twice the vectors.
             self.train_at.store(len.saturating_mul(2), Ordering::Relaxed);
             self.directory().drift.forget();
         }
     }
 
-    /// A batch of `count` vectors begins: the index is trained for it, if that is due.
+    /// Begins a batch of `count` vectors, and trains the index for it if that is due.
     pub(super) fn begin_batch(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) {
         self.batches.fetch_add(1, Ordering::Relaxed);
         let len = self.len().saturating_add(count);
         if len >= self.train_at.load(Ordering::Relaxed) || self.brings_others(count, vector) {
-            // Without memory the vectors go into the lists that there are.
+            // Without memory the vectors are inserted into the present lists.
             let before = self.trainings.load(Ordering::Relaxed);
             drop(self.train_on(len, Some((count, vector))));
             let trained = self.trainings.load(Ordering::Relaxed) > before;
@@ -110,7 +110,7 @@ impl Ivf {
         }
     }
 
-    /// A batch has ended, if it began.
+    /// Ends a batch, if it began.
     pub(super) fn end_batch(&self) {
         // A batch that panicked is incomplete: the next insertion decides.
         if self.batches.fetch_sub(1, Ordering::Relaxed) > 1 || std::thread::panicking() {
@@ -120,7 +120,7 @@ impl Ivf {
         if !self.is_fresh.swap(false, Ordering::Relaxed) {
             return self.train_if_due(changes, true);
         }
-        // As the training has seen all of the batch, the lists are as even as it could make them.
+        // Because the training has seen all of the batch, the lists are as even as it could make them.
         let directory = self.directory();
         if directory.is_trained() && directory.len() >= ENOUGH {
             self.balance.store(directory.imbalance().to_bits(), Ordering::Relaxed);
@@ -129,7 +129,7 @@ impl Ivf {
         }
     }
 
-    /// Returns the number of strays that sets training off: a share of all vectors, as training
+    /// Returns the number of strays that makes a training due: a share of all vectors, because training
     /// costs as much as inserting all of them.
     fn enough_strays(&self, len: usize) -> usize {
         let directory = self.directory();
@@ -137,7 +137,7 @@ impl Ivf {
         (len / share).max(LEAST_STRAYS)
     }
 
-    /// Whether many of the vectors since the training are strays.
+    /// Returns whether many of the vectors since the training are strays.
     fn has_moved(&self, len: usize, changes: usize) -> bool {
         let strays = self.directory().drift.strays();
         strays >= LEAST_STRAYS
@@ -145,9 +145,9 @@ impl Ivf {
             && strays >= self.enough_strays(len)
     }
 
-    /// Whether many of the vectors of a batch would be strays.
+    /// Returns whether many of the vectors of a batch would be strays.
     fn brings_others(&self, count: usize, vector: &dyn Fn(usize, &mut Work)) -> bool {
-        /// Vectors of the batch that are looked at.
+        /// Vectors of the batch that are sampled.
         const LOOKS: usize = 256;
 
         let directory = self.directory();
@@ -169,7 +169,7 @@ impl Ivf {
             && strays * count / looks >= self.enough_strays(self.len())
     }
 
-    /// Whether the lists have become twice as uneven as they were, through as many changes as half
+    /// Returns whether the lists have become twice as uneven as they were, after changes of at least half
     /// of the vectors.
     fn is_uneven(&self, len: usize, changes: usize) -> bool {
         if self.settings.lists.is_some() || changes < ENOUGH.max(len / 2) {
@@ -180,14 +180,14 @@ impl Ivf {
         directory.is_trained() && directory.imbalance() > 2.0 * before
     }
 
-    /// Trains the index for `target` vectors: those that it has, and those that are coming. Does
-    /// nothing if somebody else does.
+    /// Trains the index for `target` vectors: those that it has, and those that are about to be inserted. Does
+    /// nothing if another thread is training.
     pub(super) fn train_on(
         &self,
         target: usize,
         coming: Option<Coming<'_>>,
     ) -> Result<(), IndexError> {
-        // Not waited for: in a pool of threads, the one that trains may be further up this stack.
+        // The lock is not waited for: in a pool of threads, the training may be further up this stack.
         let Some(_one) = self.training.try_lock() else { return Ok(()) };
         watch!(let observed = crate::observe::Operation::Train.begin());
         let old = self.directory();
@@ -229,7 +229,7 @@ impl Ivf {
         Ok(())
     }
 
-    /// The centroids and the quantizer, with empty lists.
+    /// Returns the centroids and the quantizer, with empty lists.
     fn make(
         &self,
         old: &Directory,
@@ -260,8 +260,8 @@ impl Ivf {
         self.fit_codes(directory, &centroids, &some)
     }
 
-    /// The directory with a quantizer that is fitted to vectors of a sample, if there are to be
-    /// codes, and what is expected of further vectors.
+    /// Returns the directory with a quantizer that is fitted to vectors of a sample, if the index is
+    /// to have codes, and the limits for further vectors.
     fn fit_codes(
         &self,
         mut directory: Directory,
@@ -312,10 +312,10 @@ impl Ivf {
         Ok(directory)
     }
 
-    /// Centroids without those that are there twice, and with more of them where vectors are
-    /// dense: k-means puts few where vectors are near to each other, however many they are.
+    /// Returns the centroids without duplicates, and with more of them in dense
+    /// regions: k-means puts few there, for any number of vectors.
     fn split(&self, sample: &[f32], centroids: &[f32]) -> Result<Vec<f32>, IndexError> {
-        /// Times the mean length at which a list is split.
+        /// Multiple of the mean length at which a list is split.
         const LONG: usize = 8;
 
         let dimension = self.dimension();
@@ -341,14 +341,14 @@ impl Ivf {
         }
         let mean = lists.len().div_ceil(centroids.len());
         for (list, members) in members.iter().enumerate() {
-            // What is all in one place cannot be split.
+            // Equal vectors cannot be split.
             if members.len() <= LONG * mean || members.iter().all(|vector| *vector == members[0]) {
                 continue;
             }
             let parts = members.len() / mean;
             let seed = self.settings.seed.wrapping_add(list as u64);
             let parts = cluster(&members.concat(), dimension, parts, ROUNDS, seed);
-            // The first takes the place of the whole.
+            // The first part replaces the whole.
             let (first, others) = parts.split_at(dimension);
             split[list * dimension..][..dimension].copy_from_slice(first);
             split.extend_from_slice(others);
@@ -356,7 +356,7 @@ impl Ivf {
         Ok(split)
     }
 
-    /// `wanted` vectors as floats, from everywhere among those that are there and those that come.
+    /// Returns `wanted` vectors as floats, from everywhere among those of the index and those that are about to be inserted.
     fn sample(
         &self,
         old: &Directory,
@@ -396,8 +396,8 @@ impl Ivf {
         Ok(sample)
     }
 
-    /// Puts the vectors of the old lists into the new ones. Both may change meanwhile: a change is
-    /// noted, and made again later.
+    /// Copies the vectors of the old lists into the new ones. Both may change meanwhile: a change is
+    /// noted, and replayed later.
     fn copy(&self, old: &Directory, new: &Directory) -> Result<(), IndexError> {
         let tasks = |(number, list): (usize, &crate::sync::RwLock<super::list::List>)| {
             let len = list.read().len();
@@ -416,7 +416,7 @@ impl Ivf {
                         key
                     };
                     match new.put(&self.space, key, row, scratch, false, || ()) {
-                        // It moved to another position, and was met there.
+                        // The vector moved to another position, and was copied from there.
                         Ok(_) | Err(IndexError::KeyExists { .. }) => (),
                         Err(error) => return Err(error),
                     }
@@ -427,9 +427,9 @@ impl Ivf {
         with_threads(|| tasks.into_par_iter().with_max_len(1).try_for_each(copy))
     }
 
-    /// Makes changes again that were made while lists were copied, until few are left.
+    /// Replays changes that were made while lists were copied, until few are left.
     fn catch_up(&self, old: &Directory, new: &Directory) -> Result<(), IndexError> {
-        /// Rounds: with many writers there are always some more.
+        /// Maximum number of rounds: many writers always make some more changes.
         const ROUNDS: usize = 16;
 
         for _ in 0..ROUNDS {
@@ -443,7 +443,7 @@ impl Ivf {
         Ok(())
     }
 
-    /// Brings keys in the new lists to what the old ones say.
+    /// Updates keys in the new lists from the old ones.
     fn replay(
         &self,
         old: &Directory,

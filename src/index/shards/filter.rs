@@ -2,13 +2,13 @@
 
 use super::super::filter::Filter;
 
-/// A filter for each shard.
+/// Source of a filter for each shard.
 pub(super) trait ShardFilter: Sync {
-    /// The filter of a shard.
+    /// Returns the filter of a shard.
     fn of_shard(&self, shard: usize) -> Box<dyn Filter + '_>;
 }
 
-/// The same keys in each shard.
+/// A filter that accepts the same keys in each shard.
 pub(super) struct Alike<F>(pub(super) F);
 
 impl<F: Filter> ShardFilter for Alike<F> {

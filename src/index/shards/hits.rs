@@ -4,14 +4,14 @@ use std::ops::Deref;
 
 use super::super::hits::Hit;
 
-/// One answer: a key, the shard that it is in, and how far its vector is from the query.
+/// One answer: a key, its shard, and the distance of its vector from the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ShardHit {
-    /// Number of the shard, as they were given to [`Shards::new`](crate::Shards::new).
+    /// Number of the shard, in the order given to [`Shards::new`](crate::Shards::new).
     pub shard: usize,
     /// The key that the vector was inserted with.
     pub key: u64,
-    /// Its distance from the query; [`Metric`](crate::Metric) tells the unit.
+    /// Distance of the vector from the query; [`Metric`](crate::Metric) defines the unit.
     pub distance: f32,
 }
 
@@ -24,7 +24,7 @@ pub struct ShardHits {
 }
 
 impl ShardHits {
-    /// Puts the answers of shards in order, which come by shard, and keeps the `k` nearest.
+    /// Merges the answers of shards, given shard by shard, in order, and keeps the `k` nearest.
     pub(super) fn of<'h, P>(parts: P, k: usize) -> Self
     where
         P: Iterator<Item = (&'h [Hit], bool)>,
@@ -44,12 +44,12 @@ impl ShardHits {
         Self { hits, complete }
     }
 
-    /// The keys of the hits, the nearest first.
+    /// Returns the keys of the hits, the nearest first.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.hits.iter().map(|hit| hit.key)
     }
 
-    /// Whether the searches of all shards came to their ends, as [`Hits::is_complete`](crate::Hits::is_complete).
+    /// Returns whether the searches of all shards ran to their ends, as [`Hits::is_complete`](crate::Hits::is_complete).
     pub fn is_complete(&self) -> bool {
         self.complete
     }

@@ -17,11 +17,11 @@ use super::{Flat, Hnsw};
 use crate::error::IndexError;
 use crate::vector::AsVector;
 
-/// What can be one of [`Shards`]: an index, a collection or a snapshot of one, and references to these.
+/// A member of [`Shards`]: an index, a collection or a snapshot of one, and references to these.
 ///
-/// For a type of your own that holds one of these, hand on what it returns.
+/// A type of your own that holds one of these returns that one's index.
 pub trait Shard: Sync {
-    /// The index that is searched.
+    /// Returns the index that is searched.
     fn index(&self) -> ShardIndex<'_>;
 }
 
@@ -67,8 +67,8 @@ impl<S: Shard + Send + ?Sized> Shard for Arc<S> {
 
 /// Indexes or collections that are searched together: one query, one answer in order.
 ///
-/// They have one dimension and one metric; whatever else may differ: kinds, element types, quantization, sizes. A hit
-/// says which shard it is from by its position, as a key may be in several. Each shard is searched with the `ef` that is asked for, so
+/// All shards have one dimension and one metric; everything else may differ: kinds, element types, quantization, sizes. A hit
+/// names its shard by position, because several shards may have the same key. Each shard is searched with the whole `ef`, so
 /// many small shards take longer than one large one, and find more; [`Collection::merge`](crate::Collection::merge) makes one
 /// collection of several.
 ///
@@ -93,13 +93,13 @@ pub struct Shards<S> {
 }
 
 impl<S: Shard> Shards<S> {
-    /// These shards, numbered from 0 as they come. Pass references, or what is cheap to clone, such as a
+    /// Creates a set of these shards, numbered from 0 in their order. Pass references, or types that are cheap to clone, such as a
     /// [`Snapshot`](crate::Snapshot).
     ///
     /// # Errors
     ///
     /// [`IndexError::ShardMismatch`] names the first shard whose dimension or metric is not that of the first one;
-    /// [`IndexError::Parameter`] if there is none.
+    /// [`IndexError::Parameter`] if `shards` is empty.
     pub fn new(shards: impl IntoIterator<Item = S>) -> Result<Self, IndexError> {
         let shards: Vec<S> = shards.into_iter().collect();
         let Some(first) = shards.first() else {
@@ -123,17 +123,17 @@ impl<S: Shard> Shards<S> {
         Ok(Self { shards, own_pool: OwnPool::default() })
     }
 
-    /// The shards, by their numbers.
+    /// Returns the shards, by their numbers.
     pub fn shards(&self) -> &[S] {
         &self.shards
     }
 
-    /// The nearest vectors to `query` in all shards: `shards.search(&query).k(10).ef(64).run()?`.
+    /// Searches all shards for the vectors nearest to `query`: `shards.search(&query).k(10).ef(64).run()?`.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> ShardSearch<'a, S> {
         ShardSearch::new(self, query)
     }
 
-    /// The nearest vectors in all shards to each of many queries, which stand one after the other in `queries`, on many
+    /// Searches all shards for the vectors nearest to each of many queries, one after the other in `queries`, on many
     /// threads.
     pub fn search_batch<'a, V: AsVector + ?Sized>(
         &'a self,

@@ -1,4 +1,4 @@
-//! Asking many indexes at once.
+//! Searching many indexes at once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ macro_rules! settings {
                 self
             }
 
-            /// Only vectors whose shard and key the filter accepts are answers: where a key means another thing in another
+            /// Accepts only vectors whose shard and key the filter accepts: if a key means another object in another
             /// shard, as the keys of names do. Replaces a filter given before.
             pub fn filter_by_shard(
                 mut self,
@@ -98,8 +98,8 @@ macro_rules! settings {
                 self
             }
 
-            /// Ends the search after this time, counted from the call of `run`, with what was found by then. Where shards are
-            /// searched one after the other, each may take an equal share of what is left.
+            /// Ends the search after this time, counted from the call of `run`, with the hits found by then. If shards are
+            /// searched one after the other, each may take an equal share of the time left.
             pub fn deadline(mut self, deadline: Duration) -> Self {
                 self.wanted.deadline = Some(deadline);
                 self
@@ -111,7 +111,7 @@ macro_rules! settings {
                 self
             }
 
-            /// The rayon pool to use.
+            /// Sets the rayon pool to use.
             pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
                 self.threads = Threads::Pool(pool);
                 self
@@ -136,14 +136,14 @@ settings!(ShardSearch, Threads::Count(1));
 settings!(ShardSearchBatch, Threads::Ambient);
 
 impl<S: Shard> ShardSearch<'_, S> {
-    /// Threads to use, one shard each at a time; the caller's own alone if not said. More are worth their start where shards are
-    /// large, or lie in files that are not in memory yet.
+    /// Sets the number of threads, one shard each at a time; the default is the caller's own alone. More are worth their start if shards
+    /// are large, or in files that are not in memory yet.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Threads::Count(threads);
         self
     }
 
-    /// Searches.
+    /// Runs the search.
     ///
     /// # Errors
     ///
@@ -186,13 +186,13 @@ impl<S: Shard> ShardSearch<'_, S> {
 }
 
 impl<S: Shard> ShardSearchBatch<'_, S> {
-    /// Threads to use, 1 for the caller's own. If not said, the rayon pool that the caller is in, or the global one.
+    /// Sets the number of threads, 1 for the caller's own. The default is the rayon pool that the caller is in, or the global one.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Threads::Count(threads);
         self
     }
 
-    /// Searches. The hits of each query are at its position.
+    /// Runs the searches. The hits of each query are at its position.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl<S: Shard> ShardSearchBatch<'_, S> {
         let requests = requests(shards, wanted, &filters)?;
         let rows = encoded(shards, query)?;
         let count = shards.index(0).encoder().count(query)?;
-        // A part is some queries in one shard; those of the same queries stand together.
+        // A part is up to `GRAIN` queries in one shard; the parts of the same queries are adjacent.
         let parts = count.div_ceil(GRAIN) * requests.len();
         let answer = |part: usize| {
             let (shard, first) = (part % requests.len(), part / requests.len() * GRAIN);
@@ -233,7 +233,7 @@ impl<S: Shard> ShardSearchBatch<'_, S> {
     }
 }
 
-/// The filter of each shard; none if there is no filter.
+/// Returns the filter of each shard; empty if the search has no filter.
 fn filters<'r, S>(
     shards: &Shards<S>,
     filter: Option<&'r (dyn ShardFilter + 'r)>,
@@ -244,7 +244,7 @@ fn filters<'r, S>(
     filter.into_iter().flat_map(each).collect()
 }
 
-/// What each shard is asked. The deadline begins now.
+/// Returns the request to each shard. The deadline begins now.
 fn requests<'r, S: Shard>(
     shards: &'r Shards<S>,
     wanted: Wanted<'r>,
@@ -253,7 +253,7 @@ fn requests<'r, S: Shard>(
     let mut until = None;
     let request = |shard| {
         let request = wanted.request::<AnyKey>(shards.index(shard), None)?;
-        // One end for all.
+        // One deadline for all shards.
         until = until.or(request.limit.until);
         let limit = Limit { until, ..request.limit };
         let filter = filters.get(shard).map(|filter| &**filter);
@@ -263,7 +263,7 @@ fn requests<'r, S: Shard>(
     (0..shards.shards.len()).map(request).collect()
 }
 
-/// The queries as each shard takes them: shards of one element type share theirs.
+/// Encodes the queries for each shard: shards of one element type share them.
 fn encoded<S: Shard>(
     shards: &Shards<S>,
     queries: VectorRef<'_>,
@@ -281,7 +281,7 @@ fn encoded<S: Shard>(
     each.collect()
 }
 
-/// An equal share of the time that is left, for the next of as many shards.
+/// Returns an equal share of the time left, for the next of `shards` shards.
 fn share(limit: Limit<'_>, shards: usize) -> Limit<'_> {
     let shared = |until: Instant| {
         let now = Instant::now();
