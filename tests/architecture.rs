@@ -1,4 +1,4 @@
-//! The house against its plan: which folder of `src/` imports which, which room of a folder, and where `unsafe` may stand.
+//! Checks the sources against their plan: the imports of each folder of `src/` and of each room of a folder, and the places of `unsafe`.
 
 mod architecture_support;
 
@@ -61,7 +61,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("dataset", &["distance", "error", "metric", "vector"]),
 ];
 
-/// Folders and files in which `unsafe` may stand.
+/// Folders and files that may contain `unsafe`.
 const MAY_BE_UNSAFE: [&str; 8] = [
     "simd/",
     "arena/",
@@ -180,7 +180,7 @@ fn unsafe_stands_where_the_plan_names() {
 
 #[test]
 fn what_models_drive_takes_its_locks_from_sync() {
-    // A lock of another kind would block the thread on which a model runs all of its own.
+    // A lock of another kind would block the thread on which a model runs all its threads.
     for (file, text) in sources() {
         if ["arena", "graph", "index"].contains(&part(&file)) {
             let taken = code(&text).find(|(_, line)| {

@@ -140,7 +140,7 @@ fn what_is_not_known_is_told() {
     assert_eq!(more, IndexError::NotCalibrated { k: 11, measured: Some(10) });
     graph.calibrate().k(20).run().unwrap();
     assert_eq!(graph.search(&query).k(11).recall(0.9).run().unwrap().len(), 11);
-    // Ranges and iterations begin with what it was measured for.
+    // Ranges and iterations begin with the `ef` that was measured.
     assert!(graph.search(&query).recall(0.9).within(1e9).run().unwrap().len() > 100);
     assert_eq!(graph.search(&query).recall(0.9).iter().unwrap().take(100).count(), 100);
 
@@ -164,7 +164,7 @@ fn drift_is_told() {
     assert_eq!(graph.stats().drift(), None);
     insert(2400, 2600);
     assert_eq!(graph.stats().drift(), Some(Drift::Size { measured: 2000, now: 2600 }));
-    // It goes by what was measured all the same.
+    // The calibration stays in use after drift.
     let query = queries.row(0).unwrap();
     assert_eq!(graph.search(&query).recall(0.9).run().unwrap().len(), 10);
     insert(2600, 4000);

@@ -1,5 +1,5 @@
-//! Vectors in clusters much narrower than the whole: one grid for all gives those of a cluster nearly the same code, and
-//! answers must be what they are without codes.
+//! Vectors in clusters much narrower than the whole: one grid for all gives the vectors of a cluster nearly the same code, and
+//! answers must equal the answers without codes.
 
 use std::path::PathBuf;
 
@@ -149,7 +149,7 @@ fn filters_look_by_the_vectors_too() {
         for of in [2, 5, 20] {
             let accepts = |key: u64| key.is_multiple_of(of);
             let truth = truth(Metric::L2, &base, &queries, accepts);
-            // One that has not noticed yet is told by its first searches, which have what coarse codes find.
+            // A loaded index learns from its first searches that its codes are coarse; these searches have the recall of coarse codes.
             let unaware = Hnsw::load(&path).unwrap();
             let first = if quantization == Quantization::Sq4 { 0.95 } else { 0.8 };
             for (index, least) in [(&index, 0.95), (&unaware, first)] {
@@ -211,7 +211,7 @@ fn an_index_from_a_file_sees_it_again() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// Whoever inserts group by group must find as much as who inserts in any order.
+/// A caller that inserts group by group must find as well as one that inserts in any order.
 #[test]
 fn clusters_may_come_one_after_the_other() {
     let (clusters, each) = (100, 200);

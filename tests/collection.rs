@@ -1,4 +1,4 @@
-//! Collections as a user meets them: what is committed is found, here and after opening again; what is not leaves no trace.
+//! Collections as a user meets them: commits are found, here and after opening again; changes without a commit leave no trace.
 
 mod collection_support;
 
@@ -88,7 +88,7 @@ fn opening_compares_what_is_said_with_the_file() {
     assert_eq!(named(config_small().ef_construction(333)), "ef_construction");
     assert_eq!(named(config_small().seed(3)), "seed");
     assert_eq!(named(config_small().alpha(1.5)), "alpha");
-    // What is not said is taken from the file.
+    // Settings that the caller does not give are read from the file.
     let collection = open(&path, Config::new(DIMENSION, Metric::L2));
     assert!(matches!(
         Collection::open(&path, config_small()),
@@ -296,7 +296,7 @@ fn names_stand_for_keys() {
     assert_eq!(tx.commit().unwrap(), 2);
     assert_eq!(before.key_of("later").unwrap(), None);
     assert_eq!(collection.key_of("later").unwrap(), Some(dropped));
-    // Who sees an old state keeps the file from being opened by somebody who does not know.
+    // A snapshot of an old state keeps the file locked, because a new writer would not know of the snapshot.
     drop(collection);
     assert!(matches!(
         Collection::open(&path, config_small()),

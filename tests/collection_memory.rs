@@ -1,4 +1,4 @@
-//! What a collection takes of memory: its limit, and searching what is larger than memory.
+//! Memory of a collection: its limit, and searches of collections larger than memory.
 //!
 //! `NEARFIELD_LARGER_ROWS=1000000 cargo test --release --test collection_memory larger -- --nocapture` builds 1,000,000 x 384 of `f16` with
 //! codes of 4 bits and searches them in a process that may have 250 MB (in a memory cgroup, for which it must be root).
@@ -51,7 +51,7 @@ fn fill(path: &Path, limit: Option<u64>) {
     println!("took {most} {checkpoints}");
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `ROLE` is not set.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -161,7 +161,7 @@ fn floats(vectors: &Vectors) -> &[f32] {
     }
 }
 
-/// Answers the queries that stand beside the collection, at several `ef`.
+/// Answers the queries in the file next to the collection, at several `ef`.
 fn search(path: &Path, dimension: usize) {
     let before = anonymous();
     let bytes = std::fs::read(path.with_extension("queries")).unwrap();
@@ -225,7 +225,7 @@ fn what_is_larger_than_memory_is_searched() {
     drop(data);
 
     let role = format!("search {dimension}");
-    // A tenth of the real size would be less than what the program itself takes.
+    // A tenth of the real size would be less than the memory of the program itself.
     let limited =
         if rows >= 100_000 { limited(limit) } else { Err(std::io::Error::other("few vectors")) };
     let found = match limited {

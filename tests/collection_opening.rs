@@ -1,6 +1,6 @@
-//! How long opening takes is bounded: what is in the file is copied, and few vectors are inserted again.
+//! The time of opening is bounded: the contents of the file are copied, and few vectors are inserted again.
 //!
-//! Counts are asserted; times are printed, and asserted loosely where nobody else needs the machine
+//! Counts are asserted; times are printed, and asserted loosely if no other process needs the machine
 //! (`NEARFIELD_TIMES=1 cargo test --release --test collection_opening -- --nocapture`).
 
 mod collection_support;
@@ -104,7 +104,7 @@ fn a_hundred_thousand_small_commits_are_opened_in_an_instant() {
     assert!(missed * 17 * 100 <= rows, "{missed} are not found");
 }
 
-/// What a search says, to the last bit.
+/// Returns the answers of a search, to the last bit.
 fn answers(search: impl Fn(&[f32]) -> Vec<(u64, u32)>, dimension: usize) -> Vec<Vec<(u64, u32)>> {
     (0..40).map(|key| search(&vector(key * 31, 9, dimension))).collect()
 }
@@ -349,7 +349,7 @@ fn a_snapshot_is_had_while_a_checkpoint_is_made() {
         }
     }
     assert!(looks.load(Ordering::Relaxed) > 9);
-    // Nobody holds the index still any more.
+    // No snapshot holds the index still any more.
     put(&collection, 300, 0, 6);
     let (first, second) = (collection.snapshot().unwrap(), collection.snapshot().unwrap());
     assert_eq!((first.number(), second.number()), (301, 301));

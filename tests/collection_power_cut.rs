@@ -25,7 +25,7 @@ type Model = BTreeMap<u64, (u64, Option<Vec<u8>>)>;
 /// Each key with the bits of its vector and its payload.
 type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>)>;
 
-/// What a run has met.
+/// Counts of the cases that a run has met.
 #[derive(Debug, Default)]
 struct Met {
     cuts: usize,
@@ -99,7 +99,7 @@ fn change(
     tx.commit().map(|_| immediate)
 }
 
-/// What the collection holds, after looking at all of it.
+/// Returns the contents of the collection, after checking all of it.
 fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
     let report = collection.check().map_err(|e| format!("check: {e}"))?;
     if !report.is_ok() {
@@ -108,7 +108,7 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
     let mut found = Vec::new();
     for key in 0..300 {
         let Some(stored) = collection.get(key) else { continue };
-        // Few candidates, so that it is a walk where there are many keys, which may miss what a scan may not.
+        // Few candidates, so that a collection of many keys is walked: a walk may miss the key, and a scan must not.
         let near = collection.search(&stored).k(1).ef(16).run().map_err(|e| e.to_string())?;
         met.searched += 1;
         met.missed += usize::from(near[0].key != key);
@@ -133,7 +133,7 @@ fn expected(model: &Model) -> Content {
     model.iter().map(entry).collect()
 }
 
-/// One life of a collection: from opening to the cut. Returns what was wrong.
+/// Runs one life of a collection, from opening to the cut. Returns the failure, if any.
 fn live(
     random: &mut Xoshiro256PlusPlus,
     disk: &SimulatedDisk,

@@ -39,7 +39,7 @@ fn start(role: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, out)
 }
 
-/// What commit `n` does, the same for whoever computes it.
+/// Applies commit `n`; the commit is the same in each process.
 fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
     let mut tx = collection.begin_write()?;
     for key in n * KEYS..(n + 1) * KEYS {
@@ -50,7 +50,7 @@ fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
     Ok(())
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `ROLE` is not set.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -60,7 +60,7 @@ fn role() {
         "hurried" => 100_000,
         _ => 4000,
     };
-    // Deltas are frequent for those who say so.
+    // A hurried writer has frequent deltas.
     let limit = if role == "hurried" { Duration::from_millis(1) } else { Duration::from_secs(9) };
     let collection = open(&path, settings().checkpoint_after(journal).replay_limit(limit));
     let first = collection.stats().unwrap().commit + 1;
@@ -82,7 +82,7 @@ fn role() {
 
 const SECONDS: &str = "NEARFIELD_FOLLOW_SECONDS";
 
-/// How long to follow a writer; none if nobody said.
+/// Returns the seconds for which to follow a writer, or `None` if they are not set.
 fn seconds() -> Option<u64> {
     std::env::var(SECONDS).ok().and_then(|n| n.parse().ok())
 }
@@ -124,7 +124,7 @@ struct Sighting {
     ended: Duration,
 }
 
-/// Sets a flag when it goes, whatever happens.
+/// Sets a flag when dropped, also by a panic.
 struct AtLast<'a>(&'a AtomicBool);
 
 impl Drop for AtLast<'_> {
@@ -133,7 +133,7 @@ impl Drop for AtLast<'_> {
     }
 }
 
-/// What the machine adds of its own shows in how late a thread wakes that only slept.
+/// The wake-up delay of a thread that only slept shows the machine's own delays.
 #[test]
 fn a_reader_follows_a_thousand_commits_a_second() {
     const PAUSE: Duration = Duration::from_micros(200);
@@ -260,7 +260,7 @@ fn kill(role: &str) -> u64 {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What was said before it died counts as well.
+        // Lines that the process wrote before it died count as well.
         line.clear();
         while out.read_line(&mut line).unwrap_or(0) > 0 {
             acked = acknowledged(&line).unwrap_or(acked);

@@ -57,7 +57,7 @@ fn sizes(collection: &Collection) -> (u64, u64) {
     (store.file_bytes, (store.reserved_pages + report.store.used_pages) * PAGE)
 }
 
-/// The length that compaction leaves at most: what is live and a twentieth, and the reserve; a short file reaches up to the far copies of its
+/// Returns the greatest length after a compaction: the live bytes and a twentieth, and the reserve; a short file reaches up to the far copies of its
 /// meta slots.
 fn most(live: u64) -> u64 {
     const FAR: u64 = (128 << 10) + (1 << 20) + PAGE;
@@ -106,7 +106,7 @@ impl Other {
     }
 }
 
-/// Not a test of its own: the body of the other process. Ends at once if the role is not set.
+/// The body of the other process, not a test. Returns at once if the role is not set.
 #[test]
 fn role() {
     if std::env::var(ROLE).is_err() {

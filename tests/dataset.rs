@@ -53,11 +53,11 @@ fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
 
 #[expect(unsafe_code, reason = "maps are tested too")]
 fn map(path: &Path) -> Result<Vectors, DatasetError> {
-    // SAFETY: each test has a folder of its own and leaves its files alone while they are mapped.
+    // SAFETY: each test has its own folder and leaves its files alone while they are mapped.
     unsafe { Vectors::map(path) }
 }
 
-/// Reads and maps a file, and holds both against what it should hold.
+/// Reads and maps a file, and compares both with the expected contents.
 fn check(path: &Path, rows: usize, element: Element, expected: &[f32]) {
     for vectors in [Vectors::open(path).unwrap(), map(path).unwrap()] {
         assert_eq!((vectors.len(), vectors.element()), (rows, element), "{}", path.display());

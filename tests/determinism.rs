@@ -14,7 +14,7 @@ fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
     range.map(|key| key as u64).collect()
 }
 
-/// What a saved index is made of, without what differs from one file to the next.
+/// Returns the columns of a saved index, without the parts that differ from one file to the next.
 fn columns(index: &Hnsw, name: &str) -> Vec<(u64, Vec<u8>)> {
     let path = std::env::temp_dir().join(format!("nearfield-{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);

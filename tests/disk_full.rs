@@ -19,7 +19,7 @@ fn value(key: u64, len: usize) -> Vec<u8> {
     vec![key as u8 | 1; len]
 }
 
-/// Whether the error names a full disk and, where there is one, the file.
+/// Returns whether the error names a full disk and the file, if any.
 fn is_full(error: &StoreError, path: Option<&Path>) -> bool {
     let StoreError::Io { path: named, source, .. } = error else { return false };
     assert_eq!(named.as_deref(), path, "{error}");
@@ -49,14 +49,14 @@ fn content(store: &Store) -> Model {
     table.entries().unwrap().map(|entry| entry.unwrap()).map(|(k, v)| (k, v.to_vec())).collect()
 }
 
-/// Readers, checks and statistics go on, and show what was acknowledged.
+/// Readers, checks and statistics work, and show the acknowledged commits.
 fn holds(store: &Store, model: &Model) {
     assert_eq!(&content(store), model);
     store.check().unwrap();
     store.stats().unwrap();
 }
 
-/// Fills a store until a commit is refused; returns what was acknowledged.
+/// Fills a store until a commit is refused. Returns the acknowledged contents.
 fn fill(store: &Store, first: u64, len: usize, path: Option<&Path>) -> Model {
     let mut model = content(store);
     for batch in first.. {
@@ -73,10 +73,10 @@ fn fill(store: &Store, first: u64, len: usize, path: Option<&Path>) -> Model {
     model
 }
 
-/// What must be true of a store from when its disk is full. Returns what it holds at the end.
+/// Checks the promises of a store whose disk is full. Returns its contents at the end.
 fn goes_on_when_full(store: &Store, mut model: Model, len: usize, path: Option<&Path>) -> Model {
     holds(store, &model);
-    // Again and again it is refused, and nothing is worse than before.
+    // Each further commit is refused, and leaves the store as before.
     for _ in 0..3 {
         let keys: Vec<u64> = (0..64).map(|i| 1 << 40 | i).collect();
         let refused = put(store, &keys, len.max(2000)).unwrap_err();

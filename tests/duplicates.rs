@@ -69,7 +69,7 @@ impl Data {
         let mut good = 0;
         let mut distances = 0;
         let queries = self.queries.chunks_exact(self.dimension);
-        // Beside what is asked of real vectors, each tenth vector is asked for itself.
+        // Every 97th vector is searched for itself, beside the queries.
         let own = self.vectors.chunks_exact(self.dimension).step_by(97);
         let all: Vec<&[f32]> = queries.chain(own).collect();
         let before = index.stats().search_distances;
@@ -123,7 +123,7 @@ fn equal_vectors_cost_no_recall() {
     }
 }
 
-/// Whatever is replaced meanwhile: each key once, in order, and as many as are wanted.
+/// A search beside replacements returns `k` distinct keys, in order.
 #[test]
 fn searches_among_copies_beside_replacements_give_k_distinct_keys() {
     const PLACES: usize = 30;

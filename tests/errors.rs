@@ -165,7 +165,7 @@ fn the_first_error_stays_readable() {
         let text = collection.checkpoint().unwrap_err().to_string();
         assert!(text.contains(&cause) && text.contains("open the file again"), "{text}");
     }
-    // What only reads goes on.
+    // Reads still work.
     assert_eq!(collection.stats().unwrap().commit, 1);
     assert!(collection.check().unwrap().is_ok());
     assert_eq!((snapshot.len(), collection.snapshot().unwrap().len()), (1, 1));

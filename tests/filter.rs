@@ -47,7 +47,7 @@ fn found(hits: &[Hit], truth: &[Hit]) -> usize {
     truth.iter().filter(|t| hits.iter().any(|hit| hit.key == t.key)).count()
 }
 
-/// Recall at 10 under a filter, after checking what is promised of each answer.
+/// Returns the recall at 10 under a filter, after checking the promises of each answer.
 fn recall<F: Filter + Copy>(
     pair: &Pair,
     queries: impl Iterator<Item = usize>,
@@ -172,7 +172,7 @@ fn there_are_k_hits_or_all_that_match() {
     assert!(empty.search(&query).filter(|_| true).run().unwrap().is_empty());
 }
 
-/// Accepts every third key. It is asked about nothing but what is in the index, and says too much about what is not.
+/// Accepts every third key. The index may ask only about its own keys; the bits beyond these are set.
 struct Careless {
     removed: fn(u64) -> bool,
     count: u64,
@@ -297,7 +297,7 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
             let mut tries = std::iter::repeat_with(ask).take(5);
             let (hits, asked) = tries.find(|(hits, _)| hits.plan() == Plan::FilteredWalk).unwrap();
             assert!(!hits.is_complete());
-            // Of codes, as many as there is time to measure again.
+            // With codes, the answer has the hits that the search had time to rerank.
             assert!(hits.len() == 10 || quantization == Quantization::Sq8 && !hits.is_empty());
             assert!(hits.iter().all(|hit| mix(hit.key).is_multiple_of(2)));
             assert!(asked < 600, "{asked}");

@@ -23,7 +23,7 @@ fn vectors() -> Vec<f32> {
     (0..COUNT * DIMENSION).map(|_| step()).collect()
 }
 
-/// Trains a quantizer of each kind and codes all vectors. Returns what identifies the quantizers and the codes.
+/// Trains a quantizer of each kind and encodes all vectors. Returns the bytes that identify the quantizers, and the codes.
 fn quantize(vectors: &[f32]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let product = |bits, rotated| {
         let builder = ProductQuantizer::builder(DIMENSION, Metric::L2);
@@ -124,7 +124,7 @@ fn forked_children_have_threads_of_their_own() {
     let expected = quantize(&vectors);
     assert!(in_child(|| quantize(&vectors) == expected));
     assert!(in_child(|| index(&vectors)));
-    // A child of a child that has started threads of its own.
+    // A child of a child that has started its own threads.
     assert!(in_child(|| {
         quantize(&vectors) == expected && in_child(|| quantize(&vectors) == expected)
     }));

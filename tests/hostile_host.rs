@@ -266,7 +266,7 @@ impl Game {
                 2 if watchers.len() > 1 => drop(watchers.pop()),
                 _ => {}
             }
-            // Counted in commits, so that a slow machine does as much in a round as a fast one.
+            // Rounds are counted in commits, so that slow and fast machines do the same work in a round.
             let commits = if self.random.below(8) == 0 { 80 } else { self.random.below(12) };
             for _ in 0..commits {
                 let Some(line) = writer.line() else { break };

@@ -304,7 +304,7 @@ fn equal_vectors_stay_reachable() {
 #[test]
 fn searches_beside_insertions_lose_nothing() {
     let long = std::env::var_os("NEARFIELD_STRESS").is_some();
-    // Few queries do not tell whether as much is found: some miss all ten of theirs.
+    // Few queries do not show a difference in recall, because some queries miss all ten of their neighbours.
     let (count, dimension, queries) = if long { (1_000_000, 128, 5_000) } else { (8_000, 32, 200) };
     let made = Generated::builder(count, dimension).queries(queries).seed(11).build().unwrap();
     let vectors = made.base().to_f32().unwrap();
@@ -324,7 +324,7 @@ fn searches_beside_insertions_lose_nothing() {
                             break;
                         }
                         index.insert(i as u64, vector(i)).unwrap();
-                        // What was inserted is found at once.
+                        // An inserted vector is found at once.
                         if i.is_multiple_of(97) {
                             let hits = index.search(vector(i)).k(10).ef(100).run().unwrap();
                             assert!(hits.keys().any(|key| key == i as u64), "{i} is not found");

@@ -1,4 +1,4 @@
-//! Indexes in files: what comes back answers bit by bit as what was saved, however it is opened, and damage is an error.
+//! Indexes in files: a loaded index answers bit by bit as the saved one, however it is opened, and damage is an error.
 
 mod collection_support;
 
@@ -81,7 +81,7 @@ fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
         assert_eq!(again.stats().code_bits, index.stats().code_bits);
         assert_eq!(again.stats().bytes.vectors, index.stats().bytes.vectors);
 
-        // It goes on growing, in memory of its own.
+        // The loaded index keeps growing, in its own memory.
         let more: Vec<u64> = (0..500).map(|i| (1 << 40) + i).collect();
         again.insert_batch(&more, &base[..500 * dimension]).run().unwrap();
         assert!(again.check().is_ok());

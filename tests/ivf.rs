@@ -63,7 +63,7 @@ fn finds_the_true_neighbours_of_real_vectors() {
             let recall = recall_on(&data, builder().quantization(quantization), 80);
             assert!(recall > least, "{name} {quantization:?}: {recall}");
         }
-        // What the codes alone are worth.
+        // The recall of the codes alone.
         for (quantization, least) in [
             (IvfQuantization::Pq4, 0.6),
             (IvfQuantization::Rabitq1, 0.35),
@@ -121,7 +121,7 @@ fn all_lists_give_the_answers_of_an_exact_index() {
                 for (query, truth) in queries.chunks(dimension).zip(truth.iter()) {
                     let hits = index.search(query).k(k).nprobe(40).run().unwrap();
                     assert_eq!(hits.as_slice(), truth);
-                    // As many as there are, also from few lists.
+                    // A search returns all vectors, also from few lists.
                     assert_eq!(
                         index.search(query).k(k).nprobe(1).run().unwrap().len(),
                         truth.len()
@@ -229,7 +229,7 @@ fn lists_that_have_become_uneven_are_made_anew() {
     let spread = numbers(2 * 5000, 1);
     index.insert_batch(&keys(5000), &spread).run().unwrap();
     let before = index.stats().lists.unwrap();
-    // As many again, all in one corner.
+    // Another 6,000 vectors, all in one corner.
     for (key, vector) in numbers(2 * 6000, 2).chunks(2).enumerate() {
         let near = [10.0 + 1e-2 * vector[0], 1e-2 * vector[1]];
         index.upsert(1_000_000 + key as u64, &near).unwrap();
@@ -249,7 +249,7 @@ fn removed_vectors_are_gone_and_their_memory_is_given_back() {
             }
             let dimension = 19;
             let vectors = numbers(6000 * dimension, 3);
-            // Long lists: a short one has as much room as it once had vectors.
+            // Long lists, because a short list keeps the room of the vectors that it once had.
             let index = Ivf::builder(dimension, Metric::Cosine)
                 .lists(30)
                 .quantization(quantization)
@@ -310,7 +310,7 @@ fn changes_and_searches_from_many_threads() {
                         let mut state = thread + 1;
                         for step in 0..12_000_u64 {
                             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                            // Each thread has keys of its own.
+                            // Each thread has its own keys.
                             let key = (state >> 33) % (KEYS / THREADS) * THREADS + thread;
                             let vector = version(key, step, dimension);
                             match (state >> 20) % 8 {
@@ -504,7 +504,7 @@ fn few_vectors_few_components_and_none() {
                     .threads(1)
                     .run()
                     .unwrap();
-                // As many candidates as vectors: all are measured again.
+                // More candidates than vectors: all are reranked.
                 for query in vectors.chunks(dimension) {
                     let hits = index.search(query).k(5).nprobe(99).ef(70).run().unwrap();
                     let truth = exact.search(query).k(5).run().unwrap();
@@ -563,7 +563,7 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
     let error = builder().element(Element::Bit).build().unwrap_err();
     assert_eq!(error, IndexError::Unsupported { metric: Metric::L2, element: Element::Bit });
 
-    // `nprobe` where there are no lists, and none at all.
+    // `nprobe` of an index without lists, and `nprobe` 0.
     let asked = |result: Result<Hits, IndexError>| {
         matches!(result, Err(IndexError::Parameter { name: "nprobe", .. }))
     };

@@ -51,7 +51,7 @@ fn kinds() -> [(Metric, IvfQuantization, Originals); 5] {
     ]
 }
 
-/// Uses an index in every way; what it answers does not matter.
+/// Uses an index in every way; its answers do not matter.
 fn exercise(index: &Ivf) {
     let dimension = index.dimension();
     if dimension > 4 * DIMENSION {
@@ -105,7 +105,7 @@ fn damaged_bytes_are_seen() {
                 }
             }
             std::fs::write(&path, &bytes).unwrap();
-            // What is damaged is told, or lies where nothing is kept.
+            // The load reports the damage, or the damaged byte is in unused space.
             match Ivf::load(&path) {
                 Ok(again) => {
                     assert_eq!(again.search_batch(&queries).k(10).run().unwrap(), answers);
@@ -154,7 +154,7 @@ fn contradictions_are_told() {
     const DIRECTORY: &str = "directory";
     const WATCHED: &str = "watched";
 
-    // The change, what is told of it, and which kinds of index it is about.
+    // The change, the expected words of the error, and the kinds of index to which it applies.
     let all: About = |_, _| true;
     let coded: About = |q, _| q != IvfQuantization::None;
     let packed: About = |q, _| q == IvfQuantization::Pq4;
@@ -210,7 +210,7 @@ fn contradictions_are_told() {
         ),
         (|tx| write_column(tx, LENGTHS, 0, &[255; 4]), "the number of vectors is not that", all),
         (
-            // As many vectors, but not in these lists: four billion less one, and one.
+            // The number of vectors is right, but their lists are not: four billion less one, and one.
             |tx| {
                 let lengths = [u32::MAX, 0, 0, 0, 0, 0, 0, 0, 0].map(u32::to_le_bytes).concat();
                 write_column(tx, LENGTHS, 0, &lengths);
@@ -398,7 +398,7 @@ fn contradictions_are_told() {
             let start = format!("{} is damaged: {reason}", path.display());
             assert!(told.starts_with(&start), "{number}: {told}");
         }
-        // What has an error of its own.
+        // Changes that have their own error.
         let told = |change: Change| {
             std::fs::write(&path, &image).unwrap();
             edit(&path, change);

@@ -1,4 +1,4 @@
-//! Inverted-file indexes in files: what comes back answers and goes on as what was saved, and damage is an error.
+//! Inverted-file indexes in files: a loaded index answers and changes as the saved one, and damage is an error.
 
 mod collection_support;
 
@@ -307,7 +307,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// A writer changes vectors in a known order; whatever is saved meanwhile is the state between two of its changes.
+/// A writer changes vectors in a known order; a save meanwhile is the state between two of its changes.
 #[test]
 fn what_is_saved_is_one_moment() {
     const KEYS: u64 = 1500;

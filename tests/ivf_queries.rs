@@ -135,13 +135,13 @@ fn the_plan_tells_what_was_read() {
     assert_eq!((hits.plan(), hits.distances_computed()), (Plan::FilteredScan, 20));
     let set: KeySet = (0..4000).collect();
     assert_eq!(lists.search(&query).filter(&set).run().unwrap().plan(), Plan::Probe);
-    // A closure is not asked about what is too far away.
+    // A closure is not called for keys that are too far away.
     let asked = AtomicUsize::new(0);
     let counts = |_| asked.fetch_add(1, Ordering::Relaxed) < usize::MAX;
     let hits = lists.search(&query).nprobe(40).filter(counts).run().unwrap();
     assert_eq!(hits.plan(), Plan::Probe);
     assert!(asked.into_inner() < hits.distances_computed() as usize / 2);
-    // Untrained, there is one list.
+    // An untrained index has one list.
     let index = Ivf::builder(1, Metric::L2).build().unwrap();
     assert_eq!(index.search(&[0.0]).run().unwrap().plan(), Plan::Scan);
     index.insert(1, &[0.0]).unwrap();
@@ -305,7 +305,7 @@ fn limits_end_searches_that_say_so() {
 
         let late = lists.search(&query).deadline(Duration::ZERO).run().unwrap();
         assert!(late.is_empty() && !late.is_complete());
-        // The filter cancels the search in the middle: what was found by then is answered.
+        // The filter cancels the search in the middle: the search returns the hits found by then.
         let asked = AtomicUsize::new(0);
         let ends = |_| {
             if asked.fetch_add(1, Ordering::Relaxed) == 3 {

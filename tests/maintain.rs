@@ -75,7 +75,7 @@ fn memory_is_given_back_once_most_vectors_are_gone() {
             found += usize::from(hits.keys().any(|hit| hit == key));
         }
         assert!(found * 10 > COUNT / 10 * 9, "{found} find themselves");
-        // There is room for others again.
+        // Other vectors can be inserted into the vacant slots.
         for key in (0..COUNT as u64).filter(|&key| !keeps(key)) {
             index.insert(key, row(key)).unwrap();
         }
@@ -136,7 +136,7 @@ fn vectors_move_while_they_are_searched_and_replaced() {
         over.store(true, Ordering::Relaxed);
         (writer.join().unwrap(), (done.0.moved, done.1.moved))
     });
-    // Searches may have been in the way all the time; now there are none.
+    // Searches may have delayed maintenance until now; none run from here on.
     let done = (index.maintain(Duration::MAX), flat.maintain(Duration::MAX));
     assert!(done.0.is_complete && done.1.is_complete);
     assert!(moved.0 + done.0.moved > 0 && moved.1 + done.1.moved > 0, "{moved:?} {done:?}");

@@ -1,4 +1,4 @@
-//! Collections that become one: nothing is lost, nothing depends on the order, and what contradicts itself is refused by name.
+//! Collections merged into one: no data is lost, the order does not matter, and contradictions are refused by name.
 
 mod collection_support;
 
@@ -125,7 +125,7 @@ fn the_same_inputs_make_the_same_bytes() {
     }
 }
 
-/// What a saved index is made of, without what differs from one store to the next.
+/// Returns the columns of a saved index, without the parts that differ from one store to the next.
 fn columns(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let store = nearfield::store::Store::open_read_only(path).unwrap();
     let tx = store.begin_read().unwrap();
@@ -137,7 +137,7 @@ fn columns(path: &Path) -> Vec<(u64, Vec<u8>)> {
         all.push((key, bytes.to_vec()));
     }
     for table in ["payloads", "names of keys"] {
-        // Without names there is no table of them.
+        // Without names, the table of names does not exist.
         let Ok(table) = tx.table::<u64>(table) else { continue };
         for entry in table.entries().unwrap() {
             let (key, value) = entry.unwrap();

@@ -16,7 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 
-/// One test at a time: where a thread without a subscriber is the first to make a span, `tracing` may take it that nobody wants
+/// Runs one test at a time: if a thread without a subscriber is the first to make a span, `tracing` may disable
 /// that span, until the next subscriber is set.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -151,7 +151,7 @@ impl Book {
         Arc::clone(self.0.lock().unwrap().entry(name).or_default())
     }
 
-    /// Runs `work` and returns what it counted.
+    /// Runs `work` and returns its counts.
     fn keep(work: impl FnOnce()) -> HashMap<String, (u64, f64)> {
         let book = Self::default();
         metrics::with_local_recorder(&book, work);
@@ -373,7 +373,7 @@ fn metrics_of_a_collection() {
     assert!(count("nearfield_operations_total{store_commit}") >= 5);
     assert!(count("nearfield_operations_total{store_sync}") >= 5);
     assert!(book["nearfield_operation_seconds{store_sync}"].1 > 0.0);
-    // What the journal held is applied anew, and counted.
+    // The entries of the journal are applied again, and counted.
     let book = Book::keep(|| drop(Collection::open_simulated(&disk, config).unwrap()));
     assert_eq!(book["nearfield_operations_total{open}"].0, 1);
     assert_eq!(book["nearfield_items_total{open}"].0, 5);

@@ -1,4 +1,4 @@
-//! Callers that do what few do: panics in what they pass, many threads, maintenance from several at once.
+//! Unusual callers: panics in their closures and iterators, many threads, maintenance from several at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +46,7 @@ fn a_progress_callback_that_panics_leaves_a_sound_index() {
         };
         assert!(catch_unwind(batch).is_err());
         assert!(index.check().is_ok());
-        // What is there answers, and the rest can still come.
+        // The inserted vectors are found, and the others can still be inserted.
         let there: Vec<u64> = keys.iter().copied().filter(|&key| index.contains(key)).collect();
         assert_eq!(there.len(), index.len());
         each_finds_itself(&index, &vectors, there.iter().copied().step_by(7));
@@ -102,7 +102,7 @@ fn a_panic_in_the_middle_of_any_batch_leaves_a_sound_index() {
     }
 }
 
-/// What `f` returns, or a failure where it waits for ever.
+/// Returns the result of `f`, or fails if `f` waits for ever.
 fn in_time<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(f()));
@@ -196,7 +196,7 @@ fn callers_that_panic_leave_a_store_that_can_be_written() {
         store.compact().unwrap();
         store.check().unwrap();
     }
-    // Who goes on with the transaction all the same is told.
+    // A caller that continues the transaction gets an error.
     let mut tx = store.begin_write().unwrap();
     let mut table = tx.table::<u64>("new").unwrap();
     let panics = (0..2000).map(|key| {

@@ -1,4 +1,4 @@
-//! One file, whatever opens it: no name, link, folder, mount, user, namespace, fork, copy or crash ends in a wrong answer.
+//! One file, however it is opened: no name, link, folder, mount, user, namespace, fork, copy or crash ends in a wrong answer.
 //!
 //! Each test is a deployment in which readers once got wrong answers, or acknowledged commits were lost.
 #![cfg(target_os = "linux")]
@@ -41,7 +41,7 @@ fn verify_on_request(kind: &str, path: &Path) {
     }
 }
 
-/// A writer that keeps a snapshot of its own while the process can open no file.
+/// A writer that keeps its own snapshot while the process can open no file.
 fn write_without_descriptors(path: &Path) {
     let collection = Collection::open(path, config()).unwrap();
     write(&collection, 1..=2);
@@ -69,7 +69,7 @@ fn is_locked(result: &Result<Collection, CollectionError>) -> bool {
     matches!(result, Err(CollectionError::Store(StoreError::Locked { .. })))
 }
 
-/// Commits `numbers`, each a checkpoint of its own.
+/// Commits `numbers`, with a checkpoint for each.
 fn write(collection: &Collection, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         commit(collection, number).unwrap();
@@ -127,7 +127,7 @@ fn a_writer_finds_readers_whatever_it_called_the_file() {
 #[test]
 fn a_writer_finds_readers_with_no_descriptor_left() {
     let site = Site::new("one-file-descriptors");
-    // In a process of its own: the limit would hold for the other tests too.
+    // A separate process, because the limit would hold for the other tests too.
     let mut writer = site.start("writer", Host::Plain);
     assert_eq!(writer.wait_for("looked ").as_deref(), Some("0 0"));
 }
@@ -209,7 +209,7 @@ fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Tran
         is_forked(&reader.snapshot()),
         open.is_none_or(|open| open.commit().is_err()),
         collection.get(0).is_none() && !collection.contains(0),
-        // A child has only the rights of its own opening.
+        // A child has only the rights that it gets by opening the collection itself.
         is_locked(&Collection::open(site.file(), config())),
     ];
     let own = Collection::open_read_only(site.file()).unwrap().snapshot().unwrap();
@@ -318,7 +318,7 @@ fn an_open_collection_is_not_replaced() {
     }
     drop(collection);
 
-    // One thread saves and another opens at one path. What is opened for writing keeps what is committed.
+    // One thread saves and another opens at one path. A collection opened for writing keeps its commits.
     let path = site.folder().join("contended.nf");
     let is_done = AtomicBool::new(false);
     let (saved, kept) = std::thread::scope(|scope| {

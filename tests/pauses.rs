@@ -1,6 +1,6 @@
 //! No operation waits long where codes come: searches and insertions run through training and encoding.
 //!
-//! A file of its own, as test files run one after the other: who holds a lock here shares the CPUs with no other test.
+//! A separate file, because test files run one after the other: the holder of a lock here shares the CPUs with no other test.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -76,8 +76,8 @@ fn codes_come_while_vectors_are_inserted_and_searched() {
             assert!(found > least, "{originals:?}: {found}");
             longest
         };
-        // Who waits for a lock waits longer if another process took the CPU from its holder, and a machine that takes it from all is
-        // not seen by `pause`.
+        // A waiter for a lock waits longer if another process took the CPU from the holder, and `pause` does not see a machine that takes the CPU
+        // from all threads.
         let mut best = Duration::MAX;
         for _ in 0..20 {
             best = best.min(longest());

@@ -20,8 +20,8 @@ fn bits(hits: &[Hit]) -> Vec<(u64, u32)> {
     hits.iter().map(|hit| (hit.key, hit.distance.to_bits())).collect()
 }
 
-/// What a search with `k` finds within the distance of its last answer is found with this radius,
-/// too, and the same with any smaller one. Lists are read on while there are more within it.
+/// A search with the radius of an answer at `k` finds the answers of that search within the radius,
+/// and so does one with any smaller radius. Lists are read on while they have more vectors within it.
 macro_rules! assert_radius_cuts {
     ($index:expr, $queries:expr, $reads_on:expr, $what:expr) => {
         for query in $queries {
@@ -298,7 +298,7 @@ fn shared(hits: &[Hit], truth: &[Hit]) -> usize {
     truth.iter().filter(|t| hits.iter().any(|hit| hit.key == t.key)).count()
 }
 
-/// Rejecting the nearest costs what as many answers more cost, and finds as much.
+/// Rejecting the nearest costs the same as finding that number of further answers, and finds the same.
 #[test]
 fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
     for quantization in [Quantization::None, Quantization::Sq4] {
@@ -438,8 +438,8 @@ fn a_dear_filter_is_asked_about_little_more_than_the_answers() {
     }
 }
 
-/// A setting more makes a search neither longer by an order nor its answers fewer, whatever the
-/// filter has to do with the query.
+/// A further setting neither makes a search longer by an order nor its answers fewer, however the
+/// filter relates to the query.
 #[test]
 fn more_of_anything_is_neither_an_order_slower_nor_worse() {
     let (graph, exact, queries) = generated(20_000, Quantization::None);

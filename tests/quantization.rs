@@ -261,7 +261,7 @@ fn equal_and_constant_vectors_are_taken() {
         assert!(index.check().is_ok());
         let hits = index.search(&[0.25; 17]).k(10).ef(20).run().unwrap();
         assert!(hits.len() == 10 && hits.iter().all(|hit| hit.distance == 0.0));
-        // Nothing like what the quantizer was fitted to.
+        // A vector far from the training data of the quantizer.
         index.insert(9999, &[1e17; 17]).unwrap();
         assert_eq!(index.search(&[1e17; 17]).k(1).ef(400).run().unwrap()[0].key, 9999);
     }

@@ -1,4 +1,4 @@
-//! What every quantizer promises, and how good its estimates are on real vectors.
+//! Promises of every quantizer, and the accuracy of its estimates on real vectors.
 
 use nearfield::dataset::{Dataset, recall};
 use nearfield::quantization::{
@@ -182,7 +182,7 @@ fn vectors_that_are_alike_are_no_trouble() {
                     assert!(quantizer.distance(code, code).expect(&case).is_finite(), "{case}");
                     assert!(quantizer.dequantize(code).expect(&case).iter().all(|x| x.is_finite()));
                     if name == "equal" && !kind.name.starts_with("scalar") {
-                        // Nothing is lost where there is nothing to tell apart.
+                        // Equal vectors are encoded without loss.
                         let off = (f64::from(distance) - exact(metric, query, vector)).abs();
                         assert!(off <= 1e-5 * length, "{case}: {off}");
                         let symmetric = f64::from(quantizer.distance(code, code).expect(&case));
@@ -214,7 +214,7 @@ fn the_number_of_threads_changes_nothing() {
     }
 }
 
-/// Whatever machine trains and codes, it gives these bits.
+/// Training and encoding give these bits on any machine.
 #[test]
 fn fingerprints_are_the_same_everywhere() {
     let vectors = Random(2).vectors(500, 37);
@@ -394,7 +394,7 @@ fn forged_bytes_do_no_harm() {
         for round in 0..1000 {
             let mut forged = body.to_vec();
             for _ in 0..=round % 3 {
-                // Most of all the first bytes, which say what follows.
+                // Mostly the first bytes, which describe the rest.
                 let range = if round % 4 == 0 { forged.len() } else { 40 };
                 let at = (random.next() % range as u64) as usize;
                 let choice = [0, 1, 2, 4, 8, 0x7f, 0x80, 0xff, random.next() as u8];
@@ -486,7 +486,7 @@ fn real_neighbours_are_found() {
 }
 
 /// For each kind: recall@10 without exact distances, with those of 50 candidates, and the latter
-/// with coded queries. A hundredth or so below what was measured.
+/// with coded queries. Each limit is about a hundredth below the measured value.
 const SIFT: [[f64; 3]; 9] = [
     [0.75, 0.99, 0.97],
     [0.99, 0.99, 0.99],

@@ -182,7 +182,7 @@ fn an_iteration_goes_on_from_its_cursor() {
             let mut cursor = Cursor::default();
             let mut pages = Vec::new();
             while pages.len() < 500 {
-                // What is kept between two pages borrows nothing.
+                // The cursor kept between two pages borrows nothing.
                 let kept: Box<dyn std::any::Any + Send> = Box::new(cursor);
                 cursor = *kept.downcast().unwrap();
                 let mut iter = graph.search(&query).iter_from(cursor).unwrap();
@@ -246,7 +246,7 @@ fn a_search_that_is_broken_off_tells_so() {
                 assert!(search.deadline(Duration::MAX).run().unwrap().is_complete());
                 let none = search.deadline(Duration::ZERO).run().unwrap();
                 assert!(none.is_empty() && !none.is_complete());
-                // The shortest that can begin: what it finds is true, whatever the machine does.
+                // The shortest deadlines that let a search begin: the partial answer is true on any machine.
                 for micros in [1, 10, 50, 200] {
                     let deadline = Duration::from_micros(micros);
                     let part = search.deadline(deadline).run().unwrap();
@@ -301,7 +301,7 @@ fn a_deadline_is_kept_however_much_there_is_to_do() {
     }
 }
 
-/// Whenever it ends: what was found is in order, accepted, and all there is if it says so.
+/// The answer at any deadline is in order, accepted, and whole if it is marked complete.
 #[test]
 fn a_deadline_may_end_a_filtered_search_for_thousands_anywhere() {
     const COUNT: usize = 20_000;

@@ -129,7 +129,7 @@ fn many_threads_change_and_search_at_once() {
             Hnsw::builder(dimension, Metric::L2).quantization(quantization).build().unwrap();
         let flat = Flat::builder(dimension, Metric::L2).build().unwrap();
         let over = AtomicBool::new(false);
-        // Each thread changes keys of its own, so that each knows what must be there at the end.
+        // Each thread changes its own keys, so that it knows the contents at the end.
         let models: Vec<HashMap<u64, usize>> = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..THREADS)
                 .map(|thread| {
@@ -244,7 +244,7 @@ fn a_search_sees_the_old_vector_or_the_new_one() {
                 found += count;
             }
         }
-        // A walk may miss what moves about under it, as it may miss anything, but hardly ever does.
+        // A walk may miss a vector that moves meanwhile, as it may miss any vector, but rarely does.
         assert!(searches - found <= searches / 100, "{found} of {searches}");
     });
     assert_eq!((index.len(), flat.len()), (300, 300));

@@ -1,5 +1,5 @@
-//! Searching while vectors are replaced, or removed and inserted again: every way of looking for answers gives as many as
-//! are wanted, each key once.
+//! Searching while vectors are replaced, or removed and inserted again: every way of searching gives the wanted number of answers,
+//! each key once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ fn check(case: &str, hits: &[Hit], k: usize, accepts: impl Fn(u64) -> bool) {
     assert!(keys.into_iter().all(accepts), "{case}");
 }
 
-/// What both kinds of index can be asked.
+/// Operations that both kinds of index have.
 trait Asked: Sync {
     fn upsert(&self, key: u64, vector: &[f32]);
     fn insert_again(&self, key: u64, vector: &[f32]);
@@ -58,7 +58,7 @@ macro_rules! asked {
 asked!(Hnsw);
 asked!(Flat);
 
-/// Replaces the vectors around the queries by others around them, while all that there is is asked.
+/// Replaces the vectors around the queries by others around them, while every way of searching runs.
 fn hold(name: &str, index: &impl Asked, count: usize) {
     let made = Generated::builder(count, DIMENSION).queries(8).seed(4).build().unwrap();
     let (base, queries) = (made.base().to_f32().unwrap(), made.queries().to_f32().unwrap());

@@ -12,10 +12,10 @@ use nearfield::{Collection, CollectionError};
 
 const DIMENSION: usize = 8;
 
-/// Longer than a thread waits for what it may have handed on.
+/// Longer than a thread waits for a value that it took and may have handed to another thread.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Runs `test` on a thread of its own, and fails if it does not end.
+/// Runs `test` on its own thread, and fails if it does not end.
 fn within_seconds(test: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let running = thread::spawn(move || {

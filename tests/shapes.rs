@@ -1,5 +1,5 @@
-//! Recall on data of many shapes: with the vectors kept or rounded, a search by codes finds what it finds without codes,
-//! whatever the shape, the metric, the element, the codes, and the way in which vectors came.
+//! Recall on data of many shapes: with the vectors kept or rounded, a search by codes finds the answers of a search without codes,
+//! for any shape, metric, element, codes, and order of insertion.
 //!
 //! Each 211th case of the whole product is run. `NEARFIELD_SHAPES=all` runs every one, `NEARFIELD_SHAPES=10` each
 //! tenth, and `NEARFIELD_SHAPES_LIKE` those only whose names have all of its words.

@@ -1,5 +1,5 @@
 //! Recall of the inverted-file index on data of many shapes: with the originals kept, reading all lists finds the true
-//! neighbours whatever the shape, the metric, the codes, and the order in which vectors came.
+//! neighbours for any shape, metric, codes, and order of insertion.
 
 mod collection_support;
 mod shapes_support;
@@ -21,7 +21,7 @@ const MOVED: Counts = Counts { first: 2200, later: 1200, queries: QUERIES };
 const K: usize = 10;
 const ALL: usize = usize::MAX;
 
-/// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
+/// Returns the share of the answers that are as near as the true neighbour of the last rank, within the precision of `f32`.
 fn recall(index: &Ivf, vectors: &[f32], queries: &[f32], nprobe: usize) -> f64 {
     let (dimension, metric) = (index.dimension(), index.metric());
     let batch = index.search_batch(queries).k(K).nprobe(nprobe).run().unwrap();
@@ -201,7 +201,7 @@ fn one_batch_trains_once_whatever_its_order() {
     }
 }
 
-/// 20,000 vectors of a few topics, then as many of the others: .000 to .028 with `Pq4`, .23 to .51 with `Rabitq1`.
+/// 20,000 vectors of a few topics, then 20,000 of the others: .000 to .028 with `Pq4`, .23 to .51 with `Rabitq1`.
 #[test]
 fn topics_that_come_later_are_found() {
     let dimension = 32;
@@ -326,7 +326,7 @@ fn what_codes_alone_tell_is_unbiased_and_its_error_is_told() {
                 index.insert_batch(&keys[..2000], &vectors[..2000 * dimension]).run().unwrap();
                 index.insert_batch(&keys[2000..], &vectors[2000 * dimension..]).run().unwrap();
                 let told = f64::from(index.stats().lists.unwrap().code_error.unwrap());
-                // Those that came last, in units of what the codes may be off by.
+                // The vectors inserted last, in units of the error of the codes.
                 let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
                 for _ in 0..20 {
                     let query: Vec<f32> = topic(&mut normal, dimension, 0, 40, 0.4)

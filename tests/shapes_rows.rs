@@ -1,5 +1,5 @@
-//! Data on which codes once failed, each with what was found then: recall@10 against exact neighbours, and how far rounded
-//! vectors were off.
+//! Data on which codes once failed, each with the figures of then: recall@10 against exact neighbours, and the errors of rounded
+//! vectors.
 
 mod shapes_support;
 
@@ -107,7 +107,7 @@ fn queries_of_any_length(codes: Quantization, originals: Originals) {
     }
 }
 
-/// What was measured with queries of one length holds for those of another: .453 at a factor of .01, .638 at 100.
+/// A recall measured with queries of one length holds for queries of another: .453 at a factor of .01, .638 at 100.
 #[test]
 fn a_calibrated_recall_holds_for_queries_of_any_length() {
     let shape = units();
@@ -250,7 +250,7 @@ fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
     assert!(missed.is_empty(), "{}:\n{}", missed.len(), missed.join("\n"));
 }
 
-/// The greatest distance of a vector from what the index has, as a share of its length.
+/// Returns the greatest distance of a vector from its copy in the index, as a share of its length.
 fn farthest_off(index: &Hnsw, shape: &Shape) -> f64 {
     let mut farthest = 0.0_f64;
     for (key, vector) in shape.all().chunks(shape.dimension).enumerate() {

@@ -16,7 +16,7 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(4096).log_size(64 << 10)
 }
 
-/// A file of about 1 MB that was closed, and what is in it.
+/// Returns a file of about 1 MB that was closed, and its contents.
 fn valid() -> (Vec<u8>, Model) {
     let mut random = random(3);
     let disk = SimulatedDisk::new();
@@ -122,7 +122,7 @@ fn no_damage_gives_a_wrong_answer() {
     assert!(pages.error > 50 && pages.right > 10);
 }
 
-/// Whatever is written into a file's pages with checksums that fit, reading it ends, and without a panic.
+/// Reading forged pages with checksums that fit ends, and without a panic.
 #[test]
 fn forged_pages_end_in_an_error_or_an_answer() {
     let (image, _) = valid();
@@ -139,7 +139,7 @@ fn forged_pages_end_in_an_error_or_an_answer() {
             image[page * 4096 + at] = random.random();
         }
         let mut child = (old, xxhash_rust::xxh3::xxh3_64(&image[page * 4096..][..4096]));
-        // Up to the meta slots: whoever holds the old checksum gets the new one.
+        // The old checksum is replaced in the parent page, and so on up to the meta slots.
         for _ in 0..6 {
             let (old, new) = (child.0.to_le_bytes(), child.1.to_le_bytes());
             let Some(at) = image.windows(8).position(|window| window == old) else { break };
@@ -173,8 +173,8 @@ fn forged_pages_end_in_an_error_or_an_answer() {
     assert!(errors > 30);
 }
 
-/// A few bytes of the log make an extent of megabytes: what recovery has to keep in memory is bounded, by a
-/// checkpoint in time.
+/// A few bytes of the log make an extent of megabytes: a checkpoint in time bounds the memory of
+/// recovery.
 #[test]
 fn a_small_log_does_not_ask_for_much_memory() {
     const EXTENT: u64 = 4 << 20;

@@ -15,7 +15,7 @@ use nearfield::store::{Cut, Durability, SimulatedDisk, StoreError, StoreOptions,
 use rand::RngExt;
 use store_support::{Model, Random, SMALL, Sizes, content, durability, random, transaction};
 
-/// What a run has met.
+/// Counts of the cases that a run has met.
 #[derive(Debug, Default)]
 struct Met {
     cuts: usize,
@@ -32,7 +32,7 @@ struct Met {
 /// States that may be found after a cut, oldest first: the last that is surely safe, then all later ones.
 type Candidates = Vec<Model>;
 
-/// One life of a store: from opening to the cut. Returns what was wrong.
+/// Runs one life of a store, from opening to the cut. Returns the failure, if any.
 fn live(
     random: &mut Random,
     sizes: Sizes,

@@ -37,7 +37,7 @@ fn start(role: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, out)
 }
 
-/// What transaction `n` leaves, the same for whoever computes it: `n` in two tables and an extent.
+/// Applies transaction `n`, the same in each process: `n` in two tables and an extent.
 fn apply(store: &Store, n: u64) -> Result<(), StoreError> {
     let mut tx = store.begin_write()?;
     let mut table = tx.table::<u64>("by number")?;
@@ -75,7 +75,7 @@ fn last(store: &Store) -> u64 {
     n
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `ROLE` is not set.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };

@@ -17,7 +17,7 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(PAGE as u32).log_size(64 << 10)
 }
 
-/// The length that compaction leaves at most of a store with so many live pages: those and a twentieth, and the reserve; a short file
+/// Returns the greatest length after a compaction of a store with `live` live pages: those and a twentieth, and the reserve; a short file
 /// reaches up to the far copies of its meta slots.
 fn most(live: u64) -> u64 {
     const FAR: u64 = (128 << 10) + (1 << 20) + PAGE;
@@ -49,7 +49,7 @@ fn overwrite(store: &Store, n: u64) {
     tx.commit().unwrap();
 }
 
-/// Whether a snapshot shows what round `n` left.
+/// Returns whether a snapshot shows the contents of round `n`.
 fn shows(tx: &ReadTransaction, n: u64) -> bool {
     let table = tx.table::<u64>("t").unwrap();
     let values = (0..200).all(|key| {

@@ -1,6 +1,6 @@
 //! Turnover: an index whose vectors are all replaced stays as good and as large as a fresh one.
 //!
-//! In a process of its own: that places are used again depends on searches of other tests that run meanwhile.
+//! In its own process, because the reuse of slots depends on searches of other tests that run meanwhile.
 
 use nearfield::dataset::Dataset;
 use nearfield::{Element, Flat, Hnsw, Originals, Quantization};

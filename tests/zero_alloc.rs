@@ -10,7 +10,7 @@ use nearfield::dataset::{Generated, Vectors};
 use nearfield::{Cancel, Element, Flat, Hits, Hnsw, KeyBitmap, Metric, Originals, Quantization};
 
 thread_local! {
-    /// Allocations of this thread: the test harness has threads of its own.
+    /// Allocations of this thread: the test harness has its own threads.
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -95,7 +95,7 @@ fn searching_a_graph_allocates_nothing() {
                     index.search(query).k(k).ef(ef).run_into(&mut hits).unwrap();
                 });
             }
-            // Beyond what hits hold inline, their own memory is reused.
+            // Hits beyond the inline capacity reuse their own memory.
             let mut hits = Hits::new();
             assert_none("k 100", &queries, |query| {
                 index.search(query).k(100).ef(120).run_into(&mut hits).unwrap();

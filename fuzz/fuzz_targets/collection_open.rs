@@ -30,7 +30,7 @@ fn valid() -> &'static [u8] {
 
 fuzz_target!(|changes: &[u8]| {
     let mut bytes = valid().to_vec();
-    // Each change: where, how many bytes, and what they are.
+    // Each change has a position, a number of bytes, and their value.
     for change in changes.chunks_exact(8).take(64) {
         let word = u64::from_le_bytes(change.try_into().unwrap());
         let at = START + (word >> 16) as usize % (bytes.len() - START);

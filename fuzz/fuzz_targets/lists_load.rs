@@ -1,4 +1,4 @@
-//! Changes records and columns of saved inverted-file indexes behind the store's checksums, and uses what is still loaded.
+//! Changes records and columns of saved inverted-file indexes behind the store's checksums, and uses the indexes that still load.
 #![no_main]
 
 use std::path::PathBuf;

@@ -18,14 +18,14 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(PAGE as u32).log_size(64 << 10)
 }
 
-/// A valid file, and where the checksum of each of its pages stands.
+/// A valid file, and the position of each page's checksum.
 struct Valid {
     image: Vec<u8>,
     holders: Vec<Option<usize>>,
 }
 
 impl Valid {
-    /// With an extent of so many bytes: above 64 KiB, extents have lists of checksums.
+    /// Makes a file with an extent of `extent` bytes: above 64 KiB, extents have lists of checksums.
     fn new(extent: u64) -> Self {
         let disk = SimulatedDisk::new();
         let store = options().open_simulated(&disk).unwrap();
@@ -55,7 +55,7 @@ impl Valid {
         IMAGES[usize::from(large)].get_or_init(|| Self::new(extent))
     }
 
-    /// Makes whoever holds the page's checksum agree with it, up to the meta slot.
+    /// Writes the page's checksum to its position, and so on for the page there, up to the meta slot.
     fn agree(&self, image: &mut [u8], mut page: usize) {
         for _ in 0..6 {
             let Some(at) = self.holders[page] else { return };

@@ -11,7 +11,7 @@ use nearfield::store::{StoreOptions, WriteTransaction};
 
 /// Operations of one transaction, after a byte that says how it ends.
 const BATCH: usize = 1 + 8 * 3;
-/// What costs time without bringing anything new is cut off.
+/// Further batches are ignored, because they cost time and find nothing new.
 const BATCHES: usize = 8;
 
 /// A byte, and how often it is repeated: an entry of the model costs nothing to copy.
@@ -32,7 +32,7 @@ fn key(a: u8, b: u8) -> Key {
 
 fn value(kind: u8, b: u8) -> Value {
     let b = u16::from(b);
-    // Mostly short ones, now and then one that needs pages of its own.
+    // Mostly short values, and a few that need separate pages.
     (
         kind,
         match kind >> 4 {
@@ -148,7 +148,7 @@ fn operate(tx: &mut WriteTransaction, model: &mut Model, kind: u8, a: u8, b: u8)
     }
 }
 
-/// The store after the process was killed: what was handed to the disk is there.
+/// Opens the store after the process was killed: the bytes handed to the disk are kept.
 fn reopened(options: &StoreOptions, image: Vec<u8>) -> (SimulatedDisk, Store) {
     let disk = SimulatedDisk::from_image(image).unwrap();
     let store = options.open_simulated(&disk).unwrap();
@@ -170,7 +170,7 @@ fuzz_target!(|data: &[u8]| {
     let options = StoreOptions::new().page_size(4096).log_size(64 << 10);
     let (mut disk, mut store) = reopened(&options, empty(&options));
     let mut committed = Model::default();
-    // What a kill may go back to: commits since the last one that reached the operating system.
+    // States that a kill may restore: commits since the last one that reached the operating system.
     let mut possible: Vec<Model> = Vec::new();
     let mut snapshot: Option<(ReadTransaction, Model)> = None;
     for batch in data.chunks(BATCH).take(BATCHES) {

@@ -77,7 +77,7 @@ enum Load {
     Inserts,
 }
 
-/// What is measured. Each sum keeps the optimiser honest and is compared between engines.
+/// The measured operations. Each sum keeps the optimiser honest and is compared between engines.
 trait Engine {
     fn name(&self) -> &'static str;
     fn load(&mut self, records: &Records, order: &[usize], way: Load) -> Result<()>;
@@ -386,7 +386,7 @@ fn bytes_written() -> u64 {
     line.and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// Bytes that files take on the disk: sparse files count for what they hold.
+/// Returns the bytes of files on the disk: a sparse file counts for its allocated blocks.
 fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let Ok(data) = std::fs::metadata(path) else { return 0 };
@@ -514,7 +514,7 @@ fn main() -> Result<()> {
             let file = disk_bytes(&folder.join(engine.name())) as f64;
             report.add(&format!("{workload}: file"), "MB", engine.name(), file / 1e6);
         }
-        // Reads and commits are of the tree that insertions made, which is none of full pages.
+        // Reads and commits use the tree that insertions made, because its pages are not full.
         if way != Load::Inserts {
             continue;
         }

@@ -44,7 +44,7 @@ impl Args {
         Ok(self.text(name)?.map(PathBuf::from))
     }
 
-    /// A number in a range, or what it is if not said.
+    /// Returns a number in a range, or `default` if the option is absent.
     pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
         &mut self,
         name: &str,
@@ -57,7 +57,7 @@ impl Args {
         })
     }
 
-    /// Refuses what is left.
+    /// Refuses the remaining arguments.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.rest.first() {
             None => Ok(()),

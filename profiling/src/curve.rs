@@ -50,7 +50,7 @@ pub(crate) struct Curve {
     pub(crate) n: usize,
     pub(crate) dimension: usize,
     pub(crate) metric: String,
-    /// What the walk reads.
+    /// The representation that the walk reads.
     pub(crate) recipe: String,
     pub(crate) build: Vec<Build>,
     pub(crate) memory: Memory,
@@ -65,7 +65,7 @@ pub(crate) struct Build {
     pub(crate) cpu_s: f64,
 }
 
-/// Bytes by purpose, and what the process says.
+/// Bytes by purpose, and the memory that the process reports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) vectors: usize,
@@ -150,7 +150,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-/// What is measured: each set as floats, at half precision, and as its own type.
+/// Returns the sets to measure: each as floats, at half precision, and as its own type.
 fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, Failure> {
     let mut jobs = Vec::new();
     let folders = match dataset {

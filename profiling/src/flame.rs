@@ -47,7 +47,7 @@ pub(crate) fn sample(
     Ok((stacks, operations))
 }
 
-/// What is looked at, under a name that a profile can be cut down to.
+/// Runs the profiled passes, under a name that a profile can be cut down to.
 #[inline(never)]
 fn workload_passes(workload: &mut dyn Workload, time: Duration) -> Result<u64, Failure> {
     let operations = workload.run(time)?;
@@ -109,7 +109,7 @@ pub(crate) fn fold(mut args: Args) -> Result<Done, Failure> {
     }
     make_folder(&out)?;
     let mut options = options(&title);
-    // The clock's samples carry the time that each stands for.
+    // The clock's samples carry their duration.
     options.count_name = "ns".to_owned();
     flamegraph::from_lines(&mut options, lines.iter().copied(), File::create(&out)?)
         .map_err(|e| format!("{}: {e}", out.display()))?;

@@ -1,4 +1,4 @@
-//! What the machine is and how busy it was: a figure without it cannot be compared with another.
+//! Describes the machine and its load: a figure without them cannot be compared with another.
 
 use std::fs;
 use std::process::Command;
@@ -107,7 +107,7 @@ pub(crate) fn huge_resident() -> Option<u64> {
     kib(&fs::read_to_string("/proc/self/smaps_rollup").ok()?, "AnonHugePages:")
 }
 
-/// Lets the peak start anew from what is resident now.
+/// Resets the peak to the memory that is resident now.
 pub(crate) fn reset_peak() {
     // Where the system does not allow it, the peak is that of the whole process.
     let _ = fs::write("/proc/self/clear_refs", "5");

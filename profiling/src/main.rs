@@ -1,6 +1,6 @@
 //! Where the time and the memory of nearfield's workloads go, and whether a change made anything worse.
 //!
-//! An unpublished package of its own, so that its dependencies burden nobody's `cargo test`.
+//! A separate unpublished package, so that its dependencies do not burden `cargo test` of the library.
 
 mod advise;
 mod args;
@@ -35,7 +35,7 @@ static ALLOCATOR: profiling_worker::allocations::Counting = profiling_worker::al
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     Well,
-    /// What was checked does not hold.
+    /// A check failed.
     Failed,
 }
 

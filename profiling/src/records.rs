@@ -1,4 +1,4 @@
-//! Operations of the page store: what a read, a commit, a scan and an opening cost.
+//! Operations of the page store: the costs of a read, a commit, a scan and an opening.
 
 use std::fs;
 use std::hint::black_box;

@@ -13,11 +13,11 @@ use crate::host::{Host, first_line};
 /// Counts up whenever a field changes its meaning.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// A run: what it was, when, of which code and where, and its result.
+/// A run: its kind, its time, its code, its machine, and its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run<T> {
     pub(crate) schema: u32,
-    /// What `result` holds: `compare`, `counts`, `curve`, `heap`, `soak`, `kernels`, `store` or `advise`.
+    /// The kind of `result`: `compare`, `counts`, `curve`, `heap`, `soak`, `kernels`, `store` or `advise`.
     pub(crate) kind: String,
     /// UTC, as `2026-01-31T12:00:00Z`.
     pub(crate) time: String,
@@ -54,7 +54,7 @@ impl<T: Serialize> Run<T> {
         }
     }
 
-    /// Writes it to `out`, or to a file of its own among the stored runs, and says so.
+    /// Writes the run to `out`, or to a new file among the stored runs, and prints the path.
     pub(crate) fn store(&self, out: Option<PathBuf>) -> Result<PathBuf, Failure> {
         let name = format!("{}-{}.json", self.time.replace([':', '-'], ""), self.kind);
         let path = out.unwrap_or_else(|| folder("benchmarks/runs").join(name));

@@ -1,7 +1,7 @@
 //! Samples of the stack by the CPU-time timer, kept by instruction.
 //!
 //! pprof counts by function: all samples of a function share the inlined frames of whichever came first, and a search is one
-//! function into which everything is inlined. Here each sample keeps its instruction, so inlined functions get what is theirs.
+//! function into which everything is inlined. Here each sample keeps its instruction, so inlined functions get their own samples.
 
 use std::collections::HashMap;
 use std::io;
@@ -31,7 +31,7 @@ static RUNNING: Mutex<()> = Mutex::new(());
 /// A function on the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
-    /// Demangled; `?` where there is no symbol.
+    /// Demangled; `?` without a symbol.
     pub(crate) function: String,
     /// As the compiler was given it; empty where unknown.
     pub(crate) file: String,
@@ -67,7 +67,7 @@ pub(crate) fn sample<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<(R,
 /// Where the stack of this thread lies.
 fn stack_bounds() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the calling thread exists, and the call initialises what it is given if it returns 0.
+    // SAFETY: the calling thread exists, and the call initialises `attributes` if it returns 0.
     let error = unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) };
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
@@ -95,7 +95,7 @@ fn handle_signals() -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A signal after so many microseconds of CPU time, again and again; 0: no more.
+/// Sets the timer to a signal each `micros` microseconds of CPU time; 0 stops it.
 fn set_timer(micros: i64) -> io::Result<()> {
     let interval = libc::timeval { tv_sec: 0, tv_usec: micros };
     let timer = libc::itimerval { it_interval: interval, it_value: interval };
@@ -106,7 +106,7 @@ fn set_timer(micros: i64) -> io::Result<()> {
 
 /// Writes the interrupted stack to the buffer: no locks, no allocation.
 extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes the context of what was interrupted.
+    // SAFETY: the kernel passes the context of the interrupted thread.
     let (ip, sp, mut fp) = unsafe { registers(&*context.cast::<libc::ucontext_t>()) };
     let (from, to) = (STACK[0].load(Ordering::Relaxed), STACK[1].load(Ordering::Relaxed));
     let mut stack = [0; DEPTH];
@@ -124,7 +124,7 @@ extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut l
         if back == 0 {
             break;
         }
-        // The call, not what comes after it.
+        // The address of the call, not of the instruction after it.
         stack[len] = back - 1;
         len += 1;
         above = fp + 16;
@@ -160,7 +160,7 @@ fn on_sampled_stack(sp: usize) -> bool {
     (STACK[0].load(Ordering::Relaxed)..STACK[1].load(Ordering::Relaxed)).contains(&sp)
 }
 
-/// Names what was sampled.
+/// Resolves the names of the sampled addresses.
 fn resolve() -> Stacks {
     let used = USED.load(Ordering::Relaxed).min(WORDS);
     let mut counts: HashMap<Vec<usize>, usize> = HashMap::new();
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn samples_name_the_function_and_its_callers() {
         let (_, stacks) = sample(|| Ok(spin(Duration::from_millis(400)))).unwrap();
-        // With or without the modules, as there is debug information or not.
+        // The names have their modules only if debug information is available.
         let named =
             |frames: &[Frame], name: &str| frames.iter().any(|f| f.function.ends_with(name));
         let with_spin = stacks.iter().filter(|(frames, _)| named(frames, "spin"));

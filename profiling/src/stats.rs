@@ -6,7 +6,7 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The middle sample, or the mean of the two in the middle. Not a number if there is none.
+/// Returns the middle sample, or the mean of the two in the middle. Returns `NAN` without samples.
 pub(crate) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -17,8 +17,8 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// The mean without the lowest and the highest fifth: nearly as sharp as the mean, and one process that had a
-/// bad moment does not move it. Not a number if there is no sample.
+/// Returns the mean without the lowest and the highest fifth: nearly as sharp as the mean, and one process that had a
+/// bad moment does not move it. Returns `NAN` without samples.
 pub(crate) fn trimmed_mean(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -19,16 +19,16 @@ use crate::args::usage;
 pub(crate) trait Workload {
     fn name(&self) -> &'static str;
 
-    /// What is counted: `insertion`, `search`, ...
+    /// The counted operation: `insertion`, `search`, ...
     fn operation(&self) -> &'static str;
 
-    /// Makes what the work needs, and does a little of it, so that buffers are there.
+    /// Makes the data that the work needs, and does a little of it, so that buffers are allocated.
     fn prepare(&mut self) -> Result<(), Failure>;
 
     /// One pass; returns the number of operations.
     fn pass(&mut self) -> Result<u64, Failure>;
 
-    /// The index that it works on, if there is one.
+    /// Returns the index of the workload, if any.
     fn index(&self) -> Option<&dyn Subject>;
 
     /// Passes until the time is over, at least one; returns the number of operations.
@@ -304,7 +304,7 @@ impl Workload for Records {
             let mut table = tx.table::<[u8]>("records")?;
             for record in 0..Self::RECORDS {
                 table.insert(&Self::key(self.round, commit, record), &Self::VALUE)?;
-                // What the round before wrote.
+                // The record that the round before wrote.
                 table.remove(&Self::key(self.round - 1, commit, record))?;
             }
             tx.commit()?;

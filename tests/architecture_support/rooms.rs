@@ -16,7 +16,7 @@ pub(crate) const ROOMS: [(&str, Rooms); 4] = [
     ("store", STORE),
 ];
 
-/// The `mod.rs` of each room says what the room has.
+/// The `mod.rs` of each room describes the room.
 const COLLECTION: Rooms = &[
     ("error", &[]),
     ("format", &["error"]),
@@ -32,7 +32,7 @@ const COLLECTION: Rooms = &[
     ),
 ];
 
-/// `graph/mod.rs` says what the graph promises, and the `mod.rs` of each room what the room has.
+/// `graph/mod.rs` describes the promises of the graph, and the `mod.rs` of each room describes the room.
 const GRAPH: Rooms = &[
     ("space", &[]),
     ("rows", &["space"]),
@@ -55,7 +55,7 @@ const QUANTIZATION: Rooms = &[
     ("coder", &["admit", "product", "quantizer", "rabitq", "scalar"]),
 ];
 
-/// `store/mod.rs` says what a store is, and the `mod.rs` of each room what the room has.
+/// `store/mod.rs` describes a store, and the `mod.rs` of each room describes the room.
 const STORE: Rooms = &[
     ("turn", &[]),
     ("error", &["turn"]),
@@ -173,7 +173,7 @@ pub(crate) fn crowded(sources: &[(String, String)]) -> Vec<String> {
     counts.iter().map(|(folder, count)| format!("{folder}: {count} files")).collect()
 }
 
-/// What is left of rows when those go, again and again, that import none of the rest: rows in a circle, or above one.
+/// Returns the rows that remain after removing, repeatedly, those that import no other row: rows in a circle, or above one.
 pub(crate) fn circle(rows: &[(&'static str, &[&str])]) -> Vec<&'static str> {
     let mut left = rows.to_vec();
     loop {

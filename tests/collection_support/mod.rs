@@ -1,4 +1,4 @@
-//! What the tests of collections have in common.
+//! Helpers that the tests of collections share.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::path::{Path, PathBuf};

@@ -281,7 +281,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Waits for a line with `prefix`, and returns what follows it; `None` if the output ends before.
+    /// Waits for a line with `prefix`. Returns the text after `prefix`, or `None` if the output ends before.
     pub(crate) fn wait_for(&mut self, prefix: &str) -> Option<String> {
         let mut line = String::new();
         while self.out.read_line(&mut line).ok()? > 0 {

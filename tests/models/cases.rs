@@ -1,4 +1,4 @@
-//! The models: small indexes, two or three threads, and what must hold at each step.
+//! The models: small indexes, two or three threads, and the conditions of each step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn distance(key: u64, version: u64) -> f32 {
     x * x + (y - QUERY[1]) * (y - QUERY[1])
 }
 
-/// Keys 0..64, of which threads tell each other what is done.
+/// Keys 0..64, and the operations on them that threads report to each other.
 #[derive(Default)]
 struct Told {
     inserted: AtomicU64,
@@ -43,7 +43,7 @@ impl Told {
     }
 }
 
-/// What a search may answer.
+/// Checks that the answer of a search is possible.
 fn look(told: &Told, search: impl FnOnce() -> Hits) {
     let inserted = told.inserted.load(Ordering::SeqCst);
     let removed = told.removed.load(Ordering::SeqCst);

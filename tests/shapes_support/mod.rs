@@ -101,7 +101,7 @@ pub(crate) fn topic(
     (0..dimension).map(|_| centre.next() + deviation * normal.next()).collect()
 }
 
-/// Shapes that any index must serve. Of those whose later vectors are of another kind there are `moved`.
+/// Returns shapes that any index must serve. Shapes whose later vectors are of another kind have `moved` vectors.
 pub(crate) fn shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
     let mut shapes = vec![
         Shape::of("normal", 32, 1, whole, |normal| normal.vector(32)),

@@ -42,7 +42,7 @@ impl Truth {
             let (_, &mut kth, _) = sorted.select_nth_unstable_by(K - 1, f64::total_cmp);
             let rounding = match metric {
                 Metric::Cosine => 2e-7,
-                // Sums of products are rounded by what is in them, which may come to nothing together.
+                // The rounding of a sum of products depends on its terms, which may cancel.
                 Metric::InnerProduct => 2e-7 * largest(query) * largest(&vectors),
                 _ => 2e-6 * kth.abs(),
             };
@@ -52,7 +52,7 @@ impl Truth {
         Self { metric, lengths, queries: queries.collect() }
     }
 
-    /// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
+    /// Returns the share of the answers that are as near as the true neighbour of the last rank, within the precision of `f32`.
     pub(crate) fn recall(&self, found: &[Vec<u64>]) -> f64 {
         self.recall_of_rounded(found, 0.0)
     }

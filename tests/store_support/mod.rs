@@ -13,7 +13,7 @@ pub(crate) fn random(seed: u64) -> Random {
     Random::seed_from_u64(seed)
 }
 
-/// What a store should hold.
+/// The expected contents of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -60,7 +60,7 @@ pub(crate) fn change(
     let name = ["a", "b", "numbers"][random.random_range(0..3)];
     match random.random_range(0..40) {
         0 => {
-            // After a cut, a model with an empty table stands for one without it, too.
+            // After a cut, a model with an empty table is equal to one without the table.
             let is_gone = tx.drop_table(name)?;
             assert!(is_gone || model.tables.remove(name).is_none_or(|table| table.is_empty()));
             model.tables.remove(name);
@@ -182,7 +182,7 @@ impl Model {
     }
 }
 
-/// Whether the store holds what the model says.
+/// Returns whether the store has the contents of the model.
 pub(crate) fn holds(store: &Store, model: &Model) -> Result<bool, StoreError> {
     Ok(content(store)?.trimmed() == model.trimmed())
 }

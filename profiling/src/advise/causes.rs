@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::Facts;
 
-/// A cause that was found, and what to do.
+/// A cause found, and a suggestion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub(crate) cause: String,

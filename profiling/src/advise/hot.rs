@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sampler::{Stacks, bare};
 
-/// A function of the library and its part of the time: that of its own lines and of what it calls outside the library.
+/// A function of the library and its share of the time: its own lines and its calls outside the library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hot {
     /// Name without type parameters.
@@ -60,12 +60,12 @@ impl Profile {
 }
 
 impl Profile {
-    /// Share of the samples in functions of a file and in what these call.
+    /// Returns the share of the samples in functions of a file and in their callees.
     pub(super) fn share_within(&self, file: &str) -> f64 {
         self.within.get(file).copied().unwrap_or(0.0)
     }
 
-    /// A profile of one function, for tests of what is made of it.
+    /// Returns a profile of one function, for tests of the users of profiles.
     #[cfg(test)]
     pub(super) fn of_one(file: &str, share: f64) -> Self {
         Self {

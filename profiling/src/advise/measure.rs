@@ -54,7 +54,7 @@ pub(super) struct Facts {
     pub(super) build_overhead: f64,
     /// Times that a thread went to sleep for each insertion, building with all cores.
     pub(super) build_waits: f64,
-    /// Walking on codes of 4 bits at the same `ef`: microseconds and recall; none if there are too few vectors for codes.
+    /// Walking on codes of 4 bits at the same `ef`: microseconds and recall; `None` if the vectors are too few for codes.
     pub(super) by_codes: Option<(f64, f64)>,
     pub(super) bytes_per_vector: f64,
     /// The same as bytes where all components are whole numbers from 0 to 255: microseconds and bytes a vector.
@@ -177,7 +177,7 @@ fn asked_twice(index: &dyn Subject, set: &Set) -> Result<(f64, f64), Failure> {
     Ok((median(&micros[0]), median(&micros[1])))
 }
 
-/// What walking on codes would cost, and find.
+/// Measures the cost and the recall of walking on codes.
 fn by_codes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     let (index, _) = timed_build(set, &Recipe::codes(set.element, Quantization::Sq4), 1)?;
     if index.stats()?.code_bits.is_none() {
@@ -187,7 +187,7 @@ fn by_codes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     Ok(Some((asked_twice(index.as_ref(), set)?.0, recall)))
 }
 
-/// What bytes cost, if they lose nothing.
+/// Measures the cost of bytes, if they lose nothing.
 fn as_bytes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     if set.element != Element::F32 {
         return Ok(None);

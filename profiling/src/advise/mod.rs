@@ -1,4 +1,4 @@
-//! Profiles that are read already: hot functions, and what known cause they have.
+//! Reads profiles: hot functions, and their known causes.
 
 mod causes;
 mod hot;
@@ -24,7 +24,7 @@ advise [--quick] [--dataset DIR] [--out FILE.json]
 const LISTED: usize = 8;
 const LEAST: f64 = 0.02;
 
-/// What was found in a data set.
+/// The findings on a data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Advice {
     pub(crate) dataset: String,

@@ -39,7 +39,7 @@ pub(super) struct Value {
     pub(super) value: f64,
 }
 
-/// What the two builds count of themselves.
+/// Compares the counts that the two builds report.
 pub(super) fn count(
     base: &Path,
     new: &Path,
@@ -55,7 +55,7 @@ pub(super) fn count(
     Ok(new.into_iter().filter_map(pair).collect())
 }
 
-/// What a build counts of itself, on the kernels of an instruction set or on those that it chooses.
+/// Returns the counts that a build reports, on the kernels of an instruction set or on those that it chooses.
 pub(super) fn counts(
     worker: &Path,
     data: &Path,
@@ -98,7 +98,7 @@ pub(super) fn has_valgrind() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok()
 }
 
-/// Instructions of each section in both builds. Nothing where there is no valgrind.
+/// Returns the instructions of each section in both builds. Returns an empty list without valgrind.
 pub(super) fn instructions(base: &Path, new: &Path, data: &Path) -> Result<Vec<Fact>, Failure> {
     if !has_valgrind() {
         return Ok(Vec::new());

@@ -66,7 +66,7 @@ fn count(worker: &Path, data: &Path) -> Result<Vec<Value>, Failure> {
     Ok(counted)
 }
 
-/// Holds what was counted against the baseline.
+/// Compares the counts with the baseline.
 fn check(
     baseline: Run<Baseline>,
     counted: Vec<Value>,
@@ -89,7 +89,7 @@ fn check(
     let facts: Vec<(Verdict, Fact)> =
         facts.into_iter().map(|fact| (judge::of_fact(&fact), fact)).collect();
     let worst = facts.iter().map(|fact| fact.0).max().ok_or("nothing was compared")?;
-    // What is not counted cannot be known to be as good.
+    // A missing count cannot be judged, so the gate fails.
     let verdict = if gone.is_empty() { worst } else { Verdict::Fail };
     let has_gained = facts.iter().any(|fact| fact.0 == Verdict::Better);
     let against = format!("the counts kept on {}", &baseline.time[..baseline.time.len().min(10)]);
@@ -106,7 +106,7 @@ fn check(
     Ok(if verdict == Verdict::Fail { Done::Failed } else { Done::Well })
 }
 
-/// What can be compared, and what the baseline has and the build has not.
+/// The facts to compare, and the counts of the baseline that the build lacks.
 struct Paired {
     facts: Vec<Fact>,
     gone: Vec<Value>,

@@ -1,4 +1,4 @@
-//! What a difference means.
+//! Judges differences.
 
 use serde::{Deserialize, Serialize};
 

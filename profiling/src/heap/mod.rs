@@ -1,4 +1,4 @@
-//! What is allocated, where, and how long it stays.
+//! Allocations, their sites, and their lifetimes.
 
 mod sites;
 
@@ -25,7 +25,7 @@ pub(crate) struct Heaps {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Heap {
     pub(crate) workload: String,
-    /// What is counted as one.
+    /// The unit of `operations`.
     pub(crate) operation: String,
     pub(crate) operations: u64,
     /// Over the whole work: allocations, and their bytes.
@@ -43,7 +43,7 @@ pub(crate) struct Heap {
     pub(crate) sites: Vec<Site>,
 }
 
-/// Without the recording allocator there is nothing to report.
+/// Returns an error, because only the recording allocator has data to report.
 #[cfg(not(feature = "dhat-heap"))]
 pub(crate) fn run(_: Args) -> Result<Done, Failure> {
     Err("this needs the recording allocator: add `--features dhat-heap`".into())

@@ -21,7 +21,7 @@ pub(crate) struct Site {
     pub(crate) peak_bytes: u64,
 }
 
-/// What is read of the file; its format is that of valgrind's DHAT, version 2.
+/// The part of the file that is read; its format is that of valgrind's DHAT, version 2.
 #[cfg(any(test, feature = "dhat-heap"))]
 #[derive(Deserialize)]
 struct File {

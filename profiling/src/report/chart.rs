@@ -26,7 +26,7 @@ pub(super) struct Series {
 /// Recalls that get a line of their own.
 const RECALLS: [f64; 11] = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0];
 
-/// By the logarithm of what is missed; the small summand keeps 1.0 in the picture.
+/// Scales by the logarithm of the missed share; the small summand keeps 1.0 in the picture.
 fn recall_scale(recall: f64) -> f64 {
     -(1.0 - recall + 0.0005).log10()
 }
@@ -65,7 +65,7 @@ pub(super) fn qps_over_memory(series: &[Series]) -> String {
     draw(series, |s| s.points.clone(), &ticks_to(most), "bytes for each vector", &title)
 }
 
-/// A quantity over something that has marks of its own.
+/// Plots a quantity over an axis with its own marks.
 pub(super) fn over_marks(
     series: &[Series],
     marks: &[(f64, String)],

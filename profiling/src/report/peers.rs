@@ -1,4 +1,4 @@
-//! What other systems did on the same data, as it was measured once and is kept in the repository.
+//! Results of other systems on the same data, measured once and kept in the repository.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub(super) struct Peer {
     pub(super) memory_mb: f64,
 }
 
-/// The stored baseline; nothing if there is none.
+/// Returns the stored baseline, or `None` if it is missing.
 pub(super) fn read() -> Result<Option<Peers>, Failure> {
     let path = folder("benchmarks/baseline/peers.json");
     match std::fs::read(&path) {

@@ -1,4 +1,4 @@
-//! A picture of its own for a README: queries per second over recall, for each system in a file of points.
+//! A separate picture for a README: queries per second over recall, for each system in a file of points.
 
 use std::fmt::Write;
 

@@ -25,7 +25,7 @@ pub(super) fn badge(verdict: Verdict) -> String {
     format!("<span class=\"verdict {class}\">{}</span>", verdict.name().to_lowercase())
 }
 
-/// A count with as many digits as tell something.
+/// Returns a count with its significant digits.
 fn figure(value: f64) -> String {
     if value < 10_000.0 { format!("{value:.4}") } else { thousands(value) }
 }
@@ -93,7 +93,7 @@ pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
     section("verdict", "Against the baseline", &lead, &(times + &facts))
 }
 
-/// Text whose code stands between backticks.
+/// Returns text as HTML; text between backticks is code.
 fn prose(text: &str) -> String {
     let mut out = String::new();
     for (at, part) in escape(text).split('`').enumerate() {

@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `work` returns, and the allocations and reallocations that this thread made meanwhile.
+/// Returns the result of `work`, and the allocations and reallocations of this thread meanwhile.
 pub fn during<R>(work: impl FnOnce() -> R) -> (R, u64) {
     let before = COUNT.with(Cell::get);
     let result = work();

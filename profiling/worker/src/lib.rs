@@ -1,4 +1,4 @@
-//! Fixed, seeded pieces of work on an index, and what they cost: the part of the profiling harness that is compiled
+//! Fixed, seeded pieces of work on an index, and their costs: the part of the profiling harness that is compiled
 //! against two states of the library and measured side by side.
 
 pub mod allocations;

@@ -3,7 +3,7 @@
 //! `worker serve [--short] DATA`: prepares all workloads, says `ready` and their names, one a line, and an empty line.
 //! Then each line `NUMBER` on standard input runs a step of that workload, answered by its nanoseconds of CPU time.
 //! `worker facts [--short] DATA` prints `workload<TAB>quantity<TAB>value` lines. `worker prepare DATA FOLDER` writes
-//! what `worker section NAME DATA FOLDER` works on, which is counted under callgrind.
+//! the input of `worker section NAME DATA FOLDER`, which is counted under callgrind.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;

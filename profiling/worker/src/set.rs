@@ -14,7 +14,7 @@ pub struct Set {
     pub metric: Metric,
     /// Components of a vector.
     pub dimension: usize,
-    /// What an index stores a component as.
+    /// The element type in which an index stores a component.
     pub element: Element,
     pub base: Vectors,
     pub queries: Vectors,

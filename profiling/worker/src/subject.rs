@@ -15,22 +15,22 @@ use nearfield::{
 use crate::Failure;
 use crate::set::Set;
 
-/// What a workload does with an index.
+/// Operations of a workload on an index.
 pub trait Subject: Send + Sync {
     fn insert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure>;
 
-    /// Inserts a vector, in place of the one under the same key if there is one.
+    /// Inserts a vector, or replaces the vector of the same key.
     fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure>;
 
     fn remove(&self, key: u64) -> Result<(), Failure>;
 
-    /// Does what changes have left to be done.
+    /// Does the maintenance that changes require.
     fn maintain(&self) -> Result<(), Failure>;
 
     /// Inserts the vectors of a set under their row numbers.
     fn insert_set(&self, set: &Set, threads: usize) -> Result<(), Failure>;
 
-    /// Replaces what is in `hits` by the answer.
+    /// Replaces the contents of `hits` by the answer.
     fn search(&self, query: &VectorRef<'_>, ask: Ask, hits: &mut Hits) -> Result<(), Failure>;
 
     /// All queries of a set at once.
@@ -38,13 +38,13 @@ pub trait Subject: Send + Sync {
 
     fn stats(&self) -> Result<Stats, Failure>;
 
-    /// Bytes written to a file so far; none if it lives in memory only.
+    /// Returns the bytes written to a file until now, or `None` if the index is in memory only.
     fn written(&self) -> Result<Option<u64>, Failure> {
         Ok(None)
     }
 }
 
-/// What a search is asked for.
+/// The parameters of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     pub k: usize,
@@ -76,7 +76,7 @@ impl Recipe {
         Self::Hnsw { element, quantization, m: 16, ef_construction: 200 }
     }
 
-    /// What it is called in reports: what the walk reads.
+    /// Returns the name in reports, by the representation that the walk reads.
     pub fn name(&self) -> String {
         match self {
             Self::Hnsw { element, quantization: Quantization::None, .. } => element.to_string(),
@@ -198,7 +198,7 @@ impl Subject for Filed {
         self.upsert(key, vector)
     }
 
-    /// A transaction of its own, for which the disk is not waited.
+    /// Upserts in a separate transaction that does not wait for the disk.
     fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
         let mut tx = self.collection.begin_write()?;
         tx.set_durability(Durability::Eventual);
@@ -252,7 +252,7 @@ impl Subject for Filed {
 pub struct Folder(pub PathBuf);
 
 impl Folder {
-    /// An empty one of its own.
+    /// Creates an empty, new folder.
     pub fn new() -> Result<Self, Failure> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -261,7 +261,7 @@ impl Folder {
             let path = std::env::temp_dir().join(name);
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self(path)),
-                // What a process that was killed has left, whose number this one has now.
+                // A killed process with the same id left this folder.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(format!("{}: {error}", path.display()).into()),
             }
@@ -271,7 +271,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is litter, not damage.
+        // A folder that cannot be removed is litter, not damage.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

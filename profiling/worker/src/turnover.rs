@@ -1,4 +1,4 @@
-//! What happens to a living index: vectors leave, come back, and are written anew.
+//! Changes of a living index: vectors are removed, inserted again, and replaced.
 
 use std::hint::black_box;
 
@@ -32,8 +32,8 @@ impl Turnover {
         Ok(Self { next: away, away })
     }
 
-    /// So many times: a vector leaves, and the one that has been away for longest comes back. Every fourth time a vector
-    /// in the index is replaced, by itself: what is there stays known.
+    /// Repeats `count` times: removes a vector, and inserts the one that has been away for longest. Every fourth time, replaces a vector
+    /// in the index by itself, so that the contents stay known.
     pub fn turn(&mut self, index: &dyn Subject, set: &Set, count: usize) -> Result<(), Failure> {
         let rows = set.base.len();
         for _ in 0..count {

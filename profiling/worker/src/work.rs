@@ -12,7 +12,7 @@ use crate::set::{Set, Source};
 use crate::subject::{Ask, Recipe, Subject};
 use crate::turnover::Turnover;
 
-/// What is asked of every search here: enough for a recall around 0.99 on the carried sets.
+/// The parameters of every search here: enough for a recall around 0.99 on the carried sets.
 pub const ASK: Ask = Ask { k: 10, ef: 64 };
 
 /// Vectors that are in an index before insertions are measured: the first ones cost next to nothing.
@@ -27,7 +27,7 @@ pub struct Plan {
     pub kind: Kind,
 }
 
-/// What a step does.
+/// The work of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Asks the next queries.
@@ -122,7 +122,7 @@ impl Work {
         Ok(work)
     }
 
-    /// Fills the index as far as the first step wants it.
+    /// Fills the index to the size at which the first step begins.
     fn begin(&mut self) -> Result<(), Failure> {
         self.next = 0;
         match self.plan.kind {
@@ -179,7 +179,7 @@ impl Work {
         turnover.turn(self.index.as_ref(), &self.set, count)
     }
 
-    /// Brings back what is away, and lets the index tidy up.
+    /// Inserts the vectors that are away, and runs maintenance.
     pub fn settle(&mut self) -> Result<(), Failure> {
         if let Some(turnover) = self.turnover.take() {
             turnover.end(self.index.as_ref(), &self.set)?;
