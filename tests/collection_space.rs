@@ -49,7 +49,7 @@ fn wrong(snapshot: &Snapshot, version: u64) -> usize {
     (0..KEYS).filter(is_wrong).count()
 }
 
-/// Bytes of the file, and of log and pages in use.
+/// Returns the bytes of the file, and of log and pages in use.
 fn sizes(collection: &Collection) -> (u64, u64) {
     let report = collection.check().unwrap();
     assert!(report.is_ok(), "{report}");
@@ -133,7 +133,7 @@ fn a_snapshot_held_over_many_versions_holds_one_of_them() {
         let own = (!is_other).then(|| collection.snapshot().unwrap());
         for version in 1..=40 {
             overwrite(&collection, version);
-            // Idle views, and one of an intermediate commit.
+            // Idle snapshots, and one of an intermediate commit.
             drop(collection.snapshot().unwrap());
             if version % 2 == 0 {
                 collection.checkpoint().unwrap();

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 const DIMENSION: usize = 16;
 const KEYS: u64 = 600;
 
-/// A collection with gaps in its file, payloads and a journal.
+/// Returns a collection with gaps in its file, payloads and a journal.
 fn collection(folder: &Folder) -> Collection {
     let collection = open(&folder.file("c.nf"), config(DIMENSION).m(6).ef_construction(40));
     for version in 0..3 {
@@ -107,7 +107,7 @@ fn every_operation_can_be_watched_and_ended() {
     let task = || collection.task().cancel(&cancel);
     assert!(matches!(task().checkpoint(), Err(CollectionError::Cancelled)));
     assert!(matches!(task().check(), Err(CollectionError::Cancelled)));
-    // The copy that was whole is still there.
+    // The complete copy is kept.
     verify(&open(&copy, config(DIMENSION)));
     assert!(matches!(task().backup(&copy), Err(CollectionError::Cancelled)));
     verify(&open(&copy, config(DIMENSION)));

@@ -1,4 +1,4 @@
-//! Parallel work in forked children: a child has none of its parent's threads, so work for these would wait for ever.
+//! Parallel work in forked children: a child has none of its parent's threads, so work given to these would wait for ever.
 #![cfg(unix)]
 #![expect(unsafe_code, reason = "fork")]
 
@@ -112,11 +112,11 @@ fn index(vectors: &[f32]) -> bool {
     is_right
 }
 
-/// One test, as its order matters: the library must not have been used when the first child is forked.
+/// One test, because its order matters: the library must not have been used before the first child is forked.
 #[test]
 fn forked_children_have_threads_of_their_own() {
     let vectors = vectors();
-    // The program uses the global pool, and the library first in the child.
+    // The program uses the global pool before the fork; only the child uses the library.
     assert!(vectors.par_iter().sum::<f32>().is_finite());
     assert!(in_child(|| quantize(&vectors).len() == 8));
     assert!(in_child(|| index(&vectors)));
@@ -131,7 +131,7 @@ fn forked_children_have_threads_of_their_own() {
     // A child forked by one thread of a pool; the pool's other threads stay with the parent.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     assert!(pool.install(|| in_child(|| quantize(&vectors) == expected)));
-    // A pool of the child's own.
+    // A pool that the child makes.
     assert!(in_child(|| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         pool.install(|| quantize(&vectors) == expected)

@@ -1,4 +1,4 @@
-//! Every way to ask, of lists, against exhaustive search.
+//! Every kind of query on lists, compared with exhaustive search.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ fn pair(count: usize, metric: Metric, quantization: IvfQuantization, originals: 
     lists.insert_batch(&keys, &base).threads(2).run().unwrap();
     assert!(lists.is_trained());
     let exact = Flat::builder(DIMENSION, metric).build().unwrap();
-    // One thread: equal distances come in the order of keys.
+    // One thread, so that equal distances keep the order of keys.
     exact.insert_batch(&keys, &base).threads(1).run().unwrap();
     Pair { lists, exact, queries }
 }
@@ -129,7 +129,7 @@ fn the_plan_tells_what_was_read() {
     assert_eq!((batch.plan(0), &batch[0]), (Some(Plan::Probe), few.as_slice()));
     assert_eq!(lists.search_batch(&queries).nprobe(ALL).run().unwrap().plan(3), Some(Plan::Scan));
 
-    // A few keys are looked up, many are met in the lists.
+    // A few keys are looked up; many keys are filtered while the lists are read.
     let set: KeySet = (0..20).collect();
     let hits = lists.search(&query).filter(&set).run().unwrap();
     assert_eq!((hits.plan(), hits.distances_computed()), (Plan::FilteredScan, 20));
@@ -270,7 +270,7 @@ fn an_iteration_gives_every_vector_once_the_nearest_first() {
             let third = |key: u64| key.is_multiple_of(3);
             let odd: Vec<Hit> = ask.filter(third).iter().unwrap().collect();
             assert!(odd.len() == 1667 && odd.iter().all(|hit| third(hit.key)));
-            // Left, and gone on with.
+            // The iteration is dropped, and continued from its cursor.
             let mut first = ask.iter().unwrap();
             let mut all: Vec<Hit> = first.by_ref().take(70).collect();
             let cursor = first.cursor();

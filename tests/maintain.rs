@@ -1,4 +1,4 @@
-//! Maintenance: memory goes back once most vectors are gone, also beside searches and changes.
+//! Maintenance: memory is freed once most vectors are removed, also beside searches and changes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use nearfield::dataset::Generated;
 use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
 
-/// That places become free depends on searches of other tests that run meanwhile.
+/// One test at a time, because searches of other tests delay the reclaiming of slots.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn generated(count: usize, dimension: usize) -> Vec<f32> {
@@ -101,7 +101,7 @@ fn vectors_move_while_they_are_searched_and_replaced() {
         flat.remove(key).unwrap();
     }
     let over = AtomicBool::new(false);
-    // Every other key gets another vector, each round again.
+    // Every other key gets another vector, in each round.
     let replacement = |key: u64, round: u64| (key * 7 + round * 13) % COUNT as u64;
     let (rounds, moved) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {

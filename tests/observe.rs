@@ -1,4 +1,4 @@
-//! With the features on, operations are seen by subscribers of `tracing` and recorders of `metrics`. Own ones here, set for
+//! With the features on, subscribers of `tracing` and recorders of `metrics` see operations. The tests set their own, for
 //! the test's thread only.
 
 use std::collections::HashMap;
@@ -23,13 +23,13 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A span as it was seen.
+/// A recorded span.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     name: &'static str,
     level: String,
     fields: HashMap<&'static str, u64>,
-    /// The span that was entered when it was made, if any.
+    /// The span that was current when this one was made, if any.
     parent: Option<u64>,
     entered: bool,
     left: bool,
@@ -226,7 +226,7 @@ fn spans_of_an_index() {
     assert_eq!(field(5, "failed"), Some(1));
 }
 
-/// Every kind of index says when vectors are replaced, removed and tidied up.
+/// Every kind of index reports replacements, removals and maintenance.
 #[test]
 fn spans_of_a_living_index() {
     let _alone = alone();
@@ -252,7 +252,7 @@ fn spans_of_a_living_index() {
         ("upsert", None),
         ("remove", Some(1)),
         ("remove", Some(0)),
-        // The place of the vector that was replaced, and of the one that was removed.
+        // The slot of the replaced vector, and the slot of the removed one.
         ("maintain", Some(2)),
         ("upsert", Some(1)),
         ("remove", Some(1)),
@@ -270,7 +270,7 @@ fn spans_of_a_living_index() {
     assert_eq!((levels("remove"), levels("maintain")), (Some("TRACE"), Some("INFO")));
 }
 
-/// Commits of a collection hold those of its store, which hold the waits for the disk.
+/// The spans of a collection's commits contain those of its store, which contain the waits for the disk.
 #[test]
 fn spans_of_a_collection() {
     let _alone = alone();

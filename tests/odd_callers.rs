@@ -21,7 +21,7 @@ fn vectors(count: usize) -> Vec<f32> {
     }
 }
 
-/// All but one in twenty, where a walk ends elsewhere. A larger `ef` would make scans of the walks.
+/// Checks that vectors find themselves, except one in twenty, if a walk ends elsewhere. A larger `ef` would turn walks into scans.
 fn each_finds_itself(index: &Hnsw, vectors: &[f32], keys: impl Iterator<Item = u64>) {
     let (mut asked, mut missed) = (0, 0);
     for key in keys {
@@ -63,7 +63,7 @@ fn a_panic_in_the_middle_of_any_batch_leaves_a_sound_index() {
     let keys: Vec<u64> = (0..3000).collect();
     let panics = |done: usize, _: usize| assert!(done < 1500, "enough");
     let refuses = |key: u64| assert!(!key.is_multiple_of(7), "no");
-    // The same for each kind of index, whose batches and searches have one name and no trait.
+    // The same macro serves each kind of index, because their batches and searches share names but no trait.
     macro_rules! panic_within {
         ($index:expr, $threads:expr, $determinism:expr) => {
             let index = $index;
@@ -139,7 +139,7 @@ fn progress_that_panics_leaves_a_collection_that_can_be_written() {
             }
         };
         assert!(catch_unwind(run).is_err(), "operation {operation} was silent");
-        // In the middle of a transaction, too.
+        // The caller panics in the middle of a transaction, too.
         let abandoned = || {
             let mut tx = collection.begin_write().unwrap();
             tx.upsert(5000, &[0.0; DIMENSION]).unwrap();
@@ -182,7 +182,7 @@ fn callers_that_panic_leave_a_store_that_can_be_written() {
     };
     load("old", 0, u64::MAX);
     for round in 0..3 {
-        // In front of an empty table, whose pages are written at once, and of one with entries.
+        // The load panics on an empty table, whose pages are written at once, and on one with entries.
         for table in ["new", "old"] {
             let broken = || load(table, 10_000, 13_000);
             assert!(catch_unwind(broken).is_err());
@@ -272,7 +272,7 @@ fn callbacks_that_would_wait_for_themselves_are_told() {
         tx.commit().unwrap();
         let calls = AtomicU64::new(0);
         let progress = |done: u64, total: u64| {
-            // The last call comes when the operation is over.
+            // The last call follows the end of the operation.
             if done < total {
                 assert!(told(collection.begin_write().err().unwrap()));
                 assert!(told(collection.stats().unwrap_err()));

@@ -87,14 +87,14 @@ fn a_reader_keeps_its_snapshot_wherever_it_runs() {
             println!("SKIPPED: readers in {host:?}: {reason}");
             continue;
         }
-        // Two, which may have the same number in namespaces of their own.
+        // Two readers, which may have the same number in their own namespaces.
         let mut readers = [(); 2].map(|()| site.start("reader", host));
         for reader in &mut readers {
             let number = last(&collection).to_string();
             assert_eq!(reader.wait_for("ready "), Some(number), "{host:?}");
         }
         for round in 0..3 {
-            // The second goes on when the first has gone.
+            // The second reader continues when the first is killed.
             if round == 1 {
                 readers[0].kill();
             }
@@ -266,7 +266,7 @@ fn copies_are_made_afresh() {
     let site = Site::new("one-file-copies");
     let collection = Collection::open(site.file(), config()).unwrap();
     write(&collection, 1..=5);
-    // Left-overs of killed processes, and files of users with similar names.
+    // The folder has left-overs of killed processes, and files of users with similar names.
     let copy = site.folder().join("copy.nf");
     let own = |digits: &str| format!(".nearfield-new-{digits}");
     let digits = "0123456789abcdef0123456789abcdef";
@@ -369,7 +369,7 @@ fn a_replaced_file_keeps_its_rights_and_its_links() {
         assert!(!is_root || (found.uid(), found.gid()) == (65534, 65534));
         assert_eq!(Flat::load(&link).unwrap().len(), 1);
     }
-    // A link that leads nowhere yet.
+    // A link whose target does not exist yet.
     std::os::unix::fs::symlink("late.nf", site.folder().join("dangling.nf")).unwrap();
     index.save(site.folder().join("dangling.nf")).unwrap();
     assert_eq!(Flat::load(site.folder().join("late.nf")).unwrap().len(), 1);
@@ -403,7 +403,7 @@ fn a_damaged_file_is_never_taken_for_a_new_one() {
         std::fs::write(site.file(), vec![0; len]).unwrap();
         assert!(Collection::open(site.file(), config()).is_err(), "{len} zeros");
     }
-    // An empty file is a place for a new one, with its rights.
+    // A new collection takes the place of an empty file, with its rights.
     std::fs::write(site.file(), []).unwrap();
     std::fs::set_permissions(site.file(), std::fs::Permissions::from_mode(0o600)).unwrap();
     let collection = Collection::open(site.file(), config()).unwrap();
@@ -446,7 +446,7 @@ fn no_damage_to_one_place_brings_an_older_state_back() {
             assert_eq!(last(&found), number, "{len} bytes at {begin}, moment {moment}");
             assert_eq!(wrong(&found.snapshot().unwrap()).unwrap(), 0);
         }
-        // A mebibyte takes the log as well, and pages: opening, or reading, notices lost commits.
+        // A mebibyte includes the log and pages: opening, or reading, notices lost commits.
         let mut bytes = whole.clone();
         bytes[..1 << 20].fill(0);
         std::fs::write(&path, &bytes).unwrap();

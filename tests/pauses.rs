@@ -1,4 +1,4 @@
-//! No operation waits long where codes come: searches and insertions run through training and encoding.
+//! No operation waits long when codes are made: searches and insertions run through training and encoding.
 //!
 //! A separate file, because test files run one after the other: the holder of a lock here shares the CPUs with no other test.
 
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nearfield::dataset::{Generated, GroundTruth, recall};
 use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
 
-/// How long an operation held its thread up: time on the clock, without that in which the
-/// machine ran something else while the thread could have gone on.
+/// Returns the time that an operation held its thread up: time on the clock, without the time in which the
+/// machine ran something else while the thread was runnable.
 fn pause<T>(operation: impl FnOnce() -> T) -> (T, Duration) {
     let waited = || {
         let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();

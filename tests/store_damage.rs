@@ -1,4 +1,4 @@
-//! Damaged files: each is read with the right answer or a typed error, never with a wrong answer.
+//! Damaged files: each read gives the right answer or a typed error, never a wrong answer.
 
 mod store_support;
 
@@ -28,14 +28,14 @@ fn valid() -> (Vec<u8>, Model) {
         tx.commit().unwrap();
         model = next;
     }
-    // Nothing but noise, so that no damage is without effect.
+    // The extents are noise, so that all damage has an effect.
     let mut tx = store.begin_write().unwrap();
     for (&extent, content) in &mut model.extents {
         content.fill_with(|| random.random());
         tx.write_extent(ExtentId(extent), 0, content).unwrap();
     }
     tx.commit().unwrap();
-    // No page is left that nothing depends on.
+    // After compaction, all pages are in use.
     store.compact().unwrap();
     store.check().unwrap();
     store.close().unwrap();
@@ -47,7 +47,7 @@ fn read(image: Vec<u8>, model: &Model, outcomes: &mut Outcomes, what: &str) {
     let disk = SimulatedDisk::from_image(image).unwrap();
     let read = options().open_simulated(&disk).and_then(|store| {
         let found = content(&store)?;
-        // A sound answer from a damaged file: then the damage is where nothing is.
+        // If the answer is right, the damage is in unused bytes.
         Ok((found, store.check()))
     });
     match read {
@@ -71,7 +71,7 @@ fn no_damage_gives_a_wrong_answer() {
     let mut pages = Outcomes::default();
     for i in 0..200 {
         let mut image = image.clone();
-        // Every second one in the data, where nothing is free, and the others in front of it.
+        // Every second page is in the data, where no page is free, and the others are in front of it.
         let range = if i % 2 == 0 { 0..48 } else { 48..image.len() / 4096 };
         let page = random.random_range(range);
         image[page * 4096..][..4096].fill(0);
@@ -97,8 +97,8 @@ fn no_damage_gives_a_wrong_answer() {
                 image[copy * (32 << 10) + bit / 8] ^= 1 << (bit % 8);
             }
             let what = format!("a bit of header copies {copies:?}");
-            // With both copies of the newest slot gone, the file looks as it does after a crash in the middle of a
-            // checkpoint, and the one before it, which was acknowledged as well, is taken.
+            // With both copies of the newest slot damaged, the file looks as it does after a crash in the middle of a
+            // checkpoint, and the slot before it, which was acknowledged as well, is used.
             if copies.len() == 2 {
                 let disk = SimulatedDisk::from_image(image).unwrap();
                 if let Ok(store) = options().open_simulated(&disk) {
@@ -130,7 +130,7 @@ fn forged_pages_end_in_an_error_or_an_answer() {
     let mut errors = 0;
     for _ in 0..300 {
         let mut image = image.clone();
-        // A small file with one damaged page, whose parents are made to agree with it.
+        // A small file with one damaged page, whose parents are made to agree with the page.
         let page = random.random_range(48..image.len() / 4096);
         let old = xxhash_rust::xxh3::xxh3_64(&image[page * 4096..][..4096]);
         for _ in 0..random.random_range(1..4) {
@@ -153,7 +153,7 @@ fn forged_pages_end_in_an_error_or_an_answer() {
             let after = xxhash_rust::xxh3::xxh3_64(&image[start..][..len]);
             if at < 128 << 10 {
                 image[start + 248..start + 256].copy_from_slice(&after.to_le_bytes());
-                // The second copy of the slot would win otherwise.
+                // The second copy of the slot would be used otherwise.
                 let twin = start ^ (32 << 10);
                 image.copy_within(start..start + 256, twin);
                 break;

@@ -28,7 +28,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// An image of a file system, mounted.
+/// A mounted image of a file system.
 struct Mounted {
     folder: PathBuf,
 }
@@ -67,7 +67,7 @@ fn role() {
     }
 }
 
-/// The last commit, after checking that all of it is there and nothing else.
+/// Returns the number of the last commit, after checking that the store holds all of it and nothing else.
 fn last(path: &Path) -> u64 {
     let store = options().open(path).unwrap();
     store.check().unwrap();

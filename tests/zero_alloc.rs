@@ -1,5 +1,5 @@
-//! A search allocates nothing once its scratch memory is there: no matter how the allocator fares
-//! under load, latency is the walk's alone.
+//! A search allocates nothing once its scratch memory exists: the latency does not depend on the allocator
+//! under load, but on the walk alone.
 #![expect(unsafe_code, reason = "an allocator is unsafe to write")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -18,7 +18,7 @@ thread_local! {
 struct Counting;
 
 fn count() {
-    // A thread that is going away has no counter any more.
+    // A thread that is ending has no counter any more.
     let _ = COUNT.try_with(|c| c.set(c.get() + 1));
 }
 
@@ -61,7 +61,7 @@ fn vectors() -> (Vectors, Vectors) {
     Generated::builder(3000, 48).queries(100).build().unwrap().into_parts()
 }
 
-/// Queries walk different parts of the graph: after one round all scratch has its final size.
+/// Checks that queries allocate nothing. They walk different parts of the graph: after one round all scratch has its final size.
 fn assert_none(what: &str, queries: &Vectors, mut search: impl FnMut(&nearfield::VectorRef<'_>)) {
     let mut round = || queries.iter().for_each(|query| search(&query));
     round();
@@ -82,7 +82,7 @@ fn searching_a_graph_allocates_nothing() {
         for element in [Element::F32, Element::F16, Element::Bf16] {
             let index = Hnsw::builder(48, metric).element(element).build().unwrap();
             index.insert_batch(&keys, &base).threads(2).run().unwrap();
-            // The last one is answered by a scan.
+            // The last pair is answered by a scan.
             for (k, ef) in [(1, 1), (10, 64), (32, 100), (10, 3000)] {
                 let what = format!("{metric} {element} k {k} ef {ef}");
                 let mut found = 0;

@@ -11,7 +11,7 @@ use shuttle::thread;
 
 const QUERY: [f32; 2] = [0.0, -50.0];
 
-/// The vector of a key in one of its versions. No two are at the same distance from [`QUERY`].
+/// Returns the vector of a key in one of its versions. No two vectors are at the same distance from [`QUERY`].
 fn vector(key: u64, version: u64) -> [f32; 2] {
     [(key * 7 % 16 * 10) as f32, (version * 3) as f32]
 }
@@ -25,7 +25,7 @@ fn distance(key: u64, version: u64) -> f32 {
 #[derive(Default)]
 struct Told {
     inserted: AtomicU64,
-    /// Removals that have begun, and those that have ended.
+    /// Removals that have begun, and removals that have ended.
     leaving: AtomicU64,
     removed: AtomicU64,
     /// The version of [`UPSERTED`] that was written last, and the one that is being written.
@@ -66,7 +66,7 @@ fn look(told: &Told, search: impl FnOnce() -> Hits) {
     }
 }
 
-/// All that walks can reach: a radius lets nothing end them early.
+/// Returns all vectors that walks can reach: with this radius, no walk ends early.
 fn walk(index: &Hnsw) -> Hits {
     index.search(&QUERY).k(64).ef(64).within(f32::MAX).run().expect("a search")
 }
@@ -129,7 +129,7 @@ impl Model {
         look(&self.told, || walk(&self.index));
     }
 
-    /// Runs the threads to their ends; then the index must be whole.
+    /// Runs the threads to their ends, and checks that the index is whole.
     fn run(self: &Arc<Self>, threads: impl IntoIterator<Item = fn(&Self)>) {
         run_threads(self, threads);
         self.look();
@@ -142,7 +142,7 @@ impl Model {
     }
 }
 
-/// Two insertions where rows are full, beside searches.
+/// Two insertions into full rows, beside searches.
 pub(crate) fn insertions(graph: u64) {
     Model::new(graph, 6).run([
         |model: &Model| {
@@ -157,7 +157,7 @@ pub(crate) fn insertions(graph: u64) {
     ]);
 }
 
-/// Two insertions into next to nothing, of which each may be where searches start from.
+/// Two insertions into an almost empty index, each of which may become the entry point.
 pub(crate) fn raised(graph: u64) {
     Model::new(graph, 1).run([
         |model: &Model| model.insert(1),
@@ -169,7 +169,7 @@ pub(crate) fn raised(graph: u64) {
     ]);
 }
 
-/// A slot is given to another vector while searches are in its row.
+/// A slot gets another vector while searches are in its row.
 pub(crate) fn reuse(graph: u64) {
     let model = Model::new(graph, 6);
     model.remove(2);

@@ -1,4 +1,4 @@
-//! Schedules: which of the threads that can go on does so, at each step.
+//! Schedules: the choice of the next thread among the runnable ones, at each step.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -135,7 +135,7 @@ impl Scheduler for Seeded {
             Kind::Priorities => {
                 let lowers = is_yielding || self.changes.contains(&self.at);
                 if let Some(current) = current.filter(|_| lowers) {
-                    // Below all others, those that were lowered before too.
+                    // The new priority is below all others, including those lowered before.
                     self.priorities.insert(usize::from(current), -(self.at as i64));
                 }
                 let mut first = None;
@@ -155,8 +155,8 @@ impl Scheduler for Seeded {
     }
 }
 
-/// All schedules in which a thread is interrupted no more than `bound` times while it could go on (iterative context
-/// bounding, Musuvathi and Qadeer, 2007), and goes on to the end otherwise.
+/// All schedules in which a runnable thread is interrupted at most `bound` times (iterative context
+/// bounding, Musuvathi and Qadeer, 2007), and runs to its end otherwise.
 struct Bounded {
     bound: usize,
     limit: u64,

@@ -7,8 +7,8 @@
 //!
 //! # Teeth
 //!
-//! Ten faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] says which model finds each, and within
-//! how many schedules. Three more were in the code until a model found them, each in one of some thousand schedules: a node was
+//! Ten faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] names the model that finds each, and the
+//! number of schedules. Three more were in the code until a model found them, each in one of some thousand schedules: a node was
 //! taken out of the trees before its neighbours were joined, so that a search that began between saw a part of the index only;
 //! the rows of a slot were cleared for its next vector while a sweep mended their former links, so that a row had a neighbour
 //! twice; and a search during all of a replacement met neither vector.
@@ -63,7 +63,7 @@ macro_rules! models {
 
 models! { insertions raised reuse upserts moves removals scans scanned_upserts }
 
-/// Each fault, a model that finds it, and the schedules within which it must.
+/// Each fault, a model that finds it, and the schedules within which the model must find it.
 const FAULTS: [(Fault, &str, u64); 10] = [
     (Fault::CountedEarly, "scans", 400),
     (Fault::EntryEarly, "raised", 100),
