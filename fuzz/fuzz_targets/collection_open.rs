@@ -1,4 +1,4 @@
-//! Changes bytes of a saved index and walks it where it lies: chunks are not verified, so damage reaches the graph.
+//! Changes bytes of a saved index and walks it in the map: chunks are not verified, so damage reaches the graph.
 #![no_main]
 
 use std::path::PathBuf;

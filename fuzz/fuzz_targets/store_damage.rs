@@ -96,7 +96,7 @@ fn use_it(store: &Store) -> Result<(), StoreError> {
 fuzz_target!(|data: &[u8]| {
     let Some((&large, data)) = data.split_first() else { return };
     let valid = Valid::get(large == 0);
-    // One buffer for all executions: getting memory would take longer than filling it.
+    // All executions share a buffer, because getting memory would take longer than filling it.
     IMAGE.with_borrow_mut(|image| {
         image.clone_from(&valid.image);
         damage(valid, image, data);
@@ -110,7 +110,7 @@ thread_local!(static IMAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) 
 
 fn damage(valid: &Valid, image: &mut [u8], data: &[u8]) {
     let pages = image.len() / PAGE - FIRST;
-    // Four bytes a change: page, two of offset, value. The highest bit of the offset: fix the sums.
+    // A change has four bytes: page, two of offset, value. The highest bit of the offset: fix the sums.
     for change in data.chunks_exact(4).take(16) {
         let page = FIRST + change[0] as usize % pages;
         let offset = u16::from_le_bytes([change[1], change[2]]);

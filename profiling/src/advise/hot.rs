@@ -1,4 +1,4 @@
-//! From samples to the library's own functions that they stood in.
+//! Attributes samples to the library's own functions.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::sampler::{Stacks, bare};
 pub(crate) struct Hot {
     /// Name without type parameters.
     pub(crate) function: String,
-    /// From the root of the repository.
+    /// Path from the root of the repository.
     pub(crate) file: String,
     pub(crate) share: f64,
 }
@@ -53,7 +53,7 @@ impl Profile {
         Self { functions, within, samples }
     }
 
-    /// Share of the functions in files whose path begins so.
+    /// Returns the share of the functions in files whose path begins with `path`.
     pub(super) fn share_of(&self, path: &str) -> f64 {
         self.functions.iter().filter(|hot| hot.file.starts_with(path)).map(|hot| hot.share).sum()
     }
@@ -76,7 +76,7 @@ impl Profile {
     }
 }
 
-/// A file of the library from the root of the repository; none for others'.
+/// Returns the path of a file of the library from the root of the repository, or `None` for other files.
 fn own(file: &str) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let path = Path::new(file).strip_prefix(root).unwrap_or(Path::new(file));

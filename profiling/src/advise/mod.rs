@@ -20,7 +20,7 @@ advise [--quick] [--dataset DIR] [--out FILE.json]
     Runs building, searching, changes, collections and the store under the profiler, names the hot functions, and relates them to
     known causes with the figures that show them. What has no evidence is not said.";
 
-/// Functions that are listed for each workload, and the least share of one.
+/// Functions that are listed for each workload, and the least share of a listed function.
 const LISTED: usize = 8;
 const LEAST: f64 = 0.02;
 

@@ -1,4 +1,4 @@
-//! Exact counts against those that the repository keeps: needs no second build and no history, so every clone can do it, and
+//! Compares exact counts with those kept in the repository: needs no second build and no history, so every clone can run it, and
 //! small losses cannot add up from change to change unseen.
 
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ gate --worker WORKER [--data DIR] [--baseline FILE.json] [--renew] [--out FILE.j
     against benchmarks/baseline/counts.json. Ends with 1 if something is worse; what is better passes. Where the loss is
     intended, or a gain is to be held: --renew writes the file. `scripts/gate.sh` builds the worker.";
 
-/// The instruction set that counts are of: sums are rounded in the order in which its lanes add, and so decide ties.
+/// The instruction set of the counts: its lanes decide the order in which sums are rounded, and so decide ties.
 const ISA: Isa = Isa::Avx2;
 
-/// The counts that a build is held against.
+/// The counts with which a build is compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Baseline {
     isa: String,

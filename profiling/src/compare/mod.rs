@@ -1,4 +1,4 @@
-//! Whether a change made anything worse: two builds of the worker side by side.
+//! Detects losses of a change: two builds of the worker side by side.
 
 mod facts;
 pub(crate) mod gate;
@@ -106,7 +106,7 @@ fn print(comparison: &Comparison) {
         "", "workload", "quantity", "base", "new", "change"
     );
     for (verdict, fact) in &comparison.facts {
-        // Exact counts that did not move are not worth a line.
+        // Exact counts that did not change are not printed.
         if fact.base == fact.new {
             continue;
         }

@@ -20,7 +20,7 @@ use crate::stats::{Estimate, median};
 const ROUNDS: usize = 3 * ORDERS.len() * ORDERS.len();
 const WARM_UP: usize = ORDERS.len();
 
-/// Orders of base, new and control within a round, and in which they are started.
+/// Orders of base, new and control within a round, and orders in which they are started.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
 
 /// The initial trials; `MORE_TRIALS` are added while an interval is too wide, up to `MOST_TRIALS`.
@@ -28,10 +28,10 @@ const TRIALS: usize = 2 * ORDERS.len();
 const MORE_TRIALS: usize = ORDERS.len();
 const MOST_TRIALS: usize = 4 * ORDERS.len();
 
-/// Half the length of an interval, in per cent, that is sharp enough.
+/// Half the length of an interval that is sharp enough, in per cent.
 const SHARP: f64 = 1.0;
 
-/// How the time of a workload changed.
+/// The change of a workload's time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Timing {
     pub(crate) workload: String,
@@ -153,7 +153,7 @@ mod tests {
     fn no_process_is_favoured() {
         let (mut last, mut now) = ([0; 3], 0);
         let mut longer = [[0; 3]; 3];
-        // Once around before it counts, as the first rounds have nothing before them.
+        // The first cycle is not counted, because its rounds have no rounds before them.
         let cycle = ORDERS.len() * ORDERS.len();
         for round in 0..2 * cycle {
             let mut idle = [0; 3];

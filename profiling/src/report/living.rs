@@ -48,7 +48,7 @@ fn text<'a>(line: &'a Value, name: &str) -> &'a str {
     line[name].as_str().unwrap_or_default()
 }
 
-/// One line of a chart for each name, in the order of the names.
+/// Returns one line of a chart for each name, in the order of the names.
 fn series(points: impl IntoIterator<Item = (String, (f64, f64))>) -> Vec<Series> {
     let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     // Zero bytes are not drawn, because the scale is logarithmic.

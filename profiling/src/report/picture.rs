@@ -56,7 +56,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-/// Returns the points of each name from `least` on, by recall, without those that another one beats in both.
+/// Returns the points of each name from `least` on, by recall, without those that another point beats in both.
 fn lines_of(points: &[Point], least: f64) -> Vec<Series> {
     let mut names: Vec<String> = Vec::new();
     for name in points.iter().map(Point::name) {

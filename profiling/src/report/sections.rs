@@ -15,7 +15,7 @@ use crate::records::Operations;
 use crate::results::{Run, folder};
 use crate::soak::Soak;
 
-/// How to read a verdict at a glance.
+/// Returns a badge that shows a verdict at a glance.
 pub(super) fn badge(verdict: Verdict) -> String {
     let class = match verdict {
         Verdict::Better | Verdict::Same => "good",
@@ -337,7 +337,7 @@ pub(super) fn peers(peers: Option<&Peers>) -> String {
     section("peers", "Other systems", &format!("{}.", escape(&peers.how)), &content)
 }
 
-/// Pictures and texts that other commands left beside the page.
+/// Returns pictures and texts that other commands left beside the page.
 pub(super) fn files() -> String {
     let mut out = String::new();
     for (name, kinds) in [("flamegraphs", "svg"), ("memory", "txt json")] {

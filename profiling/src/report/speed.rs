@@ -165,7 +165,7 @@ pub(super) fn trend(runs: &[Run<Curves>]) -> String {
     section("trend", "Trend", lead, &out)
 }
 
-/// Whether it is an inverted file.
+/// Returns whether a curve is of an inverted file.
 fn is_listed(curve: &Curve) -> bool {
     curve.recipe.starts_with("ivf")
 }

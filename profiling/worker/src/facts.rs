@@ -10,7 +10,7 @@ use crate::work::{ASK, Kind, Work};
 /// A quantity and its value.
 pub type Fact = (&'static str, f64);
 
-/// Vectors that leave and come back before the index is looked at: each row of a carried set about half a time.
+/// Vectors that are removed and inserted again before the index is measured: each row of a carried set about half a time.
 const TURNED: usize = 2500;
 
 /// Queries, insertions or turnovers over which allocations are counted.

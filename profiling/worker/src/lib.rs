@@ -10,5 +10,5 @@ pub mod subject;
 pub mod turnover;
 pub mod work;
 
-/// Why something could not be measured.
+/// The reason why a measurement failed.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -20,7 +20,7 @@ pub const NAMES: [&str; 5] = ["search", "search-codes", "insert", "churn", "comm
 const ROWS: usize = 4800;
 const ROWS_OF_COLLECTION: usize = 1000;
 
-/// Small, as it runs under valgrind.
+/// These numbers are small, because valgrind is slow.
 const SEARCHES: usize = 100;
 const INSERTIONS: usize = 100;
 const TURNOVERS: usize = 50;
@@ -69,7 +69,7 @@ fn searches(index: &dyn Subject, set: &Set) -> Result<(), Failure> {
         }
         Ok(())
     };
-    // Scratch memory.
+    // These queries make the scratch memory.
     search(10)?;
     counted_section(|| search(SEARCHES))
 }
@@ -96,6 +96,6 @@ fn insert(index: &dyn Subject, set: &Set, rows: std::ops::Range<usize>) -> Resul
 
 #[inline(never)]
 fn counted_section(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    // Something is left to do: a call in the last place would take this function off the stack.
+    // This line prevents a tail call, which would take this function off the stack.
     black_box(work())
 }
