@@ -1,4 +1,4 @@
-//! The house against its plan: which folder of `src/` imports which, which room of a folder, and where `unsafe` may stand.
+//! Checks the sources against their plan: the imports of each folder of `src/` and of each room of a folder, and the places of `unsafe`.
 
 mod architecture_support;
 
@@ -61,7 +61,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("dataset", &["distance", "error", "metric", "vector"]),
 ];
 
-/// Folders and files in which `unsafe` may stand.
+/// Folders and files that may contain `unsafe`.
 const MAY_BE_UNSAFE: [&str; 8] = [
     "simd/",
     "arena/",
@@ -73,7 +73,7 @@ const MAY_BE_UNSAFE: [&str; 8] = [
     "store/disk/range_lock/",
 ];
 
-/// Crossed borders of the files given.
+/// Returns the imports of these files that the table does not allow.
 fn crossed(sources: &[(String, String)]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (file, text) in sources {
@@ -99,7 +99,7 @@ fn crossed(sources: &[(String, String)]) -> Vec<String> {
     wrong
 }
 
-/// Places of `unsafe` outside the folders that may have it, and blocks without a reason.
+/// Returns the places of `unsafe` outside the folders that may contain it, and `unsafe` blocks without a reason.
 fn unguarded(sources: &[(String, String)]) -> Vec<String> {
     let is_unsafe = |line: &str| {
         line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe")
@@ -121,8 +121,8 @@ fn unguarded(sources: &[(String, String)]) -> Vec<String> {
     wrong
 }
 
-/// Closures among the kernels of an instruction set. A function inlines into the one that has the set's instructions switched on because
-/// it must; a closure does if the compiler likes, and where it does not, each intrinsic in it is a call.
+/// Returns closures among the kernels of an instruction set. A function inlines into the one that has the set's instructions switched on because
+/// it must; the compiler may choose not to inline a closure, and each intrinsic in the closure is a call then.
 fn closures(sources: &[(String, String)]) -> Vec<String> {
     let kernels = ["avx2.rs", "avx512.rs", "neon.rs", "hadamard.rs"];
     let mut wrong = Vec::new();
@@ -140,7 +140,7 @@ fn closures(sources: &[(String, String)]) -> Vec<String> {
     wrong
 }
 
-/// Files that divide work by rayon without looking first whether its threads are there. `index/merge.rs` does so for the graph.
+/// Returns files that divide work by rayon without checking first whether its threads exist. `index/merge.rs` checks for the graph.
 fn threadless(sources: &[(String, String)]) -> Vec<&str> {
     let divides = |line: &str| {
         let ways = [".par_", ".into_par_", "rayon::join", "rayon::scope", "rayon::spawn"];
@@ -180,7 +180,7 @@ fn unsafe_stands_where_the_plan_names() {
 
 #[test]
 fn what_models_drive_takes_its_locks_from_sync() {
-    // A lock of another kind would block the thread on which a model runs all of its own.
+    // A lock of another kind would block the thread on which a model runs all its threads.
     for (file, text) in sources() {
         if ["arena", "graph", "index"].contains(&part(&file)) {
             let taken = code(&text).find(|(_, line)| {

@@ -1,4 +1,4 @@
-//! Recall that is asked for, against recall that is got.
+//! The recall of a search compared with the recall that its caller wants.
 
 mod collection_support;
 
@@ -17,7 +17,7 @@ fn made(count: usize, dimension: usize) -> (Vectors, Vectors) {
     made.into_parts()
 }
 
-/// Recall at `k` for a recall asked for.
+/// Returns the recall at `k` of searches that want `recall`.
 fn achieved(graph: &Hnsw, exact: &Flat, queries: VectorRef<'_>, k: usize, recall: f64) -> f64 {
     let mut same = 0;
     let found = graph.search_batch(&queries).k(k).recall(recall).threads(2).run().unwrap();
@@ -51,7 +51,7 @@ fn what_is_asked_for_is_reached() {
             for recall in [0.9, 0.95, 0.99] {
                 let got = achieved(&graph, &exact, fresh, 10, recall);
                 assert!(got >= recall - 0.005, "{quantization:?}, own {own}: {got} for {recall}");
-                // And not much more than needed: where a vector is left out, its links are, too.
+                // The recall is not much higher than needed. A sample left out of the index takes its links with it, so `own` allows more.
                 let more = if own { 0.07 } else { 0.035 };
                 assert!(got <= recall + more, "{quantization:?}, own {own}: {got} for {recall}");
                 let fewer = achieved(&graph, &exact, fresh, 1, recall);
@@ -74,7 +74,7 @@ fn the_same_vectors_give_the_same_curve() {
     let one = graph.calibrate().queries(&queries).k(3).threads(1).run().unwrap();
     assert_eq!(one, graph.calibrate().queries(&queries).k(3).threads(2).run().unwrap());
     assert_eq!(one.k, 3);
-    // The last resort is looking at every vector.
+    // The last resort is a scan of every vector.
     let query = queries.row(0).unwrap();
     assert_eq!(graph.search(&query).k(3).recall(1.0).run().unwrap().plan(), Plan::Scan);
 }
@@ -130,17 +130,17 @@ fn what_is_not_known_is_told() {
     let empty = Hnsw::builder(2, Metric::L2).build().unwrap();
     assert!(empty.calibrate().k(1).run().is_err());
 
-    // No point of the curve is certain to reach it.
+    // No point of the curve reaches the recall with certainty.
     graph.calibrate().queries(&queries).max_ef(12).run().unwrap();
     let best = graph.search(&query).recall(0.9999).run().unwrap_err();
     assert!(matches!(best, IndexError::RecallUnreachable { .. }), "{best}");
     assert!(best.to_string().contains("calibrate"));
-    // More answers than it was measured for.
+    // More answers than the calibration measured.
     let more = graph.search(&query).k(11).recall(0.5).run().unwrap_err();
     assert_eq!(more, IndexError::NotCalibrated { k: 11, measured: Some(10) });
     graph.calibrate().k(20).run().unwrap();
     assert_eq!(graph.search(&query).k(11).recall(0.9).run().unwrap().len(), 11);
-    // Ranges and iterations begin with what it was measured for.
+    // Ranges and iterations begin with the `ef` that was measured.
     assert!(graph.search(&query).recall(0.9).within(1e9).run().unwrap().len() > 100);
     assert_eq!(graph.search(&query).recall(0.9).iter().unwrap().take(100).count(), 100);
 
@@ -164,7 +164,7 @@ fn drift_is_told() {
     assert_eq!(graph.stats().drift(), None);
     insert(2400, 2600);
     assert_eq!(graph.stats().drift(), Some(Drift::Size { measured: 2000, now: 2600 }));
-    // It goes by what was measured all the same.
+    // The calibration stays in use after drift.
     let query = queries.row(0).unwrap();
     assert_eq!(graph.search(&query).recall(0.9).run().unwrap().len(), 10);
     insert(2600, 4000);

@@ -1,5 +1,5 @@
-//! Vectors in clusters much narrower than the whole: one grid for all gives those of a cluster nearly the same code, and
-//! answers must be what they are without codes.
+//! Vectors in clusters much narrower than the whole: one grid for all gives the vectors of a cluster nearly the same code, and
+//! answers must equal the answers without codes.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ impl Normal {
         (0..count * DIMENSION).map(|_| self.next()).collect()
     }
 
-    /// Vectors around each of the centres in turn.
+    /// Returns vectors around each of the centres in turn.
     fn around(&mut self, centres: &[f32], count: usize, spread: f32) -> Vec<f32> {
         let all = centres.iter().cycle().take(count * DIMENSION);
         all.map(|x| x + spread * self.next()).collect()
@@ -46,7 +46,7 @@ fn keys(vectors: &[f32]) -> Vec<u64> {
     (0..(vectors.len() / DIMENSION) as u64).collect()
 }
 
-/// The ten nearest of each query, exactly, of those that are accepted.
+/// Returns the ten nearest accepted vectors of each query, exactly.
 fn truth(
     metric: Metric,
     base: &[f32],
@@ -59,7 +59,7 @@ fn truth(
     queries.chunks(DIMENSION).map(|query| search(query).keys().collect()).collect()
 }
 
-/// The share of them that the index finds.
+/// Returns the share of the true neighbours that the index finds.
 fn recall(truth: &[Vec<u64>], found: &[Vec<u64>]) -> f64 {
     let hits = truth
         .iter()
@@ -68,7 +68,7 @@ fn recall(truth: &[Vec<u64>], found: &[Vec<u64>]) -> f64 {
     hits.sum::<usize>() as f64 / truth.iter().map(Vec::len).sum::<usize>() as f64
 }
 
-/// [`recall`] of a batch, and of its queries one by one.
+/// Returns [`recall`] of a batch, and of its queries one by one.
 fn recalls(index: &Hnsw, queries: &[f32], ef: usize, truth: &[Vec<u64>]) -> [f64; 2] {
     let batch = index.search_batch(queries).ef(ef).run().unwrap();
     let batch: Vec<Vec<u64>> =
@@ -80,7 +80,7 @@ fn recalls(index: &Hnsw, queries: &[f32], ef: usize, truth: &[Vec<u64>]) -> [f64
 
 #[test]
 fn where_codes_look_alike_vectors_tell() {
-    // Two hundred of a cluster have nearly the same code. How far they lie from each other differs little.
+    // The 200 vectors of a cluster have nearly the same code, and their distances from each other differ little.
     for (spread, quantization) in [
         (0.1, Quantization::Sq4),
         (0.03, Quantization::Sq4),
@@ -122,7 +122,7 @@ fn where_codes_look_alike_finer_ones_tell() {
             assert!(index.check().is_ok());
             recalls(&index, &queries, 64, &truth)
         };
-        // As exact as they are: a step is a share of the width of all, not of a cluster's.
+        // The recall is limited by the rounding of the vectors: a step is a share of the width of all vectors, not of a cluster's.
         let [eight, _] = recalls(Quantization::Sq8, Originals::Dropped);
         for (originals, least) in [(Originals::Sq8, eight - 0.02), (Originals::Sq12, 0.93)] {
             for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 1 }] {
@@ -141,7 +141,7 @@ fn filters_look_by_the_vectors_too() {
     let centres = normal.vectors(40);
     let base = normal.around(&centres, 20_000, 0.03);
     let queries = normal.around(&centres, 100, 0.03);
-    // Of 1 bit, whose codes do not choose rows, and of 4.
+    // Codes of 1 bit, which do not choose rows, and of 4 bits.
     for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 1 }] {
         let index = index(Metric::L2, quantization, &keys(&base), &base);
         let path = file(&format!("clusters-filters-{:?}", quantization == Quantization::Sq4));
@@ -149,7 +149,7 @@ fn filters_look_by_the_vectors_too() {
         for of in [2, 5, 20] {
             let accepts = |key: u64| key.is_multiple_of(of);
             let truth = truth(Metric::L2, &base, &queries, accepts);
-            // One that has not noticed yet is told by its first searches, which have what coarse codes find.
+            // A loaded index learns from its first searches that its codes are coarse; these searches have the recall of coarse codes.
             let unaware = Hnsw::load(&path).unwrap();
             let first = if quantization == Quantization::Sq4 { 0.95 } else { 0.8 };
             for (index, least) in [(&index, 0.95), (&unaware, first)] {
@@ -205,13 +205,13 @@ fn an_index_from_a_file_sees_it_again() {
         let after = recalls(&opened, &queries, 64, &truth);
         println!("{before:?} {after:?}");
         assert!(after.iter().all(|&recall| recall >= 0.97), "{before:?} {after:?}");
-        // By then a search has found out.
+        // A search has found the codes too coarse by then.
         assert_eq!(opened.stats().code_bits, None);
     }
     std::fs::remove_file(path).unwrap();
 }
 
-/// Whoever inserts group by group must find as much as who inserts in any order.
+/// A caller that inserts group by group must find as well as one that inserts in any order.
 #[test]
 fn clusters_may_come_one_after_the_other() {
     let (clusters, each) = (100, 200);

@@ -1,4 +1,4 @@
-//! Collections as a user meets them: what is committed is found, here and after opening again; what is not leaves no trace.
+//! Collections as a user meets them: commits are found, here and after opening again; changes without a commit leave no trace.
 
 mod collection_support;
 
@@ -54,10 +54,10 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     ));
     tx.upsert_batch(&keys, &both).unwrap();
     assert_eq!(tx.commit().unwrap(), 2);
-    // Nothing to commit is no commit.
+    // A transaction without changes makes no commit.
     assert_eq!(collection.begin_write().unwrap().commit().unwrap(), 2);
 
-    // Without a close: the journal has it all.
+    // The collection is dropped without a close: the journal has all changes.
     drop(collection);
     let collection = open(&path, config_small());
     assert_eq!(collection.recovery().operations, 102);
@@ -88,7 +88,7 @@ fn opening_compares_what_is_said_with_the_file() {
     assert_eq!(named(config_small().ef_construction(333)), "ef_construction");
     assert_eq!(named(config_small().seed(3)), "seed");
     assert_eq!(named(config_small().alpha(1.5)), "alpha");
-    // What is not said is taken from the file.
+    // Settings that the caller does not give are read from the file.
     let collection = open(&path, Config::new(DIMENSION, Metric::L2));
     assert!(matches!(
         Collection::open(&path, config_small()),
@@ -103,7 +103,7 @@ fn opening_compares_what_is_said_with_the_file() {
 fn a_snapshot_shows_one_commit() {
     let folder = Folder::new("snapshot");
     let path = folder.file("c.nf");
-    // Checkpoints at every few commits.
+    // A checkpoint follows every few commits.
     let collection = Collection::create(&path, config_small().checkpoint_after(2000)).unwrap();
     let reader = Collection::open_read_only(&path).unwrap();
     assert_eq!(reader.snapshot().unwrap().len(), 0);
@@ -224,7 +224,7 @@ fn compacting_gives_space_back_and_keeps_snapshots() {
             tx.put_payload(key, &[round as u8; 500]).unwrap();
         }
         tx.commit().unwrap();
-        // Each checkpoint leaves the chunks before it behind.
+        // Each checkpoint makes the chunks before it obsolete.
         collection.checkpoint().unwrap();
         snapshots.push(collection.snapshot().unwrap());
     }
@@ -248,7 +248,7 @@ fn compacting_gives_space_back_and_keeps_snapshots() {
     let collection = open(&path, config(dimension));
     assert_eq!(collection.recovery().operations, 0);
     assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
-    // In memory it is the same, and goes on.
+    // A collection loaded into memory gives the same answers, and takes changes.
     collection.load().unwrap();
     assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
     let report = collection.check().unwrap();
@@ -281,7 +281,7 @@ fn names_stand_for_keys() {
     for key in [first, id, id + 1, 5] {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
     }
-    // The number that would be the next is in use.
+    // A user's key has the number that the next name would get.
     let other = tx.key_of("other").unwrap();
     assert!(other > id + 1 && !tx.contains(other));
     tx.commit().unwrap();
@@ -291,12 +291,12 @@ fn names_stand_for_keys() {
     drop(tx);
     assert_eq!(collection.key_of("dropped").unwrap(), None);
     let mut tx = collection.begin_write().unwrap();
-    // Names alone are something to commit.
+    // A transaction with new names alone makes a commit.
     assert_eq!(tx.key_of("later").unwrap(), dropped);
     assert_eq!(tx.commit().unwrap(), 2);
     assert_eq!(before.key_of("later").unwrap(), None);
     assert_eq!(collection.key_of("later").unwrap(), Some(dropped));
-    // Who sees an old state keeps the file from being opened by somebody who does not know.
+    // A snapshot of an old state keeps the file locked, because a new writer would not know of the snapshot.
     drop(collection);
     assert!(matches!(
         Collection::open(&path, config_small()),
@@ -359,7 +359,7 @@ fn removed_and_replaced_vectors_stay_so() {
     assert_eq!((after.len(), after.get(4)), (450, None));
     drop((before, after));
 
-    // From the journal, then from a checkpoint; then the places are used again.
+    // The collection is opened from the journal, then from a checkpoint; then its slots are reused.
     drop(collection);
     holds(&open(&path, config_small()));
     let collection = open(&path, config_small());
@@ -383,7 +383,7 @@ fn a_copy_of_a_collection_without_a_checkpoint_is_whole() {
     let path = folder.file("c.nf");
     let collection = open(&path, config_small());
     for round in 0..2_u64 {
-        // First without a vector, then with vectors in the journal alone.
+        // The copy has no vectors at first, then vectors in the journal alone.
         for lacks_columns in [false, true] {
             let copied = folder.file(&format!("copy-{round}-{lacks_columns}.nf"));
             collection.backup(&copied).unwrap();
@@ -393,7 +393,7 @@ fn a_copy_of_a_collection_without_a_checkpoint_is_whole() {
                 assert!(tables.iter().any(|name| name == table), "{table}: {tables:?}");
             }
             if lacks_columns {
-                // As copies of earlier versions do.
+                // Copies of earlier versions lack the table.
                 let mut tx = store.begin_write().unwrap();
                 assert!(tx.drop_table("columns").unwrap());
                 tx.commit().unwrap();

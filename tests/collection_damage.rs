@@ -1,4 +1,4 @@
-//! Damaged files: whatever their bytes, opening and searching end with an answer or an error.
+//! Damaged files: opening and searching end with an answer or an error for any bytes.
 //!
 //! Chunks are walked in the map without being verified, so damage in them reaches the graph; records are damaged behind the store's
 //! checksums, by writing them anew. `NEARFIELD_DAMAGES=20000 cargo test --release --test collection_damage` makes a longer run.
@@ -21,7 +21,7 @@ fn damages() -> usize {
     std::env::var("NEARFIELD_DAMAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
 }
 
-/// Uses an index in every way; what it answers does not matter.
+/// Uses an index in every way; its answers do not matter.
 fn exercise(path: &Path) -> bool {
     let Ok(index) = Hnsw::open(path) else { return false };
     if index.dimension() != DIMENSION {
@@ -83,7 +83,7 @@ fn damaged_chunks_do_no_harm() {
             }
             std::fs::write(&path, &bytes).unwrap();
             opened += usize::from(exercise(&path));
-            // Whoever verifies sees it, unless the damage is in free space.
+            // A load that verifies checksums reports the damage, unless the damage is in free space.
             let _ = Hnsw::load(&path);
         }
         println!("{quantization:?}: {opened} of {} opened", damages());

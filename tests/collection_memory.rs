@@ -1,4 +1,4 @@
-//! What a collection takes of memory: its limit, and searching what is larger than memory.
+//! Memory of a collection: its limit, and searches of collections larger than memory.
 //!
 //! `NEARFIELD_LARGER_ROWS=1000000 cargo test --release --test collection_memory larger -- --nocapture` builds 1,000,000 x 384 of `f16` with
 //! codes of 4 bits and searches them in a process that may have 250 MB (in a memory cgroup, for which it must be root).
@@ -21,20 +21,20 @@ const FILE: &str = "NEARFIELD_TEST_FILE";
 const DIMENSION: usize = 128;
 const ROWS: u64 = 24_000;
 
-/// Bytes of this process that are no map of a file.
+/// Returns the bytes of this process that are not mapped from a file.
 fn anonymous() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// No checkpoints but those that memory asks for.
+/// Returns a configuration whose only checkpoints are due to the memory limit.
 fn small(dimension: usize, m: usize, limit: Option<u64>) -> Config {
     let config = config(dimension).m(m).ef_construction(30).checkpoint_after(64 << 20);
     limit.map_or(config.clone(), |limit| config.memory_limit(limit))
 }
 
-/// Fills a collection in commits of 100, and tells the most that it took of memory.
+/// Fills a collection in commits of 100, and prints the greatest memory that it took.
 fn fill(path: &Path, limit: Option<u64>) {
     let before = anonymous();
     let mut most = 0;
@@ -51,7 +51,7 @@ fn fill(path: &Path, limit: Option<u64>) {
     println!("took {most} {checkpoints}");
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `ROLE` is not set.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -63,7 +63,7 @@ fn role() {
     }
 }
 
-/// Runs this test program in a role, after a line of shell; the line that begins with `word`.
+/// Runs this test program in a role, after a line of shell. Returns the words of the line that begins with `word`.
 fn child(before: &str, role: &str, path: &Path, word: &str) -> Vec<String> {
     let program = std::env::current_exe().unwrap();
     let output = Command::new("sh")
@@ -92,7 +92,7 @@ fn a_limit_is_kept() {
     let (without, few) = filled("without.nf", "none");
     let (with, many) = filled("with.nf", &limit.to_string());
     println!("{with} bytes with a limit of {limit}, {many} checkpoints; {without} without, {few}");
-    // Scratch memory, threads and the allocator are beside the limit.
+    // The limit does not include scratch memory, threads and the allocator.
     assert!(many > few && with < without, "{with} with {many} checkpoints, {without} with {few}");
     let collection = open(&folder.file("with.nf"), small(DIMENSION, 6, Some(limit)));
     assert_eq!(collection.len() as u64, ROWS);
@@ -106,7 +106,7 @@ fn a_limit_is_kept() {
 fn what_would_go_beyond_the_limit_is_refused() {
     let folder = Folder::new("memory-refused");
     let path = folder.file("c.nf");
-    // Few dimensions and many links: the graph is most of it.
+    // With few dimensions and many links, the graph takes most of the memory.
     let (dimension, m) = (8, 32);
     let vector = |key| vector(key, 0, dimension);
     let collection = open(&path, small(dimension, m, Some(1 << 20)));
@@ -130,7 +130,7 @@ fn what_would_go_beyond_the_limit_is_refused() {
             }
         }
     }
-    // Transactions were cut short until the graph itself had taken the limit.
+    // Transactions were refused early until the graph itself had reached the limit.
     println!("{refused} transactions were cut short until there were {next} vectors");
     assert!(refused > 1 && (500..ROWS).contains(&next), "{refused} refused, {next} vectors");
     assert_eq!(collection.len() as u64, next);
@@ -161,7 +161,7 @@ fn floats(vectors: &Vectors) -> &[f32] {
     }
 }
 
-/// Answers the queries that stand beside the collection, at several `ef`.
+/// Answers the queries in the file next to the collection, at several `ef`.
 fn search(path: &Path, dimension: usize) {
     let before = anonymous();
     let bytes = std::fs::read(path.with_extension("queries")).unwrap();
@@ -178,7 +178,7 @@ fn search(path: &Path, dimension: usize) {
     println!("found {} {}", anonymous().saturating_sub(before), keys.join(" "));
 }
 
-/// A folder of the kernel's that limits memory, and the line of shell that puts a process there; none where that is not allowed.
+/// Makes a cgroup that limits memory. Returns its folder and the line of shell that moves a process into it, or an error if that is not allowed.
 fn limited(bytes: u64) -> Result<(std::path::PathBuf, String), std::io::Error> {
     let name = format!("nearfield-{}", std::process::id());
     let (root, file) = if Path::new("/sys/fs/cgroup/memory").exists() {
@@ -225,12 +225,12 @@ fn what_is_larger_than_memory_is_searched() {
     drop(data);
 
     let role = format!("search {dimension}");
-    // A tenth of the real size would be less than what the program itself takes.
+    // A tenth of the real size would be less than the memory of the program itself.
     let limited =
         if rows >= 100_000 { limited(limit) } else { Err(std::io::Error::other("few vectors")) };
     let found = match limited {
         Ok((group, line)) => {
-            // A copy: the pages of the original are in memory already, and not on the account of the group.
+            // The search reads a copy, because the pages of the original are in memory already and not charged to the cgroup.
             let copy = folder.file("copy.nf");
             let (from, to) = (path.display(), copy.display());
             let beside = copy.with_extension("queries");
@@ -260,6 +260,6 @@ fn what_is_larger_than_memory_is_searched() {
     }
     println!("a file of {size} bytes, {own} bytes of the process's own");
     assert!(best >= 0.95, "recall {best}");
-    // Neither vectors nor codes nor rows: the queries, scratch memory and threads.
+    // The process holds neither vectors nor codes nor rows, but the queries, scratch memory and threads.
     assert!(own < size / 4, "{own} bytes for a file of {size}");
 }

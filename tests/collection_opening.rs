@@ -1,6 +1,6 @@
-//! How long opening takes is bounded: what is in the file is copied, and few vectors are inserted again.
+//! The time of opening is bounded: the contents of the file are copied, and few vectors are inserted again.
 //!
-//! Counts are asserted; times are printed, and asserted loosely where nobody else needs the machine
+//! Counts are asserted; times are printed, and asserted loosely if no other process needs the machine
 //! (`NEARFIELD_TIMES=1 cargo test --release --test collection_opening -- --nocapture`).
 
 mod collection_support;
@@ -16,10 +16,10 @@ use nearfield::{Collection, Config, Hnsw, Metric, Originals, Quantization, Snaps
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-/// Operations at most that a default policy leaves to replay: 100 ms of at least 25 us each, and a commit.
+/// The most operations that a default policy leaves to replay: 100 ms of at least 25 us each, and a commit.
 const LIMIT: u64 = 4_100;
 
-/// Operations by which a snapshot that was dropped goes on rather than that another is made.
+/// The most operations that are applied to a dropped snapshot; beyond them, a new one is made.
 const FEW: u64 = 64;
 
 /// Each key with the version of its vector and its payload.
@@ -33,7 +33,7 @@ fn put(collection: &Collection, key: u64, version: u64, dimension: usize) {
     tx.commit().unwrap();
 }
 
-/// Makes sure that all before survives the end of the process.
+/// Makes sure that all commits before survive the end of the process.
 fn flush(collection: &Collection) {
     let mut tx = collection.begin_write().unwrap();
     tx.set_durability(Durability::Eventual);
@@ -70,7 +70,7 @@ fn a_hundred_thousand_small_commits_are_opened_in_an_instant() {
     assert_eq!((snapshot.recovery().operations, snapshot.number()), (0, rows));
     assert_eq!(snapshot.len() as u64, rows);
 
-    // Another process does not find it tidied up.
+    // Another process opens the file before any clean-up.
     let start = Instant::now();
     let reader = Collection::open_read_only(&path).unwrap();
     in_time("open_read_only", start.elapsed(), Duration::from_millis(400));
@@ -104,7 +104,7 @@ fn a_hundred_thousand_small_commits_are_opened_in_an_instant() {
     assert!(missed * 17 * 100 <= rows, "{missed} are not found");
 }
 
-/// What a search says, to the last bit.
+/// Returns the answers of a search, to the last bit.
 fn answers(search: impl Fn(&[f32]) -> Vec<(u64, u32)>, dimension: usize) -> Vec<Vec<(u64, u32)>> {
     (0..40).map(|key| search(&vector(key * 31, 9, dimension))).collect()
 }
@@ -133,7 +133,7 @@ fn of_collection(collection: &Collection, dimension: usize) -> Vec<Vec<(u64, u32
     answers(search, dimension)
 }
 
-/// Changes some keys; returns the number of the commit.
+/// Changes some keys. Returns the number of the commit.
 fn change(
     random: &mut Xoshiro256PlusPlus,
     collection: &Collection,
@@ -157,7 +157,7 @@ fn change(
     tx.commit().unwrap()
 }
 
-/// Holds a snapshot against the model of its commit. Vectors that are rounded are not compared.
+/// Compares a snapshot with the model of its commit. Rounded vectors are not compared.
 fn compare(snapshot: &Snapshot, model: &Model, (keys, dimension): (u64, usize), is_exact: bool) {
     assert_eq!(snapshot.len(), model.len());
     for key in 0..keys {
@@ -187,7 +187,7 @@ fn histories(name: &str, settings: &dyn Fn() -> Config, start: u64, dimension: u
     tx.commit().unwrap();
     model.extend(many.iter().map(|&key| (key, (0, Vec::new()))));
     for key in 0..start {
-        // As if payloads were put.
+        // The model has an empty payload for each key.
         model.insert(key, (0, Vec::new()));
     }
     let mut tx = collection.begin_write().unwrap();
@@ -211,7 +211,7 @@ fn histories(name: &str, settings: &dyn Fn() -> Config, start: u64, dimension: u
                 anew += 1;
                 assert_eq!(of_snapshot(&own, dimension), live);
             }
-            // None is free to go on.
+            // The snapshot is held, so that the next one cannot reuse it.
             held.push(own);
             if stats.pending_operations == 0 {
                 let index = Hnsw::open(&path).unwrap();
@@ -269,7 +269,7 @@ fn vectors_come_back_from_deltas() {
 
 #[test]
 fn some_commits_are_replayed_behind_deltas() {
-    // An operation counts for 25 us at least, so one in some commits is written.
+    // An operation counts for at least 25 us, so one in several commits writes a delta.
     let some = || often().replay_limit(Duration::from_micros(400));
     histories("opening-some-exact", &some, 200, 6);
 }
@@ -349,7 +349,7 @@ fn a_snapshot_is_had_while_a_checkpoint_is_made() {
         }
     }
     assert!(looks.load(Ordering::Relaxed) > 9);
-    // Nobody holds the index still any more.
+    // No snapshot holds the index still any more.
     put(&collection, 300, 0, 6);
     let (first, second) = (collection.snapshot().unwrap(), collection.snapshot().unwrap());
     assert_eq!((first.number(), second.number()), (301, 301));
@@ -383,12 +383,12 @@ fn deltas_of_another_checkpoint_are_left_aside() {
     change(&mut random, &collection, &mut model, 20, (60, 6));
     assert!(collection.stats().unwrap().delta_bytes > 0);
     drop(collection);
-    // As an older version of the crate leaves it, which makes checkpoints and knows no deltas.
+    // An older version of the crate leaves such a file: it makes checkpoints and ignores deltas.
     spoil(&path, |delta| delta[..8].copy_from_slice(&7_u64.to_le_bytes()));
     let collection = open(&path, often());
     assert!(collection.recovery().operations > 0);
     compare(&collection.snapshot().unwrap(), &model, (60, 6), true);
-    // The next commit takes them away or adds to them; either way they are sound.
+    // The next commit removes the deltas or adds to them; both leave a sound file.
     change(&mut random, &collection, &mut model, 21, (60, 6));
     drop(collection);
     let collection = open(&path, often());

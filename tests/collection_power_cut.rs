@@ -1,8 +1,8 @@
 //! Power cuts at every kind of moment over histories of a collection.
 //!
-//! After each cut the disk is found as a cut could leave it; the collection on it must open, be sound, and hold the last
-//! acknowledged commit or one that was on its way: every key of it is found as its own nearest neighbour, with its payload, and no
-//! other key is. Then the history goes on.
+//! After each cut, the disk is in a state that a cut could leave; the collection on it must open, be sound, and hold the last
+//! acknowledged commit or one in flight: every key of it is found as its own nearest neighbour, with its payload, and no
+//! other key is. Then the history continues.
 //!
 //! `NEARFIELD_POWER_CUTS=20000 cargo test --release --test collection_power_cut` makes a longer run.
 
@@ -25,26 +25,26 @@ type Model = BTreeMap<u64, (u64, Option<Vec<u8>>)>;
 /// Each key with the bits of its vector and its payload.
 type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>)>;
 
-/// What a run has met.
+/// Counts of the cases that a run has met.
 #[derive(Debug, Default)]
 struct Met {
     cuts: usize,
     in_creation: usize,
     in_checkpoint: usize,
     in_compaction: usize,
-    /// How often the commit that was in flight was found.
+    /// Cuts after which the commit in flight was found.
     in_flight: usize,
     replayed: u64,
     /// Lives that began with deltas, and commits that were in flight with one.
     with_deltas: usize,
     delta_was_cut: usize,
-    /// Keys that were looked for by a walk, and that it did not find.
+    /// Keys that a walk searched for, and keys that it did not find.
     searched: usize,
     missed: usize,
     largest: usize,
 }
 
-/// Checkpoints are frequent, and in most histories so are deltas.
+/// Checkpoints are frequent, and in most histories deltas too.
 fn settings(history: u64) -> Config {
     let config = config(DIMENSION).log_size(64 << 10).m(6).ef_construction(40);
     match history % 3 {
@@ -55,7 +55,7 @@ fn settings(history: u64) -> Config {
     }
 }
 
-/// A few changes, made to a transaction and to a model. Whether no cut can lose them.
+/// Makes a few changes to a transaction and to a model. Returns whether no cut can lose them.
 fn change(
     random: &mut Xoshiro256PlusPlus,
     collection: &Collection,
@@ -99,7 +99,7 @@ fn change(
     tx.commit().map(|_| immediate)
 }
 
-/// What the collection holds, after looking at all of it.
+/// Returns the contents of the collection, after checking all of it.
 fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
     let report = collection.check().map_err(|e| format!("check: {e}"))?;
     if !report.is_ok() {
@@ -108,7 +108,7 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
     let mut found = Vec::new();
     for key in 0..300 {
         let Some(stored) = collection.get(key) else { continue };
-        // Few candidates, so that it is a walk where there are many keys, which may miss what a scan may not.
+        // Few candidates, so that a collection of many keys is walked: a walk may miss the key, and a scan must not.
         let near = collection.search(&stored).k(1).ef(16).run().map_err(|e| e.to_string())?;
         met.searched += 1;
         met.missed += usize::from(near[0].key != key);
@@ -133,7 +133,7 @@ fn expected(model: &Model) -> Content {
     model.iter().map(entry).collect()
 }
 
-/// One life of a collection: from opening to the cut. Returns what was wrong.
+/// Runs one life of a collection, from opening to the cut. Returns the failure, if any.
 fn live(
     random: &mut Xoshiro256PlusPlus,
     disk: &SimulatedDisk,
@@ -182,7 +182,7 @@ fn live(
             }
         };
         match result {
-            // Acknowledged as durable: nothing older may be found.
+            // The commit was acknowledged as durable, so no older state may be found.
             Ok(true) => {
                 candidates.drain(..candidates.len() - 1);
             }
@@ -220,14 +220,14 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
             _ => Cut::Subset(50),
         };
         disk = disk.after_power_cut(cut, random.random());
-        // A copy is looked at: checking may write.
+        // The check reads a copy, because checking may write.
         let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();
         let collection = Collection::open_simulated(&copy, settings(seed))
             .map_err(|e| format!("{cut:?}: open: {e}"))?;
         met.replayed += collection.recovery().operations;
         let stats = collection.stats().map_err(|e| format!("{cut:?}: stats: {e}"))?;
         met.with_deltas += usize::from(stats.delta_bytes > 0);
-        // Each commit would have had its delta.
+        // Each commit of this history writes a delta, so operations to replay show that a delta was cut.
         met.delta_was_cut += usize::from(seed % 3 == 1 && collection.recovery().operations > 0);
         let found = content(&collection, met).map_err(|e| format!("{cut:?}: {e}"))?;
         let position = candidates.iter().rposition(|model| expected(model) == found);

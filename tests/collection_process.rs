@@ -2,7 +2,7 @@
 //!
 //! `NEARFIELD_KILLS=200 cargo test --release --test collection_process` makes a longer run.
 //! `NEARFIELD_FOLLOW_SECONDS=600 cargo test --release --test collection_process follows -- --nocapture` follows a writer that commits a
-//! thousand times a second for ten minutes, and wants each commit to be seen within 10 ms.
+//! thousand times a second for ten minutes, and expects each commit to be seen within 10 ms.
 
 mod collection_support;
 
@@ -39,7 +39,7 @@ fn start(role: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, out)
 }
 
-/// What commit `n` does, the same for whoever computes it.
+/// Applies commit `n`; the commit is the same in each process.
 fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
     let mut tx = collection.begin_write()?;
     for key in n * KEYS..(n + 1) * KEYS {
@@ -50,7 +50,7 @@ fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
     Ok(())
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `ROLE` is not set.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -60,7 +60,7 @@ fn role() {
         "hurried" => 100_000,
         _ => 4000,
     };
-    // Deltas are frequent for those who say so.
+    // A hurried writer has frequent deltas.
     let limit = if role == "hurried" { Duration::from_millis(1) } else { Duration::from_secs(9) };
     let collection = open(&path, settings().checkpoint_after(journal).replay_limit(limit));
     let first = collection.stats().unwrap().commit + 1;
@@ -82,12 +82,12 @@ fn role() {
 
 const SECONDS: &str = "NEARFIELD_FOLLOW_SECONDS";
 
-/// How long to follow a writer; none if nobody said.
+/// Returns the seconds for which to follow a writer, or `None` if they are not set.
 fn seconds() -> Option<u64> {
     std::env::var(SECONDS).ok().and_then(|n| n.parse().ok())
 }
 
-/// A commit each millisecond, of one key in turn. Tells when each was acknowledged, and how often it was late.
+/// Makes a commit each millisecond, of one key in turn. Prints the time of each acknowledgement, and the number of late commits.
 fn paced(collection: &Collection, first: u64) {
     const TURN: u64 = 20_000;
     let start = Instant::now();
@@ -109,22 +109,22 @@ fn paced(collection: &Collection, first: u64) {
     println!("done {late}");
 }
 
-/// The clock that processes share.
+/// Returns the time of the clock that processes share.
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
 
-/// When commits up to this one were seen first.
+/// The first sighting of the commits up to `number`.
 struct Sighting {
     number: u64,
-    /// When the last look began that did not see it.
+    /// The begin of the last snapshot that did not see the commit.
     missed: Duration,
-    /// The look that saw it.
+    /// The begin and the end of the snapshot that saw the commit.
     begun: Duration,
     ended: Duration,
 }
 
-/// Sets a flag when it goes, whatever happens.
+/// Sets a flag when dropped, also by a panic.
 struct AtLast<'a>(&'a AtomicBool);
 
 impl Drop for AtLast<'_> {
@@ -133,7 +133,7 @@ impl Drop for AtLast<'_> {
     }
 }
 
-/// What the machine adds of its own shows in how late a thread wakes that only slept.
+/// The wake-up delay of a thread that only slept shows the machine's own delays.
 #[test]
 fn a_reader_follows_a_thousand_commits_a_second() {
     const PAUSE: Duration = Duration::from_micros(200);
@@ -185,7 +185,7 @@ fn a_reader_follows_a_thousand_commits_a_second() {
         }
         assert!(child.wait().unwrap().success());
         println!("{late} of {} commits came late", acknowledged.len());
-        // The last one is seen at the latest now.
+        // This snapshot sees the last commit at the latest.
         let seen = reader.snapshot().unwrap().number();
         assert_eq!(seen, acknowledged.len() as u64);
         drop(done);
@@ -213,14 +213,14 @@ fn a_reader_follows_a_thousand_commits_a_second() {
             "{what} {median:?} at the median, {most:?} at the 99.9th percentile, {last:?} at most"
         );
     }
-    // Nothing is asked of a machine that has other things to do.
+    // The time limit holds only on a machine without other work.
     if seconds().is_some() {
         let last = waits.last().unwrap();
         assert!(*last < Duration::from_millis(10), "a commit was seen after {last:?}");
     }
 }
 
-/// The number in a line such as `ack 7`.
+/// Returns the number in a line such as `ack 7`.
 fn acknowledged(line: &str) -> Option<u64> {
     line.trim().strip_prefix("ack ")?.parse().ok()
 }
@@ -233,11 +233,11 @@ fn a_killed_writer_loses_nothing() {
 #[test]
 fn a_writer_killed_between_deltas_loses_nothing_and_is_opened_soon() {
     let pending = kill("hurried");
-    // A millisecond at 25 us each at least, a commit, and the one that was not acknowledged.
+    // A millisecond at 25 us or more for each operation, a commit, and the commit that was not acknowledged.
     assert!(pending <= 40 + 2 * KEYS, "{pending} operations were left to replay");
 }
 
-/// Kills writers again and again; returns how many operations an opening had to apply at most.
+/// Kills writers again and again. Returns the most operations that an opening had to apply.
 fn kill(role: &str) -> u64 {
     let kills = std::env::var("NEARFIELD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     let folder = Folder::new(&format!("collection-kill-{role}"));
@@ -250,7 +250,7 @@ fn kill(role: &str) -> u64 {
         let mut line = String::new();
         let mut ready = false;
         while out.read_line(&mut line).unwrap() > 0 {
-            // The test program has begun the line.
+            // The test program may have begun the line.
             ready |= line.trim().ends_with("ready");
             acked = acknowledged(&line).unwrap_or(acked);
             if ready && Instant::now() > deadline {
@@ -260,7 +260,7 @@ fn kill(role: &str) -> u64 {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What was said before it died counts as well.
+        // Lines that the process wrote before it died count as well.
         line.clear();
         while out.read_line(&mut line).unwrap_or(0) > 0 {
             acked = acknowledged(&line).unwrap_or(acked);

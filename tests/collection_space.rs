@@ -49,7 +49,7 @@ fn wrong(snapshot: &Snapshot, version: u64) -> usize {
     (0..KEYS).filter(is_wrong).count()
 }
 
-/// Bytes of the file, and of log and pages in use.
+/// Returns the bytes of the file, and of log and pages in use.
 fn sizes(collection: &Collection) -> (u64, u64) {
     let report = collection.check().unwrap();
     assert!(report.is_ok(), "{report}");
@@ -57,7 +57,7 @@ fn sizes(collection: &Collection) -> (u64, u64) {
     (store.file_bytes, (store.reserved_pages + report.store.used_pages) * PAGE)
 }
 
-/// The length that compaction leaves at most: what is live and a twentieth, and the reserve; a short file reaches up to the far copies of its
+/// Returns the greatest length after a compaction: the live bytes and a twentieth, and the reserve; a short file reaches up to the far copies of its
 /// meta slots.
 fn most(live: u64) -> u64 {
     const FAR: u64 = (128 << 10) + (1 << 20) + PAGE;
@@ -106,7 +106,7 @@ impl Other {
     }
 }
 
-/// Not a test of its own: the body of the other process. Ends at once if the role is not set.
+/// The body of the other process, not a test. Returns at once if the role is not set.
 #[test]
 fn role() {
     if std::env::var(ROLE).is_err() {
@@ -133,7 +133,7 @@ fn a_snapshot_held_over_many_versions_holds_one_of_them() {
         let own = (!is_other).then(|| collection.snapshot().unwrap());
         for version in 1..=40 {
             overwrite(&collection, version);
-            // Idle views, and one of an intermediate commit.
+            // Idle snapshots, and one of an intermediate commit.
             drop(collection.snapshot().unwrap());
             if version % 2 == 0 {
                 collection.checkpoint().unwrap();

@@ -1,4 +1,4 @@
-//! Maintenance that is watched and ended at every step: nothing is lost, and what is told is true.
+//! Maintenance that is watched and ended at every step: no data is lost, and reports are true.
 
 mod collection_support;
 
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 const DIMENSION: usize = 16;
 const KEYS: u64 = 600;
 
-/// A collection with gaps in its file, payloads and a journal.
+/// Returns a collection with gaps in its file, payloads and a journal.
 fn collection(folder: &Folder) -> Collection {
     let collection = open(&folder.file("c.nf"), config(DIMENSION).m(6).ef_construction(40));
     for version in 0..3 {
@@ -39,7 +39,7 @@ fn verify(collection: &Collection) {
     }
 }
 
-/// What an operation tells goes up to its total, and it may be ended wherever it tells something. Returns the steps.
+/// The reports of an operation rise to its total, and it may be ended at each report. Returns the steps.
 fn at_every_step(
     collection: &Collection,
     prepare: impl Fn(),
@@ -64,7 +64,7 @@ fn at_every_step(
             }
         };
         let result = operation(collection.task().progress(&count).cancel(&cancel));
-        // What is told at last is behind everything that can be ended.
+        // The last report follows everything that can be ended.
         let is_last = steps.into_inner() <= step + 1;
         assert!(
             matches!(result, Err(CollectionError::Cancelled)) || (is_last && result.is_ok()),
@@ -107,7 +107,7 @@ fn every_operation_can_be_watched_and_ended() {
     let task = || collection.task().cancel(&cancel);
     assert!(matches!(task().checkpoint(), Err(CollectionError::Cancelled)));
     assert!(matches!(task().check(), Err(CollectionError::Cancelled)));
-    // The copy that was whole is still there.
+    // The complete copy is kept.
     verify(&open(&copy, config(DIMENSION)));
     assert!(matches!(task().backup(&copy), Err(CollectionError::Cancelled)));
     verify(&open(&copy, config(DIMENSION)));

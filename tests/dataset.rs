@@ -1,4 +1,4 @@
-//! Files of vectors: every format as its writers write it, and every way in which it can lie.
+//! Files of vectors: every format as its writers write it, and every kind of false header.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use nearfield::dataset::DatasetError as E;
 use nearfield::dataset::{Dataset, DatasetError, Generated, GroundTruth, Vectors, recall};
 use nearfield::{AsVector, Element, F16, Metric, VectorRef};
 
-/// A folder of this test's own, removed when dropped.
+/// A folder of one test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -53,11 +53,11 @@ fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
 
 #[expect(unsafe_code, reason = "maps are tested too")]
 fn map(path: &Path) -> Result<Vectors, DatasetError> {
-    // SAFETY: each test has a folder of its own and leaves its files alone while they are mapped.
+    // SAFETY: each test has its own folder and leaves its files alone while they are mapped.
     unsafe { Vectors::map(path) }
 }
 
-/// Reads and maps a file, and holds both against what it should hold.
+/// Reads and maps a file, and compares both with the expected contents.
 fn check(path: &Path, rows: usize, element: Element, expected: &[f32]) {
     for vectors in [Vectors::open(path).unwrap(), map(path).unwrap()] {
         assert_eq!((vectors.len(), vectors.element()), (rows, element), "{}", path.display());
@@ -83,7 +83,7 @@ fn every_format_is_read_and_mapped() {
     check(&folder.file("a.fbin", &bin), 2, Element::F32, &data);
     let vecs = [words(&[3]), bytes[..12].to_vec(), words(&[3]), bytes[12..].to_vec()].concat();
     check(&folder.file("a.fvecs", &vecs), 2, Element::F32, &data);
-    // Two bytes off: a map cannot be used as it lies.
+    // The data begins two bytes off its alignment, so a map cannot be used directly.
     for (pad, name) in [("", "aligned"), (" ", "odd"), ("  ", "even")] {
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }}{pad}");
         let path = folder.file(&format!("{name}.npy"), &npy(1, &header, &bytes));
@@ -182,7 +182,7 @@ fn what_is_written_is_read_again() {
     }
 }
 
-/// Opens the file in every way, and wants the same kind of error from each.
+/// Opens the file in every way, and expects the same kind of error from each.
 fn refused(path: &Path, is_expected: impl Fn(&DatasetError) -> bool) {
     for error in [Vectors::open(path).unwrap_err(), map(path).unwrap_err()] {
         assert!(is_expected(&error), "{error:?}");
@@ -205,7 +205,7 @@ fn files_that_lie_are_refused() {
             |e| matches!(*e, E::Length { expected: 24, found, .. } if found == 8 + bytes as u64),
         );
     }
-    // 2^64 - 2^33 + 1 numbers of four bytes.
+    // The file promises 2^64 - 2^33 + 1 numbers of four bytes.
     let most = matrix(u32::MAX, u32::MAX, 64);
     refused(&f("overflow.fbin", &most), |e| matches!(e, E::TooLarge { .. }));
     refused(&f("overflow.u8bin", &most), |e| matches!(e, E::TooLarge { .. }));
@@ -318,7 +318,7 @@ fn mutated_files_never_panic() {
                 0 => bytes.truncate(at),
                 1 => bytes.insert(at, random(256) as u8),
                 2 => bytes.extend(vec![0; random(40)]),
-                // Numbers at the edges, where sizes overflow.
+                // Writes numbers at the edges, where sizes overflow.
                 3 if bytes.len() >= at + 4 => {
                     let edge = [0, 1, u32::MAX, 1 << 31, (1 << 31) - 1, 1 << 30][random(6)];
                     bytes[at..at + 4].copy_from_slice(&edge.to_le_bytes());
@@ -346,7 +346,7 @@ fn mutated_files_never_panic() {
             }
         }
     }
-    // Both ends of the road were reached.
+    // Both outcomes occurred often.
     assert!(read > 150 && refused > 600, "{read} {refused}");
 }
 
@@ -410,7 +410,7 @@ fn the_carried_sets_are_what_their_truth_says() {
             (set.base().len(), set.dimension(), set.queries().len()),
             (rows, dimension, 200)
         );
-        // Computed anew in f64 for some queries.
+        // The truth is computed again in f64 for some queries.
         let base = set.base().to_f32().unwrap();
         let queries = set.queries().to_f32().unwrap();
         let dot = |a: &[f32], b: &[f32]| -> f64 {

@@ -14,7 +14,7 @@ fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
     range.map(|key| key as u64).collect()
 }
 
-/// What a saved index is made of, without what differs from one file to the next.
+/// Returns the columns of a saved index, without the parts that differ from one file to the next.
 fn columns(index: &Hnsw, name: &str) -> Vec<(u64, Vec<u8>)> {
     let path = std::env::temp_dir().join(format!("nearfield-{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
@@ -75,7 +75,7 @@ fn any_number_of_threads_makes_the_same_bytes() {
 fn searches_beside_change_nothing_where_codes_blur_clusters() {
     let data = words();
     let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
-    // Forty of the words, with a hundred and fifty very near to each: codes of four bits do not tell these apart.
+    // 40 of the words, with 150 vectors very near to each: codes of four bits do not separate these.
     let row = |at: usize| &vectors[at * dimension..(at + 1) * dimension];
     let near = |at: usize| row(at % 40).iter().zip(row(at)).map(|(x, y)| x + 0.02 * y);
     let base: Vec<f32> = (0..6000).flat_map(near).collect();
@@ -157,7 +157,7 @@ fn searches_and_changes_may_go_on_beside() {
             batch.determinism(Determinism::Bitwise).progress(&tell).run().unwrap();
         });
         scope.spawn(|| {
-            // From the pool that a batch of the other kind may take work from.
+            // The other kind of batch may take work from the same pool.
             for round in 0..10 {
                 let (all, rows) = (keys(5000 + round * 100..5100 + round * 100), part(5000, 5100));
                 index.insert_batch(&all, rows).run().unwrap();
@@ -175,7 +175,7 @@ fn searches_and_changes_may_go_on_beside() {
     assert_eq!(index.len(), 5100);
     let report = index.check();
     assert!(report.is_ok(), "{report:?}");
-    // A small graph may miss some.
+    // A small graph may miss some vectors.
     let is_found = |&key: &usize| {
         let hits = index.search(part(key, key + 1)).k(1).ef(64).run().unwrap();
         hits[0].distance < 1e-5

@@ -19,7 +19,7 @@ fn value(key: u64, len: usize) -> Vec<u8> {
     vec![key as u8 | 1; len]
 }
 
-/// Whether the error names a full disk and, where there is one, the file.
+/// Returns whether the error names a full disk and the file, if any.
 fn is_full(error: &StoreError, path: Option<&Path>) -> bool {
     let StoreError::Io { path: named, source, .. } = error else { return false };
     assert_eq!(named.as_deref(), path, "{error}");
@@ -49,14 +49,14 @@ fn content(store: &Store) -> Model {
     table.entries().unwrap().map(|entry| entry.unwrap()).map(|(k, v)| (k, v.to_vec())).collect()
 }
 
-/// Readers, checks and statistics go on, and show what was acknowledged.
+/// Readers, checks and statistics work, and show the acknowledged commits.
 fn holds(store: &Store, model: &Model) {
     assert_eq!(&content(store), model);
     store.check().unwrap();
     store.stats().unwrap();
 }
 
-/// Fills a store until a commit is refused; returns what was acknowledged.
+/// Fills a store until a commit is refused. Returns the acknowledged contents.
 fn fill(store: &Store, first: u64, len: usize, path: Option<&Path>) -> Model {
     let mut model = content(store);
     for batch in first.. {
@@ -73,17 +73,17 @@ fn fill(store: &Store, first: u64, len: usize, path: Option<&Path>) -> Model {
     model
 }
 
-/// What must be true of a store from when its disk is full. Returns what it holds at the end.
+/// Checks the promises of a store whose disk is full. Returns its contents at the end.
 fn goes_on_when_full(store: &Store, mut model: Model, len: usize, path: Option<&Path>) -> Model {
     holds(store, &model);
-    // Again and again it is refused, and nothing is worse than before.
+    // Each further commit is refused, and leaves the store as before.
     for _ in 0..3 {
         let keys: Vec<u64> = (0..64).map(|i| 1 << 40 | i).collect();
         let refused = put(store, &keys, len.max(2000)).unwrap_err();
         assert!(is_full(&refused, path), "{refused:?}");
         holds(store, &model);
     }
-    // Removing works, and makes room.
+    // Removals work, and free space.
     let half: Vec<u64> = model.keys().copied().filter(|key| key % 4 < 2).collect();
     for keys in half.chunks(8) {
         remove(store, keys).unwrap_or_else(|error| panic!("removing is refused: {error}"));
@@ -120,12 +120,12 @@ fn a_store_goes_on_at_every_size_of_the_disk() {
                 let found = options.open_simulated(&disk.after_power_cut(cut, n)).unwrap();
                 holds(&found, &model);
             }
-            // Opened anew on the full disk, it goes on as well.
+            // A store opened again on the full disk keeps the same promises.
             drop(store);
             let store = options.open_simulated(&disk).unwrap();
             let model = fill(&store, 1 << 20, len, None);
             let mut model = goes_on_when_full(&store, model, len, None);
-            // And room that is made outside is used.
+            // The store uses space that becomes free outside.
             disk.set_capacity(u64::MAX);
             for key in 1 << 50..(1 << 50) + 100 {
                 put(&store, &[key], len).unwrap();
@@ -187,7 +187,7 @@ fn commit(collection: &Collection, keys: &[u64], payload: usize) -> Result<u64, 
     tx.commit()
 }
 
-/// The collection holds these keys and no others, with their payloads.
+/// Checks that the collection holds these keys and no others, with their payloads.
 fn shows(collection: &Collection, keys: &[u64], payload: usize) {
     assert_eq!(collection.len(), keys.len());
     for &key in keys {
@@ -205,7 +205,7 @@ fn shows(collection: &Collection, keys: &[u64], payload: usize) {
     }
 }
 
-/// Fills a collection until it is refused, removes, compacts, and goes on. Returns the keys that it holds.
+/// Fills a collection until a commit is refused, removes, compacts, and commits again. Returns the keys that it holds.
 fn collection_goes_on(collection: &Collection, payload: usize, path: Option<&Path>) -> Vec<u64> {
     let mut keys = Vec::new();
     for batch in 0_u64.. {
@@ -258,7 +258,7 @@ fn a_collection_goes_on_at_every_size_of_the_disk() {
     }
 }
 
-/// A small file system in memory, gone at the end.
+/// A small file system in memory, unmounted when dropped.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -278,7 +278,7 @@ impl Mount {
         Ok(Self(path))
     }
 
-    /// Files besides that of the collection and its lock.
+    /// Returns the files besides the collection's file and its lock.
     fn left_over(&self) -> Vec<String> {
         let names = std::fs::read_dir(&self.0).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
@@ -318,7 +318,7 @@ fn a_full_file_system_is_survived() {
     assert!(mount.left_over().is_empty(), "{:?}", mount.left_over());
     std::fs::remove_file(&path).unwrap();
 
-    // Another program fills the disk, and makes room later.
+    // Another program fills the disk, and frees space later.
     let path = mount.0.join("c.nf");
     let config = || config(DIMENSION).page_size(16 << 10).log_size(1 << 20);
     let collection = Collection::open(&path, config()).unwrap();

@@ -7,7 +7,7 @@ use nearfield::{AsVector, Flat, Hit, Hnsw, Metric, Quantization, VectorRef};
 
 const COUNT: usize = 6000;
 
-/// From where the vector of a position is taken.
+/// The position whose vector a position copies.
 type Source = fn(usize) -> usize;
 
 /// Vectors, one after the other, and queries.
@@ -40,11 +40,11 @@ fn generated() -> Data {
 }
 
 impl Data {
-    /// At `percent` of a hundred positions, the vector becomes the one that `source` names.
+    /// Replaces the vectors at `percent` of a hundred positions by copies of those at `source`.
     fn repeat(mut self, percent: usize, source: impl Fn(usize) -> usize) -> Self {
         let dimension = self.dimension;
         for at in 0..COUNT {
-            // Spread over the whole sequence.
+            // The copies are spread over the whole sequence.
             if at * 37 % 100 < percent {
                 let from = source(at) * dimension;
                 self.vectors.copy_within(from..from + dimension, at * dimension);
@@ -61,7 +61,7 @@ impl Data {
         index
     }
 
-    /// The share of answers that are as near as the exact ones, and distances a query.
+    /// Returns the share of answers that are as near as the exact ones, and the distances of a query.
     fn recall(&self, index: &Hnsw) -> (f64, f64) {
         let exact = Flat::builder(self.dimension, self.metric).build().unwrap();
         let keys: Vec<u64> = (0..COUNT as u64).collect();
@@ -69,7 +69,7 @@ impl Data {
         let mut good = 0;
         let mut distances = 0;
         let queries = self.queries.chunks_exact(self.dimension);
-        // Beside what is asked of real vectors, each tenth vector is asked for itself.
+        // Every 97th vector is searched for itself, beside the queries.
         let own = self.vectors.chunks_exact(self.dimension).step_by(97);
         let all: Vec<&[f32]> = queries.chain(own).collect();
         let before = index.stats().search_distances;
@@ -115,7 +115,7 @@ fn equal_vectors_cost_no_recall() {
                      of {distances:.0}, of insertions {work:.2}"
                 );
                 assert!(again > recall - 0.015, "{name} {case}: {again} {recall}");
-                // A walk that is caught among copies is repeated, at most twice.
+                // A walk caught among copies is repeated at most twice.
                 assert!(computed < 6.0 * distances, "{name} {case}: {computed} {distances}");
                 assert!(work < 2.7, "{name} {case}: {work}");
             }
@@ -123,7 +123,7 @@ fn equal_vectors_cost_no_recall() {
     }
 }
 
-/// Whatever is replaced meanwhile: each key once, in order, and as many as are wanted.
+/// A search beside replacements returns `k` distinct keys, in order.
 #[test]
 fn searches_among_copies_beside_replacements_give_k_distinct_keys() {
     const PLACES: usize = 30;
@@ -147,7 +147,7 @@ fn searches_among_copies_beside_replacements_give_k_distinct_keys() {
             let writer = scope.spawn(|| {
                 let mut step = 0;
                 while !done.load(Ordering::Relaxed) {
-                    // From one crowd to another.
+                    // A vector moves from one crowd of copies to another.
                     step += 1;
                     index.upsert((step * 7 % COUNT) as u64, place(step * 11)).unwrap();
                 }
@@ -159,7 +159,7 @@ fn searches_among_copies_beside_replacements_give_k_distinct_keys() {
                     batch.iter().for_each(|hits| check(hits, k));
                 }
             });
-            // The writer ends before a failure is told.
+            // The writer ends before a failure is reported.
             let searched = searcher.join();
             done.store(true, Ordering::Relaxed);
             writer.join().unwrap();

@@ -10,7 +10,7 @@ use nearfield::{Collection, CollectionError, Config, Flat, Hnsw, Metric, Origina
 
 const DIMENSION: usize = 8;
 
-/// The text of an error, which names the path.
+/// Returns the text of an error, which names the path.
 fn told<T>(result: Result<T, CollectionError>, path: &Path) -> String {
     let text = result.err().expect("it is refused").to_string();
     assert!(text.contains(path.to_str().unwrap()), "{text}");
@@ -63,7 +63,7 @@ fn damage_names_the_path_wherever_it_is_met() {
     let mut image = std::fs::read(&path).unwrap();
     let data = (128 << 10) + (256 << 10);
     for page in image[data..].chunks_mut(4096) {
-        // Payloads alone: their leaves repeat a byte.
+        // Only payloads are damaged: their leaves repeat a byte.
         if page[3000..3100].iter().all(|&byte| byte == page[3000] && byte != 0) {
             page[3050] ^= 1;
         }
@@ -133,7 +133,7 @@ fn a_long_name_is_called_a_name() {
     let error = tx.key_of("n".repeat(600)).unwrap_err();
     assert!(matches!(error, CollectionError::NameTooLong { len: 600, max: 512 }), "{error:?}");
     assert!(error.to_string().starts_with("the name has 600 bytes"), "{error}");
-    // It is refused, and the transaction is as it was.
+    // The name is refused, and the transaction is unchanged.
     let key = tx.key_of("n".repeat(512)).unwrap();
     tx.upsert(key, &vector(1, 0, DIMENSION)).unwrap();
     tx.commit().unwrap();
@@ -165,7 +165,7 @@ fn the_first_error_stays_readable() {
         let text = collection.checkpoint().unwrap_err().to_string();
         assert!(text.contains(&cause) && text.contains("open the file again"), "{text}");
     }
-    // What only reads goes on.
+    // Reads still work.
     assert_eq!(collection.stats().unwrap().commit, 1);
     assert!(collection.check().unwrap().is_ok());
     assert_eq!((snapshot.len(), collection.snapshot().unwrap().len()), (1, 1));

@@ -1,5 +1,5 @@
-//! Searching under filters: the promise of `k` hits or all that match, recall for filters that
-//! have to do with the query and for those that have not, and the plan that is told.
+//! Searching under filters: the promise of `k` hits or all matches, recall for filters that depend on
+//! the query and for filters that do not, and the reported plan.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,7 +47,7 @@ fn found(hits: &[Hit], truth: &[Hit]) -> usize {
     truth.iter().filter(|t| hits.iter().any(|hit| hit.key == t.key)).count()
 }
 
-/// Recall at 10 under a filter, after checking what is promised of each answer.
+/// Returns the recall at 10 under a filter, after checking the promises of each answer.
 fn recall<F: Filter + Copy>(
     pair: &Pair,
     queries: impl Iterator<Item = usize>,
@@ -172,7 +172,7 @@ fn there_are_k_hits_or_all_that_match() {
     assert!(empty.search(&query).filter(|_| true).run().unwrap().is_empty());
 }
 
-/// Accepts every third key. It is asked about nothing but what is in the index, and says too much about what is not.
+/// Accepts every third key. The index may ask only about its own keys; the bits beyond these are set.
 struct Careless {
     removed: fn(u64) -> bool,
     count: u64,
@@ -233,7 +233,7 @@ fn the_plan_follows_the_selectivity() {
     assert_eq!(plan(5, 16), Plan::DirectedTwoHop);
     assert_eq!(plan(20, 4), Plan::BlindTwoHop);
     assert_eq!(plan(1000, 16), Plan::FilteredScan);
-    // A tenth, of which a scan costs less than detours: all of it is around the query, or none is.
+    // A tenth of the vectors, for which a scan costs less than detours: all of them are around the query, or none.
     let sorted = pair.exact.search(&query).k(60_000).run().unwrap();
     for (accepted, expected) in
         [(&sorted[..6000], Plan::FilteredWalk), (&sorted[54_000..], Plan::FilteredScan)]
@@ -270,12 +270,12 @@ fn a_closure_is_asked_about_few_keys() {
         };
         assert_eq!(pair.graph.search(&query).filter(half).run().unwrap().len(), 10);
     }
-    // About 300; a few thousand when by chance the slots asked first make the filter look rarer.
+    // About 300 calls; a few thousand if by chance the slots sampled first make the filter look rarer.
     let asked = asked.into_inner() / pair.queries.len();
     assert!(asked < 6000, "{asked} of 60,000");
 }
 
-/// Where a walk has found a thousand, asking about each takes longer than is left.
+/// A walk has found a thousand vectors, and calling the filter for each takes longer than the remaining time.
 #[test]
 fn a_cancelled_search_asks_about_few_of_what_it_found() {
     for quantization in [Quantization::None, Quantization::Sq8] {
@@ -283,7 +283,7 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
         for query in pair.queries.iter() {
             let ask = || {
                 let (cancel, asked) = (Cancel::new(), AtomicUsize::new(0));
-                // Some hundred are asked about before the walk.
+                // The planner calls the filter some hundred times before the walk.
                 let half = |key: u64| {
                     if asked.fetch_add(1, Ordering::Relaxed) == 300 {
                         cancel.cancel();
@@ -297,7 +297,7 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
             let mut tries = std::iter::repeat_with(ask).take(5);
             let (hits, asked) = tries.find(|(hits, _)| hits.plan() == Plan::FilteredWalk).unwrap();
             assert!(!hits.is_complete());
-            // Of codes, as many as there is time to measure again.
+            // With codes, the answer has the hits that the search had time to rerank.
             assert!(hits.len() == 10 || quantization == Quantization::Sq8 && !hits.is_empty());
             assert!(hits.iter().all(|hit| mix(hit.key).is_multiple_of(2)));
             assert!(asked < 600, "{asked}");
@@ -321,7 +321,7 @@ fn filters_work_beside_insertions() {
             let accepts = |key: u64| key.is_multiple_of(one_in);
             for query in queries.iter().take(20) {
                 let least = graph.len().div_ceil(one_in as usize).min(10);
-                // A vector that is being inserted counts before it can be found.
+                // `len` counts a vector that is being inserted before a search can find it.
                 let hits = graph.search(&query).filter(accepts).run().unwrap();
                 assert!(hits.len() + 2 >= least && hits.keys().all(accepts));
             }

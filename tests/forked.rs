@@ -1,4 +1,4 @@
-//! Parallel work in forked children: a child has none of its parent's threads, so work for these would wait for ever.
+//! Parallel work in forked children: a child has none of its parent's threads, so work given to these would wait for ever.
 #![cfg(unix)]
 #![expect(unsafe_code, reason = "fork")]
 
@@ -23,7 +23,7 @@ fn vectors() -> Vec<f32> {
     (0..COUNT * DIMENSION).map(|_| step()).collect()
 }
 
-/// Trains a quantizer of each kind and codes all vectors. Returns what identifies the quantizers and the codes.
+/// Trains a quantizer of each kind and encodes all vectors. Returns the bytes that identify the quantizers, and the codes.
 fn quantize(vectors: &[f32]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let product = |bits, rotated| {
         let builder = ProductQuantizer::builder(DIMENSION, Metric::L2);
@@ -112,11 +112,11 @@ fn index(vectors: &[f32]) -> bool {
     is_right
 }
 
-/// One test, as its order matters: the library must not have been used when the first child is forked.
+/// One test, because its order matters: the library must not have been used before the first child is forked.
 #[test]
 fn forked_children_have_threads_of_their_own() {
     let vectors = vectors();
-    // The program uses the global pool, and the library first in the child.
+    // The program uses the global pool before the fork; only the child uses the library.
     assert!(vectors.par_iter().sum::<f32>().is_finite());
     assert!(in_child(|| quantize(&vectors).len() == 8));
     assert!(in_child(|| index(&vectors)));
@@ -124,14 +124,14 @@ fn forked_children_have_threads_of_their_own() {
     let expected = quantize(&vectors);
     assert!(in_child(|| quantize(&vectors) == expected));
     assert!(in_child(|| index(&vectors)));
-    // A child of a child that has started threads of its own.
+    // A child of a child that has started its own threads.
     assert!(in_child(|| {
         quantize(&vectors) == expected && in_child(|| quantize(&vectors) == expected)
     }));
     // A child forked by one thread of a pool; the pool's other threads stay with the parent.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     assert!(pool.install(|| in_child(|| quantize(&vectors) == expected)));
-    // A pool of the child's own.
+    // A pool that the child makes.
     assert!(in_child(|| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         pool.install(|| quantize(&vectors) == expected)

@@ -1,13 +1,13 @@
 //! A hostile host: writers, readers, backups, compaction, saves, renames, forks and kills in random order over one file.
 //!
-//! Every snapshot's content is held against the model of its commit, and every acknowledged commit against the file when it is
+//! Every snapshot is compared with the model of its commit, and every acknowledged commit with the file when it is
 //! opened again. `NEARFIELD_HOSTILE_SECONDS=60` runs for a minute, `NEARFIELD_HOSTILE_ROUNDS=2000` runs 2,000 rounds:
 //!
 //! ```text
 //! NEARFIELD_HOSTILE_ROUNDS=2000 cargo test --release --test hostile_host hostile -- --nocapture
 //! ```
 //!
-//! With `--cfg nearfield_guards`, guards of the design can be turned off one by one, and each must be missed:
+//! With `--cfg nearfield_guards`, guards of the design can be turned off one by one, and the test must fail without each:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg nearfield_guards" CARGO_TARGET_DIR=target/guards cargo test --test hostile_host guard -- --nocapture
@@ -28,7 +28,7 @@ use host_support::{DIMENSION, Host, Process, Site, commit, config, last, names, 
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Hnsw, Metric, Snapshot};
 
-/// A small generator: the same seed gives the same events, if not the same timing.
+/// A small generator: the same seed gives the same events, but not the same timing.
 struct Random(u64);
 
 impl Random {
@@ -58,7 +58,7 @@ fn role() {
     }
 }
 
-/// Checks snapshots that it holds, until its input ends.
+/// Checks the snapshots that this reader holds, until its input ends.
 fn read(path: &Path, kind: &str, random: &mut Random) {
     let reader = Collection::open_read_only(path).unwrap();
     let mut snapshots: Vec<Snapshot> = vec![reader.snapshot().unwrap()];
@@ -89,7 +89,7 @@ fn report(snapshot: &Snapshot) {
     }
 }
 
-/// Commits until it is killed, and tells of each commit. Between commits it does all else that a writer can.
+/// Commits until the process is killed, and prints each commit. Between commits it runs all other operations of a writer.
 fn write(path: &Path, kind: &str, random: &mut Random) {
     let mut collection = Some(Collection::open(path, config()).unwrap());
     let copy = std::env::current_exe().unwrap().with_file_name("data").join("copy.nf");
@@ -126,7 +126,7 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
             }
             13 => fork(&mut collection, &mut snapshots),
             14 | 15 => {
-                // Compaction moves the extents of a view that is free again; the number of the checkpoint stays.
+                // Compaction moves the extents of a view that can be reused; the number of the checkpoint does not change.
                 open.checkpoint().unwrap();
                 let before = open.snapshot().unwrap();
                 open.compact().unwrap();
@@ -142,7 +142,7 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
     }
 }
 
-/// A forked child drops its copies of everything, then the parent goes on.
+/// Forks a child that drops its copies of all handles; then the parent continues.
 fn fork(collection: &mut Option<Collection>, snapshots: &mut Vec<Snapshot>) {
     let is_right = in_child(|| {
         let refused = matches!(
@@ -231,7 +231,7 @@ impl Game {
         std::fs::rename(&there, &here).unwrap();
     }
 
-    /// Takes down a line of a writer in `host`.
+    /// Records a line of a writer in `host`.
     fn hear(&mut self, host: Host, line: &str) {
         if let Some(number) = line.strip_prefix("ack ") {
             self.acknowledged = number.trim().parse().unwrap_or(self.acknowledged);
@@ -240,7 +240,7 @@ impl Game {
         }
     }
 
-    /// One life of a writer, with readers beside it.
+    /// Runs one life of a writer, with readers beside it.
     fn round(&mut self) {
         let (writers, readers) = (self.writers.clone(), self.readers.clone());
         let host = self.pick(&writers);
@@ -266,7 +266,7 @@ impl Game {
                 2 if watchers.len() > 1 => drop(watchers.pop()),
                 _ => {}
             }
-            // Counted in commits, so that a slow machine does as much in a round as a fast one.
+            // Rounds are counted in commits, so that slow and fast machines do the same work in a round.
             let commits = if self.random.below(8) == 0 { 80 } else { self.random.below(12) };
             for _ in 0..commits {
                 let Some(line) = writer.line() else { break };
@@ -294,7 +294,7 @@ impl Game {
         self.found.rounds += 1;
     }
 
-    /// The file has the commits that the writer acknowledged, or one more.
+    /// Checks that the file has the commits that the writer acknowledged, or one more.
     fn reopen(&mut self) {
         let collection = match Collection::open(self.site.file(), config()) {
             Ok(collection) => collection,
@@ -321,7 +321,7 @@ impl Game {
         self.found.commits = number;
     }
 
-    /// A copy that was not finished is left by a killed writer, until the next one is made.
+    /// Makes another copy, because a killed writer may leave an unfinished one until then.
     fn finish(&mut self) {
         let Ok(collection) = Collection::open(self.site.file(), config()) else { return };
         if let Err(error) = collection.backup(self.site.folder().join("copy.nf")) {
@@ -339,7 +339,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|number| number.parse().ok())
 }
 
-/// Plays until `enough` says so, or something is wrong.
+/// Plays rounds until `enough` returns `true`, or a check fails.
 fn play(name: &str, seed: u64, enough: impl Fn(&Findings) -> bool) -> Findings {
     let mut game = Game::new(name, seed);
     std::fs::write(game.site.folder().join("user.lock"), b"a user's own").unwrap();
@@ -371,7 +371,7 @@ fn nothing_is_wrong_or_lost_on_a_hostile_host() {
     assert!(found.rounds > 0 && found.commits > 0 && found.checked > 0);
 }
 
-/// Each guard is missed: without it, something goes wrong soon.
+/// Checks that each guard is needed: without it, a check fails soon.
 #[cfg(nearfield_guards)]
 #[test]
 fn every_guard_is_missed_when_it_is_off() {

@@ -1,4 +1,4 @@
-//! The indexes as a user meets them: answers against exhaustive search, every refusal, and
+//! The indexes as a user meets them: answers compared with exhaustive search, every refusal, and
 //! insertions beside searches.
 #![allow(clippy::float_cmp, reason = "integers and bits are compared exactly")]
 
@@ -25,7 +25,7 @@ fn carried(name: &str) -> Dataset {
     Dataset::open(format!("{}/benches/data/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// Recall at 10 of an index over a carried data set, keys being row numbers.
+/// Returns the recall at 10 of an index over a carried data set, keys being row numbers.
 fn recall_on(data: &Dataset, element: Element, ef: usize) -> f64 {
     let index =
         Hnsw::builder(data.base().dimension(), data.metric()).element(element).build().unwrap();
@@ -45,7 +45,7 @@ fn finds_the_true_neighbours_of_real_vectors() {
     ] {
         let data = carried(name);
         for element in elements {
-            // Eight significant bits are not enough to tell all neighbours apart.
+            // Eight significant bits cannot separate all neighbours.
             let least = if element == Element::Bf16 { 0.94 } else { 0.97 };
             let recall = recall_on(&data, element, 100);
             assert!(recall > least, "{name} {element}: {recall}");
@@ -98,7 +98,7 @@ fn every_kernel_and_instruction_set_answers_alike() {
                 same += hits.keys().filter(|key| truth.keys().any(|k| k == *key)).count();
             }
             let asked = data.chunks(dimension).step_by(97).count() * 5;
-            // Maximum inner product on data without structure is the hardest case of a graph.
+            // Maximum inner product on data without structure is the hardest case for a graph.
             let least = if metric == Metric::InnerProduct { 0.8 } else { 0.9 };
             assert!(
                 same as f64 > least * asked as f64,
@@ -124,7 +124,7 @@ fn packed_bits_are_found_by_hamming_distance() {
             assert_eq!(*bit, f32::from(vector[i / 8] >> (i % 8) & 1));
         }
     }
-    // The bits that pad the last byte do not count.
+    // The bits that pad the last byte are ignored.
     let mut padded = bytes[..10].to_vec();
     padded[9] ^= 0b1111_1000;
     assert_eq!(index.search(&padded).k(1).run().unwrap()[0].distance, 0.0);
@@ -159,7 +159,7 @@ fn bad_vectors_are_refused_and_change_nothing() {
     assert_eq!(index.search_batch(&batch).run(), Err(error));
     assert_eq!(index.len(), 1);
     assert!(!index.contains(2));
-    // Huge and tiny vectors have a direction all the same.
+    // Huge and tiny vectors have a direction, too.
     index.insert(4, &[f32::MAX, f32::MAX, 0.0]).unwrap();
     index.insert(5, &[0.0, f32::from_bits(1), 0.0]).unwrap();
     assert_eq!(index.get(5).unwrap(), [0.0, 1.0, 0.0]);
@@ -234,7 +234,7 @@ fn empty_indexes_and_odd_counts_have_obvious_answers() {
         Err(IndexError::Vector(VectorError::Length { .. }))
     ));
     let points = numbers(2 * 5000, 9);
-    // One thread, so that both take the vectors in the same order: equal distances are told in it.
+    // One thread, so that both take the vectors in the same order, because the order decides between equal distances.
     hnsw.insert_batch(&keys(5000), &points).threads(1).run().unwrap();
     let flat = Flat::builder(2, Metric::L2).build().unwrap();
     flat.insert_batch(&keys(5000), &points).threads(1).run().unwrap();
@@ -271,7 +271,7 @@ fn a_key_is_taken_once() {
     assert_eq!((index.len(), index.get(5)), (1, Some(vec![1.0])));
     index.insert(u64::MAX, &[2.0]).unwrap();
     index.insert(0, &[3.0]).unwrap();
-    // Threads that fight for the same keys: each key goes to one of them.
+    // Threads insert the same keys: each key is inserted by one of them.
     let taken = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -304,7 +304,7 @@ fn equal_vectors_stay_reachable() {
 #[test]
 fn searches_beside_insertions_lose_nothing() {
     let long = std::env::var_os("NEARFIELD_STRESS").is_some();
-    // Few queries do not tell whether as much is found: some miss all ten of theirs.
+    // Few queries do not show a difference in recall, because some queries miss all ten of their neighbours.
     let (count, dimension, queries) = if long { (1_000_000, 128, 5_000) } else { (8_000, 32, 200) };
     let made = Generated::builder(count, dimension).queries(queries).seed(11).build().unwrap();
     let vectors = made.base().to_f32().unwrap();
@@ -324,7 +324,7 @@ fn searches_beside_insertions_lose_nothing() {
                             break;
                         }
                         index.insert(i as u64, vector(i)).unwrap();
-                        // What was inserted is found at once.
+                        // An inserted vector is found at once.
                         if i.is_multiple_of(97) {
                             let hits = index.search(vector(i)).k(10).ef(100).run().unwrap();
                             assert!(hits.keys().any(|key| key == i as u64), "{i} is not found");
@@ -349,7 +349,7 @@ fn searches_beside_insertions_lose_nothing() {
             });
         }
         let ended: Vec<_> = writers.into_iter().map(ScopedJoinHandle::join).collect();
-        // Searches end before a failure is told: they would go on for ever.
+        // The searches are ended before a failure is reported, because they would run for ever.
         done.store(true, Ordering::Relaxed);
         for ended in ended {
             ended.unwrap();
@@ -375,7 +375,7 @@ fn searches_beside_insertions_lose_nothing() {
     };
     let (busy, quiet) = (overlap(&index), overlap(&quiet));
     println!("recall@10 at ef 64: {busy:.4} beside searches, {quiet:.4} alone");
-    // The long form has enough queries to tell two thousandths apart.
+    // The long form has enough queries to detect a difference of two thousandths.
     let allowed = if long { 0.002 } else { 0.01 };
     assert!(busy > quiet - allowed, "{busy} beside searches, {quiet} alone");
 }

@@ -1,4 +1,4 @@
-//! Indexes in files: what comes back answers bit by bit as what was saved, however it is opened, and damage is an error.
+//! Indexes in files: a loaded index answers bit by bit as the saved one, however it is opened, and damage is an error.
 
 mod collection_support;
 
@@ -63,7 +63,7 @@ fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
     let path = folder.file("index.nf");
     index.save(&path).unwrap();
 
-    // An index in memory has seen where its codes are too coarse, and one from a file sees it again.
+    // The index in memory has found where its codes are too coarse, and a loaded index finds it again.
     let of_first = index.search_batch(queries).k(10).ef(50).threads(1).run().unwrap();
     let expected =
         Hnsw::load(&path).unwrap().search_batch(queries).k(10).ef(50).threads(1).run().unwrap();
@@ -81,7 +81,7 @@ fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
         assert_eq!(again.stats().code_bits, index.stats().code_bits);
         assert_eq!(again.stats().bytes.vectors, index.stats().bytes.vectors);
 
-        // It goes on growing, in memory of its own.
+        // The loaded index keeps growing, in its own memory.
         let more: Vec<u64> = (0..500).map(|i| (1 << 40) + i).collect();
         again.insert_batch(&more, &base[..500 * dimension]).run().unwrap();
         assert!(again.check().is_ok());
@@ -91,7 +91,7 @@ fn round_trip(name: &str, quantization: Quantization, originals: Originals) {
             Err(IndexError::KeyExists { key: 1 })
         ));
     }
-    // The file is as it was, and can be replaced while it is open.
+    // The file is unchanged, and can be replaced while it is open.
     let open = Hnsw::open(&path).unwrap();
     let small = Hnsw::builder(dimension, Metric::L2).build().unwrap();
     small.save(&path).unwrap();
@@ -165,7 +165,7 @@ fn other_files_are_refused() {
     assert!(matches!(Hnsw::open(&path), Err(CollectionError::NotACollection { .. })));
 }
 
-/// Files that earlier versions wrote must open for ever. `NEARFIELD_WRITE_GOLDEN=1` writes those that are missing.
+/// Files that earlier versions wrote must open for ever. `NEARFIELD_WRITE_GOLDEN=1` writes the missing ones.
 #[test]
 fn golden_files_open() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -192,7 +192,7 @@ fn golden_files_open() {
             index.insert_batch(&keys[..count], &vectors[..count * dimension]).run().unwrap();
             index.save(&path).unwrap();
         }
-        // A copy is opened: opening leaves a lock file for a moment.
+        // A copy is opened, because opening leaves a lock file for a moment.
         let scratch = Folder::new(name);
         let copy = scratch.file(name);
         std::fs::copy(&path, &copy).unwrap();
@@ -213,7 +213,7 @@ fn golden_files_open() {
                 looked += 1;
                 found += usize::from(hits[0].key == truth[0].key);
             }
-            // A walk misses some.
+            // A walk misses some vectors.
             assert!(found * 10 > looked * 8, "{name}: {found} of {looked}");
         }
     }

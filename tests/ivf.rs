@@ -1,4 +1,4 @@
-//! The inverted-file index: answers against exhaustive search, trainings, changes from many
+//! The inverted-file index: answers compared with exhaustive search, trainings, changes from many
 //! threads, and every refusal.
 #![allow(clippy::float_cmp, reason = "what must be equal is compared exactly")]
 
@@ -33,7 +33,7 @@ fn sound(index: &Ivf) {
     assert!(report.is_ok(), "{report}");
 }
 
-/// Recall at 10 over a carried data set, keys being row numbers; asked one by one and as a batch.
+/// Returns the recall at 10 over a carried data set, keys being row numbers; searched one by one and as a batch.
 fn recall_on(data: &Dataset, builder: IvfBuilder, nprobe: usize) -> f64 {
     let index = builder.build().unwrap();
     let keys: Vec<u64> = (0..data.base().len() as u64).collect();
@@ -63,7 +63,7 @@ fn finds_the_true_neighbours_of_real_vectors() {
             let recall = recall_on(&data, builder().quantization(quantization), 80);
             assert!(recall > least, "{name} {quantization:?}: {recall}");
         }
-        // What the codes alone are worth.
+        // The recall of the codes alone.
         for (quantization, least) in [
             (IvfQuantization::Pq4, 0.6),
             (IvfQuantization::Rabitq1, 0.35),
@@ -74,7 +74,7 @@ fn finds_the_true_neighbours_of_real_vectors() {
             let recall = recall_on(&data, builder, 80);
             assert!(recall > least, "{name} {quantization:?} alone: {recall}");
         }
-        // A builder that says nothing.
+        // A builder with default settings.
         let index = builder().build().unwrap();
         let keys: Vec<u64> = (0..data.base().len() as u64).collect();
         index.insert_batch(&keys, data.base()).run().unwrap();
@@ -91,7 +91,7 @@ fn all_lists_give_the_answers_of_an_exact_index() {
     let floats = numbers(count * dimension, 1);
     let bytes: Vec<f32> = floats.iter().map(|x| (x * 200.0).round()).collect();
     let unsigned: Vec<f32> = bytes.iter().map(|x| x + 100.0).collect();
-    // Few values: most distances are those of many vectors.
+    // Components with few values, so that many vectors have the same distance.
     let coarse: Vec<f32> = floats.iter().map(|x| (x * 2.0).round() + 1.0).collect();
     let mut sets = Vec::new();
     for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -121,7 +121,7 @@ fn all_lists_give_the_answers_of_an_exact_index() {
                 for (query, truth) in queries.chunks(dimension).zip(truth.iter()) {
                     let hits = index.search(query).k(k).nprobe(40).run().unwrap();
                     assert_eq!(hits.as_slice(), truth);
-                    // As many as there are, also from few lists.
+                    // A search returns all vectors, also from few lists.
                     assert_eq!(
                         index.search(query).k(k).nprobe(1).run().unwrap().len(),
                         truth.len()
@@ -196,13 +196,13 @@ fn an_index_trains_itself_and_again_as_it_grows() {
     }
     assert_eq!(lists, [1, 256, 512]);
     sound(&index);
-    // The same by one batch: one training, for all.
+    // One batch of the same vectors trains once, for all of them.
     let whole = Ivf::builder(dimension, Metric::L2).build().unwrap();
     let keys: Vec<u64> = (0..20_000).collect();
     whole.insert_batch(&keys, &vectors).run().unwrap();
     assert_eq!(whole.stats().lists.unwrap().count, 566);
     sound(&whole);
-    // And without vectors to look at, again and again.
+    // Repeated trainings without vectors, from the codes alone.
     let coded = Ivf::builder(dimension, Metric::L2)
         .quantization(IvfQuantization::Rabitq4)
         .originals(Originals::Dropped)
@@ -229,7 +229,7 @@ fn lists_that_have_become_uneven_are_made_anew() {
     let spread = numbers(2 * 5000, 1);
     index.insert_batch(&keys(5000), &spread).run().unwrap();
     let before = index.stats().lists.unwrap();
-    // As many again, all in one corner.
+    // Another 6,000 vectors, all in one corner.
     for (key, vector) in numbers(2 * 6000, 2).chunks(2).enumerate() {
         let near = [10.0 + 1e-2 * vector[0], 1e-2 * vector[1]];
         index.upsert(1_000_000 + key as u64, &near).unwrap();
@@ -249,7 +249,7 @@ fn removed_vectors_are_gone_and_their_memory_is_given_back() {
             }
             let dimension = 19;
             let vectors = numbers(6000 * dimension, 3);
-            // Long lists: a short one has as much room as it once had vectors.
+            // Long lists, because a short list keeps the room of the vectors that it once had.
             let index = Ivf::builder(dimension, Metric::Cosine)
                 .lists(30)
                 .quantization(quantization)
@@ -274,7 +274,7 @@ fn removed_vectors_are_gone_and_their_memory_is_given_back() {
             let all = index.search(&vectors[..dimension]).k(6000).run().unwrap();
             let found: HashSet<u64> = all.keys().collect();
             assert_eq!(found, left.iter().copied().collect());
-            // Room for others, and for the same keys.
+            // The lists take back other vectors, and the same keys.
             index.insert_batch(&gone, &vectors[..gone.len() * dimension]).run().unwrap();
             sound(&index);
             assert_eq!(index.len(), 6000);
@@ -282,7 +282,7 @@ fn removed_vectors_are_gone_and_their_memory_is_given_back() {
     }
 }
 
-/// A vector that tells which version of which key it is.
+/// Returns a vector that identifies a version of a key.
 fn version(key: u64, version: u64, dimension: usize) -> Vec<f32> {
     numbers(dimension, (key * 100_000 + version) as u32)
 }
@@ -299,7 +299,7 @@ fn changes_and_searches_from_many_threads() {
     ] {
         let index = Ivf::builder(dimension, metric).quantization(quantization).build().unwrap();
         let running = AtomicUsize::new(THREADS as usize);
-        // A key that is always there, though it moves from list to list.
+        // A key that is always in the index, though it moves from list to list.
         index.insert(u64::MAX, &[0.25; 9]).unwrap();
         let live: HashMap<u64, u64> = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..THREADS)
@@ -310,7 +310,7 @@ fn changes_and_searches_from_many_threads() {
                         let mut state = thread + 1;
                         for step in 0..12_000_u64 {
                             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                            // Each thread has keys of its own.
+                            // Each thread has its own keys.
                             let key = (state >> 33) % (KEYS / THREADS) * THREADS + thread;
                             let vector = version(key, step, dimension);
                             match (state >> 20) % 8 {
@@ -341,7 +341,7 @@ fn changes_and_searches_from_many_threads() {
                 while running.load(Ordering::Acquire) > 0 {
                     sign = -sign;
                     assert_eq!(index.upsert(u64::MAX, &[0.25 * sign; 9]), Ok(true));
-                    // All lists: the key is met once, wherever it is.
+                    // With all lists read, the search meets the key once, in any list.
                     let hits = index.search(&[0.25; 9]).k(8000).nprobe(usize::MAX).run().unwrap();
                     let mut keys: Vec<u64> = hits.keys().collect();
                     assert!(keys.contains(&u64::MAX));
@@ -447,7 +447,7 @@ fn many_equal_vectors_and_nothing_else() {
         let hits = index.search(&[1.5; 5]).k(20).run().unwrap();
         assert_eq!(hits.len(), 20);
         assert!(hits.iter().all(|hit| hit.distance == 0.0));
-        // More than half duplicates do not hide the rest.
+        // Duplicates that are more than half of the vectors do not hide the others.
         let vectors = numbers(5 * 4000, 8);
         let others: Vec<u64> = (100_000..104_000).collect();
         index.insert_batch(&others, &vectors).threads(2).run().unwrap();
@@ -498,13 +498,13 @@ fn few_vectors_few_components_and_none() {
                     assert_eq!(hits.len(), 3.min(key + 1));
                 }
                 let exact = Flat::builder(dimension, metric).build().unwrap();
-                // On one thread: equally near ones come in the order of insertion.
+                // On one thread, equally near vectors keep the order of insertion.
                 exact
                     .insert_batch(&(0..70).collect::<Vec<_>>(), &vectors)
                     .threads(1)
                     .run()
                     .unwrap();
-                // As many candidates as vectors: all are measured again.
+                // More candidates than vectors: all are reranked.
                 for query in vectors.chunks(dimension) {
                     let hits = index.search(query).k(5).nprobe(99).ef(70).run().unwrap();
                     let truth = exact.search(query).k(5).run().unwrap();
@@ -563,7 +563,7 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
     let error = builder().element(Element::Bit).build().unwrap_err();
     assert_eq!(error, IndexError::Unsupported { metric: Metric::L2, element: Element::Bit });
 
-    // `nprobe` where there are no lists, and none at all.
+    // `nprobe` of an index without lists, and `nprobe` 0.
     let asked = |result: Result<Hits, IndexError>| {
         matches!(result, Err(IndexError::Parameter { name: "nprobe", .. }))
     };

@@ -1,4 +1,4 @@
-//! Damaged files of inverted-file indexes: every byte is held against something before it is believed.
+//! Damaged files of inverted-file indexes: every byte is checked before it is used.
 //!
 //! `NEARFIELD_DAMAGES=20000 cargo test --release --test ivf_damage` makes a longer run.
 
@@ -31,7 +31,7 @@ fn damages() -> usize {
     std::env::var("NEARFIELD_DAMAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
 }
 
-/// A trained index; odd sub-vectors leave places in its packed codes free.
+/// Returns a trained index; odd sub-vectors leave places in its packed codes unused.
 fn index(metric: Metric, quantization: IvfQuantization, originals: Originals) -> Ivf {
     let index = Ivf::builder(DIMENSION, metric).lists(LISTS).sub_vectors(5);
     let index = index.quantization(quantization).originals(originals).build().unwrap();
@@ -51,7 +51,7 @@ fn kinds() -> [(Metric, IvfQuantization, Originals); 5] {
     ]
 }
 
-/// Uses an index in every way; what it answers does not matter.
+/// Uses an index in every way; its answers do not matter.
 fn exercise(index: &Ivf) {
     let dimension = index.dimension();
     if dimension > 4 * DIMENSION {
@@ -105,7 +105,7 @@ fn damaged_bytes_are_seen() {
                 }
             }
             std::fs::write(&path, &bytes).unwrap();
-            // What is damaged is told, or lies where nothing is kept.
+            // The load reports the damage, or the damaged byte is in unused space.
             match Ivf::load(&path) {
                 Ok(again) => {
                     assert_eq!(again.search_batch(&queries).k(10).run().unwrap(), answers);
@@ -118,7 +118,7 @@ fn damaged_bytes_are_seen() {
     }
 }
 
-/// The extent of the first chunk of a column, and its length.
+/// Returns the extent of the first chunk of a column, and its length.
 fn extent(tx: &mut WriteTransaction, column: u32) -> Option<(ExtentId, u64)> {
     let table = tx.table::<u64>("columns").unwrap();
     let entry = table.get(u64::from(column) << 32).unwrap()?;
@@ -154,7 +154,7 @@ fn contradictions_are_told() {
     const DIRECTORY: &str = "directory";
     const WATCHED: &str = "watched";
 
-    // The change, what is told of it, and which kinds of index it is about.
+    // The change, the expected words of the error, and the kinds of index to which it applies.
     let all: About = |_, _| true;
     let coded: About = |q, _| q != IvfQuantization::None;
     let packed: About = |q, _| q == IvfQuantization::Pq4;
@@ -164,7 +164,7 @@ fn contradictions_are_told() {
         (|tx| write_record(tx, SETTINGS, 4, &[7]), "the kind of index is unknown", all),
         (|tx| write_record(tx, SETTINGS, 5, &[9]), "the metric is unknown", all),
         (|tx| write_record(tx, SETTINGS, 6, &[9]), "the element type is unknown", all),
-        // That of a graph with codes.
+        // The quantization of a graph with codes.
         (|tx| write_record(tx, SETTINGS, 7, &[2]), "the quantization is unknown", all),
         (
             |tx| write_record(tx, SETTINGS, 7, &[0]),
@@ -210,7 +210,7 @@ fn contradictions_are_told() {
         ),
         (|tx| write_column(tx, LENGTHS, 0, &[255; 4]), "the number of vectors is not that", all),
         (
-            // As many vectors, but not in these lists: four billion less one, and one.
+            // The number of vectors is right, but their lists are not: four billion less one, and one.
             |tx| {
                 let lengths = [u32::MAX, 0, 0, 0, 0, 0, 0, 0, 0].map(u32::to_le_bytes).concat();
                 write_column(tx, LENGTHS, 0, &lengths);
@@ -252,7 +252,7 @@ fn contradictions_are_told() {
             "a vector is none for this index",
             kept,
         ),
-        // More than can be coded.
+        // A vector beyond the range of the codes.
         (
             |tx| write_column(tx, VECTORS, 64 * 77, &1e20_f32.to_le_bytes()),
             "a vector is none for this index",
@@ -277,9 +277,9 @@ fn contradictions_are_told() {
             "a code is none of the quantizer's",
             plain,
         ),
-        // Two steps of four sub-vectors each, of which five are there: beyond them,
+        // The packed codes have two steps of four sub-vectors each for five sub-vectors: places beyond the fifth,
         (|tx| write_column(tx, CODES, 64 + 16, &[1]), "a code is none of the quantizer's", packed),
-        // and beyond the last code of the last block, which is not full.
+        // and places beyond the last code of the last block, which is not full.
         (
             |tx| {
                 let (extent, len) = extent(tx, CODES).unwrap();
@@ -349,7 +349,7 @@ fn contradictions_are_told() {
             coded,
         ),
         (
-            // That of another column.
+            // The extent of another column.
             |tx| {
                 let (extent, len) = extent(tx, BASES).unwrap();
                 let entry = [extent.0.to_le_bytes(), len.to_le_bytes()].concat();
@@ -360,7 +360,7 @@ fn contradictions_are_told() {
             coded,
         ),
         (
-            // Another column's extent.
+            // The extent of another column.
             |tx| {
                 let (extent, len) = extent(tx, LENGTHS).unwrap();
                 let entry = [extent.0.to_le_bytes(), len.to_le_bytes()].concat();
@@ -398,7 +398,7 @@ fn contradictions_are_told() {
             let start = format!("{} is damaged: {reason}", path.display());
             assert!(told.starts_with(&start), "{number}: {told}");
         }
-        // What has an error of its own.
+        // Changes that have their own error.
         let told = |change: Change| {
             std::fs::write(&path, &image).unwrap();
             edit(&path, change);
@@ -411,7 +411,7 @@ fn contradictions_are_told() {
         );
         let error = told(|tx| write_record(tx, SETTINGS, 4, &[1]));
         assert!(matches!(error, CollectionError::Kind { .. }), "{error}");
-        // Nor is it a graph now.
+        // The file does not load as a graph now either.
         let refused = Hnsw::load(&path);
         let has_codes = quantization != IvfQuantization::None;
         assert!(match refused {
@@ -435,7 +435,7 @@ fn contradictions_are_told() {
         let is_unsupported =
             matches!(error, CollectionError::Index(IndexError::Unsupported { .. }));
         assert!(is_unsupported, "{error}");
-        // Numbers that only say when to train next: any will do.
+        // Numbers that only time the next training may have any value.
         std::fs::write(&path, &image).unwrap();
         edit(&path, |tx| write_record(tx, DIRECTORY, 12, &[0; 8]));
         let again = Ivf::load(&path).unwrap();

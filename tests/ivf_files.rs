@@ -1,4 +1,4 @@
-//! Inverted-file indexes in files: what comes back answers and goes on as what was saved, and damage is an error.
+//! Inverted-file indexes in files: a loaded index answers and changes as the saved one, and damage is an error.
 
 mod collection_support;
 
@@ -20,7 +20,7 @@ const CODES: [IvfQuantization; 5] = [
     IvfQuantization::Rabitq4,
 ];
 
-/// Components that every element type takes: whole numbers from 1 to 100.
+/// Returns components that every element type can represent: whole numbers from 1 to 100.
 fn whole(count: usize, dimension: usize) -> Vec<f32> {
     (0..count as u64)
         .flat_map(|key| vector(key, 0, dimension))
@@ -37,7 +37,7 @@ fn sound(index: &Ivf) {
     assert!(report.is_ok(), "{report}");
 }
 
-/// Both answer every kind of question alike, to the last bit.
+/// Checks that both indexes answer every kind of query alike, to the last bit.
 fn same(a: &Ivf, b: &Ivf, queries: &[f32], keys: &[u64]) {
     assert_eq!((a.len(), a.is_trained()), (b.len(), b.is_trained()));
     let (lists, others) = (a.stats().lists.unwrap(), b.stats().lists.unwrap());
@@ -93,7 +93,7 @@ fn every_metric_element_and_code_comes_back_and_goes_on_alike() {
                     sound(&again);
                     same(&index, &again, queries, &keys);
 
-                    // Both go on, and stay alike.
+                    // Both indexes change, and stay alike.
                     for index in [&index, &again] {
                         index.insert_batch(&keys[count..], more).threads(1).run().unwrap();
                         for &key in &keys[..300] {
@@ -178,13 +178,13 @@ fn untrained_and_empty_ones_come_back_and_are_trained_later() {
         assert!(!third.is_trained());
         same(&index, &again, &data[..dimension], &keys(count));
         same(&index, &third, &data[..dimension], &keys(count));
-        // The number of lists and of sub-vectors was kept: training makes the same of them.
+        // The file keeps the numbers of lists and of sub-vectors, so that training gives the same result.
         index.train().unwrap();
         third.train().unwrap();
         assert_eq!(third.stats().lists.unwrap().count, 24);
         same(&index, &third, &data[..20 * dimension], &keys(count));
         sound(&third);
-        // Trained, and all removed: lists without a vector.
+        // A trained index whose vectors are all removed: lists without a vector.
         for key in keys(count) {
             third.remove(key).unwrap();
         }
@@ -234,7 +234,7 @@ fn large_lists_come_back() {
             for (key, vector) in (0..).zip(data.chunks_exact(dimension)).skip(1) {
                 index.insert(key, vector).unwrap();
             }
-            // One list, untrained.
+            // An untrained index has one list.
             let small = Ivf::builder(dimension, Metric::L2).lists(1000).build().unwrap();
             small.insert_batch(&keys(count), &data).run().unwrap();
             assert!(!small.is_trained());
@@ -276,7 +276,7 @@ fn a_file_is_replaced_in_one_step_and_kinds_are_told_apart() {
     kind(Flat::open(&path).unwrap_err(), exact, lists);
     kind(Collection::open(&path, config(8)).unwrap_err(), graph, lists);
     kind(Collection::open_read_only(&path).unwrap_err(), graph, lists);
-    // Refusing it has not changed it.
+    // The refused loads have not changed the file.
     assert_eq!(Ivf::load(&path).unwrap().len(), 300);
     Hnsw::builder(8, Metric::L2).build().unwrap().save(&path).unwrap();
     kind(Ivf::load(&path).unwrap_err(), lists, graph);
@@ -307,7 +307,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// A writer changes vectors in a known order; whatever is saved meanwhile is the state between two of its changes.
+/// A writer changes vectors in a known order; a save meanwhile is the state between two of its changes.
 #[test]
 fn what_is_saved_is_one_moment() {
     const KEYS: u64 = 1500;
@@ -323,7 +323,7 @@ fn what_is_saved_is_one_moment() {
     let done = &done;
     let mut moments = Vec::new();
     std::thread::scope(|scope| {
-        // Round after round, key after key: in odd rounds every seventh is removed, and comes back in the next.
+        // The writer changes key after key in each round: in odd rounds every seventh key is removed, and inserted again in the next.
         scope.spawn(|| {
             let mut round = 1;
             while !done.load(Ordering::Relaxed) {
@@ -348,17 +348,17 @@ fn what_is_saved_is_one_moment() {
                 assert_eq!(index.search(&query).k(10).run().unwrap().len(), 10);
             }
         });
-        // Others end with this thread, also if it fails.
+        // The other threads end with this thread, also if it fails.
         let _end = End(done);
         for _ in 0..40 {
             index.save(&path).unwrap();
             let saved = Ivf::load(&path).unwrap();
             sound(&saved);
-            // The round in which key 1 was set last is told by its vector.
+            // The vector of key 1 identifies the round in which it was set last.
             let of_one = saved.get(1).unwrap();
             let newest = (0..1 << 20).find(|&round| of_one == vector(1, round, DIMENSION));
             let newest: u64 = newest.unwrap();
-            // Key 0 may be a round ahead, key 1 too: from the first that is not, all are a round behind.
+            // Keys 0 and 1 may be a round ahead: from the first key that is not, all keys are a round behind.
             let is_at = |key: u64, round: u64| {
                 if round % 2 == 1 && key.is_multiple_of(7) {
                     !saved.contains(key)
@@ -382,7 +382,7 @@ fn what_is_saved_is_one_moment() {
     println!("{} moments, the last in round {}", moments.len(), moments[moments.len() - 1].0);
 }
 
-/// Files that earlier versions wrote must load for ever. `NEARFIELD_WRITE_GOLDEN=1` writes those that are missing.
+/// Files that earlier versions wrote must load for ever. `NEARFIELD_WRITE_GOLDEN=1` writes the missing ones.
 #[test]
 fn golden_files_load() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -405,7 +405,7 @@ fn golden_files_load() {
             index.insert_batch(&keys, &data).threads(1).run().unwrap();
             index.save(&path).unwrap();
         }
-        // A copy is opened: opening leaves a lock file for a moment.
+        // A copy is opened, because opening leaves a lock file for a moment.
         let scratch = Folder::new(name);
         let copy = scratch.file(name);
         std::fs::copy(&path, &copy).unwrap();
@@ -416,7 +416,7 @@ fn golden_files_load() {
         let lists = index.stats().lists.unwrap();
         assert_eq!((lists.count, lists.nprobe), (5, 2));
         assert_eq!(index.stats().code_bits, Some(2));
-        // Version 1 does not tell how far off codes are, but vectors beside them do.
+        // Version 1 does not store the error of the codes, but the loader computes it if vectors are kept.
         let is_told = originals == Originals::Kept || name.ends_with("-2.nf");
         assert_eq!((lists.code_error.is_some(), lists.trainings), (is_told, 1));
         let flat = Flat::builder(dimension, metric).element(Element::F16).build().unwrap();
@@ -431,11 +431,11 @@ fn golden_files_load() {
             }
             found += truth.keys().filter(|&key| hits.keys().any(|hit| hit == key)).count();
         }
-        // Codes are read as they were written, or hardly any would be right.
+        // The codes must be read as they were written; otherwise almost no answer would be right.
         let recall = found as f64 / (10 * count) as f64;
         println!("{name}: {recall}");
         assert!(recall > if originals == Originals::Kept { 0.99 } else { 0.7 }, "{recall}");
-        // It goes on.
+        // The loaded index takes insertions.
         index.insert(1 << 50, &data[..dimension]).unwrap();
         index.train().unwrap();
         sound(&index);

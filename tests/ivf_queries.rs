@@ -1,4 +1,4 @@
-//! Every way to ask, of lists, against exhaustive search.
+//! Every kind of query on lists, compared with exhaustive search.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ fn pair(count: usize, metric: Metric, quantization: IvfQuantization, originals: 
     lists.insert_batch(&keys, &base).threads(2).run().unwrap();
     assert!(lists.is_trained());
     let exact = Flat::builder(DIMENSION, metric).build().unwrap();
-    // One thread: equal distances come in the order of keys.
+    // One thread, so that equal distances keep the order of keys.
     exact.insert_batch(&keys, &base).threads(1).run().unwrap();
     Pair { lists, exact, queries }
 }
@@ -129,19 +129,19 @@ fn the_plan_tells_what_was_read() {
     assert_eq!((batch.plan(0), &batch[0]), (Some(Plan::Probe), few.as_slice()));
     assert_eq!(lists.search_batch(&queries).nprobe(ALL).run().unwrap().plan(3), Some(Plan::Scan));
 
-    // A few keys are looked up, many are met in the lists.
+    // A few keys are looked up; many keys are filtered while the lists are read.
     let set: KeySet = (0..20).collect();
     let hits = lists.search(&query).filter(&set).run().unwrap();
     assert_eq!((hits.plan(), hits.distances_computed()), (Plan::FilteredScan, 20));
     let set: KeySet = (0..4000).collect();
     assert_eq!(lists.search(&query).filter(&set).run().unwrap().plan(), Plan::Probe);
-    // A closure is not asked about what is too far away.
+    // A closure is not called for keys that are too far away.
     let asked = AtomicUsize::new(0);
     let counts = |_| asked.fetch_add(1, Ordering::Relaxed) < usize::MAX;
     let hits = lists.search(&query).nprobe(40).filter(counts).run().unwrap();
     assert_eq!(hits.plan(), Plan::Probe);
     assert!(asked.into_inner() < hits.distances_computed() as usize / 2);
-    // Untrained, there is one list.
+    // An untrained index has one list.
     let index = Ivf::builder(1, Metric::L2).build().unwrap();
     assert_eq!(index.search(&[0.0]).run().unwrap().plan(), Plan::Scan);
     index.insert(1, &[0.0]).unwrap();
@@ -270,7 +270,7 @@ fn an_iteration_gives_every_vector_once_the_nearest_first() {
             let third = |key: u64| key.is_multiple_of(3);
             let odd: Vec<Hit> = ask.filter(third).iter().unwrap().collect();
             assert!(odd.len() == 1667 && odd.iter().all(|hit| third(hit.key)));
-            // Left, and gone on with.
+            // The iteration is dropped, and continued from its cursor.
             let mut first = ask.iter().unwrap();
             let mut all: Vec<Hit> = first.by_ref().take(70).collect();
             let cursor = first.cursor();
@@ -305,7 +305,7 @@ fn limits_end_searches_that_say_so() {
 
         let late = lists.search(&query).deadline(Duration::ZERO).run().unwrap();
         assert!(late.is_empty() && !late.is_complete());
-        // The filter cancels the search in the middle: what was found by then is answered.
+        // The filter cancels the search in the middle: the search returns the hits found by then.
         let asked = AtomicUsize::new(0);
         let ends = |_| {
             if asked.fetch_add(1, Ordering::Relaxed) == 3 {

@@ -1,4 +1,4 @@
-//! Inner products: vectors that are longer than the others hide none of these, and are found from everywhere.
+//! Inner products: longer vectors do not hide the others, and are found from everywhere.
 
 use nearfield::{Determinism, Element, Flat, Hnsw, Metric, Quantization};
 
@@ -6,7 +6,7 @@ const COUNT: usize = 6000;
 const DIMENSION: usize = 48;
 const QUERIES: usize = 100;
 
-/// Numbers of a normal distribution that look random.
+/// Pseudo-random numbers of a normal distribution.
 struct Normal(u64);
 
 impl Normal {
@@ -28,7 +28,7 @@ impl Normal {
     }
 }
 
-/// Unit vectors in clusters, and queries like them, which `shift` moves to one side.
+/// Returns unit vectors in clusters, and similar queries, which `shift` moves to one side.
 fn clusters(shift: f32) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let mut normal = Normal(17);
     let zero = vec![0.0; DIMENSION];
@@ -96,7 +96,7 @@ fn exact(element: Element, base: &[Vec<f32>]) -> Flat {
     exact
 }
 
-/// Shares of the ten nearest that are found at an `ef` of 64 and of 350.
+/// Returns the shares of the ten nearest that are found at an `ef` of 64 and of 350.
 fn recall(graph: &Hnsw, exact: &Flat, queries: &[Vec<f32>]) -> [f64; 2] {
     let mut same = [0, 0];
     for query in queries {
@@ -131,19 +131,19 @@ fn long_vectors_hide_none_and_are_found() {
     }
 }
 
-/// Changes after which other vectors are long, or long ones are in other slots.
+/// Changes that make other vectors long, or move long ones to other slots.
 #[test]
 fn long_vectors_are_found_after_changes() {
     let (mut base, queries) = clusters(0.0);
     let graph = builder(Element::F32).build().unwrap();
     graph.insert_batch(&keys(COUNT), &flat(&base)).threads(2).run().unwrap();
-    // A short one becomes long, twice.
+    // A short vector becomes long, twice.
     for (key, factor) in [(4000, 6.0), (5000, 3.0), (4000, 2.0)] {
         scale(&mut base[key], factor);
         graph.upsert(key as u64, &base[key]).unwrap();
         assert_found("upserts", &graph, &exact(Element::F32, &base), &queries);
     }
-    // It goes, and others come.
+    // The long vector is removed, and others are inserted.
     graph.remove(4000).unwrap();
     base[4000] = base[4001].clone();
     graph.insert(4000, &base[4000]).unwrap();

@@ -1,4 +1,4 @@
-//! Maintenance: memory goes back once most vectors are gone, also beside searches and changes.
+//! Maintenance: memory is freed once most vectors are removed, also beside searches and changes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use nearfield::dataset::Generated;
 use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
 
-/// That places become free depends on searches of other tests that run meanwhile.
+/// One test at a time, because searches of other tests delay the reclaiming of slots.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn generated(count: usize, dimension: usize) -> Vec<f32> {
@@ -75,7 +75,7 @@ fn memory_is_given_back_once_most_vectors_are_gone() {
             found += usize::from(hits.keys().any(|hit| hit == key));
         }
         assert!(found * 10 > COUNT / 10 * 9, "{found} find themselves");
-        // There is room for others again.
+        // Other vectors can be inserted into the vacant slots.
         for key in (0..COUNT as u64).filter(|&key| !keeps(key)) {
             index.insert(key, row(key)).unwrap();
         }
@@ -101,7 +101,7 @@ fn vectors_move_while_they_are_searched_and_replaced() {
         flat.remove(key).unwrap();
     }
     let over = AtomicBool::new(false);
-    // Every other key gets another vector, each round again.
+    // Every other key gets another vector, in each round.
     let replacement = |key: u64, round: u64| (key * 7 + round * 13) % COUNT as u64;
     let (rounds, moved) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -136,7 +136,7 @@ fn vectors_move_while_they_are_searched_and_replaced() {
         over.store(true, Ordering::Relaxed);
         (writer.join().unwrap(), (done.0.moved, done.1.moved))
     });
-    // Searches may have been in the way all the time; now there are none.
+    // Searches may have delayed maintenance until now; none run from here on.
     let done = (index.maintain(Duration::MAX), flat.maintain(Duration::MAX));
     assert!(done.0.is_complete && done.1.is_complete);
     assert!(moved.0 + done.0.moved > 0 && moved.1 + done.1.moved > 0, "{moved:?} {done:?}");

@@ -1,4 +1,4 @@
-//! Collections that become one: nothing is lost, nothing depends on the order, and what contradicts itself is refused by name.
+//! Collections merged into one: no data is lost, the order does not matter, and contradictions are refused by name.
 
 mod collection_support;
 
@@ -14,7 +14,7 @@ use nearfield::{
 
 const DIMENSION: usize = 16;
 
-/// A collection that is checkpointed, and closed.
+/// Makes a collection that is checkpointed and closed.
 fn made(path: &Path, config: Config, fill: impl FnOnce(&mut Transaction)) -> PathBuf {
     let collection = Collection::create(path, config).unwrap();
     let mut tx = collection.begin_write().unwrap();
@@ -70,7 +70,7 @@ fn merged_recall(name: &str, config: impl Fn() -> Config) {
     let share = right as f64 / (10 * truth.len()) as f64;
     assert!(share > 0.93, "{share}");
 
-    // It is a collection like any other.
+    // The merged collection takes changes as any other.
     let mut tx = collection.begin_write().unwrap();
     for key in 0..500 {
         assert!(tx.remove(key).unwrap());
@@ -125,7 +125,7 @@ fn the_same_inputs_make_the_same_bytes() {
     }
 }
 
-/// What a saved index is made of, without what differs from one store to the next.
+/// Returns the columns of a saved index, without the parts that differ from one store to the next.
 fn columns(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let store = nearfield::store::Store::open_read_only(path).unwrap();
     let tx = store.begin_read().unwrap();
@@ -137,7 +137,7 @@ fn columns(path: &Path) -> Vec<(u64, Vec<u8>)> {
         all.push((key, bytes.to_vec()));
     }
     for table in ["payloads", "names of keys"] {
-        // Without names there is no table of them.
+        // Without names, the table of names does not exist.
         let Ok(table) = tx.table::<u64>(table) else { continue };
         for entry in table.entries().unwrap() {
             let (key, value) = entry.unwrap();
@@ -172,7 +172,7 @@ fn payloads_and_names_come_along_and_what_was_removed_does_not() {
             tx.upsert(key, &vector(number, 0, DIMENSION)).unwrap();
             tx.put_payload(key, name).unwrap();
         }
-        // A number of the user's own where names begin.
+        // A user's own key in the range of named keys.
         tx.upsert((1 << 63) + 3, &vector(4, 0, DIMENSION)).unwrap();
     });
     let at = folder.file("whole");
@@ -209,7 +209,7 @@ fn a_key_in_several_inputs_is_refused_or_decided_whatever_the_order() {
     let part = |name: &str, version: u64, payload: &[u8]| {
         made(&folder.file(name), config(DIMENSION), |tx| {
             for key in 0..400 {
-                // A half of the keys is the same in all.
+                // Half of the keys are equal in all inputs.
                 let version = if key < 200 { 0 } else { version };
                 tx.upsert(key, &vector(key, version, DIMENSION)).unwrap();
             }
@@ -306,7 +306,7 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
     assert!(calls.load(Ordering::Relaxed) > 0);
     assert_eq!(std::fs::read(&at).unwrap(), b"as it was");
     assert_eq!(Collection::merge(&inputs, &at).run().unwrap().vectors, 600);
-    // Of one, and of nothing.
+    // A merge of one input and an empty one, and of an empty one alone.
     let empty = made(&folder.file("empty"), config(DIMENSION), |_| ());
     assert_eq!(Collection::merge(&snapshots([&at, &empty]), &at).run().unwrap().vectors, 600);
     assert_eq!(whole(&at, config(DIMENSION)).len(), 600);
@@ -334,7 +334,7 @@ fn copies(name: &str, quantization: Quantization, originals: Originals) {
             tx.upsert(key, &vector(key, 0, dimension)).unwrap();
         }
     });
-    // Parts that go their own ways from the same beginning.
+    // Two collections with the same beginning and different changes after it.
     let two = folder.file("two");
     std::fs::copy(&one, &two).unwrap();
     for (path, removed, first) in [(&one, 0..2500, 10_000), (&two, 2500..5000, 20_000)] {
@@ -355,7 +355,7 @@ fn copies(name: &str, quantization: Quantization, originals: Originals) {
     let collection = whole(&at, settings());
     for key in (0..5000).step_by(7).chain(10_000..10_200).chain(20_000..20_200) {
         let input = &inputs[usize::from(!(2500..20_000).contains(&key))];
-        // To the bit: nothing was coded twice.
+        // The vectors are equal to the bit, because no vector was encoded twice.
         let (before, after) = (input.get(key).unwrap(), collection.get(key).unwrap());
         assert!(before.iter().zip(&after).all(|(a, b)| a.to_bits() == b.to_bits()), "{key}");
     }

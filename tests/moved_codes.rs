@@ -1,5 +1,5 @@
-//! Vectors that come from elsewhere than those that the quantizer was fitted to: codes are made anew, and answers are as good
-//! as if all had come in any order.
+//! Later vectors far from the training data of the quantizer: codes are made anew, and answers are as good
+//! as with any other order of insertion.
 
 mod collection_support;
 
@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 const DIMENSION: usize = 48;
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
 
-/// Vectors of the first topic, and of all others.
+/// Vectors of the first topic, and of all topics.
 const FIRST: usize = 4800;
 const LATER: usize = 8400;
 const ALL: usize = FIRST + LATER;
@@ -31,7 +31,7 @@ impl Normal {
         ((-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32
     }
 
-    /// Vectors around each of the centres in turn.
+    /// Returns vectors around each of the centres in turn.
     fn around(&mut self, centres: &[f32], count: usize, spread: f32) -> Vec<f32> {
         let all = centres.iter().cycle().take(count * DIMENSION);
         all.map(|x| x + spread * self.next()).collect()
@@ -67,7 +67,7 @@ impl Moved {
         self.queries.chunks(DIMENSION).map(search).collect()
     }
 
-    /// Recall at an `ef` of 64, and distances of a search.
+    /// Returns the recall at an `ef` of 64, and the distances of a search.
     fn recall(&self, index: &Hnsw, truth: &[Vec<u64>]) -> (f64, f64) {
         let (mut found, mut distances) = (0, 0);
         for (query, truth) in self.queries.chunks(DIMENSION).zip(truth) {
@@ -78,7 +78,7 @@ impl Moved {
         (found as f64 / (10 * truth.len()) as f64, distances as f64 / truth.len() as f64)
     }
 
-    /// Inserts some in batches; the greatest error of the codes after any of them.
+    /// Inserts a range in batches. Returns the greatest error of the codes after any batch.
     fn insert(&self, index: &Hnsw, range: std::ops::Range<usize>, threads: usize) -> f32 {
         let mut greatest = 0.0_f32;
         for from in range.clone().step_by(STEP) {
@@ -128,7 +128,7 @@ fn answers_are_as_if_vectors_had_come_in_any_order() {
             assert!((greatest > 1.5) == is_moved && error < 1.35, "{what}");
             assert!(stats.code_bits.is_some() && stats.code_bits == wanted.code_bits, "{what}");
             assert!(found.check().is_ok(), "{what}");
-            // No codes are left beside those in use.
+            // Replaced codes use no memory beside those in use.
             assert!(stats.bytes.codes <= wanted.bytes.codes * 11 / 10, "{what}");
         }
     }
@@ -155,7 +155,7 @@ fn without_vectors_a_figure_tells() {
                 "{metric:?} {quantization:?} {after}"
             );
             assert!(index.check().is_ok());
-            // And later on, too.
+            // The error is kept in files, too.
             let folder = Folder::new(&format!("moved-dropped-{metric:?}-{}", before.to_bits()));
             let path = folder.file("index");
             index.save(&path).unwrap();
@@ -166,7 +166,7 @@ fn without_vectors_a_figure_tells() {
     }
 }
 
-/// The columns of a saved index.
+/// Returns the columns of a saved index.
 fn columns(index: &Hnsw, folder: &Folder, name: &str) -> Vec<(u64, Vec<u8>)> {
     let path = folder.file(name);
     index.save(&path).unwrap();
@@ -218,7 +218,7 @@ fn searches_beside_find_what_is_there() {
                 let (index, moved, done) = (&index, &moved, &done);
                 let (searches, found) = (&searches, &found);
                 scope.spawn(move || {
-                    // Vectors that are there all the time, and are replaced by themselves.
+                    // Vectors that stay in the index, and are replaced by themselves.
                     let mut at = thread;
                     while !done.load(Ordering::Relaxed) {
                         at = (at + 7) % 700;
@@ -228,7 +228,7 @@ fn searches_beside_find_what_is_there() {
                         } else {
                             index.search(row).filter(&|key| key < 5000).ef(100).run().unwrap()
                         };
-                        // As without codes, a few are not found.
+                        // A few vectors are not found, as without codes.
                         let is_found = hits.keys().any(|key| key == at as u64);
                         found.fetch_add(usize::from(is_found), Ordering::Relaxed);
                         assert!(hits.len() == 10 && index.get(at as u64).is_some());
@@ -286,7 +286,7 @@ fn vectors_are_moved_together_while_codes_are_made_anew() {
     let moved = Moved::new(0.5);
     let index = index(Metric::Cosine, Quantization::Sq4, Originals::Kept);
     moved.insert(&index, 0..FIRST, 2);
-    // Most places become vacant, and get the vectors of other topics, until codes are made anew.
+    // Most slots become vacant, and get the vectors of other topics, until codes are made anew.
     for key in 0..FIRST as u64 - 400 {
         assert!(index.remove(key).unwrap());
     }
@@ -350,14 +350,14 @@ fn collections_keep_the_codes_that_fit() {
             if from == FIRST + STEP {
                 held = Some(snapshot.clone());
             } else if from == FIRST + 3 * STEP {
-                // It shows an earlier commit, with the codes of then.
+                // The snapshot shows an earlier commit, with the codes of that time.
                 let held = held.take().unwrap();
                 assert_eq!(held.len(), (FIRST + 2 * STEP) - FIRST / STEP - 1);
                 let hits = held.search(moved.row(FIRST + 5)).ef(100).run().unwrap();
                 assert!(hits.keys().any(|key| key == FIRST as u64 + 5));
             }
             drop(snapshot);
-            // As a process finds it that opens it after this one was killed.
+            // Another process opens the file in the state after this one was killed.
             if from % (3 * STEP) == 0 {
                 let copy = folder.file(&format!("copy-{from}"));
                 std::fs::copy(&path, &copy).unwrap();
@@ -378,7 +378,7 @@ fn collections_keep_the_codes_that_fit() {
             if from % (5 * STEP) == 0 {
                 open.checkpoint().unwrap();
             } else if from % (4 * STEP) == 0 {
-                // Closed and opened between commits.
+                // The collection is closed and opened between commits.
                 drop(open);
                 open = collection(&path, quantization, originals);
             }

@@ -1,8 +1,8 @@
-//! Vectors that rounding hardly keeps apart, and others among them.
+//! Vectors that rounding barely separates, and others among them.
 
 use nearfield::{Hnsw, Metric};
 
-/// Numbers that look random.
+/// Returns pseudo-random numbers.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
     move || {
@@ -12,7 +12,7 @@ fn noise(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// Others that are inserted one by one beside thousands of near copies, and how many a search for
+/// Inserts other vectors one by one beside thousands of near copies. Returns the number that a search for
 /// them does not find, at once and at the end.
 fn lost(metric: Metric, ef: usize) -> [usize; 2] {
     let mut next = noise(3);

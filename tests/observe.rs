@@ -1,4 +1,4 @@
-//! With the features on, operations are seen by subscribers of `tracing` and recorders of `metrics`. Own ones here, set for
+//! With the features on, subscribers of `tracing` and recorders of `metrics` see operations. The tests set their own, for
 //! the test's thread only.
 
 use std::collections::HashMap;
@@ -16,20 +16,20 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 
-/// One test at a time: where a thread without a subscriber is the first to make a span, `tracing` may take it that nobody wants
+/// Runs one test at a time: if a thread without a subscriber is the first to make a span, `tracing` may disable
 /// that span, until the next subscriber is set.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A span as it was seen.
+/// A recorded span.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     name: &'static str,
     level: String,
     fields: HashMap<&'static str, u64>,
-    /// The span that was entered when it was made, if any.
+    /// The span that was current when this one was made, if any.
     parent: Option<u64>,
     entered: bool,
     left: bool,
@@ -151,7 +151,7 @@ impl Book {
         Arc::clone(self.0.lock().unwrap().entry(name).or_default())
     }
 
-    /// Runs `work` and returns what it counted.
+    /// Runs `work` and returns its counts.
     fn keep(work: impl FnOnce()) -> HashMap<String, (u64, f64)> {
         let book = Self::default();
         metrics::with_local_recorder(&book, work);
@@ -226,7 +226,7 @@ fn spans_of_an_index() {
     assert_eq!(field(5, "failed"), Some(1));
 }
 
-/// Every kind of index says when vectors are replaced, removed and tidied up.
+/// Every kind of index reports replacements, removals and maintenance.
 #[test]
 fn spans_of_a_living_index() {
     let _alone = alone();
@@ -252,7 +252,7 @@ fn spans_of_a_living_index() {
         ("upsert", None),
         ("remove", Some(1)),
         ("remove", Some(0)),
-        // The place of the vector that was replaced, and of the one that was removed.
+        // The slot of the replaced vector, and the slot of the removed one.
         ("maintain", Some(2)),
         ("upsert", Some(1)),
         ("remove", Some(1)),
@@ -270,7 +270,7 @@ fn spans_of_a_living_index() {
     assert_eq!((levels("remove"), levels("maintain")), (Some("TRACE"), Some("INFO")));
 }
 
-/// Commits of a collection hold those of its store, which hold the waits for the disk.
+/// The spans of a collection's commits contain those of its store, which contain the waits for the disk.
 #[test]
 fn spans_of_a_collection() {
     let _alone = alone();
@@ -373,7 +373,7 @@ fn metrics_of_a_collection() {
     assert!(count("nearfield_operations_total{store_commit}") >= 5);
     assert!(count("nearfield_operations_total{store_sync}") >= 5);
     assert!(book["nearfield_operation_seconds{store_sync}"].1 > 0.0);
-    // What the journal held is applied anew, and counted.
+    // The entries of the journal are applied again, and counted.
     let book = Book::keep(|| drop(Collection::open_simulated(&disk, config).unwrap()));
     assert_eq!(book["nearfield_operations_total{open}"].0, 1);
     assert_eq!(book["nearfield_items_total{open}"].0, 5);

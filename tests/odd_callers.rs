@@ -1,4 +1,4 @@
-//! Callers that do what few do: panics in what they pass, many threads, maintenance from several at once.
+//! Unusual callers: panics in their closures and iterators, many threads, maintenance from several at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ fn vectors(count: usize) -> Vec<f32> {
     }
 }
 
-/// All but one in twenty, where a walk ends elsewhere. A larger `ef` would make scans of the walks.
+/// Checks that vectors find themselves, except one in twenty, if a walk ends elsewhere. A larger `ef` would turn walks into scans.
 fn each_finds_itself(index: &Hnsw, vectors: &[f32], keys: impl Iterator<Item = u64>) {
     let (mut asked, mut missed) = (0, 0);
     for key in keys {
@@ -46,7 +46,7 @@ fn a_progress_callback_that_panics_leaves_a_sound_index() {
         };
         assert!(catch_unwind(batch).is_err());
         assert!(index.check().is_ok());
-        // What is there answers, and the rest can still come.
+        // The inserted vectors are found, and the others can still be inserted.
         let there: Vec<u64> = keys.iter().copied().filter(|&key| index.contains(key)).collect();
         assert_eq!(there.len(), index.len());
         each_finds_itself(&index, &vectors, there.iter().copied().step_by(7));
@@ -63,7 +63,7 @@ fn a_panic_in_the_middle_of_any_batch_leaves_a_sound_index() {
     let keys: Vec<u64> = (0..3000).collect();
     let panics = |done: usize, _: usize| assert!(done < 1500, "enough");
     let refuses = |key: u64| assert!(!key.is_multiple_of(7), "no");
-    // The same for each kind of index, whose batches and searches have one name and no trait.
+    // The same macro serves each kind of index, because their batches and searches share names but no trait.
     macro_rules! panic_within {
         ($index:expr, $threads:expr, $determinism:expr) => {
             let index = $index;
@@ -102,7 +102,7 @@ fn a_panic_in_the_middle_of_any_batch_leaves_a_sound_index() {
     }
 }
 
-/// What `f` returns, or a failure where it waits for ever.
+/// Returns the result of `f`, or fails if `f` waits for ever.
 fn in_time<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(f()));
@@ -139,7 +139,7 @@ fn progress_that_panics_leaves_a_collection_that_can_be_written() {
             }
         };
         assert!(catch_unwind(run).is_err(), "operation {operation} was silent");
-        // In the middle of a transaction, too.
+        // The caller panics in the middle of a transaction, too.
         let abandoned = || {
             let mut tx = collection.begin_write().unwrap();
             tx.upsert(5000, &[0.0; DIMENSION]).unwrap();
@@ -182,7 +182,7 @@ fn callers_that_panic_leave_a_store_that_can_be_written() {
     };
     load("old", 0, u64::MAX);
     for round in 0..3 {
-        // In front of an empty table, whose pages are written at once, and of one with entries.
+        // The load panics on an empty table, whose pages are written at once, and on one with entries.
         for table in ["new", "old"] {
             let broken = || load(table, 10_000, 13_000);
             assert!(catch_unwind(broken).is_err());
@@ -196,7 +196,7 @@ fn callers_that_panic_leave_a_store_that_can_be_written() {
         store.compact().unwrap();
         store.check().unwrap();
     }
-    // Who goes on with the transaction all the same is told.
+    // A caller that continues the transaction gets an error.
     let mut tx = store.begin_write().unwrap();
     let mut table = tx.table::<u64>("new").unwrap();
     let panics = (0..2000).map(|key| {
@@ -272,7 +272,7 @@ fn callbacks_that_would_wait_for_themselves_are_told() {
         tx.commit().unwrap();
         let calls = AtomicU64::new(0);
         let progress = |done: u64, total: u64| {
-            // The last call comes when the operation is over.
+            // The last call follows the end of the operation.
             if done < total {
                 assert!(told(collection.begin_write().err().unwrap()));
                 assert!(told(collection.stats().unwrap_err()));

@@ -1,4 +1,4 @@
-//! One file, whatever opens it: no name, link, folder, mount, user, namespace, fork, copy or crash ends in a wrong answer.
+//! One file, however it is opened: no name, link, folder, mount, user, namespace, fork, copy or crash ends in a wrong answer.
 //!
 //! Each test is a deployment in which readers once got wrong answers, or acknowledged commits were lost.
 #![cfg(target_os = "linux")]
@@ -41,7 +41,7 @@ fn verify_on_request(kind: &str, path: &Path) {
     }
 }
 
-/// A writer that keeps a snapshot of its own while the process can open no file.
+/// A writer that keeps its own snapshot while the process can open no file.
 fn write_without_descriptors(path: &Path) {
     let collection = Collection::open(path, config()).unwrap();
     write(&collection, 1..=2);
@@ -69,7 +69,7 @@ fn is_locked(result: &Result<Collection, CollectionError>) -> bool {
     matches!(result, Err(CollectionError::Store(StoreError::Locked { .. })))
 }
 
-/// Commits `numbers`, each a checkpoint of its own.
+/// Commits `numbers`, with a checkpoint for each.
 fn write(collection: &Collection, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         commit(collection, number).unwrap();
@@ -87,14 +87,14 @@ fn a_reader_keeps_its_snapshot_wherever_it_runs() {
             println!("SKIPPED: readers in {host:?}: {reason}");
             continue;
         }
-        // Two, which may have the same number in namespaces of their own.
+        // Two readers, which may have the same number in their own namespaces.
         let mut readers = [(); 2].map(|()| site.start("reader", host));
         for reader in &mut readers {
             let number = last(&collection).to_string();
             assert_eq!(reader.wait_for("ready "), Some(number), "{host:?}");
         }
         for round in 0..3 {
-            // The second goes on when the first has gone.
+            // The second reader continues when the first is killed.
             if round == 1 {
                 readers[0].kill();
             }
@@ -127,7 +127,7 @@ fn a_writer_finds_readers_whatever_it_called_the_file() {
 #[test]
 fn a_writer_finds_readers_with_no_descriptor_left() {
     let site = Site::new("one-file-descriptors");
-    // In a process of its own: the limit would hold for the other tests too.
+    // A separate process, because the limit would hold for the other tests too.
     let mut writer = site.start("writer", Host::Plain);
     assert_eq!(writer.wait_for("looked ").as_deref(), Some("0 0"));
 }
@@ -209,7 +209,7 @@ fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Tran
         is_forked(&reader.snapshot()),
         open.is_none_or(|open| open.commit().is_err()),
         collection.get(0).is_none() && !collection.contains(0),
-        // A child has only the rights of its own opening.
+        // A child has only the rights that it gets by opening the collection itself.
         is_locked(&Collection::open(site.file(), config())),
     ];
     let own = Collection::open_read_only(site.file()).unwrap().snapshot().unwrap();
@@ -266,7 +266,7 @@ fn copies_are_made_afresh() {
     let site = Site::new("one-file-copies");
     let collection = Collection::open(site.file(), config()).unwrap();
     write(&collection, 1..=5);
-    // Left-overs of killed processes, and files of users with similar names.
+    // The folder has left-overs of killed processes, and files of users with similar names.
     let copy = site.folder().join("copy.nf");
     let own = |digits: &str| format!(".nearfield-new-{digits}");
     let digits = "0123456789abcdef0123456789abcdef";
@@ -318,7 +318,7 @@ fn an_open_collection_is_not_replaced() {
     }
     drop(collection);
 
-    // One thread saves and another opens at one path. What is opened for writing keeps what is committed.
+    // One thread saves and another opens at one path. A collection opened for writing keeps its commits.
     let path = site.folder().join("contended.nf");
     let is_done = AtomicBool::new(false);
     let (saved, kept) = std::thread::scope(|scope| {
@@ -369,7 +369,7 @@ fn a_replaced_file_keeps_its_rights_and_its_links() {
         assert!(!is_root || (found.uid(), found.gid()) == (65534, 65534));
         assert_eq!(Flat::load(&link).unwrap().len(), 1);
     }
-    // A link that leads nowhere yet.
+    // A link whose target does not exist yet.
     std::os::unix::fs::symlink("late.nf", site.folder().join("dangling.nf")).unwrap();
     index.save(site.folder().join("dangling.nf")).unwrap();
     assert_eq!(Flat::load(site.folder().join("late.nf")).unwrap().len(), 1);
@@ -403,7 +403,7 @@ fn a_damaged_file_is_never_taken_for_a_new_one() {
         std::fs::write(site.file(), vec![0; len]).unwrap();
         assert!(Collection::open(site.file(), config()).is_err(), "{len} zeros");
     }
-    // An empty file is a place for a new one, with its rights.
+    // A new collection takes the place of an empty file, with its rights.
     std::fs::write(site.file(), []).unwrap();
     std::fs::set_permissions(site.file(), std::fs::Permissions::from_mode(0o600)).unwrap();
     let collection = Collection::open(site.file(), config()).unwrap();
@@ -446,7 +446,7 @@ fn no_damage_to_one_place_brings_an_older_state_back() {
             assert_eq!(last(&found), number, "{len} bytes at {begin}, moment {moment}");
             assert_eq!(wrong(&found.snapshot().unwrap()).unwrap(), 0);
         }
-        // A mebibyte takes the log as well, and pages: opening, or reading, notices lost commits.
+        // A mebibyte includes the log and pages: opening, or reading, notices lost commits.
         let mut bytes = whole.clone();
         bytes[..1 << 20].fill(0);
         std::fs::write(&path, &bytes).unwrap();

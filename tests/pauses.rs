@@ -1,6 +1,6 @@
-//! No operation waits long where codes come: searches and insertions run through training and encoding.
+//! No operation waits long when codes are made: searches and insertions run through training and encoding.
 //!
-//! A file of its own, as test files run one after the other: who holds a lock here shares the CPUs with no other test.
+//! A separate file, because test files run one after the other: the holder of a lock here shares the CPUs with no other test.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nearfield::dataset::{Generated, GroundTruth, recall};
 use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
 
-/// How long an operation held its thread up: time on the clock, without that in which the
-/// machine ran something else while the thread could have gone on.
+/// Returns the time that an operation held its thread up: time on the clock, without the time in which the
+/// machine ran something else while the thread was runnable.
 fn pause<T>(operation: impl FnOnce() -> T) -> (T, Duration) {
     let waited = || {
         let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -76,8 +76,8 @@ fn codes_come_while_vectors_are_inserted_and_searched() {
             assert!(found > least, "{originals:?}: {found}");
             longest
         };
-        // Who waits for a lock waits longer if another process took the CPU from its holder, and a machine that takes it from all is
-        // not seen by `pause`.
+        // A waiter for a lock waits longer if another process took the CPU from the holder, and `pause` does not see a machine that takes the CPU
+        // from all threads.
         let mut best = Duration::MAX;
         for _ in 0..20 {
             best = best.min(longest());

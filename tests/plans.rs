@@ -1,4 +1,4 @@
-//! A setting more takes nothing away: radii, counts and candidates, on every index, metric and element.
+//! A further setting does no harm: radii, counts and candidates, on every index, metric and element.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ fn bits(hits: &[Hit]) -> Vec<(u64, u32)> {
     hits.iter().map(|hit| (hit.key, hit.distance.to_bits())).collect()
 }
 
-/// What a search with `k` finds within the distance of its last answer is found with this radius,
-/// too, and the same with any smaller one. Lists are read on while there are more within it.
+/// A search with the radius of an answer at `k` finds the answers of that search within the radius,
+/// and so does one with any smaller radius. Lists are read on while they have more vectors within it.
 macro_rules! assert_radius_cuts {
     ($index:expr, $queries:expr, $reads_on:expr, $what:expr) => {
         for query in $queries {
@@ -37,7 +37,7 @@ macro_rules! assert_radius_cuts {
                     let what = format!("{} k {k} ef {ef} rank {rank}", $what);
                     assert!(inside.len() > rank, "{what}");
                     let found = |hit: &&Hit| cut.contains(hit);
-                    // Nearer ones may have come.
+                    // Nearer vectors may have been found.
                     let is_full = $reads_on && cut.len() == k;
                     let count = inside.iter().filter(found).count();
                     assert!(is_full || count == inside.len(), "{what}");
@@ -93,7 +93,7 @@ fn a_radius_takes_away_what_is_beyond_it_and_nothing_else() {
     }
 }
 
-/// Numbers that look random.
+/// Returns pseudo-random numbers.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
     move || {
@@ -107,7 +107,7 @@ fn noise(seed: u64) -> impl FnMut() -> f32 {
 fn a_vector_is_at_no_cosine_distance_from_itself_and_at_two_from_its_opposite() {
     for dimension in [1, 2, 3, 7, 24, 100, 384, 1000, 1537] {
         let mut next = noise(dimension as u64);
-        // Random ones, constant ones, steep ones and a few large components among small ones.
+        // Random vectors, constant vectors, steep vectors and a few large components among small ones.
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         for at in 0..40 {
             let scale = 10_f32.powi(at % 9 - 4);
@@ -200,7 +200,7 @@ fn vectors_whose_distances_would_overflow_are_refused() {
                 let flat = Flat::builder(dimension, metric).element(element).build().unwrap();
                 let graph = Hnsw::builder(dimension, metric).element(element).build().unwrap();
                 let lists = Ivf::builder(dimension, metric).element(element).build().unwrap();
-                // All of the length in one component, or the same in each.
+                // All of the length is in one component, or each component has the same share.
                 let one = |length: f32| {
                     let mut vector = vec![0.0; dimension];
                     vector[dimension - 1] = length;
@@ -232,7 +232,7 @@ fn vectors_whose_distances_would_overflow_are_refused() {
                     check(graph.search(&vector).run().map(drop));
                     check(lists.search(&vector).run().map(drop));
                 }
-                // The longest that are taken, one and its opposite, are at finite distances.
+                // The longest accepted vectors, one and its opposite, are at finite distances.
                 for (key, vector) in [one(long), one(-long), each(long * 0.98)].iter().enumerate() {
                     flat.insert(key as u64 + 10, vector).unwrap();
                     graph.insert(key as u64 + 10, vector).unwrap();
@@ -249,7 +249,7 @@ fn vectors_whose_distances_would_overflow_are_refused() {
             }
         }
     }
-    // Half precision ends far below.
+    // The range of half precision ends far below.
     let flat = Flat::builder(2, Metric::L2).element(Element::F16).build().unwrap();
     let beyond = flat.insert(1, &[1e20, 0.0]).unwrap_err();
     assert!(matches!(beyond, IndexError::Vector(VectorError::NotRepresentable { .. })));
@@ -298,7 +298,7 @@ fn shared(hits: &[Hit], truth: &[Hit]) -> usize {
     truth.iter().filter(|t| hits.iter().any(|hit| hit.key == t.key)).count()
 }
 
-/// Rejecting the nearest costs what as many answers more cost, and finds as much.
+/// Rejecting the nearest costs the same as finding that number of further answers, and finds the same.
 #[test]
 fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
     for quantization in [Quantization::None, Quantization::Sq4] {
@@ -322,7 +322,7 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
                 assert_eq!(hits.plan(), Plan::FilteredWalk);
                 by_set.0 += hits.distances_computed();
                 by_set.1 += shared(&hits, truth);
-                // Quick, so that the measured cost of a call leaves the plan as it is: a slow filter is called less often,
+                // The closure is quick, so that its measured cost leaves the plan as it is: a slow filter is called less often,
                 // at more distances.
                 let seen: Vec<bool> = (0..20_000).map(|key| seen.contains(key)).collect();
                 let fresh = |key: u64| !seen[key as usize];
@@ -332,7 +332,7 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
             }
             let what =
                 format!("{quantization:?} {excluded}: {by_hand:?} {by_set:?} {by_closure:?}");
-            // Walks on codes find more than by hand: they go on on the vectors.
+            // Walks on codes find more than by hand, because they continue on the vectors.
             let most = if quantization == Quantization::None { 1.4 } else { 2.0 };
             assert!(by_set.0 as f64 <= by_hand.0 as f64 * most, "{what}");
             // Half of the answers by hand are right; with 700 excluded, closures find all of them for 2.1 times the distances.
@@ -390,7 +390,7 @@ fn keys_are_excluded_besides_a_filter_in_batches_iterations_lists_and_shards() {
     }
 }
 
-/// A filter that takes long is asked about the nearest only, in their order, as by hand.
+/// A slow filter is called for the nearest vectors only, in their order, as by hand.
 #[test]
 fn a_dear_filter_is_asked_about_little_more_than_the_answers() {
     let dear = |key: u64, share: u64, asked: &AtomicUsize| {
@@ -403,7 +403,7 @@ fn a_dear_filter_is_asked_about_little_more_than_the_answers() {
     };
     for quantization in [Quantization::None, Quantization::Sq4] {
         let (graph, exact, queries) = generated(20_000, quantization);
-        // Of 1,024.
+        // Shares of 1,024.
         for share in [1023, 600, 200, 30] {
             let (mut same, mut by_hand, mut calls) = ((0, 0), 0, 0);
             for query in queries.chunks(24).take(8) {
@@ -438,13 +438,13 @@ fn a_dear_filter_is_asked_about_little_more_than_the_answers() {
     }
 }
 
-/// A setting more makes a search neither longer by an order nor its answers fewer, whatever the
-/// filter has to do with the query.
+/// A further setting neither makes a search longer by an order nor its answers fewer, however the
+/// filter relates to the query.
 #[test]
 fn more_of_anything_is_neither_an_order_slower_nor_worse() {
     let (graph, exact, queries) = generated(20_000, Quantization::None);
     let mut next = noise(77);
-    // How many of the nearest are rejected, and how many of the others.
+    // The number of nearest vectors that are rejected, and the share of the others.
     let filters: Vec<(usize, f32)> = (0..12)
         .map(|at| {
             let near = [0, 20, 60, 150, 400, 1500][at % 6];
@@ -478,7 +478,7 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
         }
         let what = format!("{near} {share}: {distances:?} {answers:?}");
         for at in 1..6 {
-            // A larger `ef` is not quicker by far than a smaller one, nor longer than its growth.
+            // A larger `ef` is neither much quicker than a smaller one, nor slower than its growth.
             assert!(distances[at - 1] < distances[at] * 3, "{what}");
             assert!(distances[at] < distances[at - 1] * 10, "{what}");
             assert!(answers[at] + 4 >= answers[at - 1], "{what}");

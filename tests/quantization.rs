@@ -15,7 +15,7 @@ fn generated(count: usize, dimension: usize) -> (Vec<f32>, Vec<f32>) {
     (set.base().to_f32().unwrap(), set.queries().to_f32().unwrap())
 }
 
-/// The share of the exact ten nearest that the index finds.
+/// Returns the share of the exact ten nearest that the index finds.
 fn recall_of(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
     let found = index.search_batch(queries).k(10).ef(ef).threads(1).run().unwrap();
     let truth = exact.search_batch(queries).k(10).run().unwrap();
@@ -31,7 +31,7 @@ fn codes_lose_half_a_point_of_recall_at_most() {
     let metrics = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
     for dimension in [20, 100, 384] {
         let (base, queries) = generated(5500, dimension);
-        // Graphs that two threads build differ, so one pair of recalls may lie by a point; their
+        // Graphs that two threads build differ, so one pair of recalls may differ by a point; their
         // mean may not.
         let mut lost = [0.0; 2];
         for metric in metrics {
@@ -102,7 +102,7 @@ fn real_words_are_found_by_codes() {
 const ORIGINALS: [Originals; 4] =
     [Originals::Kept, Originals::Sq12, Originals::Sq8, Originals::Dropped];
 
-/// Product quantization, and `RaBitQ` of all widths, for a dimension.
+/// Returns product quantization, and `RaBitQ` of all widths, for a dimension.
 fn coarse(dimension: usize) -> [Quantization; 5] {
     [
         Quantization::Rabitq { bits: 1 },
@@ -125,7 +125,7 @@ fn coarse_codes_lead_to_the_neighbours() {
         let plain = Hnsw::builder(dimension, metric).build().unwrap();
         plain.insert_batch(&keys(COUNT), &base).run().unwrap();
         let plain = recall_of(&plain, &exact, &queries, 64);
-        // Where vectors are long, every other one.
+        // Long vectors are tested with every other quantization.
         for quantization in coarse(dimension).into_iter().step_by(1 + dimension / 150) {
             let what = format!("{dimension} {metric:?} {quantization:?}");
             for originals in ORIGINALS {
@@ -161,7 +161,7 @@ fn coarse_codes_keep_the_recall_of_an_ef() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/words-100-10k");
     let data = Dataset::open(folder).unwrap();
     let n = data.base().len();
-    // The same graph every time.
+    // One thread builds the same graph every time.
     let recall_at_64 = |quantization| {
         let builder = Hnsw::builder(data.dimension(), data.metric()).quantization(quantization);
         let index = builder.build().unwrap();
@@ -184,7 +184,7 @@ fn codes_of_whole_numbers_know_the_angle() {
     const COUNT: usize = 5000;
     let (base, queries) = generated(COUNT, 64);
     let largest = base.iter().chain(&queries).fold(0.0_f32, |largest, x| largest.max(x.abs()));
-    // Lengths from 20 to 120, which are of no account under the cosine.
+    // Lengths from 20 to 120, which the cosine ignores.
     let whole = |floats: &[f32]| -> Vec<i8> {
         let rows = floats.chunks_exact(64).enumerate();
         rows.flat_map(|(i, row)| {
@@ -261,7 +261,7 @@ fn equal_and_constant_vectors_are_taken() {
         assert!(index.check().is_ok());
         let hits = index.search(&[0.25; 17]).k(10).ef(20).run().unwrap();
         assert!(hits.len() == 10 && hits.iter().all(|hit| hit.distance == 0.0));
-        // Nothing like what the quantizer was fitted to.
+        // A vector far from the training data of the quantizer.
         index.insert(9999, &[1e17; 17]).unwrap();
         assert_eq!(index.search(&[1e17; 17]).k(1).ef(400).run().unwrap()[0].key, 9999);
     }
@@ -282,8 +282,8 @@ fn what_makes_no_codes_keeps_its_vectors() {
     assert!(matches!(index, Err(IndexError::Parameter { name: "quantization", .. })));
 }
 
-/// Vectors of whole numbers stay as they are in codes of eight bits: those that come later and are not such are refused, and one
-/// that comes in time makes them all rounded.
+/// Codes of eight bits keep vectors of whole numbers exactly: later vectors of other numbers are refused, and one
+/// among the training vectors makes all codes rounded.
 #[test]
 fn whole_numbers_are_kept_and_others_are_refused() {
     let dimension = 24;

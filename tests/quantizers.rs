@@ -1,4 +1,4 @@
-//! What every quantizer promises, and how good its estimates are on real vectors.
+//! Promises of every quantizer, and the accuracy of its estimates on real vectors.
 
 use nearfield::dataset::{Dataset, recall};
 use nearfield::quantization::{
@@ -31,7 +31,7 @@ impl Random {
 
 type Made = Result<Box<dyn Quantizer>, QuantizationError>;
 
-/// A kind of quantizer: how it is trained and how it is read.
+/// A kind of quantizer: its functions for training and reading.
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
@@ -93,7 +93,7 @@ fn all_forms_of_a_call_agree_and_bytes_keep_everything() {
         let vectors = Random(dimension as u64).vectors(count, dimension);
         let vectors = &vectors[..];
         for kind in KINDS {
-            // Long vectors take long to train on.
+            // Training on long vectors takes long.
             let metrics = if dimension > 100 { &METRICS[dimension % 3..][..1] } else { &METRICS };
             for &metric in metrics {
                 let case = format!("{} of {dimension} under {metric}", kind.name);
@@ -137,7 +137,7 @@ fn vectors_that_are_alike_are_no_trouble() {
     let dimension = 20;
     let mut random = Random(5);
     let varied = random.vectors(300, dimension);
-    // All equal; all but one component constant; zeros; the greatest, the least, both mixed.
+    // Vectors all equal; all but one component constant; zeros; the greatest, the least, both mixed.
     let equal = vec![0.5; 300 * 20];
     let mut constant = varied.clone();
     for (i, x) in constant.iter_mut().enumerate() {
@@ -182,7 +182,7 @@ fn vectors_that_are_alike_are_no_trouble() {
                     assert!(quantizer.distance(code, code).expect(&case).is_finite(), "{case}");
                     assert!(quantizer.dequantize(code).expect(&case).iter().all(|x| x.is_finite()));
                     if name == "equal" && !kind.name.starts_with("scalar") {
-                        // Nothing is lost where there is nothing to tell apart.
+                        // Equal vectors are encoded without loss.
                         let off = (f64::from(distance) - exact(metric, query, vector)).abs();
                         assert!(off <= 1e-5 * length, "{case}: {off}");
                         let symmetric = f64::from(quantizer.distance(code, code).expect(&case));
@@ -214,7 +214,7 @@ fn the_number_of_threads_changes_nothing() {
     }
 }
 
-/// Whatever machine trains and codes, it gives these bits.
+/// Training and encoding give these bits on any machine.
 #[test]
 fn fingerprints_are_the_same_everywhere() {
     let vectors = Random(2).vectors(500, 37);
@@ -226,7 +226,7 @@ fn fingerprints_are_the_same_everywhere() {
     assert_eq!(found, FINGERPRINTS, "{found:#018x?}");
 }
 
-/// Of the quantizer, and of its codes.
+/// Fingerprints of the quantizer, and of its codes.
 const FINGERPRINTS: [(u64, u64); 10] = [
     (0x7150_df65_2dde_cd9a, 0x5895_6449_9bfa_90c2),
     (0x4617_a0d2_e86a_fe0b, 0x62e8_6782_464b_cdf4),
@@ -339,7 +339,7 @@ fn what_cannot_be_coded_is_refused() {
                 quantizer.quantize_batch(&vectors[..11]),
                 Err(QuantizationError::Vector(length))
             );
-            // Any bytes of the right length are some code.
+            // Any bytes of the right length are a code.
             let mut random = Random(9);
             for _ in 0..100 {
                 let noise: Vec<u8> = (0..code_len).map(|_| random.next() as u8).collect();
@@ -376,7 +376,7 @@ fn damaged_bytes_are_refused() {
     }
 }
 
-/// Damage with a checksum that fits is an error or another quantizer, which works.
+/// Damage with a checksum that fits gives an error or another, working quantizer.
 #[test]
 fn forged_bytes_do_no_harm() {
     let vectors = Random(6).vectors(300, 12);
@@ -394,7 +394,7 @@ fn forged_bytes_do_no_harm() {
         for round in 0..1000 {
             let mut forged = body.to_vec();
             for _ in 0..=round % 3 {
-                // Most of all the first bytes, which say what follows.
+                // Mostly the first bytes, which describe the rest.
                 let range = if round % 4 == 0 { forged.len() } else { 40 };
                 let at = (random.next() % range as u64) as usize;
                 let choice = [0, 1, 2, 4, 8, 0x7f, 0x80, 0xff, random.next() as u8];
@@ -407,7 +407,7 @@ fn forged_bytes_do_no_harm() {
             taken += 1;
             let vector = vec![0.25; quantizer.dimension()];
             let code = match quantizer.quantize(&vector) {
-                // The bytes say that vectors are of whole numbers.
+                // The forged bytes restrict vectors to whole numbers.
                 Err(QuantizationError::Vector(VectorError::NotRepresentable { .. })) => continue,
                 code => code.unwrap(),
             };
@@ -419,7 +419,7 @@ fn forged_bytes_do_no_harm() {
     assert!(taken > 500, "{taken}");
 }
 
-/// Recall@10 of a scan of all codes, with the given number of candidates looked at exactly.
+/// Returns the recall@10 of a scan of all codes, with the given number of candidates reranked exactly.
 fn scanned_recall(quantizer: &dyn Quantizer, set: &Dataset, candidates: usize) -> f64 {
     let base = set.base().to_f32().unwrap();
     let queries = set.queries().to_f32().unwrap();
@@ -432,7 +432,7 @@ fn scanned_recall(quantizer: &dyn Quantizer, set: &Dataset, candidates: usize) -
     recall(answers.collect::<Vec<_>>(), set.truth(), 10).unwrap()
 }
 
-/// The ten nearest of those that seem nearest.
+/// Returns the ten nearest of the candidates with the least estimates.
 fn best(
     set: &Dataset,
     base: &[f32],
@@ -450,7 +450,7 @@ fn best(
     nearest.into_iter().take(10).map(|(_, i)| i as u64).collect()
 }
 
-/// The same with queries that are codes themselves.
+/// Returns the same with encoded queries.
 fn symmetric_recall(quantizer: &dyn Quantizer, set: &Dataset, candidates: usize) -> f64 {
     let base = set.base().to_f32().unwrap();
     let queries = set.queries().to_f32().unwrap();
@@ -486,7 +486,7 @@ fn real_neighbours_are_found() {
 }
 
 /// For each kind: recall@10 without exact distances, with those of 50 candidates, and the latter
-/// with coded queries. A hundredth or so below what was measured.
+/// with coded queries. Each limit is about a hundredth below the measured value.
 const SIFT: [[f64; 3]; 9] = [
     [0.75, 0.99, 0.97],
     [0.99, 0.99, 0.99],

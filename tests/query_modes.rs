@@ -35,7 +35,7 @@ fn shared(a: &[Hit], b: &[Hit]) -> usize {
     b.iter().filter(|hit| keys.contains(&hit.key)).count()
 }
 
-/// However many they are: hits are made in parts.
+/// The answer may have any length, because hits are made in parts.
 #[test]
 fn a_radius_ends_the_answer_anywhere() {
     let flat = Flat::builder(1, Metric::L2).build().unwrap();
@@ -182,7 +182,7 @@ fn an_iteration_goes_on_from_its_cursor() {
             let mut cursor = Cursor::default();
             let mut pages = Vec::new();
             while pages.len() < 500 {
-                // What is kept between two pages borrows nothing.
+                // The cursor kept between two pages borrows nothing.
                 let kept: Box<dyn std::any::Any + Send> = Box::new(cursor);
                 cursor = *kept.downcast().unwrap();
                 let mut iter = graph.search(&query).iter_from(cursor).unwrap();
@@ -209,7 +209,7 @@ fn an_iteration_sees_what_is_inserted_meanwhile_and_holds_nothing() {
     graph.insert_batch(&keys(100), &(0..100).map(|i| i as f32).collect::<Vec<_>>()).run().unwrap();
     let mut iter = graph.search(&[0.0]).iter().unwrap();
     assert_eq!(iter.by_ref().take(32).count(), 32);
-    // Neither a search nor an insertion waits for it.
+    // The open iteration blocks neither a search nor an insertion.
     graph.insert(1000, &[40.5]).unwrap();
     assert!(graph.check().is_ok());
     let rest: Vec<u64> = iter.map(|hit| hit.key).collect();
@@ -246,7 +246,7 @@ fn a_search_that_is_broken_off_tells_so() {
                 assert!(search.deadline(Duration::MAX).run().unwrap().is_complete());
                 let none = search.deadline(Duration::ZERO).run().unwrap();
                 assert!(none.is_empty() && !none.is_complete());
-                // The shortest that can begin: what it finds is true, whatever the machine does.
+                // The shortest deadlines that let a search begin: the partial answer is true on any machine.
                 for micros in [1, 10, 50, 200] {
                     let deadline = Duration::from_micros(micros);
                     let part = search.deadline(deadline).run().unwrap();
@@ -279,11 +279,11 @@ fn a_deadline_is_kept_however_much_there_is_to_do() {
     let deadline = Duration::from_micros(500);
     let none = |_: u64| false;
     let mut took = [Duration::MAX; 5];
-    // The best of many: other programs are busy, too.
+    // The best of many measurements, because other programs are busy, too.
     for query in queries.iter() {
         let mut time = |at: usize, search: &dyn Fn() -> bool| {
             let start = Instant::now();
-            // A fast machine may come to the end before its time.
+            // A fast machine may finish before the deadline.
             search();
             took[at] = took[at].min(start.elapsed());
         };
@@ -301,7 +301,7 @@ fn a_deadline_is_kept_however_much_there_is_to_do() {
     }
 }
 
-/// Whenever it ends: what was found is in order, accepted, and all there is if it says so.
+/// The answer at any deadline is in order, accepted, and whole if it is marked complete.
 #[test]
 fn a_deadline_may_end_a_filtered_search_for_thousands_anywhere() {
     const COUNT: usize = 20_000;
@@ -356,7 +356,7 @@ fn a_search_is_cancelled_from_another_thread() {
             begun.recv().unwrap();
             token.cancel();
         });
-        // The filter holds the search up until the token is set.
+        // The filter delays the search until the token is set.
         let waits = |_key: u64| {
             let _ = started.send(());
             while !cancel.is_cancelled() {

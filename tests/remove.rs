@@ -1,4 +1,4 @@
-//! Removing and replacing: soundness, recall, places used again, and a model beside many threads.
+//! Removing and replacing: soundness, recall, reuse of slots, and a model beside many threads.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
     range.map(|key| key as u64).collect()
 }
 
-/// The share of the exact ten nearest that the index finds.
+/// Returns the share of the exact ten nearest that the index finds.
 fn recall(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
     let found = index.search_batch(queries).k(10).ef(ef).threads(1).run().unwrap();
     let truth = exact.search_batch(queries).k(10).run().unwrap();
@@ -74,7 +74,7 @@ fn an_index_can_be_emptied_and_filled_again_and_again() {
 
 #[test]
 fn a_star_loses_its_centre() {
-    // All others are children of few nodes: cutting those joins many trees.
+    // All other nodes are children of few nodes: removing those joins many trees.
     let index = Hnsw::builder(2, Metric::L2).m(2).build().unwrap();
     index.insert(0, &[0.0, 0.0]).unwrap();
     for key in 1..400_u64 {
@@ -129,7 +129,7 @@ fn many_threads_change_and_search_at_once() {
             Hnsw::builder(dimension, Metric::L2).quantization(quantization).build().unwrap();
         let flat = Flat::builder(dimension, Metric::L2).build().unwrap();
         let over = AtomicBool::new(false);
-        // Each thread changes keys of its own, so that each knows what must be there at the end.
+        // Each thread changes its own keys, so that it knows the contents at the end.
         let models: Vec<HashMap<u64, usize>> = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..THREADS)
                 .map(|thread| {
@@ -227,7 +227,7 @@ fn a_search_sees_the_old_vector_or_the_new_one() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..3000 {
-                // The same vector in another place: to a search nothing happens.
+                // The same vector moves to another slot: the answers do not change.
                 index.upsert(7, &vectors[56..64]).unwrap();
                 flat.upsert(7, &vectors[56..64]).unwrap();
             }
@@ -244,7 +244,7 @@ fn a_search_sees_the_old_vector_or_the_new_one() {
                 found += count;
             }
         }
-        // A walk may miss what moves about under it, as it may miss anything, but hardly ever does.
+        // A walk may miss a vector that moves meanwhile, as it may miss any vector, but rarely does.
         assert!(searches - found <= searches / 100, "{found} of {searches}");
     });
     assert_eq!((index.len(), flat.len()), (300, 300));

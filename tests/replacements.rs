@@ -1,5 +1,5 @@
-//! Searching while vectors are replaced, or removed and inserted again: every way of looking for answers gives as many as
-//! are wanted, each key once.
+//! Searching while vectors are replaced, or removed and inserted again: every way of searching gives the wanted number of answers,
+//! each key once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ use nearfield::{Filter, Flat, Hit, Hnsw, KeySet, Metric, Originals, Quantization
 
 const DIMENSION: usize = 16;
 
-/// All of them, in order, accepted, and no key twice.
+/// Checks that the answer has `k` hits, in order, accepted, and no key twice.
 fn check(case: &str, hits: &[Hit], k: usize, accepts: impl Fn(u64) -> bool) {
     let mut keys: Vec<u64> = hits.iter().map(|hit| hit.key).collect();
     keys.sort_unstable();
@@ -18,7 +18,7 @@ fn check(case: &str, hits: &[Hit], k: usize, accepts: impl Fn(u64) -> bool) {
     assert!(keys.into_iter().all(accepts), "{case}");
 }
 
-/// What both kinds of index can be asked.
+/// Operations that both kinds of index have.
 trait Asked: Sync {
     fn upsert(&self, key: u64, vector: &[f32]);
     fn insert_again(&self, key: u64, vector: &[f32]);
@@ -58,7 +58,7 @@ macro_rules! asked {
 asked!(Hnsw);
 asked!(Flat);
 
-/// Replaces the vectors around the queries by others around them, while all that there is is asked.
+/// Replaces the vectors around the queries by others around them, while every way of searching runs.
 fn hold(name: &str, index: &impl Asked, count: usize) {
     let made = Generated::builder(count, DIMENSION).queries(8).seed(4).build().unwrap();
     let (base, queries) = (made.base().to_f32().unwrap(), made.queries().to_f32().unwrap());
@@ -78,7 +78,7 @@ fn hold(name: &str, index: &impl Asked, count: usize) {
                 let pairs = query(step).iter().zip(place(step * 13));
                 vector.iter_mut().zip(pairs).for_each(|(x, (q, p))| *x = q + far * (p - q));
                 let key = (step * 7 % count) as u64;
-                // None of those that few are asked for: one is missing at times.
+                // Some keys are removed and inserted again, none of which the sparser filters accept, because a key is missing meanwhile.
                 if key % 20 == 3 {
                     index.insert_again(key, &vector);
                 } else {
@@ -113,7 +113,7 @@ fn hold(name: &str, index: &impl Asked, count: usize) {
                 }
             }
         });
-        // The writer ends before a failure is told.
+        // The writer ends before a failure is reported.
         let searched = searcher.join();
         done.store(true, Ordering::Relaxed);
         writer.join().unwrap();

@@ -1,4 +1,4 @@
-//! A thread that would wait for itself is refused, wherever it asks; others wait.
+//! A thread that would wait for itself is refused, in every call; other threads wait.
 
 mod collection_support;
 
@@ -12,10 +12,10 @@ use nearfield::{Collection, CollectionError};
 
 const DIMENSION: usize = 8;
 
-/// Longer than a thread waits for what it may have handed on.
+/// Longer than a thread waits for a value that it took and may have handed to another thread.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Runs `test` on a thread of its own, and fails if it does not end.
+/// Runs `test` on its own thread, and fails if it does not end.
 fn within_seconds(test: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let running = thread::spawn(move || {
@@ -52,7 +52,7 @@ fn every_operation_of_a_collection_that_waits_is_refused() {
         assert!(is_deadlock(collection.task().checkpoint()));
         assert!(is_deadlock(collection.task().compact()));
         assert!(is_deadlock(collection.task().load()));
-        // These wait for no writer.
+        // These calls wait for no writer.
         assert!(collection.try_begin_write().unwrap().is_none());
         collection.backup(folder.file("copy.nf")).unwrap();
         assert!(collection.snapshot().unwrap().is_empty());
@@ -116,7 +116,7 @@ fn a_transaction_that_was_handed_on_is_waited_for() {
             thread::scope(|scope| {
                 scope.spawn(move || {
                     let mut tx = tx;
-                    // Used within the time of grace, and kept for longer.
+                    // The transaction is used within the time of grace, and kept for longer.
                     thread::sleep(Duration::from_millis(50));
                     match round {
                         0 => tx.upsert(round, &vector(round, 0, DIMENSION)).unwrap(),
@@ -133,11 +133,11 @@ fn a_transaction_that_was_handed_on_is_waited_for() {
                 }
             });
         }
-        // A thread that ends one that was handed to it is no holder any more.
+        // A thread that ends a transaction of another thread is no holder any more.
         let tx = collection.begin_write().unwrap();
         thread::scope(|scope| scope.spawn(move || drop(tx)).join().unwrap());
         drop(collection.begin_write().unwrap());
-        // And one that works in a transaction of another thread is refused another one.
+        // A thread that works in a transaction of another thread is refused a second one.
         let tx = collection.begin_write().unwrap();
         let refused = thread::scope(|scope| {
             let other = scope.spawn(|| {
@@ -192,7 +192,7 @@ fn callbacks_are_refused_at_once() {
             assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
             called.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         };
-        // The last call comes when the operation is over.
+        // The last call follows the end of the operation.
         let watched = |done, total| {
             if done < total {
                 asks(done, total);

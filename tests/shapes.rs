@@ -1,8 +1,8 @@
-//! Recall on data of many shapes: with the vectors kept or rounded, a search by codes finds what it finds without codes,
-//! whatever the shape, the metric, the element, the codes, and the way in which vectors came.
+//! Recall on data of many shapes: with the vectors kept or rounded, a search by codes finds the answers of a search without codes,
+//! for any shape, metric, element, codes, and order of insertion.
 //!
-//! Each 211th case of the whole product is run. `NEARFIELD_SHAPES=all` runs every one, `NEARFIELD_SHAPES=10` each
-//! tenth, and `NEARFIELD_SHAPES_LIKE` those only whose names have all of its words.
+//! Each 211th case of the whole product is run. `NEARFIELD_SHAPES=all` runs every case, `NEARFIELD_SHAPES=10` each
+//! tenth, and `NEARFIELD_SHAPES_LIKE` only cases whose names have all of its words.
 
 mod collection_support;
 mod shapes_support;
@@ -24,15 +24,15 @@ const WHOLE: Counts = Counts { first: 4300, later: 900, queries: QUERIES };
 const MOVED: Counts = Counts { first: 4300, later: 1500, queries: QUERIES };
 const EF: usize = 64;
 
-/// Cases from one that is run to the next, if not told otherwise: prime to the sides of the product.
+/// The default step from one case to the next: prime to the sides of the product.
 const STRIDE: usize = 211;
 
-/// By how much less may be found than without codes.
+/// The allowed loss of recall against a search without codes.
 const LESS: f64 = 0.02;
 
 const ELEMENTS: [Element; 3] = [Element::F32, Element::F16, Element::Bf16];
 
-/// How vectors come into an index.
+/// The order in which vectors are inserted into an index.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
     /// All in one batch.
@@ -56,7 +56,7 @@ enum Codes {
     Sq8,
     Sq4,
     Rabitq(u32),
-    /// Bits, with a sub-vector for each two components of 4 bits and each four of 8.
+    /// Product quantization by bits, with a sub-vector for each two components of 4 bits and each four of 8.
     Pq(u32),
 }
 
@@ -87,7 +87,7 @@ impl Codes {
     }
 }
 
-/// One of the product.
+/// A case of the product.
 #[derive(Clone, Copy)]
 struct Case<'a> {
     shape: &'a Shape,
@@ -110,14 +110,14 @@ impl Case<'_> {
         codes.unwrap_or(Quantization::None)
     }
 
-    /// Whether an index can be built so.
+    /// Returns whether such an index can be built.
     fn is_real(&self) -> bool {
         let Self { shape, element, .. } = *self;
         let codes = self.codes.map(|codes| (codes, shape.dimension < 32));
         if matches!(codes, Some((Codes::Auto, true))) && self.originals != Originals::Kept {
             return false;
         }
-        // Halves have no room for the components, or next to no digits.
+        // Half precision cannot represent the components, or keeps almost no digits of them.
         element != Element::F16
             || shape
                 .first
@@ -128,7 +128,7 @@ impl Case<'_> {
                 && shape.first.iter().any(|x| x.abs() > 1e-2)
     }
 
-    /// The share of the queries' neighbours that a search finds, one by one or in a batch, whichever is less.
+    /// Returns the share of the queries' neighbours that a search finds, one by one or in a batch, whichever is less.
     fn recall(&self, truth: &Truth, folder: &Folder, number: usize) -> f64 {
         let Self { shape, .. } = *self;
         let (one_by_one, at_once) = if self.way == Way::Collection {
@@ -210,7 +210,7 @@ impl Case<'_> {
     }
 }
 
-/// Kinds of cases that do not hold yet, and why.
+/// Kinds of cases that do not hold yet, and the reasons.
 type Known = (&'static str, fn(&Case<'_>) -> bool);
 
 const KNOWN: [Known; 1] = [("short and long vectors share a grid of 16 steps", |case| {

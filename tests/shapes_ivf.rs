@@ -1,5 +1,5 @@
 //! Recall of the inverted-file index on data of many shapes: with the originals kept, reading all lists finds the true
-//! neighbours whatever the shape, the metric, the codes, and the order in which vectors came.
+//! neighbours for any shape, metric, codes, and order of insertion.
 
 mod collection_support;
 mod shapes_support;
@@ -21,7 +21,7 @@ const MOVED: Counts = Counts { first: 2200, later: 1200, queries: QUERIES };
 const K: usize = 10;
 const ALL: usize = usize::MAX;
 
-/// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
+/// Returns the share of the answers that are as near as the true neighbour of the last rank, within the precision of `f32`.
 fn recall(index: &Ivf, vectors: &[f32], queries: &[f32], nprobe: usize) -> f64 {
     let (dimension, metric) = (index.dimension(), index.metric());
     let batch = index.search_batch(queries).k(K).nprobe(nprobe).run().unwrap();
@@ -57,12 +57,12 @@ fn insert(index: &Ivf, shape: &Shape, at_once: bool) {
     }
 }
 
-/// Few lists, so that trainings take little time.
+/// Returns a builder with few lists, so that trainings take little time.
 fn builder(dimension: usize, metric: Metric) -> IvfBuilder {
     Ivf::builder(dimension, metric).lists(40)
 }
 
-/// Each shape under each metric and code: all lists are read, originals are kept.
+/// Each shape is tested under each metric and code: all lists are read, originals are kept.
 #[test]
 fn all_lists_with_originals_find_the_true_neighbours_of_any_shape() {
     let folder = Folder::new("shapes-ivf");
@@ -147,7 +147,7 @@ fn every_element_type_keeps_its_neighbours() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// Recall against the neighbours among the vectors as they are stored, to which queries are rounded, too.
+/// Returns the recall against the neighbours among the vectors as they are stored, to which queries are rounded, too.
 fn recall_stored(index: &Ivf, shape: &Shape) -> f64 {
     let exact = Flat::builder(shape.dimension, index.metric()).element(index.element());
     let exact = exact.build().unwrap();
@@ -168,7 +168,7 @@ fn built(builder: IvfBuilder, keys: &[u64], vectors: &[f32], threads: usize) -> 
     index
 }
 
-/// It was .130 on two threads and .560 on one: the index trained again in the middle of the batch, on its first part.
+/// The recall was .130 on two threads and .560 on one: the index trained again in the middle of the batch, on its first part.
 #[test]
 fn one_batch_trains_once_whatever_its_order() {
     const COUNT: usize = 12_000;
@@ -201,7 +201,7 @@ fn one_batch_trains_once_whatever_its_order() {
     }
 }
 
-/// 20,000 vectors of a few topics, then as many of the others: .000 to .028 with `Pq4`, .23 to .51 with `Rabitq1`.
+/// 20,000 vectors of a few topics, then 20,000 of the others: .000 to .028 with `Pq4`, .23 to .51 with `Rabitq1`.
 #[test]
 fn topics_that_come_later_are_found() {
     let dimension = 32;
@@ -237,14 +237,14 @@ fn topics_that_come_later_are_found() {
             );
             let (few, of_plain) = (recall_of(&coded, 16), recall_of(&plain, 16));
             assert!(few >= of_plain - 0.02, "{topics}, {quantization:?}: {few}, plain {of_plain}");
-            // The lists have followed: no search reads much more than its share of the vectors.
+            // The lists have followed the vectors: no search reads much more than its share of them.
             let lists = coded.stats().lists.unwrap();
             assert!(lists.imbalance < 4.0 && lists.trainings < 12, "{lists:?}");
         }
     }
 }
 
-/// One list, so that every search read everything; recall .000 with `Pq4`.
+/// The index kept one list, so that every search read everything; recall .000 with `Pq4`.
 #[test]
 fn others_after_equal_vectors_get_lists_of_their_own() {
     let counts = Counts { first: 4200, later: 9800, queries: QUERIES };
@@ -263,7 +263,7 @@ fn others_after_equal_vectors_get_lists_of_their_own() {
     }
 }
 
-/// Pq4 .31 and Rabitq4 .90 at .1 of the length, .14 at .01: a factor does not change the order.
+/// The recall was Pq4 .31 and Rabitq4 .90 at .1 of the length, .14 at .01: a factor does not change the order.
 #[test]
 fn the_length_of_a_query_does_not_matter_under_the_inner_product() {
     let dimension = 64;
@@ -304,7 +304,7 @@ fn the_length_of_a_query_does_not_matter_under_the_inner_product() {
     }
 }
 
-/// Without originals: estimates are right on average, and the statistics tell how far off one is.
+/// Without originals, estimates are right on average, and the statistics report their error.
 #[test]
 fn what_codes_alone_tell_is_unbiased_and_its_error_is_told() {
     let dimension = 48;
@@ -326,7 +326,7 @@ fn what_codes_alone_tell_is_unbiased_and_its_error_is_told() {
                 index.insert_batch(&keys[..2000], &vectors[..2000 * dimension]).run().unwrap();
                 index.insert_batch(&keys[2000..], &vectors[2000 * dimension..]).run().unwrap();
                 let told = f64::from(index.stats().lists.unwrap().code_error.unwrap());
-                // Those that came last, in units of what the codes may be off by.
+                // The vectors inserted last, in units of the error of the codes.
                 let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
                 for _ in 0..20 {
                     let query: Vec<f32> = topic(&mut normal, dimension, 0, 40, 0.4)
@@ -354,7 +354,7 @@ fn what_codes_alone_tell_is_unbiased_and_its_error_is_told() {
                     "{shape} {metric} {quantization:?}: bias {bias:.4}, deviation {deviation:.4}, told {told:.3}"
                 );
                 assert!(bias.abs() < 0.02 && bias.abs() < 0.35 * deviation + 0.002, "{case}");
-                // A share of the residual's length, in a random direction to the query's.
+                // The error is a share of the residual's length, in a random direction to the query's.
                 assert!(deviation < 4.0 * told / (dimension as f64).sqrt() + 1e-3, "{case}");
                 let range = match quantization {
                     IvfQuantization::Rabitq4 => 0.05..0.2,

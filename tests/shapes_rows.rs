@@ -1,5 +1,5 @@
-//! Data on which codes once failed, each with what was found then: recall@10 against exact neighbours, and how far rounded
-//! vectors were off.
+//! Data on which codes once failed, each with the figures of then: recall@10 against exact neighbours, and the errors of rounded
+//! vectors.
 
 mod shapes_support;
 
@@ -15,7 +15,7 @@ const LESS: f64 = 0.02;
 
 const FACTORS: [f32; 5] = [0.003, 0.02, 1.0, 10.0, 100.0];
 
-/// The first vectors in a batch, the others one by one.
+/// Inserts the first vectors in a batch, the others one by one.
 fn filled(builder: HnswBuilder, shape: &Shape) -> Hnsw {
     let index = builder.build().unwrap();
     let count = shape.first.len() / shape.dimension;
@@ -40,7 +40,7 @@ fn recall(index: &Hnsw, shape: &Shape, ef: usize) -> f64 {
     recall_of_rounded(index, shape, ef, Originals::Kept)
 }
 
-/// Recall, where neighbours that are nearer to one another than vectors are rounded may be taken for each other.
+/// Returns the recall, counting neighbours as equal if their distance from each other is below the rounding of vectors.
 fn recall_of_rounded(index: &Hnsw, shape: &Shape, ef: usize, originals: Originals) -> f64 {
     let truth = Truth::new(shape, index.metric(), index.element());
     let search = |query| index.search(query).ef(ef).run().unwrap().keys().collect();
@@ -48,7 +48,7 @@ fn recall_of_rounded(index: &Hnsw, shape: &Shape, ef: usize, originals: Original
     truth.recall_of_rounded(&found, rounding(originals))
 }
 
-/// Holds recall against that of plain vectors.
+/// Compares the recall with that of plain vectors.
 fn compare(found: f64, plain: f64, what: &str) {
     println!("{what}: {found:.3} of {plain:.3}");
     assert!(found >= plain - LESS, "{what}: {found:.3}, plain vectors {plain:.3}");
@@ -107,7 +107,7 @@ fn queries_of_any_length(codes: Quantization, originals: Originals) {
     }
 }
 
-/// What was measured with queries of one length holds for those of another: .453 at a factor of .01, .638 at 100.
+/// A recall measured with queries of one length holds for queries of another: .453 at a factor of .01, .638 at 100.
 #[test]
 fn a_calibrated_recall_holds_for_queries_of_any_length() {
     let shape = units();
@@ -138,7 +138,7 @@ fn long_and_short_vectors_are_found_under_the_inner_product() {
     against_plain(&shape, Metric::InnerProduct);
 }
 
-/// Vectors that come later and are 30 times as long: .306 with `Auto`, .320 with `Sq4`.
+/// Later vectors are 30 times as long: .306 with `Auto`, .320 with `Sq4`.
 #[test]
 fn longer_vectors_that_come_later_are_found_under_the_inner_product() {
     let counts = Counts { first: 6000, later: 2000, queries: QUERIES };
@@ -194,7 +194,7 @@ fn equal_vectors_are_found_however_they_came() {
     for codes in [Quantization::Sq4, Quantization::Rabitq { bits: 4 }] {
         for metric in METRICS {
             let index = built(&shape, metric, codes, Originals::Kept);
-            // Plain vectors find all.
+            // Plain vectors find all neighbours.
             compare(recall(&index, &shape, EF), 1.0, &format!("{metric} {codes:?} one by one"));
         }
     }
@@ -220,14 +220,14 @@ fn rounded_vectors_of_other_topics_are_found() {
     }
 }
 
-/// By how much a rounded vector may be off, as a share of its length.
+/// A rounded vector is off by at most a bound, as a share of its length.
 #[test]
 fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
     let mut missed = Vec::new();
     let shapes = [shapes(WHOLE, MOVED), more_shapes(WHOLE, MOVED)];
     for (number, shape) in shapes.iter().flatten().enumerate() {
         let metric = METRICS[number % 3];
-        // A third of the combinations.
+        // A third of the combinations is tested.
         let chosen = (number / 3) % 3;
         for (codes, originals, bound) in [
             (Quantization::Sq4, Originals::Sq8, 0.02),
@@ -237,7 +237,7 @@ fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
             .iter()
             .copied()
         {
-            // Graphs are of no account.
+            // The graph does not matter here.
             let builder = Hnsw::builder(shape.dimension, metric).m(2).ef_construction(1);
             let index = filled(builder.quantization(codes).originals(originals), shape);
             let off = farthest_off(&index, shape);
@@ -250,7 +250,7 @@ fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
     assert!(missed.is_empty(), "{}:\n{}", missed.len(), missed.join("\n"));
 }
 
-/// The greatest distance of a vector from what the index has, as a share of its length.
+/// Returns the greatest distance of a vector from its copy in the index, as a share of its length.
 fn farthest_off(index: &Hnsw, shape: &Shape) -> f64 {
     let mut farthest = 0.0_f64;
     for (key, vector) in shape.all().chunks(shape.dimension).enumerate() {

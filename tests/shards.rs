@@ -1,4 +1,4 @@
-//! Several collections asked as one: the answer is that of one collection that holds everything.
+//! Several collections searched as one: the answer is that of one collection that holds all vectors.
 
 mod collection_support;
 
@@ -80,7 +80,7 @@ fn collections_snapshots_and_indexes_are_shards() {
         let reader = Collection::open_read_only(folder.file(&shard.to_string())).unwrap();
         reader.snapshot().unwrap()
     });
-    // A snapshot is cheap to clone and needs no lender.
+    // A snapshot is cheap to clone and borrows nothing.
     let snapshots = Shards::new(readers).unwrap();
     let handles = Shards::new(&collections).unwrap();
     let half = Hnsw::builder(DIMENSION, Metric::L2).element(Element::F16).build().unwrap();

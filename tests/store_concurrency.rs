@@ -9,7 +9,7 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(4096).log_size(64 << 10)
 }
 
-/// How much there is to do: little under an interpreter.
+/// Commits of a test: few under an interpreter.
 const COMMITS: u64 = if cfg!(miri) { 12 } else { 1500 };
 
 #[test]

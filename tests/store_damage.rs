@@ -1,4 +1,4 @@
-//! Damaged files: each is read with the right answer or a typed error, never with a wrong answer.
+//! Damaged files: each read gives the right answer or a typed error, never a wrong answer.
 
 mod store_support;
 
@@ -16,7 +16,7 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(4096).log_size(64 << 10)
 }
 
-/// A file of about 1 MB that was closed, and what is in it.
+/// Returns a file of about 1 MB that was closed, and its contents.
 fn valid() -> (Vec<u8>, Model) {
     let mut random = random(3);
     let disk = SimulatedDisk::new();
@@ -28,14 +28,14 @@ fn valid() -> (Vec<u8>, Model) {
         tx.commit().unwrap();
         model = next;
     }
-    // Nothing but noise, so that no damage is without effect.
+    // The extents are noise, so that all damage has an effect.
     let mut tx = store.begin_write().unwrap();
     for (&extent, content) in &mut model.extents {
         content.fill_with(|| random.random());
         tx.write_extent(ExtentId(extent), 0, content).unwrap();
     }
     tx.commit().unwrap();
-    // No page is left that nothing depends on.
+    // After compaction, all pages are in use.
     store.compact().unwrap();
     store.check().unwrap();
     store.close().unwrap();
@@ -47,7 +47,7 @@ fn read(image: Vec<u8>, model: &Model, outcomes: &mut Outcomes, what: &str) {
     let disk = SimulatedDisk::from_image(image).unwrap();
     let read = options().open_simulated(&disk).and_then(|store| {
         let found = content(&store)?;
-        // A sound answer from a damaged file: then the damage is where nothing is.
+        // If the answer is right, the damage is in unused bytes.
         Ok((found, store.check()))
     });
     match read {
@@ -71,7 +71,7 @@ fn no_damage_gives_a_wrong_answer() {
     let mut pages = Outcomes::default();
     for i in 0..200 {
         let mut image = image.clone();
-        // Every second one in the data, where nothing is free, and the others in front of it.
+        // Every second page is in the data, where no page is free, and the others are in front of it.
         let range = if i % 2 == 0 { 0..48 } else { 48..image.len() / 4096 };
         let page = random.random_range(range);
         image[page * 4096..][..4096].fill(0);
@@ -97,8 +97,8 @@ fn no_damage_gives_a_wrong_answer() {
                 image[copy * (32 << 10) + bit / 8] ^= 1 << (bit % 8);
             }
             let what = format!("a bit of header copies {copies:?}");
-            // With both copies of the newest slot gone, the file looks as it does after a crash in the middle of a
-            // checkpoint, and the one before it, which was acknowledged as well, is taken.
+            // With both copies of the newest slot damaged, the file looks as it does after a crash in the middle of a
+            // checkpoint, and the slot before it, which was acknowledged as well, is used.
             if copies.len() == 2 {
                 let disk = SimulatedDisk::from_image(image).unwrap();
                 if let Ok(store) = options().open_simulated(&disk) {
@@ -122,7 +122,7 @@ fn no_damage_gives_a_wrong_answer() {
     assert!(pages.error > 50 && pages.right > 10);
 }
 
-/// Whatever is written into a file's pages with checksums that fit, reading it ends, and without a panic.
+/// Reading forged pages with checksums that fit ends, and without a panic.
 #[test]
 fn forged_pages_end_in_an_error_or_an_answer() {
     let (image, _) = valid();
@@ -130,7 +130,7 @@ fn forged_pages_end_in_an_error_or_an_answer() {
     let mut errors = 0;
     for _ in 0..300 {
         let mut image = image.clone();
-        // A small file with one damaged page, whose parents are made to agree with it.
+        // A small file with one damaged page, whose parents are made to agree with the page.
         let page = random.random_range(48..image.len() / 4096);
         let old = xxhash_rust::xxh3::xxh3_64(&image[page * 4096..][..4096]);
         for _ in 0..random.random_range(1..4) {
@@ -139,7 +139,7 @@ fn forged_pages_end_in_an_error_or_an_answer() {
             image[page * 4096 + at] = random.random();
         }
         let mut child = (old, xxhash_rust::xxh3::xxh3_64(&image[page * 4096..][..4096]));
-        // Up to the meta slots: whoever holds the old checksum gets the new one.
+        // The old checksum is replaced in the parent page, and so on up to the meta slots.
         for _ in 0..6 {
             let (old, new) = (child.0.to_le_bytes(), child.1.to_le_bytes());
             let Some(at) = image.windows(8).position(|window| window == old) else { break };
@@ -153,7 +153,7 @@ fn forged_pages_end_in_an_error_or_an_answer() {
             let after = xxhash_rust::xxh3::xxh3_64(&image[start..][..len]);
             if at < 128 << 10 {
                 image[start + 248..start + 256].copy_from_slice(&after.to_le_bytes());
-                // The second copy of the slot would win otherwise.
+                // The second copy of the slot would be used otherwise.
                 let twin = start ^ (32 << 10);
                 image.copy_within(start..start + 256, twin);
                 break;
@@ -173,8 +173,8 @@ fn forged_pages_end_in_an_error_or_an_answer() {
     assert!(errors > 30);
 }
 
-/// A few bytes of the log make an extent of megabytes: what recovery has to keep in memory is bounded, by a
-/// checkpoint in time.
+/// A few bytes of the log make an extent of megabytes: a checkpoint in time bounds the memory of
+/// recovery.
 #[test]
 fn a_small_log_does_not_ask_for_much_memory() {
     const EXTENT: u64 = 4 << 20;

@@ -5,7 +5,7 @@ mod store_support;
 use nearfield::store::{Cut, Fault, FaultKind, SimulatedDisk, StoreError, StoreOptions};
 use store_support::{Model, SMALL, Sizes, content, random, transaction};
 
-/// Runs a history until it ends or an operation fails; returns the states that may be found, the surest first.
+/// Runs a history until it ends or an operation fails. Returns the states that may be found, the surest first.
 fn history(disk: &SimulatedDisk, options: &StoreOptions) -> (Vec<Model>, Option<StoreError>) {
     let mut random = random(11);
     let sizes = Sizes { operations: 10, ..SMALL };
@@ -26,10 +26,10 @@ fn history(disk: &SimulatedDisk, options: &StoreOptions) -> (Vec<Model>, Option<
                 if step % 4 == 3 { store.checkpoint() } else { Ok(()) }
             });
             if let Err(error) = result {
-                // Readers go on, and see a commit that was acknowledged or the one that failed.
+                // Readers continue, and see an acknowledged commit or the failed one.
                 let seen = content(&store).expect("reads survive a failed write").trimmed();
                 assert!(states.iter().any(|state| state.trimmed() == seen));
-                // A writer may only go on if the disk is as before the failure.
+                // A writer may only continue if the disk is as before the failure.
                 if matches!(error, StoreError::Io { .. }) {
                     match store.begin_write() {
                         Err(StoreError::Poisoned { cause }) => {
@@ -51,7 +51,7 @@ fn history(disk: &SimulatedDisk, options: &StoreOptions) -> (Vec<Model>, Option<
                         }
                         Err(other) => panic!("{error}, then {other}"),
                     }
-                    // It goes on to be looked at, either way.
+                    // The store can be read in both cases.
                     store.check().unwrap();
                     store.stats().unwrap();
                 }
@@ -84,7 +84,7 @@ fn every_operation_may_fail() {
                         "{kind:?} {n} {fault:?}: {error:?}"
                     );
                 }
-                // Both the program that goes on and the one that comes after a power cut find a commit.
+                // Both the running program and one after a power cut find a commit.
                 let places = [
                     disk.clone(),
                     disk.after_power_cut(Cut::Nothing, n),
@@ -101,7 +101,7 @@ fn every_operation_may_fail() {
                         states.iter().any(|state| state.trimmed() == found),
                         "{kind:?} {n} {fault:?}, place {i}: a commit is lost"
                     );
-                    // Usable again.
+                    // The store is usable again.
                     let mut tx = store.begin_write().unwrap();
                     tx.table::<u32>("after").unwrap().insert(1, b"x").unwrap();
                     tx.commit().unwrap();

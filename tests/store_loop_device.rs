@@ -1,7 +1,7 @@
 //! Power cuts of a real file system: a writer on ext4 on a loop device is stopped, the device is copied as it is at that
-//! moment, and the copy is mounted. What the file system had not been made to write is lost.
+//! moment, and the copy is mounted. Data that the file system had not been made to write is lost.
 //!
-//! `NEARFIELD_LOOP_CUTS=20 cargo test --release --test store_loop_device -- --nocapture`, as root; says so where it cannot
+//! `NEARFIELD_LOOP_CUTS=20 cargo test --release --test store_loop_device -- --nocapture`, as root; prints a message if it cannot
 //! be done.
 #![cfg(target_os = "linux")]
 
@@ -18,7 +18,7 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(4096).log_size(128 << 10)
 }
 
-/// Runs a program; what went wrong, if anything did.
+/// Runs a program. Returns its failure, if any.
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
@@ -28,7 +28,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// An image of a file system, mounted.
+/// A mounted image of a file system.
 struct Mounted {
     folder: PathBuf,
 }
@@ -47,14 +47,14 @@ impl Drop for Mounted {
     }
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `FILE` is not set.
 #[test]
 fn role() {
     let Ok(path) = std::env::var(FILE) else { return };
     let store = options().open(&path).unwrap();
     println!("ready");
     for n in 1_u64.. {
-        // Nobody waits for this: it shows that a cut loses what was not synced.
+        // The writer does not sync this file: it shows that a cut loses unsynced data.
         std::fs::write(format!("{path}.unsynced"), n.to_le_bytes()).unwrap();
         let mut tx = store.begin_write().unwrap();
         let mut table = tx.table::<u64>("t").unwrap();
@@ -67,7 +67,7 @@ fn role() {
     }
 }
 
-/// The last commit, after checking that all of it is there and nothing else.
+/// Returns the number of the last commit, after checking that the store holds all of it and nothing else.
 fn last(path: &Path) -> u64 {
     let store = options().open(path).unwrap();
     store.check().unwrap();
@@ -96,7 +96,7 @@ impl Drop for Writer {
     }
 }
 
-/// One cut after so many commits; commits that were acknowledged, found, and whether what was not synced was lost.
+/// Cuts once after `commits` commits. Returns the acknowledged commits, the commits found, and whether unsynced data was lost.
 fn cut(folder: &Path, image: &Path, commits: u64) -> Result<(u64, u64, bool), String> {
     let disk = Mounted::new(image, folder.join("disk"))?;
     let path = disk.folder.join("store");
@@ -115,7 +115,7 @@ fn cut(folder: &Path, image: &Path, commits: u64) -> Result<(u64, u64, bool), St
         line.clear();
     }
     run("kill", &["-STOP", &child.0.id().to_string()])?;
-    // What is on its way to the device arrives.
+    // Writes on their way to the device arrive.
     std::thread::sleep(Duration::from_millis(20));
     let copy = folder.join("copy.img");
     run("cp", &[image.to_str().unwrap(), copy.to_str().unwrap()])?;

@@ -1,4 +1,4 @@
-//! The store against a model in memory: tables as `BTreeMap`s, extents as byte vectors.
+//! The store compared with a model in memory: tables as `BTreeMap`s, extents as byte vectors.
 
 mod store_support;
 
@@ -173,14 +173,14 @@ fn a_file_keeps_its_content() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// In any order and with keys that come more than once, loading is the same as inserting one after another.
+/// A load in any order and with repeated keys is the same as inserting one entry after another.
 #[test]
 fn an_unsorted_load_is_like_insertions() {
     let mut state = 5_u64;
     let mut entries = Vec::new();
     for n in 0..20_000_u32 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        // Keys of all lengths, many of which begin with the same eight bytes; some come again.
+        // Keys of all lengths, many of which begin with the same eight bytes; some keys are repeated.
         let mut key = format!("{:0>width$}", state >> 50, width = (state >> 40) as usize % 24);
         key.truncate(20);
         entries.push((key.into_bytes(), n.to_le_bytes().repeat(n as usize % 40)));

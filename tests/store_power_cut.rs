@@ -1,7 +1,7 @@
 //! Power cuts at every kind of moment, one after another, over random histories.
 //!
-//! After each cut the disk is found as a cut could leave it; the store on it must open, be sound, and hold the last
-//! acknowledged commit or one that was on its way. Then the history goes on, so that some cuts fall
+//! After each cut, the disk is in a state that a cut could leave; the store on it must open, be sound, and hold the last
+//! acknowledged commit or one in flight. Then the history continues, so that some cuts fall
 //! into recovery and into the growth of the file. The same histories must fail when any one of the store's waits
 //! for the disk is left out.
 //!
@@ -15,24 +15,24 @@ use nearfield::store::{Cut, Durability, SimulatedDisk, StoreError, StoreOptions,
 use rand::RngExt;
 use store_support::{Model, Random, SMALL, Sizes, content, durability, random, transaction};
 
-/// What a run has met.
+/// Counts of the cases that a run has met.
 #[derive(Debug, Default)]
 struct Met {
     cuts: usize,
     in_creation: usize,
     in_recovery: usize,
     in_growth: usize,
-    /// While compacting, and of these, while the file was longer than before.
+    /// Cuts while compacting, and of these, cuts while the file was longer than before.
     in_compaction: usize,
     in_evacuation: usize,
-    /// How often the commit that was in flight was found.
+    /// Cuts after which the commit in flight was found.
     in_flight: usize,
 }
 
 /// States that may be found after a cut, oldest first: the last that is surely safe, then all later ones.
 type Candidates = Vec<Model>;
 
-/// One life of a store: from opening to the cut. Returns what was wrong.
+/// Runs one life of a store, from opening to the cut. Returns the failure, if any.
 fn live(
     random: &mut Random,
     sizes: Sizes,
@@ -75,7 +75,7 @@ fn live(
             }
         };
         match result {
-            // Acknowledged as durable: nothing older may be found.
+            // The commit was acknowledged as durable, so no older state may be found.
             Ok(true) => {
                 candidates.drain(..candidates.len() - 1);
             }
@@ -107,7 +107,7 @@ fn run(seed: u64, cuts: usize, ignored: Option<SyncPoint>, met: &mut Met) -> Res
         if let Some(point) = ignored {
             disk.ignore_sync(point);
         }
-        // Many short lives, so that recovery itself is cut, and some long ones.
+        // Many lives are short, so that recovery itself is cut, and some are long.
         let life = match random.random_range(0..4) {
             0 => random.random_range(1..8),
             1 => random.random_range(1..20),
@@ -129,7 +129,7 @@ fn run(seed: u64, cuts: usize, ignored: Option<SyncPoint>, met: &mut Met) -> Res
             _ => Cut::Subset(50),
         };
         disk = disk.after_power_cut(cut, random.random());
-        // A copy is looked at: closing a store writes to it.
+        // The check reads a copy, because closing a store writes to it.
         let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();
         let before = copy.operations();
         let store = options.open_simulated(&copy).map_err(|e| format!("{cut:?}: open: {e}"))?;
@@ -175,7 +175,7 @@ fn every_power_cut_leaves_the_last_commit() {
     assert!(met.in_creation > 0 && met.in_recovery > 0 && met.in_growth > 0 && met.in_flight > 0);
 }
 
-/// The test above would be worth nothing if it could not see a missing wait.
+/// The test above is valid only if it detects a missing wait.
 #[test]
 fn every_missing_sync_is_noticed() {
     for point in SyncPoint::ALL {

@@ -37,7 +37,7 @@ fn start(role: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, out)
 }
 
-/// What transaction `n` leaves, the same for whoever computes it: `n` in two tables and an extent.
+/// Applies transaction `n`, the same in each process: `n` in two tables and an extent.
 fn apply(store: &Store, n: u64) -> Result<(), StoreError> {
     let mut tx = store.begin_write()?;
     let mut table = tx.table::<u64>("by number")?;
@@ -53,7 +53,7 @@ fn apply(store: &Store, n: u64) -> Result<(), StoreError> {
     tx.commit()
 }
 
-/// The number of the last transaction, after checking that all of it is there and nothing else.
+/// Returns the number of the last transaction, after checking that the store holds all of it and nothing else.
 fn last(store: &Store) -> u64 {
     let tx = store.begin_read().unwrap();
     if tx.tables().unwrap().is_empty() {
@@ -75,7 +75,7 @@ fn last(store: &Store) -> u64 {
     n
 }
 
-/// Not a test of its own: what the other process does. Ends at once where nobody asks for it.
+/// The body of the other process, not a test. Returns at once if `ROLE` is not set.
 #[test]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -106,7 +106,7 @@ fn a_killed_writer_loses_no_acknowledged_commit() {
     for round in 0..kills {
         let (mut child, out) = start("writer", &path);
         let killer = std::thread::spawn(move || {
-            // From before the first commit to well behind several checkpoints.
+            // The delays reach from before the first commit to well behind several checkpoints.
             std::thread::sleep(Duration::from_millis(20 + round * 37 % 300));
             child.kill().unwrap();
             child.wait().unwrap();
@@ -153,7 +153,7 @@ fn another_process_sees_every_commit_whole() {
     assert!(old.tables().unwrap().is_empty(), "a snapshot does not change");
     println!("{snapshots} snapshots, the slowest {slowest:?} with its checks");
     drop((old, reader));
-    // A reader that is gone leaves nothing behind that counts.
+    // A reader that ended leaves no trace that matters.
     let store = options().open(&path).unwrap();
     store.checkpoint().unwrap();
     apply(&store, 2001).unwrap();
@@ -162,7 +162,7 @@ fn another_process_sees_every_commit_whole() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Bytes of this process's memory that are in use.
+/// Returns the bytes of this process's memory that are in use.
 #[cfg(target_os = "linux")]
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -176,7 +176,7 @@ fn a_large_file_opens_at_once() {
     let path = folder.join("file");
     let store = Store::open(&path).unwrap();
     let mut tx = store.begin_write().unwrap();
-    // 10 GB that are never written: the file is sparse.
+    // An extent of 10 GB that is never written: the file is sparse.
     let hole = tx.create_extent(10 << 30).unwrap();
     tx.remove_extent(hole).unwrap();
     let keys: Vec<[u8; 8]> = (0..200_000_u64).map(u64::to_be_bytes).collect();
@@ -200,7 +200,7 @@ fn a_large_file_opens_at_once() {
     }
     println!("opened and read in {fastest:?}, {grown} bytes more resident");
     assert!(grown < 10 << 20);
-    // Machines that run tests are busy: it takes about one, and the claim is 10. Reading 10 GB would take seconds.
+    // Machines that run tests are busy: opening takes about one millisecond, and the claim is 10. Reading 10 GB would take seconds.
     assert!(fastest < Duration::from_millis(200), "{fastest:?}");
     std::fs::remove_dir_all(&folder).unwrap();
 }

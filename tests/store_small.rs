@@ -1,4 +1,4 @@
-//! All that a store does, once and in miniature, on memory: small enough for an interpreter (Miri) and for a thread
+//! All operations of a store, once and in miniature, on memory: small enough for an interpreter (Miri) and for a thread
 //! sanitizer, which the large tests are not.
 
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ fn everything_once() -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every commit sets all keys to one number, so a reader that sees two has seen half of a commit.
+/// Every commit sets all keys to one number, so a reader that sees two numbers has seen half of a commit.
 #[test]
 fn readers_beside_a_writer() -> Result<(), StoreError> {
     const KEYS: u64 = 12;

@@ -17,7 +17,7 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(PAGE as u32).log_size(64 << 10)
 }
 
-/// The length that compaction leaves at most of a store with so many live pages: those and a twentieth, and the reserve; a short file
+/// Returns the greatest length after a compaction of a store with `live` live pages: those and a twentieth, and the reserve; a short file
 /// reaches up to the far copies of its meta slots.
 fn most(live: u64) -> u64 {
     const FAR: u64 = (128 << 10) + (1 << 20) + PAGE;
@@ -26,7 +26,7 @@ fn most(live: u64) -> u64 {
     (live * PAGE * 105 / 100).max(FAR) + RESERVE
 }
 
-/// Pages that the newest state uses, with those of the log.
+/// Returns the pages that the newest state uses, with those of the log.
 fn live(store: &Store) -> u64 {
     store.stats().unwrap().reserved_pages + store.check().unwrap().used_pages
 }
@@ -49,7 +49,7 @@ fn overwrite(store: &Store, n: u64) {
     tx.commit().unwrap();
 }
 
-/// Whether a snapshot shows what round `n` left.
+/// Returns whether a snapshot shows the contents of round `n`.
 fn shows(tx: &ReadTransaction, n: u64) -> bool {
     let table = tx.table::<u64>("t").unwrap();
     let values = (0..200).all(|key| {
@@ -72,7 +72,7 @@ fn one_old_snapshot_holds_its_own_pages_only() {
     store.checkpoint().unwrap();
     let live = live(&store);
     let snapshot = store.begin_read().unwrap();
-    // Not in the file yet when it is overwritten: it stays in memory.
+    // The snapshot is not in the file yet when its pages are overwritten: it stays in memory.
     let (mut in_memory, mut most_resident) = (None, 0);
     for n in 1..40 {
         overwrite(&store, n);
@@ -91,12 +91,12 @@ fn one_old_snapshot_holds_its_own_pages_only() {
         "{live} pages are live, {} in the file, {most_resident} resident",
         stats.file_bytes / PAGE
     );
-    // Two snapshots, the last checkpoint, the newest state, and one that is being written.
+    // The file holds two snapshots, the last checkpoint, the newest state, and one that is being written.
     assert!(stats.file_bytes / PAGE < live * 5, "{} of {live}", stats.file_bytes / PAGE);
     assert!(most_resident < 8 << 20, "{most_resident}");
 }
 
-/// Without checkpoints, and with some.
+/// The space is reused without checkpoints, and with some.
 #[test]
 fn memory_holds_versions_that_snapshots_see_and_no_later_ones() {
     for checkpoints in [u64::MAX, 7] {
@@ -176,7 +176,7 @@ fn many_pages_are_known_by_their_age() {
 struct Held {
     tx: ReadTransaction,
     model: Model,
-    /// Whether it is of the handle that writes.
+    /// Whether the snapshot is of the writing handle.
     is_own: bool,
 }
 
@@ -223,7 +223,7 @@ fn held_history(seed: u64, sizes: Sizes, steps: usize) {
             0..4 => store.checkpoint().unwrap(),
             4 => drop(store.compact().unwrap()),
             5 => {
-                // Opened again beside the other handles, whose snapshots stay.
+                // The store is opened again beside the other handles, whose snapshots stay.
                 held.retain(|held| !held.is_own);
                 drop(store);
                 store = options().open(&path).unwrap();
@@ -327,7 +327,7 @@ fn compacting_once_leaves_little_more_than_what_is_live() {
     let folder = Folder::new("space-compact");
     for (seed, keep) in [(1, 0), (2, 3), (3, 20), (4, 50), (5, 80), (6, 97), (7, 100), (8, 40)] {
         let path = folder.path().join(format!("file-{seed}"));
-        // A shorter log leaves room in front of the far copies of the meta slots, which no long extent fits.
+        // A shorter log leaves room in front of the far copies of the meta slots, too short for a long extent.
         let store = options().log_size(1 << 20).open(&path).unwrap();
         let model = scattered(&store, seed, keep);
         store.checkpoint().unwrap();
@@ -338,7 +338,7 @@ fn compacting_once_leaves_little_more_than_what_is_live() {
         assert_eq!(before - after, freed);
         assert!(after <= most(live), "{after} bytes, {} are live", live * PAGE);
         assert!(content(&store).unwrap().trimmed() == model.trimmed());
-        // The second call has next to nothing to move.
+        // The second call has almost nothing to move.
         let written = store.stats().unwrap().written_bytes;
         store.compact().unwrap();
         let stats = store.stats().unwrap();
@@ -420,7 +420,7 @@ fn compacting_that_is_ended_makes_no_file_longer() {
     }
 }
 
-/// A table of values of many lengths, of which every third stays.
+/// Returns a table of values of many lengths, of which every third stays.
 fn thinned(disk: &SimulatedDisk) -> (Store, Model) {
     let store = options().open_simulated(disk).unwrap();
     let mut model = Model::default();
@@ -444,7 +444,7 @@ fn thinned(disk: &SimulatedDisk) -> (Store, Model) {
     (store, model)
 }
 
-/// Some writes are beyond the end: without room for those, the store goes on as it is.
+/// Some writes of compaction are beyond the end of the file: without room for those, the store stays as it is.
 #[test]
 fn compacting_on_a_full_disk_loses_nothing() {
     let (mut went_on, mut refused) = (0, 0);

@@ -1,6 +1,6 @@
 //! Turnover: an index whose vectors are all replaced stays as good and as large as a fresh one.
 //!
-//! In a process of its own: that places are used again depends on searches of other tests that run meanwhile.
+//! In its own process, because the reuse of slots depends on searches of other tests that run meanwhile.
 
 use nearfield::dataset::Dataset;
 use nearfield::{Element, Flat, Hnsw, Originals, Quantization};
@@ -9,7 +9,7 @@ fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
     range.map(|key| key as u64).collect()
 }
 
-/// The share of the exact ten nearest that the index finds.
+/// Returns the share of the exact ten nearest that the index finds.
 fn recall(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
     let found = index.search_batch(queries).k(10).ef(ef).threads(1).run().unwrap();
     let truth = exact.search_batch(queries).k(10).run().unwrap();
@@ -41,7 +41,7 @@ fn turnovers_lose_no_recall() {
         };
         let index = new();
         index.insert_batch(&keys(0..5000), &vectors[..5000 * dimension]).run().unwrap();
-        // Two turnovers: each step removes the oldest vector and brings back the one that went 5,000 steps ago.
+        // Two turnovers: each step removes the oldest vector and inserts the one that was removed 5,000 steps ago.
         for step in 0..10_000 {
             assert!(index.remove(step as u64 % 10_000).unwrap());
             let new = (step + 5000) % 10_000;

@@ -1,5 +1,5 @@
-//! A search allocates nothing once its scratch memory is there: no matter how the allocator fares
-//! under load, latency is the walk's alone.
+//! A search allocates nothing once its scratch memory exists: the latency does not depend on the allocator
+//! under load, but on the walk alone.
 #![expect(unsafe_code, reason = "an allocator is unsafe to write")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -10,7 +10,7 @@ use nearfield::dataset::{Generated, Vectors};
 use nearfield::{Cancel, Element, Flat, Hits, Hnsw, KeyBitmap, Metric, Originals, Quantization};
 
 thread_local! {
-    /// Allocations of this thread: the test harness has threads of its own.
+    /// Allocations of this thread: the test harness has its own threads.
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -18,7 +18,7 @@ thread_local! {
 struct Counting;
 
 fn count() {
-    // A thread that is going away has no counter any more.
+    // A thread that is ending has no counter any more.
     let _ = COUNT.try_with(|c| c.set(c.get() + 1));
 }
 
@@ -61,7 +61,7 @@ fn vectors() -> (Vectors, Vectors) {
     Generated::builder(3000, 48).queries(100).build().unwrap().into_parts()
 }
 
-/// Queries walk different parts of the graph: after one round all scratch has its final size.
+/// Checks that queries allocate nothing. They walk different parts of the graph: after one round all scratch has its final size.
 fn assert_none(what: &str, queries: &Vectors, mut search: impl FnMut(&nearfield::VectorRef<'_>)) {
     let mut round = || queries.iter().for_each(|query| search(&query));
     round();
@@ -82,7 +82,7 @@ fn searching_a_graph_allocates_nothing() {
         for element in [Element::F32, Element::F16, Element::Bf16] {
             let index = Hnsw::builder(48, metric).element(element).build().unwrap();
             index.insert_batch(&keys, &base).threads(2).run().unwrap();
-            // The last one is answered by a scan.
+            // The last pair is answered by a scan.
             for (k, ef) in [(1, 1), (10, 64), (32, 100), (10, 3000)] {
                 let what = format!("{metric} {element} k {k} ef {ef}");
                 let mut found = 0;
@@ -95,7 +95,7 @@ fn searching_a_graph_allocates_nothing() {
                     index.search(query).k(k).ef(ef).run_into(&mut hits).unwrap();
                 });
             }
-            // Beyond what hits hold inline, their own memory is reused.
+            // Hits beyond the inline capacity reuse their own memory.
             let mut hits = Hits::new();
             assert_none("k 100", &queries, |query| {
                 index.search(query).k(100).ef(120).run_into(&mut hits).unwrap();

@@ -1,4 +1,4 @@
-//! Changes bytes of a saved index and walks it where it lies: chunks are not verified, so damage reaches the graph.
+//! Changes bytes of a saved index and walks it in the map: chunks are not verified, so damage reaches the graph.
 #![no_main]
 
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ fn valid() -> &'static [u8] {
 
 fuzz_target!(|changes: &[u8]| {
     let mut bytes = valid().to_vec();
-    // Each change: where, how many bytes, and what they are.
+    // Each change has a position, a number of bytes, and their value.
     for change in changes.chunks_exact(8).take(64) {
         let word = u64::from_le_bytes(change.try_into().unwrap());
         let at = START + (word >> 16) as usize % (bytes.len() - START);

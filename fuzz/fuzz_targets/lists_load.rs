@@ -1,4 +1,4 @@
-//! Changes records and columns of saved inverted-file indexes behind the store's checksums, and uses what is still loaded.
+//! Changes records and columns of saved inverted-file indexes behind the store's checksums, and uses the indexes that still load.
 #![no_main]
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn path() -> PathBuf {
     std::env::temp_dir().join(format!("nearfield-fuzz-lists-{}.nf", std::process::id()))
 }
 
-/// One index of each kind of code.
+/// Returns one index of each kind of code.
 fn valid() -> &'static [Vec<u8>] {
     static IMAGES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     IMAGES.get_or_init(|| {
@@ -39,7 +39,7 @@ fn valid() -> &'static [Vec<u8>] {
     })
 }
 
-/// Puts some equal bytes, or one of the numbers that are often not expected, in place of others.
+/// Overwrites bytes with equal bytes, or with a number that code often does not expect.
 fn spoil(bytes: &mut Vec<u8>, word: u64) {
     const NUMBERS: [u32; 8] =
         [0, 1, u32::MAX, 1 << 31, 0x7f80_0000, 0x7fc0_0000, 0xff80_0000, 0x7149_f2ca];
@@ -82,7 +82,7 @@ fn change(tx: &mut WriteTransaction, word: u64) {
         table.insert(key, &entry).unwrap();
         return;
     }
-    // Its extent, made anew: the length may change, and the entry with it.
+    // The extent is made anew, because its length may change, and its entry is updated.
     let Some(&id) = entry.first_chunk() else { return };
     let id = ExtentId(u64::from_le_bytes(id));
     let Ok(mut bytes) = tx.extent(id).and_then(|extent| extent.bytes().map(<[u8]>::to_vec)) else {

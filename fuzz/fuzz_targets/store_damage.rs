@@ -18,14 +18,14 @@ fn options() -> StoreOptions {
     StoreOptions::new().page_size(PAGE as u32).log_size(64 << 10)
 }
 
-/// A valid file, and where the checksum of each of its pages stands.
+/// A valid file, and the position of each page's checksum.
 struct Valid {
     image: Vec<u8>,
     holders: Vec<Option<usize>>,
 }
 
 impl Valid {
-    /// With an extent of so many bytes: above 64 KiB, extents have lists of checksums.
+    /// Makes a file with an extent of `extent` bytes: above 64 KiB, extents have lists of checksums.
     fn new(extent: u64) -> Self {
         let disk = SimulatedDisk::new();
         let store = options().open_simulated(&disk).unwrap();
@@ -55,7 +55,7 @@ impl Valid {
         IMAGES[usize::from(large)].get_or_init(|| Self::new(extent))
     }
 
-    /// Makes whoever holds the page's checksum agree with it, up to the meta slot.
+    /// Writes the page's checksum to its position, and so on for the page there, up to the meta slot.
     fn agree(&self, image: &mut [u8], mut page: usize) {
         for _ in 0..6 {
             let Some(at) = self.holders[page] else { return };
@@ -96,7 +96,7 @@ fn use_it(store: &Store) -> Result<(), StoreError> {
 fuzz_target!(|data: &[u8]| {
     let Some((&large, data)) = data.split_first() else { return };
     let valid = Valid::get(large == 0);
-    // One buffer for all executions: getting memory would take longer than filling it.
+    // All executions share a buffer, because getting memory would take longer than filling it.
     IMAGE.with_borrow_mut(|image| {
         image.clone_from(&valid.image);
         damage(valid, image, data);
@@ -110,7 +110,7 @@ thread_local!(static IMAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) 
 
 fn damage(valid: &Valid, image: &mut [u8], data: &[u8]) {
     let pages = image.len() / PAGE - FIRST;
-    // Four bytes a change: page, two of offset, value. The highest bit of the offset: fix the sums.
+    // A change has four bytes: page, two of offset, value. The highest bit of the offset: fix the sums.
     for change in data.chunks_exact(4).take(16) {
         let page = FIRST + change[0] as usize % pages;
         let offset = u16::from_le_bytes([change[1], change[2]]);

@@ -1,4 +1,4 @@
-//! Opens arbitrary bytes as a store. To get past the checksums, the input may be made into a meta slot with a sum that
+//! Opens arbitrary bytes as a store. To pass the checksums, the input may be made into a meta slot with a sum that
 //! fits, and into log records behind it.
 #![no_main]
 
@@ -13,7 +13,7 @@ const LOG_LEN: usize = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&mode, data)) = data.split_first() else { return };
-    // One buffer for all executions: getting memory would take longer than filling it.
+    // All executions share a buffer, because getting memory would take longer than filling it.
     IMAGE.with_borrow_mut(|image| {
         image.clear();
         match mode % 3 {
@@ -41,7 +41,7 @@ fn seal(image: &mut [u8]) {
     image[248..256].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// The first bytes become a meta slot, the rest lies behind the log.
+/// Makes the first bytes a meta slot, and puts the rest behind the log.
 fn meta_slot(image: &mut Vec<u8>, data: &[u8]) {
     let (slot, rest) = data.split_at(232);
     let rest = &rest[..rest.len().min(16 << 10)];
@@ -51,7 +51,7 @@ fn meta_slot(image: &mut Vec<u8>, data: &[u8]) {
     seal(image);
 }
 
-/// An empty store whose log holds the bytes as the operations of one record.
+/// Makes an empty store whose log holds the bytes as the operations of one record.
 fn log_record(image: &mut Vec<u8>, data: &[u8]) {
     let body = &data[..data.len().min(4096)];
     image.resize(LOG + LOG_LEN, 0);

@@ -9,12 +9,12 @@ use libfuzzer_sys::fuzz_target;
 use nearfield::store::{Durability, ExtentId, ReadTransaction, SimulatedDisk, Store};
 use nearfield::store::{StoreOptions, WriteTransaction};
 
-/// Operations of one transaction, after a byte that says how it ends.
+/// Operations of one transaction, after a byte that chooses its end.
 const BATCH: usize = 1 + 8 * 3;
-/// What costs time without bringing anything new is cut off.
+/// Further batches are ignored, because they cost time and find nothing new.
 const BATCHES: usize = 8;
 
-/// A byte, and how often it is repeated: an entry of the model costs nothing to copy.
+/// A byte and its number of repetitions: an entry of the model costs nothing to copy.
 type Key = (u8, u16);
 type Value = (u8, u16);
 
@@ -24,7 +24,7 @@ struct Model {
     extents: Vec<(ExtentId, u8, u16)>,
 }
 
-/// Up to 480 bytes of 4 KiB pages: a few dozen entries make a tree of three levels.
+/// Returns a key of up to 480 bytes, for pages of 4 KiB: a few dozen entries make a tree of three levels.
 fn key(a: u8, b: u8) -> Key {
     let len = u16::from(b % 16) * 32;
     if len == 0 { (0, 0) } else { (a, len) }
@@ -32,7 +32,7 @@ fn key(a: u8, b: u8) -> Key {
 
 fn value(kind: u8, b: u8) -> Value {
     let b = u16::from(b);
-    // Mostly short ones, now and then one that needs pages of its own.
+    // Mostly short values, and a few that need separate pages.
     (
         kind,
         match kind >> 4 {
@@ -70,7 +70,7 @@ fn same((k, v): (&[u8], &[u8]), key: Key, value: Value) -> bool {
     is(k, key) && is(v, value)
 }
 
-/// Whether the bytes are one byte, so often. Compared with themselves, shifted: a loop here would be instrumented.
+/// Returns whether `found` is `len` times `byte`. Compares the bytes with themselves, shifted, because a loop would be instrumented.
 fn is(found: &[u8], (byte, len): (u8, u16)) -> bool {
     found.len() == len as usize
         && found
@@ -109,7 +109,7 @@ fn operate(tx: &mut WriteTransaction, model: &mut Model, kind: u8, a: u8, b: u8)
             assert_eq!(replaced, entries.insert(at, value).is_some());
         }
         7 => {
-            // A run of neighbours, upwards or downwards.
+            // A run of neighbouring keys, upwards or downwards.
             for i in 0..8 {
                 let at = key(if kind & 16 == 0 { a.wrapping_add(i) } else { a.wrapping_sub(i) }, b);
                 let replaced = table.insert(&bytes(at), &bytes((kind, u16::from(i)))).unwrap();
@@ -148,14 +148,14 @@ fn operate(tx: &mut WriteTransaction, model: &mut Model, kind: u8, a: u8, b: u8)
     }
 }
 
-/// The store after the process was killed: what was handed to the disk is there.
+/// Opens the store after the process was killed: the bytes handed to the disk are kept.
 fn reopened(options: &StoreOptions, image: Vec<u8>) -> (SimulatedDisk, Store) {
     let disk = SimulatedDisk::from_image(image).unwrap();
     let store = options.open_simulated(&disk).unwrap();
     (disk, store)
 }
 
-/// A store without tables: opening a copy is cheaper than making one.
+/// Returns a store without tables, because opening a copy is cheaper than making one.
 fn empty(options: &StoreOptions) -> Vec<u8> {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     let make = || {
@@ -170,7 +170,7 @@ fuzz_target!(|data: &[u8]| {
     let options = StoreOptions::new().page_size(4096).log_size(64 << 10);
     let (mut disk, mut store) = reopened(&options, empty(&options));
     let mut committed = Model::default();
-    // What a kill may go back to: commits since the last one that reached the operating system.
+    // States that a kill may restore: commits since the last one that reached the operating system.
     let mut possible: Vec<Model> = Vec::new();
     let mut snapshot: Option<(ReadTransaction, Model)> = None;
     for batch in data.chunks(BATCH).take(BATCHES) {

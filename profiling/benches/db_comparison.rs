@@ -3,7 +3,7 @@
 //! `cargo bench -p profiling --bench db_comparison -- [records] [folder]`, by default 1,000,000 records of 16 + 256
 //! bytes in the folder for temporary files. Prints one line per workload, with the ratio to each peer.
 //!
-//! Every engine is durable when a load or a commit returns. Reads come after a warm-up pass, in three rounds in which
+//! Every engine is durable when a load or a commit returns. Reads follow a warm-up pass, in three rounds in which
 //! the engines take turns; the median counts. Values are random, so that compression gains nothing. Bytes
 //! written are the process's own (`wchar` of `/proc/self/io`), the same measure for all.
 
@@ -66,26 +66,26 @@ impl Records {
     }
 }
 
-/// How an empty store is filled, in one transaction.
+/// The way in which an empty store is filled, in one transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
-    /// Ascending keys, by the fastest way that the engine has for them.
+    /// Ascending keys, by the engine's fastest way.
     Ascending,
-    /// Keys in random order that are all there at the beginning, by the fastest way.
+    /// Keys in random order that are all known at the beginning, by the fastest way.
     Random,
-    /// Keys in random order, each inserted when it comes.
+    /// Keys in random order, each inserted as it arrives.
     Inserts,
 }
 
-/// What is measured. Each sum keeps the optimiser honest and is compared between engines.
+/// The measured operations. Each sum keeps the optimiser honest and is compared between engines.
 trait Engine {
     fn name(&self) -> &'static str;
     fn load(&mut self, records: &Records, order: &[usize], way: Load) -> Result<()>;
-    /// One durable commit of one record for each index.
+    /// Makes one durable commit of one record for each index.
     fn commit_each(&mut self, records: &Records, indexes: &[usize]) -> Result<()>;
     fn read(&self, records: &Records, order: &[usize]) -> Result<u64>;
     fn scan(&self) -> Result<u64>;
-    /// Ranges of 100 records from the given ones on.
+    /// Reads ranges of 100 records from the given ones on.
     fn ranges(&self, records: &Records, starts: &[usize]) -> Result<u64>;
 }
 
@@ -173,7 +173,7 @@ struct Redb(redb::Database);
 
 impl Redb {
     fn open(folder: &Path) -> Result<Self> {
-        // Large enough for all records, as redb's own benchmark has it.
+        // The cache holds all records, as in redb's own benchmark.
         Ok(Self(redb::Builder::new().set_cache_size(4 << 30).create(folder.join("redb"))?))
     }
 }
@@ -245,7 +245,7 @@ impl Lmdb {
     fn open(folder: &Path) -> Result<Self> {
         let folder = folder.join("lmdb");
         std::fs::create_dir_all(&folder)?;
-        // SAFETY: the folder is new and this process's alone.
+        // SAFETY: the folder is new and no other process uses it.
         let env = unsafe { heed::EnvOpenOptions::new().map_size(16 << 30).open(folder)? };
         let mut tx = env.write_txn()?;
         let table = env.create_database(&mut tx, None)?;
@@ -386,7 +386,7 @@ fn bytes_written() -> u64 {
     line.and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// Bytes that files take on the disk: sparse files count for what they hold.
+/// Returns the bytes of files on the disk: a sparse file counts for its allocated blocks.
 fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let Ok(data) = std::fs::metadata(path) else { return 0 };
@@ -443,7 +443,7 @@ fn timed(f: impl FnOnce() -> Result<u64>) -> Result<(Duration, u64)> {
     Ok((start.elapsed(), sum))
 }
 
-/// Three rounds in which the engines take turns, after one to warm up; all must come to the same sum.
+/// Measures three rounds in which the engines take turns, after one to warm up; all engines must return the same sum.
 fn measure_reads(
     report: &mut Report,
     workload: &str,
@@ -486,7 +486,7 @@ fn open_all(folder: &Path) -> Result<Vec<Box<dyn Engine>>> {
 }
 
 fn main() -> Result<()> {
-    // Cargo passes `--bench` along.
+    // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let count: usize = arguments.first().map_or(Ok(1_000_000), |n| n.parse())?;
     let folder = arguments.get(1).map_or_else(std::env::temp_dir, PathBuf::from);
@@ -514,7 +514,7 @@ fn main() -> Result<()> {
             let file = disk_bytes(&folder.join(engine.name())) as f64;
             report.add(&format!("{workload}: file"), "MB", engine.name(), file / 1e6);
         }
-        // Reads and commits are of the tree that insertions made, which is none of full pages.
+        // Reads and commits use the tree that insertions made, because its pages are not full.
         if way != Load::Inserts {
             continue;
         }
@@ -530,7 +530,7 @@ fn main() -> Result<()> {
             engine.ranges(&records, starts)
         })?;
         let fresh = Records::new(COMMITS * 4, 99);
-        // Four parts of the same length, so that no engine has all of a noisy moment.
+        // The commits are measured in four parts of the same length, so that no engine has all of a noisy moment.
         let mut times: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for part in 0..4 {
             let indexes: Vec<usize> = (part * COMMITS / 4..(part + 1) * COMMITS / 4).collect();

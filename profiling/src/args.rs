@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::Failure;
 
-/// Arguments that were not asked for yet.
+/// Arguments that no command has read yet.
 #[derive(Debug)]
 pub(crate) struct Args {
     rest: Vec<String>,
@@ -16,12 +16,12 @@ impl Args {
         Self { rest: args.into_iter().collect() }
     }
 
-    /// Whether a bare flag is there.
+    /// Returns whether a bare flag is given.
     pub(crate) fn flag(&mut self, name: &str) -> bool {
         self.rest.iter().position(|arg| arg == name).map(|at| self.rest.remove(at)).is_some()
     }
 
-    /// The value of an option that may be left out.
+    /// Returns the value of an option, or `None` if it is absent.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
         for at in 0..self.rest.len() {
             if self.rest[at] == name {
@@ -44,7 +44,7 @@ impl Args {
         Ok(self.text(name)?.map(PathBuf::from))
     }
 
-    /// A number in a range, or what it is if not said.
+    /// Returns a number in a range, or `default` if the option is absent.
     pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
         &mut self,
         name: &str,
@@ -57,7 +57,7 @@ impl Args {
         })
     }
 
-    /// Refuses what is left.
+    /// Refuses the remaining arguments.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.rest.first() {
             None => Ok(()),

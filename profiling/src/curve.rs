@@ -28,12 +28,12 @@ curve [--quick] [--dataset DIR] [--rows N] [--threads N] [--rounds N] [--out FIL
 const K: usize = 10;
 const EF: [usize; 9] = [10, 16, 24, 32, 48, 64, 96, 128, 256];
 const EF_QUICK: [usize; 5] = [10, 16, 32, 64, 128];
-/// Lists that are read, for the inverted file.
+/// Numbers of lists that an inverted file reads.
 const LISTS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const LISTS_QUICK: [usize; 5] = [1, 4, 16, 32, 64];
 const DIMENSIONS: [usize; 4] = [128, 384, 768, 1536];
 
-/// Single queries that are timed for each operating point: the quantile of 99.9 % needs this many.
+/// Single queries that are timed for each operating point: the quantile of 99.9 % needs this number.
 const LATENCIES: usize = 10_000;
 const LATENCIES_QUICK: usize = 2000;
 
@@ -43,21 +43,21 @@ pub(crate) struct Curves {
     pub(crate) curves: Vec<Curve>,
 }
 
-/// One recipe over one data set.
+/// The results of one recipe over one data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Curve {
     pub(crate) dataset: String,
     pub(crate) n: usize,
     pub(crate) dimension: usize,
     pub(crate) metric: String,
-    /// What the walk reads.
+    /// The representation that the walk reads.
     pub(crate) recipe: String,
     pub(crate) build: Vec<Build>,
     pub(crate) memory: Memory,
     pub(crate) points: Vec<Point>,
 }
 
-/// Building with a number of threads.
+/// A build with a number of threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Build {
     pub(crate) threads: usize,
@@ -65,7 +65,7 @@ pub(crate) struct Build {
     pub(crate) cpu_s: f64,
 }
 
-/// Bytes by purpose, and what the process says.
+/// Bytes by purpose, and the memory that the process reports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) vectors: usize,
@@ -77,23 +77,23 @@ pub(crate) struct Memory {
     pub(crate) centroids: usize,
     pub(crate) keys: usize,
     pub(crate) scratch: usize,
-    /// Growth of the resident process by building, and its most while it went on; 0 where the system does not tell.
+    /// Growth of the resident memory by building, and its peak meanwhile; 0 if the system does not report it.
     pub(crate) resident: u64,
     pub(crate) peak: u64,
     /// Anonymous memory of the process in huge pages.
     pub(crate) huge: u64,
 }
 
-/// One `ef`, or number of lists.
+/// The results at one `ef`, or number of lists.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Point {
     /// Candidates of the walk; of an inverted file, the lists that are read.
     pub(crate) ef: usize,
     pub(crate) k: usize,
     pub(crate) recall: f64,
-    /// Batches of all queries, by threads: the median of the rounds, their least and their most.
+    /// Batches of all queries, by threads: the median of the rounds, the least and the greatest.
     pub(crate) qps: Vec<Qps>,
-    /// Of single queries, in microseconds.
+    /// Latencies of single queries, in microseconds.
     pub(crate) latency: Latency,
     pub(crate) distances: f64,
     pub(crate) hops: f64,
@@ -135,7 +135,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     let rounds = args.number("--rounds", if quick { 3 } else { 5 }, 1..=100)?;
     let out = args.path("--out")?;
     args.finish()?;
-    // 1, 2, 4, ... and all.
+    // The numbers of threads are 1, 2, 4, ... and all cores.
     let mut threads: Vec<usize> = (0..).map(|n| 1 << n).take_while(|&n| n < most).collect();
     threads.push(most);
     let settings = Settings { quick, threads, rounds };
@@ -150,7 +150,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-/// What is measured: each set as floats, at half precision, and as its own type.
+/// Returns the sets to measure: each as floats, at half precision, and as its own type.
 fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, Failure> {
     let mut jobs = Vec::new();
     let folders = match dataset {
@@ -174,7 +174,7 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
         if own == Element::F16 {
             jobs.push((floats.clone(), Recipe::Collection { element: Element::F32 }));
         }
-        // Last: each chart is of curves that follow one another.
+        // These sets are last, because each chart needs curves that follow one another.
         if own != Element::Bit {
             jobs.extend(listed(&floats));
         }
@@ -189,7 +189,7 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
     Ok(jobs)
 }
 
-/// Floats in lists, and in lists by each kind of code.
+/// Returns floats in lists, and in lists by each kind of code.
 fn listed(floats: &Source) -> impl Iterator<Item = (Source, Recipe)> {
     use IvfQuantization::{None, Pq4, Rabitq1, Rabitq2, Rabitq4};
     let element = Element::F32;
@@ -198,7 +198,7 @@ fn listed(floats: &Source) -> impl Iterator<Item = (Source, Recipe)> {
     all.map(|quantization| (floats.clone(), recipe(quantization))).into_iter()
 }
 
-/// Floats that are walked on by codes.
+/// Returns floats that are walked on by codes.
 fn quantised(floats: &Source) -> impl Iterator<Item = (Source, Recipe)> {
     let recipe = |quantization| Recipe::codes(Element::F32, quantization);
     [Quantization::Sq8, Quantization::Sq4].map(|bits| (floats.clone(), recipe(bits))).into_iter()
@@ -209,7 +209,7 @@ fn measure(set: &Set, recipe: &Recipe, settings: &Settings) -> Result<Curve, Fai
     let mut build = Vec::new();
     let mut last = None;
     for &threads in &settings.threads {
-        // One index at a time: its memory is measured.
+        // One index at a time, because its memory is measured.
         drop(last.take());
         host::reset_peak();
         let before = host::resident();
@@ -264,14 +264,14 @@ fn points(
     };
     let asks: Vec<Ask> = efforts.iter().map(|&ef| Ask { k: K.min(set.truth.k()), ef }).collect();
     let queries = set.queries.len() as f64;
-    // Once unmeasured: scratch memory is made, threads are started, caches are filled.
+    // The first run is not measured: it makes scratch memory, starts threads, and fills caches.
     for &threads in &settings.threads {
         index.search_set(set, asks[0], threads)?;
     }
     let mut rates = vec![vec![Vec::new(); settings.threads.len()]; asks.len()];
     let mut answers: Vec<Option<BatchHits>> = asks.iter().map(|_| None).collect();
     for _ in 0..settings.rounds {
-        // In turn over the operating points: a slow moment of the machine falls on one round of each.
+        // The operating points take turns, so that a slow moment of the machine affects one round of each.
         for (point, &ask) in asks.iter().enumerate() {
             for (at, &threads) in settings.threads.iter().enumerate() {
                 let started = Instant::now();

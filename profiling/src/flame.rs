@@ -1,4 +1,4 @@
-//! Where the time goes, as a picture: samples of the stacks of a workload, or those that `perf` took.
+//! Draws flame graphs: samples of the stacks of a workload, or the samples of `perf`.
 
 use std::fs::{self, File};
 use std::io::{BufReader, stdin};
@@ -23,7 +23,7 @@ fold [--title TEXT] [--only FUNCTION] [--out FILE.svg]
     Draws what `perf script` prints, read from standard input: flamegraphs/perf.svg. With --only, stacks
     without that function are left out: `workload_passes` is the work of `run` without its preparations.";
 
-/// Which workload, and for how long.
+/// The workload, and the time to run it.
 struct Choice {
     workload: Box<dyn Workload>,
     time: Duration,
@@ -38,7 +38,7 @@ impl Choice {
     }
 }
 
-/// The stacks of a workload that is prepared already, and its operations.
+/// Returns the stacks of a workload that is prepared already, and its operations.
 pub(crate) fn sample(
     workload: &mut dyn Workload,
     time: Duration,
@@ -47,11 +47,11 @@ pub(crate) fn sample(
     Ok((stacks, operations))
 }
 
-/// What is looked at, under a name that a profile can be cut down to.
+/// Runs the profiled passes, under a name that a profile can be cut down to.
 #[inline(never)]
 fn workload_passes(workload: &mut dyn Workload, time: Duration) -> Result<u64, Failure> {
     let operations = workload.run(time)?;
-    // Something is left to do: a call in the last place would take this function off the stack.
+    // This line prevents a tail call, which would take this function off the stack.
     Ok(std::hint::black_box(operations))
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-/// A stack as inferno reads it: outermost function first, between semicolons, then the count.
+/// Returns a stack as inferno reads it: outermost function first, between semicolons, then the count.
 fn line((frames, count): &(Vec<Frame>, usize)) -> String {
     let names: Vec<String> =
         frames.iter().rev().map(|frame| frame.function.replace([';', '\n'], ":")).collect();
@@ -109,7 +109,7 @@ pub(crate) fn fold(mut args: Args) -> Result<Done, Failure> {
     }
     make_folder(&out)?;
     let mut options = options(&title);
-    // The clock's samples carry the time that each stands for.
+    // The clock's samples carry their duration.
     options.count_name = "ns".to_owned();
     flamegraph::from_lines(&mut options, lines.iter().copied(), File::create(&out)?)
         .map_err(|e| format!("{}: {e}", out.display()))?;
@@ -121,7 +121,7 @@ fn options(title: &str) -> flamegraph::Options<'static> {
     let mut options = flamegraph::Options::default();
     options.title = title.to_owned();
     options.count_name = "samples".to_owned();
-    // Towers of a sample or two are not readable, and most of the file.
+    // Towers of a sample or two are not readable, and take most of the file.
     options.min_width = 0.1;
     options
 }

@@ -1,4 +1,4 @@
-//! What the machine is and how busy it was: a figure without it cannot be compared with another.
+//! Describes the machine and its load: a figure without them cannot be compared with another.
 
 use std::fs;
 use std::process::Command;
@@ -14,18 +14,18 @@ pub(crate) struct Host {
     pub(crate) isa: String,
     pub(crate) cores: usize,
     pub(crate) kernel: String,
-    /// Processes that wanted to run, on average over the last minute.
+    /// Runnable processes, on average over the last minute.
     pub(crate) load1: f64,
     /// Share of its time that this process, ready to run, waited for a core.
     pub(crate) queue_wait: f64,
-    /// Share of the machine's time since it was started that its hypervisor gave to others.
+    /// Share of the machine's time since its start that its hypervisor gave to other machines.
     pub(crate) steal: f64,
-    /// The system's word on transparent huge pages.
+    /// The system's setting of transparent huge pages.
     pub(crate) huge_pages: String,
 }
 
 impl Host {
-    /// As it is now: call it after measuring.
+    /// Returns the facts of this moment: call it after measuring.
     pub(crate) fn now() -> Self {
         let load = read("/proc/loadavg");
         Self {
@@ -54,13 +54,13 @@ fn cpu() -> String {
     field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// The word in brackets of a list such as `always [madvise] never`.
+/// Returns the word in brackets of a list such as `always [madvise] never`.
 fn chosen(list: &str) -> String {
     let word = list.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     word.map_or_else(|| "unknown".to_owned(), |(word, _)| word.to_owned())
 }
 
-/// Share of the time in which a process ran or could have run, that it waited; over all its threads.
+/// Returns the share of its runnable time that a process waited for a core; over all its threads.
 pub(crate) fn queue_wait(process: &str) -> Option<f64> {
     let (mut ran, mut waited) = (0.0, 0.0);
     for task in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
@@ -72,7 +72,7 @@ pub(crate) fn queue_wait(process: &str) -> Option<f64> {
     Some(if ran + waited > 0.0 { waited / (ran + waited) } else { 0.0 })
 }
 
-/// Times that threads of this process, those that are there now, went to sleep of their own.
+/// Returns the number of times that the current threads of this process went to sleep voluntarily.
 pub(crate) fn waits() -> Option<f64> {
     let mut sum = 0.0;
     for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
@@ -87,29 +87,29 @@ fn steal() -> Option<f64> {
     let stat = read("/proc/stat");
     let line = stat.lines().next()?;
     let ticks: Vec<f64> = line.split_whitespace().skip(1).map_while(|n| n.parse().ok()).collect();
-    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+    // The fields are user, nice, system, idle, iowait, irq, softirq, steal; user includes guests.
     let all: f64 = ticks.iter().take(8).sum();
     Some(ticks.get(7)? / all)
 }
 
-/// Pages of this process that are in memory, in bytes.
+/// Returns the resident memory of this process, in bytes.
 pub(crate) fn resident() -> Option<u64> {
     status("VmRSS:")
 }
 
-/// The most that ever were, in bytes, since [`reset_peak`].
+/// Returns the peak of the resident memory, in bytes, since [`reset_peak`].
 pub(crate) fn peak_resident() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Bytes of anonymous memory in huge pages.
+/// Returns the bytes of anonymous memory in huge pages.
 pub(crate) fn huge_resident() -> Option<u64> {
     kib(&fs::read_to_string("/proc/self/smaps_rollup").ok()?, "AnonHugePages:")
 }
 
-/// Lets the peak start anew from what is resident now.
+/// Resets the peak to the memory that is resident now.
 pub(crate) fn reset_peak() {
-    // Where the system does not allow it, the peak is that of the whole process.
+    // If the system does not allow the reset, the peak is that of the whole process.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -122,7 +122,7 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
-/// The first line that a program prints, without its end.
+/// Returns the first line that a program prints, without its end.
 pub(crate) fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok().filter(|o| o.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,4 +1,4 @@
-//! How many bytes a second each distance kernel reads from the caches, on each instruction set of this CPU.
+//! Measures the bytes a second that each distance kernel reads from the caches, on each instruction set of this CPU.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -33,9 +33,9 @@ pub(crate) struct Kernel {
     pub(crate) element: String,
     pub(crate) isa: String,
     pub(crate) dimension: usize,
-    /// Of a distance.
+    /// Nanoseconds of a distance.
     pub(crate) nanoseconds: f64,
-    /// Of the rows that were read.
+    /// Gigabytes a second of the rows read.
     pub(crate) gigabytes_per_second: f64,
 }
 
@@ -89,7 +89,7 @@ fn all_isas(
     Ok(())
 }
 
-/// CPU time of one distance among 32 rows in the caches: the median of several rounds.
+/// Returns the CPU time of one distance among 32 rows in the caches: the median of several rounds.
 pub(crate) fn nanoseconds(
     metric: Metric,
     element: Element,

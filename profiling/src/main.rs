@@ -1,6 +1,6 @@
-//! Where the time and the memory of nearfield's workloads go, and whether a change made anything worse.
+//! Finds where the time and the memory of nearfield's workloads are spent, and whether a change made a quantity worse.
 //!
-//! An unpublished package of its own, so that its dependencies burden nobody's `cargo test`.
+//! A separate unpublished package, so that its dependencies do not burden `cargo test` of the library.
 
 mod advise;
 mod args;
@@ -31,11 +31,11 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 #[global_allocator]
 static ALLOCATOR: profiling_worker::allocations::Counting = profiling_worker::allocations::Counting;
 
-/// How a command that could do its work ended.
+/// The outcome of a command that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     Well,
-    /// What was checked does not hold.
+    /// A check failed.
     Failed,
 }
 

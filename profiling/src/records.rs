@@ -1,4 +1,4 @@
-//! Operations of the page store: what a read, a commit, a scan and an opening cost.
+//! Operations of the page store: the costs of a read, a commit, a scan and an opening.
 
 use std::fs;
 use std::hint::black_box;
@@ -45,7 +45,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
         args.number("--records", if quick { 20_000 } else { 100_000 }, 1000..=100_000_000)?;
     let out = args.path("--out")?;
     args.finish()?;
-    // Beside the results and not among the temporary files, which may be memory.
+    // The folder is beside the results, because temporary files may be in memory.
     let folder = folder("benchmarks").join(format!("store-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let measured = measure(&folder, records);
@@ -104,7 +104,7 @@ fn measure(folder: &Path, records: usize) -> Result<Operations, Failure> {
     {
         let tx = store.begin_read()?;
         let table = tx.table::<[u8]>("records")?;
-        // Every record once: pages are verified on their first touch.
+        // Each record is read once, because pages are verified on their first touch.
         operations.push(time("read at random, first touch", 1, records, |i| {
             black_box(table.get(&key(i))?);
             Ok(())

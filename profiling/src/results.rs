@@ -1,4 +1,4 @@
-//! Results as files: one JSON object per run, with the facts that tell whether it can be compared.
+//! Results as files: one JSON object per run, with the facts that decide whether runs can be compared.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::host::{Host, first_line};
 
-/// Counts up whenever a field changes its meaning.
+/// The schema's number, which rises whenever a field changes its meaning.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// A run: what it was, when, of which code and where, and its result.
+/// A run: its kind, its time, its code, its machine, and its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run<T> {
     pub(crate) schema: u32,
-    /// What `result` holds: `compare`, `counts`, `curve`, `heap`, `soak`, `kernels`, `store` or `advise`.
+    /// The kind of `result`: `compare`, `counts`, `curve`, `heap`, `soak`, `kernels`, `store` or `advise`.
     pub(crate) kind: String,
     /// UTC, as `2026-01-31T12:00:00Z`.
     pub(crate) time: String,
     /// The commit, abbreviated; empty outside a repository.
     pub(crate) commit: String,
-    /// Whether files differed from it.
+    /// Whether files differed from the commit.
     pub(crate) dirty: bool,
     pub(crate) rustc: String,
     pub(crate) host: Host,
@@ -31,7 +31,7 @@ pub(crate) struct Run<T> {
 }
 
 impl<T> Run<T> {
-    /// The same with another result.
+    /// Returns the same run with another result.
     pub(crate) fn of<R>(self, result: R) -> Run<R> {
         let Self { schema, kind, time, commit, dirty, rustc, host, result: _ } = self;
         Run { schema, kind, time, commit, dirty, rustc, host, result }
@@ -39,7 +39,7 @@ impl<T> Run<T> {
 }
 
 impl<T: Serialize> Run<T> {
-    /// A result that was measured just now.
+    /// Returns a run of a result that was measured just now.
     pub(crate) fn new(kind: &str, result: T) -> Self {
         let git = |args: &[&str]| first_line("git", &[&["-C", root()], args].concat());
         Self {
@@ -54,7 +54,7 @@ impl<T: Serialize> Run<T> {
         }
     }
 
-    /// Writes it to `out`, or to a file of its own among the stored runs, and says so.
+    /// Writes the run to `out`, or to a new file among the stored runs, and prints the path.
     pub(crate) fn store(&self, out: Option<PathBuf>) -> Result<PathBuf, Failure> {
         let name = format!("{}-{}.json", self.time.replace([':', '-'], ""), self.kind);
         let path = out.unwrap_or_else(|| folder("benchmarks/runs").join(name));
@@ -64,7 +64,7 @@ impl<T: Serialize> Run<T> {
     }
 }
 
-/// All stored runs of a kind below `benchmarks/`, oldest first; files of another schema are left out.
+/// Returns all stored runs of a kind below `benchmarks/`, oldest first; files of another schema are ignored.
 pub(crate) fn stored<T: DeserializeOwned>(kind: &str) -> Vec<Run<T>> {
     let mut runs: Vec<Run<T>> = json_files(&folder("benchmarks"))
         .into_iter()
@@ -97,12 +97,12 @@ fn json_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The package's own folder.
+/// Returns the package's own folder.
 pub(crate) fn root() -> &'static str {
     env!("CARGO_MANIFEST_DIR")
 }
 
-/// A folder of this package.
+/// Returns a folder of this package.
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(root()).join(name)
 }
@@ -115,7 +115,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     Ok(fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?)
 }
 
-/// A moment as `2026-01-31T12:00:00Z`; before 1970: its beginning.
+/// Returns a moment as `2026-01-31T12:00:00Z`; before 1970: its beginning.
 fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (mut day, second) = (seconds / 86_400, seconds % 86_400);

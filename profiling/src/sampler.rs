@@ -1,7 +1,7 @@
 //! Samples of the stack by the CPU-time timer, kept by instruction.
 //!
-//! pprof counts by function: all samples of a function share the inlined frames of whichever came first, and a search is one
-//! function into which everything is inlined. Here each sample keeps its instruction, so inlined functions get what is theirs.
+//! pprof counts by function: all samples of a function share the inlined frames of the first sample, and a search is one
+//! function into which everything is inlined. Here each sample keeps its instruction, so inlined functions get their own samples.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,35 +12,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Failure;
 
-/// Samples a second that are asked for; the kernel's tick, often 250 Hz, caps them. No divisor of usual rates, so that
+/// Requested samples a second; the kernel's tick, often 250 Hz, caps them. The number does not divide usual rates, so that
 /// samples do not fall in step.
 const FREQUENCY: i64 = 997;
-/// Words for stacks: each takes its length and its addresses. Samples that find no room are dropped and counted.
+/// Words for stacks: each takes its length and its addresses. Samples that do not fit are dropped and counted.
 const WORDS: usize = 1 << 20;
-/// Frames of a stack at most.
+/// The largest number of frames of a stack.
 const DEPTH: usize = 96;
 
 static BUFFER: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; WORDS];
 static USED: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
-/// The stack of the thread that is sampled: from, to.
+/// The bounds of the sampled thread's stack: from, to.
 static STACK: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-/// One sampling at a time.
+/// Held while a sampling runs, so that only one runs at a time.
 static RUNNING: Mutex<()> = Mutex::new(());
 
 /// A function on the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
-    /// Demangled; `?` where there is no symbol.
+    /// Demangled; `?` without a symbol.
     pub(crate) function: String,
-    /// As the compiler was given it; empty where unknown.
+    /// Path as given to the compiler; empty if unknown.
     pub(crate) file: String,
 }
 
-/// Stacks, innermost function first with those inlined, and how often each was seen.
+/// Stacks, innermost function first with the inlined ones, and the number of samples of each.
 pub(crate) type Stacks = Vec<(Vec<Frame>, usize)>;
 
-/// Runs `work` on this thread and samples its stack, and that of other threads by their innermost function.
+/// Runs `work` on this thread and samples its stack. Other threads are sampled by their innermost function.
 pub(crate) fn sample<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<(R, Stacks), Failure> {
     let _one = RUNNING.lock().map_err(|_| "an earlier sampling failed")?;
     let (from, to) = stack_bounds()?;
@@ -64,16 +64,16 @@ pub(crate) fn sample<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<(R,
     Ok((done, stacks))
 }
 
-/// Where the stack of this thread lies.
+/// Returns the bounds of this thread's stack.
 fn stack_bounds() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the calling thread exists, and the call initialises what it is given if it returns 0.
+    // SAFETY: the calling thread exists, and the call initialises `attributes` if it returns 0.
     let error = unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) };
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
     }
     let (mut from, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: initialised above, and not used after it is destroyed.
+    // SAFETY: `attributes` was initialised above, and is not used after it is destroyed.
     let error = unsafe {
         let error = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut from, &raw mut size);
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
@@ -86,37 +86,37 @@ fn stack_bounds() -> io::Result<(usize, usize)> {
 }
 
 fn handle_signals() -> io::Result<()> {
-    // SAFETY: an action of zeros is a valid one.
+    // SAFETY: a `sigaction` of zeros is valid.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = on_signal as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: the action is valid, and its handler touches atomics and the stack it interrupted only.
+    // SAFETY: the action is valid, and its handler touches only atomics and the stack it interrupted.
     let error = unsafe { libc::sigaction(libc::SIGPROF, &raw const action, ptr::null_mut()) };
     if error == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A signal after so many microseconds of CPU time, again and again; 0: no more.
+/// Sets the timer to a signal each `micros` microseconds of CPU time; 0 stops it.
 fn set_timer(micros: i64) -> io::Result<()> {
     let interval = libc::timeval { tv_sec: 0, tv_usec: micros };
     let timer = libc::itimerval { it_interval: interval, it_value: interval };
-    // SAFETY: a valid timer, and no interest in the old one.
+    // SAFETY: the timer is valid, and a null pointer asks for no old timer.
     let error = unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) };
     if error == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Writes the interrupted stack to the buffer: no locks, no allocation.
 extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes the context of what was interrupted.
+    // SAFETY: the kernel passes the context of the interrupted thread.
     let (ip, sp, mut fp) = unsafe { registers(&*context.cast::<libc::ucontext_t>()) };
     let (from, to) = (STACK[0].load(Ordering::Relaxed), STACK[1].load(Ordering::Relaxed));
     let mut stack = [0; DEPTH];
     stack[0] = ip;
     let mut len = 1;
     let mut above = sp.max(from);
-    // Every frame lies above the one before it; a register that is no frame pointer ends the chain.
+    // Every frame is above the one before it; a register that is no frame pointer ends the chain.
     while len < DEPTH && fp >= above && fp.is_multiple_of(8) && fp + 16 <= to {
-        // SAFETY: both words lie on this thread's stack, above its stack pointer, so they are mapped: `to` is its end, and
-        // `sp` is within it, as only then `fp` can lie between them.
+        // SAFETY: both words are on this thread's stack, above its stack pointer, so they are mapped: `to` is its end, and
+        // `sp` is within it, because only then `fp` can be between them.
         let (next, back) = unsafe {
             let frame = ptr::with_exposed_provenance::<usize>(fp);
             (frame.read(), frame.add(1).read())
@@ -124,7 +124,7 @@ extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut l
         if back == 0 {
             break;
         }
-        // The call, not what comes after it.
+        // The address of the call, not of the instruction after it.
         stack[len] = back - 1;
         len += 1;
         above = fp + 16;
@@ -141,7 +141,7 @@ extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut l
     }
 }
 
-/// Instruction, stack and frame pointer. Threads with another stack get a frame pointer outside of it: none.
+/// Returns instruction, stack and frame pointer. The frame pointer is 0 if the thread has another stack.
 #[cfg(target_arch = "x86_64")]
 fn registers(context: &libc::ucontext_t) -> (usize, usize, usize) {
     let of = |register: libc::c_int| context.uc_mcontext.gregs[register as usize] as usize;
@@ -160,7 +160,7 @@ fn on_sampled_stack(sp: usize) -> bool {
     (STACK[0].load(Ordering::Relaxed)..STACK[1].load(Ordering::Relaxed)).contains(&sp)
 }
 
-/// Names what was sampled.
+/// Resolves the names of the sampled addresses.
 fn resolve() -> Stacks {
     let used = USED.load(Ordering::Relaxed).min(WORDS);
     let mut counts: HashMap<Vec<usize>, usize> = HashMap::new();
@@ -186,7 +186,7 @@ fn resolve() -> Stacks {
     stacks
 }
 
-/// The functions that an instruction belongs to, the innermost inlined one first.
+/// Returns the functions that an instruction belongs to, the innermost inlined one first.
 fn name(ip: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     backtrace::resolve(ptr::without_provenance_mut(ip), |symbol| {
@@ -201,7 +201,7 @@ fn name(ip: usize) -> Vec<Frame> {
     frames
 }
 
-/// A function's name without type parameters: `beam<Space, u32>` as `beam`.
+/// Returns a function's name without type parameters: `beam<Space, u32>` as `beam`.
 pub(crate) fn bare(name: &str) -> String {
     let (mut out, mut depth) = (String::new(), 0_usize);
     for c in name.chars() {
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn samples_name_the_function_and_its_callers() {
         let (_, stacks) = sample(|| Ok(spin(Duration::from_millis(400)))).unwrap();
-        // With or without the modules, as there is debug information or not.
+        // The names have their modules only if debug information is available.
         let named =
             |frames: &[Frame], name: &str| frames.iter().any(|f| f.function.ends_with(name));
         let with_spin = stacks.iter().filter(|(frames, _)| named(frames, "spin"));
@@ -246,7 +246,7 @@ mod tests {
                 if named(frames, "samples_name_the_function_and_its_callers") { *count } else { 0 };
         }
         assert!(spun >= 5, "{spun} samples");
-        // The clock's own code keeps no frame pointer everywhere.
+        // The clock's own code does not keep a frame pointer everywhere.
         assert!(called * 2 > spun, "{called} of {spun}");
     }
 

@@ -1,4 +1,4 @@
-//! Whether memory stays flat under hours of the same work.
+//! Checks that memory stays flat under hours of the same work.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ soak [--minutes N] [--workload build,search,codes,batch,churn,collection,store] 
     Repeats the workloads in turn for N minutes (5) and looks at resident memory. Ends with 1 if it
     grows: by more than 1 % and 2 MiB from the second to the last quarter of the time.";
 
-/// Growth that is allowed, the larger of both: allocators keep a few pages here or there.
+/// Allowed growth, the larger of both: allocators keep a few more pages at times.
 const ALLOWED_SHARE: f64 = 0.01;
 const ALLOWED_BYTES: f64 = 2.0 * 1024.0 * 1024.0;
 
@@ -32,7 +32,7 @@ pub(crate) struct Soak {
     pub(crate) growth: Growth,
 }
 
-/// How much memory came to be in use.
+/// The growth of the memory in use.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Growth {
     /// Medians of the second and of the last quarter of the time, in bytes.
@@ -83,7 +83,7 @@ fn round(workloads: &mut [Box<dyn Workload>]) -> Result<u64, Failure> {
     Ok(operations)
 }
 
-/// Compares the second with the last quarter of the samples; nothing if they are fewer than eight.
+/// Compares the second with the last quarter of the samples. Returns `None` if they are fewer than eight.
 fn growth(samples: &[(f64, f64)]) -> Option<Growth> {
     let quarter = samples.len() / 4;
     if quarter < 2 {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn growth_is_told_from_noise() {
         assert!(flat(|t| 100e6 + 1e6 * (t * 7.0).sin()));
-        // Buffers that are made in the beginning.
+        // The buffers are made in the beginning.
         assert!(flat(|t| 100e6 + 50e6 * (t / 10.0).min(1.0)));
         assert!(!flat(|t| 100e6 + 0.2e6 * t));
         assert!(growth(&[(0.0, 1.0); 7]).is_none());

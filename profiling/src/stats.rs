@@ -1,12 +1,12 @@
 //! Statistics of samples.
 
-/// The smallest sample that the share `q` of all does not exceed. `sorted` is in ascending order and not empty.
+/// Returns the smallest sample that the share `q` of all does not exceed. `sorted` is in ascending order and not empty.
 pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The middle sample, or the mean of the two in the middle. Not a number if there is none.
+/// Returns the middle sample, or the mean of the two in the middle. Returns `NAN` without samples.
 pub(crate) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -17,8 +17,8 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// The mean without the lowest and the highest fifth: nearly as sharp as the mean, and one process that had a
-/// bad moment does not move it. Not a number if there is no sample.
+/// Returns the mean without the lowest and the highest fifth: nearly as sharp as the mean, and one process that had a
+/// bad moment does not move it. Returns `NAN` without samples.
 pub(crate) fn trimmed_mean(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -36,7 +36,7 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    /// The trimmed mean of independent samples; the interval by resampling them, in the same order in every run.
+    /// Returns the trimmed mean of independent samples; the interval by resampling them, in the same order in every run.
     pub(crate) fn of(samples: &[f64]) -> Self {
         const RESAMPLES: usize = 4000;
         let mut state = 0x6e65_6172_u64;
@@ -57,19 +57,19 @@ impl Estimate {
         }
     }
 
-    /// Half the length of the interval.
+    /// Returns half the length of the interval.
     pub(crate) fn half_width(&self) -> f64 {
         (self.high - self.low) / 2.0
     }
 
-    /// From a logarithm of a ratio to the change in per cent.
+    /// Converts a logarithm of a ratio to the change in per cent.
     pub(crate) fn log_to_percent(self) -> Self {
         let percent = |log: f64| 100.0 * log.exp_m1();
         Self { point: percent(self.point), low: percent(self.low), high: percent(self.high) }
     }
 }
 
-/// The next number of `SplitMix64`.
+/// Returns the next number of `SplitMix64`.
 pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(trimmed_mean(&[1000.0, 1.0, 2.0, 3.0, -500.0]), 2.0);
     }
 
-    /// Of many samples of known mean, about 95 of 100 intervals must hold it: with 12 samples somewhat fewer.
+    /// About 95 of 100 intervals must contain the known mean of the samples; with 12 samples somewhat fewer.
     #[test]
     fn intervals_hold_the_truth_as_often_as_they_say() {
         let mut state = 1;

@@ -1,4 +1,4 @@
-//! The work that the profilers look at. A new workload implements [`Workload`].
+//! The work that the profilers measure. A new workload implements [`Workload`].
 
 use std::hint::black_box;
 use std::path::Path;
@@ -19,19 +19,19 @@ use crate::args::usage;
 pub(crate) trait Workload {
     fn name(&self) -> &'static str;
 
-    /// What is counted: `insertion`, `search`, ...
+    /// The counted operation: `insertion`, `search`, ...
     fn operation(&self) -> &'static str;
 
-    /// Makes what the work needs, and does a little of it, so that buffers are there.
+    /// Makes the data that the work needs, and does a little of it, so that buffers are allocated.
     fn prepare(&mut self) -> Result<(), Failure>;
 
-    /// One pass; returns the number of operations.
+    /// Runs one pass. Returns the number of operations.
     fn pass(&mut self) -> Result<u64, Failure>;
 
-    /// The index that it works on, if there is one.
+    /// Returns the index of the workload, if any.
     fn index(&self) -> Option<&dyn Subject>;
 
-    /// Passes until the time is over, at least one; returns the number of operations.
+    /// Runs passes until the time is over, at least one. Returns the number of operations.
     fn run(&mut self, time: Duration) -> Result<u64, Failure> {
         let started = Instant::now();
         let mut operations = self.pass()?;
@@ -46,7 +46,7 @@ pub(crate) trait Workload {
 pub(crate) const NAMES: [&str; 7] =
     ["build", "search", "codes", "batch", "churn", "collection", "store"];
 
-/// A workload by name, over a data set's folder or generated vectors.
+/// Returns a workload by name, over a data set's folder or generated vectors.
 pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Workload>, Failure> {
     let indexed = |part| -> Result<Box<dyn Workload>, Failure> {
         Ok(Box::new(Indexed { part, set: load(dataset)?, index: None, hits: Hits::new() }))
@@ -65,7 +65,7 @@ pub(crate) fn named(name: &str, dataset: Option<&Path>) -> Result<Box<dyn Worklo
     }
 }
 
-/// A folder's vectors as floats, or generated ones: 20,000 of 128 dimensions.
+/// Returns a folder's vectors as floats, or generated ones: 20,000 of 128 dimensions.
 pub(crate) fn load(dataset: Option<&Path>) -> Result<Set, Failure> {
     match dataset {
         Some(folder) => Source::Folder(folder.to_owned(), Some(Element::F32)).load(),
@@ -74,13 +74,13 @@ pub(crate) fn load(dataset: Option<&Path>) -> Result<Set, Failure> {
 }
 
 enum Part {
-    /// One vector after the other into an empty index.
+    /// Inserts one vector after the other into an empty index.
     Build,
-    /// One query after the other.
+    /// Searches one query after the other.
     Search,
-    /// The same, walking on codes of 4 bits.
+    /// Searches the same, walking on codes of 4 bits.
     Codes,
-    /// All queries at once on this thread.
+    /// Searches all queries at once on this thread.
     Batch,
 }
 
@@ -155,7 +155,7 @@ impl Workload for Indexed {
     }
 }
 
-/// An index whose vectors leave and come back, and some of which are written anew; in the end it tidies up.
+/// An index whose vectors are removed and inserted again, and some of which are replaced; maintenance at the end.
 struct Churn {
     set: Set,
     index: Option<Box<dyn Subject>>,
@@ -197,8 +197,8 @@ impl Workload for Churn {
     }
 }
 
-/// A collection in a file: filled by transactions of a hundred vectors with payloads, searched after each, brought to its place
-/// by a checkpoint, opened again, and thrown away.
+/// A collection in a file: filled by transactions of a hundred vectors with payloads, searched after each, written
+/// by a checkpoint, opened again, and removed.
 struct Transactions {
     set: Set,
     filed: Option<Box<dyn Subject>>,
@@ -227,7 +227,7 @@ impl Workload for Transactions {
     }
 
     fn pass(&mut self) -> Result<u64, Failure> {
-        // One at a time: its memory is looked at.
+        // One collection at a time, because its memory is measured.
         self.filed = None;
         let folder = Folder::new()?;
         let path = folder.0.join("collection");
@@ -304,7 +304,7 @@ impl Workload for Records {
             let mut table = tx.table::<[u8]>("records")?;
             for record in 0..Self::RECORDS {
                 table.insert(&Self::key(self.round, commit, record), &Self::VALUE)?;
-                // What the round before wrote.
+                // The record that the round before wrote.
                 table.remove(&Self::key(self.round - 1, commit, record))?;
             }
             tx.commit()?;

@@ -17,7 +17,7 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every source file: its path below `src/`, and its text.
+/// Returns every source file: its path below `src/`, and its text.
 pub(crate) fn sources() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
@@ -30,12 +30,12 @@ pub(crate) fn sources() -> Vec<(String, String)> {
     paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The part of the house that a file belongs to.
+/// Returns the part of `src/` that contains a file.
 pub(crate) fn part(file: &str) -> &str {
     file.split(['/', '.']).next().unwrap()
 }
 
-/// The lines of code with their numbers, without comments; tests may look further than the code they test.
+/// Returns the lines of code with their numbers, without comments and unit tests; tests may import more than the code they test.
 pub(crate) fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let tests = text.find("\nmod tests {").unwrap_or(text.len());
     let lines = text[..tests].lines().enumerate();

@@ -34,7 +34,7 @@ fn read_tree<'t>(text: &'t str, before: &[&'t str], found: &mut Vec<Vec<&'t str>
     if before.is_empty() { rest } else { &rest[end..] }
 }
 
-/// The number of modules written out in the code that are still open at its end.
+/// Returns the number of modules written out in the code that are still open at its end.
 fn open_modules(code: &str) -> usize {
     let begins = code.match_indices("mod ").filter(|(at, _)| !code[..*at].ends_with(is_word));
     let bodies = begins.filter_map(|(at, head)| {
@@ -44,7 +44,7 @@ fn open_modules(code: &str) -> usize {
     bodies.filter(|body| body.matches('}').count() <= body.matches('{').count()).count()
 }
 
-/// The paths in the code of a file that begin at the crate or at a module around the file, from the crate on, with their lines.
+/// Returns the paths in the code of a file that begin at the crate or at a module around the file, from the crate on, with their lines.
 pub(crate) fn paths(file: &str, text: &str) -> Vec<(usize, Vec<String>)> {
     let code: String = code(text).map(|(_, line)| line.to_owned() + "\n").collect();
     let file = file.strip_suffix(".rs").unwrap();

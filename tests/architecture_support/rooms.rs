@@ -16,7 +16,7 @@ pub(crate) const ROOMS: [(&str, Rooms); 4] = [
     ("store", STORE),
 ];
 
-/// The `mod.rs` of each room says what the room has.
+/// The `mod.rs` of each room describes the room.
 const COLLECTION: Rooms = &[
     ("error", &[]),
     ("format", &["error"]),
@@ -32,7 +32,7 @@ const COLLECTION: Rooms = &[
     ),
 ];
 
-/// `graph/mod.rs` says what the graph promises, and the `mod.rs` of each room what the room has.
+/// `graph/mod.rs` describes the promises of the graph, and the `mod.rs` of each room describes the room.
 const GRAPH: Rooms = &[
     ("space", &[]),
     ("rows", &["space"]),
@@ -55,7 +55,7 @@ const QUANTIZATION: Rooms = &[
     ("coder", &["admit", "product", "quantizer", "rabitq", "scalar"]),
 ];
 
-/// `store/mod.rs` says what a store is, and the `mod.rs` of each room what the room has.
+/// `store/mod.rs` describes a store, and the `mod.rs` of each room describes the room.
 const STORE: Rooms = &[
     ("turn", &[]),
     ("error", &["turn"]),
@@ -96,21 +96,21 @@ const STORE: Rooms = &[
     ),
 ];
 
-/// Imports between rooms that the tables above do not allow, and the reasons why they are there yet: file, imported room, reason.
+/// Imports between rooms that the tables above do not allow, and the reasons for them: file, imported room, reason.
 pub(crate) const UPWARD: [(&str, &str, &str); 0] = [];
 
 /// Folders that are not divided into rooms yet.
 pub(crate) const FLAT: [&str; 1] = ["index"];
 
-/// Source files in a folder at most.
+/// The largest number of source files in a folder.
 const MOST_FILES: usize = 15;
 
-/// The room that a file belongs to, within its folder; none for the folder's own `mod.rs`, which is above its rooms.
+/// Returns the room that contains a file, within its folder, or `None` for the folder's own `mod.rs`, which is above its rooms.
 fn room(file: &str) -> Option<&str> {
     file.split(['/', '.']).nth(1).filter(|room| *room != "mod")
 }
 
-/// The arrows between the rooms of one folder: file and line, own room, room that is imported.
+/// Returns the arrows between the rooms of one folder: file and line, own room, imported room.
 pub(crate) fn arrows(folder: &str, sources: &[(String, String)]) -> Vec<(String, String, String)> {
     let mut all = Vec::new();
     for (file, text) in sources {
@@ -130,7 +130,7 @@ pub(crate) fn arrows(folder: &str, sources: &[(String, String)]) -> Vec<(String,
     all
 }
 
-/// Crossed walls within the folders that have rooms.
+/// Returns the imports between rooms that the tables do not allow.
 pub(crate) fn crossed_walls(
     sources: &[(String, String)],
     table: &[(&str, Rooms)],
@@ -161,7 +161,7 @@ pub(crate) fn crossed_walls(
     wrong
 }
 
-/// Folders that hold more source files than [`MOST_FILES`].
+/// Returns folders that have more source files than [`MOST_FILES`].
 pub(crate) fn crowded(sources: &[(String, String)]) -> Vec<String> {
     let mut counts = BTreeMap::new();
     for (file, _) in sources {
@@ -173,7 +173,7 @@ pub(crate) fn crowded(sources: &[(String, String)]) -> Vec<String> {
     counts.iter().map(|(folder, count)| format!("{folder}: {count} files")).collect()
 }
 
-/// What is left of rows when those go, again and again, that import none of the rest: rows in a circle, or above one.
+/// Returns the rows that remain after removing, repeatedly, those that import no other row: rows in a circle, or above one.
 pub(crate) fn circle(rows: &[(&'static str, &[&str])]) -> Vec<&'static str> {
     let mut left = rows.to_vec();
     loop {

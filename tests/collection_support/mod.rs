@@ -1,11 +1,11 @@
-//! What the tests of collections have in common.
+//! Helpers that the tests of collections share.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::path::{Path, PathBuf};
 
 use nearfield::{Collection, Config, Metric};
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -31,7 +31,7 @@ impl Drop for Folder {
     }
 }
 
-/// A small file, so that tests are quick.
+/// Returns a configuration with a small file, so that tests are quick.
 pub(crate) fn config(dimension: usize) -> Config {
     Config::new(dimension, Metric::L2).log_size(256 << 10).page_size(4096)
 }
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path, config: Config) -> Collection {
     Collection::open(path, config).unwrap()
 }
 
-/// The vector of a key in one of its versions: all are distinct, and far from each other.
+/// Returns the vector of a key in one of its versions: all vectors are distinct, and far from each other.
 pub(crate) fn vector(key: u64, version: u64, dimension: usize) -> Vec<f32> {
     let mut state =
         key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version.wrapping_mul(0xd1b5_4a32_d192_ed03);

@@ -5,7 +5,7 @@ const PATIENCE: u32 = 120;
 
 /// Runs `f` in a forked child, and returns whether it returned `true` in time.
 pub(crate) fn in_child(f: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child calls `f` and ends without unwinding or running what the parent registered. Locks of other threads
+    // SAFETY: the child calls `f` and ends without unwinding or running the exit handlers of the parent. Locks of other threads
     // that it may need are those of the allocator, which the C library takes care of.
     match unsafe { libc::fork() } {
         0 => {

@@ -11,12 +11,12 @@ pub(crate) const DIMENSION: usize = 16;
 pub(crate) const KEYS: u64 = 400;
 /// A commit sets each key of one group.
 const GROUPS: u64 = 8;
-/// Keys with large payloads, which are there for a half of every [`PERIOD`] commits: files that never shrink are never rearranged.
+/// Keys with large payloads, which exist during half of every [`PERIOD`] commits: files that never shrink are never rearranged.
 const BALLAST: std::ops::Range<u64> = KEYS..KEYS + 30;
 const BALLAST_BYTES: usize = 50_000;
 pub(crate) const PERIOD: u64 = 32;
 
-/// Small, so that pages are reused soon: a checkpoint after some commits, each of about 13 KB.
+/// Returns a configuration with a small file, so that pages are reused soon: a checkpoint after some commits, each of about 13 KB.
 pub(crate) fn config() -> Config {
     Config::new(DIMENSION, Metric::L2)
         .m(6)
@@ -26,13 +26,13 @@ pub(crate) fn config() -> Config {
         .checkpoint_after(60 << 10)
 }
 
-/// The commit that has set a key last, in the state of commit `number`. The first commit sets all.
+/// Returns the commit that has set a key last, in the state of commit `number`. The first commit sets all keys.
 fn version(key: u64, number: u64) -> u64 {
     let since = (number + GROUPS - key % GROUPS) % GROUPS;
     number.saturating_sub(since).max(1)
 }
 
-/// Whether the ballast is there after commit `number`.
+/// Returns whether the ballast exists after commit `number`.
 fn is_loaded(number: u64) -> bool {
     number % PERIOD >= PERIOD / 2
 }
@@ -77,7 +77,7 @@ pub(crate) fn last(collection: &Collection) -> u64 {
 }
 
 /// Counts the errors of a snapshot: keys whose vector or payload is not that of its commit, hits whose distance is not that of their
-/// vector, and searches if many of them do not find the vector that they look for.
+/// vector, and searches if many of them do not find their own vector.
 pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     let number = snapshot.number();
     if number == 0 {
@@ -117,7 +117,7 @@ pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     Ok(wrong)
 }
 
-/// How another process sees the file.
+/// The way in which another process sees the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host {
     Plain,
@@ -157,7 +157,7 @@ impl Host {
         Self::FewDescriptors,
     ];
 
-    /// Why processes cannot be started in this way, if they cannot.
+    /// Returns the reason why processes cannot be started in this way, if any.
     pub(crate) fn missing(self) -> Option<String> {
         let trial = match self {
             Self::Plain
@@ -179,7 +179,7 @@ impl Host {
     }
 }
 
-/// A folder that goes with the test, which other users can read, and a copy of this program in it.
+/// A folder that is removed with the test, which other users can read, and a copy of this program in it.
 pub(crate) struct Site {
     folder: PathBuf,
 }
@@ -204,7 +204,7 @@ impl Site {
         self.folder().join("c.nf")
     }
 
-    /// The file by the name that a host uses for it, which is made if need be.
+    /// Returns the file by the name that a host uses for it. Makes the name if it is missing.
     pub(crate) fn alias(&self, host: Host) -> PathBuf {
         let links = self.folder.join("links");
         match host {
@@ -281,7 +281,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Waits for a line with `prefix`, and returns what follows it; `None` if the output ends before.
+    /// Waits for a line with `prefix`. Returns the text after `prefix`, or `None` if the output ends before.
     pub(crate) fn wait_for(&mut self, prefix: &str) -> Option<String> {
         let mut line = String::new();
         while self.out.read_line(&mut line).ok()? > 0 {
@@ -294,30 +294,30 @@ impl Process {
         None
     }
 
-    /// Waits for the next line; `None` at the end of the output.
+    /// Returns the next line, or `None` at the end of the output.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         (self.out.read_line(&mut line).ok()? > 0).then_some(line)
     }
 
-    /// All lines up to the end.
+    /// Returns all lines up to the end.
     pub(crate) fn rest(&mut self) -> Vec<String> {
         self.out.by_ref().lines().map_while(Result::ok).collect()
     }
 
     pub(crate) fn say(&mut self, word: &str) {
         if let Some(input) = &mut self.input {
-            // It may have ended.
+            // The process may have ended.
             let _ = writeln!(input, "{word}");
         }
     }
 
-    /// Ends its input, which it takes as the word to end.
+    /// Closes the input of the process, which takes this as the word to end.
     pub(crate) fn hang_up(&mut self) {
         self.input = None;
     }
 
-    /// Ends it and its children, wherever it is.
+    /// Kills the process and its children, in any namespace.
     pub(crate) fn kill(&mut self) {
         let id = self.child.id().to_string();
         // A writer that sees its forked child killed would report it.
@@ -334,14 +334,14 @@ impl Drop for Process {
     }
 }
 
-/// In a started process: its role, its host, and the path that it is to open.
+/// Returns the role of a started process, its host, and the path that it is to open.
 pub(crate) fn role() -> Option<(String, String, PathBuf)> {
     let role = std::env::var("HOST_ROLE").ok()?;
     let path = PathBuf::from(std::env::var("HOST_FILE").ok()?);
     Some((role, std::env::var("HOST_KIND").ok()?, path))
 }
 
-/// Changes the folder or takes the descriptors, as the host says, once the file is open. Returns descriptors that must live on.
+/// Changes the folder or takes the descriptors, as the host requires, once the file is open. Returns descriptors that must stay open.
 pub(crate) fn settle(kind: &str) -> Vec<std::fs::File> {
     let mut held = Vec::new();
     if kind == "Relative" {
@@ -356,7 +356,7 @@ pub(crate) fn settle(kind: &str) -> Vec<std::fs::File> {
     held
 }
 
-/// The names in a folder.
+/// Returns the names in a folder.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =

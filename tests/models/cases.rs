@@ -1,4 +1,4 @@
-//! The models: small indexes, two or three threads, and what must hold at each step.
+//! The models: small indexes, two or three threads, and the conditions of each step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use shuttle::thread;
 
 const QUERY: [f32; 2] = [0.0, -50.0];
 
-/// The vector of a key in one of its versions. No two are at the same distance from [`QUERY`].
+/// Returns the vector of a key in one of its versions. No two vectors are at the same distance from [`QUERY`].
 fn vector(key: u64, version: u64) -> [f32; 2] {
     [(key * 7 % 16 * 10) as f32, (version * 3) as f32]
 }
@@ -21,11 +21,11 @@ fn distance(key: u64, version: u64) -> f32 {
     x * x + (y - QUERY[1]) * (y - QUERY[1])
 }
 
-/// Keys 0..64, of which threads tell each other what is done.
+/// Keys 0..64, and the operations on them that threads report to each other.
 #[derive(Default)]
 struct Told {
     inserted: AtomicU64,
-    /// Removals that have begun, and those that have ended.
+    /// Removals that have begun, and removals that have ended.
     leaving: AtomicU64,
     removed: AtomicU64,
     /// The version of [`UPSERTED`] that was written last, and the one that is being written.
@@ -43,7 +43,7 @@ impl Told {
     }
 }
 
-/// What a search may answer.
+/// Checks that the answer of a search is possible.
 fn look(told: &Told, search: impl FnOnce() -> Hits) {
     let inserted = told.inserted.load(Ordering::SeqCst);
     let removed = told.removed.load(Ordering::SeqCst);
@@ -66,7 +66,7 @@ fn look(told: &Told, search: impl FnOnce() -> Hits) {
     }
 }
 
-/// All that walks can reach: a radius lets nothing end them early.
+/// Returns all vectors that walks can reach: with this radius, no walk ends early.
 fn walk(index: &Hnsw) -> Hits {
     index.search(&QUERY).k(64).ef(64).within(f32::MAX).run().expect("a search")
 }
@@ -129,7 +129,7 @@ impl Model {
         look(&self.told, || walk(&self.index));
     }
 
-    /// Runs the threads to their ends; then the index must be whole.
+    /// Runs the threads to their ends, and checks that the index is whole.
     fn run(self: &Arc<Self>, threads: impl IntoIterator<Item = fn(&Self)>) {
         run_threads(self, threads);
         self.look();
@@ -142,7 +142,7 @@ impl Model {
     }
 }
 
-/// Two insertions where rows are full, beside searches.
+/// Two insertions into full rows, beside searches.
 pub(crate) fn insertions(graph: u64) {
     Model::new(graph, 6).run([
         |model: &Model| {
@@ -157,7 +157,7 @@ pub(crate) fn insertions(graph: u64) {
     ]);
 }
 
-/// Two insertions into next to nothing, of which each may be where searches start from.
+/// Two insertions into an almost empty index, each of which may become the entry point.
 pub(crate) fn raised(graph: u64) {
     Model::new(graph, 1).run([
         |model: &Model| model.insert(1),
@@ -169,7 +169,7 @@ pub(crate) fn raised(graph: u64) {
     ]);
 }
 
-/// A slot is given to another vector while searches are in its row.
+/// A slot gets another vector while searches are in its row.
 pub(crate) fn reuse(graph: u64) {
     let model = Model::new(graph, 6);
     model.remove(2);

@@ -1,4 +1,4 @@
-//! Schedules: which of the threads that can go on does so, at each step.
+//! Schedules: the choice of the next thread among the runnable ones, at each step.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,10 +12,10 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 /// A model, over a graph of this seed.
 pub(crate) type Model = fn(u64);
 
-/// Graphs that seeds of schedules go through.
+/// Graphs that the seeds of schedules cycle through.
 const GRAPHS: u64 = 4;
 
-/// Schedules that seeds stand for: each is the same whenever it is run, with others or alone. The lowest bits name a graph.
+/// Schedules by seed: a seed gives the same schedule in each run, with other seeds or alone. The lowest bits name a graph.
 ///
 /// Three of four are those of probabilistic concurrency testing (Burckhardt et al., 2010): threads have priorities, which
 /// change at one to three steps chosen at random, so that a mistake that needs `d` switches is met with a probability of
@@ -23,7 +23,7 @@ const GRAPHS: u64 = 4;
 struct Seeded {
     next: u64,
     end: u64,
-    /// Steps at which there was a choice, in a first run of each graph without switches.
+    /// Steps with a choice, in a first run of each graph without switches.
     lengths: [u64; GRAPHS as usize],
     is_measuring: bool,
     at: u64,
@@ -37,7 +37,7 @@ struct Seeded {
 #[derive(Clone, Copy)]
 enum Kind {
     Priorities,
-    /// Stays with a thread in all but one of as many steps.
+    /// Switches at random, once in this number of steps.
     Walk(u64),
 }
 
@@ -135,7 +135,7 @@ impl Scheduler for Seeded {
             Kind::Priorities => {
                 let lowers = is_yielding || self.changes.contains(&self.at);
                 if let Some(current) = current.filter(|_| lowers) {
-                    // Below all others, those that were lowered before too.
+                    // The new priority is below all others, including those lowered before.
                     self.priorities.insert(usize::from(current), -(self.at as i64));
                 }
                 let mut first = None;
@@ -155,12 +155,12 @@ impl Scheduler for Seeded {
     }
 }
 
-/// All schedules in which a thread is interrupted no more than `bound` times while it could go on (iterative context
-/// bounding, Musuvathi and Qadeer, 2007), and goes on to the end otherwise.
+/// All schedules in which a runnable thread is interrupted at most `bound` times (iterative context
+/// bounding, Musuvathi and Qadeer, 2007), and runs to its end otherwise.
 struct Bounded {
     bound: usize,
     limit: u64,
-    /// What was chosen at each step with a choice, and of how many.
+    /// The choice at each step with a choice, and the number of alternatives.
     path: Vec<(usize, usize)>,
     at: usize,
     spent: usize,
@@ -229,7 +229,7 @@ fn config() -> Config {
     config
 }
 
-/// The schedule in which a model failed, and what it said.
+/// The schedule in which a model failed, and its message.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) schedule: u64,
@@ -242,7 +242,7 @@ fn run<S: Scheduler + Send + 'static>(
     fault: Option<Fault>,
     model: impl Fn() + Send + Sync + 'static,
 ) -> Result<usize, Failure> {
-    // A thread of its own: what a failure leaves on it is gone with it.
+    // A separate thread, so that the traces of a failure end with it.
     let run = move || {
         plant(fault);
         Runner::new(scheduler, config()).run(model)

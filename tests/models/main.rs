@@ -1,17 +1,17 @@
-//! Models of what readers without locks and writers do with rows and slots: the code itself, on small indexes, under a scheduler
-//! that chooses at each access who goes on (`src/graph/mod.rs`, Concurrency; how to run them is in `CONTRIBUTING.md`).
+//! Models of the work of readers without locks and writers on rows and slots: the code itself, on small indexes, under a scheduler
+//! that chooses the next thread at each access (`src/graph/mod.rs`, Concurrency; how to run them is in `CONTRIBUTING.md`).
 //!
-//! In every schedule: what was inserted before a search began, and is not being removed, is found; what was removed before is
-//! not; each key comes once, with a vector that it had; a replaced one in a version no older than when the search began; and in
+//! In every schedule: a key inserted before a search began, and not being removed, is found; a key removed before is
+//! not; each key is found once, with a vector that it had; a replaced one in a version no older than when the search began; and at
 //! the end the graph is whole.
 //!
 //! # Teeth
 //!
-//! Ten faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] says which model finds each, and within
-//! how many schedules. Three more were in the code until a model found them, each in one of some thousand schedules: a node was
+//! Ten faults are planted one by one (`nearfield::model::Fault`), and [`FAULTS`] names the model that finds each, and the
+//! number of schedules. Three more were in the code until a model found them, each in one of some thousand schedules: a node was
 //! taken out of the trees before its neighbours were joined, so that a search that began between saw a part of the index only;
-//! the rows of a slot were cleared for its next vector while a sweep mended what they had held, so that a neighbour stood
-//! twice in a row; and a search during all of a replacement met neither vector.
+//! the rows of a slot were cleared for its next vector while a sweep mended their former links, so that a row had a neighbour
+//! twice; and a search during all of a replacement met neither vector.
 #![cfg(nearfield_model)]
 
 mod cases;
@@ -63,7 +63,7 @@ macro_rules! models {
 
 models! { insertions raised reuse upserts moves removals scans scanned_upserts }
 
-/// Each fault, a model that finds it, and the schedules within which it must.
+/// Each fault, a model that finds it, and the schedules within which the model must find it.
 const FAULTS: [(Fault, &str, u64); 10] = [
     (Fault::CountedEarly, "scans", 400),
     (Fault::EntryEarly, "raised", 100),

@@ -1,4 +1,4 @@
-//! Data of many shapes, and the exact distances that answers are held against.
+//! Data of many shapes, and the exact distances with which answers are compared.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub(crate) mod truth;
@@ -32,7 +32,7 @@ impl Normal {
     }
 }
 
-/// Vectors, those that come first before the others, and queries.
+/// Vectors, the first ones and the later ones, and queries.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) dimension: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Shape {
     pub(crate) queries: Vec<f32>,
 }
 
-/// How many of each a shape has.
+/// The numbers of vectors and queries of a shape.
 #[derive(Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) first: usize,
@@ -50,7 +50,7 @@ pub(crate) struct Counts {
 }
 
 impl Shape {
-    /// Vectors, without the queries.
+    /// Returns the number of vectors, without the queries.
     pub(crate) fn len(&self) -> usize {
         (self.first.len() + self.later.len()) / self.dimension
     }
@@ -72,7 +72,7 @@ impl Shape {
         Self { name, dimension, first: some(first), later: some(later), queries: some(queries) }
     }
 
-    /// Those that come later, and queries, are of another kind.
+    /// Returns a shape whose later vectors and queries are of another kind.
     pub(crate) fn moved(
         name: &'static str,
         dimension: usize,
@@ -88,7 +88,7 @@ impl Shape {
     }
 }
 
-/// A vector about one of the topics from `from` to `to`.
+/// Returns a vector about one of the topics from `from` to `to`.
 pub(crate) fn topic(
     normal: &mut Normal,
     dimension: usize,
@@ -101,7 +101,7 @@ pub(crate) fn topic(
     (0..dimension).map(|_| centre.next() + deviation * normal.next()).collect()
 }
 
-/// Shapes that any index must serve. Of those whose later vectors are of another kind there are `moved`.
+/// Returns shapes that any index must serve. Shapes whose later vectors are of another kind have `moved` vectors.
 pub(crate) fn shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
     let mut shapes = vec![
         Shape::of("normal", 32, 1, whole, |normal| normal.vector(32)),
@@ -180,7 +180,7 @@ pub(crate) fn shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
     shapes
 }
 
-/// The distance in double precision, and the greatest term of its sum.
+/// Returns the distance in double precision, and the greatest term of its sum.
 pub(crate) fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
         a.iter().zip(b).map(|(&a, &b)| term(a.into(), b.into())).sum()
@@ -194,7 +194,7 @@ pub(crate) fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// A vector in place of one of another length.
+/// Returns the vector scaled to unit length.
 pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     for x in &mut vector {
@@ -203,7 +203,7 @@ pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Shapes that walks and the codes of single vectors meet: orders, lengths, and queries of another kind than the vectors.
+/// Returns shapes that concern walks and the codes of single vectors: orders, lengths, and queries of another kind than the vectors.
 pub(crate) fn more_shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
     let mut shapes = vec![
         kinds(200, 24, whole.queries),
@@ -266,7 +266,7 @@ pub(crate) fn more_shapes(whole: Counts, moved: Counts) -> Vec<Shape> {
     shapes
 }
 
-/// Those of one topic after those of another.
+/// Returns a shape of topics one after the other.
 fn sorted(topics: usize, counts: Counts) -> Shape {
     let mut normal = Normal::new(30);
     let total = counts.first + counts.later;
@@ -279,7 +279,7 @@ fn sorted(topics: usize, counts: Counts) -> Shape {
     Shape { name: "sorted", dimension: 48, first: all, later, queries }
 }
 
-/// One-hot vectors: `each` of every kind.
+/// Returns one-hot vectors: `each` of every kind.
 fn kinds(kinds: usize, each: usize, queries: usize) -> Shape {
     let one = |kind: usize| (0..kinds).map(move |i| if i == kind { 1.0 } else { 0.0 });
     let mut all: Vec<f32> = (0..kinds * each).flat_map(|i| one(i % kinds)).collect();
@@ -288,7 +288,7 @@ fn kinds(kinds: usize, each: usize, queries: usize) -> Shape {
     Shape { name: "one-hot kinds", dimension: kinds, first: all, later, queries }
 }
 
-/// Queries of another length, or of another kind, than the vectors.
+/// Returns shapes with queries of another length, or of another kind, than the vectors.
 fn with_other_queries(counts: Counts) -> Vec<Shape> {
     type Make = fn(&mut Normal) -> Vec<f32>;
     let about: Make = |n| unit(topic(n, 64, 0, 50, 0.5));
@@ -327,7 +327,7 @@ fn with_other_queries(counts: Counts) -> Vec<Shape> {
     ]
 }
 
-/// By how much a component is off the origin.
+/// Returns the offset of a component from the origin.
 fn aside(component: usize) -> f32 {
     if component < 16 { 3.0 } else { 0.0 }
 }

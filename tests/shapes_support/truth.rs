@@ -1,26 +1,26 @@
-//! Exact neighbours, and how many of them are found.
+//! Exact neighbours, and the share of them that is found.
 
 use nearfield::{Element, Flat, Metric, Originals};
 use rayon::prelude::*;
 
 use super::{Shape, exact};
 
-/// Neighbours that are looked for.
+/// Neighbours to find.
 pub(crate) const K: usize = 10;
 
 /// The exact distances of queries and vectors as they are stored.
 pub(crate) struct Truth {
     metric: Metric,
-    /// Of the vectors, which have unit length under the cosine.
+    /// Lengths of the vectors, which are 1 under the cosine.
     lengths: Vec<f64>,
     queries: Vec<Query>,
 }
 
 struct Query {
     length: f64,
-    /// To each vector.
+    /// Distances to each vector.
     distances: Vec<f64>,
-    /// The greatest of a neighbour.
+    /// The greatest distance of a neighbour.
     kth: f64,
 }
 
@@ -42,7 +42,7 @@ impl Truth {
             let (_, &mut kth, _) = sorted.select_nth_unstable_by(K - 1, f64::total_cmp);
             let rounding = match metric {
                 Metric::Cosine => 2e-7,
-                // Sums of products are rounded by what is in them, which may come to nothing together.
+                // The rounding of a sum of products depends on its terms, which may cancel.
                 Metric::InnerProduct => 2e-7 * largest(query) * largest(&vectors),
                 _ => 2e-6 * kth.abs(),
             };
@@ -52,12 +52,12 @@ impl Truth {
         Self { metric, lengths, queries: queries.collect() }
     }
 
-    /// The share of the answers that are as near as the true neighbour of the last rank, up to what `f32` can tell.
+    /// Returns the share of the answers that are as near as the true neighbour of the last rank, within the precision of `f32`.
     pub(crate) fn recall(&self, found: &[Vec<u64>]) -> f64 {
         self.recall_of_rounded(found, 0.0)
     }
 
-    /// The share of the answers that may be among the nearest if all vectors and queries are off by this share of their lengths.
+    /// Returns the share of the answers that may be among the nearest if all vectors and queries are off by this share of their lengths.
     pub(crate) fn recall_of_rounded(&self, found: &[Vec<u64>], share: f64) -> f64 {
         let near = |(keys, query): (&Vec<u64>, &Query)| {
             assert!(keys.len() == K, "{} answers", keys.len());
@@ -90,7 +90,7 @@ fn length(vector: &[f32], metric: Metric) -> f64 {
     vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
 }
 
-/// By which share of its length a vector is off on average, as the docs of [`Originals`] say.
+/// Returns the average error of a vector as a share of its length, as the docs of [`Originals`] say.
 pub(crate) fn rounding(originals: Originals) -> f64 {
     match originals {
         Originals::Sq12 => 0.00075,
@@ -103,7 +103,7 @@ fn largest(vector: &[f32]) -> f64 {
     f64::from(vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs())))
 }
 
-/// Vectors as an index of these elements has them.
+/// Returns vectors as an index of these elements stores them.
 fn stored(vectors: &[f32], dimension: usize, metric: Metric, element: Element) -> Vec<f32> {
     let flat = Flat::builder(dimension, metric).element(element).build().unwrap();
     let keys: Vec<u64> = (0..(vectors.len() / dimension) as u64).collect();

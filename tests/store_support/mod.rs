@@ -13,14 +13,14 @@ pub(crate) fn random(seed: u64) -> Random {
     Random::seed_from_u64(seed)
 }
 
-/// What a store should hold.
+/// The expected contents of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
     pub(crate) extents: BTreeMap<u64, Vec<u8>>,
 }
 
-/// How large things get.
+/// The limits of random sizes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     pub(crate) operations: usize,
@@ -60,7 +60,7 @@ pub(crate) fn change(
     let name = ["a", "b", "numbers"][random.random_range(0..3)];
     match random.random_range(0..40) {
         0 => {
-            // After a cut, a model with an empty table stands for one without it, too.
+            // After a cut, a model with an empty table is equal to one without the table.
             let is_gone = tx.drop_table(name)?;
             assert!(is_gone || model.tables.remove(name).is_none_or(|table| table.is_empty()));
             model.tables.remove(name);
@@ -96,7 +96,7 @@ pub(crate) fn change(
         }
         9..20 => {
             let table = model.tables.entry(name.to_owned()).or_default();
-            // Half of the time a key that is there.
+            // Half of the changes are of an existing key.
             let key = match random.random_range(0..2) {
                 0 => key(random, sizes),
                 _ => match table.range(key(random, sizes)..).next() {
@@ -124,7 +124,7 @@ pub(crate) fn durability(random: &mut Random) -> Durability {
     }
 }
 
-/// Makes random changes, with savepoints; returns the transaction and the model as it is after it.
+/// Makes random changes, with savepoints. Returns the transaction and the model after it.
 pub(crate) fn transaction(
     random: &mut Random,
     sizes: Sizes,
@@ -174,7 +174,7 @@ pub(crate) fn content(store: &Store) -> Result<Model, StoreError> {
 }
 
 impl Model {
-    /// Tables that hold nothing are left out: a history may make one or not.
+    /// Returns the model without empty tables, because a history may make them or not.
     pub(crate) fn trimmed(&self) -> Self {
         let mut model = self.clone();
         model.tables.retain(|_, table| !table.is_empty());
@@ -182,7 +182,7 @@ impl Model {
     }
 }
 
-/// Whether the store holds what the model says.
+/// Returns whether the store has the contents of the model.
 pub(crate) fn holds(store: &Store, model: &Model) -> Result<bool, StoreError> {
     Ok(content(store)?.trimmed() == model.trimmed())
 }
@@ -191,7 +191,7 @@ pub(crate) fn holds(store: &Store, model: &Model) -> Result<bool, StoreError> {
 pub(crate) fn read_all(store: &Store) -> Result<(), StoreError> {
     let tx = store.begin_read()?;
     for name in tx.tables()? {
-        // Far more than any of these stores holds: a forged tree may lead to one page many times.
+        // The limit is far above the entries of these stores, because a forged tree may reach one page many times.
         for entry in tx.table::<[u8]>(&name)?.entries()?.take(100_000) {
             entry?;
         }

@@ -1,10 +1,10 @@
-//! Known causes of lost time and memory. Each says something only where a measurement shows it, and brings the figures.
+//! Known causes of lost time and memory. A cause gives a finding only if a measurement shows it, and adds the figures.
 
 use serde::{Deserialize, Serialize};
 
 use super::measure::Facts;
 
-/// A cause that was found, and what to do.
+/// A cause found, and a suggestion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub(crate) cause: String,
@@ -12,7 +12,7 @@ pub(crate) struct Finding {
     pub(crate) suggestion: String,
 }
 
-/// A cause: nothing, or a finding.
+/// A cause, which returns a finding or `None`.
 type Cause = fn(&Facts) -> Option<Finding>;
 
 const CAUSES: [Cause; 12] = [
@@ -30,7 +30,7 @@ const CAUSES: [Cause; 12] = [
     codes_would_do,
 ];
 
-/// Everything that the facts show.
+/// Returns all findings of the facts.
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     CAUSES.iter().chain(&PROFILED).filter_map(|cause| cause(facts)).collect()
 }
@@ -213,7 +213,7 @@ fn codes_would_do(f: &Facts) -> Option<Finding> {
     })
 }
 
-/// Measuring the head of a walk's finds again by the vectors.
+/// Reports reranking of the nearest candidates of a walk by the vectors.
 fn rerank(f: &Facts) -> Option<Finding> {
     let share = f.codes.share_within("src/index/rerank.rs");
     (share >= 0.2).then(|| {
@@ -225,7 +225,7 @@ fn rerank(f: &Facts) -> Option<Finding> {
     })
 }
 
-/// Taking out the last links to removed vectors: each time, all rows are read.
+/// Reports the removal of the last links to removed vectors: each sweep reads all rows.
 fn sweeping(f: &Facts) -> Option<Finding> {
     let share = f.churn.share_within("src/graph/removal/sweep.rs");
     (share >= 0.25).then(|| {
@@ -241,7 +241,7 @@ fn sweeping(f: &Facts) -> Option<Finding> {
     })
 }
 
-/// Copies that a collection makes, which are the system's work.
+/// Reports the copies that a collection makes, which are the system's work.
 fn own_memory_of_commits(f: &Facts) -> Option<Finding> {
     let share = f.collection.share_within("src/arena/overlay.rs");
     (share >= 0.15).then(|| {
@@ -289,7 +289,7 @@ pub(super) mod tests {
     use super::*;
     use nearfield::Isa;
 
-    /// An index with which nothing is wrong.
+    /// Returns the facts of an index without a cause.
     fn healthy() -> Facts {
         Facts {
             build: Profile::default(),

@@ -1,4 +1,4 @@
-//! From samples to the library's own functions that they stood in.
+//! Attributes samples to the library's own functions.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::sampler::{Stacks, bare};
 
-/// A function of the library and its part of the time: that of its own lines and of what it calls outside the library.
+/// A function of the library and its share of the time: its own lines and its calls outside the library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hot {
     /// Name without type parameters.
     pub(crate) function: String,
-    /// From the root of the repository.
+    /// Path from the root of the repository.
     pub(crate) file: String,
     pub(crate) share: f64,
 }
@@ -53,19 +53,19 @@ impl Profile {
         Self { functions, within, samples }
     }
 
-    /// Share of the functions in files whose path begins so.
+    /// Returns the share of the functions in files whose path begins with `path`.
     pub(super) fn share_of(&self, path: &str) -> f64 {
         self.functions.iter().filter(|hot| hot.file.starts_with(path)).map(|hot| hot.share).sum()
     }
 }
 
 impl Profile {
-    /// Share of the samples in functions of a file and in what these call.
+    /// Returns the share of the samples in functions of a file and in their callees.
     pub(super) fn share_within(&self, file: &str) -> f64 {
         self.within.get(file).copied().unwrap_or(0.0)
     }
 
-    /// A profile of one function, for tests of what is made of it.
+    /// Returns a profile of one function, for tests of the users of profiles.
     #[cfg(test)]
     pub(super) fn of_one(file: &str, share: f64) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Profile {
     }
 }
 
-/// A file of the library from the root of the repository; none for others'.
+/// Returns the path of a file of the library from the root of the repository, or `None` for other files.
 fn own(file: &str) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let path = Path::new(file).strip_prefix(root).unwrap_or(Path::new(file));

@@ -1,4 +1,4 @@
-//! The measurements that advice rests on.
+//! The measurements on which advice is based.
 
 use std::fs;
 use std::hint::black_box;
@@ -20,7 +20,7 @@ use crate::kernels::nanoseconds;
 use crate::stats::median;
 use crate::workload::named;
 
-/// Everything that was measured of one data set.
+/// All measurements of one data set.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) build: Profile,
@@ -30,7 +30,7 @@ pub(super) struct Facts {
     pub(super) churn: Profile,
     pub(super) collection: Profile,
     pub(super) store: Profile,
-    /// Microseconds of CPU time of a search, and of the same one asked again at once: medians over the queries.
+    /// Microseconds of CPU time of a search, and of the same search repeated at once: medians over the queries.
     pub(super) first_us: f64,
     pub(super) again_us: f64,
     pub(super) distances: f64,
@@ -39,7 +39,7 @@ pub(super) struct Facts {
     pub(super) scalar_ns: f64,
     pub(super) isa: Isa,
     pub(super) best_isa: Isa,
-    /// Recall and distances computed at half the `ef`, at it, and at its double.
+    /// Recall and distances computed at half of `ef`, at `ef`, and at its double.
     pub(super) ef: usize,
     pub(super) recalls: [f64; 3],
     pub(super) costs: [f64; 3],
@@ -54,10 +54,10 @@ pub(super) struct Facts {
     pub(super) build_overhead: f64,
     /// Times that a thread went to sleep for each insertion, building with all cores.
     pub(super) build_waits: f64,
-    /// Walking on codes of 4 bits at the same `ef`: microseconds and recall; none if there are too few vectors for codes.
+    /// Walking on codes of 4 bits at the same `ef`: microseconds and recall; `None` if the vectors are too few for codes.
     pub(super) by_codes: Option<(f64, f64)>,
     pub(super) bytes_per_vector: f64,
-    /// The same as bytes where all components are whole numbers from 0 to 255: microseconds and bytes a vector.
+    /// The same as bytes, if all components are whole numbers from 0 to 255: microseconds and bytes a vector.
     pub(super) as_bytes: Option<(f64, f64)>,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn measure(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let waits = host::waits();
     let (beside, all) = timed_build(set, &recipe, threads)?;
-    // While its threads are still there, of which each counts its own.
+    // The threads are counted before they end, because each has its own count.
     let waits = host::waits().zip(waits).map_or(0.0, |(now, before)| now - before);
     drop(beside);
     let stats = index.stats()?;
@@ -137,7 +137,7 @@ pub(super) fn measure(
     })
 }
 
-/// An index, and the CPU time of building it.
+/// Builds an index. Returns it and the CPU time of building it.
 fn timed_build(
     set: &Set,
     recipe: &Recipe,
@@ -149,7 +149,7 @@ fn timed_build(
     Ok((index, process_time() - started))
 }
 
-/// Recall, and distances computed for a search.
+/// Returns the recall, and the distances computed for a search.
 fn quality(index: &dyn Subject, set: &Set, ask: Ask) -> Result<(f64, f64), Failure> {
     let ask = Ask { k: ask.k.min(set.truth.k()), ..ask };
     let mut hits = Hits::new();
@@ -162,7 +162,7 @@ fn quality(index: &dyn Subject, set: &Set, ask: Ask) -> Result<(f64, f64), Failu
     Ok((recall(answers, &set.truth, ask.k)?, distances as f64 / set.queries.len() as f64))
 }
 
-/// Each query asked, and asked again while all that it reads is in the caches.
+/// Measures each query, and its repetition while all rows that it reads are in the caches.
 fn asked_twice(index: &dyn Subject, set: &Set) -> Result<(f64, f64), Failure> {
     let mut hits = Hits::new();
     let mut micros = [Vec::new(), Vec::new()];
@@ -177,7 +177,7 @@ fn asked_twice(index: &dyn Subject, set: &Set) -> Result<(f64, f64), Failure> {
     Ok((median(&micros[0]), median(&micros[1])))
 }
 
-/// What walking on codes would cost, and find.
+/// Measures the cost and the recall of walking on codes.
 fn by_codes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     let (index, _) = timed_build(set, &Recipe::codes(set.element, Quantization::Sq4), 1)?;
     if index.stats()?.code_bits.is_none() {
@@ -187,7 +187,7 @@ fn by_codes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     Ok(Some((asked_twice(index.as_ref(), set)?.0, recall)))
 }
 
-/// What bytes cost, if they lose nothing.
+/// Measures the cost of bytes, if they lose nothing.
 fn as_bytes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     if set.element != Element::F32 {
         return Ok(None);
@@ -203,10 +203,10 @@ fn as_bytes(set: &Set) -> Result<Option<(f64, f64)>, Failure> {
     Ok(Some((asked_twice(index.as_ref(), set)?.0, bytes)))
 }
 
-/// Page faults of this process that needed no disk.
+/// Returns the page faults of this process that needed no disk.
 fn minor_faults() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may hold anything; the field is the eighth behind it.
+    // The name, in parentheses, may contain any character; the field is the eighth behind it.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     fields.split_whitespace().nth(7).and_then(|n| n.parse().ok()).unwrap_or(0.0)
 }

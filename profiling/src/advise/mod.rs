@@ -1,4 +1,4 @@
-//! Profiles that are read already: hot functions, and what known cause they have.
+//! Reads profiles: hot functions, and their known causes.
 
 mod causes;
 mod hot;
@@ -20,11 +20,11 @@ advise [--quick] [--dataset DIR] [--out FILE.json]
     Runs building, searching, changes, collections and the store under the profiler, names the hot functions, and relates them to
     known causes with the figures that show them. What has no evidence is not said.";
 
-/// Functions that are listed for each workload, and the least share of one.
+/// Functions that are listed for each workload, and the least share of a listed function.
 const LISTED: usize = 8;
 const LEAST: f64 = 0.02;
 
-/// What was found in a data set.
+/// The findings on a data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Advice {
     pub(crate) dataset: String,

@@ -1,4 +1,4 @@
-//! Quantities that are the same in every run of the same code: they are held strictly.
+//! Quantities that are the same in every run of the same code, with strict limits.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -21,10 +21,10 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// By how much it changed, as text.
+    /// Returns the change as text.
     pub(crate) fn percent(&self) -> String {
         match self.base {
-            // No share of nothing.
+            // A change from 0 has no percentage.
             0.0 => "new".to_owned(),
             base => format!("{:+.2}%", 100.0 * (self.new / base - 1.0)),
         }
@@ -39,7 +39,7 @@ pub(super) struct Value {
     pub(super) value: f64,
 }
 
-/// What the two builds count of themselves.
+/// Compares the counts that the two builds report.
 pub(super) fn count(
     base: &Path,
     new: &Path,
@@ -55,7 +55,7 @@ pub(super) fn count(
     Ok(new.into_iter().filter_map(pair).collect())
 }
 
-/// What a build counts of itself, on the kernels of an instruction set or on those that it chooses.
+/// Returns the counts that a build reports, on the kernels of an instruction set or on those that it chooses.
 pub(super) fn counts(
     worker: &Path,
     data: &Path,
@@ -85,7 +85,7 @@ pub(super) fn counts(
         .collect()
 }
 
-/// A program whose kernels are those of an instruction set.
+/// Returns a command for a program that uses the kernels of an instruction set.
 fn on(program: impl AsRef<OsStr>, isa: Option<Isa>) -> Command {
     let mut command = Command::new(program);
     if let Some(isa) = isa {
@@ -98,12 +98,12 @@ pub(super) fn has_valgrind() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok()
 }
 
-/// Instructions of each section in both builds. Nothing where there is no valgrind.
+/// Returns the instructions of each section in both builds. Returns an empty list without valgrind.
 pub(super) fn instructions(base: &Path, new: &Path, data: &Path) -> Result<Vec<Fact>, Failure> {
     if !has_valgrind() {
         return Ok(Vec::new());
     }
-    // Counts do not mind company, and most machines have two cores.
+    // Counts do not depend on load, and most machines have two cores.
     let (base, new) = std::thread::scope(|scope| {
         let base = scope.spawn(|| instructions_of(base, data, None));
         let new = instructions_of(new, data, None);
@@ -122,8 +122,8 @@ pub(super) fn instructions(base: &Path, new: &Path, data: &Path) -> Result<Vec<F
         .collect())
 }
 
-/// Instructions of each section as valgrind counts them, in every run nearly or exactly the same; on kernels for AVX2, as it
-/// knows no AVX-512.
+/// Returns the instructions of each section as valgrind counts them, nearly or exactly the same in every run; on kernels for AVX2, because
+/// valgrind does not support AVX-512.
 pub(super) fn instructions_of(
     worker: &Path,
     data: &Path,

@@ -1,4 +1,4 @@
-//! Exact counts against those that the repository keeps: needs no second build and no history, so every clone can do it, and
+//! Compares exact counts with those kept in the repository: needs no second build and no history, so every clone can run it, and
 //! small losses cannot add up from change to change unseen.
 
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ gate --worker WORKER [--data DIR] [--baseline FILE.json] [--renew] [--out FILE.j
     against benchmarks/baseline/counts.json. Ends with 1 if something is worse; what is better passes. Where the loss is
     intended, or a gain is to be held: --renew writes the file. `scripts/gate.sh` builds the worker.";
 
-/// The instruction set that counts are of: sums are rounded in the order in which its lanes add, and so decide ties.
+/// The instruction set of the counts: its lanes decide the order in which sums are rounded, and so decide ties.
 const ISA: Isa = Isa::Avx2;
 
-/// The counts that a build is held against.
+/// The counts with which a build is compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Baseline {
     isa: String,
@@ -66,7 +66,7 @@ fn count(worker: &Path, data: &Path) -> Result<Vec<Value>, Failure> {
     Ok(counted)
 }
 
-/// Holds what was counted against the baseline.
+/// Compares the counts with the baseline.
 fn check(
     baseline: Run<Baseline>,
     counted: Vec<Value>,
@@ -89,7 +89,7 @@ fn check(
     let facts: Vec<(Verdict, Fact)> =
         facts.into_iter().map(|fact| (judge::of_fact(&fact), fact)).collect();
     let worst = facts.iter().map(|fact| fact.0).max().ok_or("nothing was compared")?;
-    // What is not counted cannot be known to be as good.
+    // A missing count cannot be judged, so the gate fails.
     let verdict = if gone.is_empty() { worst } else { Verdict::Fail };
     let has_gained = facts.iter().any(|fact| fact.0 == Verdict::Better);
     let against = format!("the counts kept on {}", &baseline.time[..baseline.time.len().min(10)]);
@@ -106,7 +106,7 @@ fn check(
     Ok(if verdict == Verdict::Fail { Done::Failed } else { Done::Well })
 }
 
-/// What can be compared, and what the baseline has and the build has not.
+/// The facts to compare, and the counts of the baseline that the build lacks.
 struct Paired {
     facts: Vec<Fact>,
     gone: Vec<Value>,

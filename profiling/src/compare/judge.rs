@@ -1,34 +1,34 @@
-//! What a difference means.
+//! Judges differences.
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::Fact;
 use super::timing::Timing;
 
-/// Slower by this many per cent is a failure.
+/// A loss of more than this many per cent is a failure.
 const FAIL_PERCENT: f64 = 10.0;
-/// Slower by about 3 % is to be reported: the measured value of a true 3 % lies around it, so the line is drawn below.
+/// A loss of about 3 % is reported: the measured value of a true 3 % varies around it, so the limit is below.
 const WARN_PERCENT: f64 = 2.0;
-/// ... and the interval must leave out differences that two runs of one build show.
+/// The interval must exclude differences that two runs of one build show.
 const CERTAIN_PERCENT: f64 = 0.8;
-/// A control that strays further, or an interval that is wider, says that the machine cannot tell.
+/// If a control is off further, or an interval is wider, the machine is too noisy to judge.
 const NOISY_PERCENT: f64 = 3.0;
 const WIDE_PERCENT: f64 = 5.0;
 
-/// The worst of all verdicts is that of the comparison.
+/// The worst of all verdicts is the verdict of the comparison.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
-    /// Better, beyond doubt.
+    /// Certainly better.
     Better,
-    /// No difference that matters.
+    /// Without a difference that matters.
     #[default]
     Same,
-    /// The machine was too noisy to tell.
+    /// The machine was too noisy to judge.
     Noisy,
-    /// Worse; a person should look.
+    /// Worse; a person should decide.
     Worse,
-    /// Much worse, or a quantity that must not change did: the change should not be taken.
+    /// Much worse, or a quantity changed that must not: the change should be rejected.
     Fail,
 }
 
@@ -61,11 +61,11 @@ pub(super) fn of_timing(timing: &Timing) -> Verdict {
     }
 }
 
-/// How far a quantity may move.
+/// The limit of a quantity's change.
 struct Limit {
-    /// Whether more of it is better.
+    /// Whether a greater value is better.
     rises: bool,
-    /// Loss that is allowed, as a share of the base and in its own unit: the larger of both.
+    /// Allowed loss, as a share of the base and in the quantity's own unit: the larger of both.
     share: f64,
     absolute: f64,
 }
@@ -74,7 +74,7 @@ fn limit(quantity: &str) -> Limit {
     let (rises, share, absolute) = match quantity {
         "recall" => (true, 0.0, 0.002),
         "allocations per search" => (false, 0.0, 0.0),
-        // A table that grows does so a little earlier or later, as its hashes fall.
+        // A hash table grows a little earlier or later, depending on its hashes.
         "allocations per insertion" | "allocations per turnover" => (false, 0.01, 0.1),
         "instructions" => (false, 0.03, 0.0),
         // Distances, hops, bytes.
@@ -87,7 +87,7 @@ pub(super) fn of_fact(fact: &Fact) -> Verdict {
     let Limit { rises, share, absolute } = limit(&fact.quantity);
     let gain = if rises { fact.new - fact.base } else { fact.base - fact.new };
     let allowed = (share * fact.base.abs()).max(absolute);
-    // Rounding of the last digit is no loss.
+    // Rounding of the last digit is not a loss.
     let slack = 1e-9 * fact.base.abs();
     if gain.is_nan() || gain < -(allowed + slack) {
         Verdict::Fail

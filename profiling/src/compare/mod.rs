@@ -1,4 +1,4 @@
-//! Whether a change made anything worse: two builds of the worker side by side.
+//! Detects losses of a change: two builds of the worker side by side.
 
 mod facts;
 pub(crate) mod gate;
@@ -27,10 +27,10 @@ compare --base WORKER --new WORKER [--data DIR] [--short] [--exact] [--skip inst
     --short takes one workload of each kind; --exact takes these and leaves time out, which is done in seconds.
     --accept names quantities, or `time`, whose loss is intended: it is reported and does not fail.";
 
-/// A comparison of two builds, or of one with what was counted once.
+/// A comparison of two builds, or of a build with stored counts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Comparison {
-    /// What it was compared with, if that was not a build.
+    /// The other side of the comparison, if it was not a build.
     #[serde(default)]
     pub(crate) against: String,
     pub(crate) verdict: Verdict,
@@ -91,7 +91,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
         .map(|timing| (accept(judge::of_timing(&timing), "time"), timing))
         .collect();
     let verdicts = facts.iter().map(|f| f.0).chain(timings.iter().map(|t| t.0));
-    // What is better somewhere makes up for nothing elsewhere.
+    // A gain in one quantity does not make up for a loss in another.
     let verdict = verdicts.max().ok_or("nothing was compared")?;
     let against = String::new();
     let comparison = Comparison { against, verdict, facts, timings, queue_wait, accepted };
@@ -106,7 +106,7 @@ fn print(comparison: &Comparison) {
         "", "workload", "quantity", "base", "new", "change"
     );
     for (verdict, fact) in &comparison.facts {
-        // Exact counts that did not move are not worth a line.
+        // Exact counts that did not change are not printed.
         if fact.base == fact.new {
             continue;
         }

@@ -1,4 +1,4 @@
-//! A worker process: a build of the library that does a step when told to.
+//! A worker process: a build of the library that runs a step on request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,10 +10,10 @@ use crate::Failure;
 
 pub(super) struct Process {
     child: Child,
-    /// None: the worker was told to end.
+    /// `None` if the worker was told to end.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-    /// Its workloads, by number.
+    /// The workloads of the worker, by number.
     pub(super) workloads: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Process {
         }
     }
 
-    /// Runs a step of a workload; returns its CPU time in nanoseconds.
+    /// Runs a step of a workload. Returns its CPU time in nanoseconds.
     pub(super) fn step(&mut self, workload: usize) -> Result<f64, Failure> {
         let input = self.input.as_mut().ok_or("the worker was told to end")?;
         writeln!(input, "{workload}")?;
@@ -58,7 +58,7 @@ impl Process {
         Ok(line.parse().map_err(|_| format!("the worker said '{line}', not a time"))?)
     }
 
-    /// Share of its time that the worker waited for a core.
+    /// Returns the share of its time that the worker waited for a core.
     pub(super) fn queue_wait(&self) -> Option<f64> {
         crate::host::queue_wait(&self.child.id().to_string())
     }
@@ -74,7 +74,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The end of its input ends it, and its files with it; while it is still preparing it does not listen.
+        // The end of its input ends the worker, which removes its files; while it prepares, the worker does not read its input.
         drop(self.input.take());
         for _ in 0..200 {
             match self.child.try_wait() {

@@ -1,10 +1,10 @@
 //! Time of two builds, measured so that a busy machine does not decide: on the thread's own clock, in short steps that
-//! alternate, in many processes, as each process has its luck with the layout of its memory.
+//! alternate, in many processes, because the layout of its memory makes each process faster or slower.
 //!
 //! A *trial* is three processes: the base, the new build, and the new build once more as the control, which shows
-//! what difference there is where there is none. Each round is one step of each, in another order: whoever comes after
+//! differences between equal builds. Each round is one step of each, in another order, because a process that runs after
 //! itself finds its data in the caches. A trial's result is the median over its rounds of the logarithm of the
-//! ratio; the trials are what the interval is taken over.
+//! ratio; the interval is computed over the trials.
 
 use std::path::Path;
 
@@ -14,24 +14,24 @@ use super::process::Process;
 use crate::Failure;
 use crate::stats::{Estimate, median};
 
-/// Rounds of a trial that are measured, after some that are not: every order as often as the others, in every naming of the
-/// processes. With one naming only, the middle one of the ratios favours whoever was idle for less time in most of the rounds: 1 %
+/// Rounds of a trial that are measured, after a warm-up: every order equally often, in every naming of the
+/// processes. With one naming only, the median ratio favours the process that was idle for less time in most of the rounds: 1 %
 /// was measured between processes of one build.
 const ROUNDS: usize = 3 * ORDERS.len() * ORDERS.len();
 const WARM_UP: usize = ORDERS.len();
 
-/// Orders of base, new and control within a round, and in which they are started.
+/// Orders of base, new and control within a round, and orders in which they are started.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
 
-/// Trials at first; so many are added as long as an interval is too wide, up to the most.
+/// The initial trials; `MORE_TRIALS` are added while an interval is too wide, up to `MOST_TRIALS`.
 const TRIALS: usize = 2 * ORDERS.len();
 const MORE_TRIALS: usize = ORDERS.len();
 const MOST_TRIALS: usize = 4 * ORDERS.len();
 
-/// Half the length of an interval, in per cent, that is sharp enough.
+/// Half the length of an interval that is sharp enough, in per cent.
 const SHARP: f64 = 1.0;
 
-/// How the time of a workload changed.
+/// The change of a workload's time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Timing {
     pub(crate) workload: String,
@@ -44,7 +44,7 @@ pub(crate) struct Timing {
     pub(crate) trials: usize,
 }
 
-/// What the trials gave, by workload.
+/// The results of the trials, by workload.
 struct Samples {
     workload: String,
     change: Vec<f64>,
@@ -64,7 +64,7 @@ pub(super) fn measure(
     let (mut waits, mut trials, mut wanted) = (Vec::new(), 0, TRIALS);
     loop {
         while trials < wanted {
-            // Who is started first has another luck with memory than who comes last.
+            // The memory layout of a process depends on its place in the order of starts.
             let mut started = [None, None, None];
             for role in ORDERS[trials % ORDERS.len()] {
                 started[role] = Some(Process::start([base, new, new][role], data, short)?);
@@ -93,7 +93,7 @@ pub(super) fn measure(
     }
 }
 
-/// Who comes after whom in a round.
+/// Returns the order of the processes in a round.
 fn order(round: usize) -> [usize; 3] {
     let names = ORDERS[round / ORDERS.len() % ORDERS.len()];
     ORDERS[round % ORDERS.len()].map(|at| names[at])
@@ -148,12 +148,12 @@ impl Samples {
 mod tests {
     use super::*;
 
-    /// In each pair of processes, each is idle for longer than the other in as many rounds.
+    /// In each pair of processes, each is idle for longer than the other in the same number of rounds.
     #[test]
     fn no_process_is_favoured() {
         let (mut last, mut now) = ([0; 3], 0);
         let mut longer = [[0; 3]; 3];
-        // Once around before it counts, as the first rounds have nothing before them.
+        // The first cycle is not counted, because its rounds have no rounds before them.
         let cycle = ORDERS.len() * ORDERS.len();
         for round in 0..2 * cycle {
             let mut idle = [0; 3];

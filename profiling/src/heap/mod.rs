@@ -1,4 +1,4 @@
-//! What is allocated, where, and how long it stays.
+//! Allocations, their sites, and their lifetimes.
 
 mod sites;
 
@@ -15,7 +15,7 @@ heap [--workload build,search,codes,batch,churn,collection,store] [--dataset DIR
     per operation and the top sites; writes memory/heap-WORKLOAD.json for dh_view.html, which comes with valgrind,
     memory/heap.txt, and the report as JSON. Column storage is mapped, not allocated: it is told apart.";
 
-/// The heap of all workloads that were looked at.
+/// The heap of all measured workloads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Heaps {
     pub(crate) workloads: Vec<Heap>,
@@ -25,13 +25,13 @@ pub(crate) struct Heaps {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Heap {
     pub(crate) workload: String,
-    /// What is counted as one.
+    /// The unit of `operations`.
     pub(crate) operation: String,
     pub(crate) operations: u64,
     /// Over the whole work: allocations, and their bytes.
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
-    /// When most bytes were there at once.
+    /// Blocks and bytes at the moment when most bytes were in use.
     pub(crate) peak_blocks: u64,
     pub(crate) peak_bytes: u64,
     /// At the end of the work.
@@ -43,7 +43,7 @@ pub(crate) struct Heap {
     pub(crate) sites: Vec<Site>,
 }
 
-/// Without the recording allocator there is nothing to report.
+/// Returns an error, because only the recording allocator has data to report.
 #[cfg(not(feature = "dhat-heap"))]
 pub(crate) fn run(_: Args) -> Result<Done, Failure> {
     Err("this needs the recording allocator: add `--features dhat-heap`".into())
@@ -76,7 +76,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-/// One pass of a workload under the recording allocator, which writes `file`.
+/// Runs one pass of a workload under the recording allocator, which writes `file`.
 #[cfg(feature = "dhat-heap")]
 fn record(
     workload: &mut dyn crate::workload::Workload,
@@ -107,7 +107,7 @@ fn record(
     })
 }
 
-/// The report as a person reads it.
+/// Returns the report for people.
 #[cfg(feature = "dhat-heap")]
 fn text(heaps: &Heaps) -> String {
     use std::fmt::Write;

@@ -13,15 +13,15 @@ use crate::Failure;
 /// A place in the code that allocates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Site {
-    /// Function, file and line: the innermost frame of nearfield's own.
+    /// Function, file and line: the innermost frame in nearfield.
     pub(crate) place: String,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
-    /// Bytes at the moment when most were in use by all.
+    /// Bytes at the moment when all sites together used most.
     pub(crate) peak_bytes: u64,
 }
 
-/// What is read of the file; its format is that of valgrind's DHAT, version 2.
+/// The part of the file that is read; its format is that of valgrind's DHAT, version 2.
 #[cfg(any(test, feature = "dhat-heap"))]
 #[derive(Deserialize)]
 struct File {
@@ -39,7 +39,7 @@ struct Point {
     fs: Vec<usize>,
 }
 
-/// The places with the most allocations, bytes or bytes at the peak: the first `top` of each, by allocations.
+/// Returns the places with the most allocations, bytes or bytes at the peak: the first `top` of each, by allocations.
 #[cfg(any(test, feature = "dhat-heap"))]
 pub(super) fn read(json: &[u8], top: usize) -> Result<Vec<Site>, Failure> {
     let file: File = serde_json::from_slice(json)?;
@@ -70,7 +70,7 @@ pub(super) fn read(json: &[u8], top: usize) -> Result<Vec<Site>, Failure> {
     Ok(kept)
 }
 
-/// The innermost frame of the library, else of this program, else of anything.
+/// Returns the innermost frame of the library, else of this program, else of any code.
 #[cfg(any(test, feature = "dhat-heap"))]
 fn place<'a>(frames: impl Iterator<Item = &'a String> + Clone) -> String {
     let mut named = frames.map(|frame| name(frame));
@@ -79,8 +79,8 @@ fn place<'a>(frames: impl Iterator<Item = &'a String> + Clone) -> String {
     found.map_or_else(|| "unknown".to_owned(), |(function, file)| format!("{function} ({file})"))
 }
 
-/// Function and place of a frame, which reads `0x55d0c0ffee: function<parameters> (file:line:column)`. Of the file
-/// dhat gives the last three parts of its path: those of the repository are known by being there.
+/// Returns function and place of a frame, which reads `0x55d0c0ffee: function<parameters> (file:line:column)`. Of the file,
+/// dhat gives the last three parts of its path: the repository's files are found by their existence.
 #[cfg(any(test, feature = "dhat-heap"))]
 fn name(frame: &str) -> (String, String) {
     let frame = frame.split_once(": ").map_or(frame, |(_, rest)| rest);
@@ -91,7 +91,7 @@ fn name(frame: &str) -> (String, String) {
     let file = at.split(':').next().unwrap_or_default();
     let root = Path::new(crate::results::root()).join("..");
     let whole = ["", "src/"].iter().find(|above| root.join(above).join(file).is_file());
-    // A file of another package is not taken for one of the library because it lies in a folder `src`.
+    // A file of another package in a folder `src` is not taken for one of the library.
     (crate::sampler::bare(function), format!("{}{at}", whole.copied().unwrap_or(".../")))
 }
 

@@ -23,15 +23,15 @@ pub(super) struct Series {
     pub(super) marks: bool,
 }
 
-/// Recalls that get a line of their own.
+/// Recalls that get their own line.
 const RECALLS: [f64; 11] = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0];
 
-/// By the logarithm of what is missed; the small summand keeps 1.0 in the picture.
+/// Scales by the logarithm of the missed share; the small summand keeps 1.0 in the picture.
 fn recall_scale(recall: f64) -> f64 {
     -(1.0 - recall + 0.0005).log10()
 }
 
-/// Queries per second over recall, with a legend for a page.
+/// Returns a chart of queries per second over recall, with a legend for a page.
 pub(super) fn qps_over_recall(series: &[Series]) -> String {
     draw(series, by_recall, &recall_ticks(series), "recall@10", &recall_title)
 }
@@ -45,7 +45,7 @@ fn by_recall(series: &Series) -> Vec<(f64, f64)> {
     series.points.iter().map(|&(recall, qps)| (recall_scale(recall), qps)).collect()
 }
 
-/// The recalls from the last one below all points on.
+/// Returns the recalls from the last one below all points on.
 fn recall_ticks(series: &[Series]) -> Vec<(f64, String)> {
     let least = series.iter().flat_map(|s| &s.points).map(|p| p.0).fold(1.0, f64::min);
     let left = RECALLS[..10].iter().rev().find(|&&r| r <= least).copied().unwrap_or(0.0);
@@ -53,11 +53,11 @@ fn recall_ticks(series: &[Series]) -> Vec<(f64, String)> {
 }
 
 fn recall_title(x: f64, qps: f64) -> String {
-    // The scale's inverse.
+    // The inverse of the scale.
     format!("recall {:.4}, {} QPS", 1.0005 - 10_f64.powf(-x), thousands(qps))
 }
 
-/// Queries per second over bytes for each vector, one mark for each series.
+/// Returns a chart of queries per second over bytes for each vector, one mark for each series.
 pub(super) fn qps_over_memory(series: &[Series]) -> String {
     let most = series.iter().flat_map(|s| &s.points).map(|p| p.0).fold(0.0, f64::max);
     let title =
@@ -65,7 +65,7 @@ pub(super) fn qps_over_memory(series: &[Series]) -> String {
     draw(series, |s| s.points.clone(), &ticks_to(most), "bytes for each vector", &title)
 }
 
-/// A quantity over something that has marks of its own.
+/// Plots a quantity over an axis with its own marks.
 pub(super) fn over_marks(
     series: &[Series],
     marks: &[(f64, String)],
@@ -76,7 +76,7 @@ pub(super) fn over_marks(
     draw(series, |s| s.points.clone(), marks, x_name, &title)
 }
 
-/// Round numbers from 0 up to one that is not below `most`.
+/// Returns round numbers from 0 up to one that is not below `most`.
 fn ticks_to(most: f64) -> Vec<(f64, String)> {
     let rough = most.max(1.0) / 5.0;
     let power = 10_f64.powf(rough.log10().floor());
@@ -87,7 +87,7 @@ fn ticks_to(most: f64) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// A quantity over the runs in which it was measured.
+/// Returns a chart of a quantity over the runs in which it was measured.
 pub(super) fn over_runs(series: &[Series], runs: &[String]) -> String {
     let ticks: Vec<(f64, String)> = match runs.len() {
         0 => Vec::new(),
@@ -113,7 +113,7 @@ fn draw(
     format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">{plot}</svg>{legend}")
 }
 
-/// Returns the elements of a plot; nothing if no series has a positive value.
+/// Returns the elements of a plot, or an empty string if no series has a positive value.
 fn plot(
     series: &[Series],
     scaled: impl Fn(&Series) -> Vec<(f64, f64)>,
@@ -200,7 +200,7 @@ fn plot(
     out
 }
 
-/// Names beside their colours.
+/// Returns names beside their colours.
 pub(super) fn legend<'a>(names: impl Iterator<Item = (&'a str, usize)>) -> String {
     let mut out = String::from("<div class=key>");
     for (name, color) in names {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-/// Text as HTML.
+/// Returns text as HTML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A whole number with its thousands apart.
+/// Returns a whole number with its thousands apart.
 pub(super) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
@@ -20,7 +20,7 @@ pub(super) fn thousands(value: f64) -> String {
     out
 }
 
-/// Bytes in the unit that reads best.
+/// Returns bytes in the most readable unit.
 pub(super) fn bytes(value: f64) -> String {
     match value {
         v if v >= 1024.0 * 1024.0 => format!("{:.1} MiB", v / 1024.0 / 1024.0),
@@ -29,7 +29,7 @@ pub(super) fn bytes(value: f64) -> String {
     }
 }
 
-/// A table. Columns after `text` of them hold figures.
+/// Returns a table. Columns after the first `text` hold figures.
 pub(super) fn table(head: &[&str], text: usize, rows: &[Vec<String>]) -> String {
     let class = |column| if column < text { "" } else { " class=n" };
     let mut out = String::from("<div class=scroll><table><thead><tr>");
@@ -49,7 +49,7 @@ pub(super) fn table(head: &[&str], text: usize, rows: &[Vec<String>]) -> String 
     out
 }
 
-/// A section under a heading; empty if it has no content.
+/// Returns a section under a heading; empty if it has no content.
 pub(super) fn section(id: &str, title: &str, lead: &str, content: &str) -> String {
     if content.is_empty() {
         return String::new();
@@ -57,7 +57,7 @@ pub(super) fn section(id: &str, title: &str, lead: &str, content: &str) -> Strin
     format!("<section id={id}><h2>{title}</h2><p class=lead>{lead}</p>{content}</section>\n")
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub(super) fn page(head: &str, sections: &[String]) -> String {
     let mut links = String::new();
     for section in sections.iter().filter(|section| !section.is_empty()) {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(section("x", "X", "", ""), "");
         let page = page("<h1>T</h1>", &[section("x", "X", "lead", "content"), String::new()]);
         assert!(page.contains("<a href=\"#x\">X</a>"));
-        // Nothing is loaded from anywhere.
+        // The page loads no other files.
         assert!(!page.contains("http") && !page.contains("<script"));
     }
 }

@@ -1,4 +1,4 @@
-//! An index in use: turnover, filters, searches beside insertions. Drawn from what the library's benches wrote:
+//! An index in use: turnover, filters, searches beside insertions. Drawn from the output of the library's benches:
 //! `cargo bench --bench churn -- --json profiling/benchmarks/churn.jsonl`, and the same for `filter` and `mixed`.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(super) fn section() -> String {
     html::section("living", "An index in use", lead, &format!("<div class=grid>{figures}</div>"))
 }
 
-/// A picture of a bench's file; nothing if there is none.
+/// Returns a picture of a bench's file; an empty string if the file is missing or empty.
 fn figure(bench: &str, title: &str, draw: fn(&[Value]) -> (String, String)) -> String {
     let path = folder("benchmarks").join(format!("{bench}.jsonl"));
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -48,10 +48,10 @@ fn text<'a>(line: &'a Value, name: &str) -> &'a str {
     line[name].as_str().unwrap_or_default()
 }
 
-/// One line of a chart for each name, in the order of the names.
+/// Returns one line of a chart for each name, in the order of the names.
 fn series(points: impl IntoIterator<Item = (String, (f64, f64))>) -> Vec<Series> {
     let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    // What was not written is not drawn: the scale is logarithmic.
+    // Zero bytes are not drawn, because the scale is logarithmic.
     for (name, point) in points.into_iter().filter(|(_, point)| point.1 > 0.0) {
         lines.entry(name).or_default().push(point);
     }

@@ -1,4 +1,4 @@
-//! What other systems did on the same data, as it was measured once and is kept in the repository.
+//! Results of other systems on the same data, measured once and kept in the repository.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::results::folder;
 /// The baseline of other systems.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Peers {
-    /// Where and how it was measured.
+    /// Machine and method of the measurement.
     pub(super) how: String,
     pub(super) rows: Vec<Peer>,
 }
@@ -18,14 +18,14 @@ pub(super) struct Peers {
 pub(super) struct Peer {
     pub(super) dataset: String,
     pub(super) system: String,
-    /// Queries per second at a recall@10 of 0.95 and of 0.99; none where it did not get there.
+    /// Queries per second at a recall@10 of 0.95 and of 0.99; `None` if the system did not reach it.
     pub(super) qps_95: Option<f64>,
     pub(super) qps_99: Option<f64>,
     pub(super) build_s: f64,
     pub(super) memory_mb: f64,
 }
 
-/// The stored baseline; nothing if there is none.
+/// Returns the stored baseline, or `None` if it is missing.
 pub(super) fn read() -> Result<Option<Peers>, Failure> {
     let path = folder("benchmarks/baseline/peers.json");
     match std::fs::read(&path) {

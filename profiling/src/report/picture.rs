@@ -1,4 +1,4 @@
-//! A picture of its own for a README: queries per second over recall, for each system in a file of points.
+//! A separate picture for a README: queries per second over recall, for each system in a file of points.
 
 use std::fmt::Write;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(mut args: Args) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-/// Returns the points of each name from `least` on, by recall, without those that another one beats in both.
+/// Returns the points of each name from `least` on, by recall, without those that another point beats in both.
 fn lines_of(points: &[Point], least: f64) -> Vec<Series> {
     let mut names: Vec<String> = Vec::new();
     for name in points.iter().map(Point::name) {

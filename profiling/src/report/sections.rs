@@ -15,7 +15,7 @@ use crate::records::Operations;
 use crate::results::{Run, folder};
 use crate::soak::Soak;
 
-/// How to read a verdict at a glance.
+/// Returns a badge that shows a verdict at a glance.
 pub(super) fn badge(verdict: Verdict) -> String {
     let class = match verdict {
         Verdict::Better | Verdict::Same => "good",
@@ -25,7 +25,7 @@ pub(super) fn badge(verdict: Verdict) -> String {
     format!("<span class=\"verdict {class}\">{}</span>", verdict.name().to_lowercase())
 }
 
-/// A count with as many digits as tell something.
+/// Returns a count with its significant digits.
 fn figure(value: f64) -> String {
     if value < 10_000.0 { format!("{value:.4}") } else { thousands(value) }
 }
@@ -93,7 +93,7 @@ pub(super) fn comparison(run: Option<&Run<Comparison>>) -> String {
     section("verdict", "Against the baseline", &lead, &(times + &facts))
 }
 
-/// Text whose code stands between backticks.
+/// Returns text as HTML; text between backticks is code.
 fn prose(text: &str) -> String {
     let mut out = String::new();
     for (at, part) in escape(text).split('`').enumerate() {
@@ -337,7 +337,7 @@ pub(super) fn peers(peers: Option<&Peers>) -> String {
     section("peers", "Other systems", &format!("{}.", escape(&peers.how)), &content)
 }
 
-/// Pictures and texts that other commands left beside the page.
+/// Returns pictures and texts that other commands left beside the page.
 pub(super) fn files() -> String {
     let mut out = String::new();
     for (name, kinds) in [("flamegraphs", "svg"), ("memory", "txt json")] {

@@ -50,7 +50,7 @@ pub(super) fn curves(run: Option<&Run<Curves>>, peers: Option<&Peers>) -> String
 /// Recall at which figures are quoted.
 const QUOTED: f64 = 0.95;
 
-/// The operating point of a curve that is quoted: the least work that reaches that recall, or the best there is.
+/// Returns the quoted operating point of a curve: the least work that reaches the quoted recall, or else the last point.
 fn quoted(curve: &Curve) -> Option<&crate::curve::Point> {
     curve.points.iter().find(|p| p.recall >= QUOTED).or(curve.points.last())
 }
@@ -62,7 +62,7 @@ pub(super) fn trade(run: Option<&Run<Curves>>) -> String {
         let series: Vec<Series> = curves
             .iter()
             .filter_map(|curve| {
-                // What does not get there has no place in the picture.
+                // A curve below the quoted recall has no place in the picture.
                 let p = curve.points.iter().find(|p| p.recall >= QUOTED)?;
                 let m = &curve.memory;
                 let bytes = m.vectors + m.codes + m.rows + m.upper + m.centroids + m.keys;
@@ -165,12 +165,12 @@ pub(super) fn trend(runs: &[Run<Curves>]) -> String {
     section("trend", "Trend", lead, &out)
 }
 
-/// Whether it is an inverted file.
+/// Returns whether a curve is of an inverted file.
 fn is_listed(curve: &Curve) -> bool {
     curve.recipe.starts_with("ivf")
 }
 
-/// The colour of what a walk reads: the same in every chart. Sets of bytes are in no collection here.
+/// Returns the colour of a recipe: the same in every chart. Sets of bytes are in no collection here.
 fn color(recipe: &str) -> usize {
     match recipe {
         "f32" => 0,

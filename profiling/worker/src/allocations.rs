@@ -7,13 +7,13 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting calls by thread. A program that wants [`during`] to tell something makes it its
+/// The system's allocator, counting calls by thread. [`during`] counts only in a program that makes it its
 /// `#[global_allocator]`.
 #[derive(Debug)]
 pub struct Counting;
 
 fn count() {
-    // A thread that is going away has no counter any more.
+    // A thread that is ending has no counter any more.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `work` returns, and the allocations and reallocations that this thread made meanwhile.
+/// Returns the result of `work`, and the allocations and reallocations of this thread meanwhile.
 pub fn during<R>(work: impl FnOnce() -> R) -> (R, u64) {
     let before = COUNT.with(Cell::get);
     let result = work();

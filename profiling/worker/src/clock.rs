@@ -1,15 +1,15 @@
-//! Clocks that other programs on the machine cannot run down.
+//! Clocks that do not count the time of other programs on the machine.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time that this thread has used.
+/// Returns the CPU time that this thread has used.
 pub fn thread_time() -> Duration {
     time_of(ClockId::ThreadCPUTime)
 }
 
-/// CPU time that all threads of this process have used.
+/// Returns the CPU time that all threads of this process have used.
 pub fn process_time() -> Duration {
     time_of(ClockId::ProcessCPUTime)
 }

@@ -1,4 +1,4 @@
-//! What a workload costs apart from time: counts that are the same in every run of the same code.
+//! Costs of a workload apart from time: counts that are the same in every run of the same code.
 
 use nearfield::Hits;
 use nearfield::dataset::recall;
@@ -10,13 +10,13 @@ use crate::work::{ASK, Kind, Work};
 /// A quantity and its value.
 pub type Fact = (&'static str, f64);
 
-/// Vectors that leave and come back before the index is looked at: each row of a carried set about half a time.
+/// Vectors that are removed and inserted again before the index is measured: each row of a carried set about half a time.
 const TURNED: usize = 2500;
 
 /// Queries, insertions or turnovers over which allocations are counted.
 const COUNTED: usize = 500;
 
-/// The counts of a workload. Uses it up: insertions go on from where it stands.
+/// Returns the counts of a workload. Uses it up: insertions continue from its last one.
 pub fn of(work: &mut Work) -> Result<Vec<Fact>, Failure> {
     match work.plan.kind {
         Kind::Search => of_search(work),
@@ -52,7 +52,7 @@ fn of_search(work: &mut Work) -> Result<Vec<Fact>, Failure> {
     ])
 }
 
-/// What a turnover takes, and what is found and read in an index that has seen many.
+/// Returns the cost of a turnover, and the recall and reads of an index that has seen many.
 fn of_churn(work: &mut Work) -> Result<Vec<Fact>, Failure> {
     work.churn(COUNTED)?;
     let before = work.index.stats()?.insert_distances;
@@ -65,7 +65,7 @@ fn of_churn(work: &mut Work) -> Result<Vec<Fact>, Failure> {
         ("allocations per turnover", allocations as f64 / COUNTED as f64),
         ("distances per turnover", distances as f64 / COUNTED as f64),
     ];
-    // What building took is another workload's.
+    // Another workload reports the cost of building.
     facts.extend(of_search(work)?.into_iter().filter(|fact| fact.0 != "distances per insertion"));
     Ok(facts)
 }

@@ -1,4 +1,4 @@
-//! Fixed, seeded pieces of work on an index, and what they cost: the part of the profiling harness that is compiled
+//! Fixed, seeded pieces of work on an index, and their costs: the part of the profiling harness that is compiled
 //! against two states of the library and measured side by side.
 
 pub mod allocations;
@@ -10,5 +10,5 @@ pub mod subject;
 pub mod turnover;
 pub mod work;
 
-/// Why something could not be measured.
+/// The reason why a measurement failed.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

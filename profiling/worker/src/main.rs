@@ -1,9 +1,9 @@
-//! A process that does pieces of work when told to, so that another can compare two builds of it.
+//! A process that runs pieces of work on request, so that another can compare two builds of it.
 //!
-//! `worker serve [--short] DATA`: prepares all workloads, says `ready` and their names, one a line, and an empty line.
+//! `worker serve [--short] DATA`: prepares all workloads, prints `ready` and their names, one a line, and an empty line.
 //! Then each line `NUMBER` on standard input runs a step of that workload, answered by its nanoseconds of CPU time.
 //! `worker facts [--short] DATA` prints `workload<TAB>quantity<TAB>value` lines. `worker prepare DATA FOLDER` writes
-//! what `worker section NAME DATA FOLDER` works on, which is counted under callgrind.
+//! the input of `worker section NAME DATA FOLDER`, which is counted under callgrind.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;

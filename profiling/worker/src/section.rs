@@ -1,5 +1,5 @@
-//! Work whose instructions are counted under `valgrind --tool=callgrind --toggle-collect=*counted_section*`: a function of its
-//! own that no optimiser inlines, so that setting up stays out of the count. What it works on is made before, without
+//! Work whose instructions are counted under `valgrind --tool=callgrind --toggle-collect=*counted_section*`: a separate
+//! function that no optimiser inlines, so that setting up stays out of the count. Its input is made before, without
 //! valgrind, under which everything takes some fifty times as long.
 
 use std::hint::black_box;
@@ -16,11 +16,11 @@ use crate::work::ASK;
 /// Every section.
 pub const NAMES: [&str; 5] = ["search", "search-codes", "insert", "churn", "commit"];
 
-/// Rows that are there before; those that come after are what is inserted.
+/// Rows inserted in advance; the section inserts those after.
 const ROWS: usize = 4800;
 const ROWS_OF_COLLECTION: usize = 1000;
 
-/// Small, as it runs under valgrind.
+/// These numbers are small, because valgrind is slow.
 const SEARCHES: usize = 100;
 const INSERTIONS: usize = 100;
 const TURNOVERS: usize = 50;
@@ -29,7 +29,7 @@ fn load(data: &Path) -> Result<Set, Failure> {
     Source::Folder(data.join("photo-sift-128-5k"), Some(Element::F32)).load()
 }
 
-/// Writes what the sections work on to `folder`. On one thread, so that it is the same every time.
+/// Writes the input of the sections to `folder`. Runs on one thread, so that the input is the same every time.
 pub fn prepare(data: &Path, folder: &Path) -> Result<(), Failure> {
     let set = load(data)?;
     for (name, quantization) in [("graph", Quantization::None), ("codes", Quantization::Sq4)] {
@@ -42,7 +42,7 @@ pub fn prepare(data: &Path, folder: &Path) -> Result<(), Failure> {
     Ok(filed.collection().checkpoint()?)
 }
 
-/// Runs a section on what was prepared in `folder`.
+/// Runs a section on its input in `folder`.
 pub fn run(name: &str, data: &Path, folder: &Path) -> Result<(), Failure> {
     let set = load(data)?;
     let graph = |file: &str| Hnsw::load(folder.join(file));
@@ -69,7 +69,7 @@ fn searches(index: &dyn Subject, set: &Set) -> Result<(), Failure> {
         }
         Ok(())
     };
-    // Scratch memory.
+    // These queries make the scratch memory.
     search(10)?;
     counted_section(|| search(SEARCHES))
 }
@@ -96,6 +96,6 @@ fn insert(index: &dyn Subject, set: &Set, rows: std::ops::Range<usize>) -> Resul
 
 #[inline(never)]
 fn counted_section(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    // Something is left to do: a call in the last place would take this function off the stack.
+    // This line prevents a tail call, which would take this function off the stack.
     black_box(work())
 }

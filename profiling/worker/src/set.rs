@@ -14,24 +14,24 @@ pub struct Set {
     pub metric: Metric,
     /// Components of a vector.
     pub dimension: usize,
-    /// What an index stores a component as.
+    /// The element type in which an index stores a component.
     pub element: Element,
     pub base: Vectors,
     pub queries: Vectors,
     pub truth: GroundTruth,
 }
 
-/// Where a set comes from.
+/// The origin of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A folder as `Dataset` reads it, and the element type to use; none: the folder's own.
+    /// A folder as `Dataset` reads it, and the element type to use; `None` for the folder's own.
     Folder(PathBuf, Option<Element>),
     /// Generated `f32` vectors under squared L2, with 1000 queries.
     Generated { rows: usize, dimension: usize },
 }
 
 impl Source {
-    /// Reads or generates it.
+    /// Reads or generates the set.
     pub fn load(&self) -> Result<Set, Failure> {
         match self {
             Self::Folder(folder, element) => open(folder, *element),
@@ -40,17 +40,17 @@ impl Source {
     }
 }
 
-/// The folder with the sets that the repository carries.
+/// Returns the folder with the sets that the repository carries.
 pub fn carried() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/data")
 }
 
-/// The `f32` or native twin of a folder's vectors.
+/// Opens the `f32` or native twin of a folder's vectors.
 fn open(folder: &Path, element: Option<Element>) -> Result<Set, Failure> {
     let set = Dataset::open(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let bits = set.metric() == Metric::Hamming;
     let element = if bits { Element::Bit } else { element.unwrap_or(set.element()) };
-    // Converted here, so that neither building nor searching is charged for it.
+    // The vectors are converted here, so that neither building nor searching is charged for it.
     let convert = |vectors: &Vectors| {
         if bits || element == vectors.element() {
             Vectors::from_rows(vectors.dimension(), vectors)
@@ -69,7 +69,7 @@ fn open(folder: &Path, element: Option<Element>) -> Result<Set, Failure> {
     })
 }
 
-/// A generated set; an exact index finds its 10 nearest neighbours.
+/// Generates a set; an exact index finds its 10 nearest neighbours.
 fn generate(rows: usize, dimension: usize) -> Result<Set, Failure> {
     const K: usize = 10;
     let (base, queries) = Generated::builder(rows, dimension).build()?.into_parts();

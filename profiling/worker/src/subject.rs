@@ -1,4 +1,4 @@
-//! An index as the workloads see it. A new kind of index, or a new setting of one, joins here and every workload has it.
+//! An index as the workloads see it. A new kind of index, or a new setting, is added here, and every workload has it.
 
 use std::fs;
 use std::io;
@@ -15,36 +15,36 @@ use nearfield::{
 use crate::Failure;
 use crate::set::Set;
 
-/// What a workload does with an index.
+/// Operations of a workload on an index.
 pub trait Subject: Send + Sync {
     fn insert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure>;
 
-    /// Inserts a vector, in place of the one under the same key if there is one.
+    /// Inserts a vector, or replaces the vector of the same key.
     fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure>;
 
     fn remove(&self, key: u64) -> Result<(), Failure>;
 
-    /// Does what changes have left to be done.
+    /// Does the maintenance that changes require.
     fn maintain(&self) -> Result<(), Failure>;
 
     /// Inserts the vectors of a set under their row numbers.
     fn insert_set(&self, set: &Set, threads: usize) -> Result<(), Failure>;
 
-    /// Replaces what is in `hits` by the answer.
+    /// Replaces the contents of `hits` by the answer.
     fn search(&self, query: &VectorRef<'_>, ask: Ask, hits: &mut Hits) -> Result<(), Failure>;
 
-    /// All queries of a set at once.
+    /// Searches all queries of a set at once.
     fn search_set(&self, set: &Set, ask: Ask, threads: usize) -> Result<BatchHits, Failure>;
 
     fn stats(&self) -> Result<Stats, Failure>;
 
-    /// Bytes written to a file so far; none if it lives in memory only.
+    /// Returns the bytes written to a file until now, or `None` if the index is in memory only.
     fn written(&self) -> Result<Option<u64>, Failure> {
         Ok(None)
     }
 }
 
-/// What a search is asked for.
+/// The parameters of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     pub k: usize,
@@ -52,31 +52,31 @@ pub struct Ask {
     pub ef: usize,
 }
 
-/// Which index to make.
+/// The index to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipe {
     /// The graph.
     Hnsw { element: Element, quantization: Quantization, m: usize, ef_construction: usize },
-    /// Lists.
+    /// Inverted lists.
     Ivf { element: Element, quantization: IvfQuantization },
-    /// The exact one.
+    /// The exact index.
     Flat { element: Element },
     /// The graph in a file, with transactions.
     Collection { element: Element },
 }
 
 impl Recipe {
-    /// The graph with the settings of the published comparisons.
+    /// Returns the graph with the settings of the published comparisons.
     pub const fn hnsw(element: Element) -> Self {
         Self::codes(element, Quantization::None)
     }
 
-    /// The same, walking on codes.
+    /// Returns the same graph, walking on codes.
     pub const fn codes(element: Element, quantization: Quantization) -> Self {
         Self::Hnsw { element, quantization, m: 16, ef_construction: 200 }
     }
 
-    /// What it is called in reports: what the walk reads.
+    /// Returns the name in reports, by the representation that the walk reads.
     pub fn name(&self) -> String {
         match self {
             Self::Hnsw { element, quantization: Quantization::None, .. } => element.to_string(),
@@ -88,7 +88,7 @@ impl Recipe {
         }
     }
 
-    /// An empty index for the vectors of a set.
+    /// Makes an empty index for the vectors of a set.
     pub fn make(&self, set: &Set) -> Result<Box<dyn Subject>, Failure> {
         Ok(match *self {
             Self::Hnsw { element, quantization, m, ef_construction } => Box::new(
@@ -113,7 +113,7 @@ impl Recipe {
     }
 }
 
-/// Settings under which commits do the same however slow the machine is: no delta falls due by the clock.
+/// Returns settings under which commits do the same work on slow and fast machines: no delta falls due by the clock.
 pub(crate) fn config(set: &Set, element: Element) -> Config {
     Config::new(set.dimension, set.metric).element(element).replay_limit(Duration::from_secs(3600))
 }
@@ -163,31 +163,31 @@ macro_rules! subject {
 subject! {
     Hnsw, ef, maintain(Duration::MAX);
     Flat, ef, maintain(Duration::MAX);
-    // Nothing is left to be done after a change.
+    // A change leaves no work for maintenance.
     Ivf, nprobe;
 }
 
 /// A collection in a file.
 pub struct Filed {
     collection: Collection,
-    /// Where it lies, if that goes away with it.
+    /// The folder of the collection, if the two are removed together.
     _folder: Option<Folder>,
 }
 
 impl Filed {
-    /// A new one, which goes away with it.
+    /// Makes a new collection, which is removed when dropped.
     fn make(config: Config) -> Result<Self, Failure> {
         let folder = Folder::new()?;
         let collection = Collection::open(folder.0.join("collection"), config)?;
         Ok(Self { collection, _folder: Some(folder) })
     }
 
-    /// The one at `path`, which stays.
+    /// Opens the collection at `path`, which stays.
     pub fn open(path: &Path, config: Config) -> Result<Self, Failure> {
         Ok(Self { collection: Collection::open(path, config)?, _folder: None })
     }
 
-    /// The collection itself.
+    /// Returns the collection.
     pub fn collection(&self) -> &Collection {
         &self.collection
     }
@@ -198,7 +198,7 @@ impl Subject for Filed {
         self.upsert(key, vector)
     }
 
-    /// A transaction of its own, for which the disk is not waited.
+    /// Upserts in a separate transaction that does not wait for the disk.
     fn upsert(&self, key: u64, vector: &VectorRef<'_>) -> Result<(), Failure> {
         let mut tx = self.collection.begin_write()?;
         tx.set_durability(Durability::Eventual);
@@ -207,7 +207,7 @@ impl Subject for Filed {
         Ok(())
     }
 
-    /// The same.
+    /// Removes in a separate transaction that does not wait for the disk.
     fn remove(&self, key: u64) -> Result<(), Failure> {
         let mut tx = self.collection.begin_write()?;
         tx.set_durability(Durability::Eventual);
@@ -220,7 +220,7 @@ impl Subject for Filed {
         Ok(self.collection.checkpoint()?)
     }
 
-    /// One transaction, which inserts on one thread, and a checkpoint.
+    /// Inserts in one transaction, on one thread, and makes a checkpoint.
     fn insert_set(&self, set: &Set, _threads: usize) -> Result<(), Failure> {
         let keys: Vec<u64> = (0..set.base.len() as u64).collect();
         let mut tx = self.collection.begin_write()?;
@@ -252,7 +252,7 @@ impl Subject for Filed {
 pub struct Folder(pub PathBuf);
 
 impl Folder {
-    /// An empty one of its own.
+    /// Creates an empty, new folder.
     pub fn new() -> Result<Self, Failure> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -261,7 +261,7 @@ impl Folder {
             let path = std::env::temp_dir().join(name);
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self(path)),
-                // What a process that was killed has left, whose number this one has now.
+                // A killed process with the same id left this folder.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(format!("{}: {error}", path.display()).into()),
             }
@@ -271,7 +271,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is litter, not damage.
+        // A folder that cannot be removed is litter, not damage.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to a living index: vectors leave, come back, and are written anew.
+//! Changes of a living index: vectors are removed, inserted again, and replaced.
 
 use std::hint::black_box;
 
@@ -11,19 +11,19 @@ use crate::subject::Subject;
 /// Vectors that are away at any time.
 const AWAY: usize = 100;
 
-/// Changes among which one is a vector written anew.
+/// Turns from one replacement of a vector to the next.
 const REWRITE_EVERY: usize = 4;
 
 /// A round over the vectors of a set: at any time some are away, all others are in the index.
 #[derive(Debug)]
 pub struct Turnover {
-    /// Leaves next.
+    /// The next row to remove.
     next: usize,
     away: usize,
 }
 
 impl Turnover {
-    /// Takes the first vectors out of an index that holds all of a set under their row numbers.
+    /// Removes the first vectors of an index that holds all of a set under their row numbers.
     pub fn begin(index: &dyn Subject, set: &Set) -> Result<Self, Failure> {
         let away = AWAY.min(set.base.len() / 4);
         for row in 0..away {
@@ -32,8 +32,8 @@ impl Turnover {
         Ok(Self { next: away, away })
     }
 
-    /// So many times: a vector leaves, and the one that has been away for longest comes back. Every fourth time a vector
-    /// in the index is replaced, by itself: what is there stays known.
+    /// Repeats `count` times: removes a vector, and inserts the one that has been away for longest. Every fourth time, replaces a vector
+    /// in the index by itself, so that the contents stay known.
     pub fn turn(&mut self, index: &dyn Subject, set: &Set, count: usize) -> Result<(), Failure> {
         let rows = set.base.len();
         for _ in 0..count {
@@ -48,7 +48,7 @@ impl Turnover {
         Ok(())
     }
 
-    /// Brings back all that are away.
+    /// Inserts all vectors that are away.
     pub fn end(self, index: &dyn Subject, set: &Set) -> Result<(), Failure> {
         let rows = set.base.len();
         for row in 0..self.away {

@@ -12,10 +12,10 @@ use crate::set::{Set, Source};
 use crate::subject::{Ask, Recipe, Subject};
 use crate::turnover::Turnover;
 
-/// What is asked of every search here: enough for a recall around 0.99 on the carried sets.
+/// The parameters of every search here: enough for a recall around 0.99 on the carried sets.
 pub const ASK: Ask = Ask { k: 10, ef: 64 };
 
-/// Vectors that are in an index before insertions are measured: the first ones cost next to nothing.
+/// Vectors that are in an index before insertions are measured, because the first ones cost almost nothing.
 const FIRST_INSERTED: usize = 500;
 
 /// A workload by its name, with the data and the index that it needs.
@@ -27,18 +27,18 @@ pub struct Plan {
     pub kind: Kind,
 }
 
-/// What a step does.
+/// The work of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Asks the next queries.
+    /// Searches the next queries.
     Search,
     /// Inserts the next vectors; into an empty index, once all are in.
     Insert,
-    /// Lets vectors leave and come back.
+    /// Removes vectors and inserts them again.
     Churn,
 }
 
-/// The workloads that are compared. `data` holds the carried sets. A short list has one for each kind of work.
+/// Returns the workloads to compare. `data` holds the carried sets. A short list has one for each kind of work.
 pub fn plans(data: &Path, short: bool) -> Vec<Plan> {
     let photo = |element| Source::Folder(data.join("photo-sift-128-5k"), element);
     let words = |element| Source::Folder(data.join("words-100-10k"), element);
@@ -90,7 +90,7 @@ pub fn plans(data: &Path, short: bool) -> Vec<Plan> {
                 Recipe::codes(Element::F32, Quantization::Sq8),
                 Kind::Search,
             ),
-            // It does not fit the caches.
+            // The set does not fit the caches.
             plan(
                 "search/generated-128-20k/f32",
                 Source::Generated { rows: 20_000, dimension: 128 },
@@ -122,7 +122,7 @@ impl Work {
         Ok(work)
     }
 
-    /// Fills the index as far as the first step wants it.
+    /// Fills the index to the size at which the first step begins.
     fn begin(&mut self) -> Result<(), Failure> {
         self.next = 0;
         match self.plan.kind {
@@ -136,7 +136,7 @@ impl Work {
         Ok(())
     }
 
-    /// Queries or vectors of one step: some 1.5 ms of work, short enough that two processes meet the same moment of a
+    /// Returns the queries or vectors of one step: some 1.5 ms of work, short enough that two processes meet the same moment of a
     /// busy machine.
     pub fn step_len(&self) -> usize {
         match self.plan.kind {
@@ -146,7 +146,7 @@ impl Work {
         }
     }
 
-    /// One step, and the CPU time that it took. A few unmeasured queries come first: other processes have used
+    /// Runs one step. Returns its CPU time. A few unmeasured queries run first, because other processes have used
     /// the caches since the last step.
     pub fn step(&mut self) -> Result<Duration, Failure> {
         match self.plan.kind {
@@ -173,13 +173,13 @@ impl Work {
         }
     }
 
-    /// Lets the next `count` vectors leave and others come back.
+    /// Removes the next `count` vectors and inserts others again.
     pub fn churn(&mut self, count: usize) -> Result<(), Failure> {
         let turnover = self.turnover.as_mut().ok_or("no workload of changes")?;
         turnover.turn(self.index.as_ref(), &self.set, count)
     }
 
-    /// Brings back what is away, and lets the index tidy up.
+    /// Inserts the vectors that are away, and runs maintenance.
     pub fn settle(&mut self) -> Result<(), Failure> {
         if let Some(turnover) = self.turnover.take() {
             turnover.end(self.index.as_ref(), &self.set)?;
@@ -187,7 +187,7 @@ impl Work {
         self.index.maintain()
     }
 
-    /// Asks the next `count` queries, round and round.
+    /// Searches the next `count` queries, in cycles.
     pub fn search(&mut self, count: usize) -> Result<(), Failure> {
         for _ in 0..count {
             let row = self.next % self.set.queries.len();

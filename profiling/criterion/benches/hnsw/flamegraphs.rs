@@ -8,7 +8,7 @@ use std::path::Path;
 use criterion::profiler::Profiler;
 use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 
-/// Samples a second that are asked for. The kernel's own tick, often 250 Hz, caps them.
+/// Requested samples a second. The kernel's own tick, often 250 Hz, caps them.
 const FREQUENCY: i32 = 997;
 
 /// Draws `profile/flamegraph.svg` beside the other results of a benchmark.

@@ -46,13 +46,13 @@ impl Carried {
         index
     }
 
-    /// Floats, and the set's own type.
+    /// Returns floats, and the set's own type.
     fn elements(&self) -> [Element; 2] {
         [Element::F32, self.set.element()]
     }
 }
 
-/// Queries in the type that the index stores, so that no conversion is measured.
+/// Returns the queries in the type that the index stores, so that no conversion is measured.
 fn queries(set: &Dataset, element: Element) -> Vectors {
     let queries = set.queries();
     if element == queries.element() {
@@ -64,7 +64,7 @@ fn queries(set: &Dataset, element: Element) -> Vectors {
     .expect("whole rows")
 }
 
-/// One vector after the other into an empty index, on one thread.
+/// Inserts one vector after the other into an empty index, on one thread.
 fn insert(c: &mut Criterion) {
     const ROWS: usize = 2000;
     let mut group = c.benchmark_group("insert");
@@ -92,7 +92,7 @@ fn insert(c: &mut Criterion) {
     group.finish();
 }
 
-/// One query at a time, going round the set's queries.
+/// Searches one query at a time, cycling through the set's queries.
 fn search(c: &mut Criterion) {
     let mut group = c.benchmark_group("search");
     group.throughput(Throughput::Elements(1));
