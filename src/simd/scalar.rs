@@ -9,7 +9,7 @@ use std::array::from_fn;
 pub(crate) struct Scalar(());
 
 impl Scalar {
-    /// The token.
+    /// Returns the token.
     pub(crate) const fn new() -> Self {
         Self(())
     }
