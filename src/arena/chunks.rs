@@ -387,7 +387,7 @@ fn are_clean(marks: &[AtomicU8]) -> bool {
 #[cfg(all(target_os = "linux", not(miri)))]
 fn collapse(start: *mut u8, len: usize) {
     const MADV_COLLAPSE: libc::c_int = 25; // Linux 6.1; not in every libc's headers
-    // SAFETY: both calls change how the pages are backed, not what they hold.
+    // SAFETY: both calls change the backing of the pages, not their content.
     unsafe {
         libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE);
         libc::madvise(start.cast(), len, MADV_COLLAPSE);

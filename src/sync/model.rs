@@ -34,7 +34,7 @@ pub fn begin() {
     PINS.take();
 }
 
-/// Sets whether [`step`] is a schedule point from now on. Preparing a model takes many steps, during which no other thread runs.
+/// Sets whether `step` is a schedule point from now on. Preparing a model takes many steps, during which no other thread runs.
 pub fn explore(is_exploring: bool) {
     IS_EXPLORING.set(is_exploring);
 }
