@@ -79,7 +79,7 @@ impl std::error::Error for VectorError {}
 pub enum IndexError {
     /// The vector was refused.
     Vector(VectorError),
-    /// One vector of a batch was refused. No vector of the batch was inserted after validation.
+    /// One vector of a batch was refused. Validation precedes insertion, so no vector of the batch was inserted.
     BatchVector {
         /// Position of the vector in the batch.
         position: usize,

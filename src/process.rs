@@ -11,7 +11,7 @@ use std::io;
 
 use crate::guard::{Guard, is_off};
 
-/// The identity of a process. A forked child differs from its parent. Process numbers do not tell them apart: in separate
+/// The identity of a process. A forked child differs from its parent. Process numbers do not distinguish them: in separate
 /// namespaces, a parent and its child can both be process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u64);

@@ -66,13 +66,13 @@ impl Generated {
 }
 
 impl GeneratedBuilder {
-    /// Number of queries, at least one.
+    /// Sets the number of queries, at least one.
     pub fn queries(mut self, queries: usize) -> Self {
         self.queries = queries;
         self
     }
 
-    /// Latent coordinates, 1 to 4,096 (48 if not set). The intrinsic dimension is lower, because
+    /// Sets the number of latent coordinates, 1 to 4,096 (48 if not set). The intrinsic dimension is lower, because
     /// clusters are flat: 17 for 100,000 x 128 with the defaults, by the maximum likelihood of
     /// the distances to 100 neighbours (Levina and Bickel, 2004); 200,000 SIFT descriptors
     /// of photographs have 19.
@@ -81,20 +81,20 @@ impl GeneratedBuilder {
         self
     }
 
-    /// Clusters, 1 to 65,536 (100 if not set).
+    /// Sets the number of clusters, 1 to 65,536 (100 if not set).
     pub fn clusters(mut self, clusters: usize) -> Self {
         self.clusters = clusters;
         self
     }
 
-    /// Standard deviation of the noise on each component (0.05 if not set); the components
+    /// Sets the standard deviation of the noise on each component (0.05 if not set); the components
     /// themselves have one of about 0.5.
     pub fn noise(mut self, noise: f32) -> Self {
         self.noise = noise;
         self
     }
 
-    /// The seed (0 if not set). Another seed gives another, equally hard set.
+    /// Sets the seed (0 if not set). Another seed gives another, equally hard set.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self

@@ -147,7 +147,7 @@ macro_rules! kernel {
 
             #[inline(always)]
             fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
-                // One alone keeps the arithmetic busy.
+                // One row alone keeps the arithmetic busy.
                 let [a, b, c, d] = rows;
                 let [a, b] = [self.key(simd, query, a), self.key(simd, query, b)];
                 [a, b, self.key(simd, query, c), self.key(simd, query, d)]

@@ -18,17 +18,17 @@ pub(crate) enum Operation {
     Upsert,
     /// One vector; an item is a vector that was in the index.
     Remove,
-    /// Of an index in memory; an item is a slot that became vacant, or a vector that moved.
+    /// Maintenance of an index in memory; an item is a slot that became vacant, or a vector that moved.
     Maintain,
     /// An inverted-file index finds its lists; an item is a vector.
     Train,
-    /// Of a collection; an item is a changed vector.
+    /// A commit of a collection; an item is a changed vector.
     Commit,
-    /// Of a collection; an item is a byte of a chunk. It contains the store's checkpoint.
+    /// A checkpoint of a collection, the store's included; an item is a byte of a chunk.
     Checkpoint,
-    /// Of a collection; an item is a byte by which the file became shorter.
+    /// Compaction of a collection; an item is a byte by which the file became shorter.
     Compact,
-    /// Of a collection: all of it is read and verified.
+    /// A check of a collection: all of it is read and verified.
     Check,
     /// A collection is read into memory.
     Load,
@@ -36,7 +36,7 @@ pub(crate) enum Operation {
     Backup,
     /// A collection is opened; an item is an operation of the journal that was applied anew.
     Open,
-    /// Of the store under collections.
+    /// A commit of the store under collections.
     StoreCommit,
     StoreCheckpoint,
     /// A wait for the disk.

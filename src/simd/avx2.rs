@@ -13,7 +13,7 @@ pub(crate) struct Avx2(());
 macro_rules! proven {
     ($token:expr, $body:expr) => {{
         let Avx2(()) = $token;
-        // SAFETY: the CPU has the instructions: `Avx2::new` asked it before it made the token.
+        // SAFETY: the CPU has the instructions: `Avx2::new` checked it before it made the token.
         unsafe { $body }
     }};
 }
@@ -255,7 +255,7 @@ impl Avx2 {
         })
     }
 
-    /// One half of [`Simd::lookup`]: two tables and the bytes chosen from them.
+    /// Computes one half of [`Simd::lookup`]: two tables and the bytes chosen from them.
     #[inline(always)]
     fn choose(self, acc: [__m256i; 4], tables: __m256i, codes: __m256i) -> [__m256i; 4] {
         proven!(self, {
@@ -272,7 +272,7 @@ impl Avx2 {
         })
     }
 
-    /// Sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
+    /// Returns sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
     #[inline(always)]
     fn in_order(self, both: __m256i, odd: __m256i) -> [__m128i; 2] {
         proven!(self, {
@@ -308,7 +308,7 @@ impl Simd for Avx2 {
         fn inside<T: Task>(simd: Avx2, task: T) -> T::Output {
             task.run(simd)
         }
-        // SAFETY: the CPU has the features: `Avx2::new` asked it before it made the token.
+        // SAFETY: the CPU has the features: `Avx2::new` checked it before it made the token.
         unsafe { inside(self, task) }
     }
 

@@ -13,7 +13,7 @@ pub(crate) struct Avx512(());
 macro_rules! proven {
     ($token:expr, $body:expr) => {{
         let Avx512(()) = $token;
-        // SAFETY: the CPU has the instructions: `Avx512::new` asked it before it made the token.
+        // SAFETY: the CPU has the instructions: `Avx512::new` checked it before it made the token.
         unsafe { $body }
     }};
 }
@@ -98,7 +98,7 @@ impl Avx512 {
         })
     }
 
-    /// Sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
+    /// Returns sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
     #[inline(always)]
     fn in_order(self, both: __m512i, odd: __m512i) -> [__m128i; 2] {
         proven!(self, {
@@ -139,7 +139,7 @@ impl Simd for Avx512 {
         fn inside<T: Task>(simd: Avx512, task: T) -> T::Output {
             task.run(simd)
         }
-        // SAFETY: the CPU has the features: `Avx512::new` asked it before it made the token.
+        // SAFETY: the CPU has the features: `Avx512::new` checked it before it made the token.
         unsafe { inside(self, task) }
     }
 

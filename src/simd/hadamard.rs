@@ -16,7 +16,7 @@ use super::Neon;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 
-/// In plain Rust.
+/// Transforms a block in plain Rust.
 #[inline(always)]
 pub(super) fn plain(block: &mut [f32; 16]) {
     for half in [1, 2, 4, 8] {

@@ -2,7 +2,7 @@
 //! intrinsics.
 //!
 //! [`Simd`] abstracts one logical register of 64 bytes on every instruction set, so that a kernel
-//! is written once. A token comes only from a constructor that queried the CPU, so holding one
+//! is written once. The only source of a token is a constructor that queried the CPU, so holding one
 //! proves that its instructions exist; its methods are safe. They are `#[inline(always)]` and
 //! carry no `#[target_feature]` themselves: whole tasks, a graph walk for example, are inlined
 //! into the one function with that attribute, behind [`Simd::run`].
@@ -69,17 +69,17 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
 
     /// Zeros.
     fn f32_zero(self) -> Self::F32;
-    /// Sixteen floats.
+    /// Loads sixteen floats.
     fn f32_load(self, from: &[f32; 16]) -> Self::F32;
-    /// Up to sixteen floats, then zeros.
+    /// Loads up to sixteen floats, then zeros.
     fn f32_load_partial(self, from: &[f32]) -> Self::F32;
-    /// Sixteen halves, widened.
+    /// Loads sixteen halves, widened.
     fn f16_load(self, from: &[F16; 16]) -> Self::F32;
-    /// Up to sixteen halves, widened, then zeros.
+    /// Loads up to sixteen halves, widened, then zeros.
     fn f16_load_partial(self, from: &[F16]) -> Self::F32;
-    /// Sixteen brain floats, widened.
+    /// Loads sixteen brain floats, widened.
     fn bf16_load(self, from: &[Bf16; 16]) -> Self::F32;
-    /// Up to sixteen brain floats, widened, then zeros.
+    /// Loads up to sixteen brain floats, widened, then zeros.
     fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32;
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
@@ -87,21 +87,21 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once if the set has a fused multiply-add.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// The sum of all lanes.
+    /// Returns the sum of all lanes.
     fn f32_sum(self, a: Self::F32) -> f32;
-    /// Four sums at once, each added in the order of [`Simd::f32_sum`]: same bits.
+    /// Returns four sums, each added in the order of [`Simd::f32_sum`]: same bits.
     fn f32_sum4(self, a: [Self::F32; 4]) -> [f32; 4];
 
     /// Zeros.
     fn i32_zero(self) -> Self::I32;
     /// `a + b`, wrapping.
     fn i32_add(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// The wrapping sum of all lanes; cast it to `u32` if it was accumulated unsigned.
+    /// Returns the wrapping sum of all lanes; cast it to `u32` if it was accumulated unsigned.
     fn i32_sum(self, a: Self::I32) -> i32;
-    /// Four sums at once.
+    /// Returns four sums at once.
     fn i32_sum4(self, a: [Self::I32; 4]) -> [i32; 4];
 
-    /// Up to 64 bytes, then zeros.
+    /// Returns up to 64 bytes, then zeros.
     fn u8_pad(self, from: &[u8]) -> [u8; 64];
     /// `acc + sum((a - b)^2)`.
     fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
@@ -143,7 +143,7 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     /// sixteen bytes. Byte `16 * t + i` of `codes` holds the choice of code `i` from table `t` in
     /// its low nibble, and the choice of code `16 + i` in its high one.
     fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups;
-    /// The sums, in the order of codes.
+    /// Returns the sums, in the order of codes.
     fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32];
 
     /// Zeros.
@@ -156,7 +156,7 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     /// plane's number.
     fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
 
-    /// The Walsh-Hadamard transform, not scaled.
+    /// Applies the Walsh-Hadamard transform, not scaled.
     #[inline(always)]
     fn hadamard(self, block: &mut [f32; 16]) {
         hadamard::plain(block);

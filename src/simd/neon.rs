@@ -38,7 +38,7 @@ pub(crate) struct Neon(());
 macro_rules! proven {
     ($token:expr, $body:expr) => {{
         let Neon(()) = $token;
-        // SAFETY: the CPU has the instructions: `Neon::new` asked it before it made the token.
+        // SAFETY: the CPU has the instructions: `Neon::new` checked it before it made the token.
         unsafe { $body }
     }};
 }
@@ -114,7 +114,7 @@ impl Simd for Neon {
         fn inside<T: Task>(simd: Neon, task: T) -> T::Output {
             task.run(simd)
         }
-        // SAFETY: the CPU has the feature: `Neon::new` asked it before it made the token.
+        // SAFETY: the CPU has the feature: `Neon::new` checked it before it made the token.
         unsafe { inside(self, task) }
     }
 

@@ -22,7 +22,7 @@ mod real {
     pub(crate) use crossbeam::epoch::{Guard, pin};
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    /// A schedule point: another thread may run here.
+    /// Marks a schedule point: another thread may run here.
     #[inline(always)]
     pub(crate) const fn step() {}
 

@@ -43,7 +43,7 @@ pub(crate) fn is_planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
 }
 
-/// A schedule point: another thread may run here.
+/// Marks a schedule point: another thread may run here.
 pub(crate) fn step() {
     if IS_EXPLORING.get() && !std::thread::panicking() {
         // Shuttle asks its scheduler before each operation of its atomics.

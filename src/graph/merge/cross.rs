@@ -78,7 +78,7 @@ fn split(entry: u64) -> (u32, u32) {
 }
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
-    /// Returns the nearest rows of other sources for each row, or `None` if the tick ended it.
+    /// Returns the nearest rows of other sources for each row, or `None` if the tick ended the merge.
     pub(super) fn cross<C: Cell>(&self, rows: Rows<'_, C>, ends: &[u32]) -> Option<Near> {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let parts: Vec<_> = starts.zip(ends).map(|(start, &end)| start..end).collect();

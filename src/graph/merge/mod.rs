@@ -5,7 +5,7 @@
 //! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose once among their old links and the new
 //! candidates, and are linked back if rows have room ([`weave`]), and the levels get spanning trees anew ([`spanning_tree`]).
 //!
-//! Every step reads the finished result of the step before it, and sorts all items without an order, so the result depends neither
+//! Every step reads the finished result of the step before it, and sorts all unordered items, so the result depends neither
 //! on the number of threads nor on their timing.
 
 mod cross;

@@ -28,7 +28,7 @@ const MORE: f32 = 0.5;
 /// Distance at which an insertion's walk ends, as a share of the usual span of `ef_construction` candidates. Of the candidates beyond,
 /// almost none becomes a neighbour: on photographs, words and sentences recall at an `ef` does not change (within 0.001) with 0.6. It
 /// falls by 0.001 on sentences with 0.4, and on all three if `ef_construction` itself shrinks to 0.6 of its value. If vectors
-/// crowd, recall rises, because links then leave the crowd.
+/// crowd, recall rises, because links then reach beyond the crowd.
 const ENOUGH_TO_LINK: f32 = 0.6;
 
 /// Largest exponent that is a property of vectors.

@@ -34,7 +34,7 @@ pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
     pool.len() > 0
 }
 
-/// The best-first walk over distinct vectors: expands the nearest candidate until all of the `ef` nearest are expanded, no two of
+/// Walks best first over distinct vectors: expands the nearest candidate until all of the `ef` nearest are expanded, no two of
 /// them equal.
 pub(in crate::graph) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
     space: S,

@@ -162,7 +162,7 @@ impl Graph {
     }
 }
 
-/// The best-first walk: expands the nearest candidate until all of the `ef` nearest are expanded, or `halt` ends it.
+/// Walks best first: expands the nearest candidate until all of the `ef` nearest are expanded, or `halt` ends it.
 pub(in crate::graph) fn beam<S: Space, C: Cell>(
     space: S,
     query: S::Query,
@@ -242,7 +242,7 @@ pub(super) fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
     scratch.pool.next().map_or(Turn::Done, Turn::Gather)
 }
 
-/// First pass over a row of a walk: admits the links that were not met.
+/// Makes the first pass over a row of a walk: admits the links that were not met.
 pub(super) fn gather_new<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
@@ -290,7 +290,7 @@ pub(super) fn gather<S: Space, C: Cell>(
     count
 }
 
-/// Second pass: computes the distances, of which the pool keeps the smallest, and prefetches the rows of these.
+/// Makes the second pass: computes the distances, of which the pool keeps the smallest, and prefetches the rows of these.
 pub(super) fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,

@@ -1,6 +1,6 @@
 //! A walk that continues with more candidates, and repeats no work.
 //!
-//! It notes each distance that it computes. The nearest nodes that found no place among few candidates find one among more.
+//! The walk notes each distance that it computes. The nearest nodes that found no place among few candidates find one among more.
 
 use super::descent::seed;
 use super::distinct::is_crowded;

@@ -76,7 +76,7 @@ impl Sorted for Avx2 {
                 let lanes = _mm256_cvtepu8_epi32(lanes);
                 let keys = _mm256_permutevar8x32_epi32(keys, lanes);
                 let ids = _mm256_permutevar8x32_epi32(ids, lanes);
-                // Pairs of an id, doubled, and a key are entries. They come out as 0, 1, 4, 5 and 2, 3, 6, 7.
+                // Pairs of an id, doubled, and a key are entries, in the order 0, 1, 4, 5 and 2, 3, 6, 7.
                 let ids = _mm256_slli_epi32::<1>(ids);
                 let low = _mm256_unpacklo_epi32(ids, keys);
                 let high = _mm256_unpackhi_epi32(ids, keys);
