@@ -59,6 +59,6 @@ pub enum Fault {
     Unswept,
     /// The old vector of a replaced key is not noted for running searches.
     ReplacedUnnoted,
-    /// The keys of replaced vectors are looked up in a view taken before the replacement.
+    /// The keys of replaced vectors are looked up in an earlier view of the keys.
     ViewedEarly,
 }
