@@ -1,15 +1,15 @@
-//! Why a vector or a call is refused: one small enum for each domain.
+//! Errors of vectors and calls: one small enum for each domain.
 
 use std::fmt;
 
 use crate::metric::Metric;
 use crate::vector::Element;
 
-/// Why a vector was refused.
+/// The reason why a vector was refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum VectorError {
-    /// The vector's length is not what the index was made for.
+    /// The vector's length is not the one of the index.
     Length {
         /// Elements expected: the dimension, or the bytes that pack it for bits.
         expected: usize,
@@ -21,10 +21,10 @@ pub enum VectorError {
         /// Position of the component.
         component: usize,
     },
-    /// A zero vector has no direction, so no cosine.
+    /// A zero vector has no direction, so it has no cosine.
     ZeroNorm,
-    /// The vector is so long that its distances, squared lengths or products, may be beyond `f32`:
-    /// [`Metric`] tells the limit.
+    /// The vector is so long that its distances, squared lengths or products, may exceed `f32`:
+    /// [`Metric`] states the limit.
     TooLong {
         /// Its length.
         length: f64,
@@ -36,14 +36,14 @@ pub enum VectorError {
         component: usize,
         /// Its value.
         value: f32,
-        /// What the index stores.
+        /// The element type of the index.
         element: Element,
     },
     /// Packed bits were given to an index of numbers, or numbers to an index of bits.
     ElementMismatch {
-        /// What the index stores.
+        /// The element type of the index.
         expected: Element,
-        /// What was given.
+        /// The element type of the vector.
         found: Element,
     },
 }
@@ -73,17 +73,17 @@ impl fmt::Display for VectorError {
 
 impl std::error::Error for VectorError {}
 
-/// Why an index could not be made, changed or asked.
+/// The reason why an index could not be built, changed or searched.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum IndexError {
     /// The vector was refused.
     Vector(VectorError),
-    /// One vector of a batch was refused; none of the batch after validation was inserted.
+    /// One vector of a batch was refused. Validation precedes insertion, so no vector of the batch was inserted.
     BatchVector {
         /// Position of the vector in the batch.
         position: usize,
-        /// Why.
+        /// The reason.
         source: VectorError,
     },
     /// The number of keys and the number of vectors of a batch differ.
@@ -104,7 +104,7 @@ pub enum IndexError {
         name: &'static str,
         /// The value given, as text.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// This metric is not defined over this element type.
@@ -114,7 +114,7 @@ pub enum IndexError {
         /// The element type.
         element: Element,
     },
-    /// There are fewer vectors in the index than training takes.
+    /// The index has fewer vectors than training needs.
     TooFewVectors {
         /// Vectors needed.
         needed: usize,
@@ -131,38 +131,38 @@ pub enum IndexError {
         /// Bytes asked for.
         bytes: usize,
     },
-    /// A recall was asked for, and it was not measured yet what gives it: see
-    /// [`Hnsw::calibrate`](crate::Hnsw::calibrate).
+    /// A search asked for a recall before [`Hnsw::calibrate`](crate::Hnsw::calibrate) measured the `ef` that
+    /// reaches it.
     NotCalibrated {
         /// Answers wanted.
         k: usize,
-        /// Answers that it was measured for; none if it was not measured at all.
+        /// The number of answers that recall was measured for; `None` if recall was not measured.
         measured: Option<usize>,
     },
-    /// A recall was asked for that no `ef` gave when it was measured.
+    /// A search asked for a recall that no `ef` reached when recall was measured.
     RecallUnreachable {
         /// The recall asked for.
         recall: f64,
-        /// The greatest that is certain.
+        /// The greatest recall that is certain.
         best: f64,
     },
-    /// Indexes that are to be searched together do not measure alike.
+    /// Indexes that are to be searched together differ in dimension or metric.
     ShardMismatch {
-        /// Position of the first one that differs from the first of all.
+        /// Position of the first index that differs from the one at position 0.
         shard: usize,
-        /// What differs: the dimension or the metric.
+        /// The property that differs: the dimension or the metric.
         name: &'static str,
-        /// What the first one has, as text.
+        /// The property of the index at position 0, as text.
         expected: String,
-        /// What this one has, as text.
+        /// The property of this index, as text.
         found: String,
     },
-    /// The index reads its file in place, and the process that opened it has been forked: its parent does not keep what this
+    /// The index reads its file in place, and the process that opened it has forked: the parent does not keep the pages that this
     /// child reads. Open the file anew in the child.
     Forked,
     /// A pool of threads could not be started.
     Threads {
-        /// The operating system's words.
+        /// The text of the operating system.
         reason: String,
     },
 }

@@ -1,6 +1,6 @@
 //! Guards of the design that tests turn off, one by one, to see that each is missed.
 //!
-//! Without `--cfg nearfield_guards` all of them are on, and this is no code.
+//! Without `--cfg nearfield_guards` all of them are on, and this module compiles to nothing.
 
 /// A guard that keeps several users of one file apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub(crate) enum Guard {
     ReaderLock,
     /// The writer looks for readers before it reuses pages.
     FindReaders,
-    /// A forked child is refused.
+    /// The library refuses a call from a forked child.
     Fork,
-    /// Compaction leaves extents where a snapshot holds them, and a view is recognised by their places. Either is enough, so both go off.
+    /// Compaction leaves extents that a snapshot holds in place, and a view recognises extents by their places. Either is enough, so both go off.
     Layout,
 }
 
-/// Whether the guard is off.
+/// Returns whether the guard is off.
 #[cfg(not(nearfield_guards))]
 #[inline(always)]
 pub(crate) const fn is_off(_: Guard) -> bool {

@@ -17,8 +17,8 @@
 //! # Ok::<(), nearfield::IndexError>(())
 //! ```
 //!
-//! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] walks where it lies; [`Ivf::load`]
-//! reads what [`Ivf::save`] wrote. A [`Collection`]
+//! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] searches in place; [`Ivf::load`]
+//! reads a file of [`Ivf::save`]. A [`Collection`]
 //! keeps vectors, keys and payloads in one file that no crash can break, found as soon as they are
 //! committed. [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is the
@@ -42,11 +42,11 @@
 //! | `recall` | search | none | replaces `ef` by the recall wanted, once `calibrate` has measured the curve |
 //! | `filter` | search | none | keys that may be answers |
 //! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
-//! | `deadline`, `cancel` | search | none | end of the search, with the answers found so far |
+//! | `deadline`, `cancel` | search | none | end of the search, with the answers found until then |
 //!
 //! # Features
 //!
-//! None is on by default, and none changes an answer or a file.
+//! No feature is on by default, and no feature changes an answer or a file.
 //!
 //! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label

@@ -1,13 +1,13 @@
-//! What a distance means: its formula, unit, range and order.
+//! Meaning of a distance: its formula, unit, range and order.
 
 use std::fmt;
 
-/// How two vectors are compared. Every distance is "smaller is nearer".
+/// The way two vectors are compared. Every distance is "smaller is nearer".
 ///
 /// Distances are `f32`. Under [`L2`](Self::L2) and [`InnerProduct`](Self::InnerProduct) an index refuses vectors and
 /// queries longer than 2^62 (4.6e18), whose distances could overflow
-/// ([`VectorError::TooLong`](crate::VectorError::TooLong)). A file of an older version may have such vectors: they are
-/// answered last, with infinite distances. Differences below 1e-19 vanish when they are squared: scale such data up.
+/// ([`VectorError::TooLong`](crate::VectorError::TooLong)). A file of an older version may have such vectors: a search
+/// returns them last, with infinite distances. Differences below 1e-19 vanish when they are squared: scale such data up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Metric {
@@ -27,7 +27,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The name used in tables, files and on command lines: `l2`, `ip`, `cosine` or `hamming`.
+    /// Returns the name used in tables, files and on command lines: `l2`, `ip`, `cosine` or `hamming`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::L2 => "l2",

@@ -11,23 +11,23 @@ use std::io;
 
 use crate::guard::{Guard, is_off};
 
-/// The identity of a process. A forked child differs from its parent. Process numbers do not tell them apart: in separate
+/// The identity of a process. A forked child differs from its parent. Process numbers do not distinguish them: in separate
 /// namespaces, a parent and its child can both be process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u64);
 
 impl Process {
-    /// The process that calls. Costs a read of memory on Linux and a system call elsewhere.
+    /// Returns the calling process. Costs a read of memory on Linux and a system call elsewhere.
     pub(crate) fn current() -> Self {
         Self(token::current())
     }
 
-    /// A number that no other process of a family of forks has; neither 0 nor the greatest.
+    /// Returns a number that no other process of a family of forks has; neither 0 nor the greatest.
     pub(crate) fn number(self) -> u64 {
         self.0
     }
 
-    /// Whether the caller runs in this process and not in a forked child of it.
+    /// Returns whether the caller runs in this process and not in a forked child of it.
     pub(crate) fn is_current(self) -> bool {
         self == Self::current() || is_off(Guard::Fork)
     }
@@ -38,7 +38,7 @@ impl Process {
     }
 }
 
-/// The caller is a forked child, and the object its parent's.
+/// The caller is a forked child, and the object is its parent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Forked;
 
@@ -55,7 +55,7 @@ mod token {
 
     use memmap2::MmapMut;
 
-    /// Bytes that are asked for: the system rounds up to a page.
+    /// Bytes requested: the system rounds up to a page.
     const LEN: usize = 8;
 
     /// A page that reads as zero in a forked child, until the child writes its own token.
@@ -65,7 +65,7 @@ mod token {
         token: *const AtomicU64,
     }
 
-    // SAFETY: the page is reached through `token` only, which points to an atomic.
+    // SAFETY: `token`, which points to an atomic, is the only access to the page.
     unsafe impl Send for Page {}
     // SAFETY: as above.
     unsafe impl Sync for Page {}

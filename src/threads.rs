@@ -14,12 +14,12 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::process::Process;
 
-/// Runs `f`, which divides its work by rayon: in the pool that the caller is in, else in rayon's global pool, or in a forked child, in
-/// which the global pool of its parent has no threads, in a pool of the child's own.
+/// Runs `f`, which divides its work by rayon: in the caller's pool, else in rayon's global pool. In a forked child the global pool
+/// of the parent has no threads, so `f` runs in a pool of the child.
 pub(crate) fn with_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     static OWN: KeptPool = KeptPool::new();
 
-    // The caller's thread is one of its pool's. Where a child was forked by such a thread, it is the only one, and does all.
+    // The caller's thread belongs to its pool. In a child forked by such a thread, it is the only thread and does all the work.
     if rayon::current_thread_index().is_some() || is_global_alive() {
         return f();
     }
@@ -29,9 +29,9 @@ pub(crate) fn with_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     }
 }
 
-/// Whether the threads of rayon's global pool run in this process.
+/// Returns whether the threads of rayon's global pool run in this process.
 fn is_global_alive() -> bool {
-    /// The process that has the threads. An atomic and not a lock, as a child could inherit it locked.
+    /// The process that has the threads. An atomic instead of a lock, because a child could inherit a locked lock.
     static HOME: AtomicU64 = AtomicU64::new(UNKNOWN);
     const UNKNOWN: u64 = 0;
     /// An earlier process, which had forked before this library asked.
@@ -44,7 +44,7 @@ fn is_global_alive() -> bool {
     }
     let found = match ThreadPoolBuilder::new().build_global() {
         Ok(()) => here,
-        // No thread is to be had.
+        // The system provides no thread.
         Err(error) if error.source().is_some() => ELSEWHERE,
         // Another part of the program started it: in this process, or before a fork.
         Err(_) if answers() => here,
@@ -54,26 +54,26 @@ fn is_global_alive() -> bool {
     before.map_or_else(|home| home, |_| found) == here
 }
 
-/// Whether a thread of the global pool takes up work. One that is busy for long counts as none, which costs only the threads of another
-/// pool.
+/// Returns whether a thread of the global pool takes up work. A thread that is busy for long counts as missing, which costs only the
+/// threads of another pool.
 fn answers() -> bool {
     const PATIENCE: Duration = Duration::from_millis(250);
 
     let (sender, receiver) = mpsc::channel();
     rayon::spawn(move || {
-        // Fails where the receiver has lost patience.
+        // Fails if the receiver's time is up.
         let _ = sender.send(());
     });
     receiver.recv_timeout(PATIENCE).is_ok()
 }
 
-/// Without a thread to be had, the caller's own is the pool.
+/// Starts a pool. If the system provides no thread, the caller's own thread is the pool.
 fn start_pool() -> Result<ThreadPool, ThreadPoolBuildError> {
     let builder = || ThreadPoolBuilder::new().thread_name(|i| format!("nearfield-child-{i}"));
     builder().build().or_else(|_| builder().num_threads(1).use_current_thread().build())
 }
 
-/// The last pool that was started, for the process that started it.
+/// The last pool that was started, and the process that started it.
 #[derive(Debug, Default)]
 pub(crate) struct KeptPool(Mutex<Option<(Process, Arc<ThreadPool>)>>);
 
@@ -82,7 +82,7 @@ impl KeptPool {
         Self(Mutex::new(None))
     }
 
-    /// The pool that is kept, if it has threads in this process and `fits`, or else a new one.
+    /// Returns the kept pool if it has threads in this process and `fits`, or else a new pool.
     pub(crate) fn get(
         &self,
         fits: impl Fn(&ThreadPool) -> bool,
@@ -96,7 +96,7 @@ impl KeptPool {
         {
             return Ok(pool);
         }
-        // Not under the lock: starting takes long, and a child that is forked meanwhile would inherit it locked.
+        // The lock is not held: starting takes long, and a child forked meanwhile would inherit it locked.
         let pool = Arc::new(start()?);
         *self.0.lock() = Some((here, Arc::clone(&pool)));
         Ok(pool)

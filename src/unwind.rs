@@ -1,8 +1,8 @@
 //! Panics that pass through.
 //!
-//! Filters, progress callbacks and iterators are the caller's, and may panic. No lock stays taken then, nothing is half
-//! done, and the right to write goes back, so that whoever catches the panic can go on with the same index or file. What
-//! is changed when the panic comes is kept in an index, and undone in a transaction.
+//! Filters, progress callbacks and iterators are the caller's, and may panic. No lock stays taken then, no change is half
+//! done, and the writer lock is released, so that a caller that catches the panic can continue with the same index or file. An
+//! index keeps the changes made before the panic, and a transaction undoes them.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 

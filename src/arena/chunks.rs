@@ -17,11 +17,11 @@ use crate::sync::Mutex;
 
 /// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
 const HUGE: usize = 2 << 20;
-/// A chunk is this large at most, unless a single row is larger.
+/// Maximum size of a chunk, unless a single row is larger.
 const CHUNK_BYTES: usize = 32 << 20;
-/// A chunk has this many rows at most.
+/// Maximum number of rows in a chunk.
 const CHUNK_ROWS: usize = 1 << 16;
-/// Entries of a chunk table at most; unused ones are never touched.
+/// Maximum number of entries in a chunk table; unused ones are never touched.
 const TABLE: usize = 1 << 16;
 
 /// Mark of a chunk: rows may have changed since [`Chunks::clean`].
@@ -31,7 +31,7 @@ const OVERLAID: u8 = 2;
 /// Mark of a chunk: its rows are marked one by one.
 const TRACKED: u8 = 4;
 
-/// Mark of a row that changed from its first element on. Each element that did not change takes one off; 0 is a row that
+/// Mark of a row that changed from its first element on. Each element before the first changed one subtracts 1; 0 marks a row that
 /// did not change.
 const WHOLE: u8 = u8::MAX;
 
@@ -52,7 +52,7 @@ pub(super) struct Chunks<T> {
 }
 
 impl<T: Zeroable + Sync> Chunks<T> {
-    /// An empty table for rows of `stride` elements, `stride > 0`.
+    /// Creates an empty table for rows of `stride` elements, `stride > 0`.
     pub(super) fn new(stride: usize) -> Self {
         assert!(stride > 0, "a row has at least one element");
         let row_bytes = stride * size_of::<T>();
@@ -69,12 +69,12 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
     }
 
-    /// Elements of a row.
+    /// Returns the number of elements of a row.
     pub(super) fn stride(&self) -> usize {
         self.stride
     }
 
-    /// Makes sure that row `id` lies in a mapped chunk.
+    /// Makes sure that row `id` is in a mapped chunk.
     pub(super) fn ensure(&self, id: u32) -> Result<(), ArenaError> {
         let Some(entry) = self.table.get((id >> self.shift) as usize) else {
             return Err(ArenaError::Full { len: self.table.len() << self.shift });
@@ -87,7 +87,7 @@ impl<T: Zeroable + Sync> Chunks<T> {
             return Ok(());
         }
         let bytes = (self.stride << self.shift) * size_of::<T>();
-        // Huge pages want their own alignment; a small chunk is content with that of a page.
+        // Huge pages need their own alignment; a small chunk needs only that of a page.
         let align = if bytes >= HUGE { HUGE } else { align_of::<T>() };
         let mut options = MmapOptions::new();
         options.len(bytes + align + (1 << self.shift));
@@ -104,7 +104,7 @@ impl<T: Zeroable + Sync> Chunks<T> {
         Ok(())
     }
 
-    /// The address of row `id`.
+    /// Returns the address of row `id`.
     ///
     /// # Safety
     ///
@@ -121,12 +121,12 @@ impl<T: Zeroable + Sync> Chunks<T> {
         unsafe { base.add(within * self.stride) }
     }
 
-    /// Rows of a chunk.
+    /// Returns the number of rows of a chunk.
     pub(super) fn chunk_rows(&self) -> u32 {
         1 << self.shift
     }
 
-    /// Bytes of a row.
+    /// Returns the number of bytes of a row.
     pub(super) fn row_bytes(&self) -> usize {
         self.stride * size_of::<T>()
     }
@@ -150,25 +150,25 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
     }
 
-    /// The marks of the rows of a mapped chunk.
+    /// Returns the marks of the rows of a mapped chunk.
     #[inline(always)]
     fn row_marks(&self, chunk: u32) -> &[AtomicU8] {
         let base = self.table[chunk as usize].load(Ordering::Acquire).cast::<u8>();
         assert!(!base.is_null(), "the chunk is mapped");
         // SAFETY: the marks follow behind the chunk's elements (type invariant).
         let marks = unsafe { base.add(self.row_bytes() << self.shift) };
-        // SAFETY: a byte for each row, zeroed by the map and written through atomics only, as long as `self` lives.
+        // SAFETY: the map has a zeroed byte for each row, which threads write through atomics only, as long as `self` lives.
         unsafe { std::slice::from_raw_parts(marks.cast(), 1 << self.shift) }
     }
 
-    /// Marks rows of the chunk one by one from now on, none of which has changed. Nobody may be changing the chunk.
+    /// Marks rows of the chunk one by one from now on, and treats all as unchanged. No thread may change the chunk meanwhile.
     pub(super) fn track(&self, chunk: usize) {
         if self.table[chunk].load(Ordering::Acquire).is_null() {
             return;
         }
         let marks = self.marks[chunk].fetch_or(TRACKED, Ordering::Relaxed);
         if marks & TRACKED == 0 || marks & CHANGED == 0 {
-            // Nothing has marked a row.
+            // No row is marked.
             return;
         }
         for marks in self.row_marks(chunk as u32).chunks(GROUP) {
@@ -182,7 +182,7 @@ impl<T: Zeroable + Sync> Chunks<T> {
     }
 
     /// Calls `row` with each of the first `rows` rows of a chunk that changed since it was [tracked](Self::track), in ascending order,
-    /// and with the first byte of it that may have changed. Of a chunk that is not tracked, and changed, all rows count.
+    /// and with the first byte of it that may have changed. If a changed chunk is not tracked, all its rows count.
     pub(super) fn changed_rows(&self, chunk: usize, rows: u32, row: &mut dyn FnMut(u32, usize)) {
         let marks = self.marks[chunk].load(Ordering::Relaxed);
         if marks & CHANGED == 0 {
@@ -205,21 +205,21 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
     }
 
-    /// Appends the bytes of row `id`, of a mapped chunk, from the byte `from` on to `out`, as [`Self::copy`].
+    /// Appends the bytes of row `id`, of a mapped chunk, from the byte `from` on to `out`, as [`Self::copy`] does.
     pub(super) fn copy_row(&self, id: u32, from: usize, out: &mut Vec<u8>) {
         let len = self.row_bytes();
         assert!(from <= len && from.is_multiple_of(4) && size_of::<T>().is_multiple_of(4));
         let chunk = (id >> self.shift) as usize;
         assert!(!self.table[chunk].load(Ordering::Acquire).is_null(), "the chunk is mapped");
-        // SAFETY: the entry is not null, so the row lies in a map.
+        // SAFETY: the entry is not null, so the row is in a map.
         let row = unsafe { self.row(id) }.cast::<AtomicU32>();
-        // SAFETY: a row is `len` bytes, aligned to four as its elements are a multiple of that; as in `copy`, it is
-        // written by others through atomics only, if at all.
+        // SAFETY: a row is `len` bytes, aligned to four because its elements are a multiple of four; as in `copy`, other threads
+        // write it through atomics only, if at all.
         let words = unsafe { std::slice::from_raw_parts(row, len / 4) };
         out.extend(words[from / 4..].iter().flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes()));
     }
 
-    /// Lets `amend` change the first `len` bytes of a chunk, which may not be mapped yet. Nobody else may be at the chunk.
+    /// Lets `amend` change the first `len` bytes of a chunk, which may not be mapped yet. No other thread may access the chunk.
     pub(super) fn amend<R>(
         &mut self,
         chunk: usize,
@@ -231,34 +231,34 @@ impl<T: Zeroable + Sync> Chunks<T> {
         self.ensure(first)?;
         // SAFETY: `ensure` succeeded for the chunk's first row.
         let base = unsafe { self.row(first) }.cast::<u8>();
-        // SAFETY: as in `overlay`; `&mut self` keeps everybody else from the chunk.
+        // SAFETY: as in `overlay`; `&mut self` keeps all other threads from the chunk.
         let bytes = unsafe { std::slice::from_raw_parts_mut(base, len) };
         *self.marks[chunk].get_mut() |= CHANGED;
         Ok(amend(bytes))
     }
 
-    /// Whether a row of the chunk may have changed since it was [cleaned](Self::clean).
+    /// Returns whether a row of the chunk may have changed since it was [cleaned](Self::clean).
     pub(super) fn is_changed(&self, chunk: usize) -> bool {
         self.marks[chunk].load(Ordering::Relaxed) & CHANGED != 0
     }
 
-    /// Whether a part of the chunk is a map of a file.
+    /// Returns whether a part of the chunk is a map of a file.
     pub(super) fn is_overlaid(&self, chunk: usize) -> bool {
         self.marks[chunk].load(Ordering::Relaxed) & OVERLAID != 0
     }
 
-    /// Forgets that the chunk changed.
+    /// Marks the chunk as unchanged.
     pub(super) fn clean(&self, chunk: usize) {
         self.marks[chunk].fetch_and(!CHANGED, Ordering::Relaxed);
     }
 
-    /// What must live as long as the files of overlaid chunks are mapped; returns what did so far.
+    /// Sets the value that must live as long as the files of overlaid chunks are mapped. Returns the previous one.
     pub(super) fn keep(&self, keeper: Keeper) -> Option<Keeper> {
         self.keeper.lock().replace(keeper)
     }
 
-    /// Makes the first `len` bytes of a chunk those of `map`, without reading them where the system can map them
-    /// there. If the chunk is in use, they must be what it holds already.
+    /// Makes the first `len` bytes of a chunk those of `map`, without reading them if the system can map them
+    /// there. If the chunk is in use, they must equal its bytes.
     pub(super) fn overlay(&self, chunk: usize, map: MmapMut, len: usize) -> Result<(), ArenaError> {
         let capacity = self.row_bytes() << self.shift;
         assert!(len <= capacity && len <= map.len(), "bytes of a chunk fit it");
@@ -277,8 +277,8 @@ impl<T: Zeroable + Sync> Chunks<T> {
         Ok(())
     }
 
-    /// Makes the first `len` bytes of a chunk memory of huge pages, where they are a map of a file and the system can.
-    /// Nobody may be changing the chunk.
+    /// Moves the first `len` bytes of a chunk to memory of huge pages, if they are a map of a file and the system can.
+    /// No thread may change the chunk meanwhile.
     pub(super) fn promote(&self, chunk: usize, len: usize) -> Result<(), ArenaError> {
         let capacity = self.row_bytes() << self.shift;
         if len > capacity || !self.is_overlaid(chunk) {
@@ -286,14 +286,14 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
         // SAFETY: an overlaid chunk is mapped.
         let base = unsafe { self.row((chunk << self.shift) as u32) }.cast::<u8>();
-        // SAFETY: as in `overlay`; who takes the index alone keeps others from writing.
+        // SAFETY: as in `overlay`; a caller that holds the index alone keeps other threads from writing.
         if unsafe { promote(base, capacity, len)? } {
             self.marks[chunk].fetch_and(!OVERLAID, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Appends the first `rows` rows of a mapped chunk to `out`. Rows that change meanwhile come as any mixture of old and
+    /// Appends the first `rows` rows of a mapped chunk to `out`. Rows that change meanwhile are copied as any mixture of old and
     /// new.
     pub(super) fn copy(&self, chunk: usize, rows: u32, out: &mut Vec<u8>) {
         assert!(rows <= self.chunk_rows() && size_of::<T>().is_multiple_of(4));
@@ -302,11 +302,11 @@ impl<T: Zeroable + Sync> Chunks<T> {
             return;
         }
         assert!(!self.table[chunk].load(Ordering::Acquire).is_null(), "the chunk is mapped");
-        // SAFETY: the entry is not null, so the chunk's first row lies in it.
+        // SAFETY: the entry is not null, so the chunk's first row is in it.
         let base = unsafe { self.row((chunk << self.shift) as u32) };
         let words = bytes / 8;
-        // SAFETY: chunks begin at a page of a map, so they are aligned; `words` of them lie within the chunk, are initialised,
-        // and are written by others through atomics only, if at all.
+        // SAFETY: chunks begin at a page of a map, so they are aligned; `words` words are within the chunk and initialised, and
+        // other threads write them through atomics only, if at all.
         let atomics = unsafe { std::slice::from_raw_parts(base.cast::<AtomicU64>(), words) };
         let start = out.len();
         out.resize(start + words * 8, 0);
@@ -314,13 +314,13 @@ impl<T: Zeroable + Sync> Chunks<T> {
             *to = word.load(Ordering::Relaxed).to_ne_bytes();
         }
         if !bytes.is_multiple_of(8) {
-            // SAFETY: the last four bytes lie within the chunk behind `words` of eight; else as above.
+            // SAFETY: the last four bytes are within the chunk behind `words` of eight; else as above.
             let last = unsafe { &*base.cast::<AtomicU32>().add(words * 2) };
             out.extend(last.load(Ordering::Relaxed).to_ne_bytes());
         }
     }
 
-    /// Tells that every row up to `id` is in use, so that a region that just filled can become a
+    /// Notes that every row up to `id` is in use, so that a region that just filled can become a
     /// huge page. Best effort: it changes speed only.
     pub(super) fn filled(&self, id: u32) {
         let row_bytes = self.stride * size_of::<T>();
@@ -336,11 +336,11 @@ impl<T: Zeroable + Sync> Chunks<T> {
         collapse(unsafe { base.add(region.start) }, region.len());
     }
 
-    /// Gives the memory of rows back to the system, where whole pages hold nothing else. They hold anything afterwards.
+    /// Gives the memory of rows back to the system, if whole pages hold nothing else. Their content is undefined afterwards.
     ///
     /// # Safety
     ///
-    /// The rows lie in mapped chunks, and nobody reads or writes them meanwhile but through atomics.
+    /// The rows are in mapped chunks, and no thread reads or writes them meanwhile except through atomics.
     pub(super) unsafe fn release(&self, rows: Range<u32>) {
         let row_bytes = self.row_bytes();
         let mut first = rows.start;
@@ -355,7 +355,7 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
     }
 
-    /// Bytes of the chunk table and of whatever else is not a row.
+    /// Returns the bytes of the chunk table and of all memory besides rows.
     pub(super) fn overhead(&self) -> usize {
         self.maps.lock().len() * size_of::<AtomicPtr<T>>()
     }
@@ -371,12 +371,12 @@ impl<T> std::fmt::Debug for Chunks<T> {
     }
 }
 
-/// Marks of rows that are looked at together.
+/// Number of row marks that are read together.
 const GROUP: usize = 64;
 
-/// Whether none of the rows is marked. Nobody may be marking them.
+/// Returns whether none of the rows is marked. No thread may mark them meanwhile.
 fn are_clean(marks: &[AtomicU8]) -> bool {
-    // SAFETY: bytes that are not written meanwhile may be read as words, where these are aligned.
+    // SAFETY: bytes that no thread writes meanwhile may be read as words, if these are aligned.
     let (before, words, behind) = unsafe { marks.align_to::<AtomicU64>() };
     let is_clean = |mark: &AtomicU8| mark.load(Ordering::Relaxed) == 0;
     before.iter().chain(behind).all(is_clean)
@@ -387,7 +387,7 @@ fn are_clean(marks: &[AtomicU8]) -> bool {
 #[cfg(all(target_os = "linux", not(miri)))]
 fn collapse(start: *mut u8, len: usize) {
     const MADV_COLLAPSE: libc::c_int = 25; // Linux 6.1; not in every libc's headers
-    // SAFETY: both calls change how the pages are backed, not what they hold.
+    // SAFETY: both calls change the backing of the pages, not their content.
     unsafe {
         libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE);
         libc::madvise(start.cast(), len, MADV_COLLAPSE);

@@ -1,4 +1,4 @@
-//! Append-only rows with dense ids, read by anybody while one writer at a time appends.
+//! Append-only rows with dense ids: any thread reads while one writer at a time appends.
 #![expect(unsafe_code, reason = "rows are shared with readers once their id is published")]
 
 use std::ops::Range;
@@ -27,15 +27,15 @@ pub(crate) struct Column<T> {
 }
 
 impl<T: Zeroable + Sync + Send> Column<T> {
-    /// An empty column for rows of `stride` elements, `stride > 0`.
+    /// Creates an empty column for rows of `stride` elements, `stride > 0`.
     pub(crate) fn new(stride: usize) -> Self {
         Self { chunks: Chunks::new(stride), published: AtomicU32::new(0), append: Mutex::new(()) }
     }
 
-    /// A column of `rows` rows whose bytes come chunk by chunk from `source`, which is given the chunk's
-    /// number and the bytes that are needed of it.
+    /// Restores a column of `rows` rows whose bytes `source` supplies chunk by chunk. `source` receives the chunk's
+    /// number and the number of bytes needed.
     ///
-    /// Nothing is assumed of the bytes, so `T` must be a type that any bytes are a value of.
+    /// The bytes may be any, so every bit pattern must be a value of `T`.
     pub(crate) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         stride: usize,
         rows: u32,
@@ -67,14 +67,14 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         Ok(column)
     }
 
-    /// Appends a row, zeroed and then given to `write`, and returns its id. If `write` panics
-    /// nothing is appended.
+    /// Appends a row, zeroed and then given to `write`, and returns its id. If `write` panics,
+    /// no row is appended.
     pub(crate) fn push(&self, write: impl FnOnce(&mut [T])) -> Result<u32, ArenaError> {
         let _one_writer = self.append.lock();
         self.reserve()?;
         let id = self.published.load(Ordering::Relaxed);
-        // SAFETY: `ensure(id)` succeeded in `reserve`. The row is ours alone: ids at or above
-        // `published` are never given to readers, and the lock keeps other writers out. Its
+        // SAFETY: `ensure(id)` succeeded in `reserve`. No other thread has the row: readers never get ids at or
+        // above `published`, and the lock keeps other writers out. Its
         // memory is initialised: zeroed by the map (or by a `write` that panicked).
         let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
         if is_planted(Fault::CountedEarly) {
@@ -89,28 +89,28 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         Ok(id)
     }
 
-    /// Gives the row of a vacant slot, as it was left, to `write`. The slot must be one of those that this column is for.
+    /// Gives the row of a vacant slot, with its old content, to `write`. The slot must belong to this column.
     pub(crate) fn refill(&self, slot: &Vacant<'_>, write: impl FnOnce(&mut [T])) {
         let id = slot.slot();
         assert!(id < self.published.load(Ordering::Acquire), "row beyond the column");
         self.chunks.touch(id, 0);
-        // SAFETY: the id is published, so its chunk is mapped and the row initialised. The row is ours alone: there is one
-        // `Vacant` for a slot, and it exists only when no reader can be at the slot's rows (`Slots::retire`).
+        // SAFETY: the id is published, so its chunk is mapped and the row initialised. No other thread has the row: a slot has one
+        // `Vacant` at a time, which exists only when no reader can be at the slot's rows (`Slots::retire`).
         let row = unsafe { std::slice::from_raw_parts_mut(self.chunks.row(id), self.stride()) };
         step();
         write(row);
     }
 
-    /// Gives the memory of vacant rows back to the system. The slots must be those that this column is for.
+    /// Gives the memory of vacant rows back to the system. The slots must belong to this column.
     pub(crate) fn release(&self, run: &VacantRun) {
         let limit = self.published.load(Ordering::Acquire);
         let rows = run.slots();
-        // SAFETY: ids below the limit are published, so they are mapped. The rows are vacant and nobody can take them
-        // (`Slots::release`), so what still goes over them, slot after slot, is what changes rows of links, by atomics.
+        // SAFETY: ids below the limit are published, so they are mapped. The rows are vacant and no thread can take them
+        // (`Slots::release`); only changes of link rows, slot after slot, still access them, through atomics.
         unsafe { self.chunks.release(rows.start.min(limit)..rows.end.min(limit)) };
     }
 
-    /// Makes sure that the next push finds memory, if nobody else pushes in between.
+    /// Makes sure that the next push finds memory, if no other thread pushes in between.
     pub(crate) fn reserve(&self) -> Result<(), ArenaError> {
         let id = self.published.load(Ordering::Relaxed);
         if id >= MAX_ROWS - 1 {
@@ -119,30 +119,30 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         self.chunks.ensure(id)
     }
 
-    /// The rows that exist now.
+    /// Returns the rows that exist now.
     #[inline(always)]
     pub(crate) fn view(&self) -> View<'_, T> {
         step();
         View { chunks: &self.chunks, limit: self.published.load(Ordering::Acquire) }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(crate) fn len(&self) -> usize {
         step();
         self.published.load(Ordering::Acquire) as usize
     }
 
-    /// Elements of a row.
+    /// Returns the number of elements of a row.
     pub(crate) fn stride(&self) -> usize {
         self.chunks.stride()
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.len() * self.chunks.row_bytes() + self.chunks.overhead()
     }
 
-    /// Bytes of memory in use, of a column for these slots.
+    /// Returns the bytes of memory in use by a column for these slots.
     pub(crate) fn bytes_of(&self, slots: &Slots) -> usize {
         self.bytes() - slots.released(self.len()) * self.chunks.row_bytes()
     }
@@ -164,13 +164,13 @@ impl<T> Clone for View<'_, T> {
 impl<T> Copy for View<'_, T> {}
 
 impl<'a, T: Zeroable + Sync> View<'a, T> {
-    /// Number of rows: ids below it are valid.
+    /// Returns the number of rows: ids below it are valid.
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
         self.limit
     }
 
-    /// Row `id`.
+    /// Returns row `id`.
     ///
     /// # Panics
     ///
@@ -180,11 +180,11 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
         assert!(id < self.limit, "row beyond the view");
         // SAFETY: `id` is below a limit that was loaded with `Acquire` from `published`, so the
         // chunk is mapped and the row is written. It is written again through atomics, or in a
-        // `Vacant` slot, which whoever holds the view cannot come to.
+        // `Vacant` slot, which no holder of the view can reach.
         unsafe { std::slice::from_raw_parts(self.chunks.row(id), self.chunks.stride()) }
     }
 
-    /// The elements of the first of these rows, as many as stand together in memory; at least of one, if there is one. None of them may
+    /// Returns the elements of the first of these rows that are contiguous in memory: at least one row, if `ids` is not empty. No row may
     /// be of a vacant slot.
     ///
     /// # Panics
@@ -198,7 +198,7 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
         }
         let last = (ids.end - 1).min(ids.start | (self.chunks.chunk_rows() - 1));
         let count = (last - ids.start) as usize + 1;
-        // SAFETY: as in `row`; all rows from `ids.start` to `last` lie in one chunk, one after the other.
+        // SAFETY: as in `row`; all rows from `ids.start` to `last` are in one chunk, one after the other.
         unsafe {
             std::slice::from_raw_parts(self.chunks.row(ids.start), count * self.chunks.stride())
         }
@@ -269,7 +269,7 @@ impl<T: Zeroable + Sync> View<'_, T> {
         self.chunks.touch(id, at);
     }
 
-    /// Brings all lines of row `id` nearer to the CPU; nothing if there is no such row.
+    /// Prefetches all lines of row `id`, if the row exists.
     #[inline(always)]
     pub(crate) fn prefetch(self, id: u32) {
         if id < self.limit {
@@ -378,7 +378,7 @@ mod tests {
                 column.push(|row| row.fill(u64::from(i))).unwrap();
             }
             (7..rows - 2).for_each(|slot| slots.hide(slot));
-            // SAFETY: nobody has been at the rows of this test.
+            // SAFETY: no other thread reads the rows of this test.
             unsafe { slots.retire((7..rows - 2).collect()) };
             while slots.vacant() == 0 {
                 slots.settle(0);
@@ -417,7 +417,7 @@ mod tests {
             for _ in 0..rows {
                 column.push(|_| ()).unwrap();
             }
-            // All, as nobody said from when on.
+            // All rows, because no chunk was tracked.
             assert_eq!(changed(&column), (0..rows).map(|row| (row, 0)).collect::<Vec<_>>());
             (0..column.chunks()).for_each(|chunk| column.track(chunk));
             assert_eq!(changed(&column), []);
@@ -429,7 +429,7 @@ mod tests {
             view.touch(63, 2);
             view.touch(63, 0);
             view.touch(100, stride - 1);
-            // Elements far behind count as some before them.
+            // Changed elements far behind count from an earlier one on.
             let last = (stride - 1).min(254) * 4;
             assert_eq!(changed(&column), [(7, 8), (63, 0), (64, 4), (100, last), (rows - 1, 4)]);
             column.push(|_| ()).unwrap();
@@ -481,7 +481,7 @@ mod tests {
         assert_eq!(view.row(20_000), [0; 2]);
         assert_eq!(view.row(39_999), [0x0303_0303; 2]);
         assert!(column.is_changed(0));
-        // Nothing, and less than there are rows.
+        // No map, and a map shorter than the rows.
         let short = |_, _| -> Source { Ok(map(319_999).into()) };
         assert_eq!(Column::<u32>::restore(2, 40_000, short).err(), Some(Refused));
         let wrong =

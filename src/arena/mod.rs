@@ -3,7 +3,7 @@
 //! Vectors, keys and rows of neighbours are *columns*, one entry per slot, addressed by dense `u32` ids. A column is a table of chunks: anonymous maps
 //! that are made on demand and never move, so a reader holds plain references while the index grows. Full regions of 2 MiB become huge
 //! pages, which makes random reads about 1.5 times as fast. A byte for each row marks the first element that changed since the last
-//! checkpoint. A removed vector's slot is *hidden* (`slots.rs`), then *vacant* once no search can be there, and is given away again.
+//! checkpoint. A removed vector's slot is *hidden* (`slots.rs`), then *vacant* once no search can visit it, and is reused.
 //!
 //! No pointer leaves this folder.
 
@@ -28,7 +28,7 @@ pub(crate) use visited::Visited;
 pub(crate) enum ArenaError {
     /// No memory for a chunk of this many bytes.
     OutOfMemory { bytes: usize },
-    /// Ids end here.
+    /// The column has its maximum number of rows.
     Full { len: usize },
 }
 

@@ -1,4 +1,4 @@
-//! Columns as whoever keeps them in a file sees them: chunks of bytes.
+//! Columns in a file: chunks of bytes.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use memmap2::MmapMut;
 
 use super::ArenaError;
 
-/// Something that lives as long as maps of a file are in use, so that the file stays as it is.
+/// A value that lives as long as maps of a file are in use, so that the file does not change.
 pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
 
-/// What is given back does not fit together.
+/// The parts of a restored column do not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unsound(pub(crate) &'static str);
 
-/// A chunk as it comes from a file.
+/// A chunk from a file.
 pub(crate) struct Piece<'p, E> {
-    /// Its bytes, perhaps without the last rows; none if the file has nothing of it.
+    /// The bytes of the chunk, perhaps without the last rows; `None` if the file has no byte of it.
     pub(crate) map: Option<MmapMut>,
-    /// Writes over them the rows that have changed since, and those that the map lacks.
+    /// Writes the rows that have changed since, and those that the map lacks, over the bytes.
     pub(crate) changes: Option<Changes<'p, E>>,
 }
 
-/// What writes over rows of a chunk.
+/// A function that writes over rows of a chunk.
 pub(crate) type Changes<'p, E> = Box<dyn FnOnce(Rows<'_>) -> Result<(), E> + 'p>;
 
-/// The rows of a chunk, for one who changes them.
+/// The rows of a chunk, for a writer.
 pub(crate) struct Rows<'a> {
     pub(crate) bytes: &'a mut [u8],
     /// Bytes of a row.
     pub(crate) row_bytes: usize,
-    /// How many of the bytes came from the file.
+    /// The number of bytes from the file.
     pub(crate) mapped: usize,
 }
 
@@ -40,31 +40,31 @@ impl<E> From<MmapMut> for Piece<'_, E> {
     }
 }
 
-/// A column in chunks of bytes. Where a chunk has no byte order of its own, it is the machine's.
+/// A column in chunks of bytes. Bytes are in the machine's order, unless a chunk has its own.
 pub(crate) trait Persistent: Sync {
-    /// Number of rows.
+    /// Returns the number of rows.
     fn rows(&self) -> u32;
 
-    /// Rows of a chunk.
+    /// Returns the number of rows of a chunk.
     fn chunk_rows(&self) -> u32;
 
-    /// Bytes of a row.
+    /// Returns the number of bytes of a row.
     fn row_bytes(&self) -> usize;
 
-    /// Whether rows of the chunk may have changed since it was [cleaned](Self::clean), or made.
+    /// Returns whether rows of the chunk may have changed since it was [cleaned](Self::clean), or made.
     fn is_changed(&self, chunk: u32) -> bool;
 
-    /// Whether the chunk is, at least in part, a map of a file.
+    /// Returns whether the chunk is, at least in part, a map of a file.
     fn is_overlaid(&self, chunk: u32) -> bool;
 
-    /// Forgets that the chunk changed. Nobody may be changing it.
+    /// Marks the chunk as unchanged. No thread may change it meanwhile.
     fn clean(&self, chunk: u32);
 
-    /// Notes from now on which rows of the chunk change; before it is [cleaned](Self::clean), if it is. Nobody may be changing it.
+    /// Notes from now on which rows of the chunk change; called before [`Self::clean`], if at all. No thread may change it meanwhile.
     fn track(&self, chunk: u32);
 
     /// Calls `row` with each row of the chunk, counted from its first, that changed since it was [tracked](Self::track), in ascending
-    /// order, and with the first byte of the row that may have changed. Of a chunk that is not tracked, and changed, all rows count.
+    /// order, and with the first byte of the row that may have changed. If a changed chunk is not tracked, all its rows count.
     fn changed_rows(&self, chunk: u32, row: &mut dyn FnMut(u32, usize));
 
     /// Appends the bytes of a row, counted from the first of the column, from the byte `from` on to `out`.
@@ -73,23 +73,23 @@ pub(crate) trait Persistent: Sync {
     /// Appends the bytes of the chunk's rows to `out`.
     fn copy(&self, chunk: u32, out: &mut Vec<u8>);
 
-    /// Lets a map of a file hold the chunk's rows from now on, at the same address. It must hold the same bytes, at
-    /// least as many as the rows have. Searches may run; changes may not.
+    /// Lets a map of a file hold the chunk's rows from now on, at the same address. The map must begin with the bytes of all
+    /// rows. Searches may run; changes may not.
     fn replace(&self, chunk: u32, map: MmapMut) -> Result<(), ArenaError>;
 
     /// Brings the chunk into memory of huge pages, if it is a map of a file and the system can. Searches may run; changes may
     /// not.
     fn promote(&self, chunk: u32) -> Result<(), ArenaError>;
 
-    /// Keeps `keeper` until the maps are gone, in place of the last one, which is returned.
+    /// Keeps `keeper` until the maps are gone, in place of the last one. Returns the last one.
     fn keep(&self, keeper: Keeper) -> Option<Keeper>;
 
-    /// Number of chunks.
+    /// Returns the number of chunks.
     fn chunks(&self) -> u32 {
         self.rows().div_ceil(self.chunk_rows())
     }
 
-    /// Rows that are in the chunk.
+    /// Returns the number of rows in the chunk.
     fn rows_of(&self, chunk: u32) -> u32 {
         let before = u64::from(chunk) * u64::from(self.chunk_rows());
         u64::from(self.rows()).saturating_sub(before).min(u64::from(self.chunk_rows())) as u32

@@ -9,13 +9,13 @@ use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
 /// An entry is `key << 32 | id << 1 | expanded`, so one comparison orders by key and then id.
 const EXPANDED: u64 = 1;
 
-/// Candidates that are compared with the bound at a time: a row's.
+/// Candidates that are compared with the bound at a time: those of a row.
 const ASKED: usize = 32;
 
 /// A bounded list of `(key, id)` in ascending order, each expanded at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// The first `len` count; [`SLACK`] more than the capacity.
+    /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.
     entries: Vec<u64>,
     len: usize,
     capacity: usize,
@@ -49,7 +49,7 @@ impl Pool {
         last
     }
 
-    /// The key that a candidate must beat, above every key while there is room.
+    /// Returns the key that a candidate must beat; it is above every key if the pool has room.
     #[inline(always)]
     pub(crate) fn bound(&self) -> u64 {
         if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
@@ -60,14 +60,14 @@ impl Pool {
         run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
     }
 
-    /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst that are too many, some of these
-    /// perhaps. The ids of those that were added are left in the front of `ids`; their number is returned.
+    /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst beyond the capacity, which may be new ones.
+    /// Moves the ids of the added candidates to the front of `ids`, and returns their number.
     #[inline]
     pub(crate) fn offer(&mut self, keys: &[u32], ids: &mut [u32]) -> usize {
         run_detected(Offer { pool: self, keys, ids })
     }
 
-    /// The nearest candidate not yet expanded; it is then.
+    /// Returns the nearest candidate not yet expanded, and marks it as expanded.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<u32> {
         let entries = &mut self.entries[..self.len];
@@ -81,48 +81,48 @@ impl Pool {
         Some(id)
     }
 
-    /// The key of the nearest candidate not yet expanded.
+    /// Returns the key of the nearest candidate not yet expanded.
     #[inline(always)]
     pub(crate) fn peek(&self) -> Option<u32> {
         self.entries[..self.len].get(self.cursor).map(|entry| (entry >> 32) as u32)
     }
 
-    /// How many of the nearest are expanded, one after the other.
+    /// Returns the number of nearest candidates that are expanded without a gap.
     pub(crate) fn expanded(&self) -> usize {
         self.cursor
     }
 
-    /// The key of the entry of a rank, counted from zero.
+    /// Returns the key of the entry of a rank, counted from zero.
     #[inline(always)]
     pub(crate) fn key_at(&self, rank: usize) -> Option<u32> {
         self.entries[..self.len].get(rank).map(|entry| (entry >> 32) as u32)
     }
 
-    /// The keys in the middle and at the end.
+    /// Returns the keys in the middle and at the end.
     pub(crate) fn reach(&self) -> Option<(u32, u32)> {
         Some((self.key_at(self.len / 2)?, self.key_at(self.len - 1)?))
     }
 
-    /// The ids of the entries with a key.
+    /// Returns the ids of the entries with a key.
     pub(crate) fn ids_of(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
         let entries = &self.entries[..self.len];
         let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key));
         entries[first..].iter().take_while(move |&&e| e >> 32 == u64::from(key)).map(|&e| id_of(e))
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// `(key, id)` from the nearest to the farthest.
+    /// Returns `(key, id)` from the nearest to the farthest.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
         self.entries[..self.len].iter().map(|&e| ((e >> 32) as u32, id_of(e)))
     }
 
-    /// Keeps the entries whose ids `keep` lets pass, the nearest `most` at most; it is not asked about more. The walk is
-    /// over: nothing is next.
+    /// Keeps the entries whose ids `keep` accepts, the nearest `most` at most; `keep` is not called for more. The walk
+    /// ends: no candidate is next.
     pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(u32) -> bool) {
         let mut kept = 0;
         for at in 0..self.len {
@@ -139,13 +139,13 @@ impl Pool {
         self.cursor = kept;
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.entries.capacity() * 8
     }
 }
 
-/// Insertions into a pool, with the widest instructions there are.
+/// Insertions into a pool, with the widest instructions of this CPU.
 struct Offer<'a> {
     pool: &'a mut Pool,
     keys: &'a [u32],
@@ -187,7 +187,7 @@ impl Offer<'_> {
         let ids = &mut ids[..keys.len()];
         let mut added = 0;
         for start in (0..keys.len()).step_by(ASKED) {
-            // Below the key that the worst had at first, and below the worst: as those are that are merged at once.
+            // Below the key of the worst entry at first, and below the worst entry: the same condition as for merged entries.
             let mut bound = pool.bound().saturating_mul(1 << 32);
             for at in start..keys.len().min(start + ASKED) {
                 if u64::from(keys[at]) > bound >> 32 {
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!((asked, pool.next()), (3, None));
     }
 
-    /// [`Offer`], one by one whatever the CPU has.
+    /// [`Offer`], one by one on every CPU.
     struct OneByOne<'a>(Offer<'a>);
 
     impl Task for OneByOne<'_> {
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn rows_are_merged_as_if_one_by_one() {
         let mut state = 1_u32;
-        // Longer ones are not merged.
+        // Longer arrays are not merged.
         for capacity in [1, 2, 9, 64, 184, 185, 192, 193, 200, 300] {
             let (mut merged, mut single) = (Pool::default(), Pool::default());
             merged.begin(capacity);

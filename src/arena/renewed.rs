@@ -1,4 +1,4 @@
-//! A value that readers use without a lock while another takes its place.
+//! A value that readers use without a lock while another value replaces it.
 #![expect(unsafe_code, reason = "a value that was replaced lives on while readers use it")]
 
 use std::fmt;
@@ -11,23 +11,23 @@ use crate::sync::step;
 
 /// A value that is set once, and replaced later.
 pub(crate) struct Renewed<T> {
-    /// Null, or of a box.
+    /// Null, or the pointer of a box.
     current: AtomicPtr<T>,
     owned: PhantomData<T>,
 }
 
 impl<T> Renewed<T> {
-    /// No value.
+    /// Creates the place without a value.
     pub(crate) const fn new() -> Self {
         Self { current: AtomicPtr::new(ptr::null_mut()), owned: PhantomData }
     }
 
-    /// Returns the present value. Where it may be replaced, the caller is [pinned](pin).
+    /// Returns the present value. If it may be replaced, the caller is [pinned](pin).
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         step();
-        // SAFETY: null, or of a box that `set` or `replace` filled before, which is dropped with `self`, or when all callers that
-        // may have got the value here are through with it (`replace`).
+        // SAFETY: null, or the pointer of a box that `set` or `replace` filled before. The box is dropped with `self`, or when all
+        // callers that may have got the value here no longer use it (`replace`).
         unsafe { self.current.load(Ordering::Acquire).as_ref() }
     }
 }
@@ -44,11 +44,11 @@ impl<T: Send + Sync> Renewed<T> {
         Err(*unsafe { Box::from_raw(new) })
     }
 
-    /// Puts `value` in the place of the value, which is dropped when all threads that are pinned now have been unpinned.
+    /// Replaces the value by `value`. The old value is dropped when all threads that are pinned now have been unpinned.
     ///
     /// # Safety
     ///
-    /// Each caller of [`Self::get`] is [pinned](pin) from before the call until it is through with the value, or keeps this
+    /// Each caller of [`Self::get`] is [pinned](pin) from before the call until its last use of the value, or keeps this
     /// function from being called meanwhile.
     pub(crate) unsafe fn replace(&self, value: T)
     where
@@ -76,17 +76,17 @@ impl<T: fmt::Debug> fmt::Debug for Renewed<T> {
     }
 }
 
-/// A value that was taken out of its place.
+/// A value that was replaced.
 struct Old<T>(*mut T);
 
-// SAFETY: it is a box, or null; a box of a value that may go to another thread may go there, too.
+// SAFETY: the pointer is null or of a box, which may go to another thread if its value may.
 unsafe impl<T: Send> Send for Old<T> {}
 
 impl<T> Drop for Old<T> {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: of a box that `set` or `replace` made. It was taken out of its place, and all that got it from there are
-            // through with it: either its place is dropped, or all have let go (`replace`).
+            // SAFETY: the pointer is of a box that `set` or `replace` made. The box was replaced or its place is dropped, and no
+            // caller that got the value uses it any more: all pins of that time are released (`replace`).
             drop(unsafe { Box::from_raw(self.0) });
         }
     }

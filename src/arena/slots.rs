@@ -1,9 +1,9 @@
-//! Slots that lost their content: hidden at once, written anew when nobody can be looking.
+//! Slots that lost their content: hidden at once, rewritten when no reader can be at their rows.
 //!
-//! Readers take no lock, so a row must not be written while one of them may have come to it. A slot
-//! goes through three states. *Hidden*: it holds nothing that may be answered, but ways may still lead to
-//! it. *Retired*: no way leads to it any more, but who set out before may be on one. *Vacant*: all of
-//! those have arrived (epoch-based reclamation, Fraser 2004), and its rows may be written.
+//! Readers take no lock, so a row must not be written while one of them may have reached it. A slot
+//! passes through three states. *Hidden*: it holds no possible answer, but links may still refer to
+//! it. *Retired*: no link refers to it any more, but readers that began earlier may still reach it. *Vacant*: all of
+//! these readers have ended (epoch-based reclamation, Fraser 2004), and its rows may be written.
 #![expect(unsafe_code, reason = "that nobody can come to a slot is a promise of its users")]
 
 use std::cmp::Reverse;
@@ -19,10 +19,10 @@ use crate::sync::{self, Fault, Guard, Mutex, is_planted, pause, step};
 /// Slots in a word of the bitmap.
 const WORD: u32 = u64::BITS;
 
-/// Which of a growing number of slots hold nothing.
+/// The empty slots among a growing number of slots.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// A bit for each slot that is hidden; words beyond the last are zero.
+    /// A bit for each hidden slot; words beyond the last are zero.
     hidden: Column<AtomicU64>,
     growth: Mutex<()>,
     /// Bits that are set.
@@ -39,9 +39,9 @@ struct Vacancies {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// The first ones are taken first, so that memory behind the last slot in use can be given back.
+    /// The vacant slots, taken in ascending order, so that memory behind the last slot in use can be given back.
     heap: BinaryHeap<Reverse<u32>>,
-    /// Of them, those without memory, in ascending order. Whatever is taken is the first of all.
+    /// The vacant slots without memory, in ascending order. A taken slot is always the first of all.
     released: VecDeque<Range<u32>>,
 }
 
@@ -67,7 +67,7 @@ impl Vacancies {
     }
 }
 
-/// A slot that nobody looks at, owned by whoever writes it.
+/// A slot that no reader can reach, owned by its writer.
 #[derive(Debug)]
 pub(crate) struct Vacant<'a> {
     slot: u32,
@@ -75,17 +75,17 @@ pub(crate) struct Vacant<'a> {
     is_shown: bool,
 }
 
-/// Vacant slots, one after the other, that nobody can take meanwhile.
+/// Adjacent vacant slots that no thread can take meanwhile.
 #[derive(Debug)]
 pub(crate) struct VacantRun(Range<u32>);
 
-/// Whoever reads slots without a lock holds one meanwhile: what is retired in this time stays as it is.
+/// Pins the current thread. A reader of slots without a lock holds a pin: slots that are retired meanwhile are not rewritten.
 pub(crate) fn pin() -> Guard {
     sync::pin()
 }
 
 impl Slots {
-    /// All slots in use.
+    /// Creates slots that are all in use.
     pub(crate) fn new() -> Self {
         Self {
             hidden: Column::new(1),
@@ -95,7 +95,7 @@ impl Slots {
         }
     }
 
-    /// Slots of which `words` has a bit set are hidden.
+    /// Restores slots: those with a bit set in `words` are hidden.
     pub(crate) fn restore(words: &[u64]) -> Result<Self, ArenaError> {
         let slots = Self::new();
         for &word in words {
@@ -106,14 +106,14 @@ impl Slots {
         Ok(slots)
     }
 
-    /// What [`Self::restore`] makes the same slots of.
+    /// Returns the words of which [`Self::restore`] makes the same slots.
     pub(crate) fn words(&self) -> Vec<u64> {
         let mut words = Vec::new();
         self.words_into(&mut words);
         words
     }
 
-    /// The same in place of what `words` held.
+    /// Writes the same words in place of the content of `words`.
     pub(crate) fn words_into(&self, words: &mut Vec<u64>) {
         let view = self.hidden.view();
         words.clear();
@@ -123,23 +123,23 @@ impl Slots {
         }));
     }
 
-    /// Whether the slot is hidden.
+    /// Returns whether the slot is hidden.
     #[inline]
     pub(crate) fn is_hidden(&self, slot: u32) -> bool {
         let view = self.hidden.view();
         let at = slot / WORD;
         step();
-        // Whoever sees the bit of a slot that was written anew gone sees what was written.
+        // A reader that sees the bit of a rewritten slot cleared also sees the new rows.
         at < view.len() && view.row(at)[0].load(Ordering::Acquire) >> (slot % WORD) & 1 != 0
     }
 
-    /// Slots that are hidden, retired or vacant.
+    /// Returns the number of slots that are hidden, retired or vacant.
     pub(crate) fn hidden(&self) -> usize {
         step();
         self.count.load(Ordering::Acquire)
     }
 
-    /// Slots that may be written.
+    /// Returns the number of slots that may be written.
     pub(crate) fn vacant(&self) -> usize {
         step();
         self.vacant.len.load(Ordering::Acquire)
@@ -164,13 +164,12 @@ impl Slots {
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Tells that nobody who comes from now on can come to the slots, which are hidden. They become vacant when all who
-    /// hold a [`pin`] have let it go.
+    /// Retires hidden `slots`: they become vacant once every [`pin`] held now is released.
     ///
     /// # Safety
     ///
-    /// No link, key or other way leads to the slots any more, none will before they are taken, and who reads slots in
-    /// their order passes over those that were hidden at a moment since it holds its [`pin`].
+    /// No link, key or other reference leads to the slots, and none is created before the slots are taken again. A reader
+    /// of slots in their order skips slots that were hidden at any moment since it holds its [`pin`].
     pub(crate) unsafe fn retire(&self, slots: Vec<u32>) {
         if slots.is_empty() {
             return;
@@ -184,13 +183,13 @@ impl Slots {
         guard.flush();
     }
 
-    /// Waits until all hidden slots but `others` are vacant: for those who hold a [`pin`], if they let it go soon.
+    /// Waits until all hidden slots except `others` are vacant: for the holders of a [`pin`], if they release it soon.
     /// The slots must be retired.
     pub(crate) fn settle(&self, others: usize) {
         /// Enough for a search that has begun.
         const TRIES: u32 = 200;
         for tried in 0..TRIES {
-            // Each pin moves the epoch on by one at most; two are between retiring and vacancy.
+            // Each pin advances the epoch by one at most; two are between retiring and vacancy.
             for _ in 0..4 {
                 pin().flush();
             }
@@ -203,12 +202,12 @@ impl Slots {
         }
     }
 
-    /// The first vacant slot. It goes back if it is not [shown](Vacant::show).
+    /// Takes the first vacant slot. The slot becomes vacant again if it is not [shown](Vacant::show).
     pub(crate) fn take(&self) -> Option<Vacant<'_>> {
         self.take_below(u32::MAX)
     }
 
-    /// The first vacant slot, if it is below `limit`.
+    /// Takes the first vacant slot, if it is below `limit`.
     pub(crate) fn take_below(&self, limit: u32) -> Option<Vacant<'_>> {
         if self.vacant() == 0 {
             return None;
@@ -217,19 +216,19 @@ impl Slots {
         Some(Vacant { slot, slots: self, is_shown: false })
     }
 
-    /// Whether the first vacant slot is below `limit`.
+    /// Returns whether the first vacant slot is below `limit`.
     pub(crate) fn has_vacant_below(&self, limit: u32) -> bool {
         self.vacant.book.lock().heap.peek().is_some_and(|first| first.0 < limit)
     }
 
-    /// Slots below `limit` whose memory was given back, and which were not taken since.
+    /// Returns the number of slots below `limit` whose memory was given back, and which were not taken since.
     pub(crate) fn released(&self, limit: usize) -> usize {
         let below = |at: u32| (at as usize).min(limit);
         let book = self.vacant.book.lock();
         book.released.iter().map(|run| below(run.end) - below(run.start)).sum()
     }
 
-    /// Gives the memory of vacant slots back, where at least `least` are next to each other: `release` does it for
+    /// Gives the memory of vacant slots back if at least `least` are adjacent: calls `release` for
     /// each such run.
     pub(crate) fn release(&self, least: u32, mut release: impl FnMut(&VacantRun)) {
         let mut slots: Vec<u32> = {
@@ -251,26 +250,26 @@ impl Slots {
         self.vacant.len.store(book.heap.len(), Ordering::Release);
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.hidden.bytes() + self.vacant.book.lock().heap.capacity() * size_of::<u32>()
     }
 }
 
 impl VacantRun {
-    /// The slots' numbers.
+    /// Returns the slots' numbers.
     pub(crate) fn slots(&self) -> Range<u32> {
         self.0.clone()
     }
 }
 
 impl Vacant<'_> {
-    /// The slot's number.
+    /// Returns the slot's number.
     pub(crate) fn slot(&self) -> u32 {
         self.slot
     }
 
-    /// Tells that the slot is written: it is hidden no more.
+    /// Shows the slot, whose rows are written: it is hidden no more.
     pub(crate) fn show(mut self) {
         self.is_shown = true;
         let Self { slot, slots, .. } = self;
@@ -350,7 +349,7 @@ mod tests {
         assert_eq!((slots.released(400), slots.released(110)), (295, 5));
         assert!(slots.take_below(105).is_none());
         assert_eq!(slots.take_below(106).unwrap().slot(), 105);
-        // It came back, but its memory may have been used.
+        // The slot became vacant again, but its memory may have been used.
         assert_eq!((slots.released(400), slots.vacant()), (294, 295));
         slots.release(1000, |_| panic!("no run is so long"));
         assert_eq!((slots.released(400), slots.vacant()), (0, 295));

@@ -1,4 +1,4 @@
-//! Which rows a walk has met: a bitmap that is cleared through a log of its touched words.
+//! The rows that a walk has met: a bitmap that is cleared through a log of its touched words.
 
 /// A set of row ids below a limit.
 ///
@@ -34,7 +34,7 @@ impl Visited {
         self.touched.resize(ahead + 1, 0);
     }
 
-    /// Adds `id`, which is below the limit; whether it is new.
+    /// Adds `id`, which is below the limit. Returns whether it is new.
     pub(crate) fn insert(&mut self, id: u32) -> bool {
         let mut open = self.open();
         let new = open.insert(id);
@@ -42,26 +42,26 @@ impl Visited {
         new
     }
 
-    /// Whether `id`, which is below the limit, is in the set.
+    /// Returns whether `id`, which is below the limit, is in the set.
     #[inline(always)]
     pub(crate) fn contains(&self, id: u32) -> bool {
         self.words[(id >> 6) as usize] >> (id & 63) & 1 != 0
     }
 
-    /// The set with its fields at hand, for adding many ids in a row.
+    /// Returns the set with its fields at hand, for adding many ids in a row.
     #[inline(always)]
     pub(crate) fn open(&mut self) -> Open<'_> {
         let Self { words, touched, count } = self;
         Open { words, touched, filled: *count, count }
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.words.capacity() * 8 + self.touched.capacity() * 4
     }
 }
 
-/// A [`Visited`] that a loop adds to: what changes with each id stays in registers.
+/// A [`Visited`] that a loop adds to: the parts that change with each id stay in registers.
 #[derive(Debug)]
 pub(crate) struct Open<'a> {
     words: &'a mut [u64],
@@ -71,7 +71,7 @@ pub(crate) struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Adds `id`, which is below the limit; whether it is new.
+    /// Adds `id`, which is below the limit. Returns whether it is new.
     #[inline(always)]
     pub(crate) fn insert(&mut self, id: u32) -> bool {
         let at = (id >> 6) as usize;
@@ -84,7 +84,7 @@ impl Open<'_> {
         old & bit == 0
     }
 
-    /// Keeps what was added.
+    /// Keeps the added ids.
     #[inline(always)]
     pub(crate) fn close(self) {
         *self.count = self.filled;

@@ -13,7 +13,7 @@ use super::input::Input;
 use super::layout::{Layout, from_little_endian};
 use crate::vector::Element;
 
-/// Rows of `element`.
+/// Returns the layout of rows of `element`.
 pub(super) fn layout(input: &Input, element: Element) -> Result<Layout, DatasetError> {
     let [rows, dimension] = input.head()?;
     Layout::check(input, element, rows.into(), dimension.into(), 8, false)
@@ -45,7 +45,7 @@ pub(super) fn write(
     put().map_err(DatasetError::io(path))
 }
 
-/// Numbers of one of the widths that files have.
+/// Numbers of one of the widths in files.
 pub(super) enum Numbers<'a> {
     Bytes(&'a [u8]),
     Two(&'a [u16]),

@@ -1,11 +1,11 @@
-//! Why a file of vectors was refused.
+//! Errors of files of vectors.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use crate::vector::Element;
 
-/// Why a data set could not be read, written or made.
+/// The reason why a data set could not be read, written or made.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DatasetError {
@@ -13,7 +13,7 @@ pub enum DatasetError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Its words.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The path is a folder, a pipe or a device.
@@ -35,7 +35,7 @@ pub enum DatasetError {
         /// Bytes that the file has.
         found: u64,
     },
-    /// The size that the header gives is beyond what this machine can address.
+    /// The size in the header exceeds the address space of this machine.
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum DatasetError {
     Header {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the header.
         reason: &'static str,
     },
     /// A well-formed file of a kind that is not read here.
@@ -68,7 +68,7 @@ pub enum DatasetError {
         path: PathBuf,
         /// The ending, element type or order found.
         found: String,
-        /// What is read.
+        /// The supported values.
         supported: &'static str,
     },
     /// A folder has no file for a part of a data set, or more than one.
@@ -86,9 +86,9 @@ pub enum DatasetError {
         path: PathBuf,
         /// The property: a dimension, an element type, a number of queries.
         property: &'static str,
-        /// What the other file says.
+        /// The value of the other file.
         expected: usize,
-        /// What this file says.
+        /// The value of this file.
         found: usize,
     },
     /// A list of neighbours names a vector that does not exist.
@@ -102,14 +102,14 @@ pub enum DatasetError {
         /// Number of vectors in `base`.
         len: usize,
     },
-    /// This layout has no place for this element type.
+    /// This layout does not support this element type.
     Element {
         /// The file that was to be written.
         path: PathBuf,
         /// The element type.
         element: Element,
     },
-    /// There is not enough memory for the vectors.
+    /// The memory does not suffice for the vectors.
     OutOfMemory {
         /// Bytes asked for.
         bytes: u64,
@@ -120,7 +120,7 @@ pub enum DatasetError {
         name: &'static str,
         /// The value given, as text.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
 }

@@ -62,7 +62,7 @@ impl Dataset {
         Ok(Self { name, metric, base, queries, truth })
     }
 
-    /// From parts that fit each other.
+    /// Creates a data set from parts that fit each other.
     ///
     /// # Errors
     ///
@@ -92,17 +92,17 @@ impl Dataset {
         Ok(Self { name: name.into(), metric, base, queries, truth })
     }
 
-    /// The folder's name.
+    /// Returns the folder's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The metric of [`truth`](Self::truth).
+    /// Returns the metric of [`truth`](Self::truth).
     pub fn metric(&self) -> Metric {
         self.metric
     }
 
-    /// Dimension of an index of these vectors: eight times the bytes of a row where the metric
+    /// Returns the dimension of an index of these vectors: eight times the bytes of a row if the metric
     /// counts bits.
     pub fn dimension(&self) -> usize {
         if self.metric == Metric::Hamming {
@@ -112,28 +112,28 @@ impl Dataset {
         }
     }
 
-    /// What an index of these vectors stores if it keeps them as they are.
+    /// Returns the element type of an index that keeps these vectors unchanged.
     pub fn element(&self) -> Element {
         if self.metric == Metric::Hamming { Element::Bit } else { self.base.element() }
     }
 
-    /// The vectors to search among; a vector's row number is its id in the truth.
+    /// Returns the vectors to search among; a vector's row number is its id in the truth.
     pub fn base(&self) -> &Vectors {
         &self.base
     }
 
-    /// The vectors to search for.
+    /// Returns the vectors to search for.
     pub fn queries(&self) -> &Vectors {
         &self.queries
     }
 
-    /// The exact neighbours of the queries.
+    /// Returns the exact neighbours of the queries.
     pub fn truth(&self) -> &GroundTruth {
         &self.truth
     }
 }
 
-/// The one file of a part.
+/// Returns the one file of a part.
 fn part(folder: &Path, part: &'static str, endings: &[&str]) -> Result<PathBuf, DatasetError> {
     let mut files: Vec<PathBuf> = endings
         .iter()

@@ -1,4 +1,4 @@
-//! Made-up vectors that are as hard to search as real ones.
+//! Generated vectors that are as hard to search as real ones.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
@@ -36,7 +36,7 @@ pub struct GeneratedBuilder {
 }
 
 impl Generated {
-    /// Starts a set of `rows` base vectors; unless told otherwise with 1,000 queries.
+    /// Starts a set of `rows` base vectors, by default with 1,000 queries.
     pub fn builder(rows: usize, dimension: usize) -> GeneratedBuilder {
         GeneratedBuilder {
             rows,
@@ -49,52 +49,52 @@ impl Generated {
         }
     }
 
-    /// The vectors to search among.
+    /// Returns the vectors to search among.
     pub fn base(&self) -> &Vectors {
         &self.base
     }
 
-    /// The vectors to search for.
+    /// Returns the vectors to search for.
     pub fn queries(&self) -> &Vectors {
         &self.queries
     }
 
-    /// Both parts.
+    /// Returns both parts.
     pub fn into_parts(self) -> (Vectors, Vectors) {
         (self.base, self.queries)
     }
 }
 
 impl GeneratedBuilder {
-    /// Number of queries, at least one.
+    /// Sets the number of queries, at least one.
     pub fn queries(mut self, queries: usize) -> Self {
         self.queries = queries;
         self
     }
 
-    /// Latent coordinates, 1 to 4,096 (48 if not set). The intrinsic dimension comes out lower, for
-    /// clusters are flat: 17 for 100,000 x 128 as set from the start, by the maximum likelihood of
-    /// the distances to 100 neighbours (Levina and Bickel, 2004), where 200,000 SIFT descriptors
+    /// Sets the number of latent coordinates, 1 to 4,096 (48 if not set). The intrinsic dimension is lower, because
+    /// clusters are flat: 17 for 100,000 x 128 with the defaults, by the maximum likelihood of
+    /// the distances to 100 neighbours (Levina and Bickel, 2004); 200,000 SIFT descriptors
     /// of photographs have 19.
     pub fn latent(mut self, latent: usize) -> Self {
         self.latent = latent;
         self
     }
 
-    /// Clusters, 1 to 65,536 (100 if not set).
+    /// Sets the number of clusters, 1 to 65,536 (100 if not set).
     pub fn clusters(mut self, clusters: usize) -> Self {
         self.clusters = clusters;
         self
     }
 
-    /// Standard deviation of the noise on each component (0.05 if not set), where the components
+    /// Sets the standard deviation of the noise on each component (0.05 if not set); the components
     /// themselves have one of about 0.5.
     pub fn noise(mut self, noise: f32) -> Self {
         self.noise = noise;
         self
     }
 
-    /// The seed (0 if not set). Another seed gives another, equally hard set.
+    /// Sets the seed (0 if not set). Another seed gives another, equally hard set.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -141,7 +141,7 @@ impl GeneratedBuilder {
 struct Model {
     dimension: usize,
     latent: usize,
-    /// Of each cluster, `latent` centres and then `latent` scales.
+    /// For each cluster, `latent` centres and then `latent` scales.
     clusters: Vec<f32>,
     /// Weights of each neuron towards the latent coordinates, then its bias.
     inner: Vec<f32>,
@@ -205,12 +205,12 @@ impl Model {
     }
 }
 
-/// A number in `0..1`, with 24 random bits.
+/// Returns a number in `0..1`, with 24 random bits.
 fn uniform(rng: &mut Xoshiro256PlusPlus) -> f32 {
     (rng.next_u64() >> 40) as f32 / (1 << 24) as f32
 }
 
-/// Nearly normal, with mean 0 and variance 1: the sum of four uniform numbers of 16 bits, whose
+/// Returns a nearly normal number, with mean 0 and variance 1: the sum of four uniform numbers of 16 bits, whose
 /// variance is 1/3. Exact arithmetic, one draw, and tails that end at 3.5.
 fn normal(rng: &mut Xoshiro256PlusPlus) -> f32 {
     const SQRT_3: f32 = 1.732_050_8;

@@ -1,4 +1,4 @@
-//! A file whose length is known before a byte of it is believed.
+//! A file whose length is known before any of its bytes is used.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -14,7 +14,7 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Opens a regular file. The kind is looked at first: opening a pipe would wait for a writer.
+    /// Opens a regular file. The kind is checked first, because opening a pipe would wait for a writer.
     pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
         if !fs::metadata(path).map_err(DatasetError::io(path))?.is_file() {
             return Err(DatasetError::NotAFile { path: path.into() });
@@ -27,7 +27,7 @@ impl Input {
         Ok(Self { path: path.into(), file, len })
     }
 
-    /// Moves to `offset`, for a reader of its own.
+    /// Moves to `offset`, for a separate reader.
     pub(super) fn seek(&self, offset: u64) -> Result<(), DatasetError> {
         (&self.file).seek(SeekFrom::Start(offset)).map(drop).map_err(DatasetError::io(&self.path))
     }
@@ -38,7 +38,7 @@ impl Input {
         (&self.file).read_exact(buffer).map_err(DatasetError::io(&self.path))
     }
 
-    /// Two little-endian numbers at the head of the file.
+    /// Returns two little-endian numbers at the head of the file.
     pub(super) fn head(&self) -> Result<[u32; 2], DatasetError> {
         if self.len < 8 {
             return Err(self.length(8));

@@ -1,4 +1,4 @@
-//! Where the rows of a file lie: what every format is reduced to.
+//! Position of the rows in a file: the common layout of all formats.
 
 use std::io::{BufReader, Read};
 
@@ -14,14 +14,14 @@ pub(super) struct Layout {
     pub(super) element: Element,
     pub(super) rows: usize,
     pub(super) dimension: usize,
-    /// Where the first row begins, its mark included.
+    /// Offset of the first row, its mark included.
     pub(super) offset: u64,
     /// Whether each row begins with its dimension as a `u32`.
     pub(super) marked: bool,
 }
 
 impl Layout {
-    /// The layout, if the file is exactly as long as it says.
+    /// Returns the layout if the file has exactly the length that it gives.
     pub(super) fn check(
         input: &Input,
         element: Element,
@@ -45,16 +45,16 @@ impl Layout {
         if expected != input.len {
             return Err(input.length(expected));
         }
-        // No larger than the file, which fits an isize.
+        // At most the file's size, which fits an isize.
         Ok(Self { element, rows: rows as usize, dimension: dimension as usize, offset, marked })
     }
 
-    /// Components of all rows together.
+    /// Returns the number of components of all rows together.
     pub(super) fn components(&self) -> usize {
         self.rows * self.dimension
     }
 
-    /// Reads all rows, marks left out.
+    /// Reads all rows without their marks.
     pub(super) fn read<T: Pod>(&self, input: &Input) -> Result<Vec<T>, DatasetError> {
         let mut data = zeroed(self.components())?;
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut data);
@@ -83,7 +83,7 @@ impl Layout {
     }
 }
 
-/// A vector of zeros, or an error where `vec!` would abort.
+/// Returns a vector of zeros, or an error if `vec!` would abort.
 pub(super) fn zeroed<T: Pod>(len: usize) -> Result<Vec<T>, DatasetError> {
     let mut data = Vec::new();
     data.try_reserve_exact(len)
@@ -92,7 +92,7 @@ pub(super) fn zeroed<T: Pod>(len: usize) -> Result<Vec<T>, DatasetError> {
     Ok(data)
 }
 
-/// Turns numbers as files have them into numbers of this machine.
+/// Turns numbers of a file into numbers of this machine.
 pub(super) fn from_little_endian<T>(bytes: &mut [u8]) {
     if cfg!(target_endian = "big") && size_of::<T>() > 1 {
         for number in bytes.chunks_exact_mut(size_of::<T>()) {

@@ -1,4 +1,4 @@
-//! Files as memory. The one place of this folder where the compiler's word is not enough.
+//! Files as memory. The one module of this folder with unsafe code.
 #![expect(unsafe_code, reason = "a map is memory that other processes can change")]
 
 use std::path::Path;
@@ -15,9 +15,9 @@ impl Map {
     ///
     /// # Safety
     ///
-    /// As long as the map lives, nobody may change or truncate the file.
+    /// As long as the map lives, no process changes or truncates the file.
     unsafe fn new(input: &Input) -> Result<Self, DatasetError> {
-        // SAFETY: the caller promises that the file stays as it is (this function's contract).
+        // SAFETY: the caller promises that the file does not change (this function's contract).
         let map = unsafe { memmap2::Mmap::map(&input.file) };
         let map = map.map_err(DatasetError::io(&input.path))?;
         // Headers are checked against the length seen when the file was opened.
@@ -32,7 +32,7 @@ impl Map {
         }
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -41,7 +41,7 @@ impl Map {
 impl Vectors {
     /// Maps a file of vectors: opened at once, read from the disk as rows are touched, shared with
     /// other processes. Rows of `fvecs` and `bvecs` files have their dimension between them, and
-    /// are read as by [`open`](Self::open); so is what is not aligned.
+    /// are read as by [`open`](Self::open); so are rows that are not aligned.
     ///
     /// # Errors
     ///
@@ -49,12 +49,12 @@ impl Vectors {
     ///
     /// # Safety
     ///
-    /// As long as the result lives, nobody may change or truncate the file, in this process or any
+    /// As long as the result lives, no code changes or truncates the file, in this process or any
     /// other: changed bytes break Rust's rules for references, and touching a row beyond a new end
     /// kills the process (`SIGBUS`).
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self, DatasetError> {
         let input = Input::open(path.as_ref())?;
-        // SAFETY: the file stays as it is as long as the map lives: this function's contract.
+        // SAFETY: the file does not change as long as the map lives: this function's contract.
         let map = unsafe { Map::new(&input) }?;
         Self::from_map(&input, map)
     }
@@ -69,11 +69,11 @@ impl Dataset {
     ///
     /// # Safety
     ///
-    /// The contract of [`Vectors::map`], for `base.*` and `query.*`: nobody may change or truncate
+    /// The contract of [`Vectors::map`], for `base.*` and `query.*`: no code changes or truncates
     /// them as long as the result lives.
     pub unsafe fn map(folder: impl AsRef<Path>) -> Result<Self, DatasetError> {
         Self::assemble(folder.as_ref(), |path| {
-            // SAFETY: the files stay as they are: this function's contract.
+            // SAFETY: the files do not change: this function's contract.
             unsafe { Vectors::map(path) }
         })
     }

@@ -1,4 +1,4 @@
-//! The one fact of a data set that its vectors do not tell: `metric` in `meta.json`.
+//! The one fact of a data set that its vectors do not contain: `metric` in `meta.json`.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use super::DatasetError;
 use super::input::Input;
 use crate::metric::Metric;
 
-/// A description longer than this is none.
+/// Maximum length of a description.
 const LIMIT: u64 = 1 << 20;
 
-/// The metric that the file names at its top level.
+/// Returns the metric that the file names at its top level.
 pub(super) fn metric(path: &Path) -> Result<Metric, DatasetError> {
     let input = Input::open(path)?;
     if input.len > LIMIT {
@@ -26,7 +26,7 @@ pub(super) fn metric(path: &Path) -> Result<Metric, DatasetError> {
     })
 }
 
-/// The metric of a name as data sets write it.
+/// Returns the metric of a name as data sets write it.
 fn named(name: &str) -> Option<Metric> {
     match name.to_ascii_lowercase().as_str() {
         "l2" | "l2sq" | "sqeuclidean" | "euclidean" => Some(Metric::L2),
@@ -37,7 +37,7 @@ fn named(name: &str) -> Option<Metric> {
     }
 }
 
-/// The value of a key of the outermost object, if it is a string. Everything else is passed over
+/// Returns the value of a key of the outermost object, if it is a string. All other text is skipped
 /// without being checked: this is no validator.
 fn top_level_string(text: &[u8], key: &str) -> Option<String> {
     let (mut depth, mut at, mut previous) = (0_usize, 0, None);
@@ -62,7 +62,7 @@ fn top_level_string(text: &[u8], key: &str) -> Option<String> {
     None
 }
 
-/// The string whose opening quote was just passed. Escapes are kept as they stand.
+/// Returns the string whose opening quote was just passed. Escapes are kept unchanged.
 fn string(text: &[u8], at: &mut usize) -> Option<String> {
     let start = *at;
     while let Some(&byte) = text.get(*at) {

@@ -1,6 +1,6 @@
 //! Data sets in the field's file formats, exact neighbours, recall, and a generator.
 //!
-//! | ending | what it holds | layout (all little-endian) |
+//! | ending | content | layout (all little-endian) |
 //! |---|---|---|
 //! | `fbin`, `f16bin`, `u8bin`, `i8bin` | vectors | `u32` rows, `u32` dimension, then the rows (big-ann) |
 //! | `ibin` | neighbours | `u32` queries, `u32` k, all ids as `u32`, then all distances as `f32` |
@@ -10,7 +10,7 @@
 //!
 //! Every header is checked against the length of its file before anything is allocated, so no
 //! file can cause a panic, an overflow or a huge allocation: a [`DatasetError`] names the file
-//! and what is wrong with it.
+//! and its fault.
 //!
 //! ```
 //! use nearfield::dataset::{Dataset, recall};

@@ -8,10 +8,10 @@ use super::input::Input;
 use super::layout::Layout;
 use crate::vector::Element;
 
-/// More than this is no header of a plain matrix.
+/// Maximum length of the header of a plain matrix.
 const HEADER_LIMIT: u64 = 1 << 16;
 
-/// The matrix that the header describes; a one-dimensional array is a single row.
+/// Returns the matrix that the header describes; a one-dimensional array is a single row.
 pub(super) fn layout(input: &Input) -> Result<Layout, DatasetError> {
     if input.len < 12 {
         return Err(input.length(12));
@@ -66,14 +66,14 @@ pub(super) fn layout(input: &Input) -> Result<Layout, DatasetError> {
     Layout::check(input, element, rows, dimension, start + len, false)
 }
 
-/// What a header says.
+/// The content of a header.
 struct Array {
     descr: String,
     fortran_order: bool,
     shape: Vec<u64>,
 }
 
-/// Reads just the Python that such headers are made of.
+/// Reads the subset of Python that such headers use.
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
@@ -106,7 +106,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The next byte that is no blank.
+    /// Returns the next byte that is no blank.
     fn peek(&mut self) -> Option<u8> {
         while self.text.get(self.at).is_some_and(u8::is_ascii_whitespace) {
             self.at += 1;

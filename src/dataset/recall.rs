@@ -1,18 +1,18 @@
-//! How much of the truth an answer holds.
+//! The share of the truth in an answer.
 
 use super::{DatasetError, GroundTruth};
 
-/// Recall@k: the share of the `k` true neighbours that is among the first `k` found, averaged over
+/// Returns recall@k: the share of the `k` true neighbours that is among the first `k` found, averaged over
 /// all queries of the truth.
 ///
 /// `found` gives each query's keys, best first; keys are row numbers of the base vectors. A key
-/// found twice counts once, and a query without an answer counts as zero. Where several vectors
-/// are equally far, only those that the truth names count: see [`recall_by_distance`].
+/// found twice counts once, and a query without an answer counts as zero. If several vectors
+/// are equally distant, only those that the truth names count: see [`recall_by_distance`].
 ///
 /// # Errors
 ///
-/// [`DatasetError::Argument`] if `k` is zero or above [`GroundTruth::k`], or if there are more
-/// answers than queries.
+/// [`DatasetError::Argument`] if `k` is zero or above [`GroundTruth::k`], or if `found` has more
+/// answers than the truth has queries.
 ///
 /// ```
 /// use nearfield::dataset::{GroundTruth, recall};
@@ -35,7 +35,7 @@ pub fn recall(
     })
 }
 
-/// Recall@k that lets ties count: the share of the first `k` found that are no further than the
+/// Returns recall@k with ties counted: the share of the first `k` found that are no further than the
 /// `k`-th true neighbour, averaged over all queries of the truth.
 ///
 /// `found` gives the distances of distinct vectors, in the truth's unit. A distance counts up to
@@ -61,7 +61,7 @@ pub fn recall_by_distance(
     })
 }
 
-/// Sums up what `hits` counts of each answer.
+/// Averages the counts that `hits` returns for each answer.
 fn average<F: IntoIterator>(
     found: impl IntoIterator<Item = F>,
     truth: &GroundTruth,
@@ -95,7 +95,7 @@ mod tests {
         let truth = GroundTruth::from_parts(3, vec![1, 2, 3, 4, 5, 6], None).unwrap();
         assert_eq!(recall([vec![1, 1, 1], vec![4, 5, 6]], &truth, 3).unwrap(), 4.0 / 6.0);
         assert_eq!(recall([vec![1, 2, 3]], &truth, 3).unwrap(), 0.5);
-        // Beyond the first k nothing counts, on either side.
+        // Answers beyond the first k do not count, on either side.
         assert_eq!(recall([vec![9, 9, 1], vec![6, 4, 5]], &truth, 1).unwrap(), 0.0);
         assert!(recall([vec![1]], &truth, 0).is_err());
         assert!(recall([vec![1]], &truth, 4).is_err());

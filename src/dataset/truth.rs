@@ -62,12 +62,12 @@ impl GroundTruth {
         Ok(Self { k: layout.dimension, ids, distances: Some(distances) })
     }
 
-    /// From `k` ids a query, and as many distances if they are known.
+    /// Creates the truth from `k` ids a query, and the same number of distances if they are known.
     ///
     /// # Errors
     ///
-    /// [`DatasetError::Argument`] if there is no id, no whole number of lists, or another number of
-    /// distances than of ids.
+    /// [`DatasetError::Argument`] if `ids` is empty or no whole number of lists, or if the number of
+    /// distances differs from that of ids.
     pub fn from_parts(
         k: usize,
         ids: Vec<u32>,
@@ -90,45 +90,45 @@ impl GroundTruth {
         }
     }
 
-    /// Number of queries.
+    /// Returns the number of queries.
     pub fn len(&self) -> usize {
         self.ids.len() / self.k
     }
 
-    /// Always false: there is no truth without a query.
+    /// Returns `false`: a truth has at least one query.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// Neighbours known of each query.
+    /// Returns the number of neighbours known of each query.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// The neighbours of a query, nearest first, if there is such a query.
+    /// Returns the neighbours of a query, nearest first, or `None` if the query does not exist.
     pub fn ids(&self, query: usize) -> Option<&[u32]> {
         self.ids.chunks_exact(self.k).nth(query)
     }
 
-    /// The distances to a query's neighbours, if the file had any: squared for L2, `1 - cos` for
+    /// Returns the distances to a query's neighbours, if the file had any: squared for L2, `1 - cos` for
     /// cosine.
     pub fn distances(&self, query: usize) -> Option<&[f32]> {
         self.distances.as_ref()?.chunks_exact(self.k).nth(query)
     }
 
-    /// The neighbours of all queries, in their order.
+    /// Returns the neighbours of all queries, in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u32]> {
         self.ids.chunks_exact(self.k)
     }
 
-    /// The first query with a neighbour that is no row of `len` base vectors, and that neighbour.
+    /// Returns the first query with a neighbour that is no row of `len` base vectors, and that neighbour.
     pub(super) fn beyond(&self, len: usize) -> Option<(usize, u32)> {
         let at = self.ids.iter().position(|&id| id as usize >= len)?;
         Some((at / self.k, self.ids[at]))
     }
 
-    /// Writes the `ibin` layout: `u32` queries, `u32` k, all ids, then all distances if there are
-    /// any.
+    /// Writes the `ibin` layout: `u32` queries, `u32` k, all ids, then all distances if they are
+    /// known.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use super::input::Input;
 use super::layout::Layout;
 use crate::vector::Element;
 
-/// Rows of `element`. The first row gives the dimension; the others are held against it when they
-/// are read.
+/// Returns the layout of rows of `element`. The first row gives the dimension; the dimensions of the others are
+/// compared with it when they are read.
 pub(super) fn layout(input: &Input, element: Element) -> Result<Layout, DatasetError> {
     if input.len < 4 {
         return Err(input.length(4));

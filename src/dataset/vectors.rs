@@ -17,7 +17,7 @@ pub(super) const ENDINGS: [&str; 7] = ["fbin", "f16bin", "u8bin", "i8bin", "fvec
 
 /// Vectors of one dimension and element type, row after row, from a file or from memory.
 ///
-/// Passed as a vector ([`AsVector`]) it is all of its rows one after the other, as batches want
+/// Passed as a vector ([`AsVector`]) it is all of its rows one after the other, as batches take
 /// them. Packed bits are rows of [`Element::U8`] here.
 pub struct Vectors {
     rows: usize,
@@ -31,8 +31,8 @@ enum Data {
     Bf16(Vec<Bf16>),
     I8(Vec<i8>),
     U8(Vec<u8>),
-    /// Little-endian numbers in a map, at an offset that is aligned for them; `View::new` saw that
-    /// they can be used where they lie.
+    /// Little-endian numbers in a map, at an offset that is aligned for them; `View::new` checked that
+    /// they can be used in place.
     View(View),
 }
 
@@ -43,7 +43,7 @@ struct View {
 }
 
 impl View {
-    /// The map as numbers, if this machine can use them where they lie.
+    /// Returns the map as numbers, if this machine can use them in place.
     fn new(map: Map, layout: &Layout) -> Option<Self> {
         let view = Self { map, offset: layout.offset as usize, element: layout.element };
         let native = cfg!(target_endian = "little") || layout.element.bytes(1) == 1;
@@ -57,7 +57,7 @@ impl View {
 }
 
 impl Vectors {
-    /// Reads a file of vectors into memory; the ending of its name says how (see the
+    /// Reads a file of vectors into memory. The ending of its name gives the format (see the
     /// [module](super)). Costs one pass over the file.
     ///
     /// # Errors
@@ -69,11 +69,11 @@ impl Vectors {
         Self::read(&input, &layout(&input)?)
     }
 
-    /// Copies rows of `dimension` components that lie one after the other.
+    /// Copies rows of `dimension` components, one after the other.
     ///
     /// # Errors
     ///
-    /// [`DatasetError::Argument`] if there is no component, or no whole number of rows.
+    /// [`DatasetError::Argument`] if `dimension` is zero, or if `rows` is empty or no whole number of rows.
     pub fn from_rows(
         dimension: usize,
         rows: &(impl AsVector + ?Sized),
@@ -97,13 +97,13 @@ impl Vectors {
         Ok(Self { rows: len, dimension, data })
     }
 
-    /// Rows of floats that are known to be whole.
+    /// Creates vectors from rows of floats that are known to be whole.
     pub(super) fn from_f32(rows: usize, dimension: usize, data: Vec<f32>) -> Self {
         debug_assert_eq!(rows * dimension, data.len());
         Self { rows, dimension, data: Data::F32(data) }
     }
 
-    /// Of a file that the caller mapped, where its rows can be used as they lie.
+    /// Creates vectors from a file that the caller mapped, and uses its rows in place if possible.
     pub(super) fn from_map(input: &Input, map: Map) -> Result<Self, DatasetError> {
         let layout = layout(input)?;
         let view = if layout.marked { None } else { View::new(map, &layout) };
@@ -121,49 +121,49 @@ impl Vectors {
         Ok(Self { rows: layout.rows, dimension: layout.dimension, data })
     }
 
-    /// Number of vectors, at least one.
+    /// Returns the number of vectors, at least one.
     pub fn len(&self) -> usize {
         self.rows
     }
 
-    /// Always false: there is no file and no matrix without a vector.
+    /// Returns `false`: a file or matrix has at least one vector.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// Components of a vector (bytes, for packed bits).
+    /// Returns the number of components of a vector (bytes, for packed bits).
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 
-    /// The element type.
+    /// Returns the element type.
     pub fn element(&self) -> Element {
         self.as_vector().element()
     }
 
-    /// Whether the rows lie in a mapped file.
+    /// Returns whether the rows are in a mapped file.
     pub fn is_mapped(&self) -> bool {
         matches!(self.data, Data::View(_))
     }
 
-    /// The vector at a position, if there is one.
+    /// Returns the vector at a position, or `None` beyond the last.
     pub fn row(&self, row: usize) -> Option<VectorRef<'_>> {
         self.range(row, 1)
     }
 
-    /// The vectors, in order.
+    /// Returns the vectors, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = VectorRef<'_>> + Clone {
         let all = self.as_vector();
         (0..self.rows).map(move |row| part(all, row * self.dimension, self.dimension))
     }
 
-    /// Several vectors from a position on, one after the other, if there are so many.
+    /// Returns `rows` vectors from a position on, one after the other, or `None` beyond the last.
     pub fn range(&self, first: usize, rows: usize) -> Option<VectorRef<'_>> {
         let fits = first.checked_add(rows).is_some_and(|end| end <= self.rows);
         fits.then(|| part(self.as_vector(), first * self.dimension, rows * self.dimension))
     }
 
-    /// All components, converted exactly.
+    /// Returns all components, converted exactly.
     ///
     /// # Errors
     ///
@@ -237,7 +237,7 @@ impl fmt::Debug for Vectors {
     }
 }
 
-/// Bytes that were seen to be aligned and of a whole number of `T`.
+/// Returns bytes that were checked to be aligned and a whole number of `T` as numbers.
 fn numbers<T: Pod>(bytes: &[u8]) -> &[T] {
     cast_slice(bytes)
 }
@@ -252,7 +252,7 @@ fn part(all: VectorRef<'_>, start: usize, len: usize) -> VectorRef<'_> {
     }
 }
 
-/// What a file holds, by the ending of its name.
+/// Returns the layout of a file, by the ending of its name.
 fn layout(input: &Input) -> Result<Layout, DatasetError> {
     match input.path.extension().and_then(|e| e.to_str()).unwrap_or("") {
         "fbin" => bigann::layout(input, Element::F32),

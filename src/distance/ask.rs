@@ -1,4 +1,4 @@
-//! For tests: what a kernel that is chosen at run time says of a query and four rows.
+//! For tests: the keys of a kernel that is chosen at run time, for a query and four rows.
 
 use bytemuck::{NoUninit, cast_slice};
 
@@ -18,7 +18,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Keys one by one and four at a time, and the distances that they stand for.
+/// Keys one by one and four at a time, and the distances of these keys.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) keys: [u32; 4],

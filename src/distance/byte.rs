@@ -12,11 +12,11 @@ pub(super) trait Byte: Pod + Debug + Default + Send + Sync {
     fn pad<S: Simd>(simd: S, from: &[Self]) -> [Self; 64];
     fn l2<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
     fn dot<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
-    /// The key of an inner product: descending.
+    /// Returns the key of an inner product: descending.
     fn dot_key(dot: i32) -> u32;
-    /// The inner product that [`Byte::dot_key`] made the key from.
+    /// Returns the inner product that [`Byte::dot_key`] made the key from.
     fn dot_of(key: u32) -> f64;
-    /// A sum of [`Byte::dot`] as a number.
+    /// Returns a sum of [`Byte::dot`] as a number.
     fn exact(dot: i32) -> f64;
 }
 
@@ -84,9 +84,9 @@ impl Byte for i8 {
     }
 }
 
-/// What is summed over 64 bytes at a time.
+/// The term that is summed over 64 bytes at a time.
 pub(super) trait Step<E> {
-    /// `acc` and the terms of `a` and `b`.
+    /// Returns `acc` and the terms of `a` and `b`, added up.
     fn add<S: Simd>(simd: S, acc: S::I32, a: &[E; 64], b: &[E; 64]) -> S::I32;
 }
 
@@ -110,7 +110,7 @@ impl<E: Byte> Step<E> for Product {
     }
 }
 
-/// The terms of `a` and `b`, added up to one register.
+/// Returns the terms of `a` and `b`, added up to one register.
 #[inline(always)]
 pub(super) fn sums<S: Simd, E: Byte, T: Step<E>>(simd: S, a: &[E], b: &[E]) -> S::I32 {
     let len = a.len().min(b.len());
@@ -132,7 +132,7 @@ pub(super) fn sums<S: Simd, E: Byte, T: Step<E>>(simd: S, a: &[E], b: &[E]) -> S
     simd.i32_add(even, odd)
 }
 
-/// [`sums`] of `a` and each of `rows`.
+/// Returns [`sums`] of `a` and each of `rows`.
 #[inline(always)]
 pub(super) fn sums4<S: Simd, E: Byte, T: Step<E>>(
     simd: S,
@@ -225,14 +225,14 @@ pub(crate) struct Cosine<E>(PhantomData<E>);
 impl<E: Byte> Cosine<E> {
     #[inline(always)]
     fn finish(dot: i32, aa: i32, bb: i32) -> u32 {
-        // A square root for each: their product may need more digits than there are.
+        // A square root for each: their product may need more digits than an `f64` has.
         let norms = f64::from(aa as u32).sqrt() * f64::from(bb as u32).sqrt();
         let cosine = if norms == 0.0 { 0.0 } else { E::exact(dot) / norms };
         key::of_f32(cosine_distance(cosine as f32))
     }
 }
 
-/// `sum(a * b)` and `sum(b * b)` in one pass, each added up to one register.
+/// Returns `sum(a * b)` and `sum(b * b)`, computed in one pass, each added up to one register.
 #[inline(always)]
 fn product_and_square<S: Simd, E: Byte>(simd: S, a: &[E], b: &[E]) -> (S::I32, S::I32) {
     let len = a.len().min(b.len());

@@ -1,4 +1,4 @@
-//! From what is known at run time to a pair of types.
+//! From values known at run time to a pair of types.
 
 use super::hamming::Hamming;
 use super::{Kernel, byte, float};
@@ -6,19 +6,19 @@ use crate::metric::Metric;
 use crate::simd::{Isa, Scalar, Simd};
 use crate::vector::{Bf16, Element, F16};
 
-/// What is to be made for a pair of instruction set and kernel: an engine that is compiled for it.
+/// Builds an engine that is compiled for a pair of instruction set and kernel.
 pub(crate) trait Visitor {
-    /// What is made.
+    /// The engine.
     type Output;
 
-    /// Makes it. Called outside [`Simd::run`]: an engine enters it when it is used.
+    /// Builds the engine. Called outside [`Simd::run`]: an engine enters it when it is used.
     fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Self::Output;
 }
 
 /// Calls `visitor` with the kernel of `metric` over `element` and with the proof of `isa`.
 ///
 /// `stored_unit` says that floating-point vectors were scaled to unit length, so that their
-/// cosine is their inner product. `None` if the metric is not defined over the element type
+/// cosine is their inner product. Returns `None` if the metric is not defined over the element type
 /// (only [`Metric::Hamming`] is over bits, and it over nothing else) or if this CPU lacks `isa`.
 pub(crate) fn dispatch<V: Visitor>(
     metric: Metric,
@@ -42,7 +42,7 @@ pub(crate) fn dispatch<V: Visitor>(
     }
 }
 
-/// Calls `visitor` with `kernel` and with the proof of `isa`; `None` if this CPU lacks it.
+/// Calls `visitor` with `kernel` and with the proof of `isa`. Returns `None` if this CPU lacks it.
 pub(crate) fn with_isa<K: Kernel, V: Visitor>(
     kernel: K,
     isa: Isa,

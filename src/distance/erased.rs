@@ -37,7 +37,7 @@ pub struct Distance {
 }
 
 impl Distance {
-    /// The distance with the best kernels that this CPU has ([`Isa::detect`]).
+    /// Creates the distance with the best kernels that this CPU has ([`Isa::detect`]).
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Distance {
         Self::with_isa(metric, element, Isa::detect())
     }
 
-    /// The distance with the kernels of one instruction set.
+    /// Creates the distance with the kernels of one instruction set.
     ///
     /// # Errors
     ///
@@ -65,22 +65,22 @@ impl Distance {
         Ok(Self { metric, element, isa, engine })
     }
 
-    /// The metric.
+    /// Returns the metric.
     pub const fn metric(&self) -> Metric {
         self.metric
     }
 
-    /// The element type.
+    /// Returns the element type.
     pub const fn element(&self) -> Element {
         self.element
     }
 
-    /// The instruction set of the kernels.
+    /// Returns the instruction set of the kernels.
     pub const fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// The distance of `a` and `b`. Linear in their length; allocates nothing.
+    /// Returns the distance of `a` and `b`. Linear in their length; allocates nothing.
     ///
     /// # Errors
     ///
@@ -97,13 +97,13 @@ impl Distance {
         Ok(self.engine.between(a.as_bytes(), b.as_bytes()))
     }
 
-    /// The distances of `query` and each of the `rows`, which stand one after the other, into
+    /// Writes the distances of `query` and each of the `rows`, which follow each other, to
     /// `distances`, whose length is the number of rows. Allocates nothing.
     ///
     /// # Errors
     ///
     /// Those of [`Distance::between`]; [`VectorError::Length`] too if the length of `rows` is not
-    /// that of `query` times that of `distances`. `distances` is then as it was.
+    /// that of `query` times that of `distances`. `distances` is unchanged then.
     pub fn many(
         &self,
         query: &impl AsVector,
@@ -120,7 +120,7 @@ impl Distance {
         Ok(())
     }
 
-    /// Whether `vectors` are of the right element type and `len`, the length of one, is not too
+    /// Returns an error if `vectors` have another element type or `len`, the length of one, is too
     /// great.
     #[inline]
     fn check(&self, vectors: &[VectorRef<'_>; 2], len: usize) -> Result<(), VectorError> {
@@ -153,8 +153,8 @@ struct Pair<S, K> {
     kernel: K,
 }
 
-/// What a [`Pair`] can do. Vectors are passed as the bytes of components of the kernel's type: two
-/// words in registers, where a [`VectorRef`] would travel through memory and cost 20 ns.
+/// The operations of a [`Pair`]. Vectors are passed as the bytes of components of the kernel's type: two
+/// words in registers, because a [`VectorRef`] would travel through memory and cost 20 ns.
 trait Engine: Send + Sync {
     fn between(&self, a: &[u8], b: &[u8]) -> f32;
     fn many(&self, query: &[u8], rows: &[u8], distances: &mut [f32]);

@@ -1,6 +1,6 @@
 //! Kernels over floating-point numbers, which are widened to `f32` and summed as such.
 //!
-//! Every sum is made in one order, whichever kernel asks: [`Simd::CHAINS`] sums taken in turn by
+//! Every kernel makes a sum in the same order: [`Simd::CHAINS`] sums taken in turn by
 //! registers of sixteen, then added up. So `key4` gives the bits of `key`.
 
 use super::{Kernel, key};
@@ -38,9 +38,9 @@ float! {
     Bf16: bf16_load, bf16_load_partial;
 }
 
-/// What is summed over the components.
+/// The term that is summed over the components.
 trait Term {
-    /// `acc` and the term of `a` and `b`.
+    /// Returns `acc` and the term of `a` and `b`, added up.
     fn add<S: Simd>(simd: S, acc: S::F32, a: S::F32, b: S::F32) -> S::F32;
 }
 
@@ -65,13 +65,13 @@ impl Term for Product {
     }
 }
 
-/// The chain that takes the register numbered `i`.
+/// Returns the chain that takes the register numbered `i`.
 #[inline(always)]
 const fn chain<S: Simd>(i: usize) -> usize {
     i % S::CHAINS
 }
 
-/// One register that adds up all chains.
+/// Returns one register that adds up all chains.
 #[inline(always)]
 fn join<S: Simd>(simd: S, chains: [S::F32; 4]) -> S::F32 {
     match S::CHAINS {
@@ -81,7 +81,7 @@ fn join<S: Simd>(simd: S, chains: [S::F32; 4]) -> S::F32 {
     }
 }
 
-/// The terms of `a` and `b`, added up to one register.
+/// Returns the terms of `a` and `b`, added up to one register.
 #[inline(always)]
 fn sums<S: Simd, E: Float, T: Term>(simd: S, a: &[E], b: &[E]) -> S::F32 {
     let len = a.len().min(b.len());
@@ -110,7 +110,7 @@ fn sums<S: Simd, E: Float, T: Term>(simd: S, a: &[E], b: &[E]) -> S::F32 {
     join(simd, acc)
 }
 
-/// [`sums`] of `a` and each of `rows`, all of one length.
+/// Returns [`sums`] of `a` and each of `rows`, all of one length.
 #[inline(always)]
 fn sums4<S: Simd, E: Float, T: Term>(simd: S, a: &[E], rows: [&[E]; 4]) -> [S::F32; 4] {
     let len = a.len();
@@ -216,13 +216,13 @@ kernel! {
     UnitCosine, Product, cosine_distance
 }
 
-/// `-x`, but zero stays positive.
+/// Returns `-x`, but a zero stays positive.
 #[inline(always)]
 fn negated(x: f32) -> f32 {
     0.0 - x
 }
 
-/// `1 - cosine`, not below zero whatever the rounding; not a number stays so.
+/// Returns `1 - cosine`, raised to zero if rounding made it negative; NaN stays NaN.
 #[inline(always)]
 pub(super) fn cosine_distance(cosine: f32) -> f32 {
     let distance = 1.0 - cosine;
@@ -235,8 +235,8 @@ pub(super) fn cosine_distance(cosine: f32) -> f32 {
 pub(crate) struct Cosine<E>(PhantomData<E>);
 
 impl<E: Float> Cosine<E> {
-    /// The key from the three sums, for which `a` and `b` are asked again if they left the range
-    /// of `f32`.
+    /// Returns the key of the three sums. If they left the range of `f32`, they are computed from `a` and `b`
+    /// again.
     #[inline(always)]
     fn finish(dot: f32, aa: f32, bb: f32, a: &[E], b: &[E]) -> u32 {
         // Squares below this lost digits, and sums that overflowed are not below infinity.
@@ -251,7 +251,7 @@ impl<E: Float> Cosine<E> {
     }
 }
 
-/// The cosine of `a` and `b` in double precision, whose range holds the squares of all floats.
+/// Returns the cosine of `a` and `b` in double precision, whose range holds the squares of all floats.
 #[cold]
 #[inline(never)]
 fn cosine_in_f64<E: Float>(a: &[E], b: &[E]) -> f32 {

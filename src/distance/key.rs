@@ -1,18 +1,18 @@
 //! Floats as integers of the same order.
 
-/// Ascending like `distance`, of which it must not be a negative zero; what is not a number comes
-/// last, whatever its sign.
+/// Returns a key that ascends like `distance`, which must not be a negative zero. A NaN comes
+/// last, with any sign.
 #[inline(always)]
 pub(crate) fn of_f32(distance: f32) -> u32 {
     if distance.is_nan() {
         return u32::MAX;
     }
     let bits = distance.to_bits();
-    // Negative numbers are flipped altogether, positive ones move above them.
+    // All bits of negative numbers are flipped; positive numbers move above them.
     bits ^ (((bits as i32) >> 31) as u32 | 0x8000_0000)
 }
 
-/// The float that [`of_f32`] made `key` from.
+/// Returns the float that [`of_f32`] made `key` from.
 #[inline(always)]
 pub(crate) fn to_f32(key: u32) -> f32 {
     let flipped = ((!key as i32) >> 31) as u32 | 0x8000_0000;

@@ -1,7 +1,7 @@
 //! Distances between two vectors, and from one to many.
 //!
-//! A kernel is written once over [`Simd`] and says what a metric is over one element type. It
-//! answers with a *key*, an unsigned integer of the same order as the distance, because integers
+//! A kernel is written once over [`Simd`] and defines a metric over one element type. It
+//! returns a *key*, an unsigned integer of the same order as the distance, because integers
 //! compare faster than floats, have a total order, and can carry exact integer sums.
 
 #[cfg(test)]
@@ -49,14 +49,14 @@ pub(crate) const MAX_LEN: usize = 65_536;
 /// Slices may have any length and alignment; of two lengths the shorter one counts. Integer
 /// kernels are exact up to [`MAX_LEN`] elements.
 pub(crate) trait Kernel: Copy + Send + Sync + Debug + Default + 'static {
-    /// What the compared slices hold; bytes for packed bits.
+    /// Elements of the compared slices; bytes for packed bits.
     type Element: Pod;
 
-    /// The distance of `a` and `b` as a number of the same order: smaller is nearer. What is not
-    /// a number, because huge products overflowed, is the farthest.
+    /// Returns the distance of `a` and `b` as a number of the same order: smaller is nearer. A NaN, which
+    /// huge products that overflow give, is the farthest.
     fn key<S: Simd>(self, simd: S, a: &[Self::Element], b: &[Self::Element]) -> u32;
 
-    /// [`Kernel::key`] of `query` and each row, bit for bit, faster than four calls.
+    /// Returns [`Kernel::key`] of `query` and each row, bit for bit, faster than four calls.
     fn key4<S: Simd>(
         self,
         simd: S,
@@ -64,6 +64,6 @@ pub(crate) trait Kernel: Copy + Send + Sync + Debug + Default + 'static {
         rows: [&[Self::Element]; 4],
     ) -> [u32; 4];
 
-    /// The distance that a key stands for.
+    /// Returns the distance of a key.
     fn distance(self, key: u32) -> f32;
 }

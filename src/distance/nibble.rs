@@ -1,8 +1,8 @@
 //! Kernels over 4-bit codes: 128 components in a block, of which the low nibbles of the 64 bytes
 //! are the first half.
 //!
-//! A nibble `c` stands for `c - 7.5` steps. A *prepared* query has two blocks of `i8` for each
-//! block of codes, in eighths of a step, and one block more for what a kernel needs besides: it is
+//! A nibble `c` encodes `c - 7.5` steps. A *prepared* query has two blocks of `i8` for each
+//! block of codes, in eighths of a step, and one more block for the constants of a kernel: it is
 //! rounded sixteen times as finely as the codes are. Keys of queries and keys between codes are
 //! in the same unit.
 
@@ -15,9 +15,9 @@ use bytemuck::{cast_ref, cast_slice};
 /// Components in a block of codes.
 pub(crate) const NIBBLES: usize = 128;
 
-/// What is summed over a block of codes.
+/// The term that is summed over a block of codes.
 pub(super) trait Step {
-    /// Blocks of the query that go with one of codes.
+    /// Blocks of the query for one block of codes.
     const WIDTH: usize;
 
     fn add<S: Simd>(simd: S, acc: S::I32, query: &[Block], codes: &Block) -> S::I32;
@@ -75,8 +75,8 @@ pub(super) fn sum4<S: Simd, T: Step>(simd: S, query: &[Block], rows: [&[Block]; 
     simd.i32_sum4(acc)
 }
 
-/// The first word of the query's last block. For products what is taken off twice the product with nibbles, so that these
-/// count from -7.5; for distances the sum of the query's squares.
+/// Returns the first word of the query's last block. For products it is subtracted from twice the product with nibbles, so that these
+/// count from -7.5; for distances it is the sum of the query's squares.
 #[inline(always)]
 fn constant(query: &[Block]) -> i32 {
     query.last().map_or(0, |block| cast_slice::<Block, i32>(std::slice::from_ref(block))[0])

@@ -3,16 +3,16 @@
 use crate::metric::Metric;
 use crate::vector::VectorRef;
 
-/// A distance, and what its error may be measured by.
+/// A distance, and the measure of its error.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reference {
-    /// The distance. Exact where the components are bytes or bits.
+    /// The distance. Exact if the components are bytes or bits.
     pub(super) distance: f64,
     /// The sum of the magnitudes of the terms that are added up; for cosine, of the inner product.
     pub(super) magnitude: f64,
 }
 
-/// The components as numbers; of packed bits, each bit.
+/// Returns the components as numbers; of packed bits, each bit.
 pub(super) fn components(vector: VectorRef<'_>, metric: Metric) -> Vec<f64> {
     match vector {
         VectorRef::F32(v) => v.iter().map(|&x| x.into()).collect(),
@@ -26,7 +26,7 @@ pub(super) fn components(vector: VectorRef<'_>, metric: Metric) -> Vec<f64> {
     }
 }
 
-/// The distance of two vectors of equal length; `unit` if they are to be taken as of unit length.
+/// Returns the distance of two vectors of equal length; `unit` if they are to be taken as of unit length.
 pub(super) fn distance(metric: Metric, unit: bool, a: &[f64], b: &[f64]) -> Reference {
     assert_eq!(a.len(), b.len());
     let (mut squares, mut dot, mut magnitude, mut aa, mut bb) = (0.0, 0.0, 0.0, 0.0, 0.0);

@@ -1,4 +1,4 @@
-//! The scale that a code carries: a rung of a ladder with four rungs to a doubling. Its number lies in the lowest bits of eight of the
+//! The scale that a code carries: a rung of a ladder with four rungs to a doubling. Its number is in the lowest bits of eight of the
 //! code's components.
 //!
 //! A rung takes no place beside the components, and kernels read it from the last bytes of the row that they read anyway. The
@@ -9,7 +9,7 @@ use bytemuck::cast_ref;
 
 use crate::vector::Block;
 
-/// Bits of the fraction of a float below those that rungs have: four rungs lead from one doubling to the next.
+/// Bits of the fraction of a float below those that rungs have: four rungs make a doubling.
 const BELOW: u32 = 21;
 
 /// Components whose lowest bits hold the rung.
@@ -18,7 +18,7 @@ pub(crate) const RUNG_BITS: usize = 8;
 /// The lowest bits of eight bytes.
 const LOWEST: u64 = 0x0101_0101_0101_0101;
 
-/// Where the bits lie in the bytes of a row's last block.
+/// Position of the bits in the bytes of a row's last block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the lowest bit of a byte: components of eight bits.
@@ -43,29 +43,29 @@ impl Place {
         (u64::from_le_bytes(words[at]) >> self.shift()) & LOWEST
     }
 
-    /// The rung of a row.
+    /// Returns the rung of a row.
     #[inline(always)]
     pub(crate) fn rung(self, row: &[Block]) -> i8 {
-        /// Brings the lowest bit of byte `i` to bit `56 + i`.
+        /// Moves the lowest bit of byte `i` to bit `56 + i`.
         const GATHER: u64 = 0x0102_0408_1020_4080;
 
         (self.word(row, 7).wrapping_mul(GATHER) >> 56) as i8
     }
 
-    /// The scale of a row.
+    /// Returns the scale of a row.
     #[inline(always)]
     pub(crate) fn scale(self, row: &[Block]) -> f32 {
         scale_of(self.rung(row))
     }
 
-    /// Whether the vector of a row was coded as it is, and not centred.
+    /// Returns whether the vector of a row was coded without being centred.
     #[inline(always)]
     pub(crate) fn is_plain(self, row: &[Block]) -> bool {
         self.word(row, 6) >> 56 != 0
     }
 }
 
-/// The scale of a rung: the float whose exponent and first two bits of the fraction are those of 1 and, added to them, the rung.
+/// Returns the scale of a rung: the float whose exponent and first two bits of the fraction are those of 1 plus the rung.
 #[inline(always)]
 pub(crate) fn scale_of(rung: i8) -> f32 {
     f32::from_bits((1.0_f32.to_bits() as i32 + (i32::from(rung) << BELOW)) as u32)

@@ -1,8 +1,8 @@
-//! Kernels over codes that carry a scale of their own, and queries with one of theirs.
+//! Kernels over codes that carry their own scale, and queries that carry theirs.
 //!
-//! A component of a code stands for its number times the row's [scale](super::rung) in *steps*, which all rows share. Products
+//! A component of a code encodes its number times the row's [scale](super::rung) in *steps*, which all rows share. Products
 //! are sums of products of whole numbers, times both scales. A squared distance is made of a product and two squares,
-//! in `f64`, of the same rounded numbers: separate roundings would cancel badly.
+//! in `f64`, of the same rounded numbers, because separate roundings would cancel badly.
 //!
 //! A prepared query ends with a block of `f64`s. For products it begins with the query's scale. Rows are compared
 //! with one of two forms of the query for distances, the centred one or the plain one, as the row was coded; the block has the scale
@@ -18,19 +18,19 @@ use super::{Kernel, key};
 use crate::simd::Simd;
 use crate::vector::Block;
 
-/// The last block of a prepared query.
+/// Returns the last block of a prepared query.
 #[inline(always)]
 fn constants(query: &[Block]) -> [f64; 8] {
     query.last().map_or([0.0; 8], |block| *cast_ref::<Block, [f64; 8]>(block))
 }
 
-/// The key of a number, of which a negative zero is a zero.
+/// Returns the key of a number; a negative zero counts as zero.
 #[inline(always)]
 fn key_of(number: f64) -> u32 {
     key::of_f32(number as f32 + 0.0)
 }
 
-/// The key of a negated product in both scales.
+/// Returns the key of a negated product in both scales.
 #[inline(always)]
 fn dot_key(dot: i64, a: f32, b: f32) -> u32 {
     key::of_f32(0.0 - dot as f32 * (a * b))
@@ -38,7 +38,7 @@ fn dot_key(dot: i64, a: f32, b: f32) -> u32 {
 
 /// Sums over codes of one width.
 pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
-    /// Where rows have their rungs.
+    /// The place of the rung in a row.
     const PLACE: Place;
 
     /// Returns the blocks of a query for a row of `row` blocks.
@@ -53,7 +53,7 @@ pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static
 
     fn square<S: Simd>(simd: S, row: &[Block]) -> i64;
 
-    // One by one where that keeps the arithmetic busy. Closures would not be compiled for the instruction set.
+    // One by one if that keeps the arithmetic busy. Closures would not be compiled for the instruction set.
 
     #[inline(always)]
     fn query_dot4<S: Simd>(simd: S, query: &[Block], [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
@@ -254,7 +254,7 @@ kernel! {
     }
 }
 
-// Written out: closures would be calls from code that is compiled for an instruction set.
+// Written out, because closures would be calls from code that is compiled for an instruction set.
 
 #[inline(always)]
 fn dot_keys<W: Width>([a, b, c, d]: [i64; 4], scale: f32, rows: [&[Block]; 4]) -> [u32; 4] {
@@ -277,7 +277,7 @@ fn l2_keys<W: Width>(
     [a, b, c, key_of(l2(scale, square, d, own::<W>(last, h)))]
 }
 
-/// The form of a prepared query that goes with a row, with its scale and square.
+/// Returns the form of a prepared query for a row, with its scale and square.
 #[inline(always)]
 fn form<'a, W: Width>(
     query: &'a [Block],
@@ -290,7 +290,7 @@ fn form<'a, W: Width>(
     (&query[begin..begin + blocks], if is_plain { [c, d] } else { [a, b] })
 }
 
-/// Returns the scale and the square of a code. The mean that rounding adds to the square is taken off.
+/// Returns the scale and the square of a code. The mean that rounding adds to the square is subtracted.
 #[inline(always)]
 fn own<W: Width>(row: &[Block], square: i64) -> (f64, f64) {
     let scale = f64::from(W::PLACE.scale(row));
@@ -303,7 +303,7 @@ fn l2(scale: f64, square: f64, dot: i64, (own_scale, own_square): (f64, f64)) ->
 }
 
 /// Negated inner product of a prepared query and a code of four bits a component, in 16ths of a squared step. The query's last
-/// block goes on with the [`NibbleDot`](super::NibbleDot) constant.
+/// block continues with the [`NibbleDot`](super::NibbleDot) constant.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ScaledNibbleDot;
 
@@ -374,7 +374,7 @@ mod tests {
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
 
-    /// Components and the row with them, whose bits happen to be of some scale.
+    /// Components and their row, whose lowest bits give some scale.
     struct Row {
         numbers: Vec<i64>,
         blocks: Vec<Block>,
@@ -388,7 +388,7 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| a * b).sum::<i64>() as f64
     }
 
-    /// Keys of a query and rows on all instruction sets, the same on each.
+    /// Returns the keys of a query and rows on all instruction sets, the same on each.
     fn keys<K: Kernel<Element = Block>>(query: &[Block], rows: [&[Block]; 4]) -> [f32; 4] {
         let mut all = Isa::available().iter().map(|&isa| {
             let found = with_isa(K::default(), isa, Ask::of(query, rows)).expect("available");

@@ -3,7 +3,7 @@
 //! # Bounds
 //!
 //! Integer sums must be exact, so their distance is the true one, rounded once to `f32`; so is
-//! the cosine of integers, but for a last bit that a rounding before the last may turn.
+//! the cosine of integers, except for a last bit that a rounding before the last may turn.
 //!
 //! With `u = 2^-24`, a term of a floating-point sum is rounded at most three times before it is
 //! added (difference, product with two equal factors), and passes at most `n / 16 + 8` additions:
@@ -26,7 +26,7 @@ const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, 
 const ELEMENTS: [Element; 6] =
     [Element::F32, Element::F16, Element::Bf16, Element::I8, Element::U8, Element::Bit];
 
-/// The lengths that all kernels are tested at: all from 1 to 1,100, or every n-th where the
+/// Returns the lengths that all kernels are tested at: all from 1 to 1,100, or every n-th if the
 /// environment variable `NEARFIELD_TEST_STEP` is n, for CPUs that are emulated. Miri interprets, so
 /// it sees one, which takes every branch over floats: whole groups, registers left over, a tail.
 fn lengths() -> Vec<usize> {
@@ -58,7 +58,7 @@ impl Random {
     }
 }
 
-/// What kind of numbers a vector is made of.
+/// The kind of numbers in a vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Pattern {
     /// Uniform over a plain range.
@@ -95,7 +95,7 @@ const PATTERNS: &[(Pattern, Pattern)] = &[
     (Pattern::Plain, Pattern::Zero),
 ];
 
-/// What a kernel for vectors of unit length may be asked.
+/// The patterns that a kernel for vectors of unit length is tested with.
 const UNIT_PATTERNS: &[(Pattern, Pattern)] = &[
     (Pattern::Unit, Pattern::Unit),
     (Pattern::Unit, Pattern::Tiny),
@@ -151,7 +151,7 @@ impl Data {
         }
     }
 
-    /// The part of `len` elements from `start`.
+    /// Returns the part of `len` elements from `start`.
     fn slice(&self, start: usize, len: usize) -> VectorRef<'_> {
         match self {
             Self::F32(v) => VectorRef::F32(&v[start..start + len]),
@@ -163,7 +163,7 @@ impl Data {
     }
 }
 
-/// A byte of `pattern`, for a type whose least value is `least` and whose greatest lies 255 above.
+/// Returns a byte of `pattern`, for a type whose least value is `least` and whose greatest is 255 above.
 fn byte(pattern: Pattern, random: &mut Random, least: i8) -> i8 {
     let greatest = least.wrapping_sub(1);
     match pattern {
@@ -176,12 +176,12 @@ fn byte(pattern: Pattern, random: &mut Random, least: i8) -> i8 {
     }
 }
 
-/// One query and four rows.
+/// Returns one query and four rows.
 fn ask<'a>(query: VectorRef<'a>, rows: [VectorRef<'a>; 4]) -> Ask<'a> {
     Ask::of(query.as_bytes(), rows.map(|row| row.as_bytes()))
 }
 
-/// Whether `found` is a legal result where `truth` is true, by the bounds above.
+/// Returns whether `found` is a legal result if `truth` is true, by the bounds above.
 fn is_legal(
     (metric, element, unit): (Metric, Element, bool),
     len: usize,
@@ -205,7 +205,7 @@ fn is_legal(
         (Metric::L2, _) if truth.distance > max * (1.0 - g) => {
             found == f32::INFINITY || truth.distance <= max && off <= g * truth.magnitude
         }
-        // Sums of either sign may overflow on the way, but must not end at a wrong number.
+        // Sums of either sign may overflow in between, but must not end at a wrong number.
         (Metric::InnerProduct, _) if truth.magnitude > max * (1.0 - g) => {
             !found.is_finite() || off <= g * truth.magnitude
         }
@@ -220,7 +220,7 @@ fn is_legal(
 fn check(kernel: (Metric, Element, bool), len: usize, patterns: (Pattern, Pattern)) {
     let (metric, element, unit) = kernel;
     let mut random = Random((len as u64) << 8 | patterns.0 as u64);
-    // The slices begin anywhere and end before their buffers do: what follows must not count.
+    // The slices begin anywhere and end before their buffers do: the elements behind them must not count.
     let query = Data::new(element, len + 40, patterns.0, &mut random);
     let rows: [Data; 4] =
         std::array::from_fn(|_| Data::new(element, len + 40, patterns.1, &mut random));
@@ -257,7 +257,7 @@ fn check_order(found: &Found, case: &dyn Fn() -> String) {
     }
 }
 
-/// All kernels, as (metric, element type, whether vectors are taken as of unit length).
+/// Returns all kernels, as (metric, element type, whether vectors are taken as of unit length).
 fn kernels() -> Vec<(Metric, Element, bool)> {
     let mut kernels = vec![(Metric::Hamming, Element::Bit, false)];
     for element in ELEMENTS.into_iter().filter(|&element| element != Element::Bit) {
@@ -313,7 +313,7 @@ fn hamming_is_exact() {
     check_all(Element::Bit);
 }
 
-/// The greatest sums there can be: 65,536 squares of 255 are 2^32 less 33,488,896.
+/// The greatest possible sums: 65,536 squares of 255 are 2^32 less 33,488,896.
 #[test]
 #[cfg_attr(miri, ignore = "too long for an interpreter")]
 fn the_longest_byte_vectors_are_exact() {
@@ -328,7 +328,7 @@ fn the_longest_byte_vectors_are_exact() {
     }
 }
 
-/// Keys of one query and four rows of floats.
+/// Returns the keys of one query and four rows of floats.
 fn keys(metric: Metric, isa: Isa, query: &[f32], rows: [&[f32]; 4]) -> Found {
     let keys = ask(query.as_vector(), rows.map(VectorRef::F32));
     dispatch(metric, Element::F32, isa, false, keys).expect("a kernel")

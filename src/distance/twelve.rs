@@ -1,8 +1,8 @@
 //! Kernels over 12-bit codes: 128 components in three blocks, of which the first two hold the upper eight bits of each as an
-//! `i8`, and the third the lower four, as 4-bit codes stand.
+//! `i8`, and the third the lower four, in the layout of 4-bit codes.
 //!
 //! A component is `16 a + b`, `a` in -128..=127 and `b` in 0..=15. A *prepared* query has four blocks for each three of codes:
-//! its `a`s, then its `b`s, in a byte each, and one block more at the end for what a kernel needs besides. Squares
+//! its `a`s, then its `b`s, in a byte each, and one more block at the end for the constants of a kernel. Squares
 //! and products are those of whole numbers, put together from products of bytes and exact; keys are their `f32`s.
 
 use bytemuck::{cast_mut, cast_ref, cast_slice, cast_slice_mut};
@@ -15,10 +15,10 @@ use crate::vector::Block;
 /// Blocks of codes of 128 components.
 pub(crate) const TWELVE_BLOCKS: usize = 3;
 
-/// Blocks of a prepared query for as many, without the last one.
+/// Blocks of a prepared query of 128 components, without the last one.
 pub(crate) const TWELVE_QUERY_BLOCKS: usize = 4;
 
-/// What the last block of a query for distances begins with: the sum of the products of its `a`s and `b`s, and of the squares of
+/// Returns the head of the last block of a query for distances: the sum of the products of its `a`s and `b`s, and of the squares of
 /// its `b`s.
 #[inline(always)]
 fn constants(query: &[Block]) -> [i64; 2] {
@@ -28,7 +28,7 @@ fn constants(query: &[Block]) -> [i64; 2] {
     })
 }
 
-/// The groups of a code, and those of another or of a prepared query, which have `N` blocks each.
+/// Returns the groups of a code, and those of another or of a prepared query, which have `N` blocks each.
 #[inline(always)]
 fn groups<'a, const N: usize>(
     query: &'a [Block],
@@ -37,7 +37,7 @@ fn groups<'a, const N: usize>(
     query.as_chunks::<N>().0.iter().zip(row.as_chunks::<TWELVE_BLOCKS>().0)
 }
 
-/// The sum of `16 (a - a') + (b - b')`, squared, over a query and a code.
+/// Returns the sum of `16 (a - a') + (b - b')`, squared, over a query and a code.
 #[inline(always)]
 fn query_l2<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
     let zero = Block::ZERO;
@@ -59,7 +59,7 @@ fn query_l2<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
     256 * upper + 32 * (products - crossed + own) + last - 2 * lower + squares
 }
 
-/// The sum of `(16 a + b) (16 a' + b')` over a query and a code.
+/// Returns the sum of `(16 a + b) (16 a' + b')` over a query and a code.
 #[inline(always)]
 pub(super) fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64 {
     let [mut upper, mut crossed, mut lower] = [simd.i32_zero(); 3];
@@ -76,7 +76,7 @@ pub(super) fn query_dot<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> i64
     256 * upper + 16 * crossed + lower
 }
 
-/// [`query_l2`] of two codes.
+/// Returns [`query_l2`] of two codes.
 #[inline(always)]
 fn codes_l2<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     let [mut upper, mut alike, mut crossed, mut lower] = [simd.i32_zero(); 4];
@@ -94,7 +94,7 @@ fn codes_l2<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     256 * i64::from(upper as u32) + 32 * (alike - crossed) + lower
 }
 
-/// [`query_dot`] of two codes.
+/// Returns [`query_dot`] of two codes.
 #[inline(always)]
 pub(super) fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     let zero = Block::ZERO;
@@ -114,7 +114,7 @@ pub(super) fn codes_dot<S: Simd>(simd: S, a: &[Block], b: &[Block]) -> i64 {
     256 * upper + 16 * crossed + (squares - apart) / 2
 }
 
-/// The sum of `(16 a + b)^2` over a code.
+/// Returns the sum of `(16 a + b)^2` over a code.
 #[inline(always)]
 pub(super) fn square<S: Simd>(simd: S, row: &[Block]) -> i64 {
     let zero = Block::ZERO;
@@ -147,7 +147,7 @@ macro_rules! kernel {
 
             #[inline(always)]
             fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
-                // One alone keeps the arithmetic busy.
+                // One row alone keeps the arithmetic busy.
                 let [a, b, c, d] = rows;
                 let [a, b] = [self.key(simd, query, a), self.key(simd, query, b)];
                 [a, b, self.key(simd, query, c), self.key(simd, query, d)]
@@ -184,7 +184,7 @@ kernel! {
 /// Components of half a group.
 const HALF: usize = 64;
 
-/// Writes the code of these components, which `round` makes whole numbers of, -2048 to 2047.
+/// Writes the code of these components, which `round` rounds to whole numbers, -2048 to 2047.
 pub(crate) fn write_code(code: &mut [Block], components: &[f32], round: impl Fn(f32) -> i32) {
     code.fill(Block::ZERO);
     let groups = code.as_chunks_mut::<TWELVE_BLOCKS>().0;
@@ -201,7 +201,7 @@ pub(crate) fn write_code(code: &mut [Block], components: &[f32], round: impl Fn(
     }
 }
 
-/// Writes the whole prepared query of these components, as [`write_code`].
+/// Writes the whole prepared query of these components, as [`write_code`] does.
 pub(crate) fn write_query(query: &mut [Block], components: &[f32], round: impl Fn(f32) -> i32) {
     let Some((last, form)) = query.split_last_mut() else { return };
     let words: &mut [i64; 8] = cast_mut(last);
@@ -246,7 +246,7 @@ pub(crate) fn put_component(code: &mut [Block], at: usize, value: i32) {
     *low = *low & !(15 << shift) | ((value & 15) as u8) << shift;
 }
 
-/// A component of a code.
+/// Returns a component of a code.
 pub(crate) fn read_code(code: &[Block], at: usize) -> i32 {
     let bytes: &[u8] = cast_slice(code);
     let (group, within) = (at / 128 * 192, at % 128);

@@ -16,19 +16,19 @@
 //! Besides the links that pruning chooses, each layer keeps a spanning tree: every node but the
 //! layer's first has one *tree link* to a parent, which was there before it, and the parent has
 //! one back. Pruning never drops a tree link. So each layer is strongly connected by
-//! construction, whatever the data and the order of concurrent insertions. A node that is removed
-//! leaves its tree neighbours joined to each other.
+//! construction, for any data and any order of concurrent insertions. Removing a node
+//! joins its tree neighbours to each other.
 //!
-//! Nor is one hard to find: its parent is not simply its nearest neighbour, which a search for it may never come
-//! to where clusters lie apart, but the node where a narrow search for it ended when it was inserted.
+//! Every node is easy to find, too. Its parent is not simply its nearest neighbour, which a search for it may never reach
+//! if clusters are far apart, but the node where a narrow search for it ended when it was inserted.
 //!
 //! # Removal
 //!
-//! What happens to a node that is to go: it is cut out of the trees in one step while nothing else changes
-//! ([`Graph::cut`]), its neighbours get links past it ([`Graph::bypass`]), and the links to it that are left are
-//! swept away ([`Graph::sweep`]). Its own rows stay until nobody can be in them, so that no walk
-//! that is there loses its way. Links are written to living nodes only, so once a sweep is through, no
-//! way leads to what was cut before it, and the node can stand for another vector.
+//! Removal cuts a node out of the trees in one step while nothing else changes
+//! ([`Graph::cut`]), gives its neighbours links past it ([`Graph::bypass`]), and sweeps the
+//! remaining links to it away ([`Graph::sweep`]). The node's own rows stay until no walk can be in them,
+//! so that a walk that is there finds its way. Links are written to living nodes only, so once a sweep is through, no
+//! link refers to a node cut before it, and the node can be reused for another vector.
 
 mod link;
 mod merge;

@@ -13,7 +13,7 @@ pub(super) struct Meter {
     ended_well: bool,
 }
 
-/// What an operation is counted under. Made at compile time, so that counting allocates nothing here.
+/// The metrics' keys of an operation. They are made at compile time, so counting allocates nothing here.
 struct Keys {
     ended: Key,
     failed: Key,

@@ -1,8 +1,8 @@
-//! What others may watch: spans of `tracing` and metrics of the `metrics` facade, each behind a feature of its name.
+//! Observation from outside: spans of `tracing` and metrics of the `metrics` facade, each behind a feature of its name.
 //!
-//! Statements about it stand in [`watch!`], which leaves them out where both features are off: the compiler never sees them, so
-//! that they cost nothing. An operation begins with `Operation::begin` and ends well with `Observed::done`; one that is dropped
-//! before has failed.
+//! Statements of it are in [`watch!`], which omits them if both features are off, so they cost nothing: the compiler never sees
+//! them. An operation begins with `Operation::begin` and succeeds with `Observed::done`; an operation that is dropped before
+//! has failed.
 
 #[cfg(feature = "metrics")]
 mod meter;
@@ -14,7 +14,7 @@ mod span;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub(crate) use observed::Operation;
 
-/// A statement that is there only if somebody can watch.
+/// A statement that is compiled only if a feature of observation is on.
 macro_rules! watch {
     ($($statement:tt)*) => {
         #[cfg(any(feature = "metrics", feature = "tracing"))]

@@ -5,7 +5,7 @@ use super::meter::Meter;
 #[cfg(feature = "tracing")]
 use super::span::Span;
 
-/// What can be watched. Names are those of spans and of the label `operation`.
+/// The observed operations. Names are those of spans and of the label `operation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// One query; an item is a query.
@@ -14,21 +14,21 @@ pub(crate) enum Operation {
     /// One vector; an item is a vector.
     Insert,
     InsertBatch,
-    /// One vector; an item is a vector, whether it was new or came in place of another.
+    /// One vector; an item is a vector, new or replacing another.
     Upsert,
-    /// One vector; an item is a vector that was there.
+    /// One vector; an item is a vector that was in the index.
     Remove,
-    /// Of an index in memory; an item is a place that became free, or a vector that moved.
+    /// Maintenance of an index in memory; an item is a slot that became vacant, or a vector that moved.
     Maintain,
     /// An inverted-file index finds its lists; an item is a vector.
     Train,
-    /// Of a collection; an item is a changed vector.
+    /// A commit of a collection; an item is a changed vector.
     Commit,
-    /// Of a collection; an item is a byte of a chunk. The store's own is in it.
+    /// A checkpoint of a collection, the store's included; an item is a byte of a chunk.
     Checkpoint,
-    /// Of a collection; an item is a byte by which the file became shorter.
+    /// Compaction of a collection; an item is a byte by which the file became shorter.
     Compact,
-    /// Of a collection: everything is read and verified.
+    /// A check of a collection: all of it is read and verified.
     Check,
     /// A collection is read into memory.
     Load,
@@ -36,7 +36,7 @@ pub(crate) enum Operation {
     Backup,
     /// A collection is opened; an item is an operation of the journal that was applied anew.
     Open,
-    /// Of the store under collections.
+    /// A commit of the store under collections.
     StoreCommit,
     StoreCheckpoint,
     /// A wait for the disk.
@@ -55,7 +55,7 @@ impl Operation {
     }
 }
 
-/// An operation that goes on.
+/// A running operation.
 #[must_use = "an operation that is dropped has failed"]
 pub(crate) struct Observed {
     #[cfg(feature = "tracing")]
@@ -65,7 +65,7 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    /// Notes what a search for one query cost.
+    /// Notes the distances and hops of a search for one query.
     pub(crate) fn found(&self, distances: u64, hops: u64) {
         #[cfg(feature = "tracing")]
         self.span.found(distances, hops);
@@ -73,7 +73,7 @@ impl Observed {
         self.meter.found(distances, hops);
     }
 
-    /// Notes that the operation ended well, and with how many items.
+    /// Notes that the operation succeeded with `items` items.
     pub(crate) fn done(self, items: u64) {
         #[cfg(feature = "metrics")]
         self.meter.done(items);

@@ -11,7 +11,7 @@ pub(super) struct Span {
     ended_well: bool,
 }
 
-/// A span of the level and name given. Each use is a place of its own for subscribers, so names are literals.
+/// A span of the level and name given. Each use is a separate call site for subscribers, so names are literals.
 macro_rules! span {
     ($level:ident, $name:literal) => {
         tracing::span!(

@@ -13,13 +13,13 @@ pub(crate) struct Avx2(());
 macro_rules! proven {
     ($token:expr, $body:expr) => {{
         let Avx2(()) = $token;
-        // SAFETY: the CPU has the instructions: `Avx2::new` asked it before it made the token.
+        // SAFETY: the CPU has the instructions: `Avx2::new` checked it before it made the token.
         unsafe { $body }
     }};
 }
 
 impl Avx2 {
-    /// The token, if this CPU has what it stands for.
+    /// Returns the token if this CPU has the instruction sets that it proves.
     pub(crate) fn new() -> Option<Self> {
         (is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
@@ -28,7 +28,7 @@ impl Avx2 {
         .then_some(Self(()))
     }
 
-    /// 32 bytes from the first or the second half of a register's worth.
+    /// Loads 32 bytes from the first or the second half of a register's worth.
     #[inline(always)]
     fn half<T: bytemuck::Pod, const N: usize>(self, from: &[T; N], second: bool) -> __m256i {
         let Self(()) = self;
@@ -39,7 +39,7 @@ impl Avx2 {
         unsafe { _mm256_loadu_si256(at) }
     }
 
-    /// 16 bytes, of which there are two in `from`.
+    /// Loads 16 bytes, the first or the second half of `from`.
     #[inline(always)]
     fn quarter<T: bytemuck::Pod>(self, from: &[T; 16], second: bool) -> __m128i {
         let Self(()) = self;
@@ -50,7 +50,7 @@ impl Avx2 {
         unsafe { _mm_loadu_si128(at) }
     }
 
-    /// Up to 64 bytes, then zeros. Four bytes at a time are loaded under a mask; the last one to
+    /// Loads up to 64 bytes, then zeros. Four bytes at a time are loaded under a mask; the last one to
     /// three are gathered, because a buffer on the stack would have to wait for its own stores.
     #[inline(always)]
     fn partial(self, from: &[u8]) -> [__m256i; 2] {
@@ -70,7 +70,7 @@ impl Avx2 {
                 _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15),
             )
         });
-        // SAFETY: `low` is word 0 of `from` and `high` is where word 8 is or would be.
+        // SAFETY: `low` is the address of word 0 of `from`, and `high` that of word 8 if `from` has it.
         let halves =
             unsafe { [self.words(low, low_lanes, count), self.words(high, high_lanes, count)] };
         proven!(self, {
@@ -80,21 +80,21 @@ impl Avx2 {
         })
     }
 
-    /// Those words of four bytes whose numbers, in `lanes`, are less than `count`; zeros instead
+    /// Loads the words of four bytes whose numbers, in `lanes`, are less than `count`; zeros instead
     /// of the others.
     ///
     /// # Safety
     ///
-    /// Those words must be readable, where `at` is the address of the first of `lanes`.
+    /// The words with numbers below `count` must be readable; `at` is the address of the first of `lanes`.
     #[inline(always)]
     unsafe fn words(self, at: *const u8, lanes: __m256i, count: __m256i) -> __m256i {
         let mask = proven!(self, _mm256_cmpgt_epi32(count, lanes));
-        // SAFETY: AVX2 as the token proves; the mask selects words that the caller says are
-        // readable, and the others are not touched.
+        // SAFETY: AVX2 as the token proves; the mask selects words that the caller guarantees are
+        // readable, and the load does not touch the others.
         unsafe { _mm256_maskload_epi32(at.cast(), mask) }
     }
 
-    /// Up to sixteen words of two bytes, then zeros.
+    /// Loads up to sixteen words of two bytes, then zeros.
     #[inline(always)]
     fn partial_quarters<T: bytemuck::Pod>(self, from: &[T]) -> [__m128i; 2] {
         const { assert!(size_of::<T>() == 2) };
@@ -109,7 +109,7 @@ impl Avx2 {
         })
     }
 
-    /// Squares of sixteen-bit differences, added in pairs.
+    /// Returns `acc` plus the squares of sixteen-bit differences, added in pairs.
     #[inline(always)]
     fn l2(self, acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         proven!(self, {
@@ -123,7 +123,7 @@ impl Avx2 {
         })
     }
 
-    /// Low and high nibbles of all bytes.
+    /// Returns the low and high nibbles of all bytes.
     #[inline(always)]
     fn nibbles(self, codes: __m256i) -> (__m256i, __m256i) {
         proven!(self, {
@@ -150,8 +150,8 @@ impl Avx2 {
         self.small_products(acc, magnitude, magnitude)
     }
 
-    /// One half of [`Simd::nibble_l2`], as sixteen sums of four products. A product is at most 3840, as what is taken off a
-    /// great factor makes the other small, so that two such sums fit 16 bits.
+    /// Returns one half of [`Simd::nibble_l2`], as sixteen sums of four products. A product is at most 3840, because a large first
+    /// factor makes the second one small, so two such sums fit 16 bits.
     #[inline(always)]
     fn half_nibble_l2(
         self,
@@ -255,7 +255,7 @@ impl Avx2 {
         })
     }
 
-    /// One half of [`Simd::lookup`]: two tables and what is chosen from them.
+    /// Computes one half of [`Simd::lookup`]: two tables and the bytes chosen from them.
     #[inline(always)]
     fn choose(self, acc: [__m256i; 4], tables: __m256i, codes: __m256i) -> [__m256i; 4] {
         proven!(self, {
@@ -272,7 +272,7 @@ impl Avx2 {
         })
     }
 
-    /// Sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
+    /// Returns sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
     #[inline(always)]
     fn in_order(self, both: __m256i, odd: __m256i) -> [__m128i; 2] {
         proven!(self, {
@@ -308,7 +308,7 @@ impl Simd for Avx2 {
         fn inside<T: Task>(simd: Avx2, task: T) -> T::Output {
             task.run(simd)
         }
-        // SAFETY: the CPU has the features: `Avx2::new` asked it before it made the token.
+        // SAFETY: the CPU has the features: `Avx2::new` checked it before it made the token.
         unsafe { inside(self, task) }
     }
 

@@ -5,7 +5,7 @@ use super::{Avx2, Simd, Task};
 use crate::vector::{Bf16, F16};
 use std::arch::x86_64::*;
 
-/// Proof of AVX-512 F, BW, DQ, VL, VNNI and VPOPCNTDQ, and of what [`Avx2`] proves.
+/// Proof of AVX-512 F, BW, DQ, VL, VNNI and VPOPCNTDQ, and of the sets that [`Avx2`] proves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(());
 
@@ -13,13 +13,13 @@ pub(crate) struct Avx512(());
 macro_rules! proven {
     ($token:expr, $body:expr) => {{
         let Avx512(()) = $token;
-        // SAFETY: the CPU has the instructions: `Avx512::new` asked it before it made the token.
+        // SAFETY: the CPU has the instructions: `Avx512::new` checked it before it made the token.
         unsafe { $body }
     }};
 }
 
 impl Avx512 {
-    /// The token, if this CPU has what it stands for.
+    /// Returns the token if this CPU has the instruction sets that it proves.
     pub(crate) fn new() -> Option<Self> {
         (Avx2::new().is_some()
             && is_x86_feature_detected!("avx512f")
@@ -31,7 +31,7 @@ impl Avx512 {
         .then_some(Self(()))
     }
 
-    /// 64 bytes.
+    /// Loads 64 bytes.
     #[inline(always)]
     fn load<T: bytemuck::Pod, const N: usize>(self, from: &[T; N]) -> __m512i {
         let Self(()) = self;
@@ -40,7 +40,7 @@ impl Avx512 {
         unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
     }
 
-    /// 32 bytes.
+    /// Loads 32 bytes.
     #[inline(always)]
     fn load_half<T: bytemuck::Pod>(self, from: &[T; 16]) -> __m256i {
         let Self(()) = self;
@@ -49,7 +49,7 @@ impl Avx512 {
         unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
     }
 
-    /// Up to sixteen words of two bytes, then zeros.
+    /// Loads up to sixteen words of two bytes, then zeros.
     #[inline(always)]
     fn load_half_partial<T: bytemuck::Pod>(self, from: &[T]) -> __m256i {
         let Self(()) = self;
@@ -75,7 +75,7 @@ impl Avx512 {
         proven!(self, _mm512_xor_si512(a, _mm512_set1_epi8(i8::MIN)))
     }
 
-    /// Low and high nibbles of all bytes.
+    /// Returns the low and high nibbles of all bytes.
     #[inline(always)]
     fn nibbles(self, codes: __m512i) -> (__m512i, __m512i) {
         proven!(self, {
@@ -98,7 +98,7 @@ impl Avx512 {
         })
     }
 
-    /// Sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
+    /// Returns sixteen sums in order, from even ones with odd ones in their upper bytes and odd ones.
     #[inline(always)]
     fn in_order(self, both: __m512i, odd: __m512i) -> [__m128i; 2] {
         proven!(self, {
@@ -109,7 +109,7 @@ impl Avx512 {
         })
     }
 
-    /// The sum of four quarters of eight lanes of 16 bits.
+    /// Returns the sum of four quarters of eight lanes of 16 bits.
     #[inline(always)]
     fn add_quarters(self, a: __m512i) -> __m128i {
         proven!(self, {
@@ -139,7 +139,7 @@ impl Simd for Avx512 {
         fn inside<T: Task>(simd: Avx512, task: T) -> T::Output {
             task.run(simd)
         }
-        // SAFETY: the CPU has the features: `Avx512::new` asked it before it made the token.
+        // SAFETY: the CPU has the features: `Avx512::new` checked it before it made the token.
         unsafe { inside(self, task) }
     }
 

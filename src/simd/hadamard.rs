@@ -1,6 +1,6 @@
 //! The Walsh-Hadamard transform of sixteen floats in registers: sums and differences of neighbours, then of neighbours by
-//! two, four and eight. Each number is added to, or taken off, its partner in one order everywhere, so that
-//! the results have the same bits on every instruction set.
+//! two, four and eight. Each number is added to, or subtracted from, its partner in the same order on every
+//! instruction set, so that the results have the same bits.
 #![cfg_attr(
     any(target_arch = "x86_64", target_arch = "aarch64"),
     expect(unsafe_code, reason = "intrinsics")
@@ -16,7 +16,7 @@ use super::Neon;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 
-/// In plain Rust.
+/// Transforms a block in plain Rust.
 #[inline(always)]
 pub(super) fn plain(block: &mut [f32; 16]) {
     for half in [1, 2, 4, 8] {
@@ -34,12 +34,12 @@ pub(super) fn plain(block: &mut [f32; 16]) {
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
-    /// Both halves of a register in turn: what stands first is added to its partner, what stands second, whose sign is in
-    /// `minus`, is taken off it.
+    /// Transforms both halves of a register in turn. In each pair, the first number is added to its partner, and the second one,
+    /// whose sign is in `minus`, is subtracted from its.
     #[inline(always)]
     pub(super) fn hadamard_16(self, block: &mut [f32; 16]) {
         let at = block.as_mut_ptr();
-        // SAFETY: AVX2 as the token proves; `block` is 64 bytes, of which each load and store takes a half; no alignment
+        // SAFETY: AVX2 as the token proves; `block` is 64 bytes, and each load and store takes one half of it; no alignment
         // needed.
         unsafe {
             let (low, high) = (_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(8)));

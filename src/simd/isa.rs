@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 /// An instruction set that kernels are compiled for, from the plainest to the widest.
 ///
 /// The choice is made at run time: a program compiled for the oldest x86-64 or `AArch64` CPU uses
-/// the best level of the one it runs on. The environment variable `NEARFIELD_SIMD`, set to a
-/// level's name, caps what [`Isa::detect`] answers, which serves tests and comparisons: the best
+/// the best level of the CPU it runs on. The environment variable `NEARFIELD_SIMD`, set to a
+/// level's name, caps the answer of [`Isa::detect`], which serves tests and comparisons: the best
 /// level that this CPU has and that is not above the named one in the order of this enum. A value
 /// that names no level is ignored.
 ///
@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// Plain Rust: what every CPU of the architecture has (SSE2 on x86-64).
+    /// Plain Rust: the instructions of every CPU of the architecture (SSE2 on x86-64).
     Scalar,
     /// `AArch64` NEON.
     Neon,
@@ -33,7 +33,7 @@ pub enum Isa {
 impl Isa {
     const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// The name, as `NEARFIELD_SIMD` takes it: `scalar`, `neon`, `avx2` or `avx512`.
+    /// Returns the name, as `NEARFIELD_SIMD` takes it: `scalar`, `neon`, `avx2` or `avx512`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -43,7 +43,7 @@ impl Isa {
         }
     }
 
-    /// The level used unless told otherwise: the best that this CPU has, capped by
+    /// Returns the default level: the best that this CPU has, capped by
     /// `NEARFIELD_SIMD`. The variable is read once, at the first call.
     pub fn detect() -> Self {
         static DETECTED: OnceLock<Isa> = OnceLock::new();
@@ -53,7 +53,7 @@ impl Isa {
         })
     }
 
-    /// All levels that this CPU can run, from [`Isa::Scalar`] up, whatever `NEARFIELD_SIMD` says.
+    /// Returns all levels that this CPU can run, from [`Isa::Scalar`] up, regardless of `NEARFIELD_SIMD`.
     pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         {
@@ -75,7 +75,7 @@ impl Isa {
         }
     }
 
-    /// The best of `available` (ascending, never empty) that is not above the level named `cap`.
+    /// Returns the best of `available` (ascending, never empty) that is not above the level named `cap`.
     fn capped(available: &[Self], cap: Option<&str>) -> Self {
         let cap = cap.and_then(|name| Self::ALL.into_iter().find(|isa| isa.name() == name));
         available

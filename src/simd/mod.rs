@@ -1,8 +1,8 @@
-//! What this CPU can do: one zero-sized proof token per instruction set, and the only place with
+//! Instruction sets of this CPU: one zero-sized proof token per instruction set, and the only place with
 //! intrinsics.
 //!
 //! [`Simd`] abstracts one logical register of 64 bytes on every instruction set, so that a kernel
-//! is written once. A token can only be had from a constructor that asked the CPU, so holding one
+//! is written once. The only source of a token is a constructor that queried the CPU, so holding one
 //! proves that its instructions exist; its methods are safe. They are `#[inline(always)]` and
 //! carry no `#[target_feature]` themselves: whole tasks, a graph walk for example, are inlined
 //! into the one function with that attribute, behind [`Simd::run`].
@@ -36,9 +36,9 @@ use crate::vector::{Bf16, F16};
 use std::fmt::Debug;
 
 /// Code to be run under one instruction set. Its `run` must be `#[inline(always)]`, and so must
-/// whatever it calls that touches vectors.
+/// every function that it calls and that touches vectors.
 pub(crate) trait Task {
-    /// What it returns.
+    /// The result.
     type Output;
 
     /// Does the work with the instructions that `simd` proves.
@@ -49,15 +49,15 @@ pub(crate) trait Task {
 pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     /// Sixteen `f32`.
     type F32: Copy;
-    /// Lanes of 32-bit integers that wrap; how many and which lane takes what is the
-    /// instruction set's choice, only the sum of all lanes has a meaning.
+    /// Lanes of 32-bit integers that wrap. The instruction set chooses the number of lanes and their
+    /// order; only the sum of all lanes has a meaning.
     type I32: Copy;
     /// Sums modulo 2^16 of 32 codes, see [`Simd::lookup`].
     type Lookups: Copy;
     /// Counts of four planes, see [`Simd::plane_counts`].
     type Counts: Copy;
 
-    /// How many independent sums of [`Self::F32`] a kernel should run, to hide the latency of
+    /// The number of independent sums of [`Self::F32`] that a kernel should run, to hide the latency of
     /// addition: 1, 2 or 4.
     const CHAINS: usize;
     /// Whether the registers hold the sums of four rows at once, so that a one-to-four kernel
@@ -69,39 +69,39 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
 
     /// Zeros.
     fn f32_zero(self) -> Self::F32;
-    /// Sixteen floats.
+    /// Loads sixteen floats.
     fn f32_load(self, from: &[f32; 16]) -> Self::F32;
-    /// Up to sixteen floats, then zeros.
+    /// Loads up to sixteen floats, then zeros.
     fn f32_load_partial(self, from: &[f32]) -> Self::F32;
-    /// Sixteen halves, widened.
+    /// Loads sixteen halves, widened.
     fn f16_load(self, from: &[F16; 16]) -> Self::F32;
-    /// Up to sixteen halves, widened, then zeros.
+    /// Loads up to sixteen halves, widened, then zeros.
     fn f16_load_partial(self, from: &[F16]) -> Self::F32;
-    /// Sixteen brain floats, widened.
+    /// Loads sixteen brain floats, widened.
     fn bf16_load(self, from: &[Bf16; 16]) -> Self::F32;
-    /// Up to sixteen brain floats, widened, then zeros.
+    /// Loads up to sixteen brain floats, widened, then zeros.
     fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32;
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a - b`.
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// `a * b + c`, rounded once where the set has a fused multiply-add.
+    /// `a * b + c`, rounded once if the set has a fused multiply-add.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// The sum of all lanes.
+    /// Returns the sum of all lanes.
     fn f32_sum(self, a: Self::F32) -> f32;
-    /// Four sums at once, each added in the order of [`Simd::f32_sum`]: same bits.
+    /// Returns four sums, each added in the order of [`Simd::f32_sum`]: same bits.
     fn f32_sum4(self, a: [Self::F32; 4]) -> [f32; 4];
 
     /// Zeros.
     fn i32_zero(self) -> Self::I32;
     /// `a + b`, wrapping.
     fn i32_add(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// The wrapping sum of all lanes; cast it to `u32` where it was accumulated unsigned.
+    /// Returns the wrapping sum of all lanes; cast it to `u32` if it was accumulated unsigned.
     fn i32_sum(self, a: Self::I32) -> i32;
-    /// Four sums at once.
+    /// Returns four sums at once.
     fn i32_sum4(self, a: [Self::I32; 4]) -> [i32; 4];
 
-    /// Up to 64 bytes, then zeros.
+    /// Returns up to 64 bytes, then zeros.
     fn u8_pad(self, from: &[u8]) -> [u8; 64];
     /// `acc + sum((a - b)^2)`.
     fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
@@ -114,9 +114,9 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     /// `acc +` the number of bits in which `a` and `b` differ.
     fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32;
 
-    /// `acc + sum(4 * nibble * (4 * nibble - query))` over 128 nibbles: `low` goes with the low nibbles of
-    /// the bytes, `high` with the high ones. Components of the query are in -4..=123. Four times the sum is by how much
-    /// `sum((query - 8 * nibble)^2)` exceeds `sum(query^2)`.
+    /// `acc + sum(4 * nibble * (4 * nibble - query))` over 128 nibbles: `low` belongs to the low nibbles of
+    /// the bytes, `high` to the high ones. Components of the query are in -4..=123. Four times the sum is the excess of
+    /// `sum((query - 8 * nibble)^2)` over `sum(query^2)`.
     fn nibble_l2(
         self,
         acc: Self::I32,
@@ -139,16 +139,16 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
 
     /// Zeros.
     fn lookup_zero(self) -> Self::Lookups;
-    /// Adds to the sum of each of 32 codes what four of its nibbles choose from four tables of
-    /// sixteen bytes. Byte `16 * t + i` of `codes` holds what code `i` chooses from table `t` in
-    /// its low nibble, and what code `16 + i` chooses in its high one.
+    /// Adds to the sum of each of 32 codes the bytes that four of its nibbles choose from four tables of
+    /// sixteen bytes. Byte `16 * t + i` of `codes` holds the choice of code `i` from table `t` in
+    /// its low nibble, and the choice of code `16 + i` in its high one.
     fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups;
-    /// The sums, in the order of codes.
+    /// Returns the sums, in the order of codes.
     fn lookup_sums(self, acc: Self::Lookups) -> [u16; 32];
 
     /// Zeros.
     fn plane_zero(self) -> Self::Counts;
-    /// Adds to each of four counts the bits in which 128 bits of a code differ from as many of one
+    /// Adds to each of four counts the number of bits in which 128 bits of a code differ from 128 bits of one
     /// of four planes. `planes` has the first eight bytes of each plane, then the other eight
     /// of each. Right for up to 65,536 bits in all.
     fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts;
@@ -156,7 +156,7 @@ pub(crate) trait Simd: Sorted + Copy + Send + Sync + Debug + 'static {
     /// plane's number.
     fn plane_weigh(self, acc: Self::I32, counts: Self::Counts, shift: u32) -> Self::I32;
 
-    /// The Walsh-Hadamard transform, not scaled.
+    /// Applies the Walsh-Hadamard transform, not scaled.
     #[inline(always)]
     fn hadamard(self, block: &mut [f32; 16]) {
         hadamard::plain(block);
@@ -182,7 +182,7 @@ pub(crate) fn run_on<T: Task>(isa: Isa, task: T) -> T::Output {
     }
 }
 
-/// The first `N` elements of `from`, zero padded: how a tail is loaded where there are no masks.
+/// Returns the first `N` elements of `from`, zero padded: loads a tail if the instruction set has no masks.
 #[inline(always)]
 fn padded<T: bytemuck::Zeroable + Copy, const N: usize>(from: &[T]) -> [T; N] {
     let mut buffer = [T::zeroed(); N];

@@ -5,8 +5,8 @@ use super::{Simd, Task, padded};
 use crate::vector::{Bf16, F16};
 use std::arch::aarch64::*;
 
-/// An array of what the expression gives for each quarter of a logical register. Not a closure:
-/// closures are not sure to be inlined.
+/// An array of the expression's value for each quarter of a logical register. A macro, because a closure
+/// might not be inlined.
 macro_rules! quarters {
     ($i:ident => $quarter:expr) => {
         [
@@ -38,18 +38,18 @@ pub(crate) struct Neon(());
 macro_rules! proven {
     ($token:expr, $body:expr) => {{
         let Neon(()) = $token;
-        // SAFETY: the CPU has the instructions: `Neon::new` asked it before it made the token.
+        // SAFETY: the CPU has the instructions: `Neon::new` checked it before it made the token.
         unsafe { $body }
     }};
 }
 
 impl Neon {
-    /// The token, if this CPU has what it stands for.
+    /// Returns the token if this CPU has NEON.
     pub(crate) fn new() -> Option<Self> {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
 
-    /// The 16 bytes at `16 * quarter`.
+    /// Loads the 16 bytes at `16 * quarter`.
     #[inline(always)]
     fn quarter<T: bytemuck::Pod, const N: usize>(
         self,
@@ -65,7 +65,7 @@ impl Neon {
         unsafe { vld1q_u8(at) }
     }
 
-    /// Low and high nibbles of all bytes.
+    /// Returns the low and high nibbles of all bytes.
     #[inline(always)]
     fn nibbles(self, codes: uint8x16_t) -> (int8x16_t, int8x16_t) {
         proven!(self, {
@@ -84,7 +84,7 @@ impl Neon {
         })
     }
 
-    /// The 8 bytes at `8 * quarter`.
+    /// Loads the 8 bytes at `8 * quarter`.
     #[inline(always)]
     fn eighth<T: bytemuck::Pod>(self, from: &[T; 16], quarter: usize) -> uint16x4_t {
         let Self(()) = self;
@@ -114,7 +114,7 @@ impl Simd for Neon {
         fn inside<T: Task>(simd: Neon, task: T) -> T::Output {
             task.run(simd)
         }
-        // SAFETY: the CPU has the feature: `Neon::new` asked it before it made the token.
+        // SAFETY: the CPU has the feature: `Neon::new` checked it before it made the token.
         unsafe { inside(self, task) }
     }
 

@@ -1,10 +1,10 @@
-//! Asking for memory before it is needed.
+//! Prefetching memory before it is needed.
 #![cfg_attr(not(miri), expect(unsafe_code, reason = "prefetch instructions"))]
 
 const LINE: usize = 64;
 
 /// Brings every cache line of `data` into the first-level cache. A hint: it changes nothing that a
-/// program can observe but time, and costs one instruction a line.
+/// program can observe except time, and costs one instruction a line.
 #[inline(always)]
 pub(crate) fn prefetch<T>(data: &[T]) {
     let start = data.as_ptr().cast::<u8>();

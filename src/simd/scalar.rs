@@ -9,7 +9,7 @@ use std::array::from_fn;
 pub(crate) struct Scalar(());
 
 impl Scalar {
-    /// The token.
+    /// Returns the token.
     pub(crate) const fn new() -> Self {
         Self(())
     }
@@ -91,7 +91,7 @@ impl Simd for Scalar {
         from_fn(|i| a[i] - b[i])
     }
 
-    /// Not `f32::mul_add`: without the instruction, that is a call of the mathematical library.
+    /// Multiplies and adds without `f32::mul_add`, which is a call of the mathematical library if the CPU lacks the instruction.
     #[inline(always)]
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
         from_fn(|i| a[i] * b[i] + c[i])

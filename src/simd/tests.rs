@@ -21,7 +21,7 @@ impl Random {
     }
 }
 
-/// Contents that reach the ends of the range and what lies between.
+/// Contents with the ends of the range and values between them.
 fn patterns(len: usize, seed: u64) -> [Vec<u8>; 3] {
     [Random(seed).bytes(len), vec![0; len], vec![255; len]]
 }
@@ -143,7 +143,7 @@ fn merging_keeps_the_least_in_order() {
         let capacity = random.random_range(1..=[3, 9, 64, 191, 260][round % 5]);
         let len = if round % 3 == 0 { capacity } else { random.random_range(0..=capacity) };
         let count = random.random_range(1..=MERGED);
-        // From a few values, all of them distinct: those that come stand side by side, before and behind all.
+        // Distinct entries from a few values: fresh ones are next to each other, before all and behind all.
         let mut all: Vec<u64> = Vec::new();
         while all.len() < len + count {
             let entry = match round % 4 {

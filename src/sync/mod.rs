@@ -1,9 +1,9 @@
-//! What threads meet at: locks, epochs and schedule points.
+//! Synchronization of threads: locks, epochs and schedule points.
 //!
-//! They are those of `parking_lot` and `crossbeam`. Under `--cfg nearfield_model` they are a model checker's
-//! (shuttle's), which runs threads as coroutines, one at a time, and chooses at each [`step`] which of them goes on:
-//! `tests/models/` explores schedules so. There is a step before each access of the protocol that readers without
-//! locks and writers keep, and nothing is left of it in other builds.
+//! Locks and epochs are those of `parking_lot` and `crossbeam`. Under `--cfg nearfield_model` they are a model checker's
+//! (shuttle's), which runs threads as coroutines, one at a time, and chooses at each [`step`] the coroutine that continues:
+//! `tests/models/` explores schedules this way. A step precedes each access of the protocol between lock-free readers and
+//! writers. In other builds steps compile to nothing.
 
 #[cfg(nearfield_model)]
 pub mod model;
@@ -22,11 +22,11 @@ mod real {
     pub(crate) use crossbeam::epoch::{Guard, pin};
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    /// Where another thread may come in between.
+    /// Marks a schedule point: another thread may run here.
     #[inline(always)]
     pub(crate) const fn step() {}
 
-    /// Whether a fault is planted here, which a model is to find.
+    /// Returns whether `_fault`, which a model is to find, is planted.
     #[inline(always)]
     pub(crate) const fn is_planted(_fault: super::Fault) -> bool {
         false
@@ -36,29 +36,29 @@ mod real {
 #[cfg(not(nearfield_model))]
 pub(crate) use real::*;
 
-/// Mistakes that models must find, or they would prove nothing: planted one at a time, in models only.
+/// Mistakes that models must find, because a model that misses them proves nothing. Models alone plant them, one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(unreachable_pub, reason = "models name it, and nobody else")]
 pub enum Fault {
-    /// A column counts a row before it is written.
+    /// A column counts a row before the row is written.
     CountedEarly,
     /// Searches start from a node before it has links.
     EntryEarly,
-    /// The links back to a node are written before its own.
+    /// The links back to a node are written before the node's own links.
     LinkedBackEarly,
-    /// A full row is empty for a moment before it is written anew.
+    /// A full row is empty for a moment before it is rewritten.
     Emptied,
     /// Links of the tree are pruned like others.
     TreePruned,
     /// A link is added to a row without its lock.
     Unlocked,
-    /// A slot is vacant as soon as no way leads to it, whoever is still there.
+    /// A slot is vacant as soon as no link refers to it, although a guard may still be pinned.
     VacantEarly,
-    /// Sweeping takes no link out.
+    /// A sweep removes no link.
     Unswept,
-    /// The old vector of a key that was replaced is not noted for those who search.
+    /// The old vector of a replaced key is not noted for running searches.
     ReplacedUnnoted,
-    /// The keys of replaced vectors are looked up among those that were there before.
+    /// The keys of replaced vectors are looked up in an earlier view of the keys.
     ViewedEarly,
 }

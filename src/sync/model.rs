@@ -1,4 +1,4 @@
-//! What stands in for locks and epochs in a model.
+//! Locks and epochs of the model checker.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -10,31 +10,31 @@ use shuttle::sync::atomic::{AtomicBool, Ordering};
 
 pub use super::Fault;
 
-/// Keys hash alike in every run, or a schedule could not be replayed.
+/// Keys hash alike in every run, because a schedule could not be replayed otherwise.
 pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
 
 pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 thread_local! {
-    // All coroutines of a model run on one thread: what is the thread's is the model's.
+    // All coroutines of a model run on one thread, so the thread's variables are the model's.
     static POINT: AtomicBool = const { AtomicBool::new(false) };
     static IS_EXPLORING: Cell<bool> = const { Cell::new(false) };
     static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
     static PINS: RefCell<Pins> = RefCell::default();
 }
 
-/// Plants a fault, or none, in the models that this thread runs from now on.
+/// Plants a fault, or removes it, in the models that this thread runs from now on.
 pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
-/// Begins a run of a model: forgets what is left of the last one, which may have failed in the middle.
+/// Begins a run of a model: drops the state of the last run, which may have failed in the middle.
 pub fn begin() {
     IS_EXPLORING.set(false);
     PINS.take();
 }
 
-/// Whether there are schedule points from now on. Preparing a model takes a long way on which nothing can come in between.
+/// Sets whether `step` is a schedule point from now on. Preparing a model takes many steps, during which no other thread runs.
 pub fn explore(is_exploring: bool) {
     IS_EXPLORING.set(is_exploring);
 }
@@ -43,7 +43,7 @@ pub(crate) fn is_planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
 }
 
-/// Where another thread may come in between.
+/// Marks a schedule point: another thread may run here.
 pub(crate) fn step() {
     if IS_EXPLORING.get() && !std::thread::panicking() {
         // Shuttle asks its scheduler before each operation of its atomics.
@@ -51,12 +51,12 @@ pub(crate) fn step() {
     }
 }
 
-/// Lets others go on.
+/// Lets other threads run.
 pub(crate) fn pause(_time: Duration) {
     shuttle::thread::yield_now();
 }
 
-/// Shuttle's, with the face of `parking_lot`'s.
+/// Shuttle's mutex with the interface of `parking_lot`'s.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -78,7 +78,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Shuttle's, with the face of `parking_lot`'s.
+/// Shuttle's lock with the interface of `parking_lot`'s.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
 
@@ -100,10 +100,10 @@ impl<T> RwLock<T> {
     }
 }
 
-/// Whom something waits for, and what.
+/// The pins that a deferred function waits for, and the function.
 type Waiting = (BTreeSet<u64>, Box<dyn FnOnce()>);
 
-/// Who is pinned, and what waits for them.
+/// The pins that are held, and the deferred functions that wait for pins.
 #[derive(Default)]
 struct Pins {
     next: u64,
@@ -111,8 +111,8 @@ struct Pins {
     waiting: Vec<Waiting>,
 }
 
-/// An epoch's guard. What is deferred runs as early as epochs allow: when the last one who was pinned then lets go. Those of
-/// `crossbeam` run it at that time or later.
+/// An epoch's guard. A deferred function runs as early as epochs allow: when the last guard pinned at that moment is dropped.
+/// `crossbeam` runs it then or later.
 #[derive(Debug)]
 pub(crate) struct Guard(u64);
 
@@ -127,7 +127,7 @@ pub(crate) fn pin() -> Guard {
 }
 
 impl Guard {
-    /// Runs `deferred` when all who are pinned now, the caller too, have let go.
+    /// Runs `deferred` once all guards that are pinned now, this one included, are dropped.
     pub(crate) fn defer<R>(&self, deferred: impl FnOnce() -> R + Send + 'static) {
         PINS.with_borrow_mut(|pins| {
             debug_assert!(pins.held.contains(&self.0));
@@ -136,7 +136,7 @@ impl Guard {
         });
     }
 
-    /// There is nothing to bring forward.
+    /// Does nothing: deferred functions already run as early as possible.
     #[expect(clippy::unused_self, reason = "the face of crossbeam's")]
     pub(crate) fn flush(&self) {}
 }

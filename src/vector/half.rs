@@ -16,12 +16,12 @@ pub struct Bf16(u16);
 macro_rules! half {
     ($name:ident) => {
         impl $name {
-            /// From the bit pattern.
+            /// Creates the number from its bit pattern.
             pub const fn from_bits(bits: u16) -> Self {
                 Self(bits)
             }
 
-            /// The bit pattern.
+            /// Returns the bit pattern.
             pub const fn to_bits(self) -> u16 {
                 self.0
             }
@@ -45,7 +45,7 @@ half!(F16);
 half!(Bf16);
 
 impl F16 {
-    /// The nearest half-precision number, ties to even; beyond 65,504 it is infinite.
+    /// Returns the nearest half-precision number, ties to even; beyond 65,504 it is infinite.
     pub const fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
         let sign = ((bits >> 16) & 0x8000) as u16;
@@ -62,13 +62,13 @@ impl F16 {
         Self(sign | half as u16)
     }
 
-    /// The same number, exactly.
+    /// Returns the same number, exactly.
     pub const fn to_f32(self) -> f32 {
         let sign = ((self.0 & 0x8000) as u32) << 16;
         let rest = (self.0 & 0x7fff) as u32;
         // Exponents are rebiased by a multiplication, which also normalises subnormals.
         let scaled = f32::from_bits(rest << 13) * f32::from_bits(0x7780_0000);
-        // Infinities and what is not a number keep the greatest exponent. No early return: a
+        // Infinities and NaNs keep the greatest exponent. No early return: a
         // selection can be vectorised.
         let greatest = if rest >= 0x7c00 { 0x7f80_0000 } else { 0 };
         f32::from_bits(sign | scaled.to_bits() | greatest)
@@ -76,7 +76,7 @@ impl F16 {
 }
 
 impl Bf16 {
-    /// The nearest brain float, ties to even.
+    /// Returns the nearest brain float, ties to even.
     pub const fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
         let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
@@ -84,7 +84,7 @@ impl Bf16 {
         Self(if is_nan { (bits >> 16) as u16 | 0x40 } else { rounded as u16 })
     }
 
-    /// The same number, exactly.
+    /// Returns the same number, exactly.
     pub const fn to_f32(self) -> f32 {
         f32::from_bits((self.0 as u32) << 16)
     }

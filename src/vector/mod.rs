@@ -8,7 +8,7 @@ pub use half::{Bf16, F16};
 
 use std::fmt;
 
-/// What one component of a vector is stored as.
+/// The type that a component of a vector is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Element {
@@ -27,7 +27,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// The name used in tables and on command lines.
+    /// Returns the name used in tables and on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -39,7 +39,7 @@ impl Element {
         }
     }
 
-    /// Bytes of a vector of `dimension` elements, without padding.
+    /// Returns the bytes of a vector of `dimension` elements, without padding.
     pub const fn bytes(self, dimension: usize) -> usize {
         match self {
             Self::F32 => 4 * dimension,
@@ -56,7 +56,7 @@ impl fmt::Display for Element {
     }
 }
 
-/// A borrowed vector, or several one after the other, of any element type.
+/// A borrowed vector, or several vectors one after the other, of any element type.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum VectorRef<'a> {
@@ -68,12 +68,12 @@ pub enum VectorRef<'a> {
     Bf16(&'a [Bf16]),
     /// Signed bytes.
     I8(&'a [i8]),
-    /// Unsigned bytes, or packed bits where the index stores bits.
+    /// Unsigned bytes, or packed bits if the index stores bits.
     U8(&'a [u8]),
 }
 
 impl<'a> VectorRef<'a> {
-    /// Number of elements (bytes, for packed bits).
+    /// Returns the number of elements (bytes, for packed bits).
     pub const fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
@@ -84,12 +84,12 @@ impl<'a> VectorRef<'a> {
         }
     }
 
-    /// Whether there are no elements.
+    /// Returns whether the vector has no elements.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The elements in `range`, which lies within the length.
+    /// Returns the elements in `range`, which is within the length.
     pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
         match *self {
             Self::F32(v) => Self::F32(&v[range]),
@@ -100,7 +100,7 @@ impl<'a> VectorRef<'a> {
         }
     }
 
-    /// The element type given; packed bits are given as [`Element::U8`].
+    /// Returns the element type; that of packed bits is [`Element::U8`].
     pub const fn element(&self) -> Element {
         match self {
             Self::F32(_) => Element::F32,
@@ -111,7 +111,7 @@ impl<'a> VectorRef<'a> {
         }
     }
 
-    /// The components as they lie in memory.
+    /// Returns the components as they are in memory.
     #[inline]
     pub(crate) fn as_bytes(&self) -> &'a [u8] {
         match self {
@@ -124,9 +124,9 @@ impl<'a> VectorRef<'a> {
     }
 }
 
-/// Whatever can be passed as a vector: slices, arrays and `Vec`s of the element types.
+/// Values that can be passed as a vector: slices, arrays and `Vec`s of the element types.
 pub trait AsVector {
-    /// The vector, borrowed.
+    /// Returns the vector, borrowed.
     fn as_vector(&self) -> VectorRef<'_>;
 }
 

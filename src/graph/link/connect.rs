@@ -6,9 +6,9 @@ use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
 impl Graph {
-    /// Adds `link`, at `key` from the node of `row`, to that row. A full row is pruned, and may
-    /// then do without the new link. A tree link is never left out; `false` means that the row
-    /// has all the tree links it may have, and is unchanged.
+    /// Adds `link`, at `key` from the node of `row`, to that row. A full row is pruned, which may
+    /// drop the new link. A tree link is never dropped. Returns `false` if the row
+    /// has its maximum of tree links; it is unchanged then.
     pub(in crate::graph) fn connect<S: LinkSpace, C: Cell>(
         &self,
         space: S,
@@ -46,7 +46,7 @@ impl Graph {
         // younger than the space in hand.
         let space = space.refresh();
         let Scratch { candidates, prune, counters, fresh, .. } = scratch;
-        // All that were not removed, unless a row came damaged from a file.
+        // All links to living nodes; a damaged file may have links that are out of range.
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
         let links = || rows.links(row).filter(|l| sound(l) && (l.tree || space.is_live(l.node)));
         fresh.reserve(count);

@@ -1,16 +1,16 @@
-//! Linking many nodes with a result that does not depend on which thread does what.
+//! Linking many nodes with a result that does not depend on the assignment of work to threads.
 //!
-//! Batches in the manner of prefix doubling (`ParlayANN`, Manohar et al., 2024): the nodes of a batch are few beside those
-//! that are linked already. Each looks for its neighbours in the graph as it was before the batch, which any thread may
-//! do; then all enter the spanning trees in order, which is little work; then each row gets its new links in order,
-//! and any thread may see to any row.
+//! Batches in the manner of prefix doubling (`ParlayANN`, Manohar et al., 2024): a batch has few nodes beside those
+//! that are linked already. Each node searches for its neighbours in the graph as it was before the batch, on any thread;
+//! then all nodes enter the spanning trees in order, which is little work; then each row gets its new links in order,
+//! on any thread.
 
 use super::insert::{Found, Newcomer, Outlook};
 use crate::graph::rows::{Candidate, Graph, Link, Stack};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 
-/// A new node that has its rows, and later what it is to be linked to.
+/// A new node that has its rows, and later the nodes to link to.
 #[derive(Debug)]
 pub(crate) struct Draft {
     node: u32,
@@ -36,14 +36,14 @@ pub(crate) struct LinkBack {
 }
 
 impl Graph {
-    /// Gives a node its rows. Whether it was removed before: then no way may lead to it any more.
+    /// Gives a node its rows. If `is_again`, the node was removed before, and no link may refer to it.
     pub(crate) fn draft(&self, node: u32, is_again: bool) -> Draft {
         let stack =
             if is_again { self.clear(node) } else { self.stack(node, self.draw_level(node)) };
         Draft { node, stack, found: Vec::new() }
     }
 
-    /// Whether the node stands above all others, or is the first. Others must be linked before or after it, not with it.
+    /// Returns whether the node is above all others, or the first. Others must be linked before or after it, not with it.
     pub(crate) fn stands_out(&self, draft: &Draft) -> bool {
         self.entry().is_none_or(|entry| draft.stack.level > entry.level)
     }
@@ -59,7 +59,7 @@ impl Graph {
         self.join(space, query, draft.node, draft.stack, scratch);
     }
 
-    /// Finds what a node is to be linked to. `query` is its vector.
+    /// Finds the nodes to link a node to. `query` is its vector.
     pub(crate) fn sketch<S: LinkSpace>(
         &self,
         space: S,
@@ -81,8 +81,8 @@ impl Graph {
         scratch.lists = lists;
     }
 
-    /// Makes the nodes visible, one after the other, and returns the links to them that are still to be made, those of
-    /// one row together and in the order of the nodes.
+    /// Makes the nodes visible, one after the other, and returns the links to them that are still to be written: the links of
+    /// one row are together and in the order of the nodes.
     pub(crate) fn enter_all<S: LinkSpace>(
         &self,
         space: S,
@@ -137,7 +137,7 @@ impl Graph {
 }
 
 impl LinkBack {
-    /// The links of each row.
+    /// Returns the links of each row.
     pub(crate) fn by_row(links: &[Self]) -> Vec<&[Self]> {
         links.chunk_by(|a, b| (a.level, a.row) == (b.level, b.row)).collect()
     }

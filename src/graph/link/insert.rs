@@ -16,16 +16,16 @@ use crate::graph::search::{
 use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
-/// Candidates of the walk on the base level that decides where a new node hangs in the tree. Of 541,200 generated vectors,
-/// each 29th was searched for as soon as it was there: where each hangs on its nearest neighbour, an `ef` of 16, 64 and 100
-/// misses 279, 37 and 11 of these 18,663, and with this 1, 0 and 0; of all, once all are there, an eighth as many at 100.
-/// With 16 it is about the same. With 1, searches compute 1 to 3 % more distances, as few hang on their nearest neighbour.
+/// `ef` of the base-level walk that chooses a new node's tree parent. Measured on 541,200 generated vectors, searching for each 29th
+/// right after its insertion (18,663 searches, misses at `ef` 16 / 64 / 100): parent = nearest neighbour 279 / 37 / 11; parent by
+/// this walk 1 / 0 / 0. In the finished index, misses at `ef` 100 of all vectors fall to an eighth. With 16 it is about the same.
+/// With 1, searches compute 1 to 3 % more distances, because few parents are nearest neighbours.
 const NARROW: usize = 8;
 
-/// What an insertion found on one level, nearest first.
+/// The findings of an insertion on one level, nearest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Found<'a> {
-    /// Where a narrow walk to it ends, if that may be linked to: every search for it comes by there.
+    /// The end of a narrow walk to the node, if it may be linked to: every search for the node visits it.
     pub(super) landing: Option<Candidate>,
     /// The neighbours chosen.
     pub(super) selected: &'a [Candidate],
@@ -33,7 +33,7 @@ pub(super) struct Found<'a> {
     pub(super) candidates: &'a [Candidate],
 }
 
-/// What insertions found on each of their levels, the base first.
+/// The findings of an insertion on each of its levels, the base first.
 pub(super) type FoundByLevel<'a> = [Found<'a>; UPPER_LEVELS + 1];
 
 /// A new node's place on one level.
@@ -55,11 +55,11 @@ pub(super) struct Newcomer<'a, Q> {
     pub(super) rows: &'a [u32],
 }
 
-/// What a graph looks like to an insertion: where walks start and when they end.
+/// The graph as an insertion sees it: the start and the end of its walks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outlook {
     pub(super) entry: Entry,
-    /// On the base level. Distances on the levels above grow in another way.
+    /// The end of walks on the base level. Distances on the levels above grow in another way.
     pub(super) halt: Halt,
 }
 
@@ -77,7 +77,7 @@ impl Graph {
         self.join(space, query, node, stack, scratch);
     }
 
-    /// [`Self::insert`] for a node that was removed, to which no way leads any more: it takes its
+    /// [`Self::insert`] for a node that was removed, to which no link refers any more: it takes its
     /// place on the same levels again.
     pub(crate) fn insert_again<S: LinkSpace>(
         &self,
@@ -90,8 +90,8 @@ impl Graph {
         self.join(space, query, node, stack, scratch);
     }
 
-    /// The rows of a node that was removed, empty. A sweep may be about to mend what they held: it must not go on with
-    /// what they will hold.
+    /// Empties the rows of a node that was removed, and returns them. A sweep may be about to mend the old links: it must not
+    /// continue with the new ones.
     pub(super) fn clear(&self, node: u32) -> Stack {
         let stack = self.stack_of(node);
         for (level, &row) in stack.rows().iter().enumerate() {
@@ -104,7 +104,7 @@ impl Graph {
         stack
     }
 
-    /// What an insertion that begins now sees; nothing in an empty graph.
+    /// Returns the graph as an insertion that begins now sees it, or `None` if it is empty.
     pub(crate) fn outlook(&self) -> Option<Outlook> {
         let Parameters { m, ef_construction, .. } = self.parameters;
         let halt = Halt::of_insertion(m, ef_construction, self.spread.exponent());
@@ -122,7 +122,7 @@ impl Graph {
         let level = stack.level;
         let first = self.entry().map(|entry| self.node(entry));
         self.lengths.learn(space.refresh(), node, first);
-        // Whoever raises the entry does so alone: two nodes above it would not see each other.
+        // One insertion at a time raises the entry: two nodes above it would not see each other.
         let mut raising = None;
         if self.entry().is_none_or(|entry| level > entry.level) {
             raising = Some(self.growth.lock());
@@ -181,13 +181,13 @@ impl Graph {
         Place { level: 0, layer: &self.base, row: node, node }
     }
 
-    /// The place on a level above of a node with these rows.
+    /// Returns the place on an upper level of a node with these rows.
     pub(super) fn place(&self, level: usize, rows: &[u32], node: u32) -> Place<'_, AtomicU64> {
         Place { level, layer: self.layer(level), row: rows[level], node }
     }
 
-    /// Neighbours for a node on each of its levels up to the entry's, and the highest of them: it may be above its own if
-    /// the node is to have more rows. Changes nothing.
+    /// Finds neighbours for a node on each of its levels up to the entry's, and returns them with the highest of these levels, which may
+    /// be above the node's own if the node is to have more rows. Changes nothing.
     pub(super) fn look<'a, S: LinkSpace>(
         &self,
         space: S,
@@ -208,8 +208,8 @@ impl Graph {
         (found, entry.level)
     }
 
-    /// Neighbours for a node on some levels, on which it need not have a row yet. Returns where a search for it goes on
-    /// below.
+    /// Finds neighbours for a node on some levels, on which it need not have a row yet. Returns the row from which a search for it
+    /// continues below.
     #[expect(clippy::too_many_arguments, reason = "a walk, its levels, and what it works with")]
     fn look_on<'a, S: LinkSpace>(
         &self,
@@ -226,7 +226,7 @@ impl Graph {
             let row = rows.get(level).copied().unwrap_or(u32::MAX);
             let place = Place { level, layer: self.layer(level), row, node };
             found[level] = self.find(space, query, &place, near, Halt::NEVER, lists, scratch);
-            // From where a search for it will go on.
+            // A search for the node continues from here.
             let landing = found[level].landing.as_ref().or(found[level].candidates.first());
             let (key, row) = landing.map_or((near.key, near.row), |c| (c.key, c.link.row));
             near = Near { key, row: place.layer.rows().head(row).1 };
@@ -234,7 +234,7 @@ impl Graph {
         near
     }
 
-    /// Writes the own links of a node that nobody sees yet, on each level that it has a row on here.
+    /// Writes the own links of a node that is not visible yet, on each level that it has a row on here.
     pub(super) fn write<'a>(&self, rows: &[u32], links: impl Fn(usize) -> &'a [Candidate]) {
         write(self.base.rows(), rows[0], links(0));
         for (level, &row) in rows.iter().enumerate().skip(1) {
@@ -242,7 +242,7 @@ impl Graph {
         }
     }
 
-    /// The candidates of a walk on one level, and the neighbours chosen among them.
+    /// Returns the candidates of a walk on one level, and the neighbours chosen among them.
     #[expect(clippy::too_many_arguments, reason = "a walk, its place, and what it works with")]
     fn find<'a, S: LinkSpace, C: Cell>(
         &self,
@@ -260,12 +260,12 @@ impl Graph {
         if place.level == 0 {
             seed(rows, scratch);
         }
-        // Above, searches keep one candidate.
+        // On upper levels, searches keep one candidate.
         let narrow = if place.level == 0 { NARROW } else { 1 };
         let landing = land(space, query, rows, narrow, scratch);
         proceed(space, query, rows, &mut (), scratch);
         let is_crowded = is_crowded(space, rows, &scratch.pool);
-        // How far copies are from each other, where codes are rounded, says nothing of others.
+        // If codes are rounded, the distances between copies do not describe those of other vectors.
         if place.level == 0 && !is_crowded && !self.parameters.are_products {
             self.spread.learn(space, &scratch.pool);
         }
@@ -317,7 +317,7 @@ impl Graph {
         }
     }
 
-    /// Makes a row visible, by a tree link from a parent, whose row is returned.
+    /// Makes a row visible by a tree link from a parent, and returns the parent's row.
     pub(super) fn enter<S: LinkSpace, C: Cell>(
         &self,
         space: S,
@@ -349,8 +349,8 @@ impl Graph {
         self.connect(space, place.level, place.layer, parent.link.row, child, scratch)
     }
 
-    /// When every candidate has as many children as it may have, or none is alive: goes through
-    /// the tree around the nearest, or where searches start. A finite tree has leaves, and a leaf
+    /// Finds a parent if every candidate has its maximum of children, or none is alive: visits
+    /// the tree around the nearest candidate, or around the entry. A finite tree has leaves, and a leaf
     /// may always have a child.
     #[cold]
     #[inline(never)]
@@ -372,24 +372,24 @@ impl Graph {
                 return Some(link.row);
             }
             let rows = place.layer.rows();
-            // A row that came damaged from a file may name what is not there.
+            // A row of a damaged file may name a row or node that does not exist.
             let sound = |l: &Link| l.tree && l.row < rows.len() && l.node < space.len();
             let tree = rows.links(link.row).filter(sound);
             queue.extend(tree.filter(|l| l.row != place.row && seen.insert(l.row)));
         }
-        // The first node of its level, or the rows came damaged from a file.
+        // The first node of its level, or rows of a damaged file.
         None
     }
 }
 
-/// Adds what a walk found to the candidates for links.
+/// Adds the nodes that a walk found to the candidates for links.
 fn collect<S: LinkSpace, C: Cell>(space: S, place: &Place<'_, C>, scratch: &mut Scratch) {
     let Scratch { pool, candidates, .. } = scratch;
     let found = pool.iter().map(|(key, row)| Near { key, row });
     candidates.extend(found.filter_map(|near| candidate(space, place, near)));
 }
 
-/// What a walk came by, if it is another node and may be linked to.
+/// Returns a node that a walk visited as a candidate, if it is another node and may be linked to.
 fn candidate<S: LinkSpace, C: Cell>(
     space: S,
     place: &Place<'_, C>,
@@ -399,12 +399,12 @@ fn candidate<S: LinkSpace, C: Cell>(
     (row != place.row && space.is_live(link.node)).then_some(Candidate { key, link })
 }
 
-/// Empties a row that nobody sees any more.
+/// Empties a row that no walk visits any more.
 fn clear<C: Cell>(rows: Rows<'_, C>, row: u32) {
     rows.cells(row).iter().for_each(|cell| cell.store(None));
 }
 
-/// Writes the links of a row that nobody sees yet.
+/// Writes the links of a row that is not visible yet.
 fn write<C: Cell>(rows: Rows<'_, C>, row: u32, links: &[Candidate]) {
     for (cell, candidate) in rows.cells(row).iter().zip(links) {
         cell.store(Some(candidate.link));

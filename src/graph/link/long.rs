@@ -12,7 +12,7 @@ const LONG: f32 = 1.5;
 const LIFTED: usize = 64;
 
 impl Graph {
-    /// Whether a node with these candidates is long beside most of them: few rows lead to it, and it is among the answers of
+    /// Returns whether a node with these candidates is long beside most of them: few rows lead to it, and it is among the answers of
     /// queries that are not near to it.
     pub(super) fn overshadows<S: LinkSpace>(&self, space: S, found: &Found<'_>) -> bool {
         let Found { candidates, .. } = found;
@@ -25,7 +25,7 @@ impl Graph {
             })
     }
 
-    /// Searches start on a level above `below` from now on: nodes that have a row on that one although no insertion drew it for
+    /// Raises nodes after the entry moved to a level above `below`: nodes that have a row on `below` although no insertion drew it for
     /// them get rows on all levels up to `level`.
     #[cold]
     #[inline(never)]

@@ -1,8 +1,8 @@
-//! Who is near whom in another graph.
+//! The nearest nodes in another graph.
 //!
-//! A graph is gone through from neighbour to neighbour. What a node finds in another graph begins at what its neighbours found there,
-//! so the walk is where it has to be at once, and needs few candidates. Only later graphs search in earlier ones: who is
-//! found learns of who found it, as in an insertion.
+//! A merge visits a graph from neighbour to neighbour. The walk of a node in another graph begins at the nodes that its neighbours
+//! found there, so it starts near its end and needs few candidates. Only later graphs search in earlier ones: a node that is
+//! found learns of the node that found it, as in an insertion.
 
 use std::ops::Range;
 
@@ -13,29 +13,29 @@ use crate::graph::rows::{Cell, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 
-/// Nodes of one other graph that a node finds at most.
+/// Maximum number of nodes of one other graph that a node finds.
 const FOUND: usize = 16;
 
-/// Nodes of all other graphs that are kept for a row at most.
+/// Maximum number of nodes of all other graphs that a row keeps.
 const KEPT: usize = 32;
 
-/// What a neighbour found that a walk begins at.
+/// Nodes of a neighbour's list that a walk begins at.
 const TAKEN: usize = 2;
 
 /// Rows that a thread takes at once.
 const GRAIN: usize = 64;
 
-/// Nothing, in a list of candidates.
+/// An empty place in a list of candidates.
 const NONE: u64 = u64::MAX;
 
-/// For each row the nearest rows of other graphs.
+/// The nearest rows of other graphs, for each row.
 pub(super) struct Near {
-    /// As many for each row, the nearest first; `key << 32 | row`.
+    /// `KEPT` entries for each row, the nearest first; `key << 32 | row`.
     lists: Vec<u64>,
 }
 
 impl Near {
-    /// Takes in what each row of `part` found in `into`, for both.
+    /// Adds the rows of `into` that each row of `part` found to the lists of both.
     fn learn(&mut self, part: &Range<u32>, into: &Range<u32>, found: &[u64]) {
         let lists = |part: &Range<u32>| part.start as usize * KEPT..part.end as usize * KEPT;
         let own = self.lists[lists(part)].par_chunks_mut(KEPT).zip(found.par_chunks(FOUND));
@@ -57,14 +57,14 @@ impl Near {
         });
     }
 
-    /// The key of the distance and the number of each row that is near to `row`.
+    /// Returns the key of the distance and the number of each row that is near to `row`.
     pub(super) fn of(&self, row: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         let list = self.lists.get(row as usize * KEPT..).unwrap_or_default();
         list.iter().take(KEPT).take_while(|&&entry| entry != NONE).map(|&entry| split(entry))
     }
 }
 
-/// Puts an entry in its place in a list, if it is among the nearest.
+/// Inserts an entry into a list, if it is among the nearest.
 fn add(list: &mut [u64], entry: u64) {
     let at = list.partition_point(|&other| other < entry);
     if at < list.len() && list[at] != entry {
@@ -78,7 +78,7 @@ fn split(entry: u64) -> (u32, u32) {
 }
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
-    /// The nearest of other sources for each row. `None` if it was to end before.
+    /// Returns the nearest rows of other sources for each row, or `None` if the tick ended the merge.
     pub(super) fn cross<C: Cell>(&self, rows: Rows<'_, C>, ends: &[u32]) -> Option<Near> {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let parts: Vec<_> = starts.zip(ends).map(|(start, &end)| start..end).collect();
@@ -96,7 +96,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         Some(near)
     }
 
-    /// What each row of a part finds from `entry` on, in the order of the rows.
+    /// Returns the rows that each row of a part finds from `entry` on, in the order of the rows.
     fn find<C: Cell>(
         &self,
         rows: Rows<'_, C>,
@@ -115,7 +115,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
                     self.with_scratch(|scratch| {
                         let mut lists = Vec::with_capacity(chunk.len() * FOUND);
                         for &row in chunk.iter().filter(|_| goes_on) {
-                            // Of neighbours in waves before this one.
+                            // Seeds of neighbours in waves before this one.
                             let earlier = rows.links(row).filter_map(|link| {
                                 let at = link.row.checked_sub(start)? as usize;
                                 (*waves.rank.get(at)? < from as u32).then_some(at)
@@ -143,8 +143,8 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         Some(found)
     }
 
-    /// Leaves the nearest rows to `row` that a walk finds from `seeds` in the pool; from `entry`, with more candidates, where there
-    /// are none.
+    /// Leaves the nearest rows to `row` that a walk finds from `seeds` in the pool. Without seeds the walk begins at `entry`, with more
+    /// candidates.
     fn walk<C: Cell>(
         &self,
         rows: Rows<'_, C>,
@@ -200,9 +200,9 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
 /// The rows of a part in the order in which a flood from its first row reaches them.
 struct Waves {
     order: Vec<u32>,
-    /// Where each wave ends in the order.
+    /// The end of each wave in the order.
     ends: Vec<usize>,
-    /// Where each row stands in the order, by its number within the part.
+    /// The position of each row in the order, by its number within the part.
     rank: Vec<u32>,
 }
 
@@ -214,7 +214,7 @@ impl Waves {
             rank: vec![GONE; part.len()],
         };
         for first in part.clone() {
-            // More than one flood only where rows are gone.
+            // More than one flood only if rows are gone.
             waves.reach(first, part.start);
             let mut from = waves.ends.last().copied().unwrap_or(0);
             while from < waves.order.len() {

@@ -1,12 +1,12 @@
 //! One graph from several.
 //!
-//! Nearly all that building a graph costs is finding out who is near whom, and each of the graphs knows that of its own nodes.
-//! So they are laid side by side, level by level, and what is missing is found from what is there: the nodes of one graph near a node of
+//! Nearly all of the cost of building a graph is finding near nodes, and each of the graphs knows the near ones of its nodes.
+//! So the levels of the graphs are laid side by side, and the old links give the missing ones: the nodes of one graph near a node of
 //! another are near those that its neighbours have found before it ([`cross`]). All nodes then choose once among their old links and the new
-//! candidates, and are linked back where there is room ([`weave`]), and the levels get spanning trees anew ([`spanning_tree`]).
+//! candidates, and are linked back if rows have room ([`weave`]), and the levels get spanning trees anew ([`spanning_tree`]).
 //!
-//! Every step reads what the step before it has finished, and orders whatever has no order, so the result depends neither
-//! on the number of threads nor on their luck.
+//! Every step reads the finished result of the step before it, and sorts all unordered items, so the result depends neither
+//! on the number of threads nor on their timing.
 
 mod cross;
 mod renumber;
@@ -19,7 +19,7 @@ use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::sync::Mutex;
 
-/// Stands for the new number of what does not come along.
+/// The new number of a node that is left out.
 pub(crate) const GONE: u32 = u32::MAX;
 
 /// One of the graphs to be merged.
@@ -30,13 +30,13 @@ pub(crate) struct Source<'a> {
     pub(crate) nodes: Vec<u32>,
 }
 
-/// Told of so many nodes that are done; whether to go on.
+/// Receives a number of finished nodes. Returns whether to continue.
 pub(crate) type Tick<'a> = &'a (dyn Fn(usize) -> bool + Sync);
 
-/// What does the work, whatever the level.
+/// The state of a merge, for all levels.
 struct Merge<'a, S> {
     space: S,
-    /// Candidates of a walk that begins where it is to end.
+    /// Candidates of a walk that begins near its end.
     ef: usize,
     tick: Tick<'a>,
     lengths_differ: bool,
@@ -54,9 +54,9 @@ impl<S> Merge<'_, S> {
 }
 
 impl Graph {
-    /// The graph of all nodes of `sources` that have a new number; these go from 0 to the number of nodes, and each source's
-    /// come after those of the source before. `space` has them all. Earlier sources are searched by later ones. `None` if `tick` put an
-    /// end to it.
+    /// Returns the graph of all nodes of `sources` that have a new number. New numbers go from 0 to the number of nodes, and follow
+    /// the order of the sources. `space` has all of these nodes. Later sources search in earlier ones. Returns `None` if `tick`
+    /// ended the merge.
     pub(crate) fn merge<S: LinkSpace + Sync>(
         parameters: Parameters,
         sources: &[Source<'_>],
@@ -117,7 +117,7 @@ impl Graph {
     }
 }
 
-/// Where the new rows of each source end.
+/// Returns the end of the new rows of each source.
 fn ends_of(places: &[Vec<u32>]) -> Vec<u32> {
     let mut end = 0;
     let count = |rows: &Vec<u32>| rows.iter().filter(|&&row| row != GONE).count() as u32;
@@ -131,8 +131,8 @@ fn ends_of(places: &[Vec<u32>]) -> Vec<u32> {
 }
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
-    /// Connects the rows of a level that came from several sources, each of whose rows end at one of `ends`. `false` if it was
-    /// to end before.
+    /// Connects the rows of a level of several sources, each of whose rows end at one of `ends`. Returns `false` if the tick
+    /// ended it.
     fn level<C: Cell>(&self, layer: &Layer<C>, ends: &[u32]) -> bool {
         let rows = layer.rows();
         let Some(near) = self.cross(rows, ends) else { return false };

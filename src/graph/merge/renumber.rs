@@ -8,10 +8,10 @@ use super::GONE;
 use crate::arena::ArenaError;
 use crate::graph::rows::{Cell, Layer, Link, Rows};
 
-/// Rows that are looked at for what is beyond those that are gone.
+/// Maximum number of gone rows that are visited for the rows beyond them.
 const BEYOND: usize = 512;
 
-/// Adds a row to `layer` for each row of an upper level whose node comes along, and the row below it too. Returns the new number of
+/// Adds a row to `layer` for each row of an upper level if its node and the row below it are kept. Returns the new number of
 /// each row.
 pub(super) fn heads<C: Cell>(
     old: Rows<'_, C>,
@@ -29,8 +29,8 @@ pub(super) fn heads<C: Cell>(
         .collect()
 }
 
-/// Writes the links of all rows that come along to their new places. In place of links to rows that do not, there are the nearest that
-/// these lead to.
+/// Writes the links of all kept rows to their new places. A link to a row that is left out is replaced by links to the nearest
+/// rows that it leads to.
 pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[u32], new: Rows<'_, C>) {
     let place = |row: u32| places.get(row as usize).copied().filter(|&to| to < new.len());
     (0..old.len().min(places.len() as u32)).into_par_iter().with_min_len(256).for_each(|row| {
@@ -50,7 +50,7 @@ pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[u32], new: Rows<'_, C>) 
         let mut trees = old.tree_capacity();
         for link in old.links(row).filter(sound) {
             if place(link.row).is_some() {
-                // More than that only a damaged file has.
+                // Only a damaged file has more tree links than that.
                 let tree = link.tree && trees > 0;
                 trees -= usize::from(tree);
                 give(link, tree);

@@ -2,7 +2,7 @@
 
 use crate::graph::rows::{Cell, Link, Rows};
 
-/// Which rows hang together (union by size, paths halved).
+/// Connected sets of rows (union by size, paths halved).
 struct Sets {
     parents: Vec<u32>,
     sizes: Vec<u32>,
@@ -46,7 +46,7 @@ struct Tree {
 }
 
 impl Tree {
-    /// Makes a link part of the tree, if its ends do not hang together yet and have room.
+    /// Adds a link to the tree, if its ends are not connected yet and have room.
     fn add(&mut self, a: u32, b: u32) {
         if self.has_room(a) && self.has_room(b) && self.sets.join(a, b) {
             self.degrees[a as usize] += 1;
@@ -60,7 +60,7 @@ impl Tree {
     }
 }
 
-/// Marks links as those of a spanning tree, adding what is missing: first those that were marked, then any.
+/// Marks the links of a spanning tree and adds missing ones: first the links that were marked, then any.
 pub(super) fn span<C: Cell>(rows: Rows<'_, C>) {
     let len = rows.len();
     let mut tree = Tree {
@@ -76,7 +76,7 @@ pub(super) fn span<C: Cell>(rows: Rows<'_, C>) {
             }
         }
     }
-    // What still stands apart has a leaf, which has room; and so has what it is joined to.
+    // A set that is still separate has a leaf with room, and so has the main set.
     let mut host = 0;
     for row in 0..len {
         let main = tree.sets.find(0);
@@ -101,7 +101,7 @@ pub(super) fn span<C: Cell>(rows: Rows<'_, C>) {
     }
 }
 
-/// Makes a row's link to another one of the tree; there must be fewer of them than the row has places.
+/// Makes a row's link to another one of the tree; the row must have fewer tree links than places.
 fn mark<C: Cell>(rows: Rows<'_, C>, row: u32, to: u32) {
     let cells = rows.cells(row);
     let links = || cells.iter().map_while(C::load);

@@ -11,12 +11,12 @@ use crate::graph::space::LinkSpace;
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;
 
-/// A link back that is to be, if there is room: the row, the key of the distance, and the row that it leads to.
+/// A link back, written if the row has room: the row, the key of the distance, and the row linked to.
 type Back = (u32, u32, u32);
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
-    /// Lets each row choose among its links and the rows near to it. Those that it chose are linked to it, too, the nearest
-    /// first, where they have room: without that, rows have a fifth fewer links than insertions give them.
+    /// Lets each row choose among its links and the rows near to it. The chosen rows link back to it, the nearest
+    /// first, if they have room: without that, rows have a fifth fewer links than insertions give them.
     pub(super) fn weave<C: Cell>(&self, rows: Rows<'_, C>, near: Near) {
         let all: Vec<u32> = (0..rows.len()).collect();
         // Each row is read and written by one task alone, here and below.
@@ -38,7 +38,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         groups.par_chunks(GRAIN).flatten().for_each(|group| link_back(rows, group));
     }
 
-    /// Lets a row choose its links anew, if there are rows near to it.
+    /// Lets a row choose its links anew, if any rows are near to it.
     fn choose<C: Cell>(
         &self,
         rows: Rows<'_, C>,
@@ -94,7 +94,7 @@ fn link<C: Cell>(rows: Rows<'_, C>, row: u32) -> Link {
     Link { row, node: rows.head(row).0, tree: false }
 }
 
-/// Adds those of the links, which are of one row, that it lacks and has room for.
+/// Adds the links, all of one row, that the row lacks and has room for.
 fn link_back<C: Cell>(rows: Rows<'_, C>, back: &[Back]) {
     let row = back[0].0;
     for &(_, _, to) in back {

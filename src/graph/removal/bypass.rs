@@ -1,16 +1,16 @@
-//! Links past a node that is to go, or is gone.
+//! Links past a node that is removed or about to be.
 //!
-//! In-place repair (IP-DiskANN, Xu et al., 2025): the nodes that link to it are found by walking to its
-//! vector, and each gets the nearest of its neighbours instead.
+//! In-place repair (IP-DiskANN, Xu et al., 2025): a walk to its vector finds the nodes that link to it,
+//! and each gets the nearest of its neighbours instead.
 
 use crate::graph::rows::{Candidate, Cell, Graph, Halt, Layer, Link, select};
 use crate::graph::search::{Near, Scratch, beam};
 use crate::graph::space::LinkSpace;
 
-/// Links that a row gets in place of one that it loses, at most.
+/// Maximum number of links that a row gets in place of one that it loses.
 const REPLACEMENTS: usize = 3;
 
-/// Nodes near the one that goes, besides its own neighbours, that may take its place.
+/// Nodes near the removed one, besides its own neighbours, that may take its place.
 const NEARBY: usize = 16;
 
 impl Graph {
@@ -37,7 +37,7 @@ impl Graph {
         self.bypass_on(space, query, 0, &self.base, node, near, scratch);
     }
 
-    /// The same on one level. Returns the nearest row.
+    /// [`Self::bypass`] on one level. Returns the nearest row.
     #[expect(clippy::too_many_arguments, reason = "where to look, and for what")]
     fn bypass_on<S: LinkSpace, C: Cell>(
         &self,
@@ -69,7 +69,7 @@ impl Graph {
         for source in sources {
             self.mend(space, level, layer, source, |l| l.row == row, &others, scratch);
         }
-        // Those that it led to need other ways to them, too.
+        // The nodes that it linked to need other links to them, too.
         for orphan in own().filter(|l| space.is_live(l.node)) {
             self.lead_to(space, level, layer, orphan, &others, scratch);
         }
@@ -103,7 +103,7 @@ impl Graph {
         }
     }
 
-    /// Takes the links that are `lost` out of a row, but for those of the tree, and puts some of `others` in their
+    /// Removes the `lost` links of a row, except tree links, and puts some of `others` in their
     /// place: nodes that are alive, each once.
     #[expect(clippy::too_many_arguments, reason = "a row, what goes and what may come")]
     pub(super) fn mend<S: LinkSpace, C: Cell>(
@@ -152,7 +152,7 @@ impl Graph {
         let room = rows.capacity() - kept.len();
         let node = self.with_length(node);
         counters.distances += select(space, node, candidates, wanted.min(room), prune);
-        // What stays stays where it is, as far as can be: who reads the row meanwhile misses nothing.
+        // Kept links stay in place if possible, so that a walk that reads the row meanwhile misses none.
         let mut new = prune.kept.iter().map(|c| c.link);
         let mut end = before;
         let mut at = 0;

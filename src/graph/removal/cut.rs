@@ -1,4 +1,4 @@
-//! Taking a node out of the trees, and out of where searches start.
+//! Removing a node from the trees, and from the entry.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::OnceLock;
@@ -8,8 +8,8 @@ use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 
 impl Graph {
-    /// Cuts out a node, which is not alive any more. Nobody else may be changing the graph; walks
-    /// may go on. Takes time in proportion to the node's tree neighbours.
+    /// Cuts out a node, which is not alive any more. No other thread may change the graph meanwhile; walks
+    /// may run. Takes time in proportion to the node's tree neighbours.
     pub(crate) fn cut<S: LinkSpace>(&self, space: S, node: u32, scratch: &mut Scratch) {
         let space = space.refresh();
         let stack = self.stack_of(node);
@@ -24,9 +24,9 @@ impl Graph {
         }
     }
 
-    /// Joins the tree neighbours of a row to a chain: what the row held together stays together, at every moment.
+    /// Joins the tree neighbours of a row to a chain: the parts that the row held together stay connected at every moment.
     ///
-    /// The chain is laid forth, then back, and what still leads to the row is taken out last. So each part leads to the last
+    /// The chain is linked forth, then back, and the remaining links to the row are removed last. So each part leads to the last
     /// one meanwhile, along the chain or through the row, and the last one through the row to all, until the chain leads
     /// back.
     fn cut_on<S: LinkSpace, C: Cell>(
@@ -47,13 +47,13 @@ impl Graph {
         let mut keys = vec![0; parts.len()];
         let nodes: Vec<u32> = parts.iter().map(|l| l.node).collect();
         space.between(node, &nodes, &mut keys);
-        // Any order will do, but the same removals shall make the same graph.
+        // Any order is correct, but the same removals must make the same graph.
         let mut order: Vec<(u32, Link)> =
             keys.into_iter().zip(&parts).map(|(k, l)| (k, *l)).collect();
         order.sort_unstable_by_key(|&(key, link)| (key, link.row));
         let mut joints: Vec<(Link, Link)> = Vec::with_capacity(parts.len());
         for pair in order.windows(2) {
-            // A link back is still to come.
+            // A link back is still to be written.
             let awaited = |row: u32| joints.iter().filter(|(_, b)| b.row == row).count();
             let a = roomy(space, rows, pair[0].1, awaited);
             let b = roomy(space, rows, pair[1].1, awaited);
@@ -70,7 +70,7 @@ impl Graph {
         }
     }
 
-    /// Gives a row with room for it a tree link, in the place of the one to `gone` if there is one.
+    /// Gives a row with room for it a tree link, in the place of the one to `gone` if the row has one.
     fn lead<S: LinkSpace, C: Cell>(
         &self,
         space: S,
@@ -95,7 +95,7 @@ impl Graph {
         debug_assert!(joined, "a row with room takes a tree link");
     }
 
-    /// Lets searches start from another node that stands as high as any.
+    /// Moves the entry to a living node of the highest level that has one.
     #[cold]
     fn move_entry<S: LinkSpace>(&self, space: S, left: Entry) {
         let _alone = self.growth.lock();
@@ -115,7 +115,7 @@ impl Graph {
     }
 }
 
-/// A living row of a level: a neighbour of `old`, or any.
+/// Returns a living row of a level: a neighbour of `old`, or any.
 fn successor<S: LinkSpace, C: Cell>(space: S, rows: Rows<'_, C>, old: Option<u32>) -> Option<u32> {
     let lives = |row: u32| {
         let node = rows.head(row).0;
@@ -125,7 +125,7 @@ fn successor<S: LinkSpace, C: Cell>(space: S, rows: Rows<'_, C>, old: Option<u32
     near.filter(|&row| row < rows.len()).chain(0..rows.len()).find(|&row| lives(row))
 }
 
-/// Lets links of a row be part of the tree no more.
+/// Turns the tree links of a row that `which` chooses into ordinary links.
 fn fell<C: Cell>(rows: Rows<'_, C>, row: u32, which: impl Fn(&Link) -> bool) {
     for cell in rows.cells(row) {
         if let Some(link) = cell.load().filter(|l| l.tree && which(l)) {
@@ -134,8 +134,8 @@ fn fell<C: Cell>(rows: Rows<'_, C>, row: u32, which: impl Fn(&Link) -> bool) {
     }
 }
 
-/// Takes the link to `gone` out of a row, unless one of the tree would have to take its place: whoever reads the row meanwhile might
-/// miss that one. It is left to [`Graph::bypass`] and [`Graph::sweep`] then.
+/// Removes the link to `gone` from a row, unless a tree link would have to take its place: a walk that reads the row meanwhile might
+/// miss that tree link. [`Graph::bypass`] and [`Graph::sweep`] remove the link then.
 fn take_out<C: Cell>(rows: Rows<'_, C>, row: u32, gone: u32) {
     let cells = rows.cells(row);
     let mut count = 0;
@@ -156,7 +156,7 @@ fn take_out<C: Cell>(rows: Rows<'_, C>, row: u32, gone: u32) {
     }
 }
 
-/// The first row in the tree of `start`, from there on, that may have one more tree link than it has and is `awaited` to get.
+/// Returns the first row in the tree of `start`, from there on, that has room for a tree link beyond its own and the `awaited` ones.
 fn roomy<S: LinkSpace, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
@@ -170,7 +170,7 @@ fn roomy<S: LinkSpace, C: Cell>(
         if tree().count() + awaited(link.row) < rows.tree_capacity() {
             return Some(link);
         }
-        // A row that came damaged from a file may name what is not there.
+        // A row of a damaged file may name a row or node that does not exist.
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
         queue.extend(tree().filter(|l| sound(l) && seen.insert(l.row)));
     }

@@ -1,4 +1,4 @@
-//! Sweeping away what still leads to nodes that are gone.
+//! Sweeping away the remaining links to nodes that are gone.
 
 use std::sync::OnceLock;
 
@@ -7,10 +7,10 @@ use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
-/// Neighbours of lost nodes that are considered in place of them.
+/// Maximum number of neighbours of lost nodes that are considered in their place.
 const OTHERS: usize = 64;
 
-/// How far a sweep is.
+/// The progress of a sweep.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sweep {
     level: usize,
@@ -18,8 +18,8 @@ pub(crate) struct Sweep {
 }
 
 impl Graph {
-    /// Goes over the next `count` rows and takes the links out that lead to nodes that are gone. Returns where to go
-    /// on; nothing if this was the end: then no row leads to a node that was gone when the sweep began.
+    /// Scans the next `count` rows and removes the links to nodes that are gone. Returns the position to continue
+    /// at, or `None` at the end: then no row has a link to a node that was gone when the sweep began.
     pub(crate) fn sweep<S: LinkSpace>(
         &self,
         space: S,
@@ -45,7 +45,7 @@ impl Graph {
         }
     }
 
-    /// The same on one level; nothing if its last row was reached.
+    /// [`Self::sweep`] on one level. Returns `None` if its last row was reached.
     fn sweep_on<S: LinkSpace, C: Cell>(
         &self,
         space: S,
@@ -65,7 +65,7 @@ impl Graph {
                 continue;
             }
             let mut others = Vec::new();
-            // Whoever is in the rows of a node that is gone is on the way out: no need to show other ways.
+            // A walk in the rows of a node that is gone is about to leave: it needs no other links.
             if space.is_live(rows.head(row).0) {
                 let gone = rows.links(row).filter(|l| sound(l) && lost(l));
                 let beyond = gone.flat_map(|l| rows.links(l.row)).filter(|l| !lost(l));

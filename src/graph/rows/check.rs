@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::layer::{Cell, Layer, Link, Rows};
 use super::levels::Graph;
 
-/// What is found wrong with a row.
+/// A fault of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowFault {
     /// A link leads to a row that does not exist, or names a node that is not that row's.
@@ -15,11 +15,11 @@ pub(crate) enum RowFault {
     Loop,
     /// Two links lead to the same row.
     Twice,
-    /// A tree link is not answered by one back.
+    /// A tree link has no tree link back.
     OneWayTree,
     /// The row's node has no row on the level below.
     Floating,
-    /// No chain of links leads here from where searches start.
+    /// No chain of links leads to this row from the entry.
     Unreachable,
 }
 
@@ -33,18 +33,18 @@ pub(crate) struct LevelReport {
     pub(crate) most_links: usize,
 }
 
-/// What [`Graph::check`] found.
+/// The findings of [`Graph::check`].
 #[derive(Debug, Default)]
 pub(crate) struct GraphReport {
-    /// The base first.
+    /// The reports of the levels, the base first.
     pub(crate) levels: Vec<LevelReport>,
-    /// Level, node and what is wrong.
+    /// Level, node and fault.
     pub(crate) faults: Vec<(usize, u32, RowFault)>,
 }
 
 impl Graph {
-    /// Reads every row of every level. Takes time and memory in proportion to the graph; nobody may
-    /// be changing it. Nodes that are not alive are passed over, and no way may lead through them.
+    /// Reads every row of every level. Takes time and memory in proportion to the graph. No thread may
+    /// change the graph meanwhile. Nodes that are not alive are skipped, and no path may lead through them.
     pub(crate) fn check(&self, is_live: impl Fn(u32) -> bool + Copy) -> GraphReport {
         let mut report = GraphReport::default();
         let mut starts = Vec::new();

@@ -23,7 +23,7 @@ pub(in crate::graph) trait Cell: Zeroable + Sync + Send + Debug + 'static {
     /// Entries before the links: an upper row starts with its node and its row one level below.
     const HEAD: usize;
 
-    /// Whoever sees a link sees the node's rows and vector: slots are written anew, too.
+    /// Loads the link. A thread that sees a link also sees the node's rows and vector, because slots are rewritten, too.
     fn load(&self) -> Option<Link>;
 
     fn store(&self, link: Option<Link>);
@@ -73,17 +73,17 @@ impl Cell for AtomicU64 {
 #[derive(Debug)]
 pub(in crate::graph) struct Layer<C> {
     pub(in crate::graph) rows: Column<C>,
-    /// Links a row holds at most.
+    /// Maximum number of links in a row.
     pub(in crate::graph) capacity: usize,
 }
 
 impl<C: Cell> Layer<C> {
-    /// An empty level whose rows hold `capacity` links.
+    /// Creates an empty level whose rows hold `capacity` links.
     pub(super) fn new(capacity: usize) -> Self {
         Self { rows: Column::new(Self::stride(capacity)), capacity }
     }
 
-    /// Entries from one row to the next.
+    /// Returns the number of entries from one row to the next.
     pub(super) fn stride(capacity: usize) -> usize {
         // Base rows start at cache lines; upper rows are few and stay in the caches anyway.
         let line = 64 / size_of::<C>();
@@ -105,19 +105,19 @@ impl<C: Cell> Layer<C> {
         self.rows.reserve()
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(in crate::graph) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The rows that exist now.
+    /// Returns the rows that exist now.
     #[inline(always)]
     pub(in crate::graph) fn rows(&self) -> Rows<'_, C> {
         Rows { view: self.rows.view(), capacity: self.capacity }
     }
 }
 
-/// The rows that existed when it was taken.
+/// The rows that existed when this view was taken.
 #[derive(Debug)]
 pub(in crate::graph) struct Rows<'a, C> {
     view: View<'a, C>,
@@ -133,30 +133,30 @@ impl<C> Clone for Rows<'_, C> {
 impl<C> Copy for Rows<'_, C> {}
 
 impl<'a, C: Cell> Rows<'a, C> {
-    /// Number of rows.
+    /// Returns the number of rows.
     #[inline(always)]
     pub(in crate::graph) fn len(self) -> u32 {
         self.view.len()
     }
 
-    /// Links a row holds at most.
+    /// Returns the maximum number of links in a row.
     #[inline(always)]
     pub(in crate::graph) fn capacity(self) -> usize {
         self.capacity
     }
 
-    /// Tree links a row holds at most: to its parent and to its children. Two at least, or a
-    /// tree could not grow.
+    /// Returns the maximum number of tree links in a row: to its parent and to its children. It is at least two, because a
+    /// tree could not grow otherwise.
     pub(in crate::graph) fn tree_capacity(self) -> usize {
         (self.capacity / 2).max(2)
     }
 
-    /// The entries of a row, without its head, for one who changes them.
+    /// Returns the entries of a row, without its head, for a writer.
     pub(in crate::graph) fn cells(self, row: u32) -> &'a [C] {
         self.cells_from(row, 0)
     }
 
-    /// As [`Self::cells`], for one who changes none before the entry `at`.
+    /// Returns [`Self::cells`] for a writer that changes no entry before `at`.
     pub(in crate::graph) fn cells_from(self, row: u32, at: usize) -> &'a [C] {
         self.view.touch(row, if at == 0 { 0 } else { C::HEAD + at });
         self.entries(row)
@@ -167,19 +167,19 @@ impl<'a, C: Cell> Rows<'a, C> {
         &self.view.row(row)[C::HEAD..C::HEAD + self.capacity]
     }
 
-    /// Brings a row nearer to the CPU.
+    /// Prefetches a row.
     #[inline(always)]
     pub(in crate::graph) fn prefetch(self, row: u32) {
         self.view.prefetch(row);
     }
 
-    /// The links of a row, up to its first empty entry.
+    /// Returns the links of a row, up to its first empty entry.
     #[inline(always)]
     pub(in crate::graph) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
         self.entries(row).iter().map_while(C::load)
     }
 
-    /// The node of a row, and the node's row one level below.
+    /// Returns the node of a row, and the node's row one level below.
     #[inline(always)]
     pub(in crate::graph) fn head(self, row: u32) -> (u32, u32) {
         if C::HEAD == 0 {

@@ -1,31 +1,31 @@
 //! Inner products between vectors of different lengths: long vectors are nearer to others than these are to themselves.
 //!
 //! Three things follow. A long vector is nearer to nearly all others than the row in hand is, and pruning by distance alone
-//! would keep it and drop them: [`select`](super::prune::select) also asks whether it is near in space. One that
-//! comes late is among the answers of queries far from its few neighbours, whose rows do not lead to it: it gets rows on all
+//! would keep it and drop them: [`select`](super::prune::select) also asks whether it is near in space. A long vector that
+//! is inserted late is among the answers of queries far from its few neighbours, whose rows do not lead to it: it gets rows on all
 //! levels up to the entry's ([`overshadows`](Graph::overshadows)), and rises with the entry
-//! ([`lift`](Graph::lift)). A descent may pass it, as it need not be the nearest there: the walk also begins at all nodes
-//! that the descent met.
+//! ([`lift`](Graph::lift)). A descent may pass a long vector, because it need not be the nearest there: the walk also begins at all
+//! nodes that the descent met.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::levels::Graph;
 use crate::graph::space::{LinkSpace, Space};
 
-/// Squared lengths that differ by such a factor at most count as equal: those of codes of 4 bits are off by some percent.
+/// Squared lengths that differ by at most this factor count as equal: those of codes of 4 bits are off by some percent.
 const EQUAL: f32 = 1.2;
 
 fn split(range: u64) -> (f32, f32) {
     (f32::from_bits(range as u32), f32::from_bits((range >> 32) as u32))
 }
 
-/// The number beside a range in a file. Older versions wrote exponents, and a number as small means that they are not used.
+/// The number beside a range in a file. Older versions wrote exponents there; a count this small means that exponents are not used.
 const KNOWN: u64 = 1;
 
 /// The range of the lengths of all vectors.
 #[derive(Debug)]
 pub(in crate::graph) struct Lengths {
-    /// The bits of the least squared length and, above them, of the greatest; `None` where distances are no inner products.
+    /// The bits of the least squared length and, above them, of the greatest; `None` if distances are no inner products.
     range: Option<AtomicU64>,
 }
 
@@ -42,7 +42,7 @@ impl Lengths {
         Self { range: are_products.then(|| AtomicU64::new(NONE)) }
     }
 
-    /// Those that have these [parts](Self::parts). From a file, they may be any numbers, or missing: any length may be there
+    /// Creates lengths from their [parts](Self::parts). Those of a file may be any numbers, or missing: any length is possible
     /// then.
     pub(super) fn of((range, known): (u64, u64)) -> Self {
         let (least, most) = split(range);
@@ -51,21 +51,21 @@ impl Lengths {
         Self { range: Some(AtomicU64::new(range)) }
     }
 
-    /// Returns the numbers that a file keeps; `None` where distances are no inner products.
+    /// Returns the numbers that a file keeps, or `None` if distances are no inner products.
     pub(super) fn parts(&self) -> Option<(u64, u64)> {
         let range = self.range.as_ref()?.load(Ordering::Relaxed);
         let (least, most) = split(range);
         Some(if least <= most { (range, KNOWN) } else { (0, 0) })
     }
 
-    /// Tells that from now on lengths are given in another unit.
+    /// Notes that lengths are given in another unit from now on.
     pub(super) fn forget(&self) {
         if let Some(range) = &self.range {
             range.store(if self.differ() { ANY } else { NONE }, Ordering::Relaxed);
         }
     }
 
-    /// Learns the length of a node, which is there, as is `other`. Where no length is known, those of all others are equal.
+    /// Learns the length of a node, which exists, as does `other`. If no length is known, those of all others are equal.
     pub(in crate::graph) fn learn<S: LinkSpace>(&self, space: S, node: u32, other: Option<u32>) {
         let Some(range) = &self.range else { return };
         let mut before = range.load(Ordering::Relaxed);
@@ -95,7 +95,7 @@ impl Lengths {
         }
     }
 
-    /// Whether they differ.
+    /// Returns whether lengths differ.
     #[inline(always)]
     pub(in crate::graph) fn differ(&self) -> bool {
         self.range.as_ref().is_some_and(|range| {
@@ -105,23 +105,23 @@ impl Lengths {
     }
 }
 
-/// The key of a node's distance from itself.
+/// Returns the key of a node's distance from itself.
 pub(in crate::graph) fn own<S: LinkSpace>(space: S, node: u32) -> u32 {
     let mut key = [0];
     space.between(node, &[node], &mut key);
     key[0]
 }
 
-/// How much nearer a candidate must be to a kept one than to the node in hand for being nearer in space, too. All three
-/// are keys of a node's distance: of the two from themselves.
+/// Returns the distance by which a candidate must be nearer to a kept node than to the node in hand to be nearer in space, too.
+/// Both arguments are keys of a node's distance from itself.
 pub(super) fn reach<S: Space>(space: S, node: u32, kept: u32) -> f32 {
     let (node, kept) = (-space.distance(node), -space.distance(kept));
-    // `|k - c|^2 < |n - c|^2`, where products are known.
+    // `|k - c|^2 < |n - c|^2`, with known products.
     if kept > node * EQUAL { (kept - node) / 2.0 } else { 0.0 }
 }
 
 impl Graph {
-    /// The node in hand, where pruning must know lengths.
+    /// Returns the node in hand if pruning must know lengths.
     pub(in crate::graph) fn with_length(&self, node: u32) -> Option<u32> {
         self.lengths.differ().then_some(node)
     }

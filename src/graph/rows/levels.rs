@@ -1,4 +1,4 @@
-//! The graph at rest: its levels, the locks of their rows, and where searches start.
+//! The graph at rest: its levels, the locks of their rows, and the entry of searches.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::upper::Places;
 use crate::arena::{ArenaError, Slots, VacantRun};
 use crate::sync::{Mutex, MutexGuard, step};
 
-/// Levels above the base at most. With `m >= 2`, a level above has a chance of 2^-15 at most.
+/// Maximum number of levels above the base. With `m >= 2`, a level above has a chance of 2^-15 at most.
 pub(crate) const UPPER_LEVELS: usize = 15;
 
 /// Locks of rows, shared by hash.
@@ -32,7 +32,7 @@ pub(crate) struct Parameters {
     pub(crate) ef_construction: usize,
     /// Seed of the levels.
     pub(crate) seed: u64,
-    /// Whether distances are inner products: a node may be nearer to another than that one is to itself.
+    /// Whether distances are inner products: a node may be nearer to another node than that node is to itself.
     pub(crate) are_products: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Graph {
     pub(in crate::graph) lengths: Lengths,
 }
 
-/// Where searches start.
+/// The row that searches start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::graph) struct Entry {
     pub(in crate::graph) level: usize,
@@ -61,7 +61,7 @@ pub(in crate::graph) struct Entry {
 }
 
 impl Graph {
-    /// An empty graph.
+    /// Creates an empty graph.
     pub(crate) fn new(parameters: Parameters) -> Self {
         Self {
             parameters,
@@ -86,30 +86,30 @@ impl Graph {
         self.base.reserve()
     }
 
-    /// Tells that from now on the space gives other distances.
+    /// Notes that the space gives other distances from now on.
     pub(crate) fn forget_distances(&self) {
         self.spread.forget();
         self.lengths.forget();
     }
 
-    /// Links that a node of the base level has at most.
+    /// Returns the maximum number of links of a node on the base level.
     pub(crate) fn row_capacity(&self) -> usize {
         2 * self.parameters.m
     }
 
-    /// Nodes on each level, the base first.
+    /// Returns the number of nodes on each level, the base first.
     pub(crate) fn level_sizes(&self) -> Vec<usize> {
         let upper = self.upper.iter().map_while(OnceLock::get).map(Layer::len);
         std::iter::once(self.base.len()).chain(upper).collect()
     }
 
-    /// Bytes of the base rows, which are in `slots`, and of the upper ones.
+    /// Returns the bytes of the base rows, which are in `slots`, and of the upper rows.
     pub(crate) fn bytes(&self, slots: &Slots) -> (usize, usize) {
         let upper = self.upper.iter().filter_map(OnceLock::get).map(|layer| layer.rows.bytes());
         (self.base.rows.bytes_of(slots), upper.sum::<usize>() + self.place_bytes())
     }
 
-    /// Gives the memory of the base rows of nodes back that no way leads to.
+    /// Gives the memory of the base rows of `run`, to whose nodes no link refers, back to the system.
     pub(crate) fn release(&self, run: &VacantRun) {
         self.base.rows.release(run);
     }
@@ -118,7 +118,7 @@ impl Graph {
         self.upper[level - 1].get_or_init(|| Layer::new(self.parameters.m))
     }
 
-    /// Where searches start now; nowhere if the graph is empty.
+    /// Returns the entry of searches, or `None` if the graph is empty.
     pub(in crate::graph) fn entry(&self) -> Option<Entry> {
         step();
         match self.entry.load(Ordering::Acquire) {
@@ -127,7 +127,7 @@ impl Graph {
         }
     }
 
-    /// The row on `level` of the node that searches start from, if the node has one.
+    /// Returns the row on `level` of the node that searches start from, if the node has one.
     pub(in crate::graph) fn entry_link(&self, level: usize) -> Option<Link> {
         let entry = self.entry().filter(|entry| entry.level >= level)?;
         if entry.level == 0 {
@@ -140,7 +140,7 @@ impl Graph {
         Some(Link { row, node, tree: false })
     }
 
-    /// The node that searches start from.
+    /// Returns the node that searches start from.
     pub(in crate::graph) fn node(&self, Entry { level, row }: Entry) -> u32 {
         if level == 0 { row } else { self.layer(level).rows().head(row).0 }
     }
@@ -160,7 +160,7 @@ impl Graph {
         self.locks[mixed as usize % LOCKS].lock()
     }
 
-    /// The level of a node: geometric with ratio `1/m`, a function of the seed and the id alone.
+    /// Returns the level of a node: geometric with ratio `1/m`, a function of the seed and the id alone.
     pub(in crate::graph) fn draw_level(&self, node: u32) -> usize {
         let mixed = u64::from(node).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut rng = SmallRng::seed_from_u64(self.parameters.seed ^ mixed);

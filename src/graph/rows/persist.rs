@@ -1,7 +1,7 @@
-//! A graph as whoever keeps it in a file sees it: columns of rows, and where searches start.
+//! A graph in a file: columns of rows, and the entry of searches.
 //!
-//! What comes back from a file is not trusted. Links are held against the number of rows where they are followed; the heads of
-//! upper rows, which lead a walk down, are all looked at here.
+//! Data from a file is not trusted. Searches compare links with the number of rows when they follow them; the heads of
+//! upper rows, which guide a descent, are all verified here.
 
 use std::sync::OnceLock;
 
@@ -13,24 +13,24 @@ use super::levels::{Entry, Graph, Parameters, UPPER_LEVELS};
 use super::spread::Spread;
 use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
 
-/// What a graph is besides its rows.
+/// The state of a graph besides its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GraphState {
     /// Rows of each level, the base first.
     pub(crate) rows: Vec<u32>,
-    /// Level of the entry, and its row there; none if the graph is empty.
+    /// Level of the entry, and its row there; `None` if the graph is empty.
     pub(crate) entry: Option<(u32, u32)>,
     /// The facts that insertions learned of distances: a sum and a count of exponents, or the range of lengths.
     pub(crate) spread: (u64, u64),
 }
 
 impl Graph {
-    /// What shapes the graph.
+    /// Returns the parameters of the graph.
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// What is to be kept besides the columns. No insertion may be running.
+    /// Returns the state that a file keeps besides the columns. No insertion may be running.
     pub(crate) fn state(&self) -> GraphState {
         GraphState {
             rows: self.level_sizes().into_iter().map(|rows| rows as u32).collect(),
@@ -39,15 +39,15 @@ impl Graph {
         }
     }
 
-    /// The rows of each level, the base first.
+    /// Returns the rows of each level, the base first.
     pub(crate) fn columns(&self) -> Vec<&dyn Persistent> {
         let upper = self.upper.iter().map_while(OnceLock::get);
         let upper = upper.map(|layer| layer.column() as &dyn Persistent);
         std::iter::once(self.base.column() as &dyn Persistent).chain(upper).collect()
     }
 
-    /// A graph whose rows come chunk by chunk from `source`, which is given the level, the number of the chunk and the bytes
-    /// that are needed of it.
+    /// Restores a graph whose rows `source` supplies chunk by chunk. `source` receives the level, the number of the chunk and the
+    /// number of bytes needed.
     pub(crate) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         parameters: Parameters,
         state: &GraphState,
@@ -74,7 +74,7 @@ impl Graph {
             graph.upper[level - 1] = OnceLock::from(layer);
         }
         match state.entry {
-            // An empty graph, or one whose nodes are all gone, which the caller knows.
+            // An empty graph, or one without nodes, which the caller knows.
             None => {}
             Some((level, row))
                 if state.rows.get(level as usize).is_some_and(|&rows| row < rows) =>
@@ -101,7 +101,7 @@ impl<C: Cell> Layer<C> {
         Ok(Self { rows, capacity })
     }
 
-    /// Whether each row's head names one of `nodes` nodes and one of `below` rows of the level below.
+    /// Returns whether each row's head names one of `nodes` nodes and one of `below` rows of the level below.
     fn has_sound_heads(&self, nodes: u32, below: u32) -> bool {
         let rows = self.rows();
         (0..rows.len()).all(|row| {

@@ -1,4 +1,4 @@
-//! Which candidates become neighbours.
+//! Selection of the candidates that become neighbours.
 
 use super::layer::Link;
 use super::lengths::{own, reach};
@@ -16,26 +16,26 @@ pub(in crate::graph) struct Candidate {
     pub(in crate::graph) link: Link,
 }
 
-/// The result of a selection, and what it works with.
+/// The result of a selection, and its buffers.
 #[derive(Debug, Default)]
 pub(in crate::graph) struct Prune {
-    /// The chosen ones, nearest first.
+    /// The chosen candidates, nearest first.
     pub(in crate::graph) kept: Vec<Candidate>,
-    /// Candidates of the window that nothing kept occludes yet.
+    /// Candidates of the window that no kept candidate occludes yet.
     open: Vec<Candidate>,
     nodes: Vec<u32>,
     keys: Vec<u32>,
 }
 
 impl Prune {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(in crate::graph) fn bytes(&self) -> usize {
         (self.kept.capacity() + self.open.capacity()) * size_of::<Candidate>()
             + (self.nodes.capacity() + self.keys.capacity()) * 4
     }
 
-    /// Drops the open candidates that `kept` occludes; distances computed are returned. Where lengths differ, with the key of
-    /// the distance of the node in hand from itself.
+    /// Drops the open candidates that `kept` occludes, and returns the number of distances computed. If lengths differ, `own` is the key
+    /// of the distance of the node in hand from itself.
     fn occlude<S: LinkSpace>(&mut self, space: S, own: Option<u32>, kept: &Candidate) -> u64 {
         let Self { open, nodes, keys, .. } = self;
         nodes.clear();
@@ -51,7 +51,7 @@ impl Prune {
         let mut keys = keys.iter();
         open.retain(|candidate| {
             let between = keys.next().copied().unwrap_or(u32::MAX);
-            // Of equal vectors one is enough: a row of them would lead nowhere else.
+            // Of equal vectors one is enough: a row of copies would lead nowhere else.
             let is_same =
                 candidate.key == kept.key && space.is_same(candidate.link.node, kept.link.node);
             candidate.link.tree || !(is_same || is_nearer(between, candidate.key))
@@ -60,10 +60,10 @@ impl Prune {
     }
 }
 
-/// Chooses at most `limit` of the candidates, which come sorted by key, into `prune.kept`: the
-/// heuristic of HNSW (algorithm 4), which is RobustPrune. A candidate is dropped when a kept one
-/// occludes it, so that links point in different directions. Tree links are always kept; there
-/// must not be more than `limit`. Distances computed are returned. Where lengths differ, `node` is the one in hand.
+/// Chooses at most `limit` of the candidates, which are sorted by key, into `prune.kept`: the
+/// heuristic of HNSW (algorithm 4), which is RobustPrune. A candidate is dropped if a kept candidate
+/// occludes it, so that links point in different directions. Tree links are always kept; at most `limit`
+/// candidates may be tree links. Returns the number of distances computed. If lengths differ, `node` is the one in hand.
 pub(in crate::graph) fn select<S: LinkSpace>(
     space: S,
     node: Option<u32>,

@@ -1,4 +1,4 @@
-//! Where nodes stand on upper levels: found from above in a walk, and here from the node.
+//! The rows of nodes on upper levels: a walk finds them from above, and this table from the node.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use super::levels::{Graph, UPPER_LEVELS};
 /// The rows of nodes on upper levels.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// For each level from the first, each node's row; read from the heads of the rows when it is first asked for.
+    /// For each level from the first, each node's row; read from the heads of the rows at the first use.
     levels: Option<Vec<HashMap<u32, u32>>>,
 }
 
@@ -21,7 +21,7 @@ pub(in crate::graph) struct Stack {
 }
 
 impl Stack {
-    /// The rows from the base up.
+    /// Returns the rows from the base up.
     pub(in crate::graph) fn rows(&self) -> &[u32] {
         &self.rows[..=self.level]
     }
@@ -33,7 +33,7 @@ impl Graph {
         self.pile(node, &[node], level)
     }
 
-    /// Gives a node that has these rows others on all levels up to `level`, or until memory ends.
+    /// Gives a node that has `rows` further rows on all levels up to `level`, or until memory ends.
     pub(in crate::graph) fn pile(&self, node: u32, rows: &[u32], level: usize) -> Stack {
         let mut stack = Stack { rows: [node; UPPER_LEVELS + 1], level: rows.len() - 1 };
         stack.rows[..rows.len()].copy_from_slice(rows);
@@ -53,7 +53,7 @@ impl Graph {
         stack
     }
 
-    /// The rows that a node has.
+    /// Returns the rows of a node.
     pub(in crate::graph) fn stack_of(&self, node: u32) -> Stack {
         let mut places = self.places.lock();
         let levels = places.levels.get_or_insert_with(|| self.read_places());
@@ -70,7 +70,7 @@ impl Graph {
         self.draw_level(node) == 0 && self.entry().is_some_and(|entry| self.node(entry) != node)
     }
 
-    /// Returns whether a node has a row on the base level only, whatever level an insertion would draw for it.
+    /// Returns whether a node has a row on the base level only, regardless of the level that an insertion would draw for it.
     pub(crate) fn stands_on_base_alone(&self, node: u32) -> bool {
         self.stack_of(node).level == 0
     }
@@ -83,7 +83,7 @@ impl Graph {
         layers.map(|layer| level(layer.rows())).collect()
     }
 
-    /// Bytes of the places.
+    /// Returns the bytes of the places.
     pub(super) fn place_bytes(&self) -> usize {
         let places = self.places.lock();
         // A byte beside each pair.

@@ -1,16 +1,16 @@
-//! Descents through the upper levels: greedy ones, and wider ones where lengths differ.
+//! Descents through the upper levels: greedy ones, and wider ones if lengths differ.
 
 use super::scratch::{Fresh, Scratch};
 use super::walk::{Near, beam, gather};
 use crate::graph::rows::{Cell, Entry, Graph, Halt, Rows};
 use crate::graph::space::Space;
 
-/// Candidates that a descent keeps on the level where searches start, and on those below.
+/// Candidates that a descent keeps on the entry's level, and on those below.
 const WIDTHS: (usize, usize) = (16, 2);
 
 impl Graph {
-    /// Goes down greedily from `entry` to level `to`, and returns the nearest row found there. Where lengths differ, others
-    /// that it met are left in the scratch.
+    /// Descends greedily from `entry` to level `to`, and returns the nearest row found there. If lengths differ, the other rows
+    /// that the descent met are left in the scratch.
     pub(in crate::graph) fn descend<S: Space>(
         &self,
         space: S,
@@ -67,7 +67,7 @@ impl Graph {
     }
 }
 
-/// Moves to the nearest neighbour until none is nearer.
+/// Moves to the nearest neighbour until no neighbour is nearer.
 fn greedy<S: Space, C: Cell>(
     space: S,
     query: S::Query,

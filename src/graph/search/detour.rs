@@ -1,9 +1,9 @@
 //! Walking among accepted nodes only, by detours through rejected ones.
 //!
-//! The pool holds accepted nodes alone, so its size need not grow as fewer are accepted. Where few
-//! neighbours of a node are, the neighbours of those rejected stand in for them: two hops in the
-//! graph of all nodes are one in the graph that a build over the accepted ones would have made
-//! (ACORN, Patel et al., 2024). Which rejected neighbours to go through is decided as in `NaviX`
+//! The pool holds accepted nodes alone, so its size need not grow as fewer are accepted. If few
+//! neighbours of a node are accepted, the neighbours of the rejected ones replace them: two hops in the
+//! graph of all nodes are one in the graph that a build over the accepted nodes would have made
+//! (ACORN, Patel et al., 2024). The choice of rejected neighbours follows `NaviX`
 //! (Sehgal and Salihoglu, 2025).
 
 use std::sync::atomic::AtomicU32;
@@ -14,20 +14,20 @@ use crate::arena::Visited;
 use crate::graph::rows::{Graph, Rows};
 use crate::graph::space::Space;
 
-/// In which order a walk goes through the rejected neighbours of a node.
+/// The order in which a walk visits the rejected neighbours of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// The nearest to the query first, until enough accepted nodes are found.
     Directed,
-    /// As they stand in the row, and through all of them: their distances would cost more than
+    /// All of them, in the order of the row: their distances would cost more than
     /// they save.
     Blind,
 }
 
-/// What such a walk works with besides.
+/// The buffers of such a walk.
 #[derive(Debug, Default)]
 pub(super) struct Detour {
-    /// Nodes that were asked about and rejected, so that each is asked about once.
+    /// Nodes that the filter rejected, so that it is called once for each.
     rejected: Visited,
     /// Rejected nodes whose rows were read.
     through: Visited,
@@ -40,7 +40,7 @@ pub(super) struct Detour {
 }
 
 impl Detour {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         let numbers = self.gates.capacity() + self.keys.capacity() + self.seeds.capacity();
         self.rejected.bytes() + self.through.bytes() + 4 * numbers + 8 * self.sorted.capacity()
@@ -58,9 +58,9 @@ struct Trip<'a, S: Space> {
 
 impl Graph {
     /// Leaves the `ef` nearest accepted nodes that a walk finds in `scratch.pool`. It starts from
-    /// the nodes that are there, which an ordinary search left, accepted or not, and from `seeds`.
+    /// the nodes that an ordinary search left there, accepted or not, and from `seeds`.
     ///
-    /// Each node is asked about once, if at all.
+    /// `accepts` is called at most once for each node.
     #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
     pub(crate) fn search_accepted<S: Space, W: Watch>(
         &self,
@@ -85,7 +85,7 @@ impl Graph {
         scratch.detour.rejected.begin(rows.len());
         scratch.detour.through.begin(rows.len());
         scratch.pool.begin(ef);
-        // The nearest stand first already.
+        // The nearest are first already.
         trip.expand(starts.iter().copied(), starts.len(), Order::Blind, scratch);
         scratch.detour.seeds = starts;
 
@@ -94,7 +94,7 @@ impl Graph {
             scratch.counters.hops += 1;
             trip.expand(rows.links(row).map(|link| link.row), rows.capacity(), order, scratch);
             let Counters { distances, hops } = scratch.counters;
-            // Asking about the nodes of a row takes time, too.
+            // Filtering the nodes of a row takes time, too.
             let asked = (hops - before.hops) as usize * rows.capacity();
             if watch.spent((distances - before.distances) as usize + asked) {
                 break;
@@ -104,8 +104,8 @@ impl Graph {
 }
 
 impl<S: Space> Trip<'_, S> {
-    /// Offers the accepted among `near` to the pool, and accepted neighbours of the rejected
-    /// among them. `near` has `count` entries at most.
+    /// Offers the accepted nodes among `near` to the pool, and accepted neighbours of the rejected
+    /// ones. `near` has `count` entries at most.
     fn expand(
         &mut self,
         near: impl Iterator<Item = u32>,
@@ -114,7 +114,7 @@ impl<S: Space> Trip<'_, S> {
         scratch: &mut Scratch,
     ) {
         let capacity = self.rows.capacity();
-        // As many accepted neighbours as a row of an unfiltered graph has.
+        // The number of neighbours in a row of an unfiltered graph.
         let enough = match order {
             Order::Directed => capacity,
             Order::Blind => 4 * capacity,

@@ -1,7 +1,7 @@
 //! Walks that keep one of many equal vectors.
 //!
-//! Where a vector stands there a hundred times, the candidates of an ordinary walk are copies of the one or two that it met
-//! first: a search is caught among them, and a node that is linked to them alone leads nowhere. Where a walk ends so, it is
+//! If a vector has a hundred copies, the candidates of an ordinary walk are copies of the one or two vectors that it met
+//! first: a search is caught among them, and a node that is linked to them alone leads nowhere. A walk that ends this way is
 //! repeated with one of each.
 
 use super::scratch::{Fresh, Scratch};
@@ -13,7 +13,7 @@ use crate::graph::space::Space;
 /// Candidates for each known one that a search starts from.
 const KNOWN: usize = 8;
 
-/// Whether more than half of what a walk found are copies of others.
+/// Returns whether more than half of the candidates of a walk are copies of others.
 pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
@@ -34,8 +34,8 @@ pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
     pool.len() > 0
 }
 
-/// The best-first walk, which expands the nearest candidate until all of the `ef` nearest are, no two of them
-/// equal.
+/// Walks best first over distinct vectors: expands the nearest candidate until all of the `ef` nearest are expanded, no two of
+/// them equal.
 pub(in crate::graph) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
     space: S,
     query: S::Query,
@@ -68,7 +68,7 @@ pub(in crate::graph) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
 
 impl Graph {
     /// Repeats a [`search`](Self::search) that was caught among copies, in any space, from the nearest that it left in the
-    /// pool: looks for the nearest vectors, one of each, and then for the copies of these. What is returned is as there.
+    /// pool: searches for the nearest vectors, one of each, and then for their copies. Returns the same as [`Self::search`].
     #[cold]
     #[inline(never)]
     pub(crate) fn search_again<S: Space, W: Watch>(
@@ -100,8 +100,8 @@ impl Graph {
         true
     }
 
-    /// Searches from the first nodes that are known, with their keys in this space, the nearest first, and from where searches
-    /// start. Returns `false` as [`Self::search`] does.
+    /// Searches from the first of the known nodes, which have keys in this space and are sorted, and from the entry.
+    /// Returns `false` as [`Self::search`] does.
     #[cold]
     #[inline(never)]
     pub(crate) fn search_from<S: Space, W: Watch>(
@@ -121,7 +121,7 @@ impl Graph {
         let first = self.descend(space, query, entry, 0, scratch);
         let candidate = |&(key, row)| Candidate { key, link: Link { row, node: row, tree: false } };
         let (kept, halt) = self.halt(ef, k);
-        // All of them would take the places of other nodes at the same distance, and some of these lead on.
+        // All of them would displace other nodes at the same distance, and some of these lead further.
         let some = known.iter().take(kept.div_ceil(KNOWN));
         scratch.candidates.clear();
         scratch.candidates.extend(some.map(candidate));
@@ -132,7 +132,7 @@ impl Graph {
     }
 }
 
-/// The walk from `first` and all that is in `scratch.candidates`.
+/// Walks from `first` and all of `scratch.candidates`.
 #[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
 fn proceed_from<S: Space, C: Cell, W: Watch>(
     space: S,

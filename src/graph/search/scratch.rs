@@ -1,4 +1,4 @@
-//! What a walk or an insertion works with, kept from one to the next.
+//! Buffers of a walk or an insertion, kept from one to the next.
 
 use bumpalo::Bump;
 
@@ -14,11 +14,11 @@ pub(crate) struct Scratch {
     pub(in crate::graph) visited: Visited,
     pub(in crate::graph) fresh: Fresh,
     pub(super) halt: Halt,
-    /// Whether most of what a search met first were copies of one another.
+    /// Whether most of the candidates that a search met first were copies of one another.
     pub(crate) is_crowded: bool,
-    /// What only walks among accepted nodes need.
+    /// The buffers of walks among accepted nodes.
     pub(super) detour: Detour,
-    /// What only walks that may go on need.
+    /// The notes of walks that can be continued.
     pub(super) notes: Notes,
     /// Keys and nodes that a wide descent met.
     pub(super) passed: Vec<(u32, u32)>,
@@ -37,12 +37,12 @@ pub(in crate::graph) struct Fresh {
     pub(in crate::graph) nodes: Vec<u32>,
     /// Keys of their distances.
     pub(in crate::graph) keys: Vec<u32>,
-    /// Whether a link was passed over because its node is younger than the walk.
+    /// Whether the walk skipped a link because its node is younger than the walk.
     pub(super) is_younger: bool,
 }
 
 impl Fresh {
-    /// Makes room for as many neighbours.
+    /// Makes room for `neighbours` neighbours.
     #[inline(always)]
     pub(in crate::graph) fn reserve(&mut self, neighbours: usize) {
         if self.nodes.len() <= neighbours {
@@ -60,7 +60,7 @@ impl Fresh {
     }
 }
 
-/// What a walk did.
+/// The work of a walk.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counters {
     /// Distances computed.
@@ -70,12 +70,12 @@ pub(crate) struct Counters {
 }
 
 impl Scratch {
-    /// Whether the last walk passed over a node that is younger than it.
+    /// Returns whether the last walk skipped a node that is younger than it.
     pub(crate) fn passed_younger(&self) -> bool {
         self.fresh.is_younger
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.pool.bytes()
             + self.visited.bytes()

@@ -16,14 +16,14 @@ use crate::graph::space::Space;
 pub(crate) struct Beam {
     /// Candidates that it keeps.
     pub(crate) ef: usize,
-    /// The number of nearest nodes that are wanted, if fewer: the walk may end early where these are much nearer than the rest.
+    /// The number of nearest nodes wanted, if fewer: the walk may end early if these are much nearer than the rest.
     pub(crate) k: Option<usize>,
     /// The walk goes as if this node did not exist. Searches must not start from it: see [`Graph::is_base_only`].
     pub(crate) without: Option<u32>,
 }
 
 impl Beam {
-    /// For all of the `ef` nearest.
+    /// Creates the beam of a walk for all of the `ef` nearest.
     pub(crate) fn of(ef: usize) -> Self {
         Self { ef, k: None, without: None }
     }
@@ -36,23 +36,23 @@ pub(crate) struct Near {
     pub(in crate::graph) row: u32,
 }
 
-/// What a walk does at its next turn.
+/// The next turn of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Turn {
     /// Read the links of this row, which was prefetched.
     Gather(u32),
-    /// Compute as many distances, to vectors that were prefetched.
+    /// Compute this number of distances, to vectors that were prefetched.
     Measure(usize),
     Done,
 }
 
-/// Who may end a walk before it is done.
+/// A caller that may end a walk early.
 pub(crate) trait Watch {
-    /// Told of work that was done, in distances; whether to stop.
+    /// Receives the work done, in distances. Returns whether to stop.
     fn spent(&mut self, distances: usize) -> bool;
 }
 
-/// Nobody does.
+/// Never stops a walk.
 impl Watch for () {
     #[inline(always)]
     fn spent(&mut self, _distances: usize) -> bool {
@@ -60,14 +60,14 @@ impl Watch for () {
     }
 }
 
-/// Walks that take turns: enough that what one waits for arrives while the others work.
+/// Walks that take turns: enough of them that the memory of one arrives while the others work.
 pub(crate) const LANES: usize = 4;
 
 impl Graph {
     /// Leaves the nearest nodes that a walk on the base level finds in `scratch.pool`, the nearest first: `ef` of them,
-    /// or more or fewer where fewer are wanted. `false` if the space does not have the node that searches start from.
+    /// or more or fewer if fewer are wanted. Returns `false` if the space does not have the node that searches start from.
     ///
-    /// A walk that was caught among equal vectors says so in `scratch.is_crowded`: see [`Self::search_again`].
+    /// A walk that was caught among equal vectors sets `scratch.is_crowded`: see [`Self::search_again`].
     pub(crate) fn search<S: Space, W: Watch>(
         &self,
         space: S,
@@ -99,7 +99,7 @@ impl Graph {
         true
     }
 
-    /// [`Self::search`] for up to [`LANES`] queries, each with a scratch of its own. The walks take
+    /// [`Self::search`] for up to [`LANES`] queries, each with its scratch. The walks take
     /// turns.
     pub(crate) fn search_lanes<S: Space>(
         &self,
@@ -138,7 +138,7 @@ impl Graph {
                         Turn::Measure(gather_new(space, rows, row, limit, scratch))
                     }
                     Turn::Measure(count) => {
-                        // The others' turns come between: time enough for the one row that is next.
+                        // The turns of the other walks come between, which is time enough for the one row that is next.
                         offer::<S, AtomicU32>(space, query, count, scratch);
                         let turn = next(space, scratch);
                         if let Turn::Gather(row) = turn {
@@ -156,13 +156,13 @@ impl Graph {
         true
     }
 
-    /// Candidates to keep, and when to end.
+    /// Returns the number of candidates to keep, and the end of the walk.
     pub(in crate::graph) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
         k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
     }
 }
 
-/// The best-first walk: expands the nearest candidate until all of the `ef` nearest are, or `halt` ends it.
+/// Walks best first: expands the nearest candidate until all of the `ef` nearest are expanded, or `halt` ends it.
 pub(in crate::graph) fn beam<S: Space, C: Cell>(
     space: S,
     query: S::Query,
@@ -176,7 +176,7 @@ pub(in crate::graph) fn beam<S: Space, C: Cell>(
     proceed(space, query, rows, &mut (), scratch);
 }
 
-/// Goes on until a walk that keeps `ef` candidates, no more than this one, would be done, and returns where that ends.
+/// Continues until a walk that keeps `ef` candidates, no more than this one, would end, and returns the nearest row then.
 pub(in crate::graph) fn land<S: Space, C: Cell>(
     space: S,
     query: S::Query,
@@ -193,7 +193,7 @@ pub(in crate::graph) fn land<S: Space, C: Cell>(
     scratch.pool.iter().next().map(|(key, row)| Near { key, row })
 }
 
-/// The walk itself, from what is in the pool.
+/// Walks from the candidates in the pool.
 pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
     space: S,
     query: S::Query,
@@ -211,7 +211,7 @@ pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
     }
 }
 
-/// Rows below it are there for a walk.
+/// Returns the limit below which rows exist for a walk.
 #[inline(always)]
 pub(super) fn limit<S: Space, C: Cell>(space: S, rows: Rows<'_, C>) -> u32 {
     if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) }
@@ -242,7 +242,7 @@ pub(super) fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
     scratch.pool.next().map_or(Turn::Done, Turn::Gather)
 }
 
-/// First pass over a row of a walk: admits the links that were not met.
+/// Makes the first pass over a row of a walk: admits the links that were not met.
 pub(super) fn gather_new<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
@@ -259,7 +259,7 @@ pub(super) fn gather_new<S: Space, C: Cell>(
     count
 }
 
-/// Reads all links of a row, keeps those below `limit` that `admit` lets pass, and prefetches
+/// Reads all links of a row, keeps those below `limit` that `admit` accepts, and prefetches
 /// their vectors. Returns their number.
 #[inline(always)]
 pub(super) fn gather<S: Space, C: Cell>(
@@ -290,7 +290,7 @@ pub(super) fn gather<S: Space, C: Cell>(
     count
 }
 
-/// Second pass: the distances, of which the pool keeps the smallest. Their rows are on their way then.
+/// Makes the second pass: computes the distances, of which the pool keeps the smallest, and prefetches the rows of these.
 pub(super) fn measure<S: Space, C: Cell>(
     space: S,
     query: S::Query,
@@ -303,7 +303,7 @@ pub(super) fn measure<S: Space, C: Cell>(
     }
 }
 
-/// [`measure`], but for the rows: those that the pool kept are returned.
+/// [`measure`] without the prefetch: returns the rows that the pool kept.
 fn offer<S: Space, C: Cell>(
     space: S,
     query: S::Query,

@@ -1,6 +1,6 @@
-//! A walk that goes on with more candidates, and does nothing again that it did.
+//! A walk that continues with more candidates, and repeats no work.
 //!
-//! It notes each distance that it computes. The nearest that found no place among few candidates find one among more.
+//! The walk notes each distance that it computes. The nearest nodes that found no place among few candidates find one among more.
 
 use super::descent::seed;
 use super::distinct::is_crowded;
@@ -12,24 +12,24 @@ use crate::graph::space::Space;
 /// Noted candidates that are offered together.
 const PART: usize = 32;
 
-/// What a walk notes for going on.
+/// The notes of a walk that can be continued.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// Key and row of each candidate that was met.
+    /// Key and row of each visited candidate.
     met: Vec<(u32, u32)>,
-    /// Rows below it were there when the walk began.
+    /// The limit below which rows existed when the walk began.
     limit: u32,
 }
 
 impl Notes {
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.met.capacity() * size_of::<(u32, u32)>()
     }
 }
 
 impl Graph {
-    /// [`Self::search`] for `ef` candidates, all of which are looked at, that [`Self::widen`] can continue.
+    /// [`Self::search`] for `ef` candidates, all of which are expanded, that [`Self::widen`] can continue.
     pub(crate) fn search_noting<S: Space, W: Watch>(
         &self,
         space: S,
@@ -90,7 +90,7 @@ impl Graph {
     }
 }
 
-/// The walk from what is in the pool, with notes.
+/// Walks from the candidates in the pool, and notes each distance.
 fn proceed<S: Space, C: Cell, W: Watch>(
     space: S,
     query: S::Query,

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::{LONGEST, MERGED, SLACK, Sorted, WORDS};
 use crate::simd::Avx2;
 
-/// For each mask of four gaps, the halves of entries that stand around them.
+/// For each mask of four gaps, the halves of the entries around them.
 static MOVED: [[u32; 8]; 16] = moved();
 
 const fn moved() -> [[u32; 8]; 16] {
@@ -27,7 +27,7 @@ const fn moved() -> [[u32; 8]; 16] {
     all
 }
 
-/// For each mask of eight lanes, the numbers of those that are set.
+/// For each mask of eight lanes, the numbers of the lanes that are set.
 static CHOSEN: [[u8; 8]; 256] = chosen();
 
 const fn chosen() -> [[u8; 8]; 256] {
@@ -58,13 +58,13 @@ impl Sorted for Avx2 {
         let (eight_ids, rest_ids) = ids.as_chunks::<8>();
         for (keys, ids) in eights.iter().zip(eight_ids) {
             // SAFETY: AVX2 as the token proves; eight keys and ids are read; eight entries are written behind `count`,
-            // which is no more than were read before these, and `out` is longer by that; no alignment needed.
+            // which is at most the number of keys read before, and `out` is longer by that; no alignment needed.
             unsafe {
                 let keys = _mm256_loadu_si256(keys.as_ptr().cast());
                 let ids = _mm256_loadu_si256(ids.as_ptr().cast());
                 let below = match u32::try_from(bound) {
                     Ok(0) => 0,
-                    // There are only comparisons for "less or equal", and for signed numbers.
+                    // AVX2 has comparisons for "less or equal" only, and for signed numbers.
                     Ok(bound) => {
                         let most = _mm256_set1_epi32((bound - 1) as i32);
                         let below = _mm256_cmpeq_epi32(_mm256_min_epu32(keys, most), keys);
@@ -76,7 +76,7 @@ impl Sorted for Avx2 {
                 let lanes = _mm256_cvtepu8_epi32(lanes);
                 let keys = _mm256_permutevar8x32_epi32(keys, lanes);
                 let ids = _mm256_permutevar8x32_epi32(ids, lanes);
-                // Pairs of an id, doubled, and a key are entries. They come out as 0, 1, 4, 5 and 2, 3, 6, 7.
+                // Pairs of an id, doubled, and a key are entries, in the order 0, 1, 4, 5 and 2, 3, 6, 7.
                 let ids = _mm256_slli_epi32::<1>(ids);
                 let low = _mm256_unpacklo_epi32(ids, keys);
                 let high = _mm256_unpackhi_epi32(ids, keys);
@@ -109,8 +109,8 @@ impl Sorted for Avx2 {
 }
 
 impl Avx2 {
-    /// Merges `fresh` into the ascending `entries[..len]`, of which the `capacity` least are kept. The new length is returned,
-    /// and the place of the first that came.
+    /// Merges `fresh` into the ascending `entries[..len]` and keeps the `capacity` least. Returns the new length
+    /// and the place of the first entry of `fresh`.
     #[expect(clippy::unused_self, reason = "the proof")]
     #[inline(always)]
     fn merge_short(
@@ -123,13 +123,13 @@ impl Avx2 {
         assert!(len <= capacity && len <= LONGEST && (1..=MERGED).contains(&fresh.len()));
         assert!(entries.len() >= capacity + SLACK);
         let total = capacity.min(len + fresh.len());
-        // What stands beyond is less than none.
+        // Entries beyond `len` must not count as less than an entry.
         entries[len..len + 4].fill(u64::MAX);
         let mut all = [u64::MAX; MERGED];
         for (one, &entry) in all.iter_mut().zip(fresh) {
             *one = entry;
         }
-        // Where each will stand: how many are less, of those that are there and of those that come.
+        // The place of each fresh entry is the number of lesser entries, old and fresh.
         let mut places = [0_u64; MERGED];
         for (places, all_limits) in places
             .as_chunks_mut::<4>()
@@ -172,7 +172,7 @@ impl Avx2 {
         let mut first = usize::MAX;
         let mut bits = [0_u64; WORDS];
         let last = (total - 1) / 4;
-        // Of those that come, as many stand in front of the last block.
+        // Fresh entries whose places are in front of the last block.
         let mut before = 0;
         for &place in places {
             let place = place as usize;
@@ -183,7 +183,7 @@ impl Avx2 {
         if first >= total {
             return (total, first);
         }
-        // From the end, each block is what stood further to the front, with gaps for those that come.
+        // From the end, each block takes its entries from further to the front, with gaps for the fresh ones.
         for block in (first / 4..=last).rev() {
             let gaps = (bits[block / 16] >> (4 * (block % 16))) & 0xf;
             let from: &[u64; 4] = entries[4 * block - before..].first_chunk().expect("slack");

@@ -15,8 +15,8 @@ impl Sorted for Avx512 {
         let mut count = 0;
         for (keys, ids) in keys.chunks(16).zip(ids.chunks(16)) {
             let some = ((1_u32 << keys.len()) - 1) as u16;
-            // SAFETY: AVX-512 as the token proves; the masks select what is in `keys` and `ids`, which are of one length; up
-            // to 16 entries are written behind `count`, no more than were read before these, and `out` is longer by that.
+            // SAFETY: AVX-512 as the token proves; the masks select elements of `keys` and `ids`, which have one length; up
+            // to 16 entries are written behind `count`, which is at most the number of keys read before, and `out` is longer by that.
             unsafe {
                 let keys = _mm512_maskz_loadu_epi32(some, keys.as_ptr().cast());
                 let ids = _mm512_maskz_loadu_epi32(some, ids.as_ptr().cast());
@@ -61,7 +61,7 @@ impl Sorted for Avx512 {
         assert!(len < entries.len());
         let start = entries.as_mut_ptr().cast::<i64>();
         let mut end = len;
-        // Eight at a time from the end: those greater move up by one.
+        // Eight at a time from the end: greater entries move up by one.
         while end >= 8 {
             // SAFETY: AVX-512 as the token proves; it reads `end - 8..end` and writes inside
             // `end - 7..=end`, and `end <= len < entries.len()`; no alignment needed.
@@ -106,8 +106,8 @@ impl Avx512 {
         }
     }
 
-    /// Merges `fresh` into the ascending `entries[..len]`, of which the `capacity` least are kept. The new length is returned,
-    /// and the place of the first that came.
+    /// Merges `fresh` into the ascending `entries[..len]` and keeps the `capacity` least. Returns the new length
+    /// and the place of the first entry of `fresh`.
     #[expect(clippy::unused_self, reason = "the proof")]
     #[inline(always)]
     fn merge_short(
@@ -124,10 +124,10 @@ impl Avx512 {
         let mut places = [0; MERGED];
         let mut bits = [0_u64; WORDS];
         let mut first = usize::MAX;
-        // Where each will stand: how many are less, of those that are there and of those that come.
+        // The place of each fresh entry is the number of lesser entries, old and fresh.
         for (place, &entry) in places.iter_mut().zip(fresh) {
-            // SAFETY: AVX-512 as the token proves; the blocks are below `len`, of the last only what the mask selects, and
-            // of `fresh` as many as there are.
+            // SAFETY: AVX-512 as the token proves; full blocks end at `len` or before, and masks select the entries below `len` of
+            // the last block and the entries of `fresh`.
             let less = unsafe {
                 let entry = _mm512_set1_epi64(entry as i64);
                 let few = ((1_u32 << fresh.len()) - 1) as u8;
@@ -148,7 +148,7 @@ impl Avx512 {
         if first >= total {
             return (total, first);
         }
-        // From the end, each block is what stood further to the front, with gaps for those that come.
+        // From the end, each block takes its entries from further to the front, with gaps for the fresh ones.
         let last = (total - 1) / 8;
         let mut before = 0;
         for &place in &places[..fresh.len()] {
@@ -156,8 +156,8 @@ impl Avx512 {
         }
         for block in (first / 8..=last).rev() {
             let gaps = (bits[block / 8] >> (8 * (block % 8))) as u8;
-            // SAFETY: AVX-512 as the token proves. Places of a block begin at `8 * block`, and `before` of those that come stand
-            // in front of it, no more than that; what is read ends before the block does, and a block that begins below
+            // SAFETY: AVX-512 as the token proves. Places of a block begin at `8 * block`, and `before` fresh entries, at most that
+            // number, have places in front of it. The load ends before the block does, and a block that begins below
             // `capacity` ends within `SLACK` of it.
             unsafe {
                 let moved = _mm512_maskz_expandloadu_epi64(!gaps, start.add(8 * block - before));

@@ -1,4 +1,4 @@
-//! Sorted arrays of entries, of which the least are kept: what a pool of candidates is made of.
+//! Sorted arrays of entries that keep the least ones: the basis of a pool of candidates.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -7,14 +7,14 @@ mod avx512;
 
 /// Entries that [`Sorted::merge`] takes at a time.
 pub(crate) const MERGED: usize = 8;
-/// Entries beyond those that count, which are written in passing.
+/// Slots beyond the counted entries, which operations may overwrite.
 pub(crate) const SLACK: usize = 16;
 
-/// Longest array that registers are compared with as a whole.
+/// Length of the longest array that registers are compared with as a whole.
 #[cfg(target_arch = "x86_64")]
 const LONGEST: usize = 192;
 
-/// Words of a bit for each place of such an array and what comes to it.
+/// Words with one bit for each place of such an array and each merged entry.
 #[cfg(target_arch = "x86_64")]
 const WORDS: usize = (LONGEST + MERGED).div_ceil(64);
 
@@ -23,8 +23,8 @@ pub(crate) trait Sorted: Copy {
     /// Whether [`Self::merge`] takes less time than insertions one by one.
     const MERGES: bool = false;
 
-    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`, of which
-    /// there is one more, and returns where it stands.
+    /// Inserts `entry` before the first greater one of the ascending `entries[..len]`; `entries` has room
+    /// for one more. Returns the place of `entry`.
     #[inline(always)]
     fn insert_sorted(self, entries: &mut [u64], len: usize, entry: u64) -> usize {
         let at = entries[..len].partition_point(|&e| e <= entry);
@@ -33,8 +33,8 @@ pub(crate) trait Sorted: Copy {
         at
     }
 
-    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number. There
-    /// is place in `out` for all, and [`SLACK`] more.
+    /// Writes `key << 32 | id << 1` for each key below `bound` to the front of `out`, in order, and returns their number. `out`
+    /// has room for all, and for [`SLACK`] more.
     #[inline(always)]
     fn select(self, keys: &[u32], ids: &[u32], bound: u64, out: &mut [u64]) -> usize {
         let mut count = 0;
@@ -47,9 +47,9 @@ pub(crate) trait Sorted: Copy {
         count
     }
 
-    /// Merges up to [`MERGED`] distinct entries, at least one, in any order, into the ascending `entries[..len]`, of which the
-    /// `capacity` least are kept; there is place for [`SLACK`] more. The new length is returned, and the place of the
-    /// first that came, or what is beyond all places if none did.
+    /// Merges up to [`MERGED`] distinct entries, at least one, in any order, into the ascending `entries[..len]` and keeps the
+    /// `capacity` least; `entries` has room for [`SLACK`] more. Returns the new length and the place of the
+    /// first merged entry, or a number beyond all places if no entry was kept.
     #[inline(always)]
     fn merge(
         self,
