@@ -1,8 +1,8 @@
-//! Is a recall that is asked for reached? `cargo bench --bench calibration -- [--dataset DIR] [--runs N] [--json FILE]`.
+//! Is a requested recall reached? `cargo bench --bench calibration -- [--dataset DIR] [--runs N] [--json FILE]`.
 //!
 //! An index, and runs that calibrate it with one half of the queries, drawn anew for each run, and ask the other half for recalls of
-//! 0.9, 0.95 and 0.99; then one that calibrates with the index's own vectors. A run succeeds if the recall that it got is at most half
-//! a point below the one asked for. Without a data set, 50,000 x 64 are generated.
+//! 0.9, 0.95 and 0.99; then one that calibrates with the index's own vectors. A run succeeds if its recall is at most half a point
+//! below the requested one. Without a data set, 50,000 x 64 are generated.
 
 mod input;
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for quantization in [Quantization::None, Quantization::Auto] {
         let graph = Hnsw::builder(dimension, metric).quantization(quantization).build()?;
         graph.insert_batch(&keys, &base).run()?;
-        // Recall of the queries of these numbers.
+        // Returns the recall of the queries of these numbers.
         let achieved = |numbers: &[usize], recall: f64| -> Result<f64, Box<dyn Error>> {
             let chosen = gather(&queries, dimension, numbers);
             let found = graph.search_batch(&chosen).k(K).recall(recall).run()?;
@@ -81,7 +81,7 @@ fn gather(queries: &[f32], dimension: usize, numbers: &[usize]) -> Vec<f32> {
     numbers.iter().flat_map(row).copied().collect()
 }
 
-/// Hits that are as near as the nearest are.
+/// Returns the number of hits that are as near as the nearest.
 fn shared(hits: &[Hit], truth: &[Hit]) -> usize {
     let reach = truth.last().map_or(f32::INFINITY, |hit| hit.distance);
     hits.iter().take_while(|hit| hit.distance <= reach).count().min(truth.len())

@@ -1,14 +1,14 @@
-//! What turnover leaves of an index: `cargo bench --bench churn -- [--dataset DIR] [--turnovers N]
+//! The effect of turnover on an index: `cargo bench --bench churn -- [--dataset DIR] [--turnovers N]
 //! [--quantization none|auto|sq8|sq4] [--ef N] [--json FILE]`.
 //!
 //! The index holds one half of the vectors. In a turnover each of them is removed, the oldest
-//! first, and one of the other half inserted. After each: recall@10 at a fixed `ef`, queries per second on one
+//! first, and one of the other half inserted. After each turnover: recall@10 at a fixed `ef`, queries per second on one
 //! thread and bytes in memory, beside those of an index that was built of the same vectors at once; the two are
-//! timed in turns, and the median counts. At the end nine tenths of all vectors are removed and
-//! maintenance is run: how much of the resident memory is left. Without a data set, 40,000 x 64 are
+//! timed in turns, and the median counts. At the end nine tenths of all vectors are removed and maintenance is run; the bench reports
+//! the resident memory that is left. Without a data set, 40,000 x 64 are
 //! generated.
 //!
-//! With `--vanish COUNT`, only the latter, with that many generated vectors of 128 components.
+//! With `--vanish COUNT`, only this end is run, with `COUNT` generated vectors of 128 components.
 
 mod input;
 mod quantized;
@@ -60,7 +60,7 @@ fn turn_over(
     let half = base.len() / dimension / 2;
     let row = |at: usize| &base[at * dimension..][..dimension];
     let new = || Hnsw::builder(dimension, metric).quantization(quantization).build();
-    // Of each half: an index built at once, and the exact answers.
+    // For each half: an index built at once, and the exact answers.
     let halves = [0..half, half..2 * half].map(|range| {
         let vectors = &base[range.start * dimension..range.end * dimension];
         let (fresh, exact) = (new()?, Flat::builder(dimension, metric).build()?);
@@ -141,7 +141,7 @@ fn queries_per_second(
     Ok((queries.len() / dimension) as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Removes nine tenths of an index and lets maintenance give their memory back.
+/// Removes nine tenths of an index and runs maintenance, which gives their memory back.
 fn vanish(
     input: &Input,
     quantization: Quantization,
@@ -177,7 +177,7 @@ fn vanish(
     if report.is_ok() { Ok(()) } else { Err(report.to_string().into()) }
 }
 
-/// Resident memory of this process in megabytes.
+/// Returns the resident memory of this process in megabytes.
 fn resident_mb() -> Result<f64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,7 +1,7 @@
-//! What a collection costs: opening, searching in the map, durable inserts, bytes written.
+//! The costs of a collection: opening, searching in the map, durable inserts, bytes written.
 //!
 //! `cargo bench --bench collection -- [--rows N] [--dimension N] [--ef-construction N] [--json FILE]`; 100,000 x 128 and 200 if not
-//! said. Comparisons are of one run: the same queries on the same graph in memory and in the map, the same batches into an index in
+//! given. Comparisons are of one run: the same queries on the same graph in memory and in the map, the same batches into an index in
 //! memory and into a collection.
 #![allow(clippy::print_stdout, reason = "it reports")]
 
@@ -27,7 +27,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A line of `/proc/self/status`, in MiB.
+/// Returns a line of `/proc/self/status`, in MiB.
 fn status(name: &str) -> f64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -35,7 +35,7 @@ fn status(name: &str) -> f64 {
     kib.unwrap_or(0.0) / 1024.0
 }
 
-/// In a process of its own: opens the collection and answers one query.
+/// Opens the collection and answers one query, in a child process.
 fn open_once(path: &Path, dimension: usize) -> Result<(), Box<dyn Error>> {
     let before = status("VmRSS");
     let query = vec![0.25_f32; dimension];
@@ -56,7 +56,7 @@ fn open_once(path: &Path, dimension: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Queries a second on one thread, for about a second.
+/// Returns queries a second on one thread, measured for about a second.
 fn qps(index: &Hnsw, queries: &[f32], ef: usize) -> Result<f64, Box<dyn Error>> {
     let start = Instant::now();
     let mut count = 0;
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     durable(&input, &scratch.0.join("durable.nf"), &mut json)
 }
 
-/// Opening a file, and searching it where it lies.
+/// Measures opening a file, and searching it in its map.
 fn in_place(
     Input { base, queries, metric, dimension }: &Input,
     ef_construction: usize,
@@ -125,7 +125,7 @@ fn in_place(
     println!("  loaded and verified in {:.2} s", start.elapsed().as_secs_f64());
     let mapped = Hnsw::open(path)?;
     for ef in [32, 64, 128] {
-        // Warm: the second time counts.
+        // The first pass fills the caches and does not count.
         qps(&mapped, queries, ef)?;
         let mut rates = [const { Vec::new() }; 3];
         for _ in 0..5 {
@@ -152,7 +152,7 @@ fn in_place(
     Ok(())
 }
 
-/// Inserting durably, in batches and one by one, and what a crash leaves to do.
+/// Measures inserting durably, in batches and one by one, and opening after a crash.
 fn durable(
     Input { base, metric, dimension, .. }: &Input,
     path: &Path,
@@ -166,7 +166,7 @@ fn durable(
     let collection = Collection::create(path, config())?;
     let mut times = [Duration::ZERO; 2];
     for (keys, vectors) in keys.chunks(BATCH).zip(base.chunks(BATCH * dimension)) {
-        // One after the other, so that both meet the same load of the machine.
+        // Both take each batch in turn, so that both meet the same load of the machine.
         let vectors = &vectors[..keys.len() * dimension];
         let start = Instant::now();
         index.insert_batch(keys, vectors).run()?;

@@ -1,8 +1,8 @@
 //! Are deadlines kept? `cargo bench --bench deadline -- [--dataset DIR] [--micros N] [--json FILE]`.
 //!
 //! Searches that would take much longer than their deadline (walks with a huge `ef`, scans, all
-//! answers at once, filters that accept nothing, ranges), on vectors and on codes: how long they
-//! take, and how many come back in time with a fifth added. Without a data set, 200,000 x 128 are
+//! answers at once, filters that accept nothing, ranges), on vectors and on codes: their time, and the share that returns within the
+//! deadline plus a fifth. Without a data set, 200,000 x 128 are
 //! generated.
 
 mod input;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut took = Vec::with_capacity(SEARCHES);
         let mut complete = 0;
         let mut queries = queries.chunks(dimension).cycle();
-        // The first ones make room.
+        // The first searches allocate scratch memory.
         for turn in 0..SEARCHES + 20 {
             let query = queries.next().expect("a cycle");
             let start = Instant::now();

@@ -1,5 +1,4 @@
-//! Cost of one distance: every kernel on every instruction set of this CPU, and plain loops as
-//! anybody would write them.
+//! Cost of one distance: every kernel on every instruction set of this CPU, and plain loops.
 //!
 //! Names are `metric-element/variant/dimension`, where the variant is an instruction set (one call
 //! for one pair of vectors), an instruction set with `-many` (one call for 32 rows; divide by 32),
@@ -79,7 +78,7 @@ fn cpu_time() -> Duration {
     START.elapsed()
 }
 
-/// Numbers in `-1..1`, the same in every run.
+/// Returns numbers in `-1..1`, the same in every run.
 fn numbers(len: usize) -> Vec<f32> {
     let mut state = 1u64;
     (0..len)
@@ -90,12 +89,12 @@ fn numbers(len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The part of `all` that begins at a cache line.
+/// Returns the part of `all` that begins at a cache line.
 fn aligned<E>(all: &[E]) -> &[E] {
     &all[all.as_ptr().align_offset(LINE)..]
 }
 
-/// One metric over one element type: `make` turns a number in `-1..1` into a component.
+/// Measures one metric over one element type: `make` turns a number in `-1..1` into a component.
 fn bench<E>(
     criterion: &mut Criterion<CpuTime>,
     (metric, element): (Metric, Element),
@@ -168,7 +167,7 @@ fn hamming(a: &[u8], b: &[u8]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() as f32
 }
 
-/// The three metrics of numbers over one element type.
+/// Measures the three metrics of numbers over one element type.
 fn bench_numbers<E: Copy>(
     criterion: &mut Criterion<CpuTime>,
     element: Element,

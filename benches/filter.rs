@@ -1,13 +1,14 @@
 //! Searching under filters: `cargo bench --bench filter -- [--dataset DIR] [--quantization none|auto|sq8|sq4] [--ef N]
 //! [--json FILE]`.
 //!
-//! For each selectivity (50, 10, 1 and 0.1 %) and each way in which a filter can have to do with
-//! the query (not at all, accepting the nearest vectors, accepting the farthest), as a bitmap and
+//! For each selectivity (50, 10, 1 and 0.1 %) and each relation of a filter to the query (none, accepting the nearest vectors,
+//! accepting the farthest), as a bitmap and
 //! as a closure: recall@10 against the exact answers, queries per second on one thread (the median of rounds), hits that
 //! are missing, and the plans that were chosen. Without a data set, 100,000 x 64 are generated.
 //!
 //! `--table excluded` measures queries whose nearest vectors are excluded, and `--table cost` filters of 1 ns to 100 us,
-//! each beside the ways that a caller could go by hand, at several `ef`: CPU time of the thread, the ways in turn. Ratios compare ways of
+//! each beside the ways in which a caller could filter by hand, at several `ef`: CPU time of the thread, the ways in turn. Ratios
+//! compare ways of
 //! equal recall.
 
 mod by_hand;
@@ -25,7 +26,7 @@ use quantized::quantization;
 const QUERIES: usize = 200;
 const K: usize = 10;
 
-/// How a filter has to do with the query.
+/// The relation of a filter to the query.
 #[derive(Debug, Clone, Copy)]
 enum Relation {
     None,
@@ -90,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The keys that are accepted for a query.
+/// Returns the keys that are accepted for a query.
 fn bitmap(
     exact: &Flat,
     query: &[f32],
@@ -122,11 +123,11 @@ fn bitmap(
     Ok(words)
 }
 
-/// What one kind of filter achieved.
+/// The results of one kind of filter.
 struct Line {
     recall: f64,
     qps: f64,
-    /// Hits fewer than the exact answers have.
+    /// Number of hits fewer than the exact answers.
     missing: usize,
     plans: BTreeMap<String, usize>,
 }

@@ -1,8 +1,8 @@
 //! Searches beside insertions: `cargo bench --bench mixed -- [--dataset DIR] [--seconds N] [--json FILE]`.
 //!
 //! One thread searches without a pause while another inserts at a steady pace: none, 1,000 and
-//! 10,000 a second. How long searches take at the median, the 99th and the 99.9th percentile, and
-//! how many insertions there were. Without a data set, 100,000 x 64 are generated; half are in the
+//! 10,000 a second. The bench reports the time of searches at the median, the 99th and the 99.9th percentile, and the number of
+//! insertions. Without a data set, 100,000 x 64 are generated; half are in the
 //! index at the beginning.
 
 mod input;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{count} x {dimension}, {metric}, half of them at first; {seconds} s each");
     println!("inserts/s  inserted  searches       p50       p99     p99.9       max");
     for pace in [0_u32, 1000, 10_000] {
-        // Anew for each pace, so that all begin alike.
+        // The graph is built anew for each pace, so that all paces begin alike.
         let graph = Hnsw::builder(dimension, metric).build()?;
         let keys: Vec<u64> = (0..(count / 2) as u64).collect();
         graph.insert_batch(&keys, first).threads(2).run()?;
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How long each search took.
+/// Returns the time of each search.
 fn search(
     graph: &Hnsw,
     queries: &[f32],
@@ -80,7 +80,7 @@ fn search(
     Ok(took)
 }
 
-/// Inserts at a pace until it is told to stop or nothing is left; how many.
+/// Inserts at a pace until it is stopped or no vector is left. Returns the number of insertions.
 fn insert(
     graph: &Hnsw,
     vectors: &[f32],

@@ -5,7 +5,7 @@ use nearfield::store::{Durability, Store, StoreOptions};
 
 const PAGES: u64 = 1000;
 
-/// A store with about `holes` free runs of a page, where values of a page were removed.
+/// Returns a store with about `holes` free runs of a page, left by removed values of a page.
 fn with_holes(holes: u64) -> Store {
     let store = StoreOptions::new().page_size(4096).open_in_memory().unwrap();
     let mut tx = store.begin_write().unwrap();
@@ -36,7 +36,7 @@ fn transactions(c: &mut Criterion) {
                 for n in 0..PAGES {
                     table.insert(n, &[2; 4000]).unwrap();
                 }
-                // Dropped: all pages come back.
+                // Dropping the transaction frees all its pages.
             });
         });
         let mut n = 0;

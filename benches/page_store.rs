@@ -62,7 +62,7 @@ fn pages(c: &mut Criterion) {
     let content = tx.extent(extent).unwrap();
     let mut block = 0;
     let mut next = move || {
-        // A stride that is prime to the number of blocks: no two neighbours in a row.
+        // The stride is prime to the number of blocks: no two neighbours follow each other.
         block = (block + 389) % (EXTENT / BLOCK);
         block * BLOCK
     };

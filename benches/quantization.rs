@@ -1,7 +1,7 @@
 //! Cost of training, coding, decoding and comparing, on the data that the repository carries.
 //!
 //! Names are `group/quantizer/set`. `encode`, `decode` and `encode-batch` report bytes of `f32`
-//! vectors a second; `distances` (codes one after the other), `scan` (packed codes) and
+//! vectors a second; `distances` (codes without gaps), `scan` (packed codes) and
 //! `symmetric` report codes a second, from one thread. `prepare` is one query.
 
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use nearfield::quantization::{
     ProductQuantizer, QuantizationError, Quantizer, RabitqQuantizer, ScalarQuantizer,
 };
 
-/// Codes that are compared at a time: they stay in the second-level cache.
+/// Codes of one comparison, which stay in the second-level cache.
 const CODES: usize = 1024;
 
 /// A carried set as floats.
@@ -77,7 +77,7 @@ fn rabitq(set: &Carried, bits: u32) -> Result<RabitqQuantizer, QuantizationError
     RabitqQuantizer::builder(set.dimension, set.metric).bits(bits).train(&set.base)
 }
 
-/// A group with its measure of throughput.
+/// Returns a group with its measure of throughput.
 fn group<'a>(
     criterion: &'a mut Criterion,
     name: &str,

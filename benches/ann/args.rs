@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use nearfield::{Element, IvfQuantization, Originals, Quantization};
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Measures recall, queries per second, latency, build time and memory of an index.
 
@@ -53,13 +53,13 @@ const EF: [usize; 16] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 19
 /// Operating points of an inverted-file index, unless `--nprobe` says otherwise.
 const NPROBE: [usize; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
-/// What is to be done.
+/// The command of a run.
 pub(crate) enum Command {
     Help,
     Run(Box<Settings>),
 }
 
-/// Which index.
+/// The index to measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Hnsw,
@@ -77,14 +77,14 @@ impl Kind {
     }
 }
 
-/// What is to be measured, and how.
+/// The settings of the measurements.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) datasets: Vec<PathBuf>,
     pub(crate) index: Kind,
-    /// Names of the quantizations to measure, one after the other. They depend on the index.
+    /// Names of the quantizations to measure, in this order. They depend on the index.
     pub(crate) quantizations: Vec<&'static str>,
-    /// The one that is measured now.
+    /// The quantization that is measured now.
     pub(crate) quantization: &'static str,
     pub(crate) originals: Originals,
     /// `None`: the type that the data set has.
@@ -144,7 +144,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
             || value.take().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
-            // Cargo says so to every benchmark.
+            // Cargo passes this argument to every benchmark.
             "--bench" => (),
             "--quick" => settings.quick = true,
             "--dataset" => settings.datasets.push(value()?.into()),
@@ -238,7 +238,7 @@ const IVF_QUANTIZATIONS: [(&str, IvfQuantization); 6] = [
     ("rabitq4", IvfQuantization::Rabitq4),
 ];
 
-/// The name of a quantization that the index has.
+/// Returns the name of a quantization that the index has.
 fn named(name: &str, index: Kind) -> Result<&'static str, String> {
     let known = match index {
         Kind::Ivf => IVF_QUANTIZATIONS.map(|(name, _)| name).to_vec(),
@@ -252,7 +252,7 @@ fn named(name: &str, index: Kind) -> Result<&'static str, String> {
 }
 
 impl Settings {
-    /// The quantization of a graph over vectors of so many components.
+    /// Returns the quantization of a graph over vectors of `dimension` components.
     pub(crate) fn graph_quantization(&self, dimension: usize) -> Quantization {
         match self.quantization {
             "auto" => Quantization::Auto,
@@ -267,13 +267,13 @@ impl Settings {
         }
     }
 
-    /// The quantization of lists.
+    /// Returns the quantization of lists.
     pub(crate) fn list_quantization(&self) -> IvfQuantization {
         let found = IVF_QUANTIZATIONS.iter().find(|(name, _)| *name == self.quantization);
         found.map_or(IvfQuantization::None, |&(_, quantization)| quantization)
     }
 
-    /// The operating points of the index: `ef` and `nprobe` of each.
+    /// Returns the operating points of the index: `ef` and `nprobe` of each.
     pub(crate) fn efforts(&self) -> Vec<Effort> {
         match self.index {
             Kind::Hnsw => self.ef.iter().map(|&ef| Effort { ef, nprobe: None }).collect(),
@@ -283,13 +283,13 @@ impl Settings {
                 };
                 self.ef.iter().flat_map(probes).collect()
             }
-            // An exact index has but one.
+            // An exact index has one operating point.
             Kind::Flat => vec![Effort { ef: self.ef[0], nprobe: None }],
         }
     }
 }
 
-/// How hard a search looks.
+/// The effort of a search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) ef: usize,

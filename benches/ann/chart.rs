@@ -12,10 +12,10 @@ const RIGHT: f64 = WIDTH - 28.0;
 const TOP: f64 = 92.0;
 const BOTTOM: f64 = HEIGHT - 64.0;
 
-/// Told apart by people who see few colours, too (Okabe and Ito).
+/// Colours that are distinct for colour-blind readers, too (Okabe and Ito).
 const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-/// Recalls that get a line of their own if they lie within the picture.
+/// Recalls that get a grid line if they are within the picture.
 const RECALLS: [f64; 11] = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0];
 
 /// Returns the chart of all points; those of one data set and quantization are joined in their order.
@@ -33,7 +33,7 @@ pub(crate) fn svg(points: &[Point]) -> String {
     out
 }
 
-/// From recall and QPS to places in the picture.
+/// The map from recall and QPS to places in the picture.
 struct Axes {
     left: f64,
     bottom: f64,
@@ -41,7 +41,7 @@ struct Axes {
 }
 
 impl Axes {
-    /// Axes that begin and end at a labelled value around all points.
+    /// Returns axes that begin and end at a labelled value around all points.
     fn around(points: &[Point]) -> Self {
         let least = points.iter().map(|p| p.recall).fold(1.0, f64::min);
         let left = RECALLS[..RECALLS.len() - 1].iter().rev().find(|&&r| r <= least);
@@ -56,7 +56,7 @@ impl Axes {
         }
     }
 
-    /// Recall is drawn by the logarithm of what is missed, so that 0.99 and 0.999 do not fall on
+    /// Recall is drawn by the logarithm of the share of missed answers, so that 0.99 and 0.999 do not fall on
     /// one spot; the small summand keeps the perfect 1.0 in the picture.
     fn x(&self, recall: f64) -> f64 {
         let scale = |r: f64| -(1.0 - r + 0.0005).log10();
@@ -70,12 +70,12 @@ impl Axes {
     }
 }
 
-/// 1, 2 and 5 times each power of ten.
+/// Returns 1, 2 and 5 times each power of ten.
 fn ticks() -> Vec<f64> {
     (0..9).flat_map(|power| [1.0, 2.0, 5.0].map(|n| n * 10_f64.powi(power))).collect()
 }
 
-/// Everything but the lines. Writing to a string does not fail.
+/// Draws everything except the lines. Writing to a string does not fail.
 fn frame(out: &mut String, axes: &Axes, first: &Point) {
     let _ = writeln!(
         out,
@@ -128,12 +128,12 @@ fn frame(out: &mut String, axes: &Axes, first: &Point) {
     );
 }
 
-/// What a search varies, and how much of it an operating point has.
+/// Returns the name of the parameter that searches vary, and its value at an operating point.
 fn effort(point: &Point) -> (&'static str, usize) {
     point.nprobe.map_or(("ef", point.ef), |nprobe| ("nprobe", nprobe))
 }
 
-/// One index: its line, its points with their effort, and its entry in the legend.
+/// Draws one index: its line, its points with their effort, and its entry in the legend.
 fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: usize) {
     let places: Vec<(f64, f64)> =
         points.iter().map(|p| (axes.x(p.recall), axes.y(p.qps))).collect();
@@ -152,7 +152,7 @@ fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: 
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\" fill=\"{color}\">\
              <title>{title}</title></circle>"
         );
-        // A label needs room from the one before.
+        // A label needs room from the previous one.
         if (x - labelled.0).hypot(y - labelled.1) >= 22.0 {
             labelled = (x, y);
             let (x, y) = (x + 5.0, y - 5.0);
@@ -184,7 +184,7 @@ fn line(out: &mut String, axes: &Axes, points: &[Point], color: &str, position: 
     );
 }
 
-/// A name as XML text.
+/// Returns a name as XML text.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -49,7 +49,7 @@ fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         let sources = settings.datasets.iter().cloned().map(Source::Folder).collect();
         (sources, Files { json: settings.json.clone(), svg: settings.svg.clone() })
     };
-    // Made before anything is measured: a mistyped path must not cost an hour.
+    // The files are made before anything is measured, because a mistyped path must not cost an hour.
     let create = |path: &Option<PathBuf>| -> Result<Option<File>, Box<dyn Error>> {
         let Some(path) = path else { return Ok(None) };
         let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -81,7 +81,7 @@ fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where results go besides the table.
+/// The files of the results besides the table.
 struct Files {
     json: Option<PathBuf>,
     svg: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Building an index and asking it, with a clock.
+//! Building an index and searching it, with a clock.
 
 use std::error::Error;
 use std::fs;
@@ -35,13 +35,13 @@ pub(crate) fn measure(set: &Set, settings: &Settings) -> Result<Vec<Point>, Box<
     let efforts = settings.efforts();
     let ask =
         |effort| index.search_batch(set, effort).k(settings.k).threads(settings.threads).run();
-    // Once unmeasured: scratch memory is made, threads are started, caches are filled.
+    // The first round is unmeasured: scratch memory is made, threads are started, caches are filled.
     ask(efforts[0])?;
     let mut seconds = vec![Vec::with_capacity(settings.rounds); efforts.len()];
     let mut answers: Vec<Option<BatchHits>> = efforts.iter().map(|_| None).collect();
     for _ in 0..settings.rounds {
-        // In turn over the operating points, so that a slow moment of the machine falls on one
-        // round of each instead of on all rounds of one.
+        // A round measures all operating points, so that a slow moment of the machine affects one round of each instead of all rounds
+        // of one.
         for ((&effort, times), answer) in efforts.iter().zip(&mut seconds).zip(&mut answers) {
             let started = Instant::now();
             let hits = ask(effort)?;
@@ -102,7 +102,7 @@ struct Latency {
     distances: f64,
 }
 
-/// Times each query alone, on this thread, after a round unmeasured.
+/// Times each query alone, on this thread, after an unmeasured round.
 fn latencies(
     index: &Subject,
     set: &Set,
@@ -128,13 +128,13 @@ fn latencies(
     Ok(Latency { micros, distances: distances as f64 / set.queries.len() as f64 })
 }
 
-/// The smallest sample that the share `q` of all samples does not exceed.
+/// Returns the smallest sample that the share `q` of all samples does not exceed.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted[rank.max(1) - 1]
 }
 
-/// Resident memory of this process in megabytes, where the system tells.
+/// Returns the resident memory of this process in megabytes, if the system reports it.
 fn resident_mb() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Redrawn no more often than this.
+/// Minimum time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Shows how far a long task is: a bar where there is a terminal, else a line each quarter.
+/// Shows the progress of a long task: a bar on a terminal, else a line each quarter.
 pub(crate) struct Bar {
     title: String,
     total: usize,
@@ -28,7 +28,7 @@ impl Bar {
         Self { title, total, started, terminal: stderr().is_terminal(), state }
     }
 
-    /// Tells how much is done. Any thread may; one that finds another drawing goes on working.
+    /// Shows the finished share. Any thread may call it; if another thread is drawing, it returns at once.
     pub(crate) fn show(&self, done: usize) {
         let Ok(mut state) = self.state.try_lock() else { return };
         if self.terminal {
@@ -45,7 +45,7 @@ impl Bar {
         }
     }
 
-    /// Replaces the bar by a line that says how long it took.
+    /// Replaces the bar by a line with the time of the task.
     pub(crate) fn finish(self) {
         let seconds = self.started.elapsed().as_secs_f64();
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
@@ -62,7 +62,7 @@ impl Bar {
         let bar = format!("{}{}", "#".repeat(full), "-".repeat(WIDTH - full));
         let percent = 100.0 * share;
         eprint!("\r\x1b[K{} [{bar}] {percent:3.0}%  {rest:.0} s left", self.title);
-        // A terminal that is gone is no reason to stop.
+        // A closed terminal is no reason to stop.
         let _ = stderr().flush();
     }
 }

@@ -15,14 +15,14 @@ pub(crate) struct Point {
     pub(crate) metric: Metric,
     pub(crate) element: Element,
     pub(crate) quantization: &'static str,
-    /// What becomes of the vectors themselves.
+    /// The form in which the vectors are kept.
     pub(crate) originals: Originals,
     pub(crate) index: Kind,
     pub(crate) isa: String,
     pub(crate) m: usize,
     pub(crate) ef_construction: usize,
     pub(crate) ef: usize,
-    /// Of an inverted-file index.
+    /// `None` unless the index is an inverted-file index.
     pub(crate) nprobe: Option<usize>,
     pub(crate) lists: Option<usize>,
     pub(crate) k: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Point {
     pub(crate) index_bytes: usize,
 }
 
-/// What becomes of the vectors beside codes, as the argument says it.
+/// Returns the form in which the vectors are kept beside codes, as the argument names it.
 fn originals(point: &Point) -> &'static str {
     match point.originals {
         Originals::Sq8 => "sq8",
@@ -51,7 +51,7 @@ fn originals(point: &Point) -> &'static str {
     }
 }
 
-/// What the vectors are kept as.
+/// Returns the element type in which the vectors are kept.
 fn kept_as(point: &Point) -> &'static str {
     match point.originals {
         Originals::Sq8 => "sq8",
@@ -116,7 +116,7 @@ pub(crate) fn table(points: &[Point]) -> String {
     out
 }
 
-/// The index and what it was made with.
+/// Returns the index and its parameters.
 pub(crate) fn shape(point: &Point) -> String {
     match point.index {
         Kind::Hnsw => format!("hnsw m {} ef_construction {}", point.m, point.ef_construction),
@@ -125,7 +125,7 @@ pub(crate) fn shape(point: &Point) -> String {
     }
 }
 
-/// One object on one line. These keys are kept from release to release; new ones may join.
+/// Returns one object on one line. These keys are kept from release to release; later releases may add keys.
 pub(crate) fn json(p: &Point) -> String {
     let graph = |value: usize| match p.index {
         Kind::Hnsw => value.to_string(),
@@ -168,12 +168,12 @@ pub(crate) fn json(p: &Point) -> String {
     format!("{{{}}}", fields.join(", "))
 }
 
-/// A number, or the JSON of none.
+/// Returns a number, or `null`.
 fn optional(value: Option<usize>) -> String {
     value.map_or("null".into(), |value| value.to_string())
 }
 
-/// A JSON string.
+/// Returns a JSON string.
 fn text(value: &str) -> String {
     let mut out = String::from('"');
     for c in value.chars() {
@@ -190,7 +190,7 @@ fn text(value: &str) -> String {
     out
 }
 
-/// A whole number with its thousands apart.
+/// Returns a whole number with its thousands apart.
 pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();

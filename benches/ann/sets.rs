@@ -1,4 +1,4 @@
-//! What is measured: data sets from folders, and a generated one with its exact neighbours.
+//! The measured sets: data sets from folders, and a generated one with its exact neighbours.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use nearfield::{Element, Flat, Metric};
 
 use crate::args::Settings;
 
-/// Where a set comes from.
+/// The source of a set.
 pub(crate) enum Source {
     Folder(PathBuf),
     Generated { rows: usize, dimension: usize },
@@ -52,8 +52,8 @@ impl Source {
         }
         let bits = set.metric() == Metric::Hamming;
         let element = if bits { Element::Bit } else { settings.element.unwrap_or(set.element()) };
-        // What the index would convert is converted here, so that neither the building nor the
-        // searching is charged for it. Other types come from numbers that hold theirs exactly.
+        // Vectors that the index would convert are converted here, so that neither building nor searching includes the conversion.
+        // Other types are made of numbers that hold their values exactly.
         let convert = |vectors: &Vectors| {
             if bits || element == vectors.element() {
                 Vectors::from_rows(vectors.dimension(), vectors)
@@ -73,7 +73,7 @@ impl Source {
     }
 }
 
-/// A generated set; an exact index on all cores finds its neighbours.
+/// Returns a generated set; an exact index on all cores finds its neighbours.
 fn generate(rows: usize, dimension: usize, k: usize) -> Result<Dataset, Box<dyn Error>> {
     eprintln!("generating {rows} x {dimension} and its exact neighbours");
     let (base, queries) = Generated::builder(rows, dimension).build()?.into_parts();

@@ -1,4 +1,4 @@
-//! The index under measurement, whichever it is.
+//! The index under measurement, of any kind.
 
 use nearfield::{Flat, Hnsw, IndexError, InsertBatch, Ivf, Search, SearchBatch, Stats, VectorRef};
 
@@ -79,7 +79,7 @@ impl Subject {
         }
     }
 
-    /// What is wrong with the graph or the lists, if anything.
+    /// Returns the fault of the graph or the lists, if the check finds one.
     pub(crate) fn fault(&self) -> Option<String> {
         let report = match self {
             Self::Hnsw(index) => index.check(),

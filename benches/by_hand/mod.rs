@@ -1,4 +1,4 @@
-//! Filters beside the ways that a caller could go by hand.
+//! Filters beside the ways in which a caller could filter by hand.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -12,10 +12,10 @@ const K: usize = 10;
 /// Rounds of all ways, of which the median counts.
 const ROUNDS: usize = 5;
 
-/// How long a way is gone in a round, at least.
+/// Minimum time of a way in a round.
 const PASS: Duration = Duration::from_millis(100);
 
-/// CPU time that this thread has used; of the clock where the system does not tell.
+/// Returns the CPU time of this thread, or the time of the clock if the system does not report it.
 fn thread_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
@@ -30,7 +30,7 @@ fn since_start() -> Duration {
 /// A way to the answers of one query, by its number.
 type Way<'a> = (String, Box<dyn Fn(usize) -> Vec<Hit> + 'a>);
 
-/// Microseconds a query and recall of each way, in turn.
+/// Returns microseconds a query and recall of each way, measured in turn.
 fn compare(ways: &[Way<'_>], truth: &[Vec<u64>]) -> Vec<(f64, f64)> {
     let mut took = vec![Vec::new(); ways.len()];
     let mut same = vec![0; ways.len()];
@@ -67,8 +67,7 @@ fn compare(ways: &[Way<'_>], truth: &[Vec<u64>]) -> Vec<(f64, f64)> {
 /// Recall by which two ways may differ and still count as equally good.
 const NOISE: f64 = 0.005;
 
-/// Prints a line: each way with its time and recall, and the times of the first `own` ways over the best of those by hand that find
-/// as much.
+/// Prints a line: each way with its time and recall, and the times of the first `own` ways over the best way by hand of equal recall.
 fn print(label: &str, ways: &[Way<'_>], lines: &[(f64, f64)], own: usize) {
     print!("{label}");
     for ((name, _), (micros, recall)) in ways.iter().zip(lines) {
@@ -83,7 +82,7 @@ fn print(label: &str, ways: &[Way<'_>], lines: &[(f64, f64)], own: usize) {
     println!("  ratio {}", ratios.join(" "));
 }
 
-/// The nearest of each query are excluded: what the user has seen.
+/// Measures searches that exclude the nearest vectors of each query, as if the user had seen them.
 pub(crate) fn excluded(
     graph: &Hnsw,
     exact: &Flat,
@@ -145,7 +144,7 @@ pub(crate) fn excluded(
     Ok(())
 }
 
-/// Works for about so many nanoseconds.
+/// Works for about `nanos` nanoseconds.
 fn work(nanos: u64) {
     if nanos < 100 {
         (0..nanos / 2).for_each(|step| {
@@ -159,7 +158,7 @@ fn work(nanos: u64) {
     }
 }
 
-/// Filters that take their time, and accept a share of all.
+/// Measures filters that take time, and accept a share of all vectors.
 pub(crate) fn cost(
     graph: &Hnsw,
     exact: &Flat,
@@ -205,7 +204,7 @@ pub(crate) fn cost(
                 };
                 ways.push((format!("iter x{times}"), Box::new(iterate)));
             }
-            // Asking about every key takes seconds.
+            // Testing every key takes seconds.
             if nanos <= 100 {
                 ways.push(("key set".to_owned(), Box::new(by_set)));
             }

@@ -1,4 +1,4 @@
-//! What the measuring benches have in common: their arguments, and vectors to work on.
+//! The common parts of the measuring benches: their arguments, and vectors to work on.
 
 use std::error::Error;
 use std::fs::File;
@@ -12,7 +12,7 @@ use nearfield::dataset::{Dataset, Generated};
 pub(crate) struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
-    /// Those of this process; each must have one of the names.
+    /// Reads the arguments of this process; each must have one of the names.
     pub(crate) fn read(names: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut given = Vec::new();
         let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
@@ -25,12 +25,12 @@ impl Arguments {
         Ok(Self(given))
     }
 
-    /// The value of an argument, the last one that was given.
+    /// Returns the value of an argument, the last one that was given.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
-    /// The same as a number, or whatever is read from text.
+    /// Returns the value of an argument as a number, or another type that is read from text.
     pub(crate) fn value<T: FromStr>(&self, name: &str, default: T) -> Result<T, Box<dyn Error>>
     where
         T::Err: Error + 'static,
@@ -38,7 +38,7 @@ impl Arguments {
         Ok(self.text(name).map(str::parse).transpose()?.unwrap_or(default))
     }
 
-    /// The vectors of `--dataset DIR`, or generated ones.
+    /// Returns the vectors of `--dataset DIR`, or generated ones.
     pub(crate) fn input(&self, count: usize, dimension: usize) -> Result<Input, Box<dyn Error>> {
         let Some(folder) = self.text("dataset") else {
             let made = Generated::builder(count, dimension).build()?;
@@ -50,13 +50,13 @@ impl Arguments {
         Ok(Input { base, queries, metric: set.metric(), dimension: set.dimension() })
     }
 
-    /// Lines for the file of `--json FILE`.
+    /// Opens the file of `--json FILE` for lines.
     pub(crate) fn json(&self) -> Result<Json, Box<dyn Error>> {
         Ok(Json(self.text("json").map(File::create).transpose()?))
     }
 }
 
-/// Vectors, one after the other.
+/// Vectors, stored without gaps.
 pub(crate) struct Input {
     pub(crate) base: Vec<f32>,
     pub(crate) queries: Vec<f32>,
@@ -64,11 +64,11 @@ pub(crate) struct Input {
     pub(crate) dimension: usize,
 }
 
-/// Where JSON goes, if it is asked for.
+/// The file for JSON, if it is requested.
 pub(crate) struct Json(Option<File>);
 
 impl Json {
-    /// Writes an object on a line of its own.
+    /// Writes an object on a new line.
     pub(crate) fn line(&mut self, object: &str) -> std::io::Result<()> {
         self.0.as_mut().map_or(Ok(()), |file| writeln!(file, "{object}"))
     }

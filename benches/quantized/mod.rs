@@ -6,7 +6,7 @@ use nearfield::Quantization;
 
 use crate::input::Arguments;
 
-/// Returns the quantization that `--quantization` names; none without it.
+/// Returns the quantization that `--quantization` names, or `Quantization::None` without the argument.
 pub(crate) fn quantization(args: &Arguments) -> Result<Quantization, Box<dyn Error>> {
     Ok(match args.text("quantization").unwrap_or("none") {
         "none" => Quantization::None,

@@ -15,8 +15,8 @@ use super::format::Kind;
 
 /// Settings of a [`Collection`](crate::Collection).
 ///
-/// What shapes the vectors and the graph is chosen when the collection is made and stands in its file. On opening, what is said here is
-/// compared with the file, and what is not said is taken from it.
+/// The parameters that shape the vectors and the graph are chosen when the collection is made, and the file keeps them. Opening
+/// compares the parameters that are set here with the file, and takes the others from it.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Config {
@@ -39,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Vectors of `dimension` components under `metric`.
+    /// Returns the settings for vectors of `dimension` components under `metric`.
     pub fn new(dimension: usize, metric: Metric) -> Self {
         Self {
             dimension,
@@ -121,36 +121,37 @@ impl Config {
         self
     }
 
-    /// Bytes of journal after which a commit makes a checkpoint, or a sixteenth of what the columns hold, if that is more; 8 MiB if
-    /// not said. A checkpoint writes every chunk that changed, so more makes writing faster and the file longer. How long
-    /// opening takes is the affair of [`Config::replay_limit`]. Not kept in the file.
+    /// Bytes of journal after which a commit makes a checkpoint, or a sixteenth of the columns' bytes, if that is more; 8 MiB if not
+    /// set. A checkpoint writes every chunk that changed, so a higher value makes writing faster and the file longer.
+    /// [`Config::replay_limit`] bounds the time of opening. Not kept in the file.
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
         self.checkpoint_after = bytes;
         self
     }
 
-    /// Time that applying the journal may take on opening, 100 ms if not said. Not kept in the file.
+    /// Time that applying the journal may take on opening, 100 ms if not set. Not kept in the file.
     ///
-    /// Applying a commit anew takes as long as it took the first time. A commit that finds that this would take longer, for
-    /// all that is not in the columns of the file yet, adds the rows of these that changed to a *delta* in the file: opening
-    /// copies them. Deltas are dropped by the next checkpoint, which comes earlier where they grow to what it would
-    /// write, or to 16 MiB or a sixty-fourth of what the columns hold. Less makes opening faster, and more makes commits write less.
-    /// Of the commit that was the last one before a crash, all may have to be applied, however large it is.
+    /// Applying a commit anew takes as long as it took the first time. A commit that finds that this would take longer, for all
+    /// operations that the columns of the file lack, adds the rows that changed to a *delta* in the file: opening copies them. The next
+    /// checkpoint drops the deltas. It is made earlier if they grow to the bytes that it would write, or to 16 MiB or a sixty-fourth of
+    /// the columns' bytes. A lower limit makes opening faster, and a higher one makes commits write less. After a crash, opening may
+    /// have to apply the whole last commit, however large it is.
     pub fn replay_limit(mut self, limit: Duration) -> Self {
         self.replay_limit = limit;
         self
     }
 
-    /// Bytes of memory that the collection may take for good; without it there is no limit. Not kept in the file.
+    /// Bytes of memory that the collection may take for good; unlimited if not set. Not kept in the file.
     ///
-    /// What counts: the graph's rows, as any insertion may change any of them; vectors, keys and codes that are not in the file yet
-    /// or were changed since the last checkpoint; transactions. What is only mapped does not count, since the system takes it
-    /// back when memory is short. When about half of what the graph leaves is taken, the next transaction begins with a checkpoint after which
-    /// everything is mapped; an operation that would go beyond the limit is refused with [`CollectionError::Memory`], and the
+    /// The limit counts the graph's rows, because any insertion may change any of them; vectors, keys and codes that are not in the
+    /// file yet or were changed since the last checkpoint; transactions. Unchanged maps do not count, because the system takes them
+    /// back when memory is short. When about half of the memory beside the graph is taken, the next transaction begins with a
+    /// checkpoint after which everything is mapped; an operation that would go beyond the limit is refused with
+    /// [`CollectionError::Memory`], and the
     /// transaction is as it was before, so that it can be committed. It is an estimate from above, but for scratch memory of searches (a
     /// bit for each vector and thread), snapshots, and applying the journal on opening ([`Config::checkpoint_after`]).
     ///
-    /// [`Collection::load`](crate::Collection::load) does not ask; the next transaction gives back what it took.
+    /// [`Collection::load`](crate::Collection::load) ignores the limit; the next transaction gives back the memory that it took.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self
@@ -176,12 +177,12 @@ impl Config {
         self.isa
     }
 
-    /// Bytes that the journal may have beside columns of `bytes` bytes.
+    /// Returns the bytes that the journal may have beside columns of `bytes` bytes.
     pub(super) fn journal_limit(&self, bytes: u64) -> u64 {
         self.checkpoint_after.max(bytes / 16)
     }
 
-    /// Whether `operations` on vectors of `bytes` bytes, which took `took`, may not be left to the next opening.
+    /// Returns whether `operations` on vectors of `bytes` bytes, which took `took`, may not be left to the next opening.
     pub(super) fn is_late(&self, operations: u64, took: Duration, bytes: usize) -> bool {
         /// The time of an operation at least: a clock that says less does not let many of them pass.
         const LEAST: Duration = Duration::from_micros(25);
@@ -195,7 +196,7 @@ impl Config {
         operations > 0 && took >= self.replay_limit
     }
 
-    /// Bytes that deltas may have beside columns of `bytes` bytes, of which a checkpoint would write `changed`.
+    /// Returns the bytes that deltas may have beside columns of `bytes` bytes, of which a checkpoint would write `changed`.
     pub(super) fn delta_limit(bytes: u64, changed: u64) -> u64 {
         /// Below this, a checkpoint costs more than its bytes.
         const LEAST: u64 = 4 << 20;
@@ -205,7 +206,7 @@ impl Config {
         changed.max(LEAST).min(MOST.max(bytes / 64))
     }
 
-    /// The empty index, and the settings that the file keeps.
+    /// Returns the empty index, and the settings that the file keeps.
     pub(super) fn build(&self) -> Result<(Hnsw, Settings), IndexError> {
         let mut builder = Hnsw::builder(self.dimension, self.metric);
         if let Some(element) = self.element {
@@ -237,9 +238,9 @@ impl Config {
         Ok((index, settings))
     }
 
-    /// Whether what is said here is what the file says.
+    /// Returns an error if a parameter that is set differs from the file's.
     pub(super) fn check(&self, stored: &Settings) -> Result<(), CollectionError> {
-        // Refuses what is out of range, and turns alpha into what the file has.
+        // Building refuses parameters out of range, and turns alpha into the form that the file has.
         let given = self.build()?.1;
         let &Settings { dimension, metric, element, graph, codes } = stored;
         let (Some(graph), Some(given_graph)) = (graph, given.graph) else {
@@ -262,7 +263,7 @@ impl Config {
     }
 }
 
-/// Refuses two values of a parameter that differ; `text` gives them as a caller of [`Config`] would.
+/// Refuses two values of a parameter that differ; `text` writes a value as callers give it to [`Config`].
 pub(super) fn same<T: Copy + PartialEq>(
     name: &'static str,
     stored: T,
@@ -276,7 +277,7 @@ pub(super) fn same<T: Copy + PartialEq>(
     Err(CollectionError::Mismatch { path: None, name, stored, given })
 }
 
-/// Codes and the originals beside them, in the words of [`Quantization`] and [`Originals`].
+/// Returns the codes and the originals beside them, in the words of [`Quantization`] and [`Originals`].
 pub(super) fn codes_text(codes: Option<CodeSettings>) -> String {
     let Some(CodeSettings { coding, originals }) = codes else { return "none".to_owned() };
     let quantization = match coding {
@@ -296,7 +297,7 @@ pub(super) fn codes_text(codes: Option<CodeSettings>) -> String {
     format!("{quantization} and {originals} originals")
 }
 
-/// The `alpha` of [`Config`], of which files hold the square.
+/// Returns the `alpha` of [`Config`], of which files hold the square.
 pub(super) fn alpha_text(alpha: Option<f32>) -> String {
     alpha.map_or_else(|| "1".to_owned(), |square| ((square.sqrt() * 1e4).round() / 1e4).to_string())
 }

@@ -1,4 +1,4 @@
-//! Why a collection, or the file of an index, refuses an operation.
+//! The reasons for which a collection, or the file of an index, refuses an operation.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use crate::arena::{ArenaError, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::store::{Place, StoreError};
 
-/// Why a collection, or the file of an index, could not be made, opened, changed or read.
+/// The reason for which a collection, or the file of an index, could not be made, opened, changed or read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CollectionError {
@@ -22,7 +22,7 @@ pub enum CollectionError {
         /// The fault.
         reason: &'static str,
     },
-    /// The file is a store of something else.
+    /// The file is a store without a collection or an index.
     NotACollection {
         /// The file, if known.
         path: Option<PathBuf>,
@@ -85,9 +85,9 @@ pub enum CollectionError {
     /// A transaction would take more memory than [`Config::memory_limit`](crate::Config::memory_limit) allows. It is as it was
     /// before the operation: commit it and go on in another one.
     Memory {
-        /// Bytes that it would take, with what the collection takes already.
+        /// Bytes that the transaction would need, those that the collection takes already included.
         needed: u64,
-        /// Bytes that are allowed.
+        /// Bytes that the limit allows.
         limit: u64,
     },
     /// The operation was [cancelled](crate::Cancel) before its end.
@@ -103,7 +103,7 @@ pub enum CollectionError {
 }
 
 impl CollectionError {
-    /// The same error with the path of the file, unless it has one.
+    /// Adds the path of the file to the error, unless it has one.
     #[cold]
     pub(crate) fn at(mut self, file: Option<&Path>) -> Self {
         if let Self::Store(error) = self {
@@ -121,12 +121,12 @@ impl CollectionError {
         self
     }
 
-    /// Whether the disk, or the user's share of it, has no room.
+    /// Returns whether the disk, or the user's share of it, has no room.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_full())
     }
 
-    /// A record that contradicts the format. [`Self::at`] adds the path.
+    /// Returns the error of a record that contradicts the format. [`Self::at`] adds the path.
     pub(crate) fn corrupt(reason: &'static str) -> Self {
         Self::Corrupt { path: None, reason }
     }

@@ -35,10 +35,10 @@ pub(super) const NAMES_OF_KEYS: &str = "names of keys";
 /// Keys of names begin here.
 pub(super) const FIRST_NAMED: u64 = 1 << 63;
 
-/// Stands for a number that is not there.
+/// The number of a missing value.
 const NONE: u32 = u32::MAX;
 
-/// What a file holds, as records number it.
+/// The kind of index in a file, as records number it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Graph = 1,
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The kind that a record of settings begins with.
+    /// Returns the kind that a record of settings begins with.
     pub(super) fn of(settings: &[u8]) -> Result<Self, CollectionError> {
         let mut reader = Reader(settings);
         let found = reader.u32()?;
@@ -90,12 +90,12 @@ pub(super) const ELEMENTS: [(u8, Element); 6] = [
     (6, Element::Bit),
 ];
 
-/// What becomes of the vectors, in the order of the numbers below.
+/// The form in which the vectors are kept, in the order of the numbers below.
 const ORIGINALS: [Originals; 4] =
     [Originals::Kept, Originals::Dropped, Originals::Sq8, Originals::Sq12];
 
-/// What makes codes, with the numbers that stand for it, one for each of [`ORIGINALS`]. A product quantizer's number is
-/// followed by its sub-vectors and bits, at the end of the record.
+/// The codings, with their numbers in records, one for each of [`ORIGINALS`]. A product quantizer's number is followed by its
+/// sub-vectors and bits, at the end of the record.
 const CODINGS: [([u8; 4], Coding); 5] = [
     ([1, 3, 13, 19], Coding::Scalar(Bits::Four)),
     ([2, 4, 14, 20], Coding::Scalar(Bits::Eight)),
@@ -105,7 +105,7 @@ const CODINGS: [([u8; 4], Coding); 5] = [
 ];
 const PRODUCT: [u8; 4] = [11, 12, 18, 24];
 
-/// What the columns hold.
+/// The commit and the state of the index that the columns hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     /// The last commit that is in the columns.
@@ -113,7 +113,7 @@ pub(super) struct Checkpoint {
     pub(super) state: State,
 }
 
-/// Refuses to work where the columns' numbers would have another byte order than the file's.
+/// Returns an error if the columns' numbers would have another byte order than the file's.
 pub(super) fn check_byte_order() -> Result<(), CollectionError> {
     if cfg!(target_endian = "little") { Ok(()) } else { Err(CollectionError::ByteOrder) }
 }
@@ -291,12 +291,12 @@ pub(super) fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, CollectionEr
     Ok(Checkpoint { commit, state: State { graph, vectors, coder, hidden } })
 }
 
-/// Key of a chunk in [`COLUMNS`].
+/// Returns the key of a chunk in [`COLUMNS`].
 pub(super) fn chunk_key(column: u32, chunk: u32) -> u64 {
     u64::from(column) << 32 | u64::from(chunk)
 }
 
-/// Value of a chunk in [`COLUMNS`].
+/// Returns the value of a chunk in [`COLUMNS`].
 pub(super) fn encode_chunk(extent: u64, len: u64) -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&extent.to_le_bytes());
@@ -313,18 +313,18 @@ pub(super) fn decode_chunk(bytes: &[u8]) -> Result<(u64, u64), CollectionError> 
 
 /// Bits of a journal key that number the parts of a commit.
 const PART_BITS: u32 = 20;
-/// Parts of a commit at most.
+/// Maximum number of parts of a commit.
 pub(super) const MAX_PARTS: u64 = 1 << PART_BITS;
-/// Number of a commit at most.
+/// Maximum number of a commit.
 pub(super) const MAX_COMMIT: u64 = (1 << (64 - PART_BITS)) - 2;
 
-/// Key of a part of a commit in [`JOURNAL`].
+/// Returns the key of a part of a commit in [`JOURNAL`].
 pub(super) fn journal_key(commit: u64, part: u64) -> u64 {
     debug_assert!(commit <= MAX_COMMIT + 1 && part < MAX_PARTS);
     commit << PART_BITS | part
 }
 
-/// The commit that a key of [`JOURNAL`] belongs to.
+/// Returns the commit that a key of [`JOURNAL`] belongs to.
 pub(super) fn commit_of(key: u64) -> u64 {
     key >> PART_BITS
 }
@@ -341,7 +341,7 @@ pub(super) enum Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// Bytes that [`Self::encode`] appends.
+    /// Returns the number of bytes that [`Self::encode`] appends.
     pub(super) fn len(&self) -> usize {
         let vector = if let Self::Upsert(_, vector) = self { vector.len() } else { 0 };
         1 + size_of::<u64>() + vector
@@ -362,7 +362,7 @@ impl Operation<'_> {
     }
 }
 
-/// The operations of a part, whose vectors have `vector_bytes` bytes.
+/// Returns the operations of a part, whose vectors have `vector_bytes` bytes.
 pub(super) fn decode_operations(
     mut bytes: &[u8],
     vector_bytes: usize,

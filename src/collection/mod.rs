@@ -8,7 +8,7 @@
 //! waits for the disk, and applies them to the index in memory. A *checkpoint* writes the chunks that changed to fresh extents and empties the journal, in one
 //! transaction of the store. If applying the journal again would take 100 ms, a commit also writes a *delta*: the rows that changed since the last one.
 //!
-//! A mapped chunk is not verified, and so not trusted: ids are checked against the number of rows where they are followed.
+//! A mapped chunk is not verified, and so not trusted: the reader of an id checks it against the number of rows before it follows it.
 #![doc = include_str!("FORMAT.md")]
 
 mod columns;

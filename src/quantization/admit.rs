@@ -1,4 +1,4 @@
-//! Which vectors are let in, and in what shape.
+//! The vectors that quantizers accept, and their form.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub(super) const MAX_DIMENSION: usize = 1 << 16;
 /// finite in `f32`.
 pub(super) const MAX_COMPONENT: f32 = (1_u64 << 50) as f32;
 
-/// Refuses metrics and dimensions that no quantizer is made for.
+/// Refuses metrics and dimensions that no quantizer supports.
 pub(super) fn check_space(dimension: usize, metric: Metric) -> Result<(), QuantizationError> {
     if dimension == 0 || dimension > MAX_DIMENSION {
         let value = dimension.to_string();
@@ -33,7 +33,7 @@ pub(super) fn check_space(dimension: usize, metric: Metric) -> Result<(), Quanti
     Ok(())
 }
 
-/// The vector as a quantizer sees it: checked, and of unit length under cosine.
+/// Returns the vector as a quantizer sees it: checked, and of unit length under cosine.
 pub(super) fn admit(
     vector: &[f32],
     dimension: usize,
@@ -42,7 +42,7 @@ pub(super) fn admit(
     if vector.len() != dimension {
         return Err(VectorError::Length { expected: dimension, found: vector.len() });
     }
-    // Without a branch a component, so that it vectorises; what is not a number is not within.
+    // The fold has no branch per component, so that it vectorises; NaN is not within.
     let within = |limit: f32| vector.iter().fold(true, |all, x| all & (x.abs() <= limit));
     if metric == Metric::Cosine {
         if !within(f32::MAX) {
@@ -63,7 +63,7 @@ pub(super) fn admit(
     }
 }
 
-/// Why a vector with a component beyond `limit` is refused.
+/// Returns the reason for which a vector with a component beyond `limit` is refused.
 #[cold]
 fn refusal(vector: &[f32], limit: f32) -> VectorError {
     let beyond = vector.iter().enumerate().find(|(_, x)| x.is_nan() || x.abs() > limit);
@@ -77,7 +77,7 @@ fn refusal(vector: &[f32], limit: f32) -> VectorError {
     }
 }
 
-/// [`admit`] for each of the rows numbered in `chosen`, one after the other.
+/// Returns [`admit`] of each row numbered in `chosen`, in that order.
 pub(super) fn admit_rows(
     vectors: &[f32],
     dimension: usize,
@@ -102,7 +102,7 @@ pub(super) fn admit_rows(
     }
 }
 
-/// The number of training vectors, of which at least `needed` must be there.
+/// Returns the number of training vectors, of which at least `needed` are required.
 pub(super) fn check_training(
     vectors: &[f32],
     dimension: usize,

@@ -15,7 +15,7 @@ const SUM: usize = 8;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// Begins with the mark of a kind of quantizer and with what all of them have.
+    /// Begins with the mark of a kind of quantizer and with the facts that all of them have.
     pub(super) fn new(mark: [u8; 4], dimension: usize, metric: Metric) -> Self {
         let mut writer = Self(mark.to_vec());
         writer.u32(VERSION);
@@ -49,7 +49,7 @@ impl Writer {
     }
 }
 
-/// Gives the numbers back; asking for more than there are is an error.
+/// Returns the numbers in their order, or an error behind the last one.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     pub(super) dimension: usize,
@@ -57,7 +57,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Checks mark, version and checksum, and reads what all quantizers have.
+    /// Checks mark, version and checksum, and reads the facts that all quantizers have.
     pub(super) fn new(mark: [u8; 4], bytes: &'a [u8]) -> Result<Self, QuantizationError> {
         if !bytes.starts_with(&mark) {
             return wrong("it is of another kind");
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         self.take().map(f32::from_le_bytes)
     }
 
-    /// Zero or one.
+    /// Reads a number that is zero or one.
     pub(super) fn flag(&mut self) -> Result<bool, QuantizationError> {
         match self.u32()? {
             0 => Ok(false),
@@ -115,8 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// So many components, each in the range of components; rotated vectors may reach beyond it
-    /// by the root of their dimension.
+    /// Reads `count` components, each in the range of components; rotated vectors may reach beyond it by the root of their dimension.
     pub(super) fn components(&mut self, count: usize) -> Result<Vec<f32>, QuantizationError> {
         let bytes = count.checked_mul(4).filter(|&bytes| bytes <= self.rest.len());
         let Some((taken, rest)) = bytes.and_then(|bytes| self.rest.split_at_checked(bytes)) else {
@@ -133,13 +132,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Nothing may be left.
+    /// Refuses bytes that are left.
     pub(super) fn finish(self) -> Result<(), QuantizationError> {
         if self.rest.is_empty() { Ok(()) } else { wrong("it is too long") }
     }
 }
 
-/// An error with its reason.
+/// Returns an error with its reason.
 pub(super) fn wrong<T>(reason: &'static str) -> Result<T, QuantizationError> {
     Err(QuantizationError::Bytes { reason })
 }

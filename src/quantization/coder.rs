@@ -12,7 +12,7 @@ use crate::quantization::scalar::{Bits, ScalarGrid};
 use crate::simd::Isa;
 use crate::vector::Block;
 
-/// What makes the codes of an index.
+/// The kind of quantizer that makes the codes of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Scalar(Bits),
@@ -38,7 +38,7 @@ pub(crate) enum Coder {
 }
 
 impl Coding {
-    /// How many vectors a quantizer learns from at most, if they have so many components.
+    /// Returns the maximum number of vectors of `dimension` components that a quantizer is trained on.
     pub(crate) fn sample(self, dimension: usize) -> usize {
         /// Components that are enough for means and deviations: about a millisecond of work.
         const MOMENTS: usize = 1 << 16;
@@ -51,15 +51,15 @@ impl Coding {
         }
     }
 
-    /// Whether training takes so long that nobody is to wait for it.
+    /// Returns whether training takes so long that no caller is to wait for it.
     pub(crate) fn is_slow(self) -> bool {
         matches!(self, Self::Product { .. })
     }
 }
 
 impl Coder {
-    /// Fits a quantizer to vectors that stand one after the other in `sample`, which holds one at least. They have unit
-    /// length under the cosine.
+    /// Trains a quantizer on the vectors of `sample`, which are stored without gaps, at least one. They have unit length under the
+    /// cosine.
     pub(crate) fn train(
         sample: &mut Vec<f32>,
         dimension: usize,
@@ -80,7 +80,7 @@ impl Coder {
                 Some(Self::Scalar(grid))
             }
             Coding::Product { sub_vectors, bits } => {
-                // Where there are fewer vectors than centroids, some have two.
+                // With fewer vectors than centroids, vectors are repeated.
                 let (found, needed) = (sample.len(), dimension << bits);
                 for at in found..needed {
                     sample.push(sample[at % found]);
@@ -96,7 +96,7 @@ impl Coder {
         }
     }
 
-    /// The quantizer of bytes that [`Self::to_bytes`] gave for an index of these facts; `None` if they are no such bytes.
+    /// Returns the quantizer of bytes that [`Self::to_bytes`] gave for an index of these facts. Returns `None` for other bytes.
     pub(crate) fn from_bytes(
         bytes: &[u8],
         dimension: usize,
@@ -127,18 +127,18 @@ impl Coder {
         }
     }
 
-    /// Whether training took long: [`Coding::is_slow`].
+    /// Returns whether training took long: [`Coding::is_slow`].
     pub(crate) fn is_slow(&self) -> bool {
         matches!(self, Self::Product(_))
     }
 
-    /// Whether rows of a graph are as good by these codes as by the vectors.
+    /// Returns whether rows of a graph are as good by these codes as by the vectors.
     pub(crate) fn is_fine(&self) -> bool {
         matches!(self, Self::Scalar(_))
     }
 
-    /// Whether distances that these codes give are right on average. A product quantizer gives those of
-    /// centroids, which are nearer than the vectors. A grid's are less by the error of all vectors, which near ones share.
+    /// Returns whether distances by these codes are right on average. A product quantizer gives the distances of centroids, which are
+    /// nearer than the vectors. A grid's distances are less by the error of all vectors, which near vectors share.
     pub(crate) fn is_unbiased(&self) -> bool {
         match self {
             Self::Rabitq(_) => true,
@@ -147,13 +147,13 @@ impl Coder {
         }
     }
 
-    /// Candidates by these codes among which the nearest are about as likely to be as among `ef` by the vectors. The
-    /// variance of a code's error falls with the dimension and with 4 to the bits of a component (RaBitQ, Gao and Long,
-    /// 2024); the factor is what photographs, words and sentences need to stay within half a point of recall.
+    /// Returns the number of candidates by these codes that contain the nearest vectors about as likely as `ef` candidates by the
+    /// vectors. The variance of a code's error falls with the dimension and with 4 to the bits of a component (RaBitQ, Gao and Long,
+    /// 2024); with this factor, photographs, words and sentences stay within half a point of recall.
     pub(crate) fn widened(&self, ef: usize) -> usize {
-        /// Candidates beyond `ef` for each of it, of codes without bits of vectors of one component.
+        /// Extra candidates per unit of `ef` for 0-bit codes in one dimension; divided below by `4^bits` and by the dimension.
         const BEYOND: f32 = 1024.0;
-        /// Beyond it, few of the nearest are won for the time.
+        /// More extra candidates per unit of `ef` would win few of the nearest vectors for their time.
         const MOST: f32 = 3.0;
 
         let (bits, dimension) = match self {
@@ -168,7 +168,7 @@ impl Coder {
         ef.saturating_add((ef as f32 * beyond) as usize)
     }
 
-    /// What was learnt, as bytes.
+    /// Returns the trained quantizer as bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Scalar(grid) => grid.to_bytes(),
@@ -177,7 +177,7 @@ impl Coder {
         }
     }
 
-    /// Bits of a component, rounded up.
+    /// Returns the bits of a component, rounded up.
     pub(crate) fn bits(&self) -> u32 {
         match self {
             Self::Scalar(grid) => grid.bits.count(),
@@ -189,7 +189,7 @@ impl Coder {
         }
     }
 
-    /// Bytes of what was learnt, where it is more than a few vectors.
+    /// Returns the bytes of the trained numbers, if they are more than a few vectors.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Product(quantizer) => quantizer.bytes(),
@@ -197,7 +197,7 @@ impl Coder {
         }
     }
 
-    /// Blocks of a code.
+    /// Returns the number of blocks of a code.
     pub(crate) fn code_blocks(&self) -> usize {
         match self {
             Self::Scalar(grid) => grid.code_blocks(),
@@ -208,7 +208,7 @@ impl Coder {
         }
     }
 
-    /// Blocks of a prepared query.
+    /// Returns the number of blocks of a prepared query.
     pub(crate) fn query_blocks(&self) -> usize {
         match self {
             Self::Scalar(grid) => grid.query_blocks(),
@@ -217,8 +217,7 @@ impl Coder {
         }
     }
 
-    /// Writes the code of `vector` into `code`, and something into `scratch`. The vector may be changed where it is beyond
-    /// all bounds.
+    /// Writes the code of `vector` into `code`, and overwrites `scratch`. Components of the vector beyond all bounds may be changed.
     pub(crate) fn encode(&self, vector: &mut [f32], scratch: &mut Vec<f32>, code: &mut [Block]) {
         match self {
             Self::Scalar(grid) => grid.encode(vector, scratch, code),
@@ -233,7 +232,7 @@ impl Coder {
         }
     }
 
-    /// Writes what the kernels want of the query `vector` into `query`; as [`Self::encode`].
+    /// Writes the query `vector` in the form of the kernels into `query`; as [`Self::encode`].
     pub(crate) fn prepare(&self, vector: &mut [f32], scratch: &mut Vec<f32>, query: &mut [Block]) {
         match self {
             Self::Scalar(grid) => grid.prepare(vector, scratch, query),
@@ -248,7 +247,7 @@ impl Coder {
         }
     }
 
-    /// Puts the vector that `code` stands for in place of what `vector` held.
+    /// Replaces `vector` by the decoded vector of `code`.
     pub(crate) fn decode(&self, code: &[Block], vector: &mut Vec<f32>) {
         if let Self::Scalar(grid) = self {
             return grid.decode(code, vector);
@@ -260,7 +259,7 @@ impl Coder {
         debug_assert!(decoded.is_ok(), "lengths agree");
     }
 
-    /// The distance under the metric that a kernel's distance stands for.
+    /// Returns the distance under the metric for a kernel's distance.
     pub(crate) fn distance(&self, raw: f32) -> f32 {
         match self {
             Self::Scalar(grid) => grid.distance(raw),
@@ -268,7 +267,7 @@ impl Coder {
         }
     }
 
-    /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
+    /// Calls `visitor` with the kernel between prepared queries and codes. Returns `None` if this CPU lacks `isa`.
     pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         match self {
             Self::Scalar(grid) => grid.visit(isa, visitor),
@@ -284,7 +283,7 @@ impl Coder {
         }
     }
 
-    /// Calls `visitor` with the kernel between two codes, if there is one beside that of queries.
+    /// Calls `visitor` with the kernel between two codes, if the quantizer has one beside that of queries.
     pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         match self {
             Self::Scalar(grid) if grid.has_queries() => grid.visit_between(isa, visitor),
@@ -292,7 +291,7 @@ impl Coder {
         }
     }
 
-    /// The first component of a vector that a code of whole numbers would change.
+    /// Returns the first component of a vector that a code of whole numbers would change.
     pub(crate) fn misfit(&self, vector: &[f32]) -> Option<usize> {
         match self {
             Self::Scalar(grid) => grid.misfit(vector),
@@ -300,18 +299,18 @@ impl Coder {
         }
     }
 
-    /// Whether codes are of two kinds, centred and plain, which the kernel between codes does not compare.
+    /// Returns whether codes are of two kinds, centred and plain, which the kernel between codes does not compare.
     pub(crate) fn has_plain_codes(&self) -> bool {
         matches!(self, Self::Scalar(grid) if grid.has_plain_codes())
     }
 
-    /// Whether two codes are of two kinds: [`Self::query_of`] one of them is compared with the other.
+    /// Returns whether two codes are of two kinds: [`Self::query_of`] one of them is compared with the other.
     pub(crate) fn differ(&self, a: &[Block], b: &[Block]) -> bool {
         matches!(self, Self::Scalar(grid) if grid.differ(a, b))
     }
 
-    /// The prepared query whose distances are those of a code. A product quantizer loses nothing when its codes are
-    /// coded again, and preparing takes as long as a few distances between codes. `None` where codes are compared otherwise.
+    /// Returns the prepared query with the distances of a code. A product quantizer loses nothing when its codes are coded again, and
+    /// preparing takes the time of a few distances between codes. Returns `None` if codes are compared otherwise.
     pub(crate) fn query_of(&self, code: &[Block]) -> Option<Vec<Block>> {
         if matches!(self, Self::Rabitq(_)) {
             return None;
@@ -323,7 +322,7 @@ impl Coder {
         Some(query)
     }
 
-    /// The key of the distance between two codes, for quantizers that have no kernel for it.
+    /// Returns the key of the distance between two codes, for quantizers that have no kernel for it.
     pub(crate) fn key_between(&self, a: &[Block], b: &[Block]) -> u32 {
         let distance = self.quantizer().and_then(|quantizer| {
             quantizer.distance(code_of(quantizer, a), code_of(quantizer, b)).ok()
@@ -341,19 +340,19 @@ impl Coder {
     }
 }
 
-/// The bytes of a code.
+/// Returns the bytes of a code.
 fn code_of<'a>(quantizer: &dyn Quantizer, code: &'a [Block]) -> &'a [u8] {
     &cast_slice(code)[..quantizer.code_len()]
 }
 
-/// The bytes of a code that is to be written, before zeros.
+/// Returns the bytes of a code that is to be written, before zeros.
 fn front<'a>(code: &'a mut [Block], quantizer: &dyn Quantizer) -> &'a mut [u8] {
     let (code, rest) = cast_slice_mut(code).split_at_mut(quantizer.code_len());
     rest.fill(0);
     code
 }
 
-/// Within the numbers that quantizers admit.
+/// Clamps a component to the range that quantizers admit.
 fn clamp(x: &mut f32) {
     *x = x.clamp(-MAX_COMPONENT, MAX_COMPONENT);
 }
@@ -422,7 +421,7 @@ mod tests {
                             assert_eq!(&quantizer.quantize(row).expect("legal"), code, "{what}");
                         }
                     }
-                    // What stood there before is of no account.
+                    // The old content of the blocks does not matter.
                     let garbage: Block = bytemuck::cast([0xa5_u8; 64]);
                     let mut blocks = vec![garbage; coder.query_blocks()];
                     let query = &base[10 * dimension..][..dimension];

@@ -10,14 +10,14 @@ use crate::error::VectorError;
 pub enum QuantizationError {
     /// The vector was refused: its length, a component that is not finite, no direction.
     Vector(VectorError),
-    /// One vector of several was refused; the first of them, if there are more.
+    /// One vector of several was refused; the first one of several refused vectors.
     BatchVector {
         /// Position of the vector.
         position: usize,
         /// Why.
         source: VectorError,
     },
-    /// There are fewer training vectors than the quantizer has to learn from.
+    /// The training vectors are fewer than the quantizer needs.
     TooFewVectors {
         /// Vectors needed.
         needed: usize,
@@ -31,7 +31,7 @@ pub enum QuantizationError {
         /// Bytes given.
         found: usize,
     },
-    /// The place for results has another length than there are results.
+    /// The output slice has another length than the results.
     OutputLength {
         /// Elements expected.
         expected: usize,
@@ -44,12 +44,12 @@ pub enum QuantizationError {
         name: &'static str,
         /// The value given, as text.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// The bytes are not those of such a quantizer.
     Bytes {
-        /// What is wrong with them.
+        /// The fault of the bytes.
         reason: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! What all quantizers have in common.
+//! The traits that all quantizers implement.
 
 use std::fmt::Debug;
 
@@ -38,14 +38,14 @@ use crate::threads::with_threads;
 /// # Ok::<(), nearfield::quantization::QuantizationError>(())
 /// ```
 pub trait Quantizer: Debug + Send + Sync {
-    /// Which distance is estimated: [`Metric::L2`], [`Metric::InnerProduct`] or
+    /// Returns the metric of the estimated distances: [`Metric::L2`], [`Metric::InnerProduct`] or
     /// [`Metric::Cosine`].
     fn metric(&self) -> Metric;
 
-    /// Components of a vector.
+    /// Returns the number of components of a vector.
     fn dimension(&self) -> usize;
 
-    /// Bytes of a code.
+    /// Returns the number of bytes of a code.
     fn code_len(&self) -> usize;
 
     /// Writes the code of `vector` into `code`, which is [`Quantizer::code_len`] bytes.
@@ -57,15 +57,14 @@ pub trait Quantizer: Debug + Send + Sync {
     /// under [`Metric::Cosine`]; [`QuantizationError::CodeLength`].
     fn quantize_into(&self, vector: &[f32], code: &mut [u8]) -> Result<(), QuantizationError>;
 
-    /// Writes a vector near to those that have this code. Under [`Metric::Cosine`] it is near to
-    /// them as scaled to unit length.
+    /// Writes a vector near to the vectors with this code. Under [`Metric::Cosine`] it is near to these vectors scaled to unit length.
     ///
     /// # Errors
     ///
     /// [`QuantizationError::CodeLength`], [`QuantizationError::OutputLength`].
     fn dequantize_into(&self, code: &[u8], vector: &mut [f32]) -> Result<(), QuantizationError>;
 
-    /// The estimated distance of two coded vectors (symmetric distance).
+    /// Returns the estimated distance of two coded vectors (symmetric distance).
     ///
     /// # Errors
     ///
@@ -82,11 +81,11 @@ pub trait Quantizer: Debug + Send + Sync {
         query: &[f32],
     ) -> Result<Box<dyn PreparedQuery + 'a>, QuantizationError>;
 
-    /// What was chosen and learnt, in a versioned form of little-endian numbers that
-    /// [`Quantizer::from_bytes`] reads on every machine.
+    /// Returns the choices and the trained numbers, in a versioned form of little-endian numbers that [`Quantizer::from_bytes`] reads
+    /// on every machine.
     fn to_bytes(&self) -> Vec<u8>;
 
-    /// Reads what [`Quantizer::to_bytes`] wrote.
+    /// Reads a quantizer that [`Quantizer::to_bytes`] wrote.
     ///
     /// # Errors
     ///
@@ -96,13 +95,13 @@ pub trait Quantizer: Debug + Send + Sync {
     where
         Self: Sized;
 
-    /// The 64-bit xxh3 of [`Quantizer::to_bytes`]: codes can be read with the quantizer that has
-    /// the fingerprint of the one that wrote them. Takes the time of making those bytes.
+    /// Returns the 64-bit xxh3 of [`Quantizer::to_bytes`]: codes can be read with the quantizer that has the fingerprint of the one
+    /// that wrote them. Takes the time of making those bytes.
     fn fingerprint(&self) -> u64 {
         xxh3_64(&self.to_bytes())
     }
 
-    /// The code of `vector`.
+    /// Returns the code of `vector`.
     ///
     /// # Errors
     ///
@@ -113,8 +112,8 @@ pub trait Quantizer: Debug + Send + Sync {
         Ok(code)
     }
 
-    /// The codes of `vectors`, which stand one after the other as their codes do. The work is
-    /// spread over the rayon pool that the caller is in; the result does not depend on it.
+    /// Returns the codes of `vectors`; vectors and codes are stored without gaps. The work is spread over the rayon pool that the
+    /// caller is in; the result does not depend on it.
     ///
     /// # Errors
     ///
@@ -141,7 +140,7 @@ pub trait Quantizer: Debug + Send + Sync {
         }
     }
 
-    /// A vector near to those that have this code; see [`Quantizer::dequantize_into`].
+    /// Returns a vector near to the vectors with this code; see [`Quantizer::dequantize_into`].
     ///
     /// # Errors
     ///
@@ -156,25 +155,23 @@ pub trait Quantizer: Debug + Send + Sync {
 /// A query, made ready by [`Quantizer::prepare`] for the distances to many codes (asymmetric
 /// distance: the query is not coded, or coded with more digits).
 pub trait PreparedQuery: Debug + Send + Sync {
-    /// The estimated distance to the vector that has this code.
+    /// Returns the estimated distance to the vector that has this code.
     ///
     /// # Errors
     ///
     /// [`QuantizationError::CodeLength`].
     fn distance(&self, code: &[u8]) -> Result<f32, QuantizationError>;
 
-    /// The estimated distances to the vectors of `codes`, which stand one after the other: as many
-    /// as there is place for in `distances`. The same as [`PreparedQuery::distance`] of each, in
-    /// less time; allocates no more than for one of them.
+    /// Writes the estimated distances to the vectors of `codes`, which are stored without gaps, into `distances`, which has the number
+    /// of the codes. The same as [`PreparedQuery::distance`] of each, in less time; allocates no more than for one of them.
     ///
     /// # Errors
     ///
-    /// [`QuantizationError::CodeLength`] if there are more or fewer codes; `distances` is then as
-    /// it was.
+    /// [`QuantizationError::CodeLength`] if the number of codes differs; `distances` then stays unchanged.
     fn distances(&self, codes: &[u8], distances: &mut [f32]) -> Result<(), QuantizationError>;
 }
 
-/// How many vectors stand in `vectors`, one after the other.
+/// Returns the number of vectors in `vectors`.
 pub(super) fn rows(vectors: &[f32], dimension: usize) -> Result<usize, VectorError> {
     let found = vectors.len();
     if found.is_multiple_of(dimension) {
@@ -184,7 +181,7 @@ pub(super) fn rows(vectors: &[f32], dimension: usize) -> Result<usize, VectorErr
     }
 }
 
-/// Whether `code` has the length of `count` codes of `code_len` bytes.
+/// Refuses a `code` without the length of `count` codes of `code_len` bytes.
 pub(super) fn check_codes(
     code: &[u8],
     code_len: usize,
@@ -194,7 +191,7 @@ pub(super) fn check_codes(
     if expected == found { Ok(()) } else { Err(QuantizationError::CodeLength { expected, found }) }
 }
 
-/// Whether there is place for `expected` results.
+/// Refuses an output slice without exactly `expected` elements.
 pub(super) fn check_output(found: usize, expected: usize) -> Result<(), QuantizationError> {
     if expected == found {
         Ok(())

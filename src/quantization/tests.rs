@@ -1,4 +1,4 @@
-//! What every quantizer must do, on made-up and on real vectors.
+//! Random numbers for the tests of quantizers.
 
 /// Sebastiano Vigna's `SplitMix64`.
 pub(super) struct Random(pub(super) u64);

@@ -1,4 +1,4 @@
-//! Advice to the system about maps of which few rows are read.
+//! Advice to the system about maps with few rows to be read.
 
 use memmap2::MmapMut;
 
@@ -45,11 +45,11 @@ impl Sparse {
     }
 }
 
-/// Tells the system that few rows of a map will be read, here and there. Reading the pages around them would push other
-/// pages out of memory that are needed more.
+/// Advises the system that few, scattered rows of a map will be read. Reading the pages around them would push out of memory pages that
+/// are needed more.
 pub(super) fn expect_few(map: &MmapMut) {
     #[cfg(unix)]
-    // It is advice.
+    // A refusal costs time only, because this is advice.
     let _ = map.advise(memmap2::Advice::Random);
     #[cfg(not(unix))]
     let _ = map;

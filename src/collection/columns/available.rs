@@ -1,31 +1,32 @@
-//! How much memory there is for the pages of a file.
+//! The memory that is available for the pages of a file.
 
-/// Bytes that this process may have, as far as the system tells: what is available, and the limits of its memory cgroups.
+/// Returns the bytes that this process may have, if the system reports them: the least of the available memory and the limits of its
+/// memory cgroups.
 #[cfg(target_os = "linux")]
 pub(super) fn available() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = limit_files(&groups).into_iter().filter_map(|file| {
-        // `max`, in the second version, stands for none.
+        // `max`, in the second version, means no limit.
         std::fs::read_to_string(file).ok()?.trim().parse().ok()
     });
     let info = std::fs::read_to_string("/proc/meminfo").ok();
     info.as_deref().and_then(of_info).into_iter().chain(limits).min()
 }
 
-/// Elsewhere the system does not tell.
+/// Other systems do not report it.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn available() -> Option<u64> {
     None
 }
 
-/// What is available by `/proc/meminfo`.
+/// Returns the available memory by `/proc/meminfo`.
 #[cfg(target_os = "linux")]
 fn of_info(info: &str) -> Option<u64> {
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The files with the limits of the groups that `/proc/self/cgroup` names, and of those they are in.
+/// Returns the files with the limits of the groups that `/proc/self/cgroup` names, and of their parents.
 #[cfg(target_os = "linux")]
 fn limit_files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();

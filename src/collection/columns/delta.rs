@@ -1,8 +1,8 @@
 //! Deltas: the rows that changed behind a checkpoint, so that opening inserts few vectors again.
 //!
-//! The journal has every commit behind the checkpoint, which other processes follow. To insert its vectors again takes as
-//! long as it took the first time. So a commit that finds more than some time of this work behind it
-//! writes the rows that it changed: opening copies them, and inserts only what came after. `FORMAT.md` has the bytes.
+//! The journal has every commit behind the checkpoint, which other processes follow. To insert its vectors again takes as long as it
+//! took the first time. So a commit that finds that this work exceeds a limit writes the rows that changed: opening copies them, and
+//! inserts only later vectors. `FORMAT.md` gives the bytes.
 
 use std::collections::HashMap;
 
@@ -19,21 +19,21 @@ use crate::store::{ReadTransaction, StoreError, Table};
 /// Bytes in front of the record of a delta.
 const HEAD_BYTES: usize = 20;
 
-/// Where the journal has a vector.
+/// The place of a vector in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::collection) struct Origin {
     pub(in crate::collection) commit: u64,
     pub(in crate::collection) part: u32,
-    /// Its first byte in the part.
+    /// The vector's first byte in the part.
     pub(in crate::collection) at: u32,
 }
 
-/// Vectors of the last commits, by their keys.
+/// Places of the vectors of the last commits, by their keys.
 #[derive(Debug, Default)]
 pub(in crate::collection) struct Origins(HashMap<u64, Origin>);
 
 impl Origins {
-    /// Vectors that are remembered at most. So many changes are written by a checkpoint rather than by a delta.
+    /// Maximum number of places kept. A checkpoint, rather than a delta, writes a larger number of changes.
     const MOST: usize = 1 << 14;
 
     pub(in crate::collection) fn add(&mut self, key: u64, origin: Origin) {
@@ -55,8 +55,9 @@ pub(in crate::collection) struct Moment {
 }
 
 impl Moment {
-    /// The rows that changed since they are tracked. What was committed is in the journal of `tx`, where `origins` says; the
-    /// image must be of the newest commit that `tx` sees, which is `commit`. None if there are more than `most` bytes.
+    /// Returns the rows that changed since they are tracked. The journal of `tx` has the committed vectors, at the places of `origins`;
+    /// the image must be of the newest commit that `tx` sees, which is `commit`. Returns `None` if the rows take more than `most`
+    /// bytes.
     pub(in crate::collection) fn of(
         image: &Image<'_>,
         commit: u64,
@@ -117,10 +118,11 @@ impl Moment {
         Ok(Some(Self { checkpoint, sections }))
     }
 
-    /// The delta that the file keeps. `journal` is how many bytes of journal it stands for, the deltas before it included.
+    /// Returns the delta that the file keeps. `journal` is the number of bytes of journal that it replaces, the deltas before it
+    /// included.
     pub(in crate::collection) fn encode(mut self, head: &Head, journal: u64) -> Vec<u8> {
         if head.checkpoint.state.has_quantizers_of(&self.checkpoint.state) {
-            // Where they have changed, all codes are among the rows.
+            // If the quantizers have changed, all codes are among the rows.
             self.checkpoint.state.coder = None;
         }
         let record = encode_checkpoint(&self.checkpoint);
@@ -134,14 +136,14 @@ impl Moment {
     }
 }
 
-/// The key of a slot.
+/// Returns the key of a slot.
 fn key_of(keys: &dyn Persistent, slot: u32) -> u64 {
     let mut bytes = Vec::with_capacity(8);
     keys.copy_row(slot, 0, &mut bytes);
     bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Where the journal has the vector of this key and row. What is there is compared, so a row that is another's is never
+/// Returns the place of the vector of this key and row in the journal. The vector there is compared, so the row of another key is never
 /// taken for it.
 fn find(
     journal: &Table<'_, u64>,
@@ -158,7 +160,7 @@ fn find(
     Ok(is_same.then_some(*origin))
 }
 
-/// What the journal has at a place; `None` if there is no such place.
+/// Returns the bytes of the journal at a place. Returns `None` if the journal has no such place.
 fn vector_at<'t>(
     journal: &Table<'t, u64>,
     Origin { commit, part, at }: Origin,
@@ -172,7 +174,7 @@ fn journal(tx: &ReadTransaction) -> Result<Option<Table<'_, u64>>, CollectionErr
     optional(tx, JOURNAL)
 }
 
-/// A table that may be missing.
+/// Returns a table that may be missing.
 fn optional<'t>(
     tx: &'t ReadTransaction,
     name: &str,
@@ -184,7 +186,7 @@ fn optional<'t>(
     }
 }
 
-/// The commit that the newest delta leads to, behind whatever checkpoint.
+/// Returns the commit that the newest delta ends at, behind any checkpoint.
 pub(in crate::collection) fn newest_delta(
     tx: &ReadTransaction,
 ) -> Result<Option<u64>, CollectionError> {
@@ -232,22 +234,22 @@ fn take(bytes: &mut &[u8]) -> Result<u64, CollectionError> {
     Err(corrupt("a number of a delta is too long"))
 }
 
-/// All deltas behind a checkpoint, one after the other.
+/// All deltas behind a checkpoint, in their order.
 pub(super) struct Deltas<'t> {
-    /// The checkpoint that they lead to.
+    /// The state after the last delta.
     pub(super) checkpoint: Checkpoint,
     /// Bytes of the journal that they replace.
     pub(super) journal_bytes: u64,
     /// Bytes of the deltas.
     pub(super) bytes: u64,
-    /// Number of the delta that may come next.
+    /// Number of the next delta.
     pub(super) next: u64,
     journal: Option<Table<'t, u64>>,
     sections: HashMap<u64, Vec<&'t [u8]>>,
 }
 
 impl<'t> Deltas<'t> {
-    /// The deltas that `tx` sees behind the checkpoint of `head`, and a moment behind all of them.
+    /// Returns the deltas that `tx` sees behind the checkpoint of `head`, and a moment behind all of them.
     pub(super) fn read(
         tx: &'t ReadTransaction,
         head: &Head,
@@ -279,7 +281,7 @@ impl<'t> Deltas<'t> {
         let mut reader = Reader(delta);
         let (base, journal_bytes) = (reader.u64()?, reader.u64()?);
         if base != head.checkpoint.commit {
-            // A writer that knows no deltas has made a checkpoint since.
+            // A writer without support for deltas has made a checkpoint since.
             return Ok(());
         }
         let len = reader.u32()? as usize;
@@ -313,7 +315,7 @@ impl<'t> Deltas<'t> {
         Ok(())
     }
 
-    /// Puts each section with those of the same chunk.
+    /// Appends each section to those of the same chunk.
     fn sort(&mut self, mut sections: &'t [u8]) -> Result<(), CollectionError> {
         while !sections.is_empty() {
             let mut reader = Reader(sections);
@@ -326,7 +328,7 @@ impl<'t> Deltas<'t> {
         Ok(())
     }
 
-    /// What the deltas have of a chunk; none if they have nothing.
+    /// Returns the rows of a chunk in the deltas. Returns `None` if the deltas have no row of it.
     pub(super) fn of(&self, column: u32, chunk: u32) -> Option<Changes<'_, CollectionError>> {
         let sections = self.sections.get(&chunk_key(column, chunk))?;
         Some(Box::new(|rows| self.write(sections, rows)))
@@ -335,7 +337,7 @@ impl<'t> Deltas<'t> {
     fn write(&self, sections: &[&[u8]], rows: Rows<'_>) -> Result<(), CollectionError> {
         let Rows { bytes, row_bytes, mapped } = rows;
         let count = bytes.len() / row_bytes;
-        // Rows that the chunk has so far.
+        // Rows that the chunk has already.
         let mut have = mapped / row_bytes;
         let beyond = || corrupt("a delta has a row that its column lacks");
         let mut last = None;
@@ -373,7 +375,7 @@ impl<'t> Deltas<'t> {
         if have < count { Err(corrupt("a delta lacks a row")) } else { Ok(()) }
     }
 
-    /// The vector whose place in the journal stands next in `rest`. `last` is the part that was looked at last.
+    /// Returns the vector whose place in the journal is next in `rest`. `last` is the part that was read last.
     fn committed(
         &self,
         rest: &mut &[u8],

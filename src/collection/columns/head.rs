@@ -20,7 +20,7 @@ pub(in crate::collection) struct Records<'t> {
     pub(in crate::collection) settings: &'t [u8],
 }
 
-/// The records about an index of this kind; `None` if the store is empty.
+/// Returns the records about an index of this kind. Returns `None` if the store is empty.
 pub(in crate::collection) fn read_records(
     tx: &ReadTransaction,
     expected: Kind,
@@ -38,7 +38,7 @@ pub(in crate::collection) fn read_records(
     Ok(Some(Records { table, settings }))
 }
 
-/// The head of the collection, or of the saved index of this kind, that a snapshot shows; `None` if the store is empty.
+/// Returns the head of the collection, or of the saved index of this kind, that a snapshot shows. Returns `None` if the store is empty.
 pub(in crate::collection) fn read_head(
     tx: &ReadTransaction,
     expected: Kind,

@@ -1,6 +1,6 @@
 //! Columns of an index in memory, and the extents and records that hold them in the store.
 //!
-//! A checkpoint writes the chunks that changed (`write.rs`); those that were maps become maps of their new extents (`remap.rs`). Opening maps
+//! A checkpoint writes the chunks that changed (`write.rs`); mapped chunks become maps of their new extents (`remap.rs`). Opening maps
 //! each chunk privately and applies the journal (`read.rs`, `replay.rs`).
 
 mod advice;

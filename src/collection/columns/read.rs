@@ -1,4 +1,4 @@
-//! An index from its extents.
+//! Restores an index from its extents.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::index::Stored;
 use crate::simd::Isa;
 use crate::store::ReadTransaction;
 
-/// How the chunks of an index come from the file.
+/// The way in which the chunks of an index are read from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::collection) enum Reading {
-    /// They are mapped, and read when a search touches them.
+    /// Chunks are mapped, and read when a search touches them.
     Mapped,
-    /// They are read, verified, and held in memory.
+    /// Chunks are read, verified, and held in memory.
     Copied,
 }
 
@@ -28,7 +28,7 @@ pub(in crate::collection) enum Reading {
 pub(in crate::collection) struct Opened<I> {
     pub(in crate::collection) index: I,
     pub(in crate::collection) commit: u64,
-    /// Operations that were applied anew, and how long it took.
+    /// Operations that were applied anew, and the time that this took.
     pub(in crate::collection) operations: u64,
     pub(in crate::collection) replay: Duration,
     /// Bytes that the journal has behind the checkpoint.
@@ -39,16 +39,16 @@ pub(in crate::collection) struct Opened<I> {
 }
 
 impl<I> Opened<I> {
-    /// An index of no commit.
+    /// Returns an index of no commit.
     pub(in crate::collection) fn empty(index: I) -> Self {
         let (commit, operations, replay) = (0, 0, Duration::ZERO);
         Self { index, commit, operations, replay, journal: 0, deltas: 0, next_delta: 0 }
     }
 }
 
-/// The index as the newest commit that `tx` sees left it: the chunks of the checkpoint, the rows that changed since, and
-/// the operations that the journal has behind these. A `moment` of that commit replaces the last of both. `prepare` gets the index before
-/// the journal is applied.
+/// Returns the index as the newest commit that `tx` sees left it: the chunks of the checkpoint, the rows that changed since, and the
+/// operations that the journal has behind these. A `moment` of that commit replaces the last rows and operations. `prepare` gets the
+/// index before the journal is applied.
 pub(in crate::collection) fn open_index<I: Stored>(
     tx: &Arc<ReadTransaction>,
     head: &Head,
@@ -72,7 +72,7 @@ pub(in crate::collection) fn open_index<I: Stored>(
     })
 }
 
-/// The index as the last delta left it.
+/// Returns the index as the last delta left it.
 fn read_index<I: Stored>(
     tx: &Arc<ReadTransaction>,
     head: &Head,
@@ -91,7 +91,7 @@ fn read_index<I: Stored>(
         let stored = table.as_ref().map(|table| table.get(chunk_key(column, chunk)));
         let map = match (stored.transpose()?.flatten(), &table) {
             (Some(stored), _) => Some(map_chunk(tx, stored, reading)?),
-            // All of it is behind the checkpoint.
+            // All rows of the chunk are behind the checkpoint.
             (None, _) if changes.is_some() => None,
             (None, Some(_)) => return Err(corrupt("a chunk of a column is missing")),
             (None, None) => return Err(corrupt("the table of the columns is missing")),

@@ -12,8 +12,8 @@ use crate::collection::format::{COLUMNS, chunk_key, corrupt, decode_chunk};
 use crate::index::{CODES, Image};
 use crate::store::{ExtentId, ReadTransaction};
 
-/// Notes that the file, which `tx` sees, holds every chunk as it is. Those that are maps of an older extent become maps of the new
-/// one, so that the old one can be reused; with `all`, also those that did not change.
+/// Notes that the file, which `tx` sees, holds every chunk as it is. Maps of an older extent become maps of the new one, so that the
+/// old one can be reused; with `all`, also chunks that did not change.
 pub(in crate::collection) fn settle_columns(
     tx: &Arc<ReadTransaction>,
     image: &Image<'_>,
@@ -29,7 +29,7 @@ pub(in crate::collection) fn settle_columns(
     Ok(())
 }
 
-/// Notes from now on which rows change: the file, or a delta in it, has them as they are.
+/// Starts to note changed rows: the file, or a delta in it, has the rows as they are.
 pub(in crate::collection) fn track(image: &Image<'_>) {
     for (_, column) in &image.columns {
         (0..column.chunks()).for_each(|chunk| column.track(chunk));
@@ -61,7 +61,7 @@ fn remap(
     let new = Arc::clone(tx) as Keeper;
     let old: Vec<_> = image.columns.iter().map(|(_, c)| c.keep(Arc::clone(&new))).collect();
     let result = (|| {
-        // Without it no chunk is in the file, and so none is to be mapped.
+        // Without the table the file has no chunk to map.
         let Some(table) = tx.find_table::<u64>(COLUMNS)? else { return Ok(()) };
         let has_codes = image.columns.iter().any(|&(number, _)| number == CODES);
         for &(number, column) in &image.columns {
@@ -78,20 +78,20 @@ fn remap(
         Ok(())
     })();
     if result.is_err() {
-        // Some maps are of the one, some of the other.
+        // Some maps are of the new snapshot, some of the old one.
         keep(image, &(Arc::new((new, old)) as Keeper));
     }
     result
 }
 
-/// Makes all maps of the image hold on to `keeper`.
+/// Makes all maps of the image keep `keeper`.
 pub(in crate::collection) fn keep(image: &Image<'_>, keeper: &Keeper) {
     for (_, column) in &image.columns {
         column.keep(Arc::clone(keeper));
     }
 }
 
-/// The chunk that an entry of the table of columns names.
+/// Maps the chunk that an entry of the table of columns names.
 pub(super) fn map_chunk(
     tx: &ReadTransaction,
     stored: &[u8],

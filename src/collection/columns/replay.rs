@@ -25,7 +25,7 @@ pub(in crate::collection) fn part_bytes(part: &[u8]) -> u64 {
     part.len() as u64 + ENTRY
 }
 
-/// The number of the newest commit that a snapshot shows.
+/// Returns the number of the newest commit that a snapshot shows.
 pub(in crate::collection) fn newest_commit(
     tx: &ReadTransaction,
     head: &Head,
@@ -36,7 +36,7 @@ pub(in crate::collection) fn newest_commit(
     Ok(last.unwrap_or(head.checkpoint.commit))
 }
 
-/// Operations that the journal holds behind `commit`, from above; no more than about `most` are counted.
+/// Returns an upper bound of the operations that the journal holds behind `commit`; counting ends above `most`.
 pub(in crate::collection) fn operations_behind(
     tx: &ReadTransaction,
     settings: &Settings,

@@ -21,7 +21,7 @@ pub(in crate::collection) fn write_settings(
     Ok(())
 }
 
-/// Writes all chunks that changed, and those that the file lacks, to extents of their own. Returns the bytes written.
+/// Writes all chunks that changed, and those that the file lacks, each to a new extent. Returns the bytes written.
 pub(in crate::collection) fn write_columns(
     tx: &mut WriteTransaction,
     image: &Image<'_>,
@@ -44,7 +44,7 @@ pub(in crate::collection) fn write_columns(
     }
     let mut gone = Vec::new();
     for &(number, column) in &image.columns {
-        // Codes that took the place of others may be shorter, and have fewer chunks.
+        // Codes that replaced others may be shorter, and have fewer chunks.
         for chunk in column.chunks().. {
             let key = chunk_key(number, chunk);
             let Some(stored) = table.get(key)? else { break };
@@ -72,7 +72,7 @@ pub(in crate::collection) fn write_columns(
     Ok(bytes)
 }
 
-/// Bytes of the chunks that the next checkpoint would write.
+/// Returns the bytes of the chunks that the next checkpoint would write.
 pub(in crate::collection) fn changed_bytes(image: &Image<'_>) -> u64 {
     let changed = image.columns.iter().flat_map(|&(_, column)| {
         (0..column.chunks())

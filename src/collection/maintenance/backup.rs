@@ -14,12 +14,12 @@ use crate::collection::writing::Collection;
 use crate::observe::watch;
 use crate::store::{ExtentId, Key, ReadTransaction, StoreError, WriteTransaction};
 
-/// Bytes of an extent that are copied at a time.
+/// Bytes of an extent that are copied in one piece.
 const PIECE: u64 = 1 << 20;
 
 impl Collection {
-    /// Writes the newest commit to another file, which takes the place of what is at `path` only when it is whole and on the disk.
-    /// Transactions and searches go on. The copy has no gaps; opening it applies what opening this file would.
+    /// Writes the newest commit to another file, which replaces the file at `path` only when it is whole and on the disk. Transactions
+    /// and searches go on. The copy has no gaps; opening it applies the same operations as opening this file.
     /// A program that copies the file while a writer changes it, as `cp` does, may mix several moments: opening reads too little of a file to
     /// notice, [`load`](Self::load) and [`check`](Self::check) do.
     ///
@@ -47,7 +47,7 @@ impl Collection {
             }
             let mut copy = store.begin_write()?;
             copy_table::<str>(&tx, &mut copy, HEAD, progress)?;
-            // It may be empty.
+            // The table may be empty.
             copy.table::<u64>(COLUMNS)?;
             copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES, progress)?;
             for name in [JOURNAL, DELTAS, PAYLOADS, NAMES_OF_KEYS] {
@@ -84,7 +84,7 @@ fn copy_table<K: Key + ?Sized>(
 where
     for<'a> K::Item<'a>: Copy,
 {
-    // Made in any case: a copy has every table, whichever are empty.
+    // Empty tables are made, too, because a copy has every table.
     let mut copy = to.table::<K>(name)?;
     let Some(table) = from.find_table::<K>(name)? else { return Ok(()) };
     let failure = RefCell::new(None);

@@ -27,7 +27,7 @@ pub struct CollectionReport {
 }
 
 impl CollectionReport {
-    /// Whether nothing is wrong.
+    /// Returns whether the check found no fault.
     pub fn is_ok(&self) -> bool {
         self.index.is_ok() && self.strayed_chunks == 0 && self.orphaned_payloads == 0
     }
@@ -54,8 +54,8 @@ impl fmt::Display for CollectionReport {
 }
 
 impl Collection {
-    /// Reads everything: each page and extent of the file against its checksum, each chunk in memory that nothing has changed
-    /// against its extent, the graph as [`Hnsw::check`](crate::Hnsw::check), and the keys of payloads. Transactions wait; searches go on.
+    /// Reads everything: each page and extent of the file against its checksum, each unchanged chunk in memory against its extent, the
+    /// graph as [`Hnsw::check`](crate::Hnsw::check), and the keys of payloads. Transactions wait; searches go on.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Collection {
     }
 }
 
-/// Chunks that say they did not change, and differ from their extent.
+/// Returns the number of chunks that are marked as unchanged, and differ from their extent.
 fn strayed(
     tx: &ReadTransaction,
     image: &Image<'_>,
@@ -120,7 +120,7 @@ fn strayed(
     Ok(strayed)
 }
 
-/// Chunks that say they did not change: column and its number, chunk, bytes.
+/// Returns the chunks that are marked as unchanged: column and its number, chunk, bytes.
 fn unchanged<'i>(
     image: &'i Image<'_>,
 ) -> impl Iterator<Item = (u32, &'i dyn Persistent, u32, u64)> {

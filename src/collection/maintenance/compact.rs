@@ -13,8 +13,8 @@ impl Collection {
     /// Makes a checkpoint, moves pages from the end of the file to free space before them, and cuts
     /// the file. Transactions wait; searches go on.
     ///
-    /// Payloads, names and the journal shrink with what they hold. Places of removed vectors are kept for new ones; [`Collection::merge`] of a
-    /// single snapshot into another file leaves them behind, too.
+    /// Payloads, names and the journal shrink with their content. Slots of removed vectors are kept for new ones; [`Collection::merge`]
+    /// of a single snapshot into another file drops them, too.
     ///
     /// If no snapshot is open, one call leaves at most 5 % more than the log and the pages in use,
     /// as [`Store::compact`](crate::store::Store::compact) says. A snapshot that is open, here or in
@@ -38,10 +38,10 @@ impl Collection {
         let (inner, store) = (&self.inner, &self.inner.store);
         let before = store.file_bytes()?;
         if writer.is_unsettled {
-            // Of an earlier failure. Then all maps are of the newest extents again.
+            // An earlier step failed. After a checkpoint all maps are of the newest extents again.
             self.checkpoint_in_room(&mut writer, progress)?;
         }
-        // First of what is in the store alone, which needs next to no room: then the pages of removed payloads are free for the
+        // The store's own checkpoint is first, because it needs next to no room: then the pages of removed payloads are free for the
         // columns.
         inner.drop_idle_views();
         let own = inner.pin_newest(&writer)?;
@@ -54,17 +54,17 @@ impl Collection {
         };
         progress.expect(store.used_bytes()?);
         let let_go = || {
-            // A snapshot may have come and gone meanwhile.
+            // A snapshot may have been made and dropped meanwhile.
             inner.drop_idle_views();
             if !is_settled {
-                // Chunks that changed cannot become maps of other places: theirs are held, too.
+                // Chunks that changed cannot become maps of other places, so their extents are held, too.
                 return Ok(None);
             }
             let tx = Arc::new(store.begin_read()?);
             inner.index.frozen(|image| move_columns(&tx, &image))?;
             Ok::<_, CollectionError>(Some(tx.number()))
         };
-        // Until the maps have followed, also after an error on the way.
+        // The maps are unsettled until they have followed, also after an error on the way.
         let was_unsettled = std::mem::replace(&mut writer.is_unsettled, true);
         store.compact_along(&|bytes| progress.go_on(bytes), &let_go)?;
         writer.is_unsettled = was_unsettled;
@@ -74,8 +74,8 @@ impl Collection {
         Ok(freed)
     }
 
-    /// Makes a checkpoint. On a full disk it first moves tree nodes: free pages may lie here and there, but not together, as columns
-    /// need them.
+    /// Makes a checkpoint. On a full disk it first moves tree nodes, because free pages may be scattered, and columns need adjacent
+    /// ones.
     fn checkpoint_in_room(
         &self,
         writer: &mut Writer,
@@ -83,7 +83,7 @@ impl Collection {
     ) -> Result<(), CollectionError> {
         match self.inner.checkpoint(writer, progress) {
             Err(error) if error.is_full() => {
-                // The second pass cuts off the pages that the maps held on to during the first.
+                // The second pass cuts off the pages that the maps kept during the first.
                 for _ in 0..2 {
                     let own = self.inner.pin_newest(writer)?;
                     self.inner.store.compact_nodes_while(own, |bytes| progress.go_on(bytes))?;

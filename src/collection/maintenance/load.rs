@@ -10,11 +10,12 @@ use crate::observe::watch;
 use crate::store::ExtentId;
 
 impl Collection {
-    /// Reads the whole index into memory, in huge pages where the system has them, and compares what is in the file with its checksums.
+    /// Reads the whole index into memory, in huge pages if the system has them, and compares the chunks of the file with their
+    /// checksums.
     ///
-    /// A collection is walked in the map of its file, which needs no memory of its own and is good for what is larger than memory.
-    /// If it is not, searches are faster afterwards, and do not touch the file any more. Searches go on meanwhile; transactions
-    /// wait.
+    /// By default searches read the map of the file, which takes no memory of the process and serves collections larger than memory. If
+    /// the collection fits memory, searches are faster after loading, and do not touch the file any more. Searches go on meanwhile;
+    /// transactions wait.
     ///
     /// # Errors
     ///
@@ -35,7 +36,7 @@ impl Collection {
 
     fn load_alone(&self, progress: &Progress<'_>) -> Result<(), CollectionError> {
         let tx = self.inner.store.begin_read()?;
-        // Without it no chunk is in the file.
+        // Without the table the file has no chunk.
         let Some(table) = tx.find_table::<u64>(COLUMNS)? else { return Ok(()) };
         let columns = self.inner.index.frozen(|image| {
             for (_, column) in &image.columns {

@@ -1,7 +1,8 @@
 //! One collection from several that were built apart.
 //!
-//! It takes the inputs by size and a hash of their columns, so that the order in which they are given has no influence, and selects vectors by the rule for keys
-//! that occur twice. `index/merge.rs` and `graph/merge/` do the rest; the bytes of the result do not depend on the number of threads.
+//! A merge sorts the inputs by size and a hash of their columns, so that the caller's order has no influence, and selects vectors by
+//! the rule for keys that occur twice. `index/merge.rs` and `graph/merge/` do the rest; the bytes of the result do not depend on the
+//! number of threads.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,27 +27,27 @@ use crate::error::IndexError;
 use crate::index::{Cancel, GraphSettings, Hnsw, Image, Part, Settings, Stored};
 use crate::store::ReadTransaction;
 
-/// What a merge does with a key, or a name, that several inputs have with another vector or payload. Either way, the order of the inputs
-/// is of no account.
+/// The rule for a key, or a name, that several inputs have with another vector or payload. The order of the inputs does not matter
+/// under either rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum MergeRule {
     /// The merge is refused, and the key is named.
     #[default]
     Refuse,
-    /// The entry whose payload is the greatest, compared byte by byte, takes the place of the others; no payload is less than
-    /// any. Of equal payloads, the one whose vector is, as its bytes are stored. A payload that begins with a time in big-endian bytes
+    /// The entry with the greatest payload, compared byte by byte, replaces the others; a missing payload is less than any. If payloads
+    /// are equal, the stored bytes of the vectors are compared. A payload that begins with a time in big-endian bytes
     /// makes this the newest.
     GreatestPayload,
 }
 
-/// What [`Merge::run`] did.
+/// The result of [`Merge::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Merged {
     /// Vectors of the merged collection.
     pub vectors: u64,
-    /// Entries that others with the same key took the place of, or that were there more than once.
+    /// Entries that others with the same key replaced, or that occurred more than once.
     pub superseded: u64,
 }
 
@@ -65,18 +66,18 @@ pub struct Merge<'a> {
 impl Collection {
     /// Makes one collection at `path` of several that were built apart: on other machines, by other processes, for other parts of the data.
     ///
-    /// It costs a fraction of building it anew: the graphs are laid side by side, each vector finds its nearest in the other
-    /// graphs from where its neighbours have found theirs, and chooses its links again.
+    /// It costs a fraction of building it anew: the graphs are laid side by side, each vector searches the other graphs from the
+    /// results of its neighbours, and chooses its links again.
     ///
     /// - The inputs have one dimension, metric, element type, `m`, `alpha` and quantization. The merged collection has
     ///   the greatest `ef_construction` and the least seed of them.
     /// - A key that only one input has keeps its vector and payload. If several have it, see [`MergeRule`]; entries that are equal in
-    ///   every byte are one entry. What was removed stays behind.
-    /// - Names are compared as names, not by their keys, which each collection gave on its own: the merged collection gives
-    ///   them anew, from 2^63 on in the order of the names, passing over numbers that are taken. Names without a vector stay behind.
-    /// - Where all inputs have the same quantizer, codes are copied. Else a new one is fitted to all vectors, or, where originals
-    ///   were dropped, that of most vectors is kept.
-    /// - The same inputs make the same bytes, whatever their order and the number of threads. An input whose journal is not empty
+    ///   every byte are one entry. Removed vectors are not copied.
+    /// - Names are compared as names, not by their keys, which each collection gave on its own: the merged collection gives them anew,
+    ///   from 2^63 on in the order of the names, skipping numbers that are taken. Names without a vector are not copied.
+    /// - If all inputs have the same quantizer, codes are copied. Else a new quantizer is trained on all vectors, or, if originals were
+    ///   dropped, the quantizer of most vectors is kept.
+    /// - The same inputs make the same bytes, in any order and with any number of threads. An input whose journal is not empty
     ///   applied it when the snapshot was opened, on several threads, which is not the same graph each time: close or checkpoint it before.
     ///
     /// The merged vectors and graph are held in memory until they are written; the inputs stay where they are.
@@ -119,45 +120,45 @@ impl Collection {
 }
 
 impl<'a> Merge<'a> {
-    /// What to do with a key that several inputs have; [`MergeRule::Refuse`] if not said.
+    /// Sets the rule for a key that several inputs have; [`MergeRule::Refuse`] if not set.
     pub fn rule(mut self, rule: MergeRule) -> Self {
         self.rule = rule;
         self
     }
 
-    /// Threads to use. If not said, the rayon pool that the caller is in, or the global one.
+    /// Sets the number of threads. If not set, the merge uses the rayon pool that the caller is in, or the global one.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
         self
     }
 
-    /// The rayon pool to use.
+    /// Sets the rayon pool to use.
     pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
         self.pool = Some(pool);
         self
     }
 
-    /// Called from any of the threads with the searches that are done and how many there are to be: one of each vector in each
+    /// Sets a callback, called from any of the threads with the number of finished searches and their total: one of each vector in each
     /// input before its own, on each level.
     pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// Ends the merge when [`Cancel::cancel`] is called, with [`CollectionError::Cancelled`]; what is at the path stays as
-    /// it was.
+    /// Ends the merge when [`Cancel::cancel`] is called, with [`CollectionError::Cancelled`]; the file at the path stays unchanged.
     pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
         self.cancel = Some(cancel);
         self
     }
 
-    /// Merges. The file takes the place of what is at the path only when it is whole and on the disk.
+    /// Merges. The new file replaces the file at the path only when it is whole and on the disk.
     ///
     /// # Errors
     ///
-    /// [`CollectionError::Mismatch`] if the inputs are not of a kind, [`CollectionError::MergeConflict`],
+    /// [`CollectionError::Mismatch`] if the inputs' parameters differ, [`CollectionError::MergeConflict`],
     /// [`CollectionError::Cancelled`]; [`StoreError::Locked`](crate::store::StoreError::Locked) if a collection at the path is open for writing; [`StoreError::Io`](crate::store::StoreError::Io),
-    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) and [`IndexError::OutOfMemory`]; [`IndexError::Parameter`] if there are no inputs or threads.
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) and [`IndexError::OutOfMemory`]; [`IndexError::Parameter`] for zero
+    /// inputs or threads.
     pub fn run(self) -> Result<Merged, CollectionError> {
         check_byte_order()?;
         let own = match self.threads {
@@ -187,7 +188,7 @@ impl<'a> Merge<'a> {
         let tick = |count: usize| {
             let done = done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
             if let Some(progress) = self.progress {
-                // Those of upper levels are not known before.
+                // The searches of upper levels are not known before.
                 progress(done.min(searches), searches);
             }
             !is_cancelled()
@@ -232,14 +233,14 @@ fn parameter(name: &'static str) -> CollectionError {
     IndexError::Parameter { name, value: 0.to_string(), allowed: "1 or more" }.into()
 }
 
-/// The inputs in an order that depends on what they hold alone: the largest first.
+/// Returns the inputs in an order that depends only on their content: the largest first.
 fn in_order(inputs: &[Snapshot]) -> Vec<&Snapshot> {
     let mut sorted: Vec<&Snapshot> = inputs.iter().collect();
     sorted.sort_by_cached_key(|snapshot| (Reverse(snapshot.len()), content(snapshot.hnsw())));
     sorted
 }
 
-/// A hash of all columns.
+/// Returns a hash of all columns.
 fn content(index: &Hnsw) -> u128 {
     index.frozen(|image: Image<'_>| {
         let mut hasher = Xxh3::new();
@@ -256,7 +257,7 @@ fn content(index: &Hnsw) -> u128 {
     })
 }
 
-/// What the inputs are all made with.
+/// Returns the common settings of the inputs.
 fn common_settings(inputs: &[&Snapshot]) -> Result<Settings, CollectionError> {
     let mut each = inputs.iter().map(|snapshot| *snapshot.settings());
     let mut common = each.next().ok_or_else(|| parameter("inputs"))?;
@@ -284,9 +285,9 @@ struct Entry {
     key: u64,
 }
 
-/// What of the inputs comes along, and under which keys.
+/// The entries of the inputs that are copied, and their new keys.
 struct Plan<'a> {
-    /// For each input, in the order of its slots: slot, key, and its key in the merged collection.
+    /// For each input, in the order of its slots: slot, key, and the vector's key in the merged collection.
     survivors: Vec<Vec<(u32, u64, u64)>>,
     /// Names in ascending order with their new keys.
     names: BTreeMap<&'a [u8], u64>,
@@ -344,7 +345,7 @@ impl<'a> Plan<'a> {
             .collect()
     }
 
-    /// The payloads of what comes along, under their new keys.
+    /// Returns the payloads of the copied entries, under their new keys.
     fn payloads(&self, inputs: &[&'a Snapshot]) -> Result<Vec<(u64, &'a [u8])>, CollectionError> {
         let mut payloads = Vec::new();
         for (snapshot, list) in inputs.iter().zip(&self.survivors) {
@@ -360,7 +361,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The names of a collection by their keys.
+/// Returns the names of a collection by their keys.
 fn names(tx: &ReadTransaction) -> Result<HashMap<u64, &[u8]>, CollectionError> {
     match tx.find_table::<u64>(NAMES_OF_KEYS)? {
         Some(table) => Ok(table.entries()?.collect::<Result<_, _>>()?),
@@ -368,10 +369,10 @@ fn names(tx: &ReadTransaction) -> Result<HashMap<u64, &[u8]>, CollectionError> {
     }
 }
 
-/// What entries with the same key are compared by: the payload, then the vector.
+/// The value by which entries with the same key are compared: the payload, then the vector.
 type Worth<'a> = (Option<&'a [u8]>, Vec<u8>);
 
-/// The entry of several with the same key or name that comes along.
+/// Returns the entry to copy of several with the same key or name.
 fn choose(
     inputs: &[&Snapshot],
     group: &[Entry],
@@ -387,7 +388,7 @@ fn choose(
         let mut vector = Vec::new();
         inputs[entry.input].hnsw().stored_into(entry.slot, &mut vector);
         let worth = (payload, vector);
-        // Of equal entries the first one stays.
+        // The first one of equal entries stays.
         let is_better = match &best {
             None => true,
             Some((best, _)) => {

@@ -11,13 +11,13 @@ use crate::store;
 pub struct CollectionStats {
     /// The index.
     pub index: Stats,
-    /// The store that the file is.
+    /// The store of the collection's file.
     pub store: store::Stats,
     /// Number of the last commit.
     pub commit: u64,
     /// Bytes of journal behind the last checkpoint.
     pub journal_bytes: u64,
-    /// Operations of the journal that the next opening would apply; of the others it copies the rows.
+    /// Operations of the journal that the next opening would apply; it copies the rows of the others.
     pub pending_operations: u64,
     /// Bytes of rows that the next opening would copy.
     pub delta_bytes: u64,
@@ -32,7 +32,7 @@ pub struct CollectionStats {
 }
 
 impl CollectionStats {
-    /// Bytes written to the file for each byte of vectors committed, since the collection was opened; 0 if none were.
+    /// Returns the bytes written to the file for each byte of vectors committed, since the collection was opened; 0 without a commit.
     pub fn write_amplification(&self) -> f64 {
         if self.committed_vector_bytes == 0 {
             return 0.0;
@@ -48,7 +48,7 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`StoreError::Deadlock`](crate::store::StoreError::Deadlock).
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
-        // A copy: reading the trees stops no transaction.
+        // A copy of the state, so that reading the trees stops no transaction.
         let writer = *self.inner.take_to_look()?;
         Ok(CollectionStats {
             index: self.inner.index.stats(),

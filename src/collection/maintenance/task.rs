@@ -40,16 +40,16 @@ pub struct Task<'a> {
 }
 
 impl Collection {
-    /// Maintenance that can be watched and ended: see [`Task`].
+    /// Returns a [`Task`]: maintenance that can be watched and ended.
     pub fn task(&self) -> Task<'_> {
         Task { collection: self, progress: None, cancel: None }
     }
 }
 
 impl<'a> Task<'a> {
-    /// Called about a thousand times, by the thread that does the work, with the bytes that are read or written and how many
-    /// there are to be; the second may grow, and both are the same at the end. It may search; what would have to wait for the
-    /// operation itself, a transaction or [`Collection::stats`], is refused with
+    /// Sets a callback, called about a thousand times, by the thread that does the work, with the bytes read or written and their
+    /// expected total; the total may grow, and both are equal at the end. The callback may search; a call that would have to wait for
+    /// the operation itself, a transaction or [`Collection::stats`], is refused with
     /// [`StoreError::Deadlock`](crate::store::StoreError::Deadlock).
     pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
@@ -57,8 +57,8 @@ impl<'a> Task<'a> {
     }
 
     /// Ends the operation when [`Cancel::cancel`] is called, with [`CollectionError::Cancelled`], within some megabytes of work; the graph
-    /// is checked in one piece, though, which takes about a second for a million vectors. What is in the collection stays as it was,
-    /// and so does what is at the path of a backup.
+    /// is checked in one piece, though, which takes about a second for a million vectors. The collection stays unchanged, and so does
+    /// the file at the path of a backup.
     pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
         self.cancel = Some(cancel);
         self
@@ -95,7 +95,7 @@ impl<'a> Task<'a> {
     ///
     /// # Errors
     ///
-    /// As there, and [`CollectionError::Cancelled`]; what was loaded by then stays in memory.
+    /// As there, and [`CollectionError::Cancelled`]; chunks that are loaded already stay in memory.
     pub fn load(self) -> Result<(), CollectionError> {
         self.run(|progress| self.collection.load_along(progress))
     }

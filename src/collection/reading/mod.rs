@@ -1,6 +1,6 @@
 //! Snapshots: indexes of their own over the extents of a collection, each at one commit.
 //!
-//! Views that nothing holds any more go on to newer commits by the journal instead of being made anew. A [`Reader`] makes snapshots of a
+//! A view without a holder goes on to newer commits by the journal instead of being made anew. A [`Reader`] makes snapshots of a
 //! file that another process may be writing.
 
 mod reader;

@@ -13,7 +13,7 @@ use crate::store::{Store, StoreOptions};
 
 /// A collection that another process may be writing. Cheap to clone; clones are handles to the same, for any thread.
 ///
-/// Ask for a [`Snapshot`] to search, and for another to see what was committed since.
+/// Ask for a [`Snapshot`] to search, and for another to see later commits.
 #[derive(Clone)]
 pub struct Reader {
     store: Store,
@@ -28,19 +28,19 @@ impl Reader {
         check_byte_order()?;
         let store = options.open_read_only(path)?;
         let reader = Self { store, views: Arc::default() };
-        // What is no collection is told here.
+        // The first snapshot reports a file that is no collection.
         reader.snapshot().map_err(|error| error.at(Some(path)))?;
         Ok(reader)
     }
 
-    /// The newest commit. If it is not the one of the last snapshot, what was committed since is applied to a view that nobody holds
-    /// any more: drop a snapshot before asking for the next one, and following the writer costs one insertion per vector. Where
+    /// Returns a snapshot of the newest commit. If the last snapshot shows an older one, the commits since then are applied to a view
+    /// without a holder: drop a snapshot before asking for the next one, and following the writer costs one insertion per vector. If
     /// every view is held, or the writer has made a checkpoint, or more than a thousand vectors were committed that deltas have
     /// ([`Config::replay_limit`](crate::Config::replay_limit)), the collection is opened anew.
     ///
     /// # Errors
     ///
-    /// Whatever damage is met, [`StoreError::Io`](crate::store::StoreError::Io).
+    /// [`CollectionError`] for every kind of damage met, [`StoreError::Io`](crate::store::StoreError::Io).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
         let newest = self.views.lock().newest(&self.store, None, None);
         newest.map_err(|error| error.at(self.store.path()))

@@ -21,7 +21,7 @@ use crate::vector::AsVector;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Operations that were in the journal only, and were applied anew.
+    /// Operations that only the journal had, and that were applied anew.
     pub operations: u64,
     /// Time that this took.
     pub replay: Duration,
@@ -29,7 +29,7 @@ pub struct Recovery {
     pub total: Duration,
 }
 
-/// An index of its own, as one commit left the collection.
+/// A separate index, as one commit left the collection.
 struct View {
     tx: Arc<ReadTransaction>,
     index: Hnsw,
@@ -38,20 +38,20 @@ struct View {
     layout: u64,
     commit: u64,
     recovery: Recovery,
-    /// Who opened the file anew for writing would not know what is seen here.
+    /// Keeps the writer lock, because a new writer would not know which extents this view reads.
     _store: Store,
 }
 
 impl View {
-    /// Whether the columns that the view maps are those of a snapshot of the store, at the same places of the file. The number of the
-    /// checkpoint does not tell: compaction moves extents without another one.
+    /// Returns whether the columns that the view maps are those of a snapshot of the store, at the same places of the file. The number
+    /// of the checkpoint is not enough, because compaction moves extents without another checkpoint.
     fn is_of(&self, tx: &ReadTransaction, checkpoint: u64) -> bool {
         (self.layout == tx.layout() || is_off(Guard::Layout))
             && self.head.checkpoint.commit == checkpoint
     }
 }
 
-/// The views that were made for snapshots. Those that nobody holds any more go on to newer commits.
+/// The views that were made for snapshots. Views without a holder go on to newer commits.
 #[derive(Default)]
 pub(in crate::collection) struct Views {
     views: Vec<Arc<View>>,
@@ -64,20 +64,20 @@ pub(in crate::collection) struct Live {
     pub(in crate::collection) moment: Moment,
 }
 
-/// Views that are kept though nobody holds them.
+/// Number of views that are kept without a holder.
 const IDLE: usize = 2;
 
-/// Operations at most that a view goes on by, where a new one can be had from the index in memory: a view that is new has yet to
-/// read its keys.
+/// Maximum number of operations that a view goes on by, if a new view can be made from the index in memory: a new view has yet to read
+/// its keys.
 const FEW: u64 = 64;
-/// The same where a delta spares a new view some of them.
+/// The same if a delta spares a new view some of the operations.
 const MANY: u64 = 1024;
 
 impl Views {
-    /// Lets views that nobody holds hold on to `tx`, which sees the checkpoint of this number. Those of older ones are forgotten.
+    /// Makes views without a holder keep `tx`, which sees the checkpoint of this number. Views of older checkpoints are forgotten.
     pub(in crate::collection) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
         self.views.retain(|view| view.is_of(tx, checkpoint) || Arc::strong_count(view) > 1);
-        // The others are in use, or were until now, and keep their maps.
+        // The other views are in use, or were until now, and keep their maps.
         let free = self.views.iter_mut().filter_map(Arc::get_mut);
         for view in free.filter(|view| view.is_of(tx, checkpoint)) {
             view.index.frozen(|image| keep(&image, &(Arc::clone(tx) as Keeper)));
@@ -85,12 +85,12 @@ impl Views {
         }
     }
 
-    /// Forgets the views that nobody holds.
+    /// Forgets the views without a holder.
     pub(in crate::collection) fn drop_idle(&mut self) {
         self.views.retain(|view| Arc::strong_count(view) > 1);
     }
 
-    /// A snapshot of the newest commit of the store. `live` gives it as this process has it in memory.
+    /// Returns a snapshot of the newest commit of the store. `live` gives that commit as this process has it in memory.
     pub(in crate::collection) fn newest(
         &mut self,
         store: &Store,
@@ -116,7 +116,7 @@ impl Views {
             if !goes_on(&tx, &head, free.commit, live.is_some())? {
                 continue;
             }
-            // Taken out first: if the journal is damaged, the view is lost.
+            // The view has no commit meanwhile: if the journal is damaged, the view is lost.
             let commit = free.commit;
             free.commit = u64::MAX;
             let replayed = replay(&tx, &free.index, &head.settings, commit);
@@ -148,7 +148,7 @@ impl Views {
         let view = View { tx, index, head, layout, commit, recovery, _store: store };
         let view = Arc::new(view);
         if self.views.len() >= IDLE {
-            // Those in use are kept by their users.
+            // Snapshots keep the views that are in use.
             self.views.truncate(IDLE - 1);
         }
         self.views.push(Arc::clone(&view));
@@ -156,7 +156,7 @@ impl Views {
     }
 }
 
-/// Whether a view of `commit` had better go on to the newest one than be made anew.
+/// Returns whether it is cheaper for a view of `commit` to go on to the newest commit than to be made anew.
 fn goes_on(
     tx: &ReadTransaction,
     head: &Head,
@@ -168,22 +168,22 @@ fn goes_on(
     Ok(behind <= most || !is_live && newest_delta(tx)?.is_none_or(|delta| delta <= commit))
 }
 
-/// A collection as one commit left it, for as long as this lives: later commits, of this process or another, do not
-/// change what it shows. Cheap to clone, for any thread. While a snapshot of a collection that is open for writing lives, so does the
-/// right to write: the file cannot be opened for writing again.
+/// A collection as one commit left it, for the lifetime of the snapshot: later commits, of this process or another, do not change its
+/// answers. Cheap to clone, for any thread. A snapshot of a collection that is open for writing keeps the right to write: the file
+/// cannot be opened for writing again.
 #[derive(Clone)]
 pub struct Snapshot {
     view: Arc<View>,
 }
 
 impl Snapshot {
-    /// Number of the commit that it shows. Later commits have greater numbers.
+    /// Returns the number of the commit that the snapshot shows. Later commits have greater numbers.
     pub fn number(&self) -> u64 {
         self.view.commit
     }
 
-    /// What making it had to do: operations that were applied anew, and the time that this took. For a snapshot that goes on from one
-    /// that was dropped it is what came to that one.
+    /// Returns the work of making the snapshot: operations that were applied anew, and the time that this took. If the snapshot goes on
+    /// from a dropped one, these are the operations that were added to that one.
     pub fn recovery(&self) -> Recovery {
         self.view.recovery
     }
@@ -193,7 +193,7 @@ impl Snapshot {
         self.view.index.search(query)
     }
 
-    /// As [`Hnsw::calibrate`], for this snapshot and its clones; later ones need not know.
+    /// As [`Hnsw::calibrate`], for this snapshot and its clones; later snapshots may lack the calibration.
     pub fn calibrate(&self) -> Calibrate<'_> {
         self.view.index.calibrate()
     }
@@ -203,22 +203,22 @@ impl Snapshot {
         self.view.index.search_batch(queries)
     }
 
-    /// The vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that made the snapshot.
+    /// Returns the vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that made the snapshot.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
         self.view.index.is_bound_here().then(|| self.view.index.get(key))?
     }
 
-    /// Whether there is a vector under the key. Returns `false` in a forked child of the process that made the snapshot.
+    /// Returns whether the key has a vector. Returns `false` in a forked child of the process that made the snapshot.
     pub fn contains(&self, key: u64) -> bool {
         self.view.index.is_bound_here() && self.view.index.contains(key)
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.view.index.len()
     }
 
-    /// Whether there is no vector.
+    /// Returns whether the snapshot has no vectors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -235,7 +235,7 @@ impl Snapshot {
         &self.view.tx
     }
 
-    /// The payload of a key, read where it lies.
+    /// Returns the payload of a key, without copying it.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl Snapshot {
     }
 }
 
-/// The payload of a key in a snapshot of the store.
+/// Returns the payload of a key in a snapshot of the store.
 pub(in crate::collection) fn payload(
     tx: &ReadTransaction,
     key: u64,

@@ -19,7 +19,7 @@ const DIRECTORY: &str = "directory";
 /// The record of [`Watched`].
 const WATCHED: &str = "watched";
 
-/// What lists hold: codes, and whether originals are kept beside them.
+/// The content of lists: codes, and whether originals are kept beside them.
 const CODES: [(u8, (IvfQuantization, Originals)); 9] = [
     (0, (IvfQuantization::None, Originals::Kept)),
     (5, (IvfQuantization::Pq4, Originals::Kept)),
@@ -162,7 +162,7 @@ fn put(
     Ok(())
 }
 
-/// The index that a snapshot shows.
+/// Returns the index that a snapshot shows.
 pub(super) fn read_lists(tx: &ReadTransaction) -> Result<Ivf, CollectionError> {
     let records =
         read_records(tx, Kind::Lists)?.ok_or(CollectionError::NotACollection { path: None })?;

@@ -1,7 +1,7 @@
 //! Indexes saved whole in a file, and read back or mapped from it.
 //!
-//! A saved graph or exact index is a collection of one checkpoint; lists go to tables and extents of their own (`lists.rs`). A file takes the
-//! place of the one before it only when it is whole.
+//! A saved graph or exact index is a collection of one checkpoint; lists have separate tables and extents (`lists.rs`). A file replaces
+//! the one before it only when it is whole.
 
 mod lists;
 mod save;

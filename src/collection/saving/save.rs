@@ -14,9 +14,9 @@ use crate::collection::progress::Progress;
 use crate::index::{Flat, Hnsw, Ivf, Stored};
 use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
-/// Makes a file at `path` in one step: `fill` gets a store under another name, which takes the place of what is at `path`
-/// once it is on the disk. A symbolic link is followed. The file has the mode and, where the system allows, the owner of the one
-/// that it replaces, else those of the file of `source`.
+/// Makes a file at `path` in one step: `fill` gets a store under another name, which replaces the file at `path` once it is on the
+/// disk. A symbolic link is followed. The file has the mode and, if the system allows, the owner of the file that it replaces, else
+/// those of the file of `source`.
 pub(in crate::collection) fn replace_file(
     path: &Path,
     source: Option<&Store>,
@@ -26,7 +26,7 @@ pub(in crate::collection) fn replace_file(
     let place = |error: StoreError| error.at(Some(path));
     let replacement = Replacement::at(path).map_err(place)?;
     let new = replacement.new_file(source.and_then(Store::file)).map_err(place)?;
-    // No log to speak of: everything is written once, in one transaction.
+    // The log is small, because everything is written once, in one transaction.
     let store =
         StoreOptions::new().log_size(64 << 10).without_reserve().open_new(&new).map_err(place)?;
     fill(&store)?;
@@ -73,11 +73,11 @@ fn read_file<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionEr
 
 /// In files. Saved and loaded indexes answer alike, bit by bit.
 ///
-/// A saved index and a [`Collection`](crate::Collection) have one format: either can be opened as the other, but only a
-/// collection keeps what is changed afterwards.
+/// A saved index and a [`Collection`](crate::Collection) have one format: either can be opened as the other, but only a collection
+/// keeps later changes.
 impl Hnsw {
-    /// Writes the index to a file, which takes the place of what is at `path` only when it is whole and on the
-    /// disk: a crash leaves the old file or the new one. Searches go on meanwhile; insertions wait.
+    /// Writes the index to a file, which replaces the file at `path` only when it is whole and on the disk: a crash leaves the old file
+    /// or the new one. Searches go on meanwhile; insertions wait.
     ///
     /// ```
     /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-save-{}", std::process::id()));
@@ -105,7 +105,7 @@ impl Hnsw {
 
     /// Reads an index from a file into memory. Every byte is verified against its checksum.
     ///
-    /// Of a collection it takes the newest commit.
+    /// The index of a collection is that of its newest commit.
     ///
     /// # Errors
     ///
@@ -114,8 +114,8 @@ impl Hnsw {
         read(path.as_ref(), Reading::Copied)
     }
 
-    /// Opens an index where it lies in its file: nothing is read before a search touches it, and memory is the
-    /// operating system's cache. What is inserted stays in this process.
+    /// Maps an index from its file: nothing is read before a search touches it, and memory is the operating system's cache. Insertions
+    /// stay in this process.
     ///
     /// Chunks are not compared with their checksums, which would read them all: damage can make answers wrong, though
     /// never break memory safety. [`Hnsw::load`] compares them. As for every store, no other program may change the
@@ -123,7 +123,7 @@ impl Hnsw {
     ///
     /// # Errors
     ///
-    /// As [`Hnsw::load`], for what is looked at.
+    /// As [`Hnsw::load`], for the records that are read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
         read(path.as_ref(), Reading::Mapped)
     }
@@ -149,7 +149,7 @@ impl Flat {
         read(path.as_ref(), Reading::Copied)
     }
 
-    /// Opens an index where it lies in its file, as [`Hnsw::open`].
+    /// Maps an index from its file, as [`Hnsw::open`].
     ///
     /// # Errors
     ///
@@ -161,10 +161,10 @@ impl Flat {
 
 /// In files. Saved and loaded indexes answer alike, bit by bit, and go on alike.
 ///
-/// There is no `open`, as [`Hnsw`] has one: lists are rewritten in place as vectors come and go, so they are read into memory.
+/// `Ivf` has no `open`, unlike [`Hnsw`]: insertions and removals rewrite lists in place, so lists are read into memory.
 impl Ivf {
-    /// Writes the index to a file, as [`Hnsw::save`]: the file takes the place of what is at `path` only when it is whole and on the
-    /// disk. It holds the index at one moment, trained or not. Searches go on meanwhile; changes wait.
+    /// Writes the index to a file, as [`Hnsw::save`]: it replaces the file at `path` only when it is whole and on the disk. It holds
+    /// the index at one moment, trained or not. Searches go on meanwhile; changes wait.
     ///
     /// ```
     /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-lists-{}", std::process::id()));
@@ -200,8 +200,8 @@ impl Ivf {
         })
     }
 
-    /// Reads an index from a file into memory. Every byte is verified against its checksum, and every entry against what the index
-    /// takes, on all threads of the rayon pool that the caller is in, or of the global one.
+    /// Reads an index from a file into memory. Every byte is verified against its checksum, and every entry against the index's rules,
+    /// on all threads of the rayon pool that the caller is in, or of the global one.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ impl Collection {
 }
 
 impl Inner {
-    /// Whether the journal is so long that a checkpoint is due.
+    /// Returns whether the length of the journal makes a checkpoint due.
     pub(super) fn is_due(&self, writer: &Writer) -> bool {
         writer.journal > self.config.journal_limit(writer.columns).max(writer.put_off)
     }
@@ -49,7 +49,7 @@ impl Inner {
         self.checkpoint_by(writer, progress, Store::begin_write)
     }
 
-    /// As [`Self::checkpoint`], unless it would need a longer file. Returns whether it was made.
+    /// As [`Self::checkpoint`], unless it would need a longer file. Returns whether the checkpoint was made.
     pub(in crate::collection) fn checkpoint_within(
         &self,
         writer: &mut Writer,
@@ -80,10 +80,10 @@ impl Inner {
             tx.drop_table(JOURNAL)?;
             tx.table::<u64>(JOURNAL)?;
             tx.drop_table(DELTAS)?;
-            // It frees the journal and the extents before.
+            // The checkpoint frees the journal and the old extents.
             tx.serve_removal();
             tx.commit()?;
-            // Of an earlier failure, maps that did not change may be of old extents, too.
+            // After an earlier failure, unchanged maps may be of old extents, too.
             let all = std::mem::replace(&mut writer.is_unsettled, true);
             // Extents are in the file from here on, so that they can be mapped.
             self.store.checkpoint()?;
@@ -99,14 +99,14 @@ impl Inner {
         writer.is_unsettled = false;
         drop(holding);
         self.pace.lock().origins.clear();
-        // Their extents are gone from the newest state.
+        // The newest state lacks the views' extents.
         self.drop_idle_views();
         watch!(observed.done(writer.column_bytes - before));
         Ok(())
     }
 
-    /// Lets the maps hold on to the newest snapshot of the store, in which their extents still are, so that pages that were
-    /// replaced since can be reused. Returns the number of that snapshot; `None` if some maps are of older ones.
+    /// Makes the maps keep the newest snapshot of the store, which still has their extents, so that pages that were replaced since can
+    /// be reused. Returns the number of that snapshot. Returns `None` if some maps are of older snapshots.
     pub(in crate::collection) fn pin_newest(
         &self,
         writer: &Writer,
@@ -126,7 +126,7 @@ impl Inner {
     }
 }
 
-/// Bytes of all columns in a file.
+/// Returns the bytes of all columns in a file.
 pub(super) fn column_bytes(image: &Image<'_>) -> u64 {
     let bytes = image.columns.iter().map(|(_, c)| u64::from(c.rows()) * c.row_bytes() as u64);
     bytes.sum()

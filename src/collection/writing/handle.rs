@@ -16,8 +16,8 @@ use crate::vector::AsVector;
 
 /// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
 ///
-/// Cheap to clone; clones are handles to the same collection, for any thread. What is committed is found by searches of this
-/// process when [`Transaction::commit`](crate::Transaction::commit) returns, and survives any crash from then on.
+/// Cheap to clone; clones are handles to the same collection, for any thread. Searches of this process find a commit when
+/// [`Transaction::commit`](crate::Transaction::commit) returns, and the commit survives any crash from then on.
 ///
 /// ```
 /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-collection-{}", std::process::id()));
@@ -46,9 +46,9 @@ pub(in crate::collection) struct Inner {
     pub(in crate::collection) index: Hnsw,
     pub(super) settings: Settings,
     pub(super) config: Config,
-    /// What only the one who writes may touch. It is over when the file has a commit that the index has not.
+    /// State that only the holder of the right to write may touch. The turn is over when the file has a commit that the index lacks.
     pub(super) writer: Turn<Writer>,
-    /// Locked while the file has a commit that the index has not.
+    /// Locked while the file has a commit that the index lacks.
     pub(super) pace: Mutex<Pace>,
     pub(super) views: Mutex<Views>,
     pub(super) recovery: Recovery,
@@ -61,7 +61,7 @@ impl Collection {
         self.inner.index.search(query)
     }
 
-    /// As [`Hnsw::calibrate`]. What is measured is not written to the file.
+    /// As [`Hnsw::calibrate`]. The measurements are not written to the file.
     pub fn calibrate(&self) -> Calibrate<'_> {
         self.inner.index.calibrate()
     }
@@ -71,27 +71,27 @@ impl Collection {
         self.inner.index.search_batch(queries)
     }
 
-    /// The vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that opened the collection.
+    /// Returns the vector of a key, as [`Hnsw::get`]. Returns `None` in a forked child of the process that opened the collection.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
         self.inner.index.is_bound_here().then(|| self.inner.index.get(key))?
     }
 
-    /// Whether there is a vector under the key. Returns `false` in a forked child of the process that opened the collection.
+    /// Returns whether the key has a vector. Returns `false` in a forked child of the process that opened the collection.
     pub fn contains(&self, key: u64) -> bool {
         self.inner.index.is_bound_here() && self.inner.index.contains(key)
     }
 
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.inner.index.len()
     }
 
-    /// Whether there is no vector.
+    /// Returns whether the collection has no vectors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The payload of a key, in the newest commit.
+    /// Returns the payload of a key, in the newest commit.
     ///
     /// # Errors
     ///
@@ -100,13 +100,13 @@ impl Collection {
         payload(&self.inner.store.begin_read()?, key).map(|found| found.map(<[u8]>::to_vec))
     }
 
-    /// The collection as the newest commit left it, for as long as it is kept.
+    /// Returns the collection as the newest commit left it, for the lifetime of the snapshot.
     ///
-    /// It is opened anew from the file, in memory of its own, with the rows that changed since the last checkpoint as they are here:
-    /// it costs milliseconds, and nothing is inserted again. A snapshot that was dropped goes on where few vectors were committed since;
-    /// if nothing was, and the last one still exists, it is the same. While maintenance or a large commit is under way, a new snapshot
-    /// inserts what opening would ([`Config::replay_limit`]). What it shows stays in the file until it is
-    /// dropped.
+    /// It is opened anew from the file, in separate memory, with the rows that changed since the last checkpoint copied from this
+    /// index: it costs milliseconds, and no vector is inserted again. If few vectors were committed since, a snapshot that was dropped
+    /// goes on; if none were, and the last snapshot still exists, the new one is the same. While maintenance or a large commit is under
+    /// way, a new snapshot inserts the same vectors as opening ([`Config::replay_limit`]). The file keeps the extents of a snapshot
+    /// until it is dropped.
     ///
     /// # Errors
     ///

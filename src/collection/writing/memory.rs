@@ -1,4 +1,4 @@
-//! What a collection takes of memory that the system cannot take back, and its limit.
+//! The memory of a collection that the system cannot take back, and its limit.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use crate::collection::error::CollectionError;
 use crate::collection::progress::Progress;
 use crate::index::{Image, LEVELS, Stored};
 
-/// What an operation makes of a mapped column its own at most: the pages that a row begins and ends in.
+/// Maximum bytes of a mapped column that one operation turns into private pages: the first and last page of a row.
 const TOUCH: u64 = 2 * 4096;
 
-/// Bytes that are memory of the process, or may become so. Chunks count whole.
+/// Bytes that are memory of the process, or may become it. Chunks count whole.
 #[derive(Debug, Clone, Copy, Default)]
 struct Footprint {
     /// Rows of the graph: any insertion may change any of them.
     graph: u64,
     graph_changed: u64,
-    /// Vectors, keys and codes that are no map of the file.
+    /// Vectors, keys and codes that are not mapped.
     held: u64,
-    /// Those that are, and were changed in some places.
+    /// Vectors, keys and codes that are mapped, and were changed in some places.
     changed: u64,
     /// Bytes that a vector takes in all columns.
     row: u64,
@@ -51,26 +51,26 @@ impl Footprint {
         found
     }
 
-    /// What commits have made of the maps, no more than there is.
+    /// Returns the bytes of vectors, keys and codes in memory, and of the pages of maps that commits have changed, at most `changed`.
     fn own(&self, writer: &Writer) -> u64 {
         self.held + self.changed.min(writer.touched)
     }
 }
 
-/// What a transaction may take of memory.
+/// The memory that a transaction may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
     limit: u64,
-    /// What is taken before it has done anything.
+    /// Bytes that the collection takes before the first operation.
     taken: u64,
-    /// What an operation adds.
+    /// Bytes that an operation adds.
     operation: u64,
 }
 
 impl Allowance {
-    /// Whether a transaction of so many operations fits, whose vectors and payloads take so many bytes.
+    /// Refuses a transaction of `operations` operations, whose vectors and payloads take `bytes` bytes, if it does not fit.
     pub(super) fn admit(&self, operations: usize, bytes: u64) -> Result<(), CollectionError> {
-        // Vectors stand in the transaction, in the journal's parts, and in pages of the store; payloads in fewer places.
+        // The transaction, the journal's parts, and pages of the store each have the vectors; fewer have the payloads.
         let needed = (self.taken)
             .saturating_add(self.operation.saturating_mul(operations as u64))
             .saturating_add(bytes.saturating_mul(3));
@@ -82,7 +82,7 @@ impl Allowance {
 }
 
 impl Inner {
-    /// Makes room in memory, if there is a limit, and says how much there is.
+    /// Makes room in memory, if it is limited. Returns the allowance.
     pub(super) fn allowance(
         &self,
         writer: &mut Writer,
@@ -101,7 +101,7 @@ impl Inner {
                     })?;
                     writer.is_unsettled = false;
                 }
-                // On a full disk the transaction may still remove, as far as the limit lets it.
+                // On a full disk the transaction may still remove vectors within the limit.
                 Err(error) if error.is_full() => {}
                 Err(error) => return Err(error),
             }
@@ -115,7 +115,7 @@ impl Inner {
 }
 
 impl Writer {
-    /// Notes what a commit may have made of the maps its own.
+    /// Adds the bytes of maps that a commit may have turned into private pages.
     pub(super) fn touch(&mut self, operations: usize, image: &Image<'_>) {
         let found = Footprint::of(image);
         let bytes = (found.row + found.columns * TOUCH).saturating_mul(operations as u64);

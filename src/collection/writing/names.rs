@@ -1,4 +1,4 @@
-//! Names in place of numbers: strings and ids of any bytes, each with a key of its own.
+//! Names in place of numbers: strings and ids of any bytes, each with its key.
 
 use super::handle::Collection;
 use super::transaction::Transaction;
@@ -9,8 +9,9 @@ use crate::error::IndexError;
 use crate::store::{Key, ReadTransaction, StoreError};
 
 impl Transaction {
-    /// The key of a name, which is given one when it is first met: the next that has no vector, 2^63 and up, so that names and
-    /// numbers of your own can stand side by side. The key stays the name's for as long as the collection lives. A name is a string, or any other bytes, such as
+    /// Returns the key of a name, and gives a new name one: the next that has no vector, 2^63 and up, so that a collection can have
+    /// both names and your numbers. The key stays the name's for the lifetime of the collection. A name is a string, or any other
+    /// bytes, such as
     /// the 16 of a UUID.
     ///
     /// ```
@@ -45,7 +46,7 @@ impl Transaction {
             Some(last) if last < FIRST_NAMED => return Err(corrupt),
             Some(last) => last.checked_add(1).ok_or(corrupt)?,
         };
-        // A vector may have been put under the number itself.
+        // The number itself may be the key of a vector already.
         while self.contains(key) {
             key = key.checked_add(1).ok_or(IndexError::Full { len: usize::MAX })?;
         }
@@ -62,7 +63,7 @@ impl Transaction {
 }
 
 impl Collection {
-    /// The key of a name, in the newest commit; `None` if it was never met.
+    /// Returns the key of a name, in the newest commit. Returns `None` if the name has no key.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl Collection {
         key_of(&self.inner.store.begin_read()?, name.as_ref())
     }
 
-    /// The name of a key, in the newest commit; `None` if it has none.
+    /// Returns the name of a key, in the newest commit. Returns `None` if the key has no name.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl Collection {
 }
 
 impl Snapshot {
-    /// The key of a name; `None` if it was not met before this commit.
+    /// Returns the key of a name. Returns `None` if the name has no key in this commit.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl Snapshot {
         key_of(self.store(), name.as_ref())
     }
 
-    /// The name of a key, read where it lies; `None` if it has none.
+    /// Returns the name of a key, without copying it. Returns `None` if the key has no name.
     ///
     /// # Errors
     ///
@@ -111,7 +112,7 @@ fn decode(key: &[u8]) -> Result<u64, CollectionError> {
     Ok(u64::from_le_bytes(key.try_into().map_err(|_| corrupt)?))
 }
 
-/// A value of a table that may not exist yet.
+/// Returns a value of a table that may not exist yet.
 fn get<'t, K: Key + ?Sized>(
     tx: &'t ReadTransaction,
     table: &str,

@@ -1,4 +1,4 @@
-//! How the file keeps up with the index in memory between two checkpoints, and snapshots with both.
+//! Deltas, by which the file keeps up with the index in memory between two checkpoints, and the newest state for snapshots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::store::Durability;
 /// Whether the index in memory has the newest commit of the store.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Where the journal has the vectors behind the last delta.
+    /// Places of the vectors behind the last delta in the journal.
     pub(super) origins: Origins,
     /// Operations that freeze the index for long, and may run a callback meanwhile.
     pub(super) holders: usize,
 }
 
-/// Holds the index still for long, until it is dropped.
+/// Marks the index as frozen for long, until it is dropped.
 pub(super) struct Holding<'a>(&'a Inner);
 
 impl<'a> Holding<'a> {
@@ -40,12 +40,12 @@ impl Drop for Holding<'_> {
 }
 
 impl Inner {
-    /// Whether replaying the operations behind columns and deltas would take too long.
+    /// Returns whether replaying the operations behind columns and deltas would take too long.
     pub(super) fn is_late(&self, writer: &Writer) -> bool {
         self.config.is_late(writer.late, writer.took, self.settings.vector_bytes())
     }
 
-    /// Writes the rows that changed since the last delta, or a checkpoint where deltas would become too long.
+    /// Writes the rows that changed since the last delta, or a checkpoint if deltas would become too long.
     pub(super) fn write_delta(&self, writer: &mut Writer) -> Result<(), CollectionError> {
         let mut pace = self.pace.lock();
         let is_written = self.index.frozen(|image| {
@@ -74,10 +74,10 @@ impl Inner {
         if is_written { Ok(()) } else { self.checkpoint(writer, &Progress::default()) }
     }
 
-    /// The newest commit as the index in memory has it. None where only the file has it, or where the index is held for
-    /// long.
+    /// Returns the newest commit as the index in memory has it. Returns `None` if only the file has the commit, or if the index is
+    /// frozen for long.
     pub(super) fn live(&self) -> Result<Option<Live>, CollectionError> {
-        /// A commit takes less as a rule.
+        /// A commit takes less time as a rule.
         const PATIENCE: Duration = Duration::from_secs(1);
         /// The commit may wait for this thread of the pool.
         const ON_POOL: Duration = Duration::from_millis(20);

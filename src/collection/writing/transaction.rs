@@ -20,24 +20,26 @@ use crate::observe::watch;
 use crate::store::{Durability, StoreError, WriteTransaction};
 use crate::vector::AsVector;
 
-/// Operations that stand in one part of the journal, in bytes; a part is one value of a table.
+/// Bytes of operations at which a part of the journal ends; a part is one value of a table.
 const PART: usize = 1 << 20;
 
-/// Changes of a collection, which are made together or not at all. Dropped without a commit, it leaves no trace.
+/// Changes of a collection, which are made together or not at all. A transaction that is dropped without a commit changes nothing.
 ///
-/// It is the only one: other threads wait in [`Collection::begin_write`](crate::Collection::begin_write) for its end, and a thread
+/// A collection has one transaction at a time: other threads wait in [`Collection::begin_write`](crate::Collection::begin_write) for
+/// its end, and a thread
 /// that asks for another transaction, or for statistics, a check, a checkpoint or other maintenance, while it has one itself gets
 /// [`StoreError::Deadlock`]. A transaction may be handed to another thread: the thread that uses it counts, and one that has not
 /// used it yet has a quarter of a second to do so. Searches do not see its changes before the commit. Vectors are kept in
 /// memory until then.
 pub struct Transaction {
     inner: Arc<Inner>,
-    /// Gone only inside of `commit`. Dropped before the writer: who waits for that asks for this next.
+    /// Missing only inside of `commit`. Dropped before the writer, because the next holder of the writer begins a store transaction
+    /// first.
     store: Option<WriteTransaction>,
     writer: WriterGuard,
-    /// Vectors as the index stores them, one after the other.
+    /// Vectors as the index stores them, without gaps.
     vectors: Vec<u8>,
-    /// The number of each key's vector; none where it is removed.
+    /// The number of each key's vector; `None` for a removed key.
     changes: HashMap<u64, Option<usize>>,
     /// The keys in the order of their first change, so that the same transactions make the same graph.
     order: Vec<u64>,
@@ -47,7 +49,7 @@ pub struct Transaction {
     payload_bytes: usize,
     /// Whether vectors, payloads or names are added, and not only removed.
     adds: bool,
-    /// None if any memory may be taken.
+    /// `None` without a limit of memory.
     allowance: Option<Allowance>,
 }
 
@@ -81,7 +83,7 @@ impl Transaction {
         Ok(self.store.as_mut().ok_or(StoreError::TransactionFailed)?)
     }
 
-    /// Whether there is a vector under the key, as this transaction has left it so far.
+    /// Returns whether the key has a vector, with the changes of this transaction.
     pub fn contains(&self, key: u64) -> bool {
         self.inner.writer.used();
         match self.changes.get(&key) {
@@ -90,7 +92,7 @@ impl Transaction {
         }
     }
 
-    /// Whether memory allows so many more vectors, or a payload of so many bytes.
+    /// Refuses `vectors` more vectors, or a payload of `payload` bytes, if the memory limit does not allow them.
     fn admit(&self, vectors: usize, payload: usize) -> Result<(), CollectionError> {
         let Some(allowance) = self.allowance else { return Ok(()) };
         let bytes = self.vectors.len()
@@ -107,11 +109,12 @@ impl Transaction {
         }
     }
 
-    /// Sets the vector of a key, in place of the one that it may have.
+    /// Sets the vector of a key, and replaces the one that it may have.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Vector`] if it is no vector for this collection, [`CollectionError::Memory`]; the transaction is then as it was.
+    /// [`IndexError::Vector`] if the vector does not fit this collection, [`CollectionError::Memory`]; the transaction then stays
+    /// unchanged.
     pub fn upsert<V: AsVector + ?Sized>(
         &mut self,
         key: u64,
@@ -125,7 +128,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Removes the vector of a key and its payload; whether there was a vector. A name that the key has stays its name.
+    /// Removes the vector of a key and its payload. Returns whether the key had a vector. A name that the key has stays its name.
     ///
     /// # Errors
     ///
@@ -139,12 +142,12 @@ impl Transaction {
         Ok(true)
     }
 
-    /// Sets the vectors of many keys; the vectors stand one after the other in `vectors`.
+    /// Sets the vectors of many keys; `vectors` has the vectors in the order of the keys.
     ///
     /// # Errors
     ///
-    /// [`IndexError::BatchLength`] if there are not as many keys as vectors, [`IndexError::BatchVector`] for the first vector that is
-    /// none for this collection, [`CollectionError::Memory`]; the transaction is then as it was.
+    /// [`IndexError::BatchLength`] if the numbers of keys and vectors differ, [`IndexError::BatchVector`] for the first vector that
+    /// does not fit this collection, [`CollectionError::Memory`]; the transaction then stays unchanged.
     pub fn upsert_batch<V: AsVector + ?Sized>(
         &mut self,
         keys: &[u64],
@@ -201,7 +204,7 @@ impl Transaction {
         Ok(removed)
     }
 
-    /// The payload of a key, as this transaction has left it so far.
+    /// Returns the payload of a key, with the changes of this transaction.
     ///
     /// # Errors
     ///
@@ -210,7 +213,7 @@ impl Transaction {
         Ok(self.store()?.table::<u64>(PAYLOADS)?.get(key)?.map(<[u8]>::to_vec))
     }
 
-    /// When the commit is to be safe, as [`Durability`] says; [`Durability::Immediate`] unless set.
+    /// Sets the [`Durability`] of the commit; [`Durability::Immediate`] unless set.
     pub fn set_durability(&mut self, durability: Durability) {
         self.writer.note();
         if let Some(store) = &mut self.store {
@@ -264,8 +267,8 @@ impl Transaction {
             Ok(())
         })?;
         drop(pace);
-        // The commit is safe whatever becomes of this. If an error poisons the store, the next transaction returns it; on a
-        // full disk the journal goes on growing.
+        // The commit is safe even if the checkpoint or the delta fails. If an error poisons the store, the next transaction returns it;
+        // on a full disk the journal goes on growing.
         if inner.is_due(writer) {
             if inner.checkpoint(writer, &Progress::default()).is_err() {
                 writer.put_off_checkpoint();
@@ -280,7 +283,7 @@ impl Transaction {
         Ok(self.writer.commit)
     }
 
-    /// Writes the journal's entries of this commit. Returns the parts; none if nothing changes.
+    /// Writes the journal's entries of this commit. Returns the parts, without any if nothing changes.
     fn write(&self, store: &mut WriteTransaction) -> Result<Vec<Vec<u8>>, CollectionError> {
         if self.order.is_empty() && !self.records {
             return Ok(Vec::new());

@@ -17,7 +17,7 @@ pub(in crate::collection) struct Writer {
     pub(in crate::collection) commit: u64,
     /// The last commit that is in the columns of the file.
     pub(super) checkpointed: u64,
-    /// Bytes that the journal has.
+    /// Bytes of the journal.
     pub(in crate::collection) journal: u64,
     /// Bytes of deltas behind the checkpoint, and the number of the next one.
     pub(in crate::collection) deltas: u64,
@@ -58,7 +58,7 @@ impl Writer {
 pub(in crate::collection) struct WriterGuard {
     pub(super) inner: Arc<Inner>,
     writer: Writer,
-    /// The thread that used it last.
+    /// The thread that used the right last.
     thread: ThreadId,
     is_asking: bool,
 }
@@ -77,7 +77,7 @@ impl WriterGuard {
         Self { inner: Arc::clone(inner), writer, thread, is_asking: false }
     }
 
-    /// Notes that the calling thread uses it.
+    /// Notes that the calling thread uses the right.
     pub(super) fn note(&mut self) {
         let this = thread::current().id();
         if self.thread != this {
@@ -111,7 +111,7 @@ impl Drop for WriterGuard {
 }
 
 impl Collection {
-    /// The right to change the collection. Waits until no other transaction has it.
+    /// Takes the right to change the collection. Waits until no other transaction has it.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Collection {
         Transaction::new(self.inner.take_writer()?).map_err(self.inner.place())
     }
 
-    /// As [`Collection::begin_write`], but does not wait: `None` if a transaction, or maintenance, has the right.
+    /// As [`Collection::begin_write`], but does not wait. Returns `None` if a transaction, or maintenance, has the right.
     ///
     /// ```
     /// # let disk = nearfield::store::SimulatedDisk::new();
@@ -153,7 +153,7 @@ impl Inner {
         Ok(WriterGuard::new(self, self.writer.take().map_err(refused)?))
     }
 
-    /// As [`Self::take_writer`], and of a collection that is behind its file as well: the caller must change nothing.
+    /// As [`Self::take_writer`], but also succeeds if the collection is behind its file. The caller must change nothing.
     pub(in crate::collection) fn take_to_look(
         self: &Arc<Self>,
     ) -> Result<WriterGuard, CollectionError> {

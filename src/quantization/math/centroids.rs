@@ -1,7 +1,7 @@
 //! Centroids in the order in which sixteen of them are compared at once.
 //!
-//! Plain Rust that the compiler turns into vectors, with no fused multiply-add: so every
-//! instruction set gives the same bits, and what is trained does not depend on the machine.
+//! Plain Rust that the compiler turns into vectors, with no fused multiply-add: so every instruction set gives the same bits, and
+//! trained numbers do not depend on the machine.
 
 /// Points of one dimension, sixteen side by side: entry `d` of a block holds component `d` of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,7 @@ pub(in crate::quantization) struct Centroids {
 }
 
 impl Centroids {
-    /// From `points` one after the other, at least one.
+    /// Arranges `points`, which are stored without gaps, at least one.
     pub(in crate::quantization) fn new(dimension: usize, points: &[f32]) -> Self {
         let count = points.len() / dimension;
         let mut lanes = vec![[f32::INFINITY; 16]; count.div_ceil(16) * dimension];
@@ -26,23 +26,23 @@ impl Centroids {
         Self { dimension, count, lanes }
     }
 
-    /// How many there are.
+    /// Returns the number of centroids.
     pub(in crate::quantization) fn count(&self) -> usize {
         self.count
     }
 
-    /// Their dimension.
+    /// Returns the dimension of the centroids.
     pub(in crate::quantization) fn dimension(&self) -> usize {
         self.dimension
     }
 
-    /// The components of one.
+    /// Returns the components of one centroid.
     pub(in crate::quantization) fn point(&self, i: usize) -> impl Iterator<Item = f32> + '_ {
         let block = &self.lanes[i / 16 * self.dimension..][..self.dimension];
         block.iter().map(move |lanes| lanes[i % 16])
     }
 
-    /// Squared distances to all, sixteen in a row.
+    /// Writes the squared distances to all centroids, sixteen in a row.
     #[inline(always)]
     pub(in crate::quantization) fn squares(&self, point: &[f32], out: &mut [[f32; 16]]) {
         for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out) {
@@ -50,7 +50,7 @@ impl Centroids {
         }
     }
 
-    /// Inner products with all, sixteen in a row.
+    /// Writes the inner products with all centroids, sixteen in a row.
     #[inline(always)]
     pub(in crate::quantization) fn products(&self, point: &[f32], out: &mut [[f32; 16]]) {
         for (block, out) in self.lanes.chunks_exact(self.dimension).zip(out) {
@@ -64,7 +64,7 @@ impl Centroids {
         }
     }
 
-    /// The nearest to each of `points`, the first of them if several are, and its squared distance.
+    /// Returns the nearest centroid to each of `points`, the first one of equally near ones, and its squared distance.
     #[inline(always)]
     pub(in crate::quantization) fn nearest<const N: usize>(
         &self,
@@ -85,16 +85,16 @@ impl Centroids {
     }
 }
 
-/// The nearest so far in each lane. Passed by value, so that it stays in registers.
+/// The nearest centroid met in each lane. Passed by value, so that it stays in registers.
 #[derive(Clone, Copy)]
 struct Best {
     squares: [f32; 16],
-    /// Numbers of their blocks.
+    /// Numbers of the centroids' blocks.
     blocks: [u32; 16],
 }
 
 impl Best {
-    /// The nearer in each lane; what was there if both are equally near.
+    /// Returns the nearer centroid in each lane, the old one if both are equally near.
     #[inline(always)]
     fn or(self, squares: [f32; 16], block: u32) -> Self {
         let mut best = self;
@@ -107,7 +107,7 @@ impl Best {
         best
     }
 
-    /// The nearest of all lanes, the first of them if several are.
+    /// Returns the nearest centroid of all lanes, the first one of equally near ones.
     #[inline(always)]
     fn least(self) -> (u32, f32) {
         // Squares are not negative, so their bits are in order.
@@ -123,7 +123,7 @@ impl Best {
     }
 }
 
-/// Squared distances of `points` to the sixteen of a block.
+/// Returns the squared distances of `points` to the sixteen centroids of a block.
 #[inline(always)]
 fn squares<const N: usize>(block: &[[f32; 16]], points: [&[f32]; N]) -> [[f32; 16]; N] {
     let points = points.map(|point| &point[..block.len()]);

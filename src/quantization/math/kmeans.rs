@@ -18,7 +18,7 @@ const ENOUGH: usize = 256;
 const CANDIDATES: usize = 16;
 /// Clusters above which the first centroids are drawn evenly: k-means++ is quadratic.
 const MOST_PLUS_PLUS: usize = 1024;
-/// Points that one task looks at.
+/// Points that one task reads.
 const TASK: usize = 256;
 /// The share of the error by which a round must lower it to be followed by another.
 const WORTHWHILE: f64 = 1e-4;
@@ -28,20 +28,20 @@ const WORTHWHILE: f64 = 1e-4;
 pub(in crate::quantization) struct KMeans {
     /// Number of clusters, at least one.
     pub(in crate::quantization) clusters: usize,
-    /// Rounds at most; fewer if the error hardly falls.
+    /// Maximum number of rounds; fewer if the error hardly falls.
     pub(in crate::quantization) rounds: usize,
-    /// Where randomness begins.
+    /// The seed of the random numbers.
     pub(in crate::quantization) seed: u64,
 }
 
 impl KMeans {
-    /// How many of `points` training should see.
+    /// Returns the number of `points` that training should see.
     pub(in crate::quantization) fn enough(clusters: usize, points: usize) -> usize {
         points.min(clusters.saturating_mul(ENOUGH))
     }
 
-    /// The centroids of `points`, which stand one after the other and are at least as many as
-    /// there are clusters. Costs `points * clusters * dimension` a round.
+    /// Returns the centroids of `points`, which are stored without gaps and are at least `clusters`. Costs `points * clusters *
+    /// dimension` a round.
     pub(in crate::quantization) fn train(self, dimension: usize, points: &[f32]) -> Centroids {
         with_threads(|| self.train_here(dimension, points))
     }
@@ -69,7 +69,7 @@ impl KMeans {
         Centroids::new(dimension, &means)
     }
 
-    /// The first centroids: points, far from each other where that is affordable.
+    /// Returns the first centroids: points, far from each other if that is affordable.
     fn start(self, dimension: usize, points: &[f32], rng: &mut Xoshiro256PlusPlus) -> Vec<f32> {
         let row = |i: usize| &points[i * dimension..][..dimension];
         let count = points.len() / dimension;
@@ -90,8 +90,8 @@ impl KMeans {
                 *s = s.min(square(row(i), mean));
             });
             let total: f64 = squares.iter().map(|&s| f64::from(s)).sum();
-            // Each candidate with a chance in proportion to its square. If all are where a
-            // centroid is already, none is left to choose: the last one then.
+            // Each candidate has a chance in proportion to its square. If all candidates equal a centroid already, the last one is
+            // chosen.
             let mut left = uniform(rng) * total;
             chosen = squares
                 .iter()
@@ -104,8 +104,8 @@ impl KMeans {
     }
 }
 
-/// The centroids of `clusters` clusters of `points`, which stand one after the other and are at
-/// least as many, in at most `rounds` rounds.
+/// Returns the centroids of `clusters` clusters of `points`, which are stored without gaps and are at least `clusters`, after at most
+/// `rounds` rounds.
 pub(crate) fn cluster(
     points: &[f32],
     dimension: usize,
@@ -117,7 +117,7 @@ pub(crate) fn cluster(
     (0..centroids.count()).flat_map(|i| centroids.point(i)).collect()
 }
 
-/// The nearest centroid of each point and its squared distance.
+/// Returns the nearest centroid of each point and its squared distance.
 pub(super) fn assign(centroids: &Centroids, points: &[f32]) -> Vec<(u32, f32)> {
     let dimension = centroids.dimension();
     let isa = Isa::detect();
@@ -155,7 +155,7 @@ impl Task for Assign<'_> {
     }
 }
 
-/// Moves each mean to the middle of its points; that of an empty cluster stays. Returns the sizes.
+/// Moves each mean to the middle of its points; the mean of an empty cluster stays. Returns the sizes.
 fn move_means(dimension: usize, points: &[f32], clusters: &[u32], means: &mut [f32]) -> Vec<usize> {
     let mut sizes = vec![0_usize; means.len() / dimension];
     for &cluster in clusters {
@@ -195,8 +195,8 @@ fn move_means(dimension: usize, points: &[f32], clusters: &[u32], means: &mut [f
     sizes
 }
 
-/// Gives each empty cluster the point that is farthest from its mean, one that a cluster can
-/// spare. Where no such point is left, because all stand on means, the cluster stays empty.
+/// Gives each empty cluster the point that is farthest from its mean, if the point's cluster has another one. If no such point is left,
+/// because all points equal means, the cluster stays empty.
 fn fill_empty(
     dimension: usize,
     points: &[f32],
@@ -222,7 +222,7 @@ fn fill_empty(
     }
 }
 
-/// `(a - b)^2`, summed up.
+/// Returns the sum of `(a - b)^2`.
 fn square(a: &[f32], b: &[f32]) -> f32 {
     let (a16, a_rest) = a.as_chunks::<16>();
     let (b16, b_rest) = b.as_chunks::<16>();
@@ -236,7 +236,7 @@ fn square(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// `wanted` of the numbers below `count`, ascending, each set of them as likely as any other
+/// Returns `wanted` of the numbers below `count`, ascending, each set of them as likely as any other
 /// (selection sampling: Knuth, The Art of Computer Programming 2, algorithm 3.4.2 S).
 pub(in crate::quantization) fn sample(
     count: usize,
@@ -255,7 +255,7 @@ pub(in crate::quantization) fn sample(
     chosen
 }
 
-/// A number in `0..1`, with 53 random bits.
+/// Returns a number in `0..1`, with 53 random bits.
 fn uniform(rng: &mut Xoshiro256PlusPlus) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn empty_clusters_are_filled_and_points_are_used_up() {
-        // As many different points as clusters, some of them many times.
+        // The number of different points is that of clusters, and some points occur many times.
         let data: Vec<f32> = (0..400).map(|i| (i % 20).min(i / 20) as f32).collect();
         let found = KMeans { clusters: 20, rounds: 25, seed: 1 }.train(1, &data);
         assert_eq!(error(&found, &data), 0.0);

@@ -12,14 +12,14 @@ use crate::simd::{Isa, Simd, Task, run_on};
 /// Lengths are padded with zeros to a multiple of it.
 const UNIT: usize = 64;
 
-/// Signs and transforms in a rotation of a power of two; twice as many otherwise.
+/// Signs and transforms in a rotation of a power of two; twice this number otherwise.
 const ROUNDS: usize = 3;
 
 /// An orthogonal map of vectors.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
     len: usize,
-    /// Of each round, one for each component of its transform.
+    /// Signs of each round, one for each component of its transform.
     signs: Vec<f32>,
     /// The power of two that is transformed at a time.
     width: usize,
@@ -28,13 +28,13 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// The rotation of a seed, for vectors of `dimension` components.
+    /// Returns the rotation of a seed, for vectors of `dimension` components.
     pub(crate) fn new(dimension: usize, seed: u64, isa: Isa) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         Self::with_signs(dimension, isa, || random.random())
     }
 
-    /// The rotation whose signs are plus where `plus` says so.
+    /// Returns the rotation whose signs are plus if `plus` returns `true`.
     pub(in crate::quantization) fn with_signs(
         dimension: usize,
         isa: Isa,
@@ -47,17 +47,17 @@ impl Rotation {
         Self { len, signs, width, rounds, isa }
     }
 
-    /// Whether each sign is plus.
+    /// Returns whether each sign is plus.
     pub(in crate::quantization) fn signs(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
         self.signs.iter().map(|&sign| sign > 0.0)
     }
 
-    /// The instruction set that rotates.
+    /// Returns the instruction set that rotates.
     pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Components of a rotated vector: the dimension, rounded up to a multiple of 64.
+    /// Returns the number of components of a rotated vector: the dimension, rounded up to a multiple of 64.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -111,7 +111,7 @@ impl Task for Rounds<'_> {
     }
 }
 
-/// The Walsh-Hadamard transform of a power of two, not scaled; its own inverse but for the scale.
+/// Computes the Walsh-Hadamard transform of a power of two, not scaled; it is its own inverse, except for the scale.
 #[inline(always)]
 fn hadamard<S: Simd>(simd: S, blocks: &mut [[f32; 16]]) {
     for block in &mut *blocks {

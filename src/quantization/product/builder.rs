@@ -30,42 +30,41 @@ impl ProductQuantizerBuilder {
         Self { dimension, metric, sub_vectors: None, bits: 8, rotated: false, rounds: 25, seed: 0 }
     }
 
-    /// Number of sub-vectors, 1 to the dimension. If not set, an eighth of the dimension for 8
+    /// Sets the number of sub-vectors, 1 to the dimension. If not set, it is an eighth of the dimension for 8
     /// bits and a quarter for 4 bits, rounded up: one bit for each component.
     pub fn sub_vectors(mut self, sub_vectors: usize) -> Self {
         self.sub_vectors = Some(sub_vectors);
         self
     }
 
-    /// Bits for each sub-vector: 8 (if not set) or 4.
+    /// Sets the bits for each sub-vector: 8 (if not set) or 4.
     pub fn bits(mut self, bits: u32) -> Self {
         self.bits = bits;
         self
     }
 
-    /// Whether vectors are rotated at random before they are cut (no, if not set). That spreads
-    /// their energy evenly over all sub-vectors, which helps where a few components hold most of
-    /// it, and does harm where neighbouring components belong together, as in SIFT descriptors.
+    /// Sets whether vectors are rotated at random before they are cut (no, if not set). The rotation spreads their energy evenly over
+    /// all sub-vectors, which helps if a few components hold most of it, and does harm if neighbouring components belong together, as
+    /// in SIFT descriptors.
     pub fn rotated(mut self, rotated: bool) -> Self {
         self.rotated = rotated;
         self
     }
 
-    /// Rounds of k-means at most (25 if not set).
+    /// Sets the maximum number of rounds of k-means (25 if not set).
     pub fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
         self
     }
 
-    /// The seed (0 if not set). The same vectors and seed give the same quantizer to the last bit,
-    /// whatever the number of threads.
+    /// Sets the seed (0 if not set). The same vectors and seed give the same quantizer to the last bit, with any number of threads.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Learns the centroids from `vectors`, which stand one after the other. At least `2^bits` are
-    /// needed, of more than `256 * 2^bits` only a random sample of that size is looked at. The work
+    /// Learns the centroids from `vectors`, which are stored without gaps. At least `2^bits` are needed; of more than `256 * 2^bits`,
+    /// only a random sample of that size is read. The work
     /// is spread over the rayon pool that the caller is in, and is proportional to
     /// `vectors * dimension * 2^bits * rounds`.
     ///
@@ -110,7 +109,7 @@ impl ProductQuantizerBuilder {
     }
 }
 
-/// Rows of `dimension` components, rotated, which may make them longer.
+/// Returns rows of `dimension` components, rotated, which may make them longer.
 fn rotate_rows(rotation: &Rotation, dimension: usize, rows: &[f32]) -> Vec<f32> {
     let length = rotation.len();
     let mut rotated = vec![0.0; rows.len() / dimension * length];

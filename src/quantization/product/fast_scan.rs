@@ -15,7 +15,7 @@ const STEPS: usize = 64;
 /// Codes of 4 bits arranged for [`ProductQuery::scan`](super::ProductQuery::scan), made by
 /// [`ProductQuantizer::pack`](super::ProductQuantizer::pack).
 ///
-/// They stand in blocks of 32, within which the choices for one sub-vector are neighbours. A
+/// They are stored in blocks of 32, within which the choices for one sub-vector are neighbours. A
 /// block takes `16 * sub_vectors` bytes, with the number of sub-vectors rounded up to a multiple
 /// of four.
 ///
@@ -42,7 +42,7 @@ pub struct PackedCodes {
 }
 
 impl PackedCodes {
-    /// From whole codes, one after the other.
+    /// Packs whole codes, in their order.
     pub(super) fn new(sub_vectors: usize, codes: &[u8]) -> Self {
         let code_len = sub_vectors.div_ceil(2);
         let steps = (codes.len() / code_len).div_ceil(BLOCK) * sub_vectors.div_ceil(4);
@@ -53,17 +53,17 @@ impl PackedCodes {
         packed
     }
 
-    /// Number of codes.
+    /// Returns the number of codes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are no codes.
+    /// Returns whether the number of codes is zero.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Number of sub-vectors of each code.
+    /// Returns the number of sub-vectors of each code.
     pub fn sub_vectors(&self) -> usize {
         self.sub_vectors
     }
@@ -79,7 +79,7 @@ impl PackedCodes {
         Ok(())
     }
 
-    /// The code at `position`, if there are as many.
+    /// Returns the code at `position`. Returns `None` behind the last code.
     pub fn get(&self, position: usize) -> Option<Vec<u8>> {
         if position >= self.len {
             return None;
@@ -93,12 +93,11 @@ impl PackedCodes {
         Some(code)
     }
 
-    /// Puts a code in place of the one at `position`, if there are as many.
+    /// Replaces the code at `position`.
     ///
     /// # Errors
     ///
-    /// [`QuantizationError::CodeLength`]; [`QuantizationError::Parameter`] if there are not as
-    /// many codes.
+    /// [`QuantizationError::CodeLength`]; [`QuantizationError::Parameter`] if `position` is behind the last code.
     pub fn set(&mut self, position: usize, code: &[u8]) -> Result<(), QuantizationError> {
         check_codes(code, self.sub_vectors.div_ceil(2), 1)?;
         self.check_position(position)?;
@@ -106,11 +105,11 @@ impl PackedCodes {
         Ok(())
     }
 
-    /// Takes the code at `position` out and puts the last one in its place.
+    /// Removes the code at `position` and moves the last one to its place.
     ///
     /// # Errors
     ///
-    /// [`QuantizationError::Parameter`] if there are not as many codes.
+    /// [`QuantizationError::Parameter`] if no code has this position.
     pub fn swap_remove(&mut self, position: usize) -> Result<(), QuantizationError> {
         self.check_position(position)?;
         let last = self.len - 1;
@@ -124,17 +123,17 @@ impl PackedCodes {
         Ok(())
     }
 
-    /// The blocks as they stand in memory, which is the same on every machine.
+    /// Returns the blocks as they are in memory, which is the same on every machine.
     pub(crate) fn stored(&self) -> &[u8] {
         self.steps.as_flattened()
     }
 
-    /// Bytes of so many codes as [`Self::stored`] gives them.
+    /// Returns the number of bytes of `len` codes as [`Self::stored`] gives them.
     pub(crate) fn stored_len(sub_vectors: usize, len: usize) -> usize {
         len.div_ceil(BLOCK) * sub_vectors.div_ceil(4) * 64
     }
 
-    /// The `len` codes that [`Self::stored`] gave as these bytes; `None` if it gave others.
+    /// Returns the `len` codes that [`Self::stored`] gave as these bytes. Returns `None` for other bytes.
     pub(crate) fn restored(
         sub_vectors: usize,
         len: usize,
@@ -175,7 +174,7 @@ impl PackedCodes {
         self.steps.shrink_to(room.div_ceil(BLOCK) * self.sub_vectors.div_ceil(4));
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.steps.capacity() * 64
     }
@@ -189,14 +188,14 @@ impl PackedCodes {
         Err(QuantizationError::Parameter { name: "position", value, allowed })
     }
 
-    /// The byte, and the bit in it, where the choice of a code for a sub-vector begins.
+    /// Returns the byte, and the bit in it, at which the choice of a code for a sub-vector begins.
     fn place(&self, position: usize, part: usize) -> (usize, usize) {
         let step = position / BLOCK * self.sub_vectors.div_ceil(4) + part / 4;
         let within = position % BLOCK;
         (64 * step + 16 * (part % 4) + within % 16, 4 * (within / 16))
     }
 
-    /// [`Self::set`] of a code that has the right length, at a position that there is.
+    /// [`Self::set`] of a code that has the right length, at the position of a code.
     fn write(&mut self, position: usize, code: &[u8]) {
         for part in 0..self.sub_vectors {
             let nibble = code[part / 2] >> (4 * (part % 2)) & 15;
@@ -220,7 +219,7 @@ impl PackedCodes {
     }
 }
 
-/// Tables of eight bits: an entry `e` stands for `least of its table + step * e`.
+/// Tables of eight bits: an entry `e` has the value `least of its table + step * e`.
 #[derive(Debug)]
 pub(super) struct ScanTables {
     /// Four tables each; the last ones may be zeros.
@@ -232,7 +231,7 @@ pub(super) struct ScanTables {
 }
 
 impl ScanTables {
-    /// From tables of sixteen entries each.
+    /// Rounds tables of sixteen entries each.
     #[inline(always)]
     pub(super) fn new(exact: &[[f32; 16]]) -> Self {
         let (mut widest, mut spreads, mut bias, mut magnitude) = (0.0_f32, 0.0, 0.0, 0.0);
@@ -244,7 +243,7 @@ impl ScanTables {
             magnitude += f64::from(least.abs() + greatest.abs());
         }
         let step = widest / 255.0;
-        // Nearly equal entries are not told apart.
+        // Nearly equal entries become equal.
         let (step, scale) = if step.is_normal() { (step, 1.0 / step) } else { (0.0, 0.0) };
         let mut tables = vec![[0; 64]; exact.len().div_ceil(4)];
         for (bytes, table) in
@@ -266,7 +265,7 @@ impl ScanTables {
         self.error
     }
 
-    /// The distances to packed codes, from one that begins a block on.
+    /// Writes the distances to packed codes, starting with a code that begins a block.
     pub(super) fn scan(&self, isa: Isa, codes: &PackedCodes, from: usize, distances: &mut [f32]) {
         debug_assert!(from.is_multiple_of(BLOCK));
         let steps = &codes.steps[from / BLOCK * self.tables.len()..];
@@ -274,7 +273,7 @@ impl ScanTables {
     }
 }
 
-/// The least and the greatest entry.
+/// Returns the least and the greatest entry.
 #[inline(always)]
 fn ends(table: &[f32; 16]) -> (f32, f32) {
     let (mut least, mut greatest) = (*table, *table);

@@ -11,20 +11,20 @@ use crate::vector::Block;
 /// Table entries in a block.
 const ENTRIES: usize = size_of::<Block>() / size_of::<f32>();
 
-/// Keys of the distances from a query to codes of so many bits a sub-vector.
+/// Keys of the distances from a query to codes of `BITS` bits a sub-vector.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ProductKernel<const BITS: u32>;
 
 impl ProductQuantizer {
-    /// Blocks of a query.
+    /// Returns the number of blocks of a query.
     pub(crate) fn query_blocks(&self) -> usize {
         self.table_entries() / ENTRIES
     }
 
-    /// Writes a query, a vector as it is cut, into its blocks.
+    /// Writes a query, a vector ready to be cut, into its blocks.
     pub(crate) fn write_blocks(&self, query: &[f32], out: &mut [Block]) {
         let tables: &mut [f32] = cast_slice_mut(out);
-        // A table that nobody fills is of no account.
+        // A table without a sub-vector adds nothing to a distance.
         tables[self.parts.len() * self.centroids()..].fill(0.0);
         self.write_tables(query, tables);
     }

@@ -79,19 +79,19 @@ pub struct ProductQuantizer {
     bits: u32,
     rotation: Option<(u64, Rotation)>,
     parts: Vec<Part>,
-    /// Distances between centroids, made when they are first asked for.
+    /// Distances between centroids, computed at their first use.
     pairs: OnceLock<Vec<f32>>,
     isa: Isa,
 }
 
-/// One sub-vector: where it stands, and what it may be replaced by.
+/// One sub-vector: its components, and the centroids that may replace it.
 #[derive(Debug, Clone, PartialEq)]
 struct Part {
     range: Range<usize>,
     centroids: Centroids,
 }
 
-/// Where the sub-vectors stand: the first are longer by one component if there is no even split.
+/// Returns the components of each sub-vector: the first sub-vectors are longer by one component if the split is not even.
 fn split(dimension: usize, sub_vectors: usize) -> impl Iterator<Item = Range<usize>> {
     let (length, longer) = (dimension / sub_vectors, dimension % sub_vectors);
     (0..sub_vectors).map(move |i| {
@@ -106,12 +106,12 @@ impl ProductQuantizer {
         ProductQuantizerBuilder::new(dimension, metric)
     }
 
-    /// Number of sub-vectors.
+    /// Returns the number of sub-vectors.
     pub fn sub_vectors(&self) -> usize {
         self.parts.len()
     }
 
-    /// Bits for each sub-vector: 4 or 8.
+    /// Returns the bits for each sub-vector: 4 or 8.
     pub fn bits(&self) -> u32 {
         self.bits
     }
@@ -125,12 +125,12 @@ impl ProductQuantizer {
         Ok(ProductQuery::new(self, &self.admit(query)?))
     }
 
-    /// Arranges codes of 4 bits, which stand one after the other, for [`ProductQuery::scan`].
+    /// Arranges codes of 4 bits, which are stored without gaps, for [`ProductQuery::scan`].
     ///
     /// # Errors
     ///
     /// [`QuantizationError::Parameter`] if this quantizer has 8 bits;
-    /// [`QuantizationError::CodeLength`] if it is no whole number of codes.
+    /// [`QuantizationError::CodeLength`] if the bytes are no whole number of codes.
     pub fn pack(&self, codes: &[u8]) -> Result<PackedCodes, QuantizationError> {
         if self.bits != 4 {
             let value = self.bits.to_string();
@@ -141,12 +141,12 @@ impl ProductQuantizer {
         Ok(PackedCodes::new(self.sub_vectors(), codes))
     }
 
-    /// Whether vectors are rotated before they are cut.
+    /// Returns whether vectors are rotated before they are cut.
     pub fn is_rotated(&self) -> bool {
         self.rotation.is_some()
     }
 
-    /// The vector as it is cut.
+    /// Returns the vector ready to be cut: admitted and rotated.
     fn admit<'a>(&self, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, VectorError> {
         let vector = admit(vector, self.dimension, self.metric)?;
         let Some((_, rotation)) = &self.rotation else { return Ok(vector) };
@@ -156,13 +156,12 @@ impl ProductQuantizer {
         Ok(Cow::Owned(rotated))
     }
 
-    /// Writes the code of a vector as it is cut. Returns the squared distance of the vector from
-    /// the one that the code stands for.
+    /// Writes the code of a vector ready to be cut. Returns the squared distance of the vector from its decoded code.
     pub(crate) fn encode(&self, vector: &[f32], code: &mut [u8]) -> f32 {
         run_on(self.isa, Encode { quantizer: self, vector, code })
     }
 
-    /// [`Quantizer::quantize_into`]. Returns what [`Self::encode`] returns.
+    /// [`Quantizer::quantize_into`] with the result of [`Self::encode`].
     pub(crate) fn quantize_measured(
         &self,
         vector: &[f32],
@@ -172,26 +171,26 @@ impl ProductQuantizer {
         Ok(self.encode(&self.admit(vector)?, code))
     }
 
-    /// Bytes of the centroids, and of their distances if these were asked for.
+    /// Returns the bytes of the centroids, and of their distances if these were computed.
     pub(crate) fn bytes(&self) -> usize {
         let components: usize = self.parts.iter().map(|part| part.range.len()).sum();
         let pairs = self.pairs.get().map_or(0, Vec::capacity);
         ((components << self.bits) + pairs) * size_of::<f32>()
     }
 
-    /// How many centroids there are for each sub-vector.
+    /// Returns the number of centroids for each sub-vector.
     fn centroids(&self) -> usize {
         1 << self.bits
     }
 
-    /// The centroid that `code` names for a sub-vector.
+    /// Returns the centroid that `code` names for a sub-vector.
     fn choice(&self, code: &[u8], part: usize) -> usize {
         let byte =
             if self.bits == 8 { code[part] } else { code[part / 2] >> (4 * (part % 2)) & 15 };
         usize::from(byte)
     }
 
-    /// What two centroids of one part add to the distance.
+    /// Returns the part of two centroids of one sub-vector in the distance.
     fn pair(&self, part: &Part, a: usize, b: usize) -> f32 {
         let both = part.centroids.point(a).zip(part.centroids.point(b));
         match self.metric {
@@ -201,7 +200,7 @@ impl ProductQuantizer {
         }
     }
 
-    /// [`Self::pair`] of all pairs, part after part; none if they are too many.
+    /// Returns [`Self::pair`] of all pairs, part after part. Returns an empty slice if the pairs are too many.
     fn pairs(&self) -> &[f32] {
         let count = self.centroids();
         self.pairs.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A query as tables: what each centroid of each sub-vector adds to the distance.
+//! A query as tables: the part of each centroid of each sub-vector in the distance.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ pub struct ProductQuery<'a> {
 }
 
 impl<'a> ProductQuery<'a> {
-    /// From a vector as it is cut.
+    /// Fills the tables from a vector ready to be cut.
     pub(super) fn new(quantizer: &'a ProductQuantizer, query: &[f32]) -> Self {
         let mut tables = vec![0.0; quantizer.table_entries()];
         let scans = quantizer.bits == 4;
@@ -48,7 +48,7 @@ impl<'a> ProductQuery<'a> {
         Self { quantizer, tables, scan }
     }
 
-    /// The estimated distances to all packed codes, in order, at several times the speed of
+    /// Writes the estimated distances to all packed codes, in order, at several times the speed of
     /// [`PreparedQuery::distances`]: table entries are rounded to eight bits, so each distance may
     /// differ by [`ProductQuery::scan_error`]. Allocates nothing.
     ///
@@ -58,7 +58,7 @@ impl<'a> ProductQuery<'a> {
     /// # Errors
     ///
     /// [`QuantizationError::Parameter`] if the quantizer has 8 bits or packs other codes;
-    /// [`QuantizationError::OutputLength`] if there is no place for exactly the packed codes.
+    /// [`QuantizationError::OutputLength`] if `distances` has another length than the packed codes.
     pub fn scan(
         &self,
         codes: &PackedCodes,
@@ -70,8 +70,7 @@ impl<'a> ProductQuery<'a> {
         Ok(())
     }
 
-    /// [`Self::scan`] of the codes from a position on, a multiple of 32, for as many as there are
-    /// places.
+    /// [`Self::scan`] of the codes from a position on, a multiple of 32, up to the length of `distances`.
     pub(crate) fn scan_from(
         &self,
         codes: &PackedCodes,
@@ -85,7 +84,7 @@ impl<'a> ProductQuery<'a> {
         Ok(())
     }
 
-    /// The tables for packed codes, if these are of the quantizer.
+    /// Returns the tables for packed codes, if these are of the quantizer.
     fn scan_tables(&self, codes: &PackedCodes) -> Result<&ScanTables, QuantizationError> {
         let Some(tables) = &self.scan else {
             let value = self.quantizer.bits.to_string();
@@ -99,8 +98,8 @@ impl<'a> ProductQuery<'a> {
         Ok(tables)
     }
 
-    /// How far a distance of [`ProductQuery::scan`] may be from that of
-    /// [`PreparedQuery::distance`]; zero for 8 bits, which cannot be scanned.
+    /// Returns the greatest difference between a distance of [`ProductQuery::scan`] and that of [`PreparedQuery::distance`]; zero for 8
+    /// bits, which cannot be scanned.
     pub fn scan_error(&self) -> f32 {
         self.scan.as_ref().map_or(0.0, ScanTables::error)
     }
@@ -132,20 +131,20 @@ impl PreparedQuery for ProductQuery<'_> {
 }
 
 impl ProductQuantizer {
-    /// Entries of all tables: `2^bits` for each sub-vector, and for 4 bits those of an even number of tables.
+    /// Returns the number of entries of all tables: `2^bits` for each sub-vector, and for 4 bits those of an even number of tables.
     pub(super) fn table_entries(&self) -> usize {
         let parts = self.parts.len();
         let padded = if self.bits == 4 { parts.next_multiple_of(2) } else { parts };
         padded * self.centroids()
     }
 
-    /// Writes the tables of a query, a vector as it is cut; the last may be left as it was.
+    /// Writes the tables of a query, a vector ready to be cut; the last table may stay unchanged.
     pub(super) fn write_tables(&self, query: &[f32], tables: &mut [f32]) {
         run_on(self.isa, Fill { quantizer: self, query, tables, scans: false });
     }
 }
 
-/// The sums of the entries of `tables` that `codes` of so many bits choose, each in the order of sub-vectors.
+/// Returns the sums of the entries of `tables` that `codes` of `bits` bits choose, each in the order of sub-vectors.
 #[inline(always)]
 pub(super) fn sums<const N: usize>(bits: u32, tables: &[f32], codes: [&[u8]; N]) -> [f32; N] {
     let mut sums = [0.0; N];
@@ -176,7 +175,7 @@ impl fmt::Debug for ProductQuery<'_> {
     }
 }
 
-/// Computes the tables, and those of eight bits where they are scanned.
+/// Computes the tables, and the tables of eight bits if `scans`.
 struct Fill<'a> {
     quantizer: &'a ProductQuantizer,
     query: &'a [f32],

@@ -1,5 +1,5 @@
 //! Codes and distances against the definition: the nearest centroid of each part, and the exact
-//! distance to what a code stands for.
+//! distance to the decoded code.
 #![expect(clippy::float_cmp, reason = "what must be equal is compared exactly")]
 
 use super::fast_scan::ScanTables;
@@ -16,7 +16,7 @@ fn vectors(random: &mut Random, count: usize, dimension: usize) -> Vec<f32> {
     (0..count * dimension).map(|_| random.signed()).collect()
 }
 
-/// The metric, word for word; vectors under cosine are taken as of unit length.
+/// Computes the metric by its definition; vectors under cosine must have unit length.
 fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let pairs = a.iter().zip(b).map(|(&a, &b)| (f64::from(a), f64::from(b)));
     match metric {
@@ -61,7 +61,7 @@ fn distances_are_those_to_what_codes_stand_for() {
                 let query = quantizer.query(&data[..dimension]).expect(&case);
                 let admitted = quantizer.admit(&data[..dimension]).unwrap();
                 let first = quantizer.quantize(&data[..dimension]).unwrap();
-                // As stored: rotated, if it is.
+                // The decoded code before the rotation is undone.
                 let stored = |code: &[u8]| -> Vec<f32> {
                     let parts = quantizer.parts.iter().enumerate();
                     let choice = |(i, part): (usize, &super::Part)| {
@@ -98,7 +98,7 @@ fn distances_are_those_to_what_codes_stand_for() {
                         })
                         .sum();
                     assert_eq!(sum, symmetric, "{case}");
-                    // And what is given back is at the distance of what is stored.
+                    // The dequantized vector has the distance of the stored one.
                     let back = quantizer.dequantize(&code).unwrap();
                     let query = &quantizer_input(&quantizer, &data[..dimension]);
                     if !rotated {
@@ -113,7 +113,7 @@ fn distances_are_those_to_what_codes_stand_for() {
     }
 }
 
-/// The vector as it is before rotation.
+/// Returns the vector before rotation.
 fn quantizer_input(quantizer: &ProductQuantizer, vector: &[f32]) -> Vec<f32> {
     crate::quantization::admit::admit(vector, quantizer.dimension, quantizer.metric)
         .unwrap()
@@ -170,7 +170,7 @@ fn scans_differ_by_the_rounding_of_tables_only() {
     }
 }
 
-/// Every entry chosen is the greatest there is: 255 in eight bits, so that sums of 16 bits are full
+/// Every entry chosen is the greatest: 255 in eight bits, so that sums of 16 bits are full
 /// after 257 of them.
 #[test]
 fn the_greatest_sums_do_not_overflow() {

@@ -20,19 +20,19 @@ impl RabitqQuantizerBuilder {
         Self { dimension, metric, bits: 1, seed: 0 }
     }
 
-    /// Bits for each component: 1 (if not set), 2 or 4.
+    /// Sets the bits for each component: 1 (if not set), 2 or 4.
     pub fn bits(mut self, bits: u32) -> Self {
         self.bits = bits;
         self
     }
 
-    /// The seed of the rotation (0 if not set).
+    /// Sets the seed of the rotation (0 if not set).
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Learns the mean of `vectors`, which stand one after the other; at least one is needed. The
+    /// Learns the mean of `vectors`, which are stored without gaps; at least one is needed. The
     /// result does not depend on the number of threads.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl RabitqQuantizerBuilder {
         }
         let count = check_training(vectors, dimension, 1)?;
         let mut sums = vec![0.0_f64; dimension];
-        // Some at a time: under cosine these are copies.
+        // Rows are admitted in groups, because under cosine these are copies.
         let positions: Vec<usize> = (0..count).collect();
         for chosen in positions.chunks(4096) {
             let rows = admit_rows(vectors, dimension, metric, chosen)?;

@@ -7,17 +7,17 @@ use crate::simd::{Simd, Task};
 
 /// Scales that the search starts from, as multiples of the usual one.
 const FACTORS: [f64; 5] = [1.0, 0.8, 0.9, 1.1, 1.2];
-/// Rounds at most in which a scale is improved.
+/// Maximum number of rounds in which a scale is improved.
 const ROUNDS: usize = 6;
 
-/// How a point of the grid lies to the vector that it stands for.
+/// The relation of a point of the grid to the vector that it replaces.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fit {
     /// The vector's length.
     pub(super) norm: f32,
-    /// What the point is multiplied by so that its product with the vector is `norm^2`.
+    /// The factor of the point that makes its product with the vector `norm^2`.
     pub(super) scale: f32,
-    /// The length of the difference between that and the vector.
+    /// The length of the difference between the scaled point and the vector.
     pub(super) error: f32,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn write_plane(values: &[u8], bit: u32, plane: &mut [u8]) {
 pub(super) struct Nearest<'a> {
     pub(super) residual: &'a [f32],
     pub(super) bits: u32,
-    /// Gets `v` of each component.
+    /// Receives `v` of each component.
     pub(super) values: &'a mut [u8],
 }
 
@@ -86,16 +86,16 @@ impl Task for Nearest<'_> {
     }
 }
 
-/// What is added to a component so that cells begin at zero, and the number of the last cell.
+/// Returns the summand that makes cells begin at zero, and the number of the last cell.
 fn bounds(bits: u32) -> (f32, f32) {
     let middle = (1_u32 << (bits - 1)) as f32;
     (middle, 2.0 * middle - 1.0)
 }
 
-/// The number of the cell, 0 to `last`, that a component lies in.
+/// Returns the number of the cell, 0 to `last`, that contains a component.
 #[inline(always)]
 fn cell(x: f32, middle: f32, last: f32) -> f32 {
-    /// Adding it rounds to a whole number, and every instruction set can do that.
+    /// Adding this number rounds to a whole number on every instruction set.
     const ROUNDING: f32 = 12_582_912.0;
     let x = x + middle;
     let x = if x > 0.25 { x } else { 0.25 };
@@ -103,7 +103,7 @@ fn cell(x: f32, middle: f32, last: f32) -> f32 {
     (x - 0.5 + ROUNDING) - ROUNDING
 }
 
-/// The product of the vector and its grid point at a scale, and the square of the point's length.
+/// Returns the product of the vector and its grid point at a scale, and the square of the point's length.
 #[inline(always)]
 fn products(residual: &[f32], bits: u32, scale: f32) -> (f64, f64) {
     let (middle, last) = bounds(bits);
@@ -130,7 +130,7 @@ fn products(residual: &[f32], bits: u32, scale: f32) -> (f64, f64) {
     (product, length)
 }
 
-/// The components of the grid point that `planes` hold, the plane of the highest bit first.
+/// Returns the components of the grid point that `planes` hold, the plane of the highest bit first.
 pub(super) fn components(planes: &[u8], bits: u32, dimension: usize) -> Vec<f32> {
     let plane_len = planes.len() / bits as usize;
     let greatest = (1_i32 << bits) - 1;

@@ -12,7 +12,7 @@ use crate::metric::Metric;
 use crate::simd::Simd;
 use crate::vector::Block;
 
-/// What a query is but for its planes. The distance to a code is `base + square * norm^2 - slope * scale * product -
+/// The numbers of a query besides its planes. The distance to a code is `base + square * norm^2 - slope * scale * product -
 /// of_centre * centre_product`, where `norm`, `scale` and `centre_product` are the code's.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -20,11 +20,11 @@ struct Head {
     base: f32,
     square: f32,
     slope: f32,
-    /// 1 under the inner product, whose codes have a number more and whose distances may be negative; 0 otherwise.
+    /// 1 under the inner product, whose codes have one more number and whose distances may be negative; 0 otherwise.
     of_centre: f32,
     /// Bytes of a plane of a code.
     plane_len: u32,
-    /// The product with a code whose bits are all the query's.
+    /// The product with a code that equals the query in all bits.
     equal: i32,
     unused: [u32; 10],
 }
@@ -34,12 +34,12 @@ struct Head {
 pub(crate) struct RabitqKernel<const B: usize, const G: usize>;
 
 impl RabitqQuantizer {
-    /// Blocks of a query.
+    /// Returns the number of blocks of a query.
     pub(crate) fn query_blocks(&self) -> usize {
         1 + self.query_planes()
     }
 
-    /// Writes a query, a vector as it is centred, into its blocks.
+    /// Writes a query, a vector ready to be centred, into its blocks.
     pub(crate) fn write_blocks(&self, query: &[f32], scratch: &mut Vec<f32>, out: &mut [Block]) {
         let Some((head, planes)) = out.split_first_mut() else { return };
         let Fit { norm, scale, .. } = self.write_query(query, scratch, cast_slice_mut(planes));
@@ -66,7 +66,7 @@ impl RabitqQuantizer {
 /// A query's numbers, and its planes in groups of four.
 type Parts<'a, const G: usize> = (&'a Head, [&'a [[u8; 64]]; G]);
 
-// Neither closures nor arrays are mapped in what follows: that would not be inlined into what runs with the instructions
+// The functions below map neither closures nor arrays, because these would not be inlined into the code that runs with the instructions
 // of a set.
 impl<const B: usize, const G: usize> RabitqKernel<B, G> {
     #[inline(always)]
@@ -81,7 +81,7 @@ impl<const B: usize, const G: usize> RabitqKernel<B, G> {
         (cast_ref(&head[0]), groups)
     }
 
-    /// How many bits differ, weighed, as a sum of lanes.
+    /// Returns the number of differing bits, weighed, as a sum of lanes.
     #[inline(always)]
     fn differing<S: Simd>(simd: S, (head, groups): Parts<'_, G>, row: &[Block]) -> S::I32 {
         let code: &[u8] = cast_slice(row);

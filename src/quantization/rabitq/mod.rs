@@ -33,8 +33,8 @@ const MARK: [u8; 4] = *b"NFRQ";
 /// The mean of the training vectors is subtracted, the rest is rotated by a random orthogonal
 /// matrix, and the direction that is left is replaced by the nearest direction of a grid with
 /// `2^bits` values a component. A code holds one *plane* of bits for each bit, and three numbers,
-/// or four for inner products: the length of the residual, the scale that makes the estimate
-/// unbiased, and what it may be off by. Nothing else is learnt, so training is one pass and the
+/// or four for inner products: the length of the residual, the scale that makes the estimate unbiased, and its possible error. Only the
+/// mean is learnt, so training is one pass and the
 /// quantizer suits any data; the rotation makes the error depend on the dimension alone.
 ///
 /// A query is rotated likewise and coded with 4 or 8 bits a component; products of the two are
@@ -73,15 +73,14 @@ pub struct RabitqQuantizer {
     isa: Isa,
 }
 
-/// What a code holds besides its planes.
+/// The numbers of a code besides its planes.
 #[derive(Debug, Clone, Copy)]
 struct Factors {
     /// The length of the residual, the vector less the centre.
     norm: f32,
-    /// What a point of the grid is multiplied by, so that its product with the residual is the
-    /// square of the residual's length.
+    /// The factor of a point of the grid that makes its product with the residual the square of the residual's length.
     scale: f32,
-    /// The length of the difference between that and the residual, to which it is orthogonal.
+    /// The length of the difference between the scaled point and the residual, to which the difference is orthogonal.
     error: f32,
     /// The inner product of the vector and the centre; zero unless the metric is the inner product.
     product: f32,
@@ -93,7 +92,7 @@ impl RabitqQuantizer {
         RabitqQuantizerBuilder::new(dimension, metric)
     }
 
-    /// Bits for each component: 1, 2 or 4.
+    /// Returns the bits for each component: 1, 2 or 4.
     pub fn bits(&self) -> u32 {
         self.bits
     }
@@ -108,7 +107,7 @@ impl RabitqQuantizer {
         Ok(RabitqQuery::new(self, &self.admit(query)?))
     }
 
-    /// Whether it can be a code of this quantizer: it has the length, and its numbers are finite.
+    /// Returns whether `code` can be a code of this quantizer: it has the length, and its numbers are finite.
     pub(crate) fn is_code(&self, code: &[u8]) -> bool {
         if code.len() != self.code_len() {
             return false;
@@ -124,12 +123,12 @@ impl RabitqQuantizer {
         Self { metric, dimension, bits, seed, centre, centre_square, rotation, isa }
     }
 
-    /// The vector as it is centred.
+    /// Returns the vector ready to be centred.
     fn admit<'a>(&self, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, VectorError> {
         admit(vector, self.dimension, self.metric)
     }
 
-    /// The vector less the centre, rotated, is put in place of what `rotated` held.
+    /// Replaces `rotated` by the vector less the centre, rotated.
     fn residual_into(&self, vector: &[f32], rotated: &mut Vec<f32>) {
         rotated.clear();
         rotated.extend(vector.iter().zip(&self.centre).map(|(x, c)| x - c));
@@ -137,8 +136,8 @@ impl RabitqQuantizer {
         self.rotation.apply(rotated);
     }
 
-    /// The point of the grid that is nearest to the residual of a vector as it is centred. The components of both are
-    /// left in `scratch`.
+    /// Returns the point of the grid that is nearest to the residual of a vector ready to be centred. `scratch` then holds the
+    /// components of both.
     fn nearest_point<'s>(
         &self,
         vector: &[f32],
@@ -154,7 +153,7 @@ impl RabitqQuantizer {
         (values, fit)
     }
 
-    /// Writes the code of a vector as it is centred. Returns the squared distance of the vector
+    /// Writes the code of a vector ready to be centred. Returns the squared distance of the vector
     /// from the grid point whose products with it are unbiased.
     pub(crate) fn encode(&self, vector: &[f32], scratch: &mut Vec<f32>, code: &mut [u8]) -> f32 {
         let (planes, factors) = code.split_at_mut(self.planes_len());
@@ -172,7 +171,7 @@ impl RabitqQuantizer {
         error * error
     }
 
-    /// [`Quantizer::quantize_into`]. Returns what [`Self::encode`] returns.
+    /// [`Quantizer::quantize_into`] with the result of [`Self::encode`].
     pub(crate) fn quantize_measured(
         &self,
         vector: &[f32],
@@ -182,22 +181,22 @@ impl RabitqQuantizer {
         Ok(self.encode(&self.admit(vector)?, &mut Vec::new(), code))
     }
 
-    /// Bytes of a plane, whole words of eight.
+    /// Returns the bytes of a plane, whole words of eight.
     fn plane_len(&self) -> usize {
         8 * self.rotation.len().div_ceil(64)
     }
 
-    /// Bytes of all planes.
+    /// Returns the bytes of all planes.
     fn planes_len(&self) -> usize {
         self.bits as usize * self.plane_len()
     }
 
-    /// Numbers behind the planes.
+    /// Returns the number of factors behind the planes.
     fn factors(&self) -> usize {
         if self.metric == Metric::InnerProduct { 4 } else { 3 }
     }
 
-    /// Parts a code of the right length.
+    /// Splits a code of the right length.
     #[inline(always)]
     fn parts<'c>(&self, code: &'c [u8]) -> (&'c [u8], Factors) {
         let (planes, factors) = code.split_at(self.planes_len());
@@ -208,8 +207,8 @@ impl RabitqQuantizer {
         (planes, factors)
     }
 
-    /// The distance, given the product of the residuals of two vectors and what else is known of
-    /// each: the square of its residual's length, and its product with the centre.
+    /// Returns the distance, given the product of the residuals of two vectors and the sums over both: of the squares of the residuals'
+    /// lengths, and of the products with the centre.
     #[inline(always)]
     fn finish(&self, product: f32, squares: f32, centre_products: f32) -> f32 {
         match self.metric {
@@ -242,8 +241,7 @@ impl Quantizer for RabitqQuantizer {
         check_output(vector.len(), self.dimension)?;
         let (planes, Factors { norm, scale, .. }) = self.parts(code);
         let mut rotated = grid::components(planes, self.bits, self.rotation.len());
-        // The multiple of the grid's point that is nearest to the residual: shorter than the one
-        // that makes products unbiased.
+        // The multiple of the grid's point that is nearest to the residual, shorter than the multiple that makes products unbiased.
         let square = dot(&rotated, &rotated) * f64::from(scale);
         let nearest =
             if square > 0.0 { (f64::from(norm) * f64::from(norm) / square) as f32 } else { 0.0 };
@@ -323,7 +321,7 @@ impl fmt::Debug for RabitqQuantizer {
     }
 }
 
-/// The inner product, in double precision.
+/// Returns the inner product, in double precision.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let (a8, a_rest) = a.as_chunks::<8>();

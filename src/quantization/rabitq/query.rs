@@ -9,20 +9,18 @@ use crate::quantization::error::QuantizationError;
 use crate::quantization::quantizer::{PreparedQuery, check_codes};
 use crate::simd::{Simd, Task, run_on};
 
-/// Standard deviations within which an estimate is to lie unless told otherwise: that of the
-/// paper.
+/// Standard deviations that the bound of an estimate spans unless set: the number of the paper.
 const EPSILON: f32 = 1.9;
 
-/// What single precision may lose in rotations and sums, as a share of the greatest term.
+/// The possible loss of single precision in rotations and sums, as a share of the greatest term.
 const ROUNDING: f32 = 1e-6;
 
-/// A distance and what it may be off by.
+/// A distance and its possible error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// The estimated distance.
     pub distance: f32,
-    /// How far the true distance may be from it, either way, with the probability that belongs to
-    /// [`RabitqQuery::with_epsilon`].
+    /// The greatest difference of the true distance, either way, with the probability of [`RabitqQuery::with_epsilon`].
     pub bound: f32,
 }
 
@@ -66,7 +64,7 @@ pub struct RabitqQuery<'a> {
 }
 
 impl<'a> RabitqQuery<'a> {
-    /// From a vector as it is centred.
+    /// Prepares a vector ready to be centred.
     pub(super) fn new(quantizer: &'a RabitqQuantizer, query: &[f32]) -> Self {
         let mut planes = vec![[0; 64]; quantizer.query_planes()];
         let Fit { norm, scale, error } = quantizer.write_query(query, &mut Vec::new(), &mut planes);
@@ -74,17 +72,17 @@ impl<'a> RabitqQuery<'a> {
         Self { quantizer, planes, norm, scale, error, product, epsilon: EPSILON }
     }
 
-    /// Sets how many standard deviations an estimate's bound spans. The error is close to normally
+    /// Sets the number of standard deviations that an estimate's bound spans. The error is close to normally
     /// distributed, so the true distance lies within the bound with a probability of at least
     /// about 0.68 for 1, 0.94 for 1.9 (if not set), 0.95 for 2 and 0.997 for 3, over the choice of
-    /// the rotation. What is below zero or not a number counts as zero.
+    /// the rotation. A negative number or NaN counts as zero.
     #[must_use]
     pub fn with_epsilon(mut self, epsilon: f32) -> Self {
         self.epsilon = epsilon.max(0.0);
         self
     }
 
-    /// The estimated distance to the vector that has this code, and its bound (theorem 3.2 of the
+    /// Returns the estimated distance to the vector that has this code, and its bound (theorem 3.2 of the
     /// paper, with the error of the query's own code added in). Distances are unbiased, so small
     /// ones of [`Metric::L2`] may be estimated below zero.
     ///
@@ -121,7 +119,7 @@ impl<'a> RabitqQuery<'a> {
         }
     }
 
-    /// The distances to `codes`, for which there is place.
+    /// Writes the distances to `codes` into `out`, which has the number of the codes.
     fn run(&self, codes: &[u8], out: &mut [f32]) {
         let (query, isa) = (self, self.quantizer.isa);
         match self.quantizer.bits {
@@ -133,12 +131,12 @@ impl<'a> RabitqQuery<'a> {
 }
 
 impl RabitqQuantizer {
-    /// How many blocks of planes a query has: for each group of four planes, one for 128 components.
+    /// Returns the number of blocks of a query's planes: for each group of four planes, one for 128 components.
     pub(super) fn query_planes(&self) -> usize {
         query_bits(self.bits) as usize / 4 * self.rotation.len().div_ceil(128)
     }
 
-    /// Writes the planes of a query, a vector as it is centred, in the layout of `Simd::plane_counts`.
+    /// Writes the planes of a query, a vector ready to be centred, in the layout of `Simd::plane_counts`.
     pub(super) fn write_query(
         &self,
         query: &[f32],
@@ -161,7 +159,7 @@ impl RabitqQuantizer {
     }
 }
 
-/// Bits of a query's component: so many that the error of its own code hardly counts.
+/// Returns the bits of a query's component, a number at which the error of the query's code hardly counts.
 pub(super) fn query_bits(bits: u32) -> u32 {
     if bits <= 2 { 4 } else { 8 }
 }
@@ -209,7 +207,7 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
         for (group, planes) in groups.iter_mut().zip(query.planes.chunks_exact(steps)) {
             *group = planes;
         }
-        // What equal planes would give.
+        // The product of equal planes.
         let greatest = ((1_i32 << B) - 1) * ((1 << (4 * G)) - 1);
         let equal = greatest * quantizer.rotation.len() as i32;
         let square = query.norm * query.norm;
@@ -227,8 +225,7 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
     }
 }
 
-/// Adds to the lanes of `total` how many bits of a code's plane differ from each of a query's, times
-/// the weights of both.
+/// Adds to the lanes of `total` the number of bits in which a code's plane differs from each of a query's, times the weights of both.
 #[inline(always)]
 pub(super) fn add_differing<S: Simd, const G: usize>(
     simd: S,

@@ -1,9 +1,9 @@
 //! Scalar quantization: each component of a rotated vector becomes a number of 4, 8 or 12 bits.
 //!
 //! The vector is centred and rotated at random, after which all components are about normally
-//! distributed. Codes that walks read under L2 and the cosine share one uniform grid, which is the fastest to compare. All others
-//! carry a scale of their own, so that vectors of any length keep their share of precision. Queries are rounded to
-//! a finer grid than 4-bit codes are.
+//! distributed. Codes that walks read under L2 and the cosine share one uniform grid, which is the fastest to compare. All other codes
+//! carry a scale each, so that vectors of any length keep their share of precision. Queries are rounded to a finer grid than 4-bit
+//! codes.
 
 mod persist;
 mod quantizer;
@@ -43,12 +43,12 @@ pub(crate) enum Bits {
 }
 
 impl Bits {
-    /// As many, if components can have so many.
+    /// Returns the variant of `count` bits, if components can have that number.
     pub(crate) fn of(count: u32) -> Option<Self> {
         [Self::Four, Self::Eight, Self::Twelve].into_iter().find(|bits| bits.count() == count)
     }
 
-    /// The number.
+    /// Returns the number of bits.
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::Four => 4,
@@ -64,7 +64,7 @@ pub(crate) struct ScalarGrid {
     pub(super) bits: Bits,
     pub(super) metric: Metric,
     pub(super) mean: Vec<f32>,
-    /// The mean, rotated, where queries have a plain form beside the centred one.
+    /// The mean, rotated, if queries have a plain form beside the centred one.
     rotated_mean: Vec<f32>,
     pub(super) rotation: Option<Rotation>,
     pub(super) dimension: usize,
@@ -76,35 +76,34 @@ pub(crate) struct ScalarGrid {
 
 /// The learned numbers of a grid.
 pub(super) struct Parts {
-    /// Taken off a vector before it is rotated; empty under the inner product, which a shift
-    /// would change.
+    /// Subtracted from a vector before it is rotated; empty under the inner product, which a shift would change.
     pub(super) mean: Vec<f32>,
-    /// Vectors of whole numbers that fit a byte are their own codes.
+    /// `None` for vectors of whole numbers that fit a byte, which are their own codes.
     pub(super) rotation: Option<Rotation>,
-    /// Whether codes carry scales of their own. Those of files of older versions do not.
+    /// Whether each code carries a scale. Codes of files of older versions do not.
     pub(super) is_scaled: bool,
-    /// Width of a cell; of codes with scales, where the scale is 1.
+    /// Width of a cell; for codes with scales, the width at a scale of 1.
     pub(super) step: f32,
     /// Mean squared distance between a vector and its decoded code.
     pub(super) error: f32,
 }
 
-/// Of two kernels, the one between a prepared query and codes.
+/// Selects the kernel between a prepared query and codes.
 macro_rules! of_query {
     ($query:expr, $code:expr) => {
         $query
     };
 }
 
-/// Of two kernels, the one between a code and codes.
+/// Selects the kernel between a code and codes.
 macro_rules! of_code {
     ($query:expr, $code:expr) => {
         $code
     };
 }
 
-/// Calls a visitor with the kernel of a grid that `$of` takes. A macro and not a function: visitors of queries would else be compiled
-/// with the kernels of codes, too.
+/// Calls a visitor with the kernel of a grid that `$of` selects. A macro and not a function, because visitors of queries would else be
+/// compiled with the kernels of codes, too.
 macro_rules! visit_kernel {
     ($grid:expr, $isa:expr, $visitor:expr, $of:ident) => {{
         let (isa, visitor) = ($isa, $visitor);
@@ -176,9 +175,9 @@ impl ScalarGrid {
         grid
     }
 
-    /// Fits a grid to vectors that lie one after the other in `sample`, which holds one at
-    /// least. They have unit length under the cosine. Codes carry scales of their own where nothing else shows that a
-    /// shared grid is too coarse or too small: under the inner product.
+    /// Fits a grid to the vectors of `sample`, which are stored without gaps, at least one. They have unit length under the cosine.
+    /// Each code carries a scale under the inner product, because there no other test shows that a shared grid is too coarse or too
+    /// small.
     pub(crate) fn train(
         sample: &[f32],
         dimension: usize,
@@ -253,7 +252,8 @@ impl ScalarGrid {
         grid
     }
 
-    /// The first component of a vector that is lost where whole numbers are their own codes, and this one is not.
+    /// Returns the first component of a vector that is lost, if whole numbers are their own codes, and the component is not such a
+    /// number.
     pub(crate) fn misfit(&self, vector: &[f32]) -> Option<usize> {
         if self.rotation.is_some() {
             return None;
@@ -261,7 +261,7 @@ impl ScalarGrid {
         vector.iter().position(|&x| !is_byte(x))
     }
 
-    /// Blocks of a code.
+    /// Returns the number of blocks of a code.
     pub(crate) fn code_blocks(&self) -> usize {
         match self.bits {
             Bits::Four => self.len().div_ceil(NIBBLES),
@@ -270,7 +270,7 @@ impl ScalarGrid {
         }
     }
 
-    /// Blocks of a prepared query.
+    /// Returns the number of blocks of a prepared query.
     pub(crate) fn query_blocks(&self) -> usize {
         // Codes with scales may be centred or plain, and a query has a form for either.
         let forms = if self.is_scaled && self.metric != Metric::InnerProduct { 2 } else { 1 };
@@ -296,14 +296,14 @@ impl ScalarGrid {
             }
             Bits::Four => {
                 self.rotate(vector, rotated);
-                // Beyond the last component: the cell that adds nothing to a distance.
+                // Cells beyond the last component add nothing to a distance.
                 rotated.resize(code.len() * NIBBLES, 0.0);
                 scaled::write_nibbles(rotated, 1.0 / self.step, code);
             }
         }
     }
 
-    /// Writes what the kernels want of the query `vector` into `query`; `rotated` is scratch.
+    /// Writes the query `vector` in the form of the kernels into `query`; `rotated` is scratch.
     pub(crate) fn prepare(&self, vector: &[f32], rotated: &mut Vec<f32>, query: &mut [Block]) {
         if self.is_scaled {
             return self.prepare_scaled(vector, rotated, query);
@@ -319,7 +319,7 @@ impl ScalarGrid {
         let (query, rest) = cast_slice_mut::<_, u8>(query).split_at_mut(rotated.len());
         let constant = &mut cast_slice_mut::<Block, i32>(std::slice::from_mut(last))[0];
         let eighth = 8.0 / self.step;
-        // Beyond the last component: what adds nothing to a distance.
+        // Bytes beyond the last component add nothing to a distance.
         if self.metric == Metric::InnerProduct {
             let round = Round { scale: eighth, shift: 0.0, least: -127.0, greatest: 127.0 };
             let (sum, _) = round.all(self.isa, rotated, query);
@@ -335,7 +335,7 @@ impl ScalarGrid {
         }
     }
 
-    /// Writes the vector that `code` stands for into `vector`.
+    /// Writes the decoded vector of `code` into `vector`.
     pub(crate) fn decode(&self, code: &[Block], vector: &mut Vec<f32>) {
         vector.clear();
         let step = self.step_of(code);
@@ -375,7 +375,7 @@ impl ScalarGrid {
         }
     }
 
-    /// The distance under the metric that a kernel's distance over this grid stands for.
+    /// Returns the distance under the metric for a kernel's distance over this grid.
     pub(crate) fn distance(&self, raw: f32) -> f32 {
         let square = self.step * self.step;
         match (self.metric, self.bits) {
@@ -386,7 +386,7 @@ impl ScalarGrid {
                     Bits::Four => raw * square / 64.0,
                     Bits::Eight | Bits::Twelve => raw * square,
                 };
-                // The mean that rounding adds. The kernels of codes with scales take it off.
+                // The mean that rounding adds. The kernels of codes with scales subtract it.
                 let error = if self.is_scaled { 0.0 } else { self.error };
                 let distance = (square - error).max(0.0);
                 if metric == Metric::Cosine { distance / 2.0 } else { distance }
@@ -394,17 +394,17 @@ impl ScalarGrid {
         }
     }
 
-    /// Whether a prepared query has another form than a code.
+    /// Returns whether a prepared query has another form than a code.
     pub(crate) fn has_queries(&self) -> bool {
         self.bits != Bits::Eight || self.is_scaled
     }
 
-    /// Calls `visitor` with the kernel between prepared queries and codes. `None` if this CPU lacks `isa`.
+    /// Calls `visitor` with the kernel between prepared queries and codes. Returns `None` if this CPU lacks `isa`.
     pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         visit_kernel!(self, isa, visitor, of_query)
     }
 
-    /// Calls `visitor` with the kernel between two codes, of which [`Self::is_plain`] says the same; as [`Self::visit`].
+    /// Calls `visitor` with the kernel between two codes with the same [`Self::is_plain`]; as [`Self::visit`].
     pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
         visit_kernel!(self, isa, visitor, of_code)
     }
@@ -427,14 +427,14 @@ impl ScalarGrid {
         code[rotated.len()..].fill(0);
     }
 
-    /// What rounds a component to a whole number of 12 bits.
+    /// Returns the rounding of a component to a whole number of 12 bits.
     fn twelve(&self) -> impl Fn(f32) -> i32 {
         let (least, greatest) = (-1.0 - GREATEST_12, GREATEST_12);
         let round = Round { scale: 1.0 / self.step, shift: 0.0, least, greatest };
         move |x| round.one(x)
     }
 
-    /// Components of a rotated vector.
+    /// Returns the number of components of a rotated vector.
     fn len(&self) -> usize {
         self.rotation.as_ref().map_or(self.dimension, Rotation::len)
     }
@@ -443,7 +443,7 @@ impl ScalarGrid {
         self.rotate_from(vector, false, rotated);
     }
 
-    /// Centres a vector, unless it stays as it is, and rotates it.
+    /// Centres a vector, unless it is plain, and rotates it.
     fn rotate_from(&self, vector: &[f32], is_plain: bool, rotated: &mut Vec<f32>) {
         rotated.clear();
         rotated.resize(self.len(), 0.0);
@@ -459,7 +459,7 @@ impl ScalarGrid {
     }
 }
 
-/// Whether a component is a whole number that fits a byte.
+/// Returns whether a component is a whole number that fits a byte.
 pub(crate) fn is_byte(x: f32) -> bool {
     (0.0..=255.0).contains(&x) && x.fract() == 0.0
 }
@@ -502,8 +502,8 @@ mod tests {
                 vectors.chunks_exact(dimension).map(|v| square(v, &mean)).sum::<f64>() / 300.0
             };
             for metric in [Metric::L2, Metric::InnerProduct] {
-                // The optimal uniform grid of 16 cells has 1.2 % of a normal's variance; a fifth
-                // of that for twice the bits is far from what 256 cells have.
+                // The optimal uniform grid of 16 cells has 1.2 % of a normal's variance; a fifth of that for twice the bits is far
+                // above the error of 256 cells.
                 let shares = [(Bits::Four, 0.05), (Bits::Eight, 0.006), (Bits::Twelve, 2e-5)];
                 for (bits, share) in shares {
                     let grid =
@@ -550,7 +550,7 @@ mod tests {
                     all_zero.encode(&zeros, &mut rotated, &mut code);
                     all_zero.decode(&code, &mut back);
                     assert!(back.iter().all(|x| x.is_finite()));
-                    // Far outside of what the grid was fitted to: clipped, not wrapped.
+                    // Components far outside of the fitted range are clipped, not wrapped.
                     grid.encode(&[f32::MAX; 37], &mut rotated, &mut code);
                     let mut query = vec![Block::ZERO; grid.query_blocks()];
                     grid.prepare(&[-f32::MAX; 37], &mut rotated, &mut query);

@@ -1,8 +1,8 @@
 //! A trained grid as bytes.
 //!
-//! Little-endian: the width of a cell and the mean squared error as `f32`; a byte, of which bit 0 says whether there is a
-//! rotation, and bit 1 whether codes carry scales of their own; the mean, one
-//! `f32` a component, where the metric has one and there is a rotation; the signs of the rotation, a bit each, the first in the lowest.
+//! Little-endian: the width of a cell and the mean squared error as `f32`; a byte, whose bit 0 is set with a rotation, and bit 1 if
+//! each code carries a scale; the mean, one `f32` a component, if the metric has one and the grid has a rotation; the signs of the
+//! rotation, a bit each, the first in the lowest.
 
 use super::{Bits, Parts, ScalarGrid};
 use crate::metric::Metric;
@@ -10,7 +10,7 @@ use crate::quantization::math::Rotation;
 use crate::simd::Isa;
 
 impl ScalarGrid {
-    /// The grid as bytes.
+    /// Returns the grid as bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.step.to_le_bytes().to_vec();
         out.extend(self.error.to_le_bytes());
@@ -26,7 +26,7 @@ impl ScalarGrid {
         out
     }
 
-    /// The grid of bytes that [`Self::to_bytes`] gave for an index of these facts; `None` if they are no such bytes.
+    /// Returns the grid of bytes that [`Self::to_bytes`] gave for an index of these facts. Returns `None` for other bytes.
     pub(crate) fn from_bytes(
         bytes: &[u8],
         dimension: usize,
@@ -39,7 +39,7 @@ impl ScalarGrid {
         let (step, error) = (f32::from_le_bytes(*step), f32::from_le_bytes(*error));
         let (&flags, mut rest) = rest.split_first()?;
         let (rotated, is_scaled) = (flags & 1, flags >> 1);
-        // Without a rotation, vectors are their own codes; only these are.
+        // Without a rotation, vectors are their own codes, which only bytes under L2 are.
         let exact = bits == Bits::Eight && metric == Metric::L2;
         if !(step.is_normal() && step > 0.0 && error >= 0.0 && error.is_finite())
             || is_scaled > rotated

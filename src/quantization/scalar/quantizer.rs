@@ -26,11 +26,11 @@ const ENOUGH: usize = 16_384;
 /// Scalar quantization: each component becomes a number of 12, 8 or 4 bits.
 ///
 /// Vectors are centred (not for inner products) and rotated at random, after which all components
-/// are about normally distributed. Codes of 4 bits under L2 and the cosine share one uniform grid. All others
-/// carry a scale of their own (locally-adaptive quantization, LVQ: Aguerrebere et al., 2023), in the lowest bits of eight
-/// components: a vector comes back off by a share of its own length, from 2^-32 to 2^32 times the length of the training vectors. One
-/// that centring would make longer is not centred. Queries have a scale of their own, too.
-/// This is what [`Hnsw`](crate::Hnsw) walks on. Vectors of whole numbers in `0..=255` are their own
+/// are about normally distributed. Codes of 4 bits under L2 and the cosine share one uniform grid. All other codes carry a scale each
+/// (locally-adaptive quantization, LVQ: Aguerrebere et al., 2023), in the lowest bits of eight components: a decoded vector is off by a
+/// share of its length, from 2^-32 to 2^32 times the length of the training vectors. A vector that centring would make longer is not
+/// centred. Each query has a scale, too. [`Hnsw`](crate::Hnsw) walks on these codes. Vectors of whole numbers in `0..=255` are their
+/// own
 /// codes of 8 bits, if all training vectors are such and the metric is [`Metric::L2`]; others are refused then.
 ///
 /// | | cost |
@@ -72,20 +72,20 @@ pub struct ScalarQuantizerBuilder {
 }
 
 impl ScalarQuantizerBuilder {
-    /// Bits for each component: 12, 8 (if not set) or 4.
+    /// Sets the bits for each component: 12, 8 (if not set) or 4.
     pub fn bits(mut self, bits: u32) -> Self {
         self.bits = bits;
         self
     }
 
-    /// The seed of the rotation and of the choice of a sample (0 if not set).
+    /// Sets the seed of the rotation and of the choice of a sample (0 if not set).
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Learns mean and deviation of `vectors`, which stand one after the other. One at least is
-    /// needed, of more than 16,384 only a random sample of that size is looked at.
+    /// Learns mean and deviation of `vectors`, which are stored without gaps. At least one is needed; of more than 16,384, only a
+    /// random sample of that size is read.
     ///
     /// # Errors
     ///
@@ -115,13 +115,13 @@ impl ScalarQuantizer {
         ScalarQuantizerBuilder { dimension, metric, bits: 8, seed: 0 }
     }
 
-    /// Bits for each component: 4, 8 or 12.
+    /// Returns the bits for each component: 4, 8 or 12.
     pub fn bits(&self) -> u32 {
         self.grid.bits.count()
     }
 
-    /// The distances of a prepared query, or of a code if `between`, to `codes`, for which there
-    /// is place in `distances`.
+    /// Writes the distances of a prepared query, or of a code if `between`, to `codes` into `distances`, which has the number of the
+    /// codes.
     fn run(&self, query: &[Block], between: bool, codes: &[u8], distances: &mut [f32]) {
         let many = Many { grid: &self.grid, query, codes, distances };
         let done = if between {
@@ -245,7 +245,7 @@ impl fmt::Debug for ScalarQuantizer {
     }
 }
 
-/// A code where kernels can read it.
+/// Returns a code in blocks, which kernels can read.
 fn blocks(code: &[u8]) -> Vec<Block> {
     let mut blocks = vec![Block::ZERO; code.len() / size_of::<Block>()];
     cast_slice_mut(&mut blocks).copy_from_slice(code);
@@ -305,7 +305,7 @@ impl<K: Kernel> Task for With<'_, K> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { many: Many { grid, query, codes, distances }, kernel } = self;
-        // Codes lie anywhere, and some kernels want whole cache lines.
+        // Codes have any address, and some kernels need whole cache lines.
         let mut code = vec![Block::ZERO; grid.code_blocks()];
         let bytes = size_of::<Block>() * code.len();
         for (distance, from) in distances.iter_mut().zip(codes.chunks_exact(bytes)) {

@@ -2,7 +2,7 @@
 
 use crate::simd::{Isa, Simd, Task, run_on};
 
-/// What becomes of a number before it is rounded, to even where it lies between two, and where it is clipped.
+/// The scale and shift of a number before it is rounded, ties to even, and the limits at which it is clipped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
     pub(super) scale: f32,
@@ -15,8 +15,8 @@ impl Round {
     /// Rounds a number; the result has at most 22 bits.
     #[inline(always)]
     pub(super) fn one(self, x: f32) -> i32 {
-        /// A number that has no places behind the point left: what is added to it is rounded to a whole number, to even where
-        /// it lies between two, which its lowest bits then are.
+        /// A number without places behind the point: adding `x` to it rounds `x` to a whole number, ties to even, which the lowest bits
+        /// of the sum then are.
         const WHOLE: f32 = 1.5 * (1 << 23) as f32;
 
         let Self { scale, shift, least, greatest } = self;
@@ -24,8 +24,8 @@ impl Round {
         x.to_bits().wrapping_sub(WHOLE.to_bits()) as i32
     }
 
-    /// Rounds each of the numbers, and returns the sum of the results and that of their squares. They fit an `i8`, or a `u8`
-    /// each, of which the bits are written.
+    /// Rounds each of the numbers. Returns the sum of the results and the sum of their squares. Each result fits an `i8`, or a `u8`, of
+    /// which the bits are written.
     pub(super) fn all(self, isa: Isa, from: &[f32], to: &mut [u8]) -> (i32, i32) {
         run_on(isa, All { round: self, from, to })
     }
@@ -48,7 +48,7 @@ impl Task for All<'_> {
             let x = round.one(x);
             *to = x as u8;
             sum += x;
-            // Of bytes that are encoded nobody wants it, and of many it may be more than there is room for.
+            // Encoding ignores the sum of squares, and over many bytes it may overflow.
             squares = squares.wrapping_add(x * x);
         }
         (sum, squares)

@@ -1,8 +1,8 @@
-//! Codes that carry a scale of their own, so that a vector's error is in proportion to its own length.
+//! Codes that carry a scale each, so that a vector's error is in proportion to its length.
 //!
-//! This is what LVQ does (Aguerrebere et al., Similarity search in the blink of an eye with compressed indices, 2023), with scales
-//! from a ladder of four rungs to a doubling, whose number lies in the lowest bits of eight components. A
-//! vector stays as it is, and a ninth bit says so, if centring would make it much longer.
+//! These codes are those of LVQ (Aguerrebere et al., Similarity search in the blink of an eye with compressed indices, 2023), with
+//! scales from a ladder of four rungs to a doubling. The lowest bits of eight components have the number of the rung. A vector is not
+//! centred, and a ninth bit is set, if centring would make it much longer.
 
 use bytemuck::{cast_mut, cast_slice, cast_slice_mut};
 
@@ -34,7 +34,7 @@ impl Bits {
         }
     }
 
-    /// The greatest number of a component of a prepared query.
+    /// Returns the greatest number of a component of a prepared query.
     fn greatest_asked(self) -> f32 {
         match self {
             Self::Four | Self::Eight => 127.0,
@@ -42,7 +42,7 @@ impl Bits {
         }
     }
 
-    /// Where codes have their rungs.
+    /// Returns the place of the rung in a code.
     fn place(self) -> Place {
         match self {
             Self::Four | Self::Twelve => Place::Upper,
@@ -50,7 +50,7 @@ impl Bits {
         }
     }
 
-    /// Components that a code has room for.
+    /// Returns the number of components that a code has room for.
     fn room(self, code: &[Block]) -> usize {
         match self {
             Self::Four => code.len() * NIBBLES,
@@ -61,7 +61,7 @@ impl Bits {
 }
 
 impl ScalarGrid {
-    /// The step that serves vectors with components of this deviation, of which others are rungs.
+    /// Returns the step for vectors with components of this deviation; rungs are multiples of it.
     pub(super) fn base_step(&self, deviation: f32) -> f32 {
         /// The greatest number of a grid without clipping, in deviations.
         const REACH: f32 = 4.0;
@@ -70,17 +70,17 @@ impl ScalarGrid {
         deviation * reach / self.bits.greatest()
     }
 
-    /// Whether vectors may be coded as they are, though others are centred.
+    /// Returns whether some vectors may be coded without centring.
     pub(crate) fn has_plain_codes(&self) -> bool {
         self.is_scaled && !self.mean.is_empty()
     }
 
-    /// Whether the vector of a code was coded as it is, though others are centred.
+    /// Returns whether the vector of a code was coded without centring, though others are centred.
     pub(crate) fn is_plain(&self, code: &[Block]) -> bool {
         self.has_plain_codes() && self.bits.place().is_plain(code)
     }
 
-    /// Whether no kernel compares two codes: one is centred, and the other is not.
+    /// Returns whether no kernel compares two codes: one is centred, and the other is not.
     pub(crate) fn differ(&self, a: &[Block], b: &[Block]) -> bool {
         self.is_plain(a) != self.is_plain(b)
     }
@@ -158,10 +158,10 @@ impl ScalarGrid {
         if self.is_scaled { self.step * scale_of(self.bits.place().rung(code)) } else { self.step }
     }
 
-    /// Whether to centre a vector makes it much longer.
+    /// Returns whether centring a vector makes it much longer.
     fn is_shorter_plain(&self, vector: &[f32]) -> bool {
-        /// The square of a plain vector by that of the centred one. Most vectors are to be of one kind, as codes of one
-        /// kind are compared faster.
+        /// The square of a plain vector by that of the centred one. Most vectors are to be of one kind, because codes of one kind are
+        /// compared faster.
         const MUCH: f32 = 0.6;
 
         let (mut plain, mut centred) = ([0.0_f32; LANES], [0.0_f32; LANES]);
@@ -176,7 +176,7 @@ impl ScalarGrid {
         plain.iter().sum::<f32>() < MUCH * centred.iter().sum::<f32>()
     }
 
-    /// The rung for a rotated vector: the lowest that clips nothing; of four bits, the one of the least error.
+    /// Returns the rung for a rotated vector: the lowest that clips nothing; with four bits, the rung of the least error.
     fn rung(&self, rotated: &[f32]) -> i8 {
         let whole = largest(rotated) / self.bits.greatest();
         if self.bits != Bits::Four {
@@ -192,8 +192,8 @@ impl ScalarGrid {
         rung_above(whole.min(deviation * CLIP_4 / 8.0) / self.step / HALF_RUNG)
     }
 
-    /// Writes a rotated query in the scale that its largest component needs. Returns that scale in steps and a constant: the square
-    /// of the rounded query in squared steps, less the mean that rounding adds; for four bits the number that makes nibbles signed.
+    /// Writes a rotated query in the scale of its largest component. Returns that scale in steps and a constant: the square of the
+    /// rounded query in squared steps, less the mean that rounding adds; for four bits the number that makes nibbles signed.
     fn write_form(&self, rotated: &[f32], form: &mut [Block]) -> (f64, f64) {
         let greatest = self.bits.greatest_asked();
         let step = largest(rotated) / greatest;
@@ -254,7 +254,7 @@ pub(super) fn write_nibbles(components: &[f32], scale: f32, code: &mut [Block]) 
     }
 }
 
-/// The number of a code, odd or even, that is nearest to `x`, which is in steps.
+/// Returns the number of a code, odd or even, that is nearest to `x`, which is in steps.
 fn round_to(x: f32, is_odd: bool, bits: Bits) -> i32 {
     let odd = f32::from(u8::from(is_odd));
     let (offset, least, greatest) = match bits {
@@ -269,7 +269,7 @@ fn round_to(x: f32, is_odd: bool, bits: Bits) -> i32 {
     2 * round.one(x) + i32::from(is_odd)
 }
 
-/// The largest absolute value.
+/// Returns the largest absolute value.
 fn largest(components: &[f32]) -> f32 {
     let mut largest = [0.0_f32; LANES];
     for xs in components.as_chunks::<LANES>().0 {
