@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield::dataset::{Dataset, Generated, Vectors};
 use nearfield::{
-    Cancel, Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Plan, Quantization,
+    Cancel, Element, Filter, Flat, Hit, Hits, Hnsw, KeyBitmap, KeySet, Metric, Plan, Quantization,
     VectorRef,
 };
 
