@@ -101,7 +101,7 @@ pub enum StoreError {
     KeyType {
         /// The table.
         table: String,
-        /// The type asked for.
+        /// The requested type.
         expected: &'static str,
         /// The number of the type that the table was made with.
         found: u8,
@@ -120,7 +120,7 @@ pub enum StoreError {
     ExtentRange {
         /// First byte requested.
         offset: u64,
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
         /// Bytes that the extent has.
         size: u64,
@@ -145,7 +145,7 @@ pub enum StoreError {
     Deadlock,
     /// The memory or address space for an object of this size cannot be had.
     TooLarge {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
     },
 }

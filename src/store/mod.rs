@@ -69,8 +69,8 @@
 //! All this is among programs that use this crate. *Nothing protects the file from other programs*: if one cuts it
 //! while it is mapped, touching the lost pages kills the process (`SIGBUS`), and if one changes bytes that
 //! were verified already, the store reads the changed bytes. The same holds for file systems on the network, whose locks and maps
-//! may not agree between machines, and for a disk that fails to deliver a page. Where this is not acceptable, copy
-//! the file, or restrict the right to write to it.
+//! may not agree between machines, and for a disk that fails to deliver a page. If this is not acceptable, copy the file, or restrict
+//! the right to write to it.
 //!
 //! # Limits
 //!

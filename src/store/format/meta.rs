@@ -374,7 +374,7 @@ mod tests {
         }
     }
 
-    /// With far copies.
+    /// Returns a checkpoint with far copies.
     fn far(transaction: u64) -> Meta {
         Meta { far: far_page(64 << 10, 4096), ..meta(transaction) }
     }
@@ -448,7 +448,7 @@ mod tests {
 
     type Event = Box<dyn FnOnce(&MemoryStorage) + Send>;
 
-    /// A storage to which something happens just before or after its length is asked for the first or second time.
+    /// A storage that runs `event` just before or after the first or second call of `len`.
     struct Eventful {
         storage: MemoryStorage,
         lengths: AtomicUsize,
@@ -457,7 +457,7 @@ mod tests {
     }
 
     impl Eventful {
-        /// At 0, before the first time; at 1, after it; and so on.
+        /// Runs `event` before the first call of `len` for an `at` of 0, after it for 1, and so on.
         fn new(at: usize, event: impl FnOnce(&MemoryStorage) + Send + 'static) -> Self {
             let storage = MemoryStorage::new();
             storage.set_len(49 * 4096).unwrap();
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_writer_may_grow_and_cut_the_file_meanwhile() {
-        // Before the slots are looked at, and after it.
+        // The events before and after each of the two reads of the length.
         for (at, seen) in [(0, 6), (1, 6), (2, 5), (3, 5)] {
             let grown = Eventful::new(at, |storage| {
                 storage.set_len(60 * 4096).unwrap();

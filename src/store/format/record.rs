@@ -13,7 +13,7 @@ const CREATE_EXTENT: u8 = 5;
 const WRITE_EXTENT: u8 = 6;
 const REMOVE_EXTENT: u8 = 7;
 
-/// A change, as it was made.
+/// A change of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation<'a> {
     Table { name: &'a str, key_type: u8 },

@@ -301,7 +301,7 @@ impl Pin {
         self.first_touch(page, len, expected)
     }
 
-    /// Bytes of the map, not verified.
+    /// Returns bytes of the map, not verified.
     pub(crate) fn mapped(&self, page: PageNo, len: usize) -> Result<&[u8], StoreError> {
         self.frames
             .bytes(page, len)

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) writer: Turn<Box<Writer>>,
     flush: Mutex<Flush>,
     flushed: Condvar,
-    /// Readers in other openings of the file; none in memory.
+    /// Readers in other openings of the file; `None` in memory.
     pub(crate) readers: Option<Readers>,
     /// Held while the store is open for writing.
     _lock: Option<WriterLock>,

@@ -51,7 +51,8 @@ pub(super) fn unlock(file: &File, range: &Range<u64>) -> io::Result<()> {
     }
 }
 
-/// The system does not list locks. A range that can be locked has none; a range that cannot be locked is halved until one byte is left.
+/// Tests ranges by locking them, because the system does not list locks. A range that cannot be locked is halved until one byte is
+/// left.
 pub(super) fn find_locked(file: &File, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
     let is_free = |range: &Range<u64>| -> io::Result<bool> {
         let locked = try_lock(file, range, Mode::Exclusive)?;
