@@ -136,19 +136,19 @@ fn bench<E>(
     group.finish();
 }
 
-/// `sum((a - b)^2)` as a loop.
+/// Returns `sum((a - b)^2)` as a loop.
 fn l2<E: Copy>(number: impl Fn(E) -> f32) -> impl Fn(&[E], &[E]) -> f32 {
     move |a, b| {
         a.iter().zip(b).map(|(&a, &b)| (number(a) - number(b)) * (number(a) - number(b))).sum()
     }
 }
 
-/// `-sum(a * b)` as a loop.
+/// Returns `-sum(a * b)` as a loop.
 fn product<E: Copy>(number: impl Fn(E) -> f32) -> impl Fn(&[E], &[E]) -> f32 {
     move |a, b| -a.iter().zip(b).map(|(&a, &b)| number(a) * number(b)).sum::<f32>()
 }
 
-/// Cosine distance as a loop.
+/// Returns the cosine distance as a loop.
 fn cosine<E: Copy>(number: impl Fn(E) -> f32) -> impl Fn(&[E], &[E]) -> f32 {
     move |a, b| {
         let (mut dot, mut aa, mut bb) = (0.0, 0.0, 0.0);
@@ -162,7 +162,7 @@ fn cosine<E: Copy>(number: impl Fn(E) -> f32) -> impl Fn(&[E], &[E]) -> f32 {
     }
 }
 
-/// The number of differing bits as a loop over bytes.
+/// Returns the number of differing bits, by a loop over bytes.
 fn hamming(a: &[u8], b: &[u8]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() as f32
 }

@@ -1,8 +1,7 @@
 //! Searches that end in time: `cargo run --release --example bounded`.
 //!
-//! A search among 100,000 generated vectors is asked to look hard, once with all the time it
-//! takes and then with ever less; another is cancelled by a second thread; and one is told the
-//! recall that it must reach, and finds out how hard it has to look.
+//! A search among 100,000 generated vectors runs with a high `ef`, first without a deadline and then with ever shorter ones; a second
+//! thread cancels another search; and calibration finds the `ef` at which a search reaches a given recall.
 
 use std::error::Error;
 use std::thread;
@@ -34,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("ef 5000: {took:>9.1?}, {end}, {} hits, {same} of the nearest", hits.len());
     }
 
-    // A whole batch, ended from elsewhere: what was not begun has no hits.
+    // Another thread ends a whole batch: queries that were not begun have no hits.
     let cancel = Cancel::new();
     let batch = thread::scope(|scope| {
         let token = cancel.clone();
@@ -47,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let done = (0..batch.len()).filter(|&i| batch.completed(i) == Some(true)).count();
     println!("{done} of {} exact searches were done when they were cancelled", batch.len());
 
-    // The recall is what users want to bound; `calibrate` measures what it takes.
+    // Users want to bound the recall; `calibrate` measures the `ef` for it.
     let calibration = index.calibrate().queries(&queries).run()?;
     for point in &calibration.points {
         println!(

@@ -1,8 +1,7 @@
 //! Searching while inserting: `cargo run --release --example concurrent`.
 //!
 //! Two threads insert 20,000 generated vectors while two others search. No lock is needed around
-//! the index, and no capacity is declared. At the end the graph is checked, and the answers are
-//! held against those of an exact index.
+//! the index, and no capacity is declared. At the end the graph is checked, and the answers are compared with those of an exact index.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Inserts whatever vector is next, until there is none.
+/// Inserts the next vector until none is left.
 fn write(index: &Hnsw, base: &Vectors, next: &AtomicUsize) -> Result<(), IndexError> {
     while let Some(vector) = {
         let row = next.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +60,7 @@ fn write(index: &Hnsw, base: &Vectors, next: &AtomicUsize) -> Result<(), IndexEr
     Ok(())
 }
 
-/// What a reader met.
+/// The observations of a reader.
 struct Seen {
     searches: usize,
     first_len: usize,
@@ -76,7 +75,7 @@ fn read(index: &Hnsw, queries: &Vectors, done: &AtomicBool) -> Result<Seen, Inde
             break;
         }
         let hits = index.search(&query).k(10).ef(50).run()?;
-        // Best first, always: a search sees no half-made vector.
+        // Hits are always sorted, because a search sees no half-made vector.
         assert!(hits.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
         seen.searches += 1;
     }
@@ -84,7 +83,7 @@ fn read(index: &Hnsw, queries: &Vectors, done: &AtomicBool) -> Result<Seen, Inde
     Ok(seen)
 }
 
-/// The share of exact neighbours that the index finds.
+/// Returns the share of exact neighbours that the index finds.
 fn recall_of(index: &Hnsw, base: &Vectors, queries: &Vectors) -> Result<f64, Box<dyn Error>> {
     let exact = Flat::builder(DIMENSION, Metric::L2).build()?;
     let keys: Vec<u64> = (0..ROWS as u64).collect();

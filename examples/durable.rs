@@ -8,7 +8,7 @@ use nearfield::{Collection, Config, Metric};
 
 const DIMENSION: usize = 32;
 
-/// A made-up embedding of a key.
+/// Returns a generated embedding of a key.
 fn embedding(key: u64) -> Vec<f32> {
     (0..DIMENSION as u64).map(|i| ((key * 31 + i * 17) as f32 * 0.7).sin()).collect()
 }
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::new(DIMENSION, Metric::Cosine);
 
     if std::env::args().any(|arg| arg == "write") {
-        // The other process: commits batches until it dies in the middle of one.
+        // The other process commits batches until it dies in the middle of one.
         let collection = Collection::open(&path, config)?;
         for batch in 0..20 {
             let mut tx = collection.begin_write()?;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("nearest to the vector of {key}: {} at {:.4}", hits[0].key, hits[0].distance);
     }
 
-    // A checkpoint, so that the next opening has nothing to apply.
+    // `close` makes a checkpoint, so that the next opening has no commits to apply.
     collection.close()?;
     let collection = Collection::open(&path, Config::new(DIMENSION, Metric::Cosine))?;
     println!("opened again in {:.1?}", collection.recovery().total);

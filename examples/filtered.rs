@@ -1,8 +1,7 @@
 //! Searching among some of the vectors only: `cargo run --release --example filtered`.
 //!
-//! 50,000 generated vectors are products with a price and a shop. The same query is asked under
-//! filters that accept ever fewer of them, as a closure, a set and a bitmap; each answer tells
-//! which way the search went, and is held against the exact one.
+//! 50,000 generated vectors are products with a price and a shop. The same query runs under filters that accept ever fewer of them, as
+//! a closure, a set and a bitmap; the program prints the plan of each search, and compares its answer with the exact one.
 
 use std::error::Error;
 
@@ -29,11 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     show("price below 100", &index, &exact, &query, |key: u64| price(key) < 100)?;
     show("price below 20", &index, &exact, &query, |key: u64| price(key) < 20)?;
 
-    // A set says how many keys it accepts: few are looked at one by one.
+    // A set knows the number of keys that it accepts: the search tests few keys one by one.
     let shop: KeySet = (1000..1200).collect();
     show("one shop", &index, &exact, &query, &shop)?;
 
-    // A bitmap is the fastest where keys are dense; it borrows words that may come from elsewhere.
+    // A bitmap is the fastest if keys are dense; it borrows its words from the caller.
     let words = vec![0x1111_1111_1111_1111_u64; PRODUCTS / 64];
     show("every fourth", &index, &exact, &query, KeyBitmap::new(&words))
 }

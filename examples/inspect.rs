@@ -1,4 +1,4 @@
-//! Prints what a store's file holds, and whether it is sound.
+//! Prints the content of a store's file, and whether it is sound.
 //!
 //! `cargo run --release --example inspect -- FILE [--check]`. Opens the file for reading only, so
 //! that another process may have it open.

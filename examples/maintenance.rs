@@ -1,6 +1,6 @@
 //! Backup, compaction and checks of a collection: `cargo run --release --example maintenance`.
 //!
-//! All three run beside readers and writers, tell their progress, and can be cancelled.
+//! All three run beside readers and writers, report their progress, and can be cancelled.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use nearfield::{Collection, Config, Metric};
 
 const DIMENSION: usize = 64;
 
-/// A made-up embedding of a key.
+/// Returns a generated embedding of a key.
 fn embedding(key: u64) -> Vec<f32> {
     (0..DIMENSION as u64).map(|i| ((key * 31 + i * 17) as f32 * 0.7).sin()).collect()
 }
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tx.commit()?;
     collection.checkpoint()?;
 
-    // The copy shows one moment of the collection; commits meanwhile do not reach it.
+    // The copy has one commit of the collection; it lacks later ones.
     let shown = |done: u64, all: u64| print!("\rbackup: {done} of {all} bytes");
     collection.task().progress(&shown).backup(&copy)?;
     println!();

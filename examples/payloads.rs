@@ -1,4 +1,4 @@
-//! Payloads beside vectors: what a search finds, and what there is to say about it, in one file.
+//! Payloads beside vectors: vectors to search, and descriptions of the results, in one file.
 //!
 //! `cargo run --release --example payloads`
 
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:<8} at {:.3}", String::from_utf8_lossy(&name), hit.distance);
     }
 
-    // A snapshot goes on showing what it showed, and reads payloads where they lie in the file.
+    // A snapshot does not change, and reads payloads from the file without a copy.
     let before = colours.snapshot()?;
     let mut tx = colours.begin_write()?;
     tx.put_payload(1, b"amber")?;

@@ -1,7 +1,7 @@
 //! The nearest words of a word: `cargo run --release --example quickstart -- evening`.
 //!
-//! Reads the 10,000 words and vectors that the repository carries, builds an index, and answers
-//! for the words given (or for a few of its own).
+//! Reads the 10,000 words and vectors that the repository carries, builds an index, and answers for the words given (or for a few
+//! chosen ones).
 
 use std::error::Error;
 use std::fs;

@@ -19,7 +19,7 @@ fn config() -> Config {
     Config::new(DIMENSION, Metric::L2)
 }
 
-/// Builds one shard: every fourth vector. Runs in a process of its own; on a cluster, on a machine of its own.
+/// Builds one shard: every fourth vector. Runs in a separate process; on a cluster, on a separate machine.
 fn build(path: &Path, shard: usize) -> Result<()> {
     let (vectors, _) = Generated::builder(VECTORS, DIMENSION).build()?.into_parts();
     let collection = Collection::create(path, config())?;
@@ -30,7 +30,7 @@ fn build(path: &Path, shard: usize) -> Result<()> {
         tx.put_payload(key as u64, format!("built by process {shard}").as_bytes())?;
     }
     tx.commit()?;
-    // Nothing is left to be applied by whoever opens it.
+    // The next opening has no commits to apply.
     collection.close()?;
     Ok(())
 }
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
     }
     println!("{SHARDS} processes built {VECTORS} vectors in {:.2?}", start.elapsed());
 
-    // Read-only: other processes may hold the same files open, or be writing them.
+    // The files are opened read-only: other processes may have them open, or be writing them.
     let snapshots = paths
         .iter()
         .map(|path| Collection::open_read_only(path)?.snapshot())

@@ -1,9 +1,8 @@
-//! Taking answers one by one: `cargo run --release --example streaming`.
+//! Reading answers one by one: `cargo run --release --example streaming`.
 //!
-//! 50,000 generated vectors are photographs, each taken by somebody. Wanted are the nearest ones
-//! until five photographers are together: nobody can say beforehand how many that takes. Then the
-//! same answers are given out page by page, with nothing kept between two pages but a cursor, and
-//! all within a radius are listed.
+//! 50,000 generated vectors are photographs, each with a photographer. The program reads the nearest photographs until it has five
+//! photographers: their number is not known beforehand. Then it returns the same answers page by page, with only a cursor kept between
+//! two pages, and lists all within a radius.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -15,7 +14,7 @@ const PHOTOGRAPHS: usize = 50_000;
 const DIMENSION: usize = 64;
 
 fn photographer(key: u64) -> u64 {
-    // Some take many.
+    // Some photographers take many photographs.
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).leading_zeros().into()
 }
 
@@ -37,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // What a server keeps for a user between two requests.
+    // The state that a server keeps for a user between two requests.
     let mut cursor = Cursor::default();
     let mut given = BTreeSet::new();
     for page in 1..=3 {
@@ -51,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("a photograph was given twice".into());
     }
 
-    // All that are as near as the 200th, however many that are; under L2 the unit is squared.
+    // All photographs that are as near as the 200th; under L2 the unit is squared.
     let radius = index.search(&query).iter()?.nth(199).ok_or("fewer than 200")?.distance;
     let near = index.search(&query).within(radius).run()?;
     println!("{} within {radius:.3}, in {} distances", near.len(), near.distances_computed());

@@ -1,7 +1,7 @@
 //! Removing and replacing vectors: `cargo run --release --example turnover`.
 //!
 //! An index of 20,000 generated vectors is turned over five times: each round removes a fifth of
-//! its vectors, inserts others, and replaces a few. Recall and memory stay where they were.
+//! its vectors, inserts others, and replaces a few. Recall and memory stay the same.
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (vectors, queries) = Generated::builder(2 * COUNT, DIMENSION).build()?.into_parts();
     let row = |key: u64| vectors.row(key as usize % vectors.len()).ok_or("no such row");
     let index = Hnsw::builder(DIMENSION, Metric::L2).build()?;
-    // The exact index does the same, to measure recall.
+    // The exact index makes the same changes, to measure recall.
     let exact = Flat::builder(DIMENSION, Metric::L2).build()?;
     for key in 0..COUNT as u64 {
         index.insert(key, &row(key)?)?;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         index.upsert(key, &row(key + 7)?)?;
         exact.upsert(key, &row(key + 7)?)?;
     }
-    // Repairs links and gives memory back, for a tenth of a second at most.
+    // `maintain` repairs links and gives memory back, for a tenth of a second at most.
     index.maintain(Duration::from_millis(100));
     let report = index.check();
     println!("{report}");

@@ -56,7 +56,7 @@ impl Axes {
         }
     }
 
-    /// Recall is drawn by the logarithm of the share of missed answers, so that 0.99 and 0.999 do not fall on
+    /// Returns the place of a recall, by the logarithm of the share of missed answers, so that 0.99 and 0.999 do not fall on
     /// one spot; the small summand keeps the perfect 1.0 in the picture.
     fn x(&self, recall: f64) -> f64 {
         let scale = |r: f64| -(1.0 - r + 0.0005).log10();

@@ -88,8 +88,7 @@ struct Files {
 }
 
 impl Files {
-    /// Without a data set named, both files are written, into the repository unless told
-    /// otherwise.
+    /// Returns both files, in the repository unless their paths are given, for a run without a named data set.
     fn default_run(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("profiling/benchmarks");
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;

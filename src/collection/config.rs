@@ -121,7 +121,8 @@ impl Config {
         self
     }
 
-    /// Bytes of journal after which a commit makes a checkpoint, or a sixteenth of the columns' bytes, if that is more; 8 MiB if not
+    /// Sets the bytes of journal after which a commit makes a checkpoint, or a sixteenth of the columns' bytes, if that is more; 8 MiB
+    /// if not
     /// set. A checkpoint writes every chunk that changed, so a higher value makes writing faster and the file longer.
     /// [`Config::replay_limit`] bounds the time of opening. Not kept in the file.
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
@@ -129,7 +130,7 @@ impl Config {
         self
     }
 
-    /// Time that applying the journal may take on opening, 100 ms if not set. Not kept in the file.
+    /// Sets the time that applying the journal may take on opening, 100 ms if not set. Not kept in the file.
     ///
     /// Applying a commit anew takes as long as it took the first time. A commit that finds that this would take longer, for all
     /// operations that the columns of the file lack, adds the rows that changed to a *delta* in the file: opening copies them. The next
@@ -141,14 +142,15 @@ impl Config {
         self
     }
 
-    /// Bytes of memory that the collection may take for good; unlimited if not set. Not kept in the file.
+    /// Sets the bytes of memory that the collection may take for good; unlimited if not set. Not kept in the file.
     ///
     /// The limit counts the graph's rows, because any insertion may change any of them; vectors, keys and codes that are not in the
     /// file yet or were changed since the last checkpoint; transactions. Unchanged maps do not count, because the system takes them
     /// back when memory is short. When about half of the memory beside the graph is taken, the next transaction begins with a
     /// checkpoint after which everything is mapped; an operation that would go beyond the limit is refused with
     /// [`CollectionError::Memory`], and the
-    /// transaction is as it was before, so that it can be committed. It is an estimate from above, but for scratch memory of searches (a
+    /// transaction stays unchanged, so that it can be committed. The count is an upper estimate, except for scratch memory of searches
+    /// (a
     /// bit for each vector and thread), snapshots, and applying the journal on opening ([`Config::checkpoint_after`]).
     ///
     /// [`Collection::load`](crate::Collection::load) ignores the limit; the next transaction gives back the memory that it took.

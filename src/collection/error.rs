@@ -36,11 +36,11 @@ pub enum CollectionError {
         /// The newest format version that this crate reads.
         supported: u32,
     },
-    /// The file holds another kind of index than was asked for.
+    /// The file holds another kind of index than the requested one.
     Kind {
         /// The file, if known.
         path: Option<PathBuf>,
-        /// The kind asked for.
+        /// The requested kind.
         expected: &'static str,
         /// The kind in the file.
         found: &'static str,
@@ -82,8 +82,8 @@ pub enum CollectionError {
         /// The name, if it is one.
         name: Option<Vec<u8>>,
     },
-    /// A transaction would take more memory than [`Config::memory_limit`](crate::Config::memory_limit) allows. It is as it was
-    /// before the operation: commit it and go on in another one.
+    /// A transaction would take more memory than [`Config::memory_limit`](crate::Config::memory_limit) allows. It stays unchanged:
+    /// commit it and go on in another one.
     Memory {
         /// Bytes that the transaction would need, those that the collection takes already included.
         needed: u64,

@@ -386,7 +386,7 @@ mod tests {
         all
     }
 
-    /// The distances of a query and four rows.
+    /// Returns the distances of a query and four rows.
     fn distances(coder: &Coder, isa: Isa, query: &[Block], rows: [&[Block]; 4]) -> [f32; 4] {
         let found = coder.visit(isa, Ask::of(query, rows)).expect("available");
         assert_eq!(found.keys, found.keys4);

@@ -1,4 +1,4 @@
-//! Why a store refuses an operation.
+//! The reasons for which a store refuses an operation.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::turn::Refusal;
 use crate::process::Forked;
 
-/// Why the store refused an operation.
+/// The reason for which the store refused an operation.
 ///
 /// Paths are those that the store was opened with; a store in memory has none.
 ///
@@ -101,7 +101,7 @@ pub enum StoreError {
     KeyType {
         /// The table.
         table: String,
-        /// The type asked for.
+        /// The requested type.
         expected: &'static str,
         /// The number of the type that the table was made with.
         found: u8,
@@ -118,9 +118,9 @@ pub enum StoreError {
     },
     /// A range reaches beyond the end of an extent.
     ExtentRange {
-        /// First byte asked for.
+        /// First byte requested.
         offset: u64,
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
         /// Bytes that the extent has.
         size: u64,
@@ -145,31 +145,31 @@ pub enum StoreError {
     Deadlock,
     /// The memory or address space for an object of this size cannot be had.
     TooLarge {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
     },
 }
 
 impl StoreError {
-    /// An I/O failure with the name of the operation. [`Self::at`] adds the path.
+    /// Returns an I/O failure with the name of the operation. [`Self::at`] adds the path.
     pub(crate) fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { operation, path: None, source }
     }
 
-    /// A corrupt page.
+    /// Returns the error of a corrupt page.
     #[cold]
     pub(crate) fn corrupt(page: u64, reason: &'static str) -> Self {
         Self::Corrupt { path: None, page, reason }
     }
 
-    /// Whether the disk, or the user's share of it, has no room.
+    /// Returns whether the disk, or the user's share of it, has no room.
     pub(crate) fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
     }
 
-    /// The same error with the path of the file, unless it has one.
+    /// Adds the path of the file to the error, unless it has one.
     #[cold]
     pub(crate) fn at(mut self, file: Option<&Path>) -> Self {
         if let Self::Io { path, .. }
@@ -185,7 +185,7 @@ impl StoreError {
     }
 }
 
-/// A path in a text that goes on without it, too.
+/// A path in a text, or "the file" without a path.
 pub(crate) struct Place<'a>(pub(crate) &'a Option<PathBuf>);
 
 impl fmt::Display for Place<'_> {

@@ -4,22 +4,22 @@ use std::fmt::Debug;
 
 /// A type that can be a table's key: its bytes sort as its values do.
 ///
-/// Integers are stored big-endian, signed ones with the sign bit flipped; strings and bytes as they
-/// are. The type is recorded with the table and checked when the table is opened.
+/// Integers are stored big-endian, signed ones with the sign bit flipped; strings and bytes unchanged. The type is recorded with the
+/// table and checked when the table is opened.
 pub trait Key: private::Sealed {
-    /// A value of the type, borrowed where it is long.
+    /// A value of the type, borrowed if it is long.
     type Item<'a>: Copy + Debug;
-    /// Its bytes.
+    /// The bytes of a value.
     type Bytes<'a>: AsRef<[u8]>;
     /// The type's number in the file.
     const TYPE: u8;
     /// The type's name in messages.
     const NAME: &'static str;
 
-    /// The bytes that are stored.
+    /// Returns the bytes that are stored.
     fn encode(item: Self::Item<'_>) -> Self::Bytes<'_>;
 
-    /// The value of stored bytes, or `None` if they are none of this type.
+    /// Returns the value of stored bytes. Returns `None` if the bytes are no value of this type.
     fn decode(bytes: &[u8]) -> Option<Self::Item<'_>>;
 }
 

@@ -35,24 +35,24 @@
 //!
 //! *A full disk* loses nothing. Each commit writes zeros to the places that its pages will have, before it is acknowledged, so
 //! a later checkpoint needs no room. If they do not fit, the store makes a checkpoint, which frees the pages that wait for one, and tries
-//! once more; then the transaction is refused with [`StoreError::Io`] and is as if it had not been. Behind its last page the
+//! once more; then the transaction is refused with [`StoreError::Io`] and changes nothing. Behind its last page the
 //! file has a reserve of 256 KiB, or of 16 pages if these are more. Only checkpoints, compactions and transactions
 //! that remove, or need no more pages than they give up, may use it, so that removing makes room in the file, and [`Store::compact`] on the disk. A removal from
 //! very many pages may need more than the reserve; remove in several transactions then, with a [`Store::checkpoint`] after each.
 //!
-//! # What is promised, and on what it rests
+//! # Promises, and their conditions
 //!
 //! After any crash the store holds every commit that was acknowledged with [`Durability::Immediate`], perhaps the one
-//! that was in flight, and each of these whole. This rests on: sectors of 512 bytes that are written whole or not at
-//! all, and a sync that means it. A record at the very end of the log that is damaged *after* a crash looks like one that was never
-//! finished, and is dropped; damage further in front is an error, as is damage anywhere else. After a clean close there is nothing in
-//! the log.
+//! that was in flight, and each of these whole. The conditions: the disk writes sectors of 512 bytes whole or not at all, and a sync
+//! returns only when its data is safe. A record at the very end of the log that is damaged *after* a crash looks like one that was
+//! never
+//! finished, and is dropped; damage further in front is an error, as is damage anywhere else. After a clean close the log is empty.
 //!
 //! # Several processes, and the protection of the locks
 //!
 //! One opening of the file writes; any number read ([`StoreOptions::open_read_only`]). All locks are on bytes of the file itself, far behind
-//! its end, and belong to the opening: the writer holds an exclusive lock on one byte, a reader a shared lock on the byte
-//! that stands for its checkpoint. No other file is made. So the name, link, mount, user or container by which a
+//! its end, and belong to the opening: the writer holds an exclusive lock on one byte, a reader a shared lock on the byte of its
+//! checkpoint. No other file is made. So the name, link, mount, user or container by which a
 //! process opened the file has no influence, a reader needs only the right to read, and a lock ends with its holder. A reader sees new
 //! commits when it begins a snapshot, perhaps shortly before they are on the disk. If the system cannot list the
 //! readers, all pages are kept.
@@ -69,8 +69,8 @@
 //! All this is among programs that use this crate. *Nothing protects the file from other programs*: if one cuts it
 //! while it is mapped, touching the lost pages kills the process (`SIGBUS`), and if one changes bytes that
 //! were verified already, the store reads the changed bytes. The same holds for file systems on the network, whose locks and maps
-//! may not agree between machines, and for a disk that fails to deliver a page. Where this is not acceptable, copy
-//! the file, or restrict the right to write to it.
+//! may not agree between machines, and for a disk that fails to deliver a page. If this is not acceptable, copy the file, or restrict
+//! the right to write to it.
 //!
 //! # Limits
 //!

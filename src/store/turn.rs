@@ -17,7 +17,7 @@ pub(crate) struct Turn<T> {
 }
 
 struct State<T> {
-    /// None while a caller holds it.
+    /// `None` while a caller holds the value.
     value: Option<T>,
     holder: Option<Holder>,
     /// The first error after which the value is refused.
@@ -27,7 +27,7 @@ struct State<T> {
 /// The thread that holds the value.
 #[derive(Clone, Copy)]
 struct Holder {
-    /// The thread that took the value or, if it was handed on, used it last.
+    /// The thread that took the value or, after it was handed to another thread, used it last.
     thread: ThreadId,
     /// Whether the thread runs a closure of the caller, so that it keeps the value for sure.
     calls_back: bool,
@@ -39,12 +39,12 @@ impl Holder {
     }
 }
 
-/// Why a caller does not get the value.
+/// The reason for which a caller does not get the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// No caller gets it any more, since this error.
+    /// No caller gets the value any more, after this error.
     Over { cause: String },
-    /// The calling thread holds it.
+    /// The calling thread holds the value.
     Deadlock,
 }
 
@@ -132,7 +132,7 @@ impl<T> Turn<T> {
         self.returned.notify_one();
     }
 
-    /// Calls `f` with the value once no caller holds it. The value comes back after an error and a panic, too.
+    /// Calls `f` with the value once no caller holds it. The value is given back after an error and a panic, too.
     pub(crate) fn with<R, E: From<Refusal>>(
         &self,
         f: impl FnOnce(&mut T) -> Result<R, E>,
@@ -172,19 +172,19 @@ impl<T> Turn<T> {
         }
 
         let mut lent = Lent(self, Some(value));
-        // It was put there in the line before.
+        // The line before has set the value.
         f(lent.1.as_mut().ok_or(Refusal::Deadlock)?)
     }
 
     /// Refuses the value to all callers from now on. The first cause counts.
     pub(crate) fn end(&self, cause: &dyn fmt::Display) {
-        // Not between the look and the wait of a thread in `take`.
+        // The lock excludes a change between the test and the wait of a thread in `take`.
         let mut state = self.state.lock();
         state.cause.get_or_insert_with(|| cause.to_string());
         self.returned.notify_all();
     }
 
-    /// The refusal that callers get after [`Self::end`].
+    /// Returns the refusal that callers get after [`Self::end`].
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         let cause = self.state.lock().cause.clone();
         cause.map(|cause| Refusal::Over { cause })

@@ -13,7 +13,7 @@ pub(super) fn available() -> Option<u64> {
     info.as_deref().and_then(of_info).into_iter().chain(limits).min()
 }
 
-/// Other systems do not report it.
+/// Returns `None`, because other systems do not report it.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn available() -> Option<u64> {
     None

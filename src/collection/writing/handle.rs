@@ -55,7 +55,7 @@ pub(in crate::collection) struct Inner {
 }
 
 impl Collection {
-    /// The newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may show in part;
+    /// Searches the newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may be visible in part;
     /// [`Collection::snapshot`] shows one commit.
     pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
         self.inner.index.search(query)

@@ -252,8 +252,8 @@ impl Quantizer for RabitqQuantizer {
         Ok(())
     }
 
-    /// Equal codes have the distance zero. Between others the product of two codes is too small,
-    /// as both have lost length, but the nearer they are, the more of their errors they share.
+    /// Returns zero for equal codes. The product of two other codes is too small, because both have lost length, but the nearer they
+    /// are, the more of their errors they share.
     fn distance(&self, a: &[u8], b: &[u8]) -> Result<f32, QuantizationError> {
         check_codes(a, self.code_len(), 1)?;
         check_codes(b, self.code_len(), 1)?;

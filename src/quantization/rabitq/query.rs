@@ -97,9 +97,9 @@ impl<'a> RabitqQuery<'a> {
         Ok(Estimate { distance, bound: self.bound(factors) })
     }
 
-    /// The product of a code's and the query's scaled grid points differs from that of residuals
-    /// by three products with errors. Each is that of two vectors in random position to each
-    /// other, which has the standard deviation of their lengths over the root of the dimension.
+    /// Returns the bound of an estimate. The product of a code's and the query's scaled grid points differs from the product of
+    /// residuals by three products with errors. Each is the product of two vectors in random position to each other, with the standard
+    /// deviation of their lengths over the root of the dimension.
     fn bound(&self, code: Factors) -> f32 {
         let of_code = code.error * self.norm;
         let of_query = code.norm * self.error;

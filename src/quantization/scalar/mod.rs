@@ -481,7 +481,7 @@ mod tests {
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
 
-    /// Vectors whose components have deviations from 0.1 to 2 and a common shift.
+    /// Returns vectors whose components have deviations from 0.1 to 2 and a common shift.
     fn sample(count: usize, dimension: usize, seed: u64) -> Vec<f32> {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut normal = || (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0;

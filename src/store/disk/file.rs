@@ -18,7 +18,7 @@ pub(crate) struct FileStorage {
 }
 
 impl FileStorage {
-    /// A file that was opened at `path`.
+    /// Makes a storage of a file that was opened at `path`.
     pub(crate) fn new(file: Arc<File>, path: &Path) -> Self {
         Self { file, path: path.to_path_buf(), process: Process::current() }
     }
@@ -73,7 +73,7 @@ impl Storage for FileStorage {
 
     fn sync(&self, _: SyncPoint) -> io::Result<()> {
         self.process.admit()?;
-        // fdatasync where there is one: it covers a changed length, which reading back needs.
+        // fdatasync, if the system has it, covers a changed length, which reading back needs.
         self.file.sync_data()
     }
 
@@ -93,7 +93,7 @@ impl Storage for FileStorage {
         Some(&self.path)
     }
 
-    /// One segment for most files; address space costs nothing until it is touched.
+    /// Returns a length at which most files have one segment, because address space costs nothing until it is touched.
     fn first_segment(&self) -> u64 {
         if cfg!(target_pointer_width = "64") { 1 << 30 } else { 1 << 24 }
     }

@@ -1,9 +1,9 @@
 //! One writer and any number of readers of one file, in any processes.
 //!
-//! All locks are on bytes of the data file itself, far behind its end: the writer holds an exclusive lock on one byte; a reader of
+//! All locks are on bytes of the data file, far behind its end: the writer holds an exclusive lock on one byte; a reader of
 //! checkpoint `n` holds a shared lock on byte `READERS + n`, for which it needs no right to write. The writer finds the
-//! readers by asking for locked bytes. Nothing is written, nothing lies beside the file, and a lock ends with its holder,
-//! however that ends. The module `range_lock` lists the locks of each system.
+//! readers by asking for locked bytes. Locking writes nothing and makes no file, and a lock ends with its holder, however the holder
+//! ends. The module `range_lock` lists the locks of each system.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::guard::{Guard, is_off};
 use crate::process::Process;
 use crate::store::error::StoreError;
 
-/// The byte of checkpoint 0. Those of later checkpoints follow.
+/// The byte of checkpoint 0. The bytes of later checkpoints follow.
 const READERS: u64 = if cfg!(all(unix, target_pointer_width = "32")) { 1 << 30 } else { 1 << 62 };
 /// Behind the last byte: the greatest offset that all systems take.
 const END: u64 =
@@ -29,7 +29,7 @@ const END: u64 =
 const WRITER: u64 = READERS - 1;
 
 /// A lock, until it is dropped. It is released by name: closing the file would not do while a child process, between
-/// its fork and its exec, has a copy of the descriptor. Nor may the copy of a forked child end its parent's lock.
+/// its fork and its exec, has a copy of the descriptor. The copy of a forked child may not end its parent's lock either.
 #[derive(Debug)]
 struct Lock {
     file: Arc<File>,
@@ -103,15 +103,15 @@ impl Readers {
         Self { file }
     }
 
-    /// Returns the checkpoints that are read; 0, the oldest of all, where the system cannot tell.
+    /// Returns the checkpoints that are read, or 0, the oldest of all, if the system cannot list them.
     pub(crate) fn processes(&self) -> Vec<u64> {
         self.checkpoints().unwrap_or_else(|| vec![0])
     }
 
-    /// The checkpoints that are read, ascending; `None` if the system cannot tell, or if more are locked than this crate's
-    /// readers lock.
+    /// Returns the checkpoints that are read, ascending. Returns `None` if the system cannot list them, or if more are locked than this
+    /// crate's readers lock.
     fn checkpoints(&self) -> Option<Vec<u64>> {
-        /// More than readers can be expected to hold: they look for the newest one.
+        /// More checkpoints than readers can be expected to hold, because readers hold the newest one.
         const MOST: u64 = 1 << 16;
 
         let mut found = Vec::new();
@@ -151,7 +151,7 @@ impl ReaderLocks {
         Arc::new(Self { file, held: Mutex::default(), process: Process::current() })
     }
 
-    /// Tells the writer that checkpoint `number` is read. The caller must look again whether it is still the newest: if so,
+    /// Locks the byte of checkpoint `number` for reading. The caller must check again that the checkpoint is still the newest: if so,
     /// the writer finds the lock before it reuses a page of it.
     pub(crate) fn hold(
         self: &Arc<Self>,
@@ -169,13 +169,13 @@ impl ReaderLocks {
     }
 }
 
-/// A checkpoint whose number has no byte counts as the oldest.
+/// Returns the byte of a checkpoint. A checkpoint whose number has no byte counts as the oldest.
 fn byte_of(number: u64) -> u64 {
     READERS.checked_add(number).filter(|&byte| byte < END).unwrap_or(READERS)
 }
 
 fn lock_shared(file: &File, byte: u64) -> io::Result<()> {
-    /// A writer that looks for readers may hold the byte for a moment, where looking is trying.
+    /// A writer that searches for readers may hold the byte for a moment, on systems that test a lock by taking it.
     const PATIENCE: Duration = Duration::from_secs(10);
 
     let start = Instant::now();

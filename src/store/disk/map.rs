@@ -28,14 +28,14 @@ pub(crate) struct Chunk {
     lines: Box<[UnsafeCell<Line>]>,
 }
 
-// SAFETY: bytes are reached through raw pointers only (`read`, `write`, `Region`); that no reader looks
-// at bytes that are being written is the store's protocol: it writes only to runs that no pin can see.
+// SAFETY: bytes are reached through raw pointers only (`read`, `write`, `Region`); no reader reads bytes that are being written,
+// because the store's protocol writes only to runs that no pin can see.
 unsafe impl Send for Chunk {}
 // SAFETY: as above.
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    /// `len` zero bytes, rounded up to lines; `None` if they cannot be had.
+    /// Returns `len` zero bytes, rounded up to lines. Returns `None` if the memory cannot be had.
     pub(crate) fn new(len: usize) -> Option<Self> {
         let lines = bytemuck::allocation::try_zeroed_vec(len.div_ceil(64)).ok()?.into_boxed_slice();
         let raw: *mut [Line] = Box::into_raw(lines);
@@ -68,7 +68,7 @@ impl Chunk {
     }
 }
 
-/// Maps a piece of a file that nobody changes, so that changes of the map stay in it.
+/// Maps a piece of a file that no program changes. Changes of the map stay in it.
 pub(crate) fn map_private(file: &File, offset: u64, len: usize) -> io::Result<MmapMut> {
     // SAFETY: the piece is an extent under a pin, which the store does not write to, and the map is dropped
     // before the pin; other programs are kept out by the module's terms.
@@ -80,7 +80,7 @@ enum Backing {
     Memory(Arc<Chunk>),
 }
 
-/// A mapped range: stays valid, at one address, for as long as it lives.
+/// A mapped range: its address stays valid for the lifetime of the region.
 pub(crate) struct Region {
     backing: Backing,
 }
@@ -126,7 +126,7 @@ impl Segments {
         Self { unit, regions: [const { OnceLock::new() }; SEGMENTS], len: AtomicU64::new(0) }
     }
 
-    /// Number, first byte and length of the segment that holds `offset`.
+    /// Returns number, first byte and length of the segment that holds `offset`.
     fn segment_of(&self, offset: u64) -> (usize, u64, u64) {
         let units = offset >> self.unit.trailing_zeros();
         if units == 0 {
@@ -137,7 +137,7 @@ impl Segments {
         (k as usize, start, start)
     }
 
-    /// First byte after the segment that holds `offset`: no run may lie across it.
+    /// Returns the first byte after the segment that holds `offset`: no run may extend across it.
     pub(crate) fn segment_end(&self, offset: u64) -> u64 {
         let (_, start, len) = self.segment_of(offset);
         start + len
@@ -166,10 +166,10 @@ impl Segments {
         self.len.store(len, Ordering::Release);
     }
 
-    /// The bytes `[offset, offset + len)`, or `None` if they do not lie in one segment of the storage.
+    /// Returns the bytes `[offset, offset + len)`. Returns `None` if they are not in one segment of the storage.
     ///
-    /// The content is that of the file at this place: unverified, and stable only as long as the
-    /// store's protocol does not give the run away; [`crate::store::pages::Pin`] is the door that sees to it.
+    /// The content is that of the file at this place: unverified, and stable only until the store's protocol reuses the run;
+    /// [`crate::store::pages::Pin`] prevents that.
     #[inline]
     pub(crate) fn bytes(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let end = offset.checked_add(len as u64)?;

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use super::map::Chunk;
 use super::{Region, Storage, SyncPoint};
 
-/// Size of the first chunk; the following ones double the whole. Small, so that small stores are cheap to make.
+/// Size of the first chunk; the following ones double the whole. Small, because small stores should be cheap to make.
 const UNIT: u64 = 64 << 10;
 
-/// Memory that grows without moving. Nothing of it survives the process.
+/// Memory that grows without moving. It ends with the process.
 pub(crate) struct MemoryStorage {
     inner: Mutex<Inner>,
 }
@@ -21,7 +21,7 @@ struct Inner {
     chunks: Vec<Option<Arc<Chunk>>>,
 }
 
-/// Number, first byte and length of the chunk that holds `offset`.
+/// Returns number, first byte and length of the chunk that holds `offset`.
 fn chunk_of(offset: u64) -> (usize, u64, u64) {
     let units = offset / UNIT;
     if units == 0 {
@@ -68,7 +68,7 @@ impl MemoryStorage {
         Self { inner: Mutex::new(Inner { len: 0, chunks: Vec::new() }) }
     }
 
-    /// Memory that begins with these bytes.
+    /// Returns memory that begins with these bytes.
     pub(crate) fn holding(bytes: &[u8]) -> io::Result<Self> {
         let storage = Self::new();
         storage.write_at(0, bytes)?;
@@ -99,7 +99,7 @@ impl Storage for MemoryStorage {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut inner = self.inner.lock();
-        // What is cut off reads as zero when the length grows again, as in a file.
+        // Bytes that are cut off read as zero when the length grows again, as in a file.
         let mut at = len;
         let zeros = [0; 4096];
         while at < inner.len {

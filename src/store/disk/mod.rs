@@ -1,11 +1,12 @@
-//! Where the bytes are: a file, memory, or a simulated disk.
+//! The storages of a store: a file, memory, or a simulated disk.
 //!
 //! The store speaks to all three through [`Storage`]. Writes go through [`Storage::write_at`], reads of
 //! pages through regions from [`Storage::map`], which show every later write to the same place. `map.rs` maps a file in segments that
 //! double and never move.
 //!
-//! The writer and the readers of a file find each other by byte-range locks of the open file description on the data file itself: no
-//! name, link, user, mount, namespace or process number has a say, and locks die with their holder (`locks.rs`, `range_lock/`). A new file is first
+//! The writer and the readers of a file find each other by byte-range locks of the open file description on the data file itself:
+//! names, links, users, mounts, namespaces and process numbers have no influence, and locks end with their holder (`locks.rs`,
+//! `range_lock/`). A new file is first
 //! made under another name and placed in one step (`new_file.rs`).
 
 mod file;
@@ -31,12 +32,12 @@ pub(crate) use new_file::{
 };
 pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
 
-/// A growing array of bytes that outlives the process, as far as its kind allows.
+/// A growing array of bytes that outlives the process, if its kind allows it.
 pub(crate) trait Storage: Send + Sync {
-    /// Bytes that it holds.
+    /// Returns the number of bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Fills `out` from `offset`; an error if it ends before.
+    /// Fills `out` from `offset`. Returns an error if the storage ends before.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
 
     /// Writes all of `bytes` at `offset`, growing if need be.
@@ -45,29 +46,29 @@ pub(crate) trait Storage: Send + Sync {
     /// Cuts or zero-extends to `len` bytes.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Returns when all writes and length changes so far are safe from a power cut.
+    /// Returns when all earlier writes and length changes are safe from a power cut.
     fn sync(&self, point: SyncPoint) -> io::Result<()>;
 
     /// Maps `len` bytes from `offset` read-only. The range may reach beyond the end; the part beyond
     /// it must not be touched until [`Storage::set_len`] has covered it.
     fn map(&self, offset: u64, len: usize) -> io::Result<Region>;
 
-    /// Maps `len` bytes from `offset`, which nobody changes while the map is there, for reading and for changes that
-    /// stay in the map. `None` where there is no file to map.
+    /// Maps `len` bytes from `offset`, which no program changes during the lifetime of the map, for reading and for changes that stay
+    /// in the map. Returns `None` for a storage without a file.
     fn map_private(&self, _offset: u64, _len: usize) -> io::Result<Option<MmapMut>> {
         Ok(None)
     }
 
-    /// The file, if it is one.
+    /// Returns the file of the storage, if it has one.
     fn file(&self) -> Option<&File> {
         None
     }
 
-    /// The path of the file, for errors. `None` in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     fn path(&self) -> Option<&Path> {
         None
     }
 
-    /// Length of the first mapped segment; the following ones double the whole.
+    /// Returns the length of the first mapped segment; the following ones double the whole.
     fn first_segment(&self) -> u64;
 }

@@ -1,4 +1,4 @@
-//! Files that are made under a name of their own, and take the place of their destination when they are whole.
+//! Files that are made under a private name, and replace their destination when they are whole.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 /// First bytes of every store; the line ends show damage by text-mode copying.
 pub(crate) const MAGIC: [u8; 8] = *b"nrfld\r\n\x1a";
 
-/// Files on the way begin with this, followed by 32 hexadecimal digits.
+/// Names of unfinished files begin with this, followed by 32 hexadecimal digits.
 const PREFIX: &str = ".nearfield-new-";
 const DIGITS: usize = 32;
 
@@ -40,8 +40,8 @@ pub(crate) struct NewFile {
 }
 
 impl NewFile {
-    /// Makes a file in the folder of `target`, with the mode and, where the system allows, the owner of `like`. Removes those of
-    /// earlier processes that ended before they placed theirs.
+    /// Makes a file in the folder of `target`, with the mode and, if the system allows, the owner of `like`. Removes unfinished files
+    /// of earlier processes that ended before they placed them.
     pub(crate) fn beside(
         target: &Path,
         like: Option<&Metadata>,
@@ -55,7 +55,7 @@ impl NewFile {
             options.read(true).write(true).create_new(true);
             #[cfg(unix)]
             if like.is_some() {
-                // For the owner alone, until the rights of `like` are set.
+                // Only the owner has rights, until the rights of `like` are set.
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             }
             let file = match options.open(&path) {
@@ -75,7 +75,7 @@ impl NewFile {
                 Guarding::IfSupported => if_supported(WriterLock::acquire(&new.file, target))?,
                 Guarding::Never => None,
             };
-            // Before it was locked, another process could take it for a left-over.
+            // Before the file was locked, another process could take it for a left-over.
             if !is_file_at(&new.path, &new.file) {
                 new.is_placed = true;
                 continue;
@@ -93,7 +93,8 @@ impl NewFile {
         FileStorage::new(Arc::clone(&self.file), &self.target)
     }
 
-    /// Gives the file the name `target`, in one step, in place of the file that has it. Its bytes must be on the disk.
+    /// Gives the file the name `target`, in one step, and replaces the file that has the name. The bytes of the new file must be on the
+    /// disk.
     pub(crate) fn replace(mut self, target: &Path) -> Result<Placed, StoreError> {
         fs::rename(&self.path, target).map_err(StoreError::io("name the new file"))?;
         self.is_placed = true;
@@ -112,7 +113,7 @@ impl NewFile {
                 Ok(Ok(Placed { file: Arc::clone(&self.file), lock: self.lock.take() }))
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Err(self)),
-            // A file system without links: the name is claimed by an empty file, which is replaced.
+            // On a file system without links an empty file claims the name, and is replaced.
             Err(_) => match OpenOptions::new().write(true).create_new(true).open(target) {
                 Ok(_) => self.replace(target).map(Ok),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Err(self)),
@@ -137,7 +138,7 @@ pub(crate) struct Placed {
     pub(crate) lock: Option<WriterLock>,
 }
 
-/// The place of a file that is to be replaced. Until it is dropped, no writer opens the file that is there now.
+/// The place of a file that is to be replaced. Until it is dropped, no writer opens the file that is at the place now.
 pub(crate) struct Replacement {
     /// Links are followed.
     target: PathBuf,
@@ -146,11 +147,11 @@ pub(crate) struct Replacement {
 
 struct Old {
     file: Arc<File>,
-    /// `None` on a file system without locks, where no writer opens a file unless it knows that it is alone.
+    /// `None` on a file system without locks, on which a writer opens a file only if it knows that it is alone.
     _lock: Option<ReplaceLock>,
 }
 
-/// Returns `None` where the file system has no locks.
+/// Returns `None` if the file system has no locks.
 fn if_supported<L>(lock: Result<L, StoreError>) -> Result<Option<L>, StoreError> {
     match lock {
         Err(StoreError::NoLocks { .. }) => Ok(None),
@@ -180,7 +181,7 @@ impl Replacement {
         Err(StoreError::io("open the file to be replaced")(ErrorKind::TimedOut.into()))
     }
 
-    /// A file that is to take the place. Its rights are those of the file that it replaces, else of `like`.
+    /// Makes the new file for the place. Its rights are those of the file that it replaces, else of `like`.
     pub(crate) fn new_file(&self, like: Option<&File>) -> Result<NewFile, StoreError> {
         let like = self.old.as_ref().map(|old| &*old.file).or(like);
         let like = like.map(File::metadata).transpose();
@@ -188,14 +189,14 @@ impl Replacement {
         NewFile::beside(&self.target, like.as_ref(), Guarding::IfSupported)
     }
 
-    /// Puts `new`, whose bytes must be on the disk, in the place. A writer that opened a file there meanwhile keeps it.
+    /// Puts `new`, whose bytes must be on the disk, in the place. A writer that opened a file at the place meanwhile keeps it.
     pub(crate) fn finish(mut self, mut new: NewFile) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             match &self.old {
                 Some(old) if is_file_at(&self.target, &old.file) => {
                     return new.replace(&self.target).map(drop);
                 }
-                // Moved away or replaced by another process.
+                // Another process has moved or replaced the old file.
                 Some(_) => {}
                 None => match new.place(&self.target)? {
                     Ok(_) => return Ok(()),
@@ -208,10 +209,10 @@ impl Replacement {
     }
 }
 
-/// Files that may come and go at one path while it is looked at, before that is given up.
+/// Maximum number of attempts to open a path whose file other processes keep replacing.
 pub(crate) const ATTEMPTS: usize = 100;
 
-/// Opens a file, and nothing else: opening a pipe would wait for its other end.
+/// Opens a regular file, and refuses everything else, because opening a pipe would wait for its other end.
 pub(crate) fn open_file(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let is_file = |metadata: &Metadata| {
         let other = || io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
@@ -223,7 +224,7 @@ pub(crate) fn open_file(path: &Path, options: &OpenOptions) -> io::Result<File> 
     Ok(file)
 }
 
-/// Whether `path` leads to `file`, links followed.
+/// Returns whether `path` leads to `file`, links followed.
 pub(crate) fn is_file_at(path: &Path, file: &File) -> bool {
     #[cfg(unix)]
     {
@@ -250,7 +251,7 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..MOST {
         match fs::read_link(&path) {
             Ok(link) => path = folder_of(&path).join(link),
-            // No link, or nothing.
+            // The path is no link, or has no file.
             Err(_) => return Ok(path),
         }
     }
@@ -273,7 +274,7 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A name that no other process makes or guesses.
+/// Returns a name that no other process makes or guesses.
 fn unguessable() -> String {
     let word = || RandomState::new().hash_one(std::time::SystemTime::now());
     format!("{PREFIX}{:016x}{:016x}", word(), word())
@@ -303,14 +304,14 @@ fn remove_leftover(path: &Path) -> Result<(), StoreError> {
     let mut start = Vec::new();
     let read = (&*file).take(MAGIC.len() as u64).read_to_end(&mut start);
     read.map_err(StoreError::io("look at a file"))?;
-    // Empty, not begun, or begun.
+    // The file is empty, or begins with zeros or the magic number.
     if start.iter().all(|&byte| byte == 0) || start == MAGIC {
         fs::remove_file(path).map_err(StoreError::io("remove a file"))?;
     }
     Ok(())
 }
 
-/// Gives `file` the owner, group and mode of another. Rights of a group that cannot be kept fall back to those of everybody.
+/// Gives `file` the owner, group and mode of another. If the group cannot be kept, its rights fall back to those of all users.
 #[cfg(unix)]
 fn copy_rights(file: &File, like: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};

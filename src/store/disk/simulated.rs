@@ -10,11 +10,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::{MemoryStorage, Region, Storage};
 
-/// What a disk writes whole or not at all.
+/// Bytes that a disk writes whole or not at all.
 const SECTOR: u64 = 512;
 
-/// The places in the store that wait for the disk. Each is needed: a test turns them off in turn and
-/// expects a power cut to show it.
+/// The places at which the store waits for the disk. Each is needed: a test turns them off in turn and expects a power cut to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncPoint {
@@ -24,7 +23,7 @@ pub enum SyncPoint {
     Log,
     /// Pages and extents of a checkpoint, before its meta slot is written.
     CheckpointData,
-    /// The meta slot of a checkpoint, before what it replaces is reused.
+    /// The meta slot of a checkpoint, before the pages that it replaces are reused.
     CheckpointMeta,
 }
 
@@ -34,17 +33,17 @@ impl SyncPoint {
         [Self::Create, Self::Log, Self::CheckpointData, Self::CheckpointMeta];
 }
 
-/// What a power cut leaves of the writes since the last sync.
+/// The part of the writes since the last sync that a power cut leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cut {
-    /// None of them.
+    /// No write.
     Nothing,
     /// All of them.
     Everything,
-    /// The first few operations, the last of these torn at a sector.
+    /// The first operations, the last one torn at a sector.
     Prefix,
-    /// Any set of sectors and length changes, each kept with one chance in so many hundredths.
+    /// Any set of sectors and length changes, each kept with a chance of this number of hundredths.
     Subset(u8),
 }
 
@@ -62,7 +61,7 @@ pub enum FaultKind {
     Resize,
 }
 
-/// How an operation fails.
+/// The way in which an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -81,11 +80,11 @@ enum Pending {
 }
 
 struct State {
-    /// What a power cut surely leaves.
+    /// Bytes that every power cut leaves.
     durable: Vec<u8>,
-    /// What came after the last sync, in order.
+    /// Operations after the last sync, in order.
     pending: Vec<Pending>,
-    /// Operations that change the disk (writes, syncs, resizes) so far.
+    /// Number of operations that changed the disk (writes, syncs, resizes).
     operations: u64,
     power_off_at: Option<u64>,
     off: bool,
@@ -98,11 +97,11 @@ struct State {
     capacity: u64,
 }
 
-/// A disk in memory that can lose power, fail and forget, for tests of what must survive that.
+/// A disk in memory that can lose power, fail and forget, for tests of data that must survive that.
 ///
-/// It tells apart what was synced from what was only written. [`SimulatedDisk::power_off_after`] ends
-/// its life at a chosen operation; [`SimulatedDisk::after_power_cut`] then builds a disk as it could be
-/// found afterwards. Clones are handles to the same disk.
+/// It distinguishes synced bytes from bytes that were only written. [`SimulatedDisk::power_off_after`] cuts the power at a chosen
+/// operation; [`SimulatedDisk::after_power_cut`] then builds a disk in a state that the cut could leave. Clones are handles to the same
+/// disk.
 ///
 /// ```
 /// use nearfield::store::{Cut, SimulatedDisk, StoreOptions};
@@ -136,12 +135,12 @@ impl Default for SimulatedDisk {
 }
 
 impl SimulatedDisk {
-    /// An empty disk.
+    /// Returns an empty disk.
     pub fn new() -> Self {
         Self::with_durable(Vec::new(), MemoryStorage::new())
     }
 
-    /// A disk that holds `image`, synced.
+    /// Returns a disk that holds `image`, synced.
     ///
     /// # Errors
     ///
@@ -168,7 +167,7 @@ impl SimulatedDisk {
         Self { shared: Arc::new(Shared { view, state: Mutex::new(state) }) }
     }
 
-    /// The bytes as a running program sees them.
+    /// Returns the bytes as a running program sees them.
     ///
     /// # Errors
     ///
@@ -179,25 +178,25 @@ impl SimulatedDisk {
         Ok(out)
     }
 
-    /// Writes, syncs and length changes so far.
+    /// Returns the number of writes, syncs and length changes.
     pub fn operations(&self) -> u64 {
         self.shared.state.lock().operations
     }
 
-    /// Bytes written and syncs so far.
+    /// Returns the numbers of bytes written and of syncs.
     pub fn traffic(&self) -> (u64, u64) {
         let state = self.shared.state.lock();
         (state.bytes_written, state.syncs)
     }
 
-    /// Cuts the power at the `n`-th operation from now: it and all that follow fail; if it is a write,
-    /// it may still reach the disk in part.
+    /// Cuts the power at the `n`-th operation from now: this operation and all later ones fail; if it is a write, a part of it may
+    /// still reach the disk.
     pub fn power_off_after(&self, n: u64) {
         let mut state = self.shared.state.lock();
         state.power_off_at = Some(state.operations + n);
     }
 
-    /// Whether the power is cut.
+    /// Returns whether the power is cut.
     pub fn is_off(&self) -> bool {
         self.shared.state.lock().off
     }
@@ -214,19 +213,18 @@ impl SimulatedDisk {
         state.fault = Some((kind, at, fault));
     }
 
-    /// Lets the disk hold so many bytes and no more: it refuses to become longer with
-    /// [`StorageFull`](io::ErrorKind::StorageFull), and takes writes in between as before.
+    /// Limits the disk to `bytes` bytes: it refuses to become longer with [`StorageFull`](io::ErrorKind::StorageFull), and accepts
+    /// writes within its length.
     pub fn set_capacity(&self, bytes: u64) {
         self.shared.state.lock().capacity = bytes;
     }
 
-    /// Whether the fault asked for has happened or none was asked for.
+    /// Returns whether the requested fault has happened or none was requested.
     pub fn fault_happened(&self) -> bool {
         self.shared.state.lock().fault.is_none()
     }
 
-    /// A new disk with what a power cut at this moment could leave; the seed chooses among the
-    /// possibilities.
+    /// Returns a new disk in a state that a power cut at this moment could leave; the seed chooses among the possibilities.
     ///
     /// # Panics
     ///
@@ -271,7 +269,7 @@ impl SimulatedDisk {
     }
 }
 
-/// Whether a part of an unsynced operation survives.
+/// Returns whether a part of an unsynced operation survives.
 fn keeps(cut: Cut, random: &mut Xoshiro256PlusPlus) -> bool {
     match cut {
         Cut::Subset(percent) => random.random_range(0..100u8) < percent,
@@ -279,7 +277,7 @@ fn keeps(cut: Cut, random: &mut Xoshiro256PlusPlus) -> bool {
     }
 }
 
-/// The pieces of a write, cut at sector boundaries.
+/// Returns the pieces of a write, cut at sector boundaries.
 fn sectors(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -310,7 +308,7 @@ impl State {
         }
     }
 
-    /// Counts an operation and says whether it is to fail.
+    /// Counts an operation. Returns its fault if it is to fail.
     fn admit(&mut self, kind: FaultKind) -> io::Result<Option<Fault>> {
         if self.off {
             return Err(io::Error::other("the power is off"));
@@ -334,7 +332,7 @@ impl State {
         if len > now && len > self.capacity { Err(failure(Fault::Full)) } else { Ok(()) }
     }
 
-    /// Whether the power goes with this operation.
+    /// Returns whether the power is cut at this operation.
     fn power_fails(&mut self) -> bool {
         self.off = self.power_off_at.is_some_and(|at| self.operations >= at);
         self.off

@@ -1,4 +1,4 @@
-//! The changes of one transaction: what a user's calls and recovered log records both turn into.
+//! The changes of one transaction, made by a user's calls or by recovered log records.
 
 use crate::store::error::StoreError;
 use crate::store::format::{
@@ -18,7 +18,7 @@ pub(crate) struct OpenTable {
     dropped: bool,
 }
 
-/// What a savepoint remembers.
+/// The state that a savepoint keeps.
 #[derive(Debug, Clone)]
 pub(crate) struct Saved {
     mark: Mark,
@@ -38,7 +38,7 @@ impl Changes {
         Self { pages, state, tables: Vec::new() }
     }
 
-    /// The table's place in `tables`, if it exists.
+    /// Returns the table's place in `tables`, if it exists.
     pub(crate) fn find(&mut self, name: &str) -> Result<Option<usize>, StoreError> {
         if let Some(i) = self.tables.iter().position(|table| table.name == name) {
             return Ok((!self.tables[i].dropped).then_some(i));
@@ -55,7 +55,7 @@ impl Changes {
         Ok(Some(self.tables.len() - 1))
     }
 
-    /// Makes a table that does not exist; returns its place.
+    /// Makes a table that does not exist. Returns its place.
     pub(crate) fn create(&mut self, name: &str, key_type: u8) -> Result<usize, StoreError> {
         let max = tree::max_key(self.pages.page_size());
         if name.len() > max {
@@ -231,7 +231,7 @@ impl Changes {
                 Operation::RemoveExtent { extent } => self.remove_extent(extent)?,
             }
             if self.pages.has_written {
-                // No writer logs such a transaction; it may be made up to take all memory.
+                // No writer logs such a transaction; a forged record may try to take all memory.
                 return Err(corrupt());
             }
         }

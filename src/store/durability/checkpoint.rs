@@ -1,4 +1,4 @@
-//! Bringing the newest state to the file.
+//! Writing the newest state to the file.
 //!
 //! Everything goes to free space: pages, then a sync, then the meta slot that is not in use, then a sync. A power
 //! cut at any moment leaves one slot whole, with all that it leads to and the log behind it.
@@ -21,11 +21,11 @@ use crate::observe::watch;
 /// Adjacent pages are written together up to this many bytes.
 const BATCH: usize = 1 << 20;
 
-/// Pages as they go to the file: children's checksums are known only now.
+/// Pages as they are written to the file: children's checksums are known only now.
 struct Sealed<'a> {
     shared: &'a Shared,
     writer: &'a Writer,
-    /// Nodes that differ from their buffer in memory, which readers may be looking at.
+    /// Nodes that differ from their buffer in memory, which readers may be reading.
     changed: PageMap<PageBuf>,
     /// Lists of checksums of extents.
     lists: Vec<(PageNo, Vec<u8>)>,
@@ -52,7 +52,7 @@ impl Sealed<'_> {
         let node = Node::new(at.page, bytes)?;
         let mut children = Vec::new();
         let mut records = Vec::new();
-        // Collected first: sealing below borrows the whole.
+        // Children are collected first, because sealing them borrows `self`.
         for i in 0..node.count() {
             if !node.is_leaf() {
                 let child = node.child(i)?;
@@ -129,7 +129,7 @@ impl Sealed<'_> {
         Ok(())
     }
 
-    /// Writes all that is only in memory, adjacent pages together.
+    /// Writes all pages that are only in memory, adjacent pages together.
     fn write(&self) -> Result<(), StoreError> {
         let size = self.shared.page_size as u64;
         let mut pieces: Vec<(PageNo, &[u8])> = Vec::with_capacity(self.writer.fresh.len());
@@ -188,7 +188,7 @@ impl Batch<'_> {
     }
 }
 
-/// Free runs once this checkpoint has replaced the last: numbers in LEB128, for each run its distance from the end
+/// Returns the list of free runs once this checkpoint has replaced the last: numbers in LEB128, for each run its distance from the end
 /// of the run before and its length.
 fn free_list(allocator: &Allocator, writer: &Writer, old: Option<Run>) -> Vec<u8> {
     let mut free = allocator.clone();
@@ -205,10 +205,10 @@ fn free_list(allocator: &Allocator, writer: &Writer, old: Option<Run>) -> Vec<u8
     list
 }
 
-/// The free pages as a checkpoint leaves them, and where it lists them.
+/// The free pages as a checkpoint leaves them, and the place of their list.
 type Listed = (Allocator, FreeList);
 
-/// Writes the list of free pages, in pages of its own that it does not name.
+/// Writes the list of free pages, in pages that it does not name.
 fn write_free_list(
     shared: &Shared,
     writer: &mut Writer,
@@ -225,8 +225,8 @@ fn write_free_list(
     put_free_list(shared, writer, allocator, old, run)
 }
 
-/// Writes the list of free pages in front of the old one, which lies at the end, so that the new
-/// end is in front of that, too. Nothing may be waiting. Returns `None` where that is not possible.
+/// Writes the list of free pages in front of the old one, which is at the end, so that the new end is in front of that, too. No page
+/// may be waiting. Returns `None` if no free run in front has room.
 fn write_free_list_in_front(
     shared: &Shared,
     writer: &mut Writer,
@@ -243,14 +243,13 @@ fn write_free_list_in_front(
     let pages = list_pages(shared, &allocator, writer, None);
     let how = (Fit::First, boundary);
     let Some(run) = allocator.below(pages, 1, old.start, how) else { return Ok(None) };
-    // From here to the meta slot nothing is allocated, so the old list stays whole for as long as
-    // it counts.
+    // No page is allocated between here and the meta slot, so the old list stays whole while it is in use.
     allocator.cut(old.start);
     put_free_list(shared, writer, allocator, None, run).map(Some)
 }
 
-/// Returns how many pages the list needs. Taking its own space changes it by two runs at most, of
-/// two numbers of seven bytes at most.
+/// Returns the number of pages that the list needs. Taking space for the list changes it by two runs at most, of two numbers of seven
+/// bytes at most.
 fn list_pages(shared: &Shared, allocator: &Allocator, writer: &Writer, old: Option<Run>) -> u64 {
     (free_list(allocator, writer, old).len() as u64 + 4 * 14).div_ceil(shared.page_size as u64)
 }
@@ -274,7 +273,7 @@ fn put_free_list(
     Ok((allocator, FreeList { page: run.start, bytes, checksum: checksum(&list) }))
 }
 
-/// A checkpoint that is written, but for its meta slot.
+/// A checkpoint that is written, except for its meta slot.
 struct Prepared {
     state: State,
     /// Pages that need not be in memory any more.
@@ -285,14 +284,13 @@ struct Prepared {
     old: Option<Run>,
 }
 
-/// Brings the writer's state to the file and shows it to readers. After an error the writer is as before. If
-/// the disk may be changed by then, the store takes no more writes.
+/// Writes the writer's state to the file and publishes it to readers. After an error the writer is unchanged. If the disk may be
+/// changed by then, the store takes no more writes.
 pub(crate) fn checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
     observed_checkpoint(shared, writer, false)
 }
 
-/// As [`checkpoint`], for a file that is to be cut: where it can, the list of free pages does not
-/// keep it long.
+/// As [`checkpoint`], for a file that is to be cut: the list of free pages moves away from the end if it can.
 pub(crate) fn cutting_checkpoint(shared: &Shared, writer: &mut Writer) -> Result<(), StoreError> {
     observed_checkpoint(shared, writer, true)
 }
@@ -309,10 +307,10 @@ fn observed_checkpoint(
     Ok(())
 }
 
-/// Writes pages to free space, which changes nothing that the file is made of.
+/// Writes pages to free space, which changes no page in use.
 fn prepare(shared: &Shared, writer: &mut Writer, is_cut: bool) -> Result<Prepared, StoreError> {
     let transaction = writer.state.transaction + 1;
-    // The old list's own pages go with the checkpoint that it belongs to.
+    // The pages of the old list are freed with the checkpoint that they belong to.
     let FreeList { page, bytes, .. } = writer.meta.free_list;
     let old = (page != 0).then(|| Run { start: page, pages: bytes / shared.page_size as u64 });
     provide(shared, writer, writer.allocator.end(), Claim::Checkpoint)?;
@@ -340,7 +338,7 @@ fn prepare(shared: &Shared, writer: &mut Writer, is_cut: bool) -> Result<Prepare
 }
 
 impl Workspace {
-    /// Makes the pages part of the file, as `state`, by a checkpoint. After an error they are the writer's no more.
+    /// Makes the pages part of the file, as `state`, by a checkpoint. After an error the writer no longer has them.
     pub(crate) fn commit_by_checkpoint(&mut self, state: State) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let transaction = self.writer.state.transaction + 1;
@@ -379,7 +377,7 @@ fn finish(shared: &Shared, writer: &mut Writer, prepared: Prepared) -> Result<()
     }
     writer.allocator = allocator;
     if let Some(run) = old {
-        // No snapshot reads it.
+        // No snapshot reads the old list.
         let life = Life { born: transaction, ended: transaction };
         writer.waiting.push(life, Freed { run, is_fresh: false });
     }
@@ -390,8 +388,7 @@ fn finish(shared: &Shared, writer: &mut Writer, prepared: Prepared) -> Result<()
     writer.state = state;
     writer.inherited_log = false;
     shared.frames.publish(state);
-    // After the slot: a process that reads this checkpoint and is not found yet will look again,
-    // and find a newer one.
+    // The readers are listed after the slot is written: a reader that is not found yet checks again, and finds a newer checkpoint.
     writer.processes = shared.readers.as_ref().map(Readers::processes).unwrap_or_default();
     writer.reclaim(&shared.frames);
     Ok(())

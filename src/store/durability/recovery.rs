@@ -1,6 +1,6 @@
 //! From the file to the newest state: the newest meta slot, then the log behind it.
 //!
-//! Nothing is written: what the log holds is applied in memory, and the first transaction begins with a checkpoint.
+//! Recovery writes nothing: it applies the log in memory, and the first transaction begins with a checkpoint.
 //! A crash in between finds the same file again.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::format::{LOG_OFFSET, Meta, Reader, Run, checksum, damaged_behind, read_record};
 use crate::store::pages::{Allocator, Frames, Freed, Life, Shared, Workspace, Writer};
 
-/// The newest checkpoint of a storage, with its pages mapped.
+/// Returns the newest checkpoint of a storage, with its pages mapped.
 pub(crate) fn open_checkpoint(
     storage: &Arc<dyn Storage>,
 ) -> Result<(Meta, usize, Arc<Frames>), StoreError> {
@@ -72,7 +72,7 @@ pub(crate) fn read_free_list(storage: &dyn Storage, meta: &Meta) -> Result<Alloc
     Ok(allocator)
 }
 
-/// Applies what the log holds behind the writer's position. Returns the number of transactions.
+/// Applies the records of the log behind the writer's position. Returns the number of transactions.
 pub(crate) fn replay(shared: &Arc<Shared>) -> Result<u64, StoreError> {
     let mut count = 0;
     loop {
@@ -124,7 +124,7 @@ pub(crate) fn recover(
     let mut writer = Box::new(Writer::new(meta, slot, allocator));
     writer.processes = readers.as_ref().map(Readers::processes).unwrap_or_default();
     if writer.processes.iter().any(|&checkpoint| checkpoint < meta.state.transaction) {
-        // A process still reads an older checkpoint, and which of the free pages it needs is not known.
+        // A process still reads an older checkpoint, and may need any of the free pages.
         let free: Vec<Run> = writer.allocator.runs().collect();
         writer.allocator = Allocator::new(meta.end);
         let life = Life { born: 0, ended: meta.state.transaction };

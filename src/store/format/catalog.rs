@@ -1,4 +1,4 @@
-//! What the two system trees hold.
+//! The records of the two system trees.
 
 use super::page::{NodeRef, read};
 use crate::store::error::StoreError;
@@ -44,8 +44,8 @@ pub(crate) struct ExtentRecord {
     pub(crate) page: u64,
     /// Bytes of data.
     pub(crate) len: u64,
-    /// Of the data if it is one block, else of the list of the blocks' checksums behind it; 0 while the extent is
-    /// only in memory.
+    /// Checksum of the data if it is one block, else of the list of the blocks' checksums behind it; 0 while the extent is only in
+    /// memory.
     pub(crate) checksum: u64,
 }
 
@@ -73,27 +73,27 @@ impl ExtentRecord {
         Ok(record)
     }
 
-    /// Number of blocks.
+    /// Returns the number of blocks.
     pub(crate) fn blocks(&self) -> u64 {
         self.len.div_ceil(BLOCK)
     }
 
-    /// Pages of the data alone.
+    /// Returns the number of pages of the data.
     pub(crate) fn data_pages(&self, page_size: usize) -> u64 {
         self.len.div_ceil(page_size as u64).max(1)
     }
 
-    /// Bytes of the list of checksums; none if there is one block.
+    /// Returns the number of bytes of the list of checksums; 0 for one block.
     pub(crate) fn list_bytes(&self) -> u64 {
         if self.blocks() > 1 { self.blocks() * 8 } else { 0 }
     }
 
-    /// Pages of data and list.
+    /// Returns the number of pages of data and list.
     pub(crate) fn pages(&self, page_size: usize) -> u64 {
         self.data_pages(page_size) + self.list_bytes().div_ceil(page_size as u64)
     }
 
-    /// Alignment of the first page of a new extent, in pages: 2 MiB from 2 MiB on, so that huge
+    /// Returns the alignment of the first page of a new extent, in pages: 2 MiB from 2 MiB on, so that huge
     /// pages can map it, else 64 KiB from 64 KiB on, the coarsest granularity of mappings.
     /// Compaction may move it to a place that is aligned to less.
     pub(crate) fn align(&self, page_size: usize) -> u64 {

@@ -5,8 +5,8 @@
 //! be waited for without a change of the file's metadata, which measures 60 times faster than appending.
 //!
 //! A record's checksum is seeded with the ring's salt, the record's position and its predecessor's
-//! checksum. A record is thus valid at one place of one history only: what an earlier lap or a lost
-//! future left in the ring is never taken for a successor.
+//! checksum. A record is thus valid at one place of one history only: a record that an earlier lap or a lost future left in the ring is
+//! never taken for a successor.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -19,7 +19,7 @@ pub(crate) const SECTOR: u64 = 512;
 const HEADER: usize = 64;
 const MAGIC: u32 = 0x676f_6c6e;
 
-/// Where a log goes on: the position in bytes since the beginning, and what the next record is chained to.
+/// The end of a log: the position in bytes since the beginning, and the checksum that the next record is chained to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LogPosition {
     pub(crate) lsn: u64,
@@ -27,7 +27,7 @@ pub(crate) struct LogPosition {
     pub(crate) chain: u64,
 }
 
-/// Bytes that a record with so many bytes of operations takes.
+/// Returns the number of bytes of a record with `body` bytes of operations.
 pub(crate) fn record_len(body: usize) -> u64 {
     (HEADER as u64 + body as u64).next_multiple_of(SECTOR)
 }
@@ -46,7 +46,7 @@ pub(crate) struct Log {
     /// The oldest record that recovery still needs.
     start: u64,
     end: LogPosition,
-    /// What is before this is on the disk for sure.
+    /// Position up to which the log is on the disk.
     synced: u64,
     /// Records that are not handed to the operating system yet; they end at `end`.
     unwritten: Vec<u8>,
@@ -57,7 +57,7 @@ impl Log {
         Self { len, start: at.lsn, end: at, synced: at.lsn, unwritten: Vec::new() }
     }
 
-    /// Whether records were appended since the last checkpoint.
+    /// Returns whether no record was appended since the last checkpoint.
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end.lsn
     }
@@ -66,22 +66,22 @@ impl Log {
         self.end
     }
 
-    /// Bytes between the last checkpoint and the end.
+    /// Returns the number of bytes between the last checkpoint and the end.
     pub(crate) fn used(&self) -> u64 {
         self.end.lsn - self.start
     }
 
-    /// Most bytes of operations that a record can have: half of the ring, so that a checkpoint always makes room.
+    /// Returns the maximum bytes of operations of a record: half of the ring, so that a checkpoint always makes room.
     pub(crate) fn max_body(&self) -> usize {
         (self.len / 2) as usize - HEADER
     }
 
-    /// Whether a record with so many bytes of operations fits.
+    /// Returns whether a record with `body` bytes of operations fits.
     pub(crate) fn fits(&self, body: usize) -> bool {
         self.used() + record_len(body) <= self.len
     }
 
-    /// Notes that all before `lsn` is on the disk.
+    /// Notes that the log before `lsn` is on the disk.
     pub(crate) fn set_synced(&mut self, lsn: u64) {
         self.synced = self.synced.max(lsn);
     }
@@ -91,12 +91,12 @@ impl Log {
         self.end = at;
     }
 
-    /// Where the log goes on behind all records with a new salt: the records in the ring count no more then.
+    /// Returns the position behind all records with a new salt: the records in the ring are invalid from then on.
     pub(crate) fn restarted(&self, salt: u64) -> LogPosition {
         LogPosition { lsn: self.end.lsn, salt, chain: salt }
     }
 
-    /// Goes on at [`Self::restarted`].
+    /// Continues the log at [`Self::restarted`].
     pub(crate) fn restart(&mut self, at: LogPosition) {
         self.unwritten.clear();
         (self.start, self.synced, self.end) = (at.lsn, at.lsn, at);
@@ -162,7 +162,7 @@ fn read_ring(storage: &dyn Storage, len: u64, lsn: u64, out: &mut [u8]) -> Resul
     Ok(())
 }
 
-/// The record at `at`, or `None` where the chain ends.
+/// Returns the record at `at`. Returns `None` at the end of the chain.
 pub(crate) fn read_record(
     storage: &dyn Storage,
     len: u64,
@@ -190,11 +190,11 @@ pub(crate) fn read_record(
     Ok(Some(Record { transaction: word(16), body, next }))
 }
 
-/// Looks behind the end of the chain for a record that says that the end was on the disk already when it was
-/// written: then the chain was not cut by a crash but by damage, and commits would be lost unseen.
+/// Returns whether a record behind the end of the chain states that the end was on the disk when the record was written: then not a
+/// crash but damage cut the chain, and commits would be lost silently.
 ///
-/// Only the header of such a record is looked at, since its chain is broken; the salt and the position
-/// make a false alarm a matter of 2^-64.
+/// Only the header of such a record is read, because its chain is broken; with the salt and the position, a false alarm has a
+/// probability of 2^-64.
 pub(crate) fn damaged_behind(
     storage: &dyn Storage,
     len: u64,

@@ -1,4 +1,4 @@
-//! The meta slots: where a checkpoint begins.
+//! The meta slots, which hold checkpoints.
 
 use super::log::LogPosition;
 use super::page::{MAX_PAGES, NodeRef, checksum, read};
@@ -9,12 +9,12 @@ use crate::store::error::StoreError;
 /// Version of the format that this file describes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-/// Bytes of a slot that are used.
+/// Number of used bytes of a slot.
 pub(crate) const SLOT_BYTES: usize = 256;
 const CHECKSUM_AT: usize = SLOT_BYTES - 8;
 /// Offsets of the two near copies of the two slots. The third copy is on a separate page, at least [`FAR`] behind.
 const COPIES: [[u64; 2]; 2] = [[0, 32 << 10], [64 << 10, 96 << 10]];
-/// Bytes between the near copies and the far ones, so that damage to one place never takes a slot away.
+/// Bytes between the near copies and the far ones, so that damage to one place never destroys a slot.
 const FAR: u64 = 1 << 20;
 /// Offsets of the far copies of the two slots in their page.
 const FAR_COPIES: [u64; 2] = [0, 2048];
@@ -23,10 +23,10 @@ const LOG_UNIT: u64 = 64 << 10;
 const MAX_LOG: u64 = 4 << 30;
 const MEASURE: &str = "ask for the length of the file";
 const SLOT_DAMAGED: &str = "the meta slot's checksum is wrong";
-/// Where the log begins.
+/// Offset of the log.
 pub(crate) const LOG_OFFSET: u64 = 128 << 10;
 
-/// Where the list of free pages is.
+/// The place of the list of free pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FreeList {
     pub(crate) page: u64,
@@ -34,11 +34,11 @@ pub(crate) struct FreeList {
     pub(crate) checksum: u64,
 }
 
-/// A checkpoint: everything that is needed to go on from it.
+/// A checkpoint: all facts that recovery needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) page_size: u32,
-    /// Tells this store from every other.
+    /// Distinguishes this store from every other.
     pub(crate) uuid: [u8; 16],
     pub(crate) log_len: u64,
     pub(crate) log: LogPosition,
@@ -95,7 +95,7 @@ impl Meta {
         if read::u64(bytes, CHECKSUM_AT) != Some(checksum(&bytes[..CHECKSUM_AT])) {
             return Err(bad(SLOT_DAMAGED));
         }
-        // The checksum comes first: a version is only believed if it was written.
+        // The checksum is tested first, because the version of a damaged slot says nothing.
         let version = read::u32(bytes, 8).unwrap_or(0);
         if version != FORMAT_VERSION {
             return Err(StoreError::Version {
@@ -130,7 +130,7 @@ impl Meta {
         if meta.end < meta.reserved() || meta.end > MAX_PAGES {
             return Err(bad("the number of pages is out of range"));
         }
-        // Far from overflow, so that positions can be added without a check each time.
+        // Positions far from overflow can be added without a check each time.
         if meta.log.lsn > 1 << 62 || !meta.log.lsn.is_multiple_of(512) {
             return Err(bad("the log position is out of range"));
         }
@@ -143,7 +143,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// Pages at the start of the file that hold meta slots and log.
+    /// Returns the number of pages at the start of the file that hold meta slots and log.
     pub(crate) fn reserved(&self) -> u64 {
         reserved_pages(self.log_len, self.page_size as u64)
     }
@@ -158,19 +158,19 @@ impl Meta {
         Ok(())
     }
 
-    /// Whether a run has the page of the far copies.
+    /// Returns whether a run has the page of the far copies.
     pub(crate) fn is_far(&self, run: super::page::Run) -> bool {
         self.far != 0 && (run.start..run.end()).contains(&self.far)
     }
 
-    /// The newest checkpoint whose slot is whole, and its slot.
+    /// Returns the newest checkpoint whose slot is whole, and its slot.
     pub(crate) fn newest(storage: &dyn Storage) -> Result<(Self, usize), StoreError> {
-        /// Checkpoints that may change the file's length while it is looked at.
+        /// Maximum number of checkpoints that may change the file's length while it is read.
         const ATTEMPTS: usize = 100;
 
         let mut found = Self::newest_slot(storage)?;
         for _ in 0..ATTEMPTS {
-            // After the slots: whoever writes makes the file longer before it writes a slot, and shorter after.
+            // The length is read after the slots: a writer makes the file longer before it writes a slot, and shorter after.
             let len = storage.len().map_err(StoreError::io(MEASURE))?;
             if found.0.end * found.0.page_size as u64 <= len {
                 return Ok(found);
@@ -180,13 +180,13 @@ impl Meta {
                 break;
             }
         }
-        // Not a reason to take the older one: a checkpoint syncs its data before its slot, so a file
-        // that is too short for it has lost bytes since.
+        // This is no reason to take the older checkpoint: a checkpoint syncs its data before its slot, so a file that is too short for
+        // it has lost bytes since.
         let reason = "the file is shorter than its last checkpoint needs";
         Err(StoreError::corrupt(found.0.end - 1, reason))
     }
 
-    /// As [`Self::newest`], whether or not the file is long enough.
+    /// As [`Self::newest`], for a file of any length.
     fn newest_slot(storage: &dyn Storage) -> Result<(Self, usize), StoreError> {
         let len = storage.len().map_err(StoreError::io(MEASURE))?;
         let mut slots = Slots::new(storage, len);
@@ -195,14 +195,14 @@ impl Meta {
                 slots.look(slot, offset)?;
             }
         }
-        // Copies are written together, so a slot with a whole one needs no other.
+        // Copies are written together, so a slot with a whole copy needs no other.
         if slots.found.iter().any(Option::is_none) {
             match slots.newest() {
                 Some((meta, _)) if meta.far != 0 => {
                     slots.look_at_page(meta.far * meta.page_size as u64)?;
                 }
                 Some(_) => {}
-                // Where their page is depends on the length of the log, which is not known.
+                // The place of their page depends on the length of the log, which is not known.
                 None => {
                     let mut at = LOG_OFFSET + FAR;
                     while slots.newest().is_none() && at < len.min(LOG_OFFSET + MAX_LOG + 1) {
@@ -230,7 +230,7 @@ struct Slots<'a> {
     len: u64,
     /// The newest whole copy of each slot.
     found: [Option<Meta>; 2],
-    /// The reason why no copy is whole: the most telling one.
+    /// The most specific reason for which no copy is whole.
     error: StoreError,
 }
 
@@ -255,7 +255,7 @@ impl<'a> Slots<'a> {
                 }
             }
             Err(error) => {
-                // A version says more than a damaged slot, and that more than no slot.
+                // A version is more specific than a damaged slot, and a damaged slot more than a missing one.
                 let rank = |error: &StoreError| match error {
                     StoreError::Version { .. } => 2,
                     StoreError::NotAStore { reason, .. } => u8::from(*reason == SLOT_DAMAGED),
@@ -269,8 +269,8 @@ impl<'a> Slots<'a> {
         Ok(())
     }
 
-    /// Looks at the page of the far copies, if `offset` is where one begins. Those of another store, which an earlier file left
-    /// on the disk, do not count.
+    /// Reads the far copies at `offset`, if their page begins there. Copies of another store, which an earlier file left on the disk,
+    /// do not count.
     fn look_at_page(&mut self, offset: u64) -> Result<(), StoreError> {
         let known = self.newest().map(|(meta, _)| meta.uuid);
         let before = self.found;
@@ -289,14 +289,14 @@ impl<'a> Slots<'a> {
 
     fn newest(&self) -> Option<(Meta, usize)> {
         let [first, second] = self.found.map(|found| found.map(|meta| meta.state.transaction));
-        // `None` is less than any number; of equal ones the first slot counts.
+        // `None` is less than any number; if both are equal, the first slot counts.
         let slot = usize::from(second > first);
         self.found[slot].map(|meta| (meta, slot))
     }
 }
 
-/// Whether a storage holds an unfinished store: zeros, and copies of meta slots of its
-/// first state. `far` is the offset of the far copies.
+/// Returns whether a storage holds an unfinished store: zeros, and copies of meta slots of its first state. `far` is the offset of the
+/// far copies.
 pub(crate) fn is_unfinished(storage: &dyn Storage, len: u64, far: u64) -> Result<bool, StoreError> {
     const PIECE: u64 = 64 << 10;
 
@@ -329,22 +329,22 @@ pub(crate) fn is_unfinished(storage: &dyn Storage, len: u64, far: u64) -> Result
     Ok(true)
 }
 
-/// Whether pages may have this size.
+/// Returns whether pages may have this size.
 pub(crate) fn valid_page_size(bytes: u64) -> bool {
     bytes.is_power_of_two() && (4 << 10..=64 << 10).contains(&bytes)
 }
 
-/// Whether the log may have this length.
+/// Returns whether the log may have this length.
 pub(crate) fn valid_log_len(bytes: u64) -> bool {
     bytes.is_multiple_of(LOG_UNIT) && (LOG_UNIT..=MAX_LOG).contains(&bytes)
 }
 
-/// The page of the far copies in a file with a log of this length: the first behind the log that is far enough.
+/// Returns the page of the far copies in a file with a log of this length: the first one behind the log that is far enough.
 pub(crate) fn far_page(log_len: u64, page_size: u64) -> u64 {
     (LOG_OFFSET + log_len.max(FAR)) / page_size
 }
 
-/// Pages before the first that can hold data.
+/// Returns the number of pages before the first that can hold data.
 pub(crate) fn reserved_pages(log_len: u64, page_size: u64) -> u64 {
     (LOG_OFFSET + log_len) / page_size
 }
@@ -374,7 +374,7 @@ mod tests {
         }
     }
 
-    /// With far copies.
+    /// Returns a checkpoint with far copies.
     fn far(transaction: u64) -> Meta {
         Meta { far: far_page(64 << 10, 4096), ..meta(transaction) }
     }
@@ -448,7 +448,7 @@ mod tests {
 
     type Event = Box<dyn FnOnce(&MemoryStorage) + Send>;
 
-    /// A storage to which something happens just before or after its length is asked for the first or second time.
+    /// A storage that runs `event` just before or after the first or second call of `len`.
     struct Eventful {
         storage: MemoryStorage,
         lengths: AtomicUsize,
@@ -457,7 +457,7 @@ mod tests {
     }
 
     impl Eventful {
-        /// At 0, before the first time; at 1, after it; and so on.
+        /// Runs `event` before the first call of `len` for an `at` of 0, after it for 1, and so on.
         fn new(at: usize, event: impl FnOnce(&MemoryStorage) + Send + 'static) -> Self {
             let storage = MemoryStorage::new();
             storage.set_len(49 * 4096).unwrap();
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_writer_may_grow_and_cut_the_file_meanwhile() {
-        // Before the slots are looked at, and after it.
+        // The events before and after each of the two reads of the length.
         for (at, seen) in [(0, 6), (1, 6), (2, 5), (3, 5)] {
             let grown = Eventful::new(at, |storage| {
                 storage.set_len(60 * 4096).unwrap();

@@ -1,12 +1,11 @@
-//! A node of the B+tree as bytes: how to read it.
+//! Reading a node of the B+tree from bytes.
 //!
 //! Header: kind `u8`, level `u8`, count `u16`, skip `u16`, reserved `u16`, heap `u32`, live `u32`. Then one
-//! slot of 8 bytes per entry: head `u32`, offset `u16`, key length `u16`. Cells lie anywhere behind the
-//! slots. `skip` is a number of leading bytes that all keys of the node share; a slot's *head* is the
-//! four bytes that follow them, so nearly every comparison of a search is one of two integers that lie side
-//! by side, instead of one of two strings behind a pointer.
+//! slot of 8 bytes per entry: head `u32`, offset `u16`, key length `u16`. Cells have any place behind the slots. `skip` is a number of
+//! leading bytes that all keys of the node share; a slot's *head* is the four bytes that follow them, so nearly every comparison of a
+//! search compares two adjacent integers, instead of two strings behind a pointer.
 //!
-//! Nothing here trusts the bytes: each access is checked against the end of the page.
+//! The bytes are not trusted: each access is checked against the end of the page.
 
 use std::cmp::Ordering;
 
@@ -18,12 +17,12 @@ pub(crate) const SLOT: usize = 8;
 pub(crate) const LEAF: u8 = 1;
 pub(crate) const BRANCH: u8 = 2;
 
-/// Set in a leaf cell's length when the value lies in a run of its own.
+/// Set in a leaf cell's length if the value is in a separate run.
 pub(crate) const OVERFLOW: u16 = 1 << 15;
-/// Bytes of the record that stands for an overflowing value: page, length, checksum.
+/// Bytes of the record of an overflowing value: page, length, checksum.
 pub(crate) const OVERFLOW_RECORD: usize = 24;
-/// Up to so many slots are searched by counting: their cache lines then come all at once, and nothing is
-/// guessed about them, while each step of a bisection would wait for the one before.
+/// Maximum number of slots that are searched by counting: their cache lines are then loaded at once, without branches to predict, while
+/// each step of a bisection would wait for the previous one.
 const COUNTED: usize = 64;
 /// Bytes before the key in a leaf cell: the length.
 pub(crate) const LEAF_HEAD: usize = 2;
@@ -40,7 +39,7 @@ pub(crate) enum Stored<'a> {
     Overflow(OverflowRef),
 }
 
-/// Where a value lies that is too long for a leaf.
+/// The place of a value that is too long for a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OverflowRef {
     pub(crate) page: PageNo,
@@ -66,7 +65,7 @@ impl OverflowRef {
     }
 }
 
-/// The four bytes of a key behind the common prefix, as a number that orders as they do.
+/// Returns the four bytes of a key behind the common prefix, as a number that orders as they do.
 #[inline]
 pub(crate) fn head_of(key: &[u8], skip: usize) -> u32 {
     let rest = key.get(skip..).unwrap_or_default();
@@ -78,7 +77,7 @@ pub(crate) fn head_of(key: &[u8], skip: usize) -> u32 {
     u32::from_be_bytes(four)
 }
 
-/// Length of the common prefix.
+/// Returns the length of the common prefix.
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
@@ -116,7 +115,7 @@ impl<'a> Node<'a> {
         self.page
     }
 
-    /// Distance from the leaves, which are 0.
+    /// Returns the distance from the leaves, whose level is 0.
     #[inline]
     pub(crate) fn level(self) -> u8 {
         self.bytes[1]
@@ -132,7 +131,7 @@ impl<'a> Node<'a> {
         self.slots.len()
     }
 
-    /// Bytes that entries take: slots and live cells.
+    /// Returns the number of bytes of entries: slots and live cells.
     pub(crate) fn used(self) -> usize {
         self.count() * SLOT + read::u32(self.bytes, 12).unwrap_or(0) as usize
     }
@@ -148,7 +147,7 @@ impl<'a> Node<'a> {
         StoreError::corrupt(self.page, "a cell reaches beyond the page")
     }
 
-    /// Offset of a cell and length of its key.
+    /// Returns the offset of a cell and the length of its key.
     #[inline]
     fn slot(self, i: usize) -> Result<(usize, usize), StoreError> {
         let s = self.slots.get(i).ok_or_else(|| self.bad_cell())?;
@@ -162,13 +161,13 @@ impl<'a> Node<'a> {
         self.bytes.get(start..start + len).ok_or_else(|| self.bad_cell())
     }
 
-    /// Key of entry `i`. The first key of a branch is empty and stands for "less than all".
+    /// Returns the key of entry `i`. The first key of a branch is empty and means "less than all".
     #[inline]
     pub(crate) fn key(self, i: usize) -> Result<&'a [u8], StoreError> {
         self.key_behind(i, if self.is_leaf() { LEAF_HEAD } else { BRANCH_HEAD })
     }
 
-    /// Key and value of entry `i` of a leaf.
+    /// Returns key and value of entry `i` of a leaf.
     #[inline]
     pub(crate) fn entry(self, i: usize) -> Result<(&'a [u8], Stored<'a>), StoreError> {
         let (offset, key_len) = self.slot(i)?;
@@ -184,7 +183,7 @@ impl<'a> Node<'a> {
         Ok((key, value.ok_or_else(|| self.bad_cell())?))
     }
 
-    /// Child `i` of a branch.
+    /// Returns child `i` of a branch.
     #[inline]
     pub(crate) fn child(self, i: usize) -> Result<NodeRef, StoreError> {
         let (offset, _) = self.slot(i)?;
@@ -193,7 +192,7 @@ impl<'a> Node<'a> {
         Ok(NodeRef { page, checksum })
     }
 
-    /// Offset of the cell of entry `i` and the bytes that it takes.
+    /// Returns the offset of the cell of entry `i` and the number of its bytes.
     pub(crate) fn cell(self, i: usize) -> Result<(usize, usize), StoreError> {
         let (offset, key_len) = self.slot(i)?;
         let len = if self.is_leaf() {
@@ -211,10 +210,10 @@ impl<'a> Node<'a> {
         self.bytes.get(offset..offset + len).ok_or_else(|| self.bad_cell())
     }
 
-    /// The value of `key` in a leaf.
+    /// Returns the value of `key` in a leaf.
     ///
-    /// Unlike [`Node::search`] it need not know whether the key shares the prefix: the key that is found is compared
-    /// whole. So it does not wait for the first key's cell, which is a cache miss of its own.
+    /// Unlike [`Node::search`] it need not know whether the key shares the prefix, because the key that is found is compared whole. So
+    /// it does not wait for the first key's cell, which is another cache miss.
     #[inline]
     pub(crate) fn find(self, key: &[u8]) -> Result<Option<Stored<'a>>, StoreError> {
         let count = self.count();
@@ -236,7 +235,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// First slot in `from..` whose head is not below `target`.
+    /// Returns the first slot in `from..` whose head is not below `target`.
     #[inline]
     fn bound(self, from: usize, target: u32) -> usize {
         let (mut base, mut size) = (from, self.count() - from);
@@ -252,7 +251,7 @@ impl<'a> Node<'a> {
         base + below.sum::<u32>() as usize
     }
 
-    /// Position of `key` in `from..`: `Ok` of the entry that has it, `Err` of the first that is greater.
+    /// Returns the position of `key` in `from..`: `Ok` of the entry that has it, `Err` of the first greater entry.
     #[inline]
     fn locate(self, key: &[u8], from: usize) -> Result<Result<usize, usize>, StoreError> {
         let count = self.count();
@@ -290,13 +289,13 @@ impl<'a> Node<'a> {
         Ok(Err(low))
     }
 
-    /// Position of `key` in a leaf: `Ok` if it is there, else `Err` of where it would be.
+    /// Returns the position of `key` in a leaf: `Ok` of its entry, or `Err` of the position for inserting it.
     #[inline]
     pub(crate) fn search(self, key: &[u8]) -> Result<Result<usize, usize>, StoreError> {
         self.locate(key, 0)
     }
 
-    /// Which child of a branch leads to `key`.
+    /// Returns the child of a branch that leads to `key`.
     #[inline]
     pub(crate) fn route(self, key: &[u8]) -> Result<usize, StoreError> {
         Ok(match self.locate(key, 1)? {
@@ -305,8 +304,8 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// Checks all that reading relies on but need not check at each step: cells within the page that do not
-    /// overlap, ascending keys, true prefix and heads.
+    /// Checks all conditions that reading relies on but does not check at each step: cells within the page that do not overlap,
+    /// ascending keys, true prefix and heads.
     pub(crate) fn validate(self) -> Result<(), StoreError> {
         let corrupt = |reason| Err(StoreError::corrupt(self.page, reason));
         let heap = read::u32(self.bytes, 8).unwrap_or(0) as usize;

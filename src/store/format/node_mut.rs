@@ -1,7 +1,7 @@
-//! A node of the B+tree as bytes: how to change it.
+//! Changing a node of the B+tree in bytes.
 //!
-//! Works on pages of a write transaction only: they were made here or were validated when they were
-//! copied, so their offsets are sound.
+//! These functions change pages of a write transaction only. Such pages were made here or were validated when they were copied, so
+//! their offsets are sound.
 
 use super::node::{
     BRANCH, BRANCH_HEAD, HEADER, LEAF, LEAF_HEAD, Node, SLOT, common_prefix, head_of,
@@ -16,7 +16,7 @@ pub(crate) struct NodeMut<'a> {
 }
 
 impl<'a> NodeMut<'a> {
-    /// The node that is in the page.
+    /// Returns the node that is in the page.
     pub(crate) fn new(page: PageNo, bytes: &'a mut [u8]) -> Self {
         Self { page, bytes }
     }
@@ -72,17 +72,17 @@ impl<'a> NodeMut<'a> {
         self.bytes[0] == LEAF
     }
 
-    /// Index of the first entry with a real key.
+    /// Returns the index of the first entry with a real key.
     fn first(&self) -> usize {
         usize::from(!self.is_leaf())
     }
 
-    /// Free bytes, if cells were moved together.
+    /// Returns the number of free bytes, if cells were moved together.
     fn free(&self) -> usize {
         self.bytes.len() - HEADER - self.count() * SLOT - self.u32(12)
     }
 
-    /// Whether a cell of `len` bytes fits.
+    /// Returns whether a cell of `len` bytes fits.
     pub(crate) fn fits(&self, len: usize) -> bool {
         self.free() >= len + SLOT
     }
@@ -121,7 +121,7 @@ impl<'a> NodeMut<'a> {
         Ok(())
     }
 
-    /// Takes the longest prefix that the first and the last key share.
+    /// Sets the longest prefix that the first and the last key share.
     fn refresh_prefix(&mut self) -> Result<(), StoreError> {
         let (first, count) = (self.first(), self.count());
         let skip = if first < count {
@@ -133,7 +133,7 @@ impl<'a> NodeMut<'a> {
         self.set_prefix(skip)
     }
 
-    /// Makes room for a cell as entry `i`, which must fit, and returns it.
+    /// Makes room for a cell as entry `i`, which must fit. Returns the cell.
     fn insert_cell(&mut self, i: usize, key: &[u8], len: usize) -> Result<&mut [u8], StoreError> {
         debug_assert!(self.fits(len));
         let count = self.count();
@@ -201,7 +201,7 @@ impl<'a> NodeMut<'a> {
         Ok(())
     }
 
-    /// The bytes of the inline value of entry `i`.
+    /// Returns the bytes of the inline value of entry `i`.
     pub(crate) fn value_mut(&mut self, i: usize) -> Result<&mut [u8], StoreError> {
         let (offset, len) = self.view()?.cell(i)?;
         let key_len = self.view()?.key(i)?.len();

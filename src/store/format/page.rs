@@ -31,7 +31,7 @@ impl Run {
     }
 }
 
-/// A pointer to a node as its parent keeps it. Page 0 is a meta slot, so 0 stands for no node.
+/// A pointer to a node as its parent keeps it. Page 0 is a meta slot, so 0 means no node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct NodeRef {
     pub(crate) page: PageNo,
@@ -47,7 +47,7 @@ impl NodeRef {
     }
 }
 
-/// XXH3 of the bytes, never 0: that value means "not written yet".
+/// Returns the XXH3 of the bytes, never 0: that value means "not written yet".
 pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     xxh3_64(bytes).max(1)
 }
@@ -58,7 +58,7 @@ pub(crate) struct PageBuf {
 }
 
 impl PageBuf {
-    /// `len` zero bytes, rounded up to a cache line.
+    /// Returns `len` zero bytes, rounded up to a cache line.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl PageBuf {
             .map_err(|()| StoreError::TooLarge { bytes: len as u64 })
     }
 
-    /// A copy of `bytes`, zero-padded to a cache line.
+    /// Returns a copy of `bytes`, zero-padded to a cache line.
     pub(crate) fn copy_of(bytes: &[u8]) -> Result<Self, StoreError> {
         let mut buffer = Self::zeroed(bytes.len())?;
         buffer[..bytes.len()].copy_from_slice(bytes);
@@ -93,7 +93,7 @@ impl DerefMut for PageBuf {
     }
 }
 
-/// Hash of page numbers: they are small and dense, one multiplication spreads them.
+/// Hash of page numbers, which are small and dense: one multiplication spreads them.
 #[derive(Default)]
 pub(crate) struct PageHasher(u64);
 
@@ -117,7 +117,7 @@ impl Hasher for PageHasher {
 /// A map by page number.
 pub(crate) type PageMap<V> = hashbrown::HashMap<PageNo, V, BuildHasherDefault<PageHasher>>;
 
-/// Little-endian fields of a byte string; `None` beyond its end.
+/// Reads little-endian fields of a byte string; each function returns `None` beyond its end.
 pub(crate) mod read {
     pub(crate) fn u16(bytes: &[u8], at: usize) -> Option<u16> {
         bytes.get(at..)?.first_chunk().map(|b| u16::from_le_bytes(*b))

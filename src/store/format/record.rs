@@ -1,7 +1,7 @@
 //! Operations of a transaction as its log record holds them.
 //!
-//! One byte of kind, then fields: numbers as LEB128, strings with their length before them. `Table` names the table
-//! that the operations behind it change, and makes it if it is not there.
+//! One byte of kind, then fields: numbers as LEB128, strings with their length before them. `Table` names the table that the operations
+//! behind it change, and makes it if it does not exist.
 
 use crate::store::error::StoreError;
 
@@ -13,7 +13,7 @@ const CREATE_EXTENT: u8 = 5;
 const WRITE_EXTENT: u8 = 6;
 const REMOVE_EXTENT: u8 = 7;
 
-/// A change, as it was made.
+/// A change of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation<'a> {
     Table { name: &'a str, key_type: u8 },
@@ -39,7 +39,7 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 impl Operation<'_> {
-    /// Upper bound of the bytes that [`Operation::encode`] appends.
+    /// Returns an upper bound of the bytes that [`Operation::encode`] appends.
     pub(crate) fn max_len(&self) -> usize {
         match self {
             Self::Table { name, .. } | Self::DropTable { name } => name.len() + 12,
@@ -88,7 +88,7 @@ impl Operation<'_> {
     }
 }
 
-/// Reads numbers and strings; every length is checked against what is there.
+/// Reads numbers and strings; every length is checked against the bytes that are left.
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     page: u64,
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.string()?).map_err(|_| self.corrupt())
     }
 
-    /// The next operation.
+    /// Reads the next operation.
     pub(crate) fn operation(&mut self) -> Result<Operation<'a>, StoreError> {
         Ok(match self.byte()? {
             TABLE => Operation::Table { key_type: self.byte()?, name: self.text()? },

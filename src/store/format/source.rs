@@ -4,27 +4,27 @@ use super::node::{Node, Stored};
 use super::page::{NodeRef, PageNo};
 use crate::store::error::StoreError;
 
-/// Where nodes are read from: a snapshot, or a write transaction over one.
+/// The source of nodes: a snapshot, or a write transaction over one.
 pub(crate) trait Source<'p>: Copy {
-    /// Bytes of a page.
+    /// Returns the number of bytes of a page.
     fn page_size(self) -> usize;
 
-    /// The first `len` bytes of a run, verified against `checksum` unless they are in memory.
+    /// Returns the first `len` bytes of a run, verified against `checksum` unless they are in memory.
     fn run(self, page: PageNo, len: usize, checksum: u64) -> Result<&'p [u8], StoreError>;
 
-    /// A run that is in memory, wholly.
+    /// Returns all bytes of a run that is in memory.
     fn in_memory(self, page: PageNo) -> Option<&'p [u8]>;
 
-    /// Bytes of the file, not verified.
+    /// Returns bytes of the file, not verified.
     fn mapped(self, page: PageNo, len: usize) -> Result<&'p [u8], StoreError>;
 
-    /// A node.
+    /// Returns a node.
     #[inline]
     fn node(self, at: NodeRef) -> Result<Node<'p>, StoreError> {
         Node::new(at.page, self.run(at.page, self.page_size(), at.checksum)?)
     }
 
-    /// Child `i` of `parent`: one level below it, so that every descent ends.
+    /// Returns child `i` of `parent`, which must be one level below it, so that every descent ends.
     #[inline]
     fn child(self, parent: Node<'p>, i: usize) -> Result<Node<'p>, StoreError> {
         let child = self.node(parent.child(i)?)?;
@@ -34,7 +34,7 @@ pub(crate) trait Source<'p>: Copy {
         Ok(child)
     }
 
-    /// The bytes of a value.
+    /// Returns the bytes of a value.
     #[inline]
     fn value(self, stored: Stored<'p>) -> Result<&'p [u8], StoreError> {
         match stored {

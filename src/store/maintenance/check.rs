@@ -21,14 +21,14 @@ pub struct CheckReport {
     pub extents: u64,
     /// Pages in use.
     pub used_pages: u64,
-    /// Pages that are free or wait to be.
+    /// Pages that are free or wait to be freed.
     pub free_pages: u64,
 }
 
 struct Checker<'a> {
     pin: &'a Pin,
     progress: Progress<'a>,
-    /// Who has each run, by first page.
+    /// Pages of each run in use, by first page.
     runs: PageMap<u64>,
     pages: u64,
     limit: PageNo,
@@ -46,7 +46,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Checks a tree; calls `entry` for each entry and returns their number.
+    /// Checks a tree and calls `entry` for each entry. Returns the number of entries.
     fn tree(
         &mut self,
         root: NodeRef,
@@ -60,7 +60,7 @@ impl Checker<'_> {
         tree::visit(pin, root, &mut |visit| {
             match visit {
                 Visit::Node(node) => {
-                    // Claimed before its children are met: a page that is met twice ends the walk.
+                    // A node is claimed before its children, because a page that is met twice ends the walk.
                     self.claim(Run::one(node.page()))?;
                     progress.step(size as u64)?;
                     node.validate()?;
@@ -101,7 +101,7 @@ impl Checker<'_> {
         Ok(entries)
     }
 
-    /// Reads a page of the file again, whether it was verified before or not.
+    /// Reads a page of the file again, even if it was verified before.
     fn node_checksums(&self, at: NodeRef) -> Result<(), StoreError> {
         if at.is_empty() || self.pin.buffer(at.page).is_some() {
             return Ok(());
@@ -121,7 +121,7 @@ pub(crate) fn check(
     space: bool,
     progress: Progress<'_>,
 ) -> Result<CheckReport, StoreError> {
-    // While the writer is here nothing is committed, so the state and the free pages belong together.
+    // This call has the writer, so no transaction commits meanwhile, and the state and the free pages belong together.
     shared.writer.look(|writer| {
         shared.writer.ask();
         check_state(shared, writer, space, progress)
@@ -135,7 +135,7 @@ fn check_state(
     progress: Progress<'_>,
 ) -> Result<CheckReport, StoreError> {
     let mut pin = shared.frames.writer_pin();
-    // The state that the writer goes on from may be ahead of what is published.
+    // The writer's state may be ahead of the published one.
     pin.state = State { transaction: pin.state.transaction, ..writer.state };
     let (catalog, extents) = (pin.state.catalog, pin.state.extents);
     let limit = writer.allocator.end();

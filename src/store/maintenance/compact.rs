@@ -6,7 +6,7 @@
 //! *evacuates*: all runs behind a place move behind the end, so that they can be packed from that
 //! place on. At last the file is cut.
 //!
-//! A run that another snapshot sees stays: its place would not become free.
+//! A run that another snapshot sees stays, because its place would not become free.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::store::pages::{Placing, Shared, Writer, backing};
 use crate::store::progress::Progress;
 use crate::store::transaction::WriteTransaction;
 
-/// Waits until the caller has let go of the places that runs had before a step. Returns the state
-/// that the caller's own snapshot sees then, if it has one.
+/// Waits until the caller has released the places that runs had before a step. Returns the state that the caller's own snapshot sees
+/// then, if it has one.
 pub(crate) type LetGo<'a, E> = &'a dyn Fn() -> Result<Option<u64>, E>;
 
 /// Moves nodes from the end to the front and cuts the file. Every extent stays where it is, so the caller keeps its own snapshot
@@ -60,7 +60,7 @@ pub(crate) fn compact<E: From<StoreError>>(
     if packed.is_err() && !is_refused.get() {
         return packed.map(|()| 0);
     }
-    // Steps before the last one count, and a step that was ended may have left a longer file.
+    // The file is cut after a refusal, too: earlier steps have freed pages, and a step that was ended may have left a longer file.
     cut(shared, before)?;
     packed?;
     if is_refused.get() {
@@ -90,7 +90,7 @@ fn pack<E: From<StoreError>>(
         return Ok(());
     }
     if let Some(align) = evacuate(shared, progress, own)? {
-        // Once runs are behind the end, only going on makes the file short again.
+        // Once runs are behind the end, only further steps make the file short again.
         let tell = |bytes| {
             go_on(bytes);
             true
@@ -107,7 +107,7 @@ fn length(shared: &Shared) -> Result<u64, StoreError> {
     shared.storage.len().map_err(StoreError::io("measure the file"))
 }
 
-/// Whether a snapshot of this process besides that of `own`, or another process, holds a state.
+/// Returns whether a snapshot of this process besides that of `own`, or another process, holds a state.
 pub(crate) fn is_held(shared: &Shared, own: Option<u64>) -> Result<bool, StoreError> {
     shared.writer.with(|writer| Ok(newest_held(shared, writer, own, None).is_some()))
 }
@@ -137,7 +137,7 @@ fn newest_held(
 #[derive(Debug, Clone, Copy)]
 struct Space {
     end: PageNo,
-    /// Where a file without gaps would end.
+    /// The end of a file without gaps.
     ideal: PageNo,
 }
 
@@ -160,13 +160,13 @@ impl Space {
         self.waste() <= 1.max(self.ideal / 100)
     }
 
-    /// Whether it is not worth moving everything.
+    /// Returns whether moving all runs is not worth its cost.
     fn is_close(self) -> bool {
         self.waste() <= 1.max(self.ideal / 25)
     }
 }
 
-/// How to fill.
+/// The settings of filling.
 struct Filling<'a> {
     progress: Progress<'a>,
     align: Align,
@@ -175,7 +175,7 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// Fills until that brings little. Returns the state that the caller's snapshot sees.
+    /// Fills until a step frees little. Returns the state that the caller's snapshot sees.
     fn fill_all<E: From<StoreError>>(
         &self,
         shared: &Arc<Shared>,
@@ -193,7 +193,7 @@ impl Filling<'_> {
         Ok(own)
     }
 
-    /// Moves runs at the end to free space before them. Returns whether any was moved.
+    /// Moves runs at the end to free space before them. Returns whether a run was moved.
     fn fill(&self, shared: &Arc<Shared>, own: Option<u64>) -> Result<bool, StoreError> {
         WriteTransaction::new(shared)?.change(|changes| {
             shared.writer.ask();
@@ -212,9 +212,8 @@ impl Filling<'_> {
     }
 }
 
-/// Moves all runs behind a place behind the end. Returns how to align what is packed there then;
-/// `None` if that would be in vain, if there is no room on the disk, or if a snapshot holds on to
-/// the places.
+/// Moves all runs behind a place behind the end. Returns the alignment of the extents that are packed at that place then. Returns
+/// `None` if packing would gain little, if the disk has no room, or if a snapshot holds the places.
 fn evacuate(
     shared: &Arc<Shared>,
     progress: Progress<'_>,
@@ -240,7 +239,7 @@ fn evacuate(
         changes.pages.placing = Placing::Beyond;
         let moves = Moves::All;
         relocate(changes, &Plan { progress, from, held: None, align, moves, is_away: true })?;
-        // A snapshot that was taken meanwhile would hold both places.
+        // A snapshot that was made meanwhile would hold both places.
         let pages = &mut changes.pages;
         if newest_held(shared, &mut pages.writer, own, Some(pin)).is_some() {
             return Ok(None);
@@ -260,7 +259,7 @@ fn evacuate(
     moved
 }
 
-/// Commits a step, with a checkpoint. Returns whether anything was moved.
+/// Commits a step, with a checkpoint. Returns whether a run was moved.
 fn commit(changes: &mut Changes) -> Result<bool, StoreError> {
     let Changes { pages, state, .. } = changes;
     if *state == pages.writer.state {
@@ -271,13 +270,12 @@ fn commit(changes: &mut Changes) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Cuts off the free pages at the end: first in a checkpoint, which may not need them any more,
-/// then in the file, but for the reserve. The file does not become longer than `before`.
+/// Cuts off the free pages at the end: first in a checkpoint, which may not need them any more, then in the file, except for the
+/// reserve. The file does not become longer than `before`.
 fn cut(shared: &Arc<Shared>, before: u64) -> Result<(), StoreError> {
     shared.writer.with(|writer| {
         let size = shared.page_size as u64;
-        // The first checkpoint moves the list of free pages to the front, the second one frees the
-        // place that it had.
+        // The first checkpoint moves the list of free pages to the front, the second one frees the list's old place.
         for _ in 0..2 {
             writer.reclaim(&shared.frames);
             let end = writer.allocator.trim();

@@ -10,14 +10,14 @@ use crate::store::tree;
 
 /// Approximate limit, in bytes, of the nodes that a step moves: they are in memory until its checkpoint.
 const IN_MEMORY: u64 = 256 << 20;
-/// Beside a snapshot, pages that stay free for copies of the nodes above a run that moves.
+/// Pages that stay free for copies of the nodes above a run that moves, while a snapshot is open.
 const SPARE: u64 = 32;
 
 /// The pages that a step moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moves {
     All,
-    /// Nodes of trees and not extents, of which the caller has maps.
+    /// Nodes of trees and not extents, because the caller has maps of extents.
     Nodes,
 }
 
@@ -30,12 +30,12 @@ pub(super) struct Plan<'a> {
     pub(super) held: Option<u64>,
     pub(super) align: Align,
     pub(super) moves: Moves,
-    /// Behind the end instead of to free space in front.
+    /// Whether runs move behind the end instead of to free space in front.
     pub(super) is_away: bool,
 }
 
 impl Plan<'_> {
-    /// Whether a run is to move.
+    /// Returns whether a run is to move.
     fn wants(&self, pages: &Workspace, run: Run) -> bool {
         let spare = if self.held.is_some() { SPARE + run.pages } else { 0 };
         run.start.saturating_add(run.pages) > self.from
@@ -45,8 +45,8 @@ impl Plan<'_> {
             && pages.own_pages() * (pages.page_size() as u64) < IN_MEMORY
     }
 
-    /// Takes space for a run at the first of the alignments that finds some: in the shortest free
-    /// run in front of all that is to move, else in the first one.
+    /// Allocates space for a run at the first of `aligns` that has room: in the shortest free run in front of all runs that move, else
+    /// in the first one.
     fn place(
         &self,
         pages: &mut Workspace,
@@ -66,7 +66,7 @@ impl Plan<'_> {
         Ok(aligns.iter().find_map(&mut first))
     }
 
-    /// Whether a copy of the node at `page` would lie where it is to.
+    /// Returns whether a copy of the node at `page` would be at its destination.
     fn has_page(&self, pages: &Workspace, page: PageNo) -> bool {
         self.is_away || pages.writer.allocator.first().is_some_and(|first| first < page)
     }
@@ -76,7 +76,7 @@ impl Plan<'_> {
 pub(super) fn relocate(changes: &mut Changes, plan: &Plan<'_>) -> Result<(), StoreError> {
     let size = changes.pages.page_size();
     let mut extents = if plan.moves == Moves::All { extents(changes)? } else { Vec::new() };
-    // The longest first, and pages last: they fit everywhere, and would cut the room for extents to pieces.
+    // The longest extents move first, and pages last, because pages fit everywhere, and would fragment the room for extents.
     extents.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.len));
     for (number, record) in extents {
         plan.progress.step(record.len)?;
@@ -104,7 +104,7 @@ pub(super) fn relocate(changes: &mut Changes, plan: &Plan<'_>) -> Result<(), Sto
     relocate_tree(&mut changes.pages, &mut changes.state.extents, plan)
 }
 
-/// Moves pages and long values of a tree as the plan says. Children come before their parents.
+/// Moves pages and long values of a tree by the plan, children before their parents.
 fn relocate_tree(
     pages: &mut Workspace,
     root: &mut NodeRef,

@@ -13,7 +13,7 @@ use crate::store::tree::{self, Visit};
 pub struct TreeStats {
     /// Entries.
     pub entries: u64,
-    /// Levels; 0 if it is empty.
+    /// Levels; 0 for an empty tree.
     pub depth: u64,
     /// Pages above the leaves.
     pub branch_pages: u64,
@@ -23,7 +23,7 @@ pub struct TreeStats {
     pub overflow_pages: u64,
     /// Bytes of keys and values.
     pub data_bytes: u64,
-    /// Bytes of branch and leaf pages that hold something.
+    /// Used bytes of branch and leaf pages.
     pub used_bytes: u64,
 }
 
@@ -39,7 +39,7 @@ pub struct Stats {
     pub log_bytes: (u64, u64),
     /// Pages of meta slots and log.
     pub reserved_pages: u64,
-    /// Pages that can be used at once. The file has zeros besides, behind its last page: see the [module](crate::store).
+    /// Pages that can be used at once. The file also has zeros behind its last page: see the [module](crate::store).
     pub free_pages: u64,
     /// Pages that wait for a checkpoint or for a snapshot to end.
     pub waiting_pages: u64,
@@ -62,16 +62,16 @@ pub struct Stats {
     pub commits: u64,
     /// Checkpoints since the store was opened.
     pub checkpoints: u64,
-    /// Bytes of operations committed since the store was opened; of pages, where a commit was not logged.
+    /// Bytes of operations committed since the store was opened; bytes of pages for a commit that was not logged.
     pub committed_bytes: u64,
     /// Bytes written to the file since the store was opened.
     pub written_bytes: u64,
-    /// Times that the disk was waited for since the store was opened.
+    /// Number of waits for the disk since the store was opened.
     pub syncs: u64,
 }
 
 impl TreeStats {
-    /// Part of the tree's pages that holds something, from 0 to 1.
+    /// Returns the used part of the tree's pages, from 0 to 1.
     pub fn fill(&self, page_size: usize) -> f64 {
         let pages = self.branch_pages + self.leaf_pages;
         if pages == 0 {
@@ -82,7 +82,7 @@ impl TreeStats {
 }
 
 impl Stats {
-    /// Bytes written to the file per committed byte since the store was opened; 0 if none were.
+    /// Returns the bytes written to the file per committed byte since the store was opened; 0 without a commit.
     pub fn write_amplification(&self) -> f64 {
         if self.committed_bytes == 0 {
             return 0.0;

@@ -1,4 +1,4 @@
-//! All runs of a state, and how long the file would be if they were packed.
+//! All runs of a state, and the length of the file if they were packed.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,17 @@ use crate::store::format::{ExtentRecord, NodeRef, PageNo, Run, Stored, TableReco
 use crate::store::pages::{Allocator, Workspace};
 use crate::store::tree::{self, Visit};
 
-/// The coarsest granularity of mappings. Where an extent has no room at its own alignment, this one
-/// serves.
+/// The coarsest granularity of mappings, used for an extent that has no room at its own alignment.
 const COARSE: u64 = 64 << 10;
 
-/// How extents are aligned.
+/// The alignment of extents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Align {
-    /// As new extents, if such a place is free.
+    /// The alignment of new extents, if such a place is free.
     Fine,
-    /// To [`COARSE`] at most.
+    /// At most [`COARSE`].
     Coarse,
-    /// As before, and those that new ones would align to [`COARSE`] not at all. Systems whose pages
+    /// At most [`COARSE`], and none for extents that are aligned to [`COARSE`] or less when they are new. Systems whose pages
     /// are longer than those of the store copy them instead of mapping them.
     Tight,
 }
@@ -65,8 +64,7 @@ impl Survey {
         Ok(Self(runs))
     }
 
-    /// Returns the place from which on all runs should be packed anew, if that makes the file
-    /// shorter, and how to align extents then.
+    /// Returns the place behind which all runs should be packed anew, if that makes the file shorter, and the alignment of extents.
     pub(crate) fn gain(&self, pages: &Workspace) -> Option<(PageNo, Align)> {
         let allocator = &pages.writer.allocator;
         let used: u64 = self.0.values().map(|&(pages, _)| pages).sum();
@@ -84,7 +82,7 @@ impl Survey {
         (packed + 1 + bearable / 2 < allocator.end()).then_some((from, align))
     }
 
-    /// Returns where the file would end if all runs from `from` on were packed.
+    /// Returns the end of the file if all runs from `from` on were packed.
     fn packed(&self, pages: &Workspace, from: PageNo, align: Align) -> PageNo {
         let size = pages.page_size() as u64;
         let segments = &pages.shared.frames.segments;
@@ -106,7 +104,7 @@ impl Survey {
         sim.end()
     }
 
-    /// Returns the bytes that the runs from `from` on take, with what alignment may add.
+    /// Returns the bytes of the runs from `from` on, with the bytes that alignment may add.
     pub(crate) fn bytes(&self, pages: &Workspace, from: PageNo) -> u64 {
         let runs = self.0.range(from..).map(|(_, &(pages, align))| pages + align - 1);
         runs.sum::<u64>() * pages.page_size() as u64

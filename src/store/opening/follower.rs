@@ -1,8 +1,8 @@
 //! A store that another process may be writing.
 //!
-//! It takes the newest checkpoint from the file and the commits behind it from the log, in memory of its own, and
-//! looks for more whenever a snapshot is asked for. When the writer has made a checkpoint, it starts
-//! anew from that; snapshots that are still open keep the old one.
+//! A follower takes the newest checkpoint from the file and the commits behind it from the log, in separate memory, and reads further
+//! commits for each new snapshot. When the writer has made a checkpoint, the follower starts anew from it; snapshots that are still
+//! open keep the old one.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -19,7 +19,7 @@ use crate::store::format::Meta;
 use crate::store::pages::{Allocator, Shared, Writer};
 use crate::store::transaction::{Base, ReadTransaction};
 
-/// A storage that nothing can change.
+/// A storage that refuses all changes.
 struct ReadOnly<S>(S);
 
 impl<S: Storage> Storage for ReadOnly<S> {
@@ -70,7 +70,7 @@ pub(crate) struct Follower {
     process: Process,
 }
 
-/// Checkpoints that may pass while a reader locks one, before it gives up.
+/// Maximum number of checkpoints that may pass while a reader locks one.
 const ATTEMPTS: usize = 100;
 
 impl Follower {
@@ -95,10 +95,10 @@ impl Follower {
             let lock = locks.map(|locks| locks.hold(checkpoint, path)).transpose()?;
             let (meta, slot, frames) = open_checkpoint(storage)?;
             if meta.state.transaction != checkpoint {
-                // The writer may not have seen the lock in time.
+                // The writer may not have found the lock in time.
                 continue;
             }
-            // Free pages are the writer's affair: what is applied here lives behind the end, in memory.
+            // Only the writer uses free pages: pages that are changed here are behind the end, in memory.
             let writer = Box::new(Writer::new(meta, slot, Allocator::new(meta.end)));
             let shared = Arc::new(Shared::new(Arc::clone(storage), frames, writer, None, None));
             return Ok(Arc::new(Base::new(shared, checkpoint, lock)));
@@ -106,7 +106,7 @@ impl Follower {
         Err(StoreError::io("lock a checkpoint for reading")(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The newest commit that the file shows.
+    /// Returns a snapshot of the newest commit in the file.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         self.process.admit()?;
         self.newest().map_err(|error| error.at(Some(&self.path)))

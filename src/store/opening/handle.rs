@@ -18,8 +18,8 @@ use crate::store::transaction::{ReadTransaction, WriteTransaction};
 
 /// An open store. Cheap to clone; clones are handles to the same store, for any thread.
 ///
-/// When the last handle goes, a store that is open for writing makes a checkpoint, whose errors are
-/// lost then: [`Store::close`] reports them. Nothing is lost without it, what was committed is in the log.
+/// When the last handle is dropped, a store that is open for writing makes a checkpoint, whose errors are lost: [`Store::close`]
+/// reports them. A failed checkpoint loses no commit, because the log has them all.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -64,11 +64,11 @@ impl Store {
         }
     }
 
-    /// A snapshot of the newest commit. Waits for no transaction.
+    /// Returns a snapshot of the newest commit. Waits for no transaction.
     ///
     /// # Errors
     ///
-    /// Only in a store that was opened read-only, where it looks for new commits: [`StoreError::Corrupt`],
+    /// Only in a store that was opened read-only, which reads new commits from the file: [`StoreError::Corrupt`],
     /// [`StoreError::Io`].
     pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &*self.inner {
@@ -81,7 +81,7 @@ impl Store {
         }
     }
 
-    /// The right to change the store. Waits until no other transaction has it.
+    /// Takes the right to change the store. Waits until no other transaction has it.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Store {
         WriteTransaction::new(shared).map_err(shared.place())
     }
 
-    /// As [`Store::begin_write`], but does not wait: `None` if a transaction, or the store's own maintenance, has the right.
+    /// As [`Store::begin_write`], but does not wait. Returns `None` if a transaction, or the store's own maintenance, has the right.
     ///
     /// ```
     /// use nearfield::store::StoreOptions;
@@ -114,7 +114,7 @@ impl Store {
         WriteTransaction::try_new(shared).map_err(shared.place())
     }
 
-    /// Brings all commits from the log to their place in the file. Happens by itself when the log is full.
+    /// Writes all commits of the log to their place in the file. Happens by itself when the log is full.
     ///
     /// # Errors
     ///
@@ -160,14 +160,13 @@ impl Store {
         self.compact_while(|_| true)
     }
 
-    /// As [`Store::compact`], while `go_on` returns true. It is called with the bytes that were
-    /// gone through since the last call: for each pass about the bytes in use. If it returns false,
-    /// the store keeps its content, and the file does not become longer. While pages are behind the
-    /// end for a moment, the end is put off until they are back.
+    /// As [`Store::compact`], while `go_on` returns true. `go_on` receives the number of bytes processed since its last call; the sum
+    /// of each pass is about the bytes in use. If it returns false, the store keeps its content, and the file does not become longer.
+    /// While pages are behind the end for a moment, the operation ends only after they are moved back.
     ///
     /// # Errors
     ///
-    /// As there, and [`StoreError::Cancelled`]. What `go_on` itself asks for, and would wait for the end of this, is refused with
+    /// As there, and [`StoreError::Cancelled`]. A call inside of `go_on` that would wait for the end of this operation is refused with
     /// [`StoreError::Deadlock`].
     pub fn compact_while(&self, go_on: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
         let shared = self.shared()?;
@@ -195,19 +194,17 @@ impl Store {
         compact(self.shared()?, Progress::new(go_on), let_go)
     }
 
-    /// Bytes of the file.
+    /// Returns the number of bytes of the file.
     pub(crate) fn file_bytes(&self) -> Result<u64, StoreError> {
         self.shared()?.storage.len().map_err(StoreError::io("measure the file"))
     }
 
-    /// Whether a snapshot is open, here or in another process, besides the caller's own of number
-    /// `own`.
+    /// Returns whether a snapshot is open, here or in another process, besides the caller's own of number `own`.
     pub(crate) fn is_held(&self, own: Option<u64>) -> Result<bool, StoreError> {
         is_held(self.shared()?, own)
     }
 
-    /// As [`Store::begin_write`], for a transaction that fails if it does not fit the file as it
-    /// is.
+    /// As [`Store::begin_write`], for a transaction that fails if it needs a longer file.
     pub(crate) fn begin_write_within(&self) -> Result<WriteTransaction, StoreError> {
         let mut tx = self.begin_write()?;
         tx.stay_within()?;
@@ -223,8 +220,8 @@ impl Store {
         self.check_while(|_| true)
     }
 
-    /// As [`Store::check`], for as long as `go_on` says so. It is called with the bytes that were read since it was called last, in all
-    /// about as many as are in use.
+    /// As [`Store::check`], while `go_on` returns true. `go_on` receives the number of bytes read since its last call; the sum is about
+    /// the bytes in use.
     ///
     /// # Errors
     ///
@@ -244,7 +241,7 @@ impl Store {
         }
     }
 
-    /// The file that it is in, if it is open for writing.
+    /// Returns the file of the store, if it is open for writing.
     pub(crate) fn file(&self) -> Option<&std::fs::File> {
         match &*self.inner {
             Inner::Writer { shared, .. } => shared.storage.file(),
@@ -257,7 +254,7 @@ impl Store {
         self.shared().map(|_| ())
     }
 
-    /// The file, for errors; none in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &*self.inner {
             Inner::Writer { shared, .. } => shared.path(),
@@ -265,7 +262,7 @@ impl Store {
         }
     }
 
-    /// Bytes of pages that are held in memory until a checkpoint.
+    /// Returns the bytes of pages that are held in memory until a checkpoint.
     pub(crate) fn resident_bytes(&self) -> u64 {
         match &*self.inner {
             Inner::Writer { shared, .. } => shared.frames.resident_bytes() as u64,
@@ -273,7 +270,7 @@ impl Store {
         }
     }
 
-    /// Bytes of the pages that are in use, about. Waits for the running transaction.
+    /// Returns the approximate bytes of the pages in use. Waits for the running transaction.
     pub(crate) fn used_bytes(&self) -> Result<u64, StoreError> {
         let shared = self.shared()?;
         shared.writer.look(|writer| {
@@ -282,7 +279,7 @@ impl Store {
         })
     }
 
-    /// Sizes and counts. Reads every page of the trees but no long value and no extent. Waits for the running
+    /// Returns sizes and counts. Reads every page of the trees but no long value and no extent. Waits for the running
     /// transaction.
     ///
     /// # Errors
@@ -302,7 +299,7 @@ impl Store {
         }
     }
 
-    /// Transactions that were taken from the log when the store was opened: 0 after a clean close.
+    /// Returns the number of transactions that were taken from the log when the store was opened: 0 after a clean close.
     pub fn recovered(&self) -> u64 {
         match &*self.inner {
             Inner::Writer { recovered, .. } => *recovered,
@@ -320,7 +317,7 @@ impl Drop for Inner {
         if let Self::Writer { shared, .. } = self
             && shared.process.is_current()
         {
-            // Errors are for `close` to report; the log has what was committed.
+            // `close` reports errors; the log has all commits.
             let _ = shared.writer.try_with(|writer| empty_log(shared, writer));
         }
     }

@@ -20,7 +20,7 @@ use crate::store::format::{
 
 /// How a store is made and opened.
 ///
-/// Page size and log length are chosen when the file is made; a file that exists keeps its own.
+/// Page size and log length are chosen when the file is made; an existing file keeps its values.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     page_size: u64,
@@ -36,20 +36,20 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// The defaults: pages of 16 KiB, a log of 4 MiB.
+    /// Returns the defaults: pages of 16 KiB, a log of 4 MiB.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes of a page: 4, 8, 16, 32 or 64 KiB. Smaller pages make single changes cheaper, larger ones scans.
+    /// Sets the bytes of a page: 4, 8, 16, 32 or 64 KiB. Smaller pages make single changes cheaper, larger ones scans.
     #[must_use]
     pub fn page_size(mut self, bytes: u32) -> Self {
         self.page_size = bytes as u64;
         self
     }
 
-    /// Bytes of the log: a multiple of 64 KiB up to 4 GiB. A checkpoint is made when it is full, so a
-    /// longer log means fewer checkpoints, and more to apply when a store is opened after a crash.
+    /// Sets the bytes of the log: a multiple of 64 KiB up to 4 GiB. A full log causes a checkpoint, so a longer log means fewer
+    /// checkpoints, and more commits to apply when a store is opened after a crash.
     #[must_use]
     pub fn log_size(mut self, bytes: u64) -> Self {
         self.log_len = bytes;
@@ -59,14 +59,14 @@ impl StoreOptions {
     /// Opens files without locks, for file systems that have none ([`StoreError::NoLocks`]).
     ///
     /// The caller promises that no other process, and no other handle of this one, has the file open meanwhile, unless none of them
-    /// writes. If that is broken, commits are lost and readers see anything.
+    /// writes. If the caller breaks this promise, commits are lost and readers may see any bytes.
     #[must_use]
     pub fn unguarded(mut self) -> Self {
         self.is_guarded = false;
         self
     }
 
-    /// For a file that is written once: nothing is kept free on the disk for later changes.
+    /// Keeps no room on the disk for later changes, for a file that is written once.
     pub(crate) fn without_reserve(mut self) -> Self {
         self.has_reserve = false;
         self
@@ -86,9 +86,9 @@ impl StoreOptions {
 
     /// Opens the store at `path` for writing, or makes it. Symbolic links are followed.
     ///
-    /// Takes milliseconds whatever the size, plus the time to apply what the log holds if the store was not
-    /// closed. A store is made under another name and gets its own when it is whole, so a crash leaves it or nothing. A file that
-    /// is there must be a store, or empty. See the [module](crate::store) for what the lock protects.
+    /// Takes milliseconds at every size, plus the time to apply the log if the store was not closed. A store is made under another name
+    /// and gets its own when it is whole, so a crash leaves it or nothing. An existing file must be a store, or empty. See the
+    /// [module](crate::store) for the protection of the lock.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl StoreOptions {
             };
             let lock = self.writer_lock(&file, path)?;
             if !is_file_at(path, &file) {
-                // Replaced before it was locked.
+                // Another process has replaced the file before it was locked.
                 continue;
             }
             let metadata =
@@ -130,7 +130,7 @@ impl StoreOptions {
         Err(StoreError::io("open the file")(ErrorKind::TimedOut.into()))
     }
 
-    /// As [`Self::open`], but refuses a file that is there, even an empty one.
+    /// As [`Self::open`], but refuses an existing file, even an empty one.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl StoreOptions {
         }
     }
 
-    /// Makes a store in a file that has no name yet that others know.
+    /// Makes a store in a file whose name other processes do not know yet.
     pub(crate) fn open_new(&self, new: &NewFile) -> Result<Store, StoreError> {
         self.check()?;
         let storage: Arc<dyn Storage> = Arc::new(new.storage());
@@ -192,7 +192,7 @@ impl StoreOptions {
     }
 
     /// Opens the store at `path` for reading, while another process may be writing it. Each
-    /// [`Store::begin_read`] sees the newest commit. It needs the right to read the file, and no other: not to write to it or to
+    /// [`Store::begin_read`] sees the newest commit. A reader needs only the right to read the file, and no right to write to it or to
     /// its folder.
     ///
     /// # Errors
@@ -204,7 +204,7 @@ impl StoreOptions {
         Ok(Store::follower(opened))
     }
 
-    /// A store in memory that ends with its last handle.
+    /// Makes a store in memory that ends with its last handle.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl StoreOptions {
         self.open_storage(Arc::new(MemoryStorage::new()), true)
     }
 
-    /// A store in memory that begins with the bytes of a file, which are copied. It ends with its last handle.
+    /// Opens a store in memory that begins with the bytes of a file, which are copied. It ends with its last handle.
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ impl StoreOptions {
         self.open_storage(Arc::new(storage), file.is_empty())
     }
 
-    /// Opens the store on a simulated disk; makes it if there is none.
+    /// Opens the store on a simulated disk, or makes it on an empty one.
     ///
     /// # Errors
     ///
@@ -242,8 +242,8 @@ impl StoreOptions {
         Ok(Store::writer(shared, recovered))
     }
 
-    /// Whether a disk has no store yet. A disk has no second name under which a store could be made, so a power cut can leave
-    /// an unfinished one.
+    /// Returns whether a disk has no store yet. A disk has no second name under which a store could be made, so a power cut can leave
+    /// an unfinished store.
     fn is_new(&self, disk: &SimulatedDisk) -> Result<bool, StoreError> {
         self.check()?;
         let len = disk.len().map_err(StoreError::io("ask for the length of the file"))?;
@@ -255,7 +255,7 @@ impl StoreOptions {
     fn create_in(&self, storage: &dyn Storage) -> Result<(), StoreError> {
         let far = far_page(self.log_len, self.page_size);
         storage.set_len(0).map_err(StoreError::io("empty the file"))?;
-        // Zeros are written, not only reserved: writing to the log must not change the file's metadata, and pages that are free
+        // Zeros are written, not only reserved, because writing to the log must not change the file's metadata, and free pages must
         // have room on the disk.
         let len = (far + 1) * self.page_size;
         let written = if self.has_reserve { len } else { LOG_OFFSET + self.log_len };
@@ -280,7 +280,7 @@ impl StoreOptions {
             end: far + 1,
             far,
         };
-        // Both, so that a slot without a whole copy is a damaged one.
+        // Both slots are written, so that a slot without a whole copy is a damaged one.
         for slot in 0..2 {
             meta.write(storage, slot)?;
         }
@@ -288,7 +288,7 @@ impl StoreOptions {
     }
 }
 
-/// Sixteen bytes that no other store has: from the process's random hash keys, time and address space.
+/// Returns sixteen bytes that no other store has: from the process's random hash keys, time and address space.
 fn new_uuid() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

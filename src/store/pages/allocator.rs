@@ -1,18 +1,18 @@
-//! Which pages of the file are free.
+//! The free pages of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::error::StoreError;
 use crate::store::format::{MAX_PAGES, PageNo, Run};
 
-/// Free runs that are looked at for one that no boundary cuts.
+/// Maximum number of free runs that are tried for one that no boundary cuts.
 const TRIES: usize = 16;
-/// Which of the free runs that have room is taken.
+/// The choice among the free runs that have room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// One of the shortest.
+    /// One of the shortest runs.
     Best,
-    /// The first in the file.
+    /// The first run in the file.
     First,
 }
 
@@ -30,17 +30,17 @@ impl Allocator {
         Self { end, ..Self::default() }
     }
 
-    /// First page beyond all that are used or free.
+    /// Returns the first page beyond all used and free pages.
     pub(crate) fn end(&self) -> PageNo {
         self.end
     }
 
-    /// Number of free pages below the end.
+    /// Returns the number of free pages below the end.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free
     }
 
-    /// The free runs, ascending.
+    /// Returns the free runs, ascending.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
         self.by_start.iter().map(|(&start, &pages)| Run { start, pages })
     }
@@ -57,7 +57,7 @@ impl Allocator {
         self.free -= run.pages;
     }
 
-    /// The free page nearest to the start of the file, or a new one. `O(log runs)`.
+    /// Takes the free page nearest to the start of the file, or a new one. `O(log runs)`.
     pub(crate) fn page(&mut self) -> Result<PageNo, StoreError> {
         let Some((&start, &pages)) = self.by_start.first_key_value() else {
             return self.extend(1);
@@ -78,8 +78,8 @@ impl Allocator {
         Ok(start)
     }
 
-    /// `pages` adjacent pages, the first a multiple of `align`, none of which lies on the other side of a
-    /// boundary than the first; `boundary(page)` gives the next one after a page. `O(log runs)`.
+    /// Takes `pages` adjacent pages, the first a multiple of `align`, all on the same side of every boundary; `boundary(page)` gives
+    /// the next boundary after a page. `O(log runs)`.
     pub(crate) fn run(
         &mut self,
         pages: u64,
@@ -89,7 +89,7 @@ impl Allocator {
         if pages == 1 && align == 1 {
             return self.page().map(Run::one);
         }
-        // The smallest runs that are long enough, a few of them: one may be cut by a boundary.
+        // Several of the smallest runs that are long enough are tried, because a boundary may cut one.
         let found = self.by_len.range((pages, 0)..).take(TRIES).find_map(|&(len, start)| {
             let run = Run { start, pages: len };
             fit(run, pages, align, &boundary).map(|at| (run, at))
@@ -126,8 +126,8 @@ impl Allocator {
 
     /// Gives a run back; merges it with its neighbours. `O(log runs)`.
     ///
-    /// A run that is free already in part stays out: only a corrupt tree can give up a page twice, and a lost
-    /// page is better than one that is given out twice.
+    /// A run with a free page is ignored: only a corrupt tree can give up a page twice, and a lost page is better than a page that is
+    /// allocated twice.
     pub(crate) fn release(&mut self, mut run: Run) {
         let before = self.by_start.range(..run.end()).next_back();
         let overlaps = before.is_some_and(|(&start, &pages)| start + pages > run.start);
@@ -149,7 +149,7 @@ impl Allocator {
         self.insert(run);
     }
 
-    /// Gives up the free pages at the end that lie at or behind `limit`.
+    /// Gives up the free pages at the end from `limit` on.
     pub(crate) fn trim_to(&mut self, limit: PageNo) {
         if let Some((&start, &pages)) = self.by_start.last_key_value()
             && start + pages == self.end
@@ -163,8 +163,7 @@ impl Allocator {
         }
     }
 
-    /// As [`Allocator::run`], before `limit` only: `None` if no free run there has room, of those
-    /// that are tried.
+    /// As [`Allocator::run`], before `limit` only. Returns `None` if no free run before it, of those that are tried, has room.
     pub(crate) fn below(
         &mut self,
         pages: u64,
@@ -202,7 +201,7 @@ impl Allocator {
         Some(self.split(free, Run { start, pages }))
     }
 
-    /// As [`Allocator::run`], behind all that is used or free.
+    /// As [`Allocator::run`], behind all used and free pages.
     pub(crate) fn beyond(
         &mut self,
         pages: u64,
@@ -219,12 +218,12 @@ impl Allocator {
         Ok(run)
     }
 
-    /// The free page nearest to the start of the file.
+    /// Returns the free page nearest to the start of the file.
     pub(crate) fn first(&self) -> Option<PageNo> {
         self.by_start.first_key_value().map(|(&start, _)| start)
     }
 
-    /// Takes `run` out of the free run that it lies in.
+    /// Takes `run` out of the free run that contains it.
     fn split(&mut self, free: Run, run: Run) -> Run {
         self.take(free);
         if run.start > free.start {
@@ -243,7 +242,7 @@ impl Allocator {
         self.trim();
     }
 
-    /// Gives up the free pages at the end and returns the new end.
+    /// Gives up the free pages at the end. Returns the new end.
     pub(crate) fn trim(&mut self) -> PageNo {
         if let Some((&start, &pages)) = self.by_start.last_key_value()
             && start + pages == self.end
@@ -255,7 +254,7 @@ impl Allocator {
     }
 }
 
-/// Where in a free run the wanted one fits.
+/// Returns the place in a free run at which the wanted run fits.
 fn fit(free: Run, pages: u64, align: u64, boundary: &impl Fn(PageNo) -> PageNo) -> Option<PageNo> {
     let mut at = free.start.next_multiple_of(align);
     while at + pages <= free.end() {

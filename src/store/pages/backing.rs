@@ -1,8 +1,8 @@
 //! Room on the disk, taken before it is needed.
 //!
-//! Every page that a commit makes has its place in the file, really written, before the commit is acknowledged. A
-//! checkpoint thus cannot fail for lack of space, and a full disk refuses single transactions only. Behind
-//! the last page the file has a reserve of zeros, for which free pages stand in. Transactions that only remove or need no
+//! The file has a written place for every page of a commit before the commit is acknowledged. A
+//! checkpoint thus cannot fail for lack of space, and a full disk refuses single transactions only. Behind the last page the file has a
+//! reserve of zeros; free pages may replace it. Transactions that only remove or need no
 //! more pages than they give up, checkpoints and compactions may use it when the disk is full, so that removing makes room.
 
 use super::shared::Shared;
@@ -12,14 +12,14 @@ use crate::store::format::PageNo;
 
 /// Granularity of the file's length.
 const STEP: u64 = 256 << 10;
-/// Bytes of zeros that are written at a time.
+/// Bytes of zeros of one write.
 const MOST: u64 = 1 << 20;
 /// On a full disk, smaller pieces down to this size may still fit.
 const LEAST: u64 = 4 << 10;
 /// Pages of the reserve: the ways from the roots to a few leaves.
 const PAGES: u64 = 16;
 
-/// Bytes that a file has behind its last page.
+/// Returns the number of bytes that a file has behind its last page.
 pub(crate) fn reserve(page_size: u64) -> u64 {
     STEP.max(PAGES * page_size)
 }
@@ -27,16 +27,16 @@ pub(crate) fn reserve(page_size: u64) -> u64 {
 /// The share of the reserve that a step may use on a full disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// It adds to the store: the whole reserve must be left.
+    /// A step that adds to the store: the whole reserve must be left.
     Growth,
-    /// It removes, or replaces pages: a quarter must be left, so that the next checkpoint can free pages.
+    /// A step that removes, or replaces pages: a quarter must be left, so that the next checkpoint can free pages.
     Removal,
-    /// It frees pages: it may use the whole reserve.
+    /// A step that frees pages: it may use the whole reserve.
     Checkpoint,
 }
 
 impl Claim {
-    /// Bytes of a reserve that must be left.
+    /// Returns the bytes of a reserve that must be left.
     fn left(self, reserve: u64) -> u64 {
         match self {
             Self::Growth => reserve,

@@ -8,11 +8,11 @@ use crate::store::error::StoreError;
 use crate::store::format::{BLOCK, ExtentRecord, Source, checksum, read};
 use crate::store::progress::Progress;
 
-/// Number of an extent, given by [`crate::store::WriteTransaction::create_extent`] and never given again.
+/// Number of an extent, assigned by [`crate::store::WriteTransaction::create_extent`] and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtentId(pub u64);
 
-/// Block `index` of an extent, verified unless it is in memory.
+/// Returns block `index` of an extent, verified unless it is in memory.
 pub(crate) fn block<'p>(
     source: impl Source<'p>,
     record: ExtentRecord,
@@ -42,7 +42,7 @@ pub(crate) fn block<'p>(
     source.run(page, len, expected)
 }
 
-/// Bytes `range` of an extent, all touched blocks verified.
+/// Returns bytes `range` of an extent, all touched blocks verified.
 pub(crate) fn bytes<'p>(
     source: impl Source<'p>,
     record: ExtentRecord,
@@ -66,7 +66,7 @@ pub(crate) fn bytes<'p>(
         .ok_or_else(|| StoreError::corrupt(record.page, "an extent is shorter than it says"))
 }
 
-/// Compares all blocks with their checksums, whether they were verified before or not.
+/// Compares all blocks with their checksums, even blocks that were verified before.
 pub(crate) fn verify(
     view: View<'_>,
     record: ExtentRecord,
@@ -98,7 +98,7 @@ pub(crate) fn verify(
     Ok(())
 }
 
-/// Whether a range lies in the extent.
+/// Refuses a range that reaches beyond the extent.
 pub(crate) fn check_range(record: ExtentRecord, offset: u64, len: u64) -> Result<(), StoreError> {
     if offset.checked_add(len).is_none_or(|end| end > record.len) {
         return Err(StoreError::ExtentRange { offset, len, size: record.len });
@@ -108,8 +108,7 @@ pub(crate) fn check_range(record: ExtentRecord, offset: u64, len: u64) -> Result
 
 /// An extent in a snapshot: adjacent bytes, aligned to 64 bytes. In the file, a new one is aligned
 /// to 64 KiB from 64 KiB on, and to 2 MiB from 2 MiB on; compaction may move it to a place that is
-/// aligned to less, if gaps would take much of the file. The bytes are read where they lie, without
-/// a copy.
+/// aligned to less, if gaps would take much of the file. The bytes are read without a copy.
 #[derive(Clone, Copy)]
 pub struct Extent<'t> {
     view: View<'t>,
@@ -125,18 +124,18 @@ impl<'t> Extent<'t> {
         self.record
     }
 
-    /// Number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
         self.record.len
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether the extent has no bytes.
     pub fn is_empty(&self) -> bool {
         self.record.len == 0
     }
 
-    /// All bytes. The first call verifies all blocks of 64 KiB against their checksums, which reads
-    /// them; later ones in this process cost a comparison per block.
+    /// Returns all bytes. The first call verifies all blocks of 64 KiB against their checksums, which reads them; later calls in this
+    /// process cost a comparison per block.
     ///
     /// # Errors
     ///
@@ -145,7 +144,7 @@ impl<'t> Extent<'t> {
         self.range(0..self.record.len)
     }
 
-    /// The bytes in `range`; verifies only the blocks of 64 KiB that it touches.
+    /// Returns the bytes in `range`; verifies only the blocks of 64 KiB that it touches.
     ///
     /// # Errors
     ///

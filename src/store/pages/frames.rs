@@ -1,19 +1,18 @@
-//! What a reader sees: pages in memory where a commit left them there, pages of the map elsewhere.
+//! The pages of a reader: the page in memory that a commit left, or the page of the map.
 //!
-//! The table has one entry per page: a pointer to the page in memory (null: read the map), and the
-//! checksum with which the map's page was last found to agree (0: not looked at yet). Comparing that with
-//! the checksum that the parent gives makes verification cost one comparison after the first touch,
-//! and stays right when a page is reused for something else, even by another process.
+//! The table has one entry per page: a pointer to the page in memory (null: read the map), and the checksum with which the map's page
+//! was last found to agree (0: not verified yet). Comparing it with the checksum of the parent makes verification cost one comparison
+//! after the first touch, and stays right when a page is reused, even by another process.
 //!
 //! Reclamation: a [`Pin`] holds the number of the transaction that was newest when it was made,
-//! `p`. An entry holds the transaction that made its buffer, `b`, and a pin does not look at a
-//! buffer with `b > p`: sound pages lead to none, but a forged file might. When the writer unlinks
+//! `p`. An entry holds the transaction that made its buffer, `b`, and a pin does not read a buffer with `b > p`: sound pages lead to
+//! none, but a forged file might. When the writer unlinks
 //! a buffer, pins up to the published state may have found it, and pins made later cannot. So the
 //! buffer is freed when no pin is left from `b` up to that state. Pages are reused by a like rule
 //! (`writer.rs`).
 //!
-//! The writer's own pins ([`Frames::writer_pin`]) see buffers that are not published yet. Only the
-//! writer unlinks and frees, and it does neither while it looks at a buffer.
+//! The writer's own pins ([`Frames::writer_pin`]) see buffers that are not published yet. Only the writer unlinks and frees, and it
+//! does neither while it reads a buffer.
 
 #![expect(unsafe_code, reason = "page views that outlive the table's lock")]
 
@@ -44,8 +43,8 @@ struct Entry {
 const FIRST: u64 = 1 << 8;
 const PARTS: usize = 48;
 
-/// A buffer that is out of the table but may still be read. Freed when this is dropped. Until then
-/// it is no box, which would claim that it is the only reference.
+/// A buffer that is unlinked from the table but may still be read. Dropping this frees it. Until then it is no box, because a box would
+/// claim to be the only reference.
 struct Unlinked(NonNull<PageBuf>);
 
 // SAFETY: it owns a `PageBuf`, which may go to other threads.
@@ -53,7 +52,7 @@ unsafe impl Send for Unlinked {}
 
 impl Unlinked {
     fn len(&self) -> usize {
-        // SAFETY: the buffer lives until `drop`, and nobody writes to it once it was installed.
+        // SAFETY: the buffer lives until `drop`, and no thread writes to it once it was installed.
         unsafe { self.0.as_ref() }.len()
     }
 }
@@ -61,13 +60,13 @@ impl Unlinked {
 impl Drop for Unlinked {
     fn drop(&mut self) {
         // SAFETY: the pointer comes from `Box::into_raw` in `install`, and the swap that made this one took it out
-        // of the table. `reclaim` drops it when no pin can lead to it, and the table's end when there is no pin.
+        // of the table. `reclaim` drops it when no pin can lead to it, and the end of the table drops it when no pin is left.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
 struct Registry {
-    /// What a new reader gets.
+    /// The state of a new reader.
     published: State,
     /// Number of pins by transaction.
     pins: BTreeMap<u64, usize>,
@@ -86,8 +85,8 @@ pub(crate) struct Frames {
     registry: Mutex<Registry>,
 }
 
-/// Part and index of a page's entry. Without a branch: which part a page is in cannot be predicted, and a wrong guess
-/// would keep the processor from working ahead.
+/// Returns part and index of a page's entry. The function has no branch, because the processor cannot predict the part of a page, and a
+/// wrong prediction would stall it.
 #[inline]
 fn place_of(page: PageNo) -> (usize, usize) {
     let k = 64 - (page / FIRST).leading_zeros();
@@ -116,13 +115,13 @@ impl Frames {
         }
     }
 
-    /// The same pages, of the file at `path`.
+    /// Sets the path of the file, for errors.
     pub(crate) fn of(mut self, path: Option<&Path>) -> Self {
         self.path = path.map(Path::to_path_buf);
         self
     }
 
-    /// The file, for errors; none in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -133,7 +132,7 @@ impl Frames {
         self.parts.get(part)?.get()?.get(index)
     }
 
-    /// Bytes of the map, not verified; `None` beyond the end of the file.
+    /// Returns bytes of the map, not verified. Returns `None` beyond the end of the file.
     #[inline]
     fn bytes(&self, page: PageNo, len: usize) -> Option<&[u8]> {
         self.segments.bytes(page.checked_mul(self.page_size as u64)?, len)
@@ -148,13 +147,13 @@ impl Frames {
             let Ok(entries) = bytemuck::allocation::try_zeroed_vec(len) else {
                 return Err(too_large);
             };
-            // Another thread may have been faster; its part serves as well.
+            // If another thread was faster, its part is used.
             let _ = slot.set(entries.into_boxed_slice());
         }
         slot.get().and_then(|part| part.get(index)).ok_or(too_large)
     }
 
-    /// A view of the newest published state.
+    /// Returns a view of the newest published state.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
         let mut registry = self.registry.lock();
         let state = registry.published;
@@ -162,15 +161,14 @@ impl Frames {
         Pin { frames: Arc::clone(self), state, sees: state.transaction }
     }
 
-    /// A view for the writer, which alone may have it: it also sees buffers that are not published
-    /// yet.
+    /// Returns a view for the writer, which alone may have it: it also sees buffers that are not published yet.
     pub(crate) fn writer_pin(self: &Arc<Self>) -> Pin {
         let mut pin = self.pin();
         pin.sees = u64::MAX;
         pin
     }
 
-    /// Shows `state` to readers that come from now on, unless a newer one is shown already.
+    /// Publishes `state` to later readers, unless a newer one is published already.
     pub(crate) fn publish(&self, state: State) {
         let mut registry = self.registry.lock();
         if state.transaction >= registry.published.transaction {
@@ -190,7 +188,7 @@ impl Frames {
         let mut registry = self.registry.lock();
         registry.resident.insert(page, buffer.len());
         let new = Box::into_raw(Box::new(buffer));
-        // Before the pointer: a pin that finds the pointer finds this number or a later one.
+        // The number is stored before the pointer: a pin that finds the pointer finds this number or a later one.
         entry.born.store(born, Ordering::Release);
         let old = entry.buffer.swap(new, Ordering::AcqRel);
         debug_assert!(old.is_null(), "page {page} is in memory already");
@@ -239,12 +237,12 @@ impl Frames {
         self.registry.lock().pins.iter().map(|(&state, &count)| (state, count)).collect()
     }
 
-    /// Number of pins.
+    /// Returns the number of pins.
     pub(crate) fn readers(&self) -> usize {
         self.registry.lock().pins.values().sum()
     }
 
-    /// Bytes of pages that are in memory, live and waiting to be freed.
+    /// Returns the bytes of pages that are in memory, live and waiting to be freed.
     pub(crate) fn resident_bytes(&self) -> usize {
         let registry = self.registry.lock();
         registry.resident.values().sum::<usize>()
@@ -261,11 +259,11 @@ impl Drop for Frames {
     }
 }
 
-/// Holds a state of the store in place: while it lives, what it leads to does not change.
+/// Keeps a state of the store: while the pin exists, the pages of the state do not change.
 pub(crate) struct Pin {
     frames: Arc<Frames>,
     pub(crate) state: State,
-    /// Buffers of later transactions are not looked at.
+    /// The last transaction whose buffers the pin reads.
     sees: u64,
 }
 
@@ -274,18 +272,18 @@ impl Pin {
         self.frames.page_size
     }
 
-    /// The file, for errors; none in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.frames.path()
     }
 
-    /// The buffer of a run that is in memory.
+    /// Returns the buffer of a run that is in memory.
     #[inline]
     pub(crate) fn buffer(&self, page: PageNo) -> Option<&PageBuf> {
         buffer_of(self, self.frames.entry(page)?)
     }
 
-    /// The first `len` bytes of the run at `page`, which agree with `expected`.
+    /// Returns the first `len` bytes of the run at `page`, which agree with `expected`.
     #[inline]
     pub(crate) fn run(&self, page: PageNo, len: usize, expected: u64) -> Result<&[u8], StoreError> {
         if let Some(entry) = self.frames.entry(page) {
@@ -303,7 +301,7 @@ impl Pin {
         self.first_touch(page, len, expected)
     }
 
-    /// Bytes of the map, not verified.
+    /// Returns bytes of the map, not verified.
     pub(crate) fn mapped(&self, page: PageNo, len: usize) -> Result<&[u8], StoreError> {
         self.frames
             .bytes(page, len)
@@ -316,8 +314,8 @@ impl Pin {
             return Err(StoreError::corrupt(page, "it is shorter than its parent says"));
         }
         if expected == 0 {
-            // The parent is still in memory, the page was there when it was written: a checkpoint of this
-            // process has moved it to the file since. No page in a file has such a parent: `check`.
+            // The parent is still in memory, and so was the page when the parent was written: a checkpoint of this process has moved
+            // the page to the file since. `check` verifies that no page in a file has such a parent.
             return self.mapped(page, len);
         }
         self.verify(page, len, expected)
@@ -353,7 +351,7 @@ impl<'p> Source<'p> for &'p Pin {
     }
 }
 
-/// What an entry has in memory. The pin keeps it there.
+/// Returns the buffer of an entry. The pin keeps it in memory.
 #[inline]
 fn buffer_of<'p>(pin: &'p Pin, entry: &'p Entry) -> Option<&'p PageBuf> {
     let buffer = entry.buffer.load(Ordering::Acquire);

@@ -1,4 +1,4 @@
-//! What the handles of one open store share.
+//! The state that the handles of one open store share.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct Traffic {
     pub(crate) checkpoints: AtomicU64,
 }
 
-/// How far the log is on the disk, for committers that wait for it together.
+/// The position up to which the log is on the disk, for committers that wait for it together.
 #[derive(Default)]
 struct Flush {
     written: u64,
@@ -37,14 +37,14 @@ pub(crate) struct Shared {
     pub(crate) frames: Arc<Frames>,
     pub(crate) page_size: usize,
     pub(crate) traffic: Traffic,
-    /// The writer's state, which one transaction at a time has. It is over when the store is poisoned: after an error or a panic
-    /// in the middle of writing the state of the disk is unknown.
+    /// The writer's state, which one transaction at a time has. The turn is over when the store is poisoned, because after an error or
+    /// a panic in the middle of writing the state of the disk is unknown.
     pub(crate) writer: Turn<Box<Writer>>,
     flush: Mutex<Flush>,
     flushed: Condvar,
-    /// Readers in other openings of the file; none in memory.
+    /// Readers in other openings of the file; `None` in memory.
     pub(crate) readers: Option<Readers>,
-    /// Held for as long as the store is open for writing.
+    /// Held while the store is open for writing.
     _lock: Option<WriterLock>,
     /// The process that opened the store, which alone may use it.
     pub(crate) process: Process,
@@ -73,7 +73,7 @@ impl Shared {
         }
     }
 
-    /// The file, for errors; none in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.frames.path()
     }
@@ -83,7 +83,7 @@ impl Shared {
         |error| error.at(self.path())
     }
 
-    /// Runs a step after whose error or panic the state of the disk is unknown: no more writes then.
+    /// Runs a step after whose error or panic the state of the disk is unknown, and the store takes no more writes.
     pub(crate) fn or_poison<R>(
         &self,
         step: impl FnOnce() -> Result<R, StoreError>,
@@ -115,20 +115,20 @@ impl Shared {
         flush.written = flush.written.max(lsn);
     }
 
-    /// Notes that all before `lsn` is on the disk by other means.
+    /// Notes that the log before `lsn` is on the disk by other means.
     pub(crate) fn log_synced(&self, lsn: u64) {
         let mut flush = self.flush.lock();
         flush.written = flush.written.max(lsn);
         flush.synced = flush.synced.max(lsn);
     }
 
-    /// How far the log is known to be on the disk.
+    /// Returns the position up to which the log is known to be on the disk.
     pub(crate) fn synced(&self) -> u64 {
         self.flush.lock().synced
     }
 
-    /// Returns when the log is on the disk up to `lsn`. Those who wait together share one sync: it
-    /// covers all that was written when it began.
+    /// Returns when the log is on the disk up to `lsn`. Threads that wait together share one sync, which covers all records written
+    /// when it began.
     pub(crate) fn sync_log(&self, lsn: u64) -> Result<(), StoreError> {
         let mut flush = self.flush.lock();
         loop {

@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 use crate::store::error::StoreError;
 use crate::store::format::{PageNo, Source};
 
-/// Either kind of source, so that what users hold has one type.
+/// Either kind of source, so that extents and tables of users have one type.
 #[derive(Clone, Copy)]
 pub(crate) enum View<'p> {
     Pin(&'p Pin),
@@ -15,7 +15,7 @@ pub(crate) enum View<'p> {
 }
 
 impl View<'_> {
-    /// The file, for errors; none in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Pin(pin) => pin.path(),

@@ -9,8 +9,8 @@ pub(crate) struct Life {
     pub(crate) ended: u64,
 }
 
-/// Numbers of states that are held, ascending. No state has the number 0: it means a state whose
-/// number is unknown, so everything is needed.
+/// Numbers of states that are held, ascending. No state has the number 0: it means a state whose number is unknown, which needs every
+/// thing.
 #[derive(Debug, Default)]
 pub(crate) struct Held(Vec<u64>);
 
@@ -21,7 +21,7 @@ impl Held {
         Self(states)
     }
 
-    /// These states and others.
+    /// Adds other states.
     pub(crate) fn and(mut self, states: impl Iterator<Item = u64>) -> Self {
         self.0.extend(states);
         Self::new(self.0)
@@ -73,12 +73,12 @@ impl<T> Waiting<T> {
         self.recent.push_back((life, thing));
     }
 
-    /// Returns how many things were added since they were examined last.
+    /// Returns the number of things added since the last examination.
     pub(crate) fn recent(&self) -> usize {
         self.recent.len()
     }
 
-    /// Takes back the things that were added when [`Self::recent`] was `count`, unless they were examined since.
+    /// Removes the things that were added since [`Self::recent`] was `count`, unless they were examined since.
     pub(crate) fn take_back(&mut self, count: usize) -> impl Iterator<Item = (Life, T)> {
         self.recent.drain(count.min(self.recent.len())..)
     }

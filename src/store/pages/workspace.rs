@@ -1,4 +1,4 @@
-//! The pages of a write transaction: its own in memory, those of its base behind them.
+//! The pages of a write transaction: its own in memory, and the pages of its base.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::store::format::{
 /// Extents above this are written to the file at once instead of being kept in memory until the checkpoint.
 pub(crate) const DIRECT: u64 = 4 << 20;
 
-/// Extents in memory take at most so many bytes in all between two checkpoints: a log record makes one of
-/// [`DIRECT`] bytes from a few, so a small log could otherwise ask recovery for any amount of memory.
+/// Maximum bytes of the extents in memory between two checkpoints: a log record of a few bytes makes an extent of [`DIRECT`] bytes, so
+/// a small log could otherwise make recovery take any amount of memory.
 pub(crate) const EXTENTS_IN_MEMORY: u64 = 64 << 20;
 
 /// A longer gap in front of a long extent of zeros, which must lie in one segment of the map, takes no room on the disk either.
@@ -30,7 +30,7 @@ struct Made {
     epoch: u32,
 }
 
-/// Where new runs may lie.
+/// The places that new runs may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placing {
     /// In free space, else behind all pages.
@@ -41,7 +41,7 @@ pub(crate) enum Placing {
     Beyond,
 }
 
-/// What a savepoint needs to come back to.
+/// The facts that a savepoint needs for rolling back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     epoch: u32,
@@ -50,8 +50,8 @@ pub(crate) struct Mark {
 
 /// The pages that a write transaction reads and changes.
 ///
-/// A page is the transaction's own if it was made in the current epoch; a savepoint begins a new epoch, so that
-/// what was own before it is copied before it is changed.
+/// A page is the transaction's own if it was made in the current epoch; a savepoint begins a new epoch, so that older pages are copied
+/// before they are changed.
 pub(crate) struct Workspace {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Box<Writer>,
@@ -61,12 +61,12 @@ pub(crate) struct Workspace {
     /// Runs of the base, or of an earlier epoch, that are not needed any more.
     given_up: Vec<Run>,
     epoch: u32,
-    /// Whether a log record cannot stand for the changes: pages were written to the file already, or extents take
-    /// more memory than recovery would give them.
+    /// Whether the changes cannot be logged: pages were written to the file already, or extents take more memory than recovery would
+    /// give them.
     pub(crate) has_written: bool,
     /// Bytes of the extents that were made in memory.
     extent_bytes: u64,
-    /// First page beyond all that were used or free when the transaction began.
+    /// First page beyond all used and free pages when the transaction began.
     end: PageNo,
     pub(crate) placing: Placing,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Workspace {
 pub(crate) struct Installed {
     /// Runs that waited before.
     waiting: usize,
-    /// The pages that went into memory.
+    /// The pages that were installed in memory.
     own: Vec<PageNo>,
     /// The runs that the transaction made.
     made: Vec<Run>,
@@ -125,7 +125,7 @@ impl Workspace {
         Ok(run)
     }
 
-    /// Space in a free run before `limit`, if one has room.
+    /// Allocates space in a free run before `limit`, if one has room.
     pub(crate) fn allocate_below(
         &mut self,
         pages: u64,
@@ -141,7 +141,7 @@ impl Workspace {
         Some(run)
     }
 
-    /// Space behind all pages.
+    /// Allocates space behind all pages.
     pub(crate) fn allocate_beyond(&mut self, pages: u64, align: u64) -> Result<Run, StoreError> {
         let before = std::mem::replace(&mut self.placing, Placing::Beyond);
         let run = self.allocate(pages, align);
@@ -149,17 +149,17 @@ impl Workspace {
         run
     }
 
-    /// Whether this transaction made the run that begins here.
+    /// Returns whether this transaction made the run that begins at `start`.
     pub(crate) fn has_made(&self, start: PageNo) -> bool {
         self.made.contains_key(&start)
     }
 
-    /// Number of the state that this transaction started from when it was published.
+    /// Returns the number of the state that this transaction started from when it was published.
     pub(crate) fn pinned(&self) -> u64 {
         self.pin.state.transaction
     }
 
-    /// A new page with an empty node.
+    /// Makes a new page with an empty node.
     pub(crate) fn new_node(&mut self, level: u8) -> Result<PageNo, StoreError> {
         let mut buffer = PageBuf::zeroed(self.page_size())?;
         let page = self.allocate(1, 1)?.start;
@@ -168,7 +168,7 @@ impl Workspace {
         Ok(page)
     }
 
-    /// A page of this transaction with the node's content: the same page if it is one already.
+    /// Returns a page of this transaction with the node's content: the same page if it is one already.
     pub(crate) fn own(&mut self, at: NodeRef) -> Result<PageNo, StoreError> {
         if let Some(&(epoch, _)) = self.own.get(&at.page)
             && epoch == self.epoch
@@ -178,7 +178,7 @@ impl Workspace {
         let trusted = self.own.contains_key(&at.page) || self.pin.buffer(at.page).is_some();
         let node = (&*self).node(at)?;
         if !trusted {
-            // Changing a node relies on sound offsets, and the checksum only says that they are as written.
+            // Changing a node relies on sound offsets, and the checksum only shows that they are as written.
             node.validate()?;
         }
         let buffer = PageBuf::copy_of((&*self).run(at.page, self.page_size(), at.checksum)?)?;
@@ -188,13 +188,13 @@ impl Workspace {
         Ok(page)
     }
 
-    /// A node of this transaction.
+    /// Returns a node of this transaction.
     #[inline]
     pub(crate) fn owned(&self, page: PageNo) -> Result<Node<'_>, StoreError> {
         Node::new(page, &self.own.get(&page).ok_or_else(|| not_own(page))?.1)
     }
 
-    /// Whether a page can be changed where it is.
+    /// Returns whether a page can be changed in place.
     pub(crate) fn is_own(&self, page: PageNo) -> bool {
         self.own.get(&page).is_some_and(|&(epoch, _)| epoch == self.epoch)
     }
@@ -222,7 +222,7 @@ impl Workspace {
                 self.writer.allocator.release(run);
             }
             _ => {
-                // The run comes from a parent that a corrupt file may have made up.
+                // The run comes from a parent, which a corrupt file may have forged.
                 let reserved = self.writer.reserved();
                 let end = run.start.checked_add(run.pages);
                 if run.start < reserved
@@ -237,7 +237,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Keeps a value that is too long for a leaf in a run of its own.
+    /// Keeps a value that is too long for a leaf in a new run.
     pub(crate) fn store_value(&mut self, value: &[u8]) -> Result<OverflowRef, StoreError> {
         let buffer = PageBuf::copy_of(value)?;
         let page = self.allocate(value.len().div_ceil(self.page_size()) as u64, 1)?.start;
@@ -250,7 +250,7 @@ impl Workspace {
         self.free(Run { start: value.page, pages })
     }
 
-    /// Space for an extent of zeros.
+    /// Makes an extent of zeros.
     pub(crate) fn new_extent(&mut self, len: u64) -> Result<ExtentRecord, StoreError> {
         let size = self.page_size();
         let mut record = ExtentRecord { page: 0, len, checksum: 0 };
@@ -287,7 +287,7 @@ impl Workspace {
         Ok(record)
     }
 
-    /// An extent of `bytes`, more than [`DIRECT`], which go to the file at once.
+    /// Makes an extent of `bytes`, more than [`DIRECT`], which are written to the file at once.
     pub(crate) fn new_extent_of(&mut self, bytes: &[u8]) -> Result<ExtentRecord, StoreError> {
         let size = self.page_size();
         let mut record = ExtentRecord { page: 0, len: bytes.len() as u64, checksum: 0 };
@@ -312,18 +312,18 @@ impl Workspace {
         provide(&self.shared, &mut self.writer, end, Claim::Checkpoint)
     }
 
-    /// Leaves no hole in the file before `offset`, behind which the transaction writes.
+    /// Fills the file up to `offset`, behind which the transaction writes, without a hole.
     fn back_up_to(&mut self, offset: u64) -> Result<(), StoreError> {
         self.has_written = true;
         fill(&self.shared, &mut self.writer, offset)
     }
 
-    /// Makes sure of room for the pages of this transaction, so that the next checkpoint can write them.
+    /// Provides room for the pages of this transaction, so that the next checkpoint can write them.
     pub(crate) fn claim_room(&mut self, only_removes: bool) -> Result<(), StoreError> {
         let end = self.writer.allocator.end();
         let made: u64 = self.made.values().map(|made| made.pages).sum();
         let given_up: u64 = self.given_up.iter().map(|run| run.pages).sum();
-        // A change that replaces pages gives back as many after the next checkpoint.
+        // A change that replaces pages gives back the same number after the next checkpoint.
         let grows = !only_removes && made > given_up;
         let claim = if grows { Claim::Growth } else { Claim::Removal };
         provide(&self.shared, &mut self.writer, end, claim)
@@ -333,12 +333,12 @@ impl Workspace {
         self.has_written = true;
         let shared = &self.shared;
         shared.wrote(bytes.len() as u64);
-        // Into pages that were free: an error is the transaction's alone.
+        // The pages were free, so an error affects only the transaction.
         shared.storage.write_at(offset, bytes).map_err(StoreError::io("write pages"))
     }
 
     /// Writes into an extent, which is copied first unless it was made in this epoch. The caller has
-    /// checked the range. Returns the record as it is now.
+    /// checked the range. Returns the new record.
     pub(crate) fn write_extent(
         &mut self,
         mut record: ExtentRecord,
@@ -380,7 +380,7 @@ impl Workspace {
                 list.extend_from_slice(&checksum(&block).to_le_bytes());
             }
         }
-        // Of an extent that is not sealed yet, the checkpoint writes the list.
+        // The checkpoint writes the list of an extent that is not sealed yet.
         if old.checksum != 0 && !list.is_empty() {
             self.write_direct((run.start + old.data_pages(size)) * size as u64, &list)?;
         }
@@ -415,7 +415,7 @@ impl Workspace {
         self.write_direct(record.page * self.page_size() as u64 + offset, bytes)
     }
 
-    /// Space for `pages` pages that the caller writes to the file itself.
+    /// Allocates `pages` pages that the caller writes to the file.
     pub(crate) fn new_direct(&mut self, pages: u64) -> Result<Run, StoreError> {
         let run = self.allocate(pages, 1)?;
         self.provide(run.end())?;
@@ -441,7 +441,7 @@ impl Workspace {
         mark
     }
 
-    /// Undoes all that happened since the mark, and begins a new epoch.
+    /// Undoes all changes since the mark, and begins a new epoch.
     pub(crate) fn roll_back(&mut self, mark: Mark) {
         self.given_up.truncate(mark.given_up);
         let (own, allocator) = (&mut self.own, &mut self.writer.allocator);
@@ -456,7 +456,7 @@ impl Workspace {
         self.epoch += 1;
     }
 
-    /// Gives all pages back and the writer, as it was.
+    /// Gives all pages back. Returns the writer, unchanged.
     pub(crate) fn abandon(mut self) -> (Arc<Shared>, Box<Writer>) {
         if self.has_written && !self.made.is_empty() {
             // An extent of zeros that is given up may have left a hole.
@@ -471,17 +471,17 @@ impl Workspace {
         (self.shared, self.writer)
     }
 
-    /// Number of runs in memory.
+    /// Returns the number of runs in memory.
     pub(crate) fn own_pages(&self) -> u64 {
         self.own.len() as u64
     }
 
-    /// Bytes of the pages in memory.
+    /// Returns the bytes of the pages in memory.
     pub(crate) fn own_bytes(&self) -> u64 {
         self.own.values().map(|(_, buffer)| buffer.len() as u64).sum()
     }
 
-    /// Hands the pages over to readers as part of `transaction`. The new state is not published here.
+    /// Installs the pages for readers as part of `transaction`, without publishing the new state.
     pub(crate) fn install(&mut self, transaction: u64) -> Result<(), StoreError> {
         self.install_all(transaction, None)
     }
@@ -502,7 +502,7 @@ impl Workspace {
         writer.extent_bytes -= self.extent_bytes;
     }
 
-    /// Notes the changes of the writer in `undo`.
+    /// As [`Self::install`], and notes the changes of the writer in `undo`.
     pub(crate) fn install_all(
         &mut self,
         transaction: u64,

@@ -1,4 +1,4 @@
-//! What only the writer knows: free pages, pages in waiting, the end of the log.
+//! The state of the writer alone: free pages, pages in waiting, the end of the log.
 
 use super::allocator::Allocator;
 use super::backing::reserve;
@@ -10,7 +10,7 @@ use crate::store::format::{Log, Meta, PageMap, PageNo, Run, State};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Freed {
     pub(crate) run: Run,
-    /// Whether it is only in memory: no checkpoint has written it.
+    /// Whether the run is only in memory, because no checkpoint has written it.
     pub(crate) is_fresh: bool,
 }
 
@@ -27,21 +27,20 @@ pub(crate) struct Writer {
     pub(crate) fresh: PageMap<u64>,
     /// Bytes of the extents that were made in memory since the last checkpoint.
     pub(crate) extent_bytes: u64,
-    /// Runs that `state` does not need any more: reusable when no held state does.
+    /// Runs that `state` does not need any more, reusable once no held state needs them.
     pub(crate) waiting: Waiting<Freed>,
-    /// The transactions that made runs, by first page. A run that is not named is older than all
-    /// held states.
+    /// The transactions that made runs, by first page. A run without an entry is older than all held states.
     births: PageMap<u64>,
     /// Memory for the states that are held.
     scratch: Vec<u64>,
-    /// How many births the last pruning left.
+    /// Number of births that the last pruning left.
     births_kept: usize,
-    /// The checkpoints that other processes read, as of the last checkpoint: none may lose a page.
+    /// The checkpoints that other processes read, as of the last checkpoint; their pages are kept.
     pub(crate) processes: Vec<u64>,
     /// Whether the ring may hold records that this process did not write: then a checkpoint with a new salt must
     /// come before the next record.
     pub(crate) inherited_log: bool,
-    /// Bytes of the file that were really written, so that writing them again needs no room.
+    /// Bytes of the file that were written, so that writing them again needs no room.
     pub(crate) backed: u64,
     /// Bytes that the file is to have behind its last page: see [`super::backing`].
     pub(crate) reserve: u64,
@@ -113,7 +112,7 @@ impl Writer {
         self.waiting.push(Life { born, ended: transaction }, Freed { run, is_fresh });
     }
 
-    /// Undoes what [`Self::give_up`] did since `count` runs waited for their first examination.
+    /// Undoes the calls of [`Self::give_up`] since `count` runs waited for their first examination.
     pub(crate) fn take_back(&mut self, count: usize) {
         for (life, Freed { run, is_fresh }) in self.waiting.take_back(count) {
             if is_fresh {
@@ -144,7 +143,7 @@ impl Writer {
         waiting.map(|(_, freed)| freed.run.pages).sum()
     }
 
-    /// First page that can hold data.
+    /// Returns the first page that can hold data.
     pub(crate) fn reserved(&self) -> PageNo {
         self.meta.reserved()
     }

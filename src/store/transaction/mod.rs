@@ -1,4 +1,4 @@
-//! Transactions as callers see them, and the tables that they open.
+//! The transactions of callers, and the tables that they open.
 //!
 //! A [`ReadTransaction`] is a snapshot that blocks no writer. A [`WriteTransaction`] collects changes in memory and logs each operation;
 //! a commit appends the record to the log, and makes a checkpoint if the log is full.

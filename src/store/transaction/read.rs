@@ -19,7 +19,7 @@ use crate::store::tree;
 pub(crate) struct Base {
     pub(crate) shared: Arc<Shared>,
     pub(crate) checkpoint: u64,
-    /// Keeps the writer from reusing the checkpoint's pages. None without locks.
+    /// Keeps the writer from reusing the checkpoint's pages. `None` without locks.
     _lock: Option<ReaderLock>,
 }
 
@@ -29,16 +29,16 @@ impl Base {
     }
 }
 
-/// A snapshot: the store as one commit left it, for as long as this lives.
+/// A snapshot: the store as one commit left it, for the lifetime of the transaction.
 ///
-/// It blocks nobody and nobody blocks it. The pages that it sees are not reused while it lives; versions between it
-/// and the next snapshot are. May be sent to and shared with other threads.
+/// It blocks no transaction and none blocks it. Its pages are not reused while it exists; versions between it and the next snapshot
+/// are. May be sent to and shared with other threads.
 pub struct ReadTransaction {
     pin: Pin,
-    /// In a process that only reads: keeps the registration that tells the writer of this snapshot.
+    /// In a process that only reads: keeps the lock by which the writer finds this snapshot.
     _base: Option<Arc<Base>>,
     storage: Arc<dyn Storage>,
-    /// It alone may read: it does not keep the pages for a forked child.
+    /// The process that may read, because the transaction does not keep the pages for a forked child.
     process: Process,
 }
 
@@ -47,17 +47,17 @@ impl ReadTransaction {
         Self { pin, _base: base, storage, process: Process::current() }
     }
 
-    /// Number of the commit that it shows. Later commits have greater numbers; checkpoints use up numbers too.
+    /// Returns the number of the commit that the snapshot shows. Later commits have greater numbers; checkpoints use up numbers too.
     pub fn number(&self) -> u64 {
         self.pin.state.transaction
     }
 
-    /// Tells where extents lie: in states with the same number every extent has the same bytes at the same place.
+    /// Returns the number of the layout of extents: in states with the same number every extent has the same bytes at the same place.
     pub(crate) fn layout(&self) -> u64 {
         self.pin.state.layout
     }
 
-    /// The table of this name.
+    /// Returns the table of this name.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl ReadTransaction {
         self.find_table(name)?.ok_or_else(missing)
     }
 
-    /// The table of this name, or `None` if the store has none.
+    /// Returns the table of this name. Returns `None` if the store has none.
     ///
     /// # Errors
     ///
@@ -91,12 +91,12 @@ impl ReadTransaction {
         error.at(self.path())
     }
 
-    /// The file, for errors; none in memory.
+    /// Returns the path of the file, for errors. Returns `None` in memory.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.pin.path()
     }
 
-    /// Names of all tables, ascending.
+    /// Returns the names of all tables, ascending.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl ReadTransaction {
         names(View::Pin(&self.pin), self.pin.state.catalog)
     }
 
-    /// The extent of this number.
+    /// Returns the extent of this number.
     ///
     /// # Errors
     ///
@@ -122,10 +122,10 @@ impl ReadTransaction {
         }
     }
 
-    /// The bytes of an extent as a map whose changes stay in it. It must not outlive this transaction.
+    /// Returns the bytes of an extent as a map whose changes stay in it. The map must not outlive this transaction.
     ///
-    /// With `verified`, and where there is no file, the bytes are compared with their checksums and copied; else they are
-    /// mapped as they are.
+    /// With `verified`, or without a file, the bytes are compared with their checksums and copied; else they are mapped without a
+    /// check.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl ReadTransaction {
         let len = usize::try_from(record.len).map_err(|_| too_large())?;
         let in_file = Source::in_memory(&self.pin, record.page).is_none();
         if in_file && !verified && len > 0 {
-            // Looked at through the store's own map first: the file must hold all of it.
+            // The store's own map is tested first, because the file must hold the whole extent.
             self.pin.mapped(record.page, len).map_err(|error| self.place(error))?;
             let offset = record.page * self.pin.page_size() as u64;
             let map = self.storage.map_private(offset, len);
@@ -156,7 +156,7 @@ impl ReadTransaction {
         Ok(map)
     }
 
-    /// Numbers of all extents, ascending.
+    /// Returns the numbers of all extents, ascending.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use crate::store::key::Key;
 use crate::store::pages::{Pin, View};
 use crate::store::tree::{self, Cursor, RawEntry};
 
-/// A key as a table gives it out, with its value.
+/// A key as a table returns it, with its value.
 pub type Entry<'t, K> = (<K as Key>::Item<'t>, &'t [u8]);
 
 /// A table in a snapshot.
@@ -36,17 +36,17 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
         Self { pin, record, key: PhantomData }
     }
 
-    /// Number of entries. `O(1)`.
+    /// Returns the number of entries. `O(1)`.
     pub fn len(&self) -> u64 {
         self.record.len
     }
 
-    /// Whether there is no entry.
+    /// Returns whether the table has no entries.
     pub fn is_empty(&self) -> bool {
         self.record.len == 0
     }
 
-    /// The value of `key`. `O(log n)`, one page per level.
+    /// Returns the value of `key`. `O(log n)`, one page per level.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
             .map_err(|error| error.at(self.pin.path()))
     }
 
-    /// The entry with the smallest key.
+    /// Returns the entry with the smallest key.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
         self.entries()?.next().transpose()
     }
 
-    /// The entry with the greatest key.
+    /// Returns the entry with the greatest key.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
         self.entries()?.next_back().transpose()
     }
 
-    /// All entries, ascending, from either end.
+    /// Returns all entries, ascending, from either end.
     ///
     /// # Errors
     ///
@@ -84,8 +84,7 @@ impl<'t, K: Key + ?Sized> Table<'t, K> {
         Range::new(View::Pin(self.pin), self.record.root, Bound::Unbounded, Bound::Unbounded)
     }
 
-    /// The entries whose keys lie in `range`, ascending, from either end. A range whose start lies behind its end
-    /// is empty.
+    /// Returns the entries whose keys are in `range`, ascending, from either end. A range whose start is behind its end is empty.
     ///
     /// # Errors
     ///
@@ -107,8 +106,7 @@ impl<K: Key + ?Sized> fmt::Debug for Table<'_, K> {
 
 /// Entries of a table between two bounds.
 ///
-/// After an error it yields nothing more: what lies behind a damaged page is not skipped over in
-/// silence.
+/// After an error the range yields no more entries, so that no entry behind a damaged page is skipped silently.
 pub struct Range<'t, K: Key + ?Sized> {
     view: View<'t>,
     front: Cursor<'t, View<'t>>,

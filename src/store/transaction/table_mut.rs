@@ -30,17 +30,17 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         Ok((&changes.pages, table.record))
     }
 
-    /// Number of entries. `O(1)`.
+    /// Returns the number of entries. `O(1)`.
     pub fn len(&self) -> u64 {
         self.parts().map_or(0, |(_, record)| record.len)
     }
 
-    /// Whether there is no entry.
+    /// Returns whether the table has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The value of `key`. `O(log n)`.
+    /// Returns the value of `key`. `O(log n)`.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         tree::get(pages, record.root, K::encode(key).as_ref()).map_err(pages.shared.place())
     }
 
-    /// Sets the value of `key`; returns whether it had one. `O(log n)`.
+    /// Sets the value of `key`. Returns whether the key had one. `O(log n)`.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         Ok(replaced)
     }
 
-    /// Removes `key`; returns whether it was there. `O(log n)`.
+    /// Removes `key`. Returns whether the table had it. `O(log n)`.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         Ok(removed)
     }
 
-    /// Loads entries whose keys ascend; returns how many.
+    /// Loads entries whose keys ascend. Returns the number of entries.
     ///
     /// Into an empty table, full pages are written to the file from left to right, with little memory,
     /// and the commit makes a checkpoint instead of a log record. Into any other, it inserts one by one.
@@ -101,10 +101,10 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         self.load(entries.into_iter().map(|(item, value)| (K::encode(item), value)))
     }
 
-    /// Loads entries in any order; returns how many there were. Of equal keys, the last one counts.
+    /// Loads entries in any order. Returns the number of entries given. The last one of equal keys counts.
     ///
-    /// Sorts references to the entries first, `O(n log n)` with 48 bytes of memory for each and without copying
-    /// what they refer to, and goes on like [`TableMut::bulk_load`].
+    /// Sorts references to the entries first, `O(n log n)` with 48 bytes of memory for each and without copying keys or values, and
+    /// goes on like [`TableMut::bulk_load`].
     ///
     /// # Errors
     ///
@@ -116,11 +116,11 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         let mut sorted = Vec::new();
         for (item, value) in entries {
             let key = K::encode(item);
-            // Almost every comparison of the sort is decided here, without following a reference.
+            // The leading bytes decide almost every comparison of the sort, without following a reference.
             sorted.push((leading_bytes(key.as_ref()), key, value));
         }
         let count = sorted.len() as u64;
-        // A stable sort keeps equal keys in the order in which they came.
+        // A stable sort keeps equal keys in the caller's order.
         sorted.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.as_ref().cmp(b.1.as_ref())));
         sorted.dedup_by(|later, kept| {
             let equal = later.0 == kept.0 && later.1.as_ref() == kept.1.as_ref();
@@ -170,7 +170,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         Ok(position)
     }
 
-    /// The entry with the smallest key.
+    /// Returns the entry with the smallest key.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         self.entries()?.next().transpose()
     }
 
-    /// The entry with the greatest key.
+    /// Returns the entry with the greatest key.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         self.entries()?.next_back().transpose()
     }
 
-    /// All entries, ascending, from either end.
+    /// Returns all entries, ascending, from either end.
     ///
     /// # Errors
     ///
@@ -198,8 +198,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         Range::new(View::Workspace(pages), record.root, Bound::Unbounded, Bound::Unbounded)
     }
 
-    /// The entries whose keys lie in `range`, ascending, from either end. A range whose start lies behind its end
-    /// is empty.
+    /// Returns the entries whose keys are in `range`, ascending, from either end. A range whose start is behind its end is empty.
     ///
     /// # Errors
     ///
@@ -220,7 +219,7 @@ impl<K: Key + ?Sized> fmt::Debug for TableMut<'_, K> {
     }
 }
 
-/// The first eight bytes as a number that orders as they do.
+/// Returns the first eight bytes as a number that orders as they do.
 fn leading_bytes(key: &[u8]) -> u64 {
     let mut eight = [0; 8];
     let len = key.len().min(8);

@@ -16,7 +16,7 @@ use crate::store::pages::{
     DIRECT, Extent, ExtentId, Placing, Shared, View, Workspace, Writer, extent,
 };
 
-/// When a commit is safe.
+/// The time at which a commit is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
@@ -27,14 +27,15 @@ pub enum Durability {
     /// When `commit` returns, the operating system has it: the process may be killed, but a power cut can lose it
     /// until the next immediate commit, checkpoint or close.
     Eventual,
-    /// `commit` only makes it visible; the end of the process can lose it as well, up to the next commit that is
-    /// not of this kind, checkpoint or close.
+    /// `commit` only makes the changes visible; the end of the process can lose them as well, up to the next commit that is not of this
+    /// kind, checkpoint or close.
     None,
 }
 
-/// A transaction that changes the store. Dropped without a commit, it leaves no trace.
+/// A transaction that changes the store. A transaction that is dropped without a commit changes nothing.
 ///
-/// It sees its own changes, which are hidden from others before the commit. It is the only one: other threads wait in
+/// It sees its own changes, which are hidden from others before the commit. A store has one write transaction at a time: other threads
+/// wait in
 /// [`crate::store::Store::begin_write`] for its end, and a thread that asks for another transaction, or for statistics, a check, a
 /// checkpoint or a compaction, while it has one itself gets [`StoreError::Deadlock`]. A transaction may be handed to another
 /// thread: the thread that uses it counts, and one that has not used it yet has a quarter of a second to do so. Changed pages are kept in memory until then; [`TableMut::bulk_load`] and
@@ -42,17 +43,17 @@ pub enum Durability {
 pub struct WriteTransaction {
     changes: Option<Changes>,
     durability: Durability,
-    /// Operations for the log; `None` if they cannot be logged, so that a checkpoint has to stand for them.
+    /// Operations for the log; `None` if they cannot be logged, so that the commit makes a checkpoint.
     log: Option<Vec<u8>>,
-    /// The table that logged operations are about.
+    /// The table that logged operations change.
     selected: Option<usize>,
     failed: bool,
     id: u64,
     savepoints: Vec<(u64, Saved, Option<Vec<u8>>)>,
     next_savepoint: u64,
-    /// The thread that used it last.
+    /// The thread that used the transaction last.
     thread: ThreadId,
-    /// Whether it adds to the store, and not only removes.
+    /// Whether the transaction adds to the store, and not only removes.
     adds: bool,
 }
 
@@ -88,8 +89,8 @@ impl WriteTransaction {
             adds: false,
         };
         if inherited {
-            // The ring may hold a future that was lost in a crash. A new salt ends its claim, before
-            // a record is chained to what is left of it.
+            // The ring may hold a future that was lost in a crash. A new salt invalidates its records, before a record is chained to
+            // them.
             tx.settle()?;
         }
         Ok(tx)
@@ -112,7 +113,7 @@ impl WriteTransaction {
         });
     }
 
-    /// The changes; gone only inside of `commit` and `drop`, which take the transaction itself.
+    /// Returns the changes, which are missing only inside of `commit` and `drop`, which take the transaction.
     pub(super) fn changes(&mut self) -> Result<&mut Changes, StoreError> {
         if self.failed {
             return Err(StoreError::TransactionFailed);
@@ -121,7 +122,7 @@ impl WriteTransaction {
         self.changes.as_mut().ok_or(StoreError::TransactionFailed)
     }
 
-    /// Tells the store which thread has the transaction now.
+    /// Notes in the store the thread that has the transaction now.
     fn note(&mut self) {
         let this = thread::current().id();
         if self.thread != this
@@ -132,7 +133,7 @@ impl WriteTransaction {
         }
     }
 
-    /// Lets operations fail that would need a longer file.
+    /// Makes operations fail that would need a longer file.
     pub(crate) fn stay_within(&mut self) -> Result<(), StoreError> {
         self.change(|changes| {
             let pages = &mut changes.pages;
@@ -145,7 +146,7 @@ impl WriteTransaction {
         })
     }
 
-    /// As the transaction is now. Does not say which thread uses it: see [`Self::note`].
+    /// Returns the current changes. Does not note the thread that uses them: see [`Self::note`].
     pub(super) fn view(&self) -> Result<&Changes, StoreError> {
         self.changes.as_ref().ok_or(StoreError::TransactionFailed)
     }
@@ -190,28 +191,28 @@ impl WriteTransaction {
         self.record(Operation::Table { name: &name, key_type });
     }
 
-    /// Notes that the log lacks the operations so far: the commit makes a checkpoint instead.
+    /// Notes that the log lacks the earlier operations, so that the commit makes a checkpoint instead.
     pub(super) fn leave_log(&mut self) {
         self.adds = true;
         self.log = None;
     }
 
-    /// Notes that the transaction serves a removal, whatever it writes, so that it may use the reserve of the file.
+    /// Notes that the transaction serves a removal, even if it writes, so that it may use the reserve of the file.
     pub(crate) fn serve_removal(&mut self) {
         self.adds = false;
     }
 
-    /// Leaves nothing but to drop the transaction.
+    /// Marks the transaction as failed, so that it can only be dropped.
     pub(super) fn fail(&mut self) {
         self.failed = true;
     }
 
-    /// Sets when the commit is to be safe; [`Durability::Immediate`] unless set.
+    /// Sets the durability of the commit; [`Durability::Immediate`] unless set.
     pub fn set_durability(&mut self, durability: Durability) {
         self.durability = durability;
     }
 
-    /// The table of this name, made if it does not exist.
+    /// Returns the table of this name, made if it does not exist.
     ///
     /// # Errors
     ///
@@ -231,7 +232,7 @@ impl WriteTransaction {
         Ok(TableMut::new(self, table))
     }
 
-    /// Names of the tables that were there when the transaction began or that it has made, ascending.
+    /// Returns the names of the tables that existed when the transaction began or that it has made, ascending.
     ///
     /// # Errors
     ///
@@ -242,7 +243,7 @@ impl WriteTransaction {
         names(View::Workspace(&changes.pages), changes.state.catalog)
     }
 
-    /// Removes a table with all its entries; returns whether there was one. `O(pages)`.
+    /// Removes a table with all its entries. Returns whether the table existed. `O(pages)`.
     ///
     /// # Errors
     ///
@@ -256,7 +257,7 @@ impl WriteTransaction {
         Ok(dropped)
     }
 
-    /// Makes an extent of `len` zero bytes and returns its number.
+    /// Makes an extent of `len` zero bytes. Returns its number.
     ///
     /// Up to 4 MiB it is kept in memory until the next checkpoint and its writes are logged. A longer one is
     /// written to the file at once, and the commit makes a checkpoint instead of a log record.
@@ -270,7 +271,8 @@ impl WriteTransaction {
         Ok(ExtentId(extent))
     }
 
-    /// Makes an extent of `bytes` and returns its number: as creating and writing it, but a long one is written once.
+    /// Makes an extent of `bytes`. Returns its number. The result is that of creating and writing it, but a long extent is written
+    /// once.
     ///
     /// # Errors
     ///
@@ -289,8 +291,8 @@ impl WriteTransaction {
 
     /// Writes `bytes` into an extent at `offset`.
     ///
-    /// Snapshots keep what they see, so an extent is copied when a transaction first writes to it: give
-    /// data that changes here and there extents of some 64 KiB.
+    /// Snapshots keep their bytes, so an extent is copied when a transaction first writes to it: give data with scattered changes
+    /// extents of some 64 KiB.
     ///
     /// # Errors
     ///
@@ -321,7 +323,7 @@ impl WriteTransaction {
         Ok(())
     }
 
-    /// An extent as the transaction has it now.
+    /// Returns an extent with the changes of the transaction.
     ///
     /// # Errors
     ///
@@ -332,7 +334,7 @@ impl WriteTransaction {
         Ok(Extent::new(View::Workspace(&changes.pages), changes.extent(extent.0)?))
     }
 
-    /// Remembers this moment. Costs a copy of the operations logged so far, and of each page when it is changed
+    /// Saves the current state of the transaction. Costs a copy of the operations logged before, and of each page when it is changed
     /// next.
     ///
     /// # Errors
@@ -346,7 +348,7 @@ impl WriteTransaction {
         Ok(Savepoint { transaction: self.id, number })
     }
 
-    /// Undoes all that happened since the savepoint, which stays; later ones are gone.
+    /// Undoes all changes since the savepoint, which stays valid; later savepoints become invalid.
     ///
     /// # Errors
     ///
@@ -365,8 +367,8 @@ impl WriteTransaction {
         Ok(())
     }
 
-    /// Makes the changes visible and, as the durability says, safe. After an error the store is as it was
-    /// before; if the error poisoned it, a power cut may still bring the changes up.
+    /// Makes the changes visible and safe by the durability. After an error the store is unchanged; if the error poisoned it, the
+    /// changes may still appear after a power cut.
     ///
     /// # Errors
     ///
@@ -417,7 +419,7 @@ impl WriteTransaction {
     }
 
     /// Drops the changes, for which the disk has no room, and makes a checkpoint if pages wait for one to become
-    /// free. Returns whether it did.
+    /// free. Returns whether a checkpoint was made.
     fn make_room(&mut self) -> bool {
         self.renew();
         let waiting = |changes: &Changes| !changes.pages.writer.waiting.is_empty();
@@ -433,11 +435,11 @@ impl WriteTransaction {
     }
 }
 
-/// What is left to do for a commit when the next transaction may already begin.
+/// The rest of a commit when the next transaction may already begin.
 struct Applied {
     /// The log must be on the disk up to here.
     sync: Option<u64>,
-    /// The state to show then; none if a checkpoint has shown it.
+    /// The state to publish then; `None` if a checkpoint has published it.
     publish: Option<State>,
 }
 
@@ -473,7 +475,7 @@ fn apply(
     })
 }
 
-/// Commits nothing, which still makes earlier commits as safe as the durability says.
+/// Commits no change, but makes earlier commits safe by the durability.
 fn flush(mut changes: Changes, durability: Durability) -> Result<(), StoreError> {
     let mut written = Ok(0);
     if durability != Durability::None {

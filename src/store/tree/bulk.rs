@@ -9,14 +9,14 @@ use crate::store::format::{
 };
 use crate::store::pages::Workspace;
 
-/// Bytes that are collected before they are written.
+/// Bytes of pages that are written at once.
 const BATCH: usize = 1 << 20;
 
 /// A node that is being filled.
 struct Growing {
     buffer: PageBuf,
     count: usize,
-    /// The key that leads to it from its parent.
+    /// The key that leads to the node from its parent.
     separator: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl Builder {
         }
     }
 
-    /// Adds an entry; its key must be greater than the last.
+    /// Adds an entry, whose key must be greater than the last.
     pub(crate) fn push(
         &mut self,
         pages: &mut Workspace,
@@ -88,7 +88,7 @@ impl Builder {
         Ok(OverflowRef { page: run.start, len: value.len() as u64, checksum: checksum(value) })
     }
 
-    /// Writes out the node of a level, hangs it into its parent and starts the next, which `key` leads to.
+    /// Writes out the node of a level, inserts it into its parent and starts the next, which `key` leads to.
     fn finish_node(
         &mut self,
         pages: &mut Workspace,
@@ -134,7 +134,7 @@ impl Builder {
         let size = pages.page_size();
         if self.used == self.run.pages {
             self.flush(pages)?;
-            // Small loads take little, large ones whole batches.
+            // Small loads allocate few pages, large ones whole batches.
             let want = (self.run.pages * 2).clamp(4, (BATCH / size) as u64);
             self.run = pages.new_direct(want)?;
             self.used = 0;
@@ -155,7 +155,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Writes what is left; returns the root and the number of entries.
+    /// Writes the unfinished nodes. Returns the root and the number of entries.
     pub(crate) fn finish(mut self, pages: &mut Workspace) -> Result<(NodeRef, u64), StoreError> {
         let mut level = 0;
         let mut root = NodeRef::EMPTY;

@@ -10,8 +10,8 @@ pub(crate) type RawEntry<'p> = Result<Option<(&'p [u8], &'p [u8])>, StoreError>;
 
 /// A place between two entries of a tree.
 ///
-/// It stands before an entry, or behind the last one: then the path ends at the last leaf with the leaf's count
-/// as position. So two cursors are at the same place if and only if leaf and position are equal.
+/// The place is before an entry, or behind the last one: then the path ends at the last leaf with the leaf's count as position. So two
+/// cursors are at the same place if and only if leaf and position are equal.
 #[derive(Clone)]
 pub(crate) struct Cursor<'p, S> {
     source: S,
@@ -23,7 +23,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         Self { source, path: Vec::new() }
     }
 
-    /// Stands before the first entry that lies above the bound.
+    /// Returns a cursor before the first entry above the bound.
     pub(crate) fn lower(source: S, root: NodeRef, bound: Bound<&[u8]>) -> Result<Self, StoreError> {
         match bound {
             Bound::Unbounded => Self::descend(source, root, |_| Ok(0)),
@@ -32,7 +32,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         }
     }
 
-    /// Stands behind the last entry that lies below the bound.
+    /// Returns a cursor behind the last entry below the bound.
     pub(crate) fn upper(source: S, root: NodeRef, bound: Bound<&[u8]>) -> Result<Self, StoreError> {
         match bound {
             Bound::Unbounded => Self::descend(source, root, |node| {
@@ -77,8 +77,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         Ok(cursor)
     }
 
-    /// If the cursor stands behind the last entry of a leaf that is not the last, moves it before the first of
-    /// the next.
+    /// Moves the cursor before the first entry of the next leaf, if it is behind the last entry of a leaf that is not the last.
     fn settle(&mut self) -> Result<(), StoreError> {
         while let Some(&(leaf, i)) = self.path.last() {
             if i < leaf.count() || !self.next_leaf()? {
@@ -88,7 +87,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         Ok(())
     }
 
-    /// Moves to the start of the next leaf; stays and returns false if there is none.
+    /// Moves to the start of the next leaf. Returns `false`, without moving, at the last leaf.
     fn next_leaf(&mut self) -> Result<bool, StoreError> {
         let Some(at) =
             self.path[..self.path.len() - 1].iter().rposition(|&(node, i)| i + 1 < node.count())
@@ -106,7 +105,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         Ok(true)
     }
 
-    /// Moves behind the end of the previous leaf; stays and returns false if there is none.
+    /// Moves behind the end of the previous leaf. Returns `false`, without moving, at the first leaf.
     fn previous_leaf(&mut self) -> Result<bool, StoreError> {
         let Some(at) = self.path[..self.path.len() - 1].iter().rposition(|&(_, i)| i > 0) else {
             return Ok(false);
@@ -122,7 +121,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         Ok(true)
     }
 
-    /// Whether both stand at the same place.
+    /// Returns whether both cursors are at the same place.
     #[inline]
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         match (self.path.last(), other.path.last()) {
@@ -132,7 +131,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         }
     }
 
-    /// The entry behind the cursor, which moves over it; `None` at the end.
+    /// Returns the entry behind the cursor, which moves over it. Returns `None` at the end.
     #[inline]
     pub(crate) fn next(&mut self) -> RawEntry<'p> {
         let Some((leaf, i)) = self.path.last_mut() else { return Ok(None) };
@@ -147,7 +146,7 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
         Ok(Some((key, self.source.value(stored)?)))
     }
 
-    /// The entry before the cursor, which moves over it; `None` at the start.
+    /// Returns the entry before the cursor, which moves over it. Returns `None` at the start.
     #[inline]
     pub(crate) fn previous(&mut self) -> RawEntry<'p> {
         loop {

@@ -8,10 +8,10 @@ use crate::store::format::{
 };
 use crate::store::pages::Workspace;
 
-/// The branches from the root down, each with the child that was taken.
+/// The branches from the root down, each with the child that leads to the key.
 pub(super) type Path = Vec<(PageNo, usize)>;
 
-/// Makes the pages on the way to `key` this transaction's own; returns the way and the leaf.
+/// Makes the pages on the path to `key` this transaction's own. Returns the path and the leaf.
 pub(super) fn descend(
     pages: &mut Workspace,
     root: &mut NodeRef,
@@ -41,7 +41,7 @@ pub(super) fn descend(
     }
 }
 
-/// Sets the value of `key`; returns whether it had one. `O(log n)`.
+/// Sets the value of `key`. Returns whether the key had one. `O(log n)`.
 pub(crate) fn insert(
     pages: &mut Workspace,
     root: &mut NodeRef,
@@ -119,8 +119,8 @@ fn put(
     Ok(found)
 }
 
-/// Evens out a full leaf with a neighbour that has room, if that is this transaction's own already: copying a page to
-/// put off a split would write more than it saves. Then `leaf` is the one of the two that `key` belongs to.
+/// Evens out a full leaf with a neighbour that has room, if the neighbour is this transaction's own already, because copying a page to
+/// put off a split would write more than it saves. Then `leaf` becomes the one of the two leaves that `key` belongs to.
 ///
 /// Loads in random order fill pages by a tenth more this way.
 fn share(
@@ -134,7 +134,7 @@ fn share(
     let node = pages.owned(parent)?;
     let full = pages.owned(*leaf)?;
     if at == full.count() && i + 1 == node.count() {
-        // Ascending keys: the neighbour is full, and stays so.
+        // With ascending keys the neighbour is full, and stays full.
         return Ok(false);
     }
     let room = pages.page_size() - HEADER;
@@ -156,7 +156,7 @@ fn share(
     while count < a.count() + b.count() - 1 {
         let cell = if count < a.count() { a.cell(count)? } else { b.cell(count - a.count())? };
         let with = bytes + cell.1 + SLOT;
-        // The entry in the middle goes where it leaves the halves more alike: then both fit.
+        // The entry in the middle joins the half that makes both more alike: then both fit.
         if count > 0 && with > half && with - half > half.saturating_sub(bytes) {
             break;
         }
@@ -193,7 +193,7 @@ fn share(
     Ok(true)
 }
 
-/// How many of `count + 1` entries, the new one among them, stay on the left.
+/// Returns the number of entries, of `count + 1` with the new one, that stay on the left.
 ///
 /// Appending leaves the left page full: ascending keys then fill pages wholly.
 fn split_point(node: Node<'_>, at: usize, new: usize) -> Result<usize, StoreError> {
@@ -206,7 +206,7 @@ fn split_point(node: Node<'_>, at: usize, new: usize) -> Result<usize, StoreErro
     for i in 0..count {
         let size = if i == at { new } else { node.cell(i - usize::from(i > at))?.1 + SLOT };
         if (left + size) * 2 > total && i > 0 {
-            // The entry in the middle goes where it leaves the halves more alike.
+            // The entry in the middle joins the half that makes both more alike.
             let with = (left + size).abs_diff(total - left - size);
             return Ok(if with < left.abs_diff(total - left) { i + 1 } else { i });
         }
@@ -231,7 +231,7 @@ fn split_leaf(
     let node = Node::new(leaf, &old)?;
     let count = node.count();
     let split = split_point(node, at, LEAF_HEAD + key.len() + value.len() + SLOT)?;
-    // Entries on the left that were there before.
+    // Number of old entries on the left.
     let kept = split - usize::from(at < split);
     NodeMut::format(leaf, pages.bytes_mut(leaf)?, 0).append_from(node, 0..kept)?;
     pages.edit(right)?.append_from(node, kept..count)?;
@@ -247,12 +247,12 @@ fn split_leaf(
     add_child(pages, root, path, leaf, &separator, right)
 }
 
-/// The shortest key that is greater than `left` and not greater than `right`.
+/// Returns the shortest key that is greater than `left` and not greater than `right`.
 pub(super) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     &right[..(common_prefix(left, right) + 1).min(right.len())]
 }
 
-/// Hangs `right` into the tree behind `left`, its sibling at the end of `path`.
+/// Inserts `right` into the tree behind `left`, its sibling at the end of `path`.
 fn add_child(
     pages: &mut Workspace,
     root: &mut NodeRef,
@@ -273,7 +273,7 @@ fn add_child(
         let node = Node::new(page, &old)?;
         let count = node.count();
         let at = i + 1;
-        // Two at least on the left, so that each side has a child after the first key is cleared.
+        // The left side keeps at least two entries, so that each side has a child after the first key is cleared.
         let split = split_point(node, at, BRANCH_HEAD + key.len() + SLOT)?.max(1);
         let kept = split - usize::from(at < split);
         NodeMut::format(page, pages.bytes_mut(page)?, level).append_from(node, 0..kept)?;

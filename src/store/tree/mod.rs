@@ -1,7 +1,7 @@
 //! The copy-on-write B+tree: byte keys to byte values, in ascending order.
 //!
-//! Reading goes through a [`Source`]: a snapshot, or a transaction over one. Changes copy a node into the transaction's workspace before they
-//! change it, and the nodes above it up to the root.
+//! Reading goes through a [`Source`]: a snapshot, or a transaction over one. A change copies a node, and the nodes above it up to the
+//! root, into the transaction's workspace first.
 
 mod bulk;
 mod cursor;
@@ -18,17 +18,17 @@ pub(crate) use insert::{insert, put_inline};
 pub(crate) use remove::remove;
 pub(crate) use visit::{Visit, visit};
 
-/// Longest key: an eighth of a page, so that a branch always has several children.
+/// Returns the length of the longest key: an eighth of a page, so that a branch always has several children.
 pub(crate) fn max_key(page_size: usize) -> usize {
     page_size / 8
 }
 
-/// Longest leaf cell: a quarter of a page. Longer values go to runs of their own.
+/// Returns the length of the longest leaf cell: a quarter of a page. Longer values are kept in separate runs.
 pub(crate) fn max_cell(page_size: usize) -> usize {
     page_size / 4
 }
 
-/// The value of `key`. `O(log n)`; touches one page per level.
+/// Returns the value of `key`. `O(log n)`; touches one page per level.
 #[inline]
 pub(crate) fn get<'p>(
     source: impl Source<'p>,

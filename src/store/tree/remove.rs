@@ -6,13 +6,13 @@ use crate::store::error::StoreError;
 use crate::store::format::{BRANCH_HEAD, HEADER, Node, NodeRef, Run, SLOT, Source, Stored};
 use crate::store::pages::Workspace;
 
-/// Removes `key`; returns whether it was there. `O(log n)`.
+/// Removes `key`. Returns whether the tree had it. `O(log n)`.
 pub(crate) fn remove(
     pages: &mut Workspace,
     root: &mut NodeRef,
     key: &[u8],
 ) -> Result<bool, StoreError> {
-    // Looking first keeps a removal of nothing from copying the path.
+    // The search avoids copying the path for a key that the tree lacks.
     if get(&*pages, *root, key)?.is_none() {
         return Ok(false);
     }
@@ -44,7 +44,7 @@ fn rebalance(
             return Ok(());
         }
         if count == 0 {
-            // Only a leaf gets here: a branch is removed with its last child, below.
+            // The page is a leaf, because a branch is removed with its last child, below.
             drop_child(pages, parent, i)?;
             pages.free(Run::one(page))?;
         } else {
@@ -60,7 +60,7 @@ fn rebalance(
                 return Ok(());
             }
         }
-        // A branch without children goes the way of an empty leaf.
+        // A branch without children is removed like an empty leaf.
         if pages.bytes_mut(parent)?[2..4] == [0, 0] {
             let mut empty = parent;
             while let Some((above, i)) = path.pop() {
@@ -98,7 +98,7 @@ fn shrink_root(pages: &mut Workspace, root: &mut NodeRef) -> Result<(), StoreErr
     }
 }
 
-/// Takes child `i` out of a branch.
+/// Removes child `i` from a branch.
 fn drop_child(pages: &mut Workspace, parent: u64, i: usize) -> Result<(), StoreError> {
     let mut edit = pages.edit(parent)?;
     edit.remove(i)?;
@@ -115,7 +115,7 @@ fn join(pages: &mut Workspace, parent: u64, left: usize, room: usize) -> Result<
     let separator = node.key(left + 1)?.to_vec();
     let (a, b) = ((&*pages).child(node, left)?, (&*pages).child(node, left + 1)?);
     let bridge = if a.is_leaf() { 0 } else { separator.len() };
-    // Some room is left, or the next insertion would split the page again.
+    // The joined page keeps some room, because the next insertion would split a full page again.
     if a.used() + b.used() + bridge > room - room / 8 {
         return Ok(false);
     }

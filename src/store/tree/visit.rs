@@ -11,8 +11,8 @@ pub(crate) enum Visit<'p> {
     Entry(&'p [u8], Stored<'p>),
 }
 
-/// Calls `f` for each node and each entry, in the order of keys. It ends on any bytes, since every step goes down
-/// a level; how often a page may be met is the caller's to judge.
+/// Calls `f` for each node and each entry, in the order of keys. It ends on any bytes, because every step descends a level; the caller
+/// decides on pages that are met twice.
 pub(crate) fn visit<'p, S: Source<'p>>(
     source: S,
     root: NodeRef,

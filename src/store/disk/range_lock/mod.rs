@@ -1,7 +1,7 @@
 //! Locks on ranges of bytes of an open file, which end with the last descriptor of that opening.
 //!
 //! The locks belong to the inode and to the *opening* of the file (the open file description), not to a name, a user or
-//! a process. So links, renames, folders, namespaces and process numbers have no say, two openings in one process exclude
+//! a process. So links, renames, folders, namespaces and process numbers have no influence, two openings in one process exclude
 //! each other, and closing another descriptor of the same file releases nothing.
 //!
 //! | system | locks | shared lock needs | a range is tested by |
@@ -11,8 +11,8 @@
 //! | Windows | `LockFileEx` | a file open for reading | trial locks, by bisection |
 //! | others | none: every call answers [`Unsupported`](io::ErrorKind::Unsupported) | | |
 //!
-//! On Unix a lock is advice among programs that ask for it. On Windows it also keeps others from reading and writing the
-//! locked bytes, which lie far behind the end of the file.
+//! On Unix a lock is advice among programs that use locks. On Windows it also keeps others from reading and writing the locked bytes,
+//! which are far behind the end of the file.
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 #[path = "unix.rs"]
@@ -28,20 +28,20 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-/// With which other locks a lock can share its bytes.
+/// The other locks with which a lock can share its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// With shared ones. Needs a file that is open for reading.
+    /// Shared locks. Needs a file that is open for reading.
     Shared,
-    /// With none. Needs a file that is open for writing.
+    /// No other lock. Needs a file that is open for writing.
     Exclusive,
 }
 
-/// Locks `range` without waiting. Returns whether it did: another opening of the file may hold a lock that excludes it.
+/// Locks `range` without waiting. Returns whether the lock was taken: another opening of the file may hold a lock that excludes it.
 ///
 /// # Errors
 ///
-/// Where the system or the file system has no such locks, or cannot say.
+/// If the system or the file system has no such locks, or the call fails.
 pub(super) fn try_lock(file: &File, range: Range<u64>, mode: Mode) -> io::Result<bool> {
     debug_assert!(!range.is_empty());
     system::try_lock(file, &range, mode)
@@ -56,7 +56,7 @@ pub(super) fn unlock(file: &File, range: Range<u64>) -> io::Result<()> {
     system::unlock(file, &range)
 }
 
-/// Returns a part of `range` that another opening of the file has locked, or `None` if none has. The file must be open for
+/// Returns a part of `range` that another opening of the file has locked. Returns `None` if no opening has. The file must be open for
 /// writing.
 ///
 /// # Errors

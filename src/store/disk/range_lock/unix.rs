@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 
 use super::Mode;
 
-/// Describes a lock for `fcntl`.
+/// Returns the description of a lock for `fcntl`.
 fn describe(kind: libc::c_short, range: &Range<u64>) -> io::Result<libc::flock> {
     let offset = |at: u64| libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput);
     // SAFETY: all fields are integers.
@@ -17,7 +17,7 @@ fn describe(kind: libc::c_short, range: &Range<u64>) -> io::Result<libc::flock> 
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = offset(range.start)?;
     lock.l_len = offset(range.end - range.start)?;
-    // Required of locks that belong to an open file: the process is left out.
+    // Locks that belong to an open file require the process number 0.
     lock.l_pid = 0;
     Ok(lock)
 }

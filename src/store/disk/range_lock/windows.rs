@@ -14,7 +14,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::Mode;
 
-/// The start of a range as the calls take it, and its length in two halves.
+/// Returns the start of a range as the calls take it, and its length in two halves.
 fn describe(range: &Range<u64>) -> (OVERLAPPED, u32, u32) {
     // SAFETY: the fields are integers, a union of an offset and a pointer, and an event handle that may be null.
     let mut at: OVERLAPPED = unsafe { std::mem::zeroed() };
@@ -51,7 +51,8 @@ pub(super) fn unlock(file: &File, range: &Range<u64>) -> io::Result<()> {
     }
 }
 
-/// The system cannot be asked for locks. A range that can be locked has none; one that cannot is halved until one byte is left.
+/// Tests ranges by locking them, because the system does not list locks. A range that cannot be locked is halved until one byte is
+/// left.
 pub(super) fn find_locked(file: &File, range: &Range<u64>) -> io::Result<Option<Range<u64>>> {
     let is_free = |range: &Range<u64>| -> io::Result<bool> {
         let locked = try_lock(file, range, Mode::Exclusive)?;
