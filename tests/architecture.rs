@@ -6,6 +6,7 @@ use architecture_support::paths::paths;
 use architecture_support::rooms::{
     FLAT, ROOMS, Rooms, UPWARD, arrows, circle, crossed_walls, crowded,
 };
+use architecture_support::words::vague;
 use architecture_support::{code, part, sources};
 
 /// Each part of `src/`, and the parts that it may import, as `ARCHITECTURE.md` says.
@@ -304,4 +305,17 @@ fn a_circle_and_a_crowd_are_seen() {
     assert_eq!(crowded(&files("simd", 15)), [""; 0]);
     assert_eq!(crowded(&files("simd/sorted", 16)), ["simd/sorted: 16 files"]);
     assert_eq!(crowded(&files(FLAT[0], 16)), [""; 0]);
+}
+
+#[test]
+fn comments_name_their_nouns() {
+    assert_eq!(vague(&sources()), [""; 0]);
+}
+
+#[test]
+fn a_hidden_noun_is_seen() {
+    let file = |text: &str| vec![("graph/walk.rs".to_owned(), text.repeat(200))];
+    assert_eq!(vague(&file("// A node has a row of links.\n")), [""; 0]);
+    assert_eq!(vague(&file("// What stands there is as many as there are.\n")).len(), 1);
+    assert_eq!(vague(&file("let x = \"what\"; // `what there is` is code\n")), [""; 0]);
 }

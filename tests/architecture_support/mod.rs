@@ -2,6 +2,7 @@
 
 pub(crate) mod paths;
 pub(crate) mod rooms;
+pub(crate) mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
