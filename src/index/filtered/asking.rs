@@ -91,9 +91,11 @@ impl<'a> FilteredSearch<'a, '_> {
                         let limit = *farthest.get_or_insert(kept as f64 * self.farthest(codes));
                         let farther = (kept as f64 * FARTHER) as usize + 1;
                         if sight == Sight::Short && farther as f64 <= limit {
-                            ef = farther;
+                            // The walk ends soon, and a scan would cost more than the rest of it.
+                            (ef, most) = (farther, most.max(farther + 1));
                             continue;
                         }
+                        ef = course.beyond(asked.rank, false, settings).max(course.first);
                     }
                 }
             }

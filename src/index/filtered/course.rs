@@ -74,17 +74,20 @@ pub(super) enum Next {
 }
 
 impl Course {
+    /// Returns the candidates that a walk keeps if its last answer is at `rank`, for a request of `k` and `ef`.
+    pub(super) fn beyond(self, rank: usize, is_coarse: bool, (k, ef): (usize, usize)) -> usize {
+        // Accepted candidates beyond the answers count.
+        let spare = self.wanted - k;
+        let (share, limit) = if is_coarse { (BEYOND_CODES, usize::MAX) } else { (BEYOND, ef) };
+        let more = ((rank as f64 * share) as usize).min(limit);
+        rank.saturating_add(more.saturating_sub(spare))
+    }
+
     /// Returns the next step of a walk for a request of `k` and `ef`.
     pub(super) fn next(self, walk: Progress, (k, ef): (usize, usize)) -> Next {
         let Progress { asked, kept, most, rejects, is_coarse } = walk;
         let Asked { accepted, rank, recent, seen } = asked;
-        // Those wanted beyond the answers count.
-        let spare = self.wanted - k;
-        let (share, limit) = if is_coarse { (BEYOND_CODES, usize::MAX) } else { (BEYOND, ef) };
-        let beyond = |rank: usize| {
-            let more = ((rank as f64 * share) as usize).min(limit);
-            rank.saturating_add(more.saturating_sub(spare))
-        };
+        let beyond = |rank: usize| self.beyond(rank, is_coarse, (k, ef));
         if accepted >= self.wanted {
             let enough = beyond(rank);
             return if enough > kept { Next::Wider(enough) } else { Next::Enough };
