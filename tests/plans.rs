@@ -335,9 +335,11 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
             // Walks on codes find more than by hand, because they continue on the vectors.
             let most = if quantization == Quantization::None { 1.4 } else { 2.0 };
             assert!(by_set.0 as f64 <= by_hand.0 as f64 * most, "{what}");
-            // Half of the answers by hand are right; with 700 excluded, closures find all of them for 2.1 times the distances.
+            // By hand, half of the answers are right. A closure whose walk on codes ends too early may end in a scan, which finds all.
+            let scans = 1.15 * 20_000.0 * 20.0;
+            let least = if quantization == Quantization::None { 0.0 } else { scans };
             let most = if quantization == Quantization::None { 1.4 } else { 2.5 };
-            assert!(by_closure.0 as f64 <= by_hand.0 as f64 * most, "{what}");
+            assert!(by_closure.0 as f64 <= (by_hand.0 as f64 * most).max(least), "{what}");
             assert!(by_set.1.min(by_closure.1) >= by_hand.1, "{what}");
         }
     }
