@@ -30,7 +30,7 @@ const DOUBTFUL: f64 = 0.1;
 const SAMPLED: f64 = 1.0 / 32.0;
 
 /// Fewer slots tell nothing of the accepted share.
-const LEAST_SAMPLE: u32 = 32;
+const LEAST_SAMPLE: f64 = 32.0;
 
 /// The verdict about the codes that a walk read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,8 +144,8 @@ impl<'a> FilteredSearch<'a, '_> {
         Walked { plan: Plan::FilteredWalk, codes, is_measured }
     }
 
-    /// Returns the rejected vectors that a walk may meet at most, or `usize::MAX`. After a long walk whose last candidates were all
-    /// rejected, it takes a sample: if the walk met far fewer accepted vectors than that, it may meet all rejected ones.
+    /// Returns the least number of rejected vectors that a walk may go on to meet, or `usize::MAX` if it is unknown. After a long walk whose
+    /// last candidates were all rejected, it takes a sample: if the walk met far fewer accepted vectors than that, it may meet all rejected ones.
     fn rejects(
         &mut self,
         codes: Option<&Codes>,
@@ -157,14 +157,17 @@ impl<'a> FilteredSearch<'a, '_> {
         if course.rejects < usize::MAX || asked.recent > 0.0 || walked < course.scan * DOUBTFUL {
             return course.rejects;
         }
+        let len = self.index.len() as f64;
+        let slots = (course.scan * SAMPLED / (ASK + self.ask)).min(len);
         let share = *course.share.get_or_insert_with(|| {
-            let slots = (course.scan * SAMPLED / (ASK + self.ask)) as u32;
             let is_enough = slots >= LEAST_SAMPLE;
-            if is_enough { self.index.sampled_share(self.filter, slots) } else { 0.0 }
+            if is_enough { self.index.sampled_share(self.filter, slots as u32) } else { 0.0 }
         });
         let is_avoided = (asked.accepted + 1) as f64 * AVOIDS <= share * asked.seen as f64;
-        let rejected = (1.0 - share) * self.index.len() as f64;
-        if is_avoided { rejected as usize } else { usize::MAX }
+        // Two deviations of the sample fewer: a scan must cost less for sure.
+        let rejected = (1.0 - share) * slots;
+        let least = (rejected - 2.0 * rejected.sqrt()).max(0.0) / slots.max(1.0) * len;
+        if is_avoided { least as usize } else { usize::MAX }
     }
 
     /// Asks about the candidates, one after the other, until enough are accepted.
