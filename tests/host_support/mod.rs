@@ -321,7 +321,7 @@ impl Process {
     pub(crate) fn kill(&mut self) {
         let id = self.child.id().to_string();
         // A writer that sees its forked child killed would report it.
-        let _ = Command::new("kill").args(["-STOP", &id]).status();
+        let _ = Command::new("kill").args(["-STOP", &id]).stderr(Stdio::null()).status();
         let _ = Command::new("pkill").args(["-KILL", "-P", &id]).status();
         let _ = self.child.kill();
         let _ = self.child.wait();
