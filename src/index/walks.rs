@@ -221,21 +221,21 @@ impl Hnsw {
     ) -> bool {
         let all = self.entries.all_answer();
         let answers = |slot: u32| all || self.entries.answers(slot, request.began);
-        let scale = self.scale(self.entries.standing_in(codes));
         work.head.is_blurred = false;
         let is_full = match codes {
             Some(codes) if self.entries.refines(codes) => {
                 self.measure_head(codes, request.k, answers, timer, work);
-                let sorted = work.head.sorted.iter().copied();
-                self.entries.deliver(scale, request, sorted, hits)
+                self.deliver_head(codes, request, work, hits)
             }
             _ => {
+                let scale = self.scale(self.entries.standing_in(codes));
                 let found = work.scratch.pool.iter().filter(|&(_, slot)| answers(slot));
-                self.entries.deliver(scale, request, found, hits)
+                let is_full = self.entries.deliver(scale, request, found, hits);
+                let counters = work.scratch.counters;
+                hits.set_counters(counters.distances, counters.hops);
+                is_full
             }
         };
-        let scratch = &work.scratch;
-        hits.set_counters(scratch.counters.distances, scratch.counters.hops);
         hits.set_plan(Plan::Walk);
         // Models search within a radius to check the reach of walks, without the scan that completes a walk.
         is_full || (cfg!(nearfield_model) && request.radius.is_some())

@@ -24,13 +24,12 @@ fn words(text: &str) -> Vec<String> {
     let comments = text.lines().filter_map(|line| line.split_once("//")).map(|(_, text)| text);
     for comment in comments {
         for (i, prose) in comment.split('`').enumerate() {
+            if i % 2 == 1 {
+                words.push("code".to_owned());
+                continue;
+            }
             let parts = prose.split(|c: char| !c.is_ascii_alphabetic() && c != '\'');
-            let parts = parts.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase);
-            words.extend(
-                parts
-                    .take(if i % 2 == 0 { usize::MAX } else { 1 })
-                    .map(|word| if i % 2 == 0 { word } else { "code".to_owned() }),
-            );
+            words.extend(parts.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase));
         }
     }
     words

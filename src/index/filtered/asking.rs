@@ -217,42 +217,27 @@ impl<'a> FilteredSearch<'a, '_> {
                 verdicts.known(slot) != Some(false) && entries.answers(slot, request.began)
             };
             index.measure_found(codes, k, may_answer, timer, work);
-            let mut nearest = work.head.sorted.iter().take(k);
-            // The filter is asked about all of them, so that a round rejects as many as it can.
-            let rejected =
-                nearest.by_ref().filter(|&&(_, slot)| !verdicts.of(slot, || accepts(slot)));
+            // A round asks about each of the nearest, so that few rounds follow.
+            let nearest = work.head.sorted.iter().take(k);
+            let rejected = nearest.filter(|&&(_, slot)| !verdicts.of(slot, || accepts(slot)));
             if rejected.count() == 0 || work.head.is_blurred || timer.expired() {
                 break;
             }
         }
-        let is_rejected = |slot: u32| verdicts.known(slot) == Some(false);
-        let sight = self.judge(codes, course, asked.recent, is_rejected);
-        self.work.verdicts = verdicts;
-        sight
+        work.verdicts = verdicts;
+        self.judge(codes, course, asked.recent)
     }
 
     /// Returns whether the nearest accepted vectors are among the candidates, whose head is measured.
-    fn judge(
-        &self,
-        codes: &Codes,
-        course: Course,
-        recent: f64,
-        is_rejected: impl Fn(u32) -> bool,
-    ) -> Sight {
-        let (k, Work { scratch, head, .. }) = (self.request.k, &*self.work);
+    fn judge(&self, codes: &Codes, course: Course, recent: f64) -> Sight {
+        let (k, Work { scratch, head, verdicts, .. }) = (self.request.k, &*self.work);
         if head.is_blurred {
             return Sight::Blurred;
         }
-        // Of those beyond the last candidate, as many are accepted as of the last ones.
-        let (density, counts) = if course.is_dear {
-            ((recent as f32).max(1.0 / RECENT as f32), None)
-        } else {
-            (1.0, Some(is_rejected))
-        };
-        let candidates = || {
-            let is_rejected = counts.as_ref();
-            scratch.pool.iter().filter(move |&(_, slot)| !is_rejected.is_some_and(|is| is(slot)))
-        };
+        // Without a verdict about each candidate, all count, at the accepted share of the last ones.
+        let density = if course.is_dear { (recent as f32).max(1.0 / RECENT as f32) } else { 1.0 };
+        let counts = |slot: u32| course.is_dear || verdicts.known(slot) != Some(false);
+        let candidates = || scratch.pool.iter().filter(|&(_, slot)| counts(slot));
         let len = candidates().count();
         let kth = head.key_of(k).map(|key| self.index.measured_distance(codes, key));
         let ends = candidates().nth(len / 2).zip(scratch.pool.reach());

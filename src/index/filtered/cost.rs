@@ -1,7 +1,11 @@
 //! What ways to answers under a filter cost, estimated before one is taken.
 
+use std::ops::Range;
+
 use super::scan::accepted;
+use crate::arena::View;
 use crate::index::codes::Codes;
+use crate::index::entries::Entries;
 use crate::index::filter::Filter;
 use crate::index::hnsw::Hnsw;
 use crate::index::scatter::scattered;
@@ -55,6 +59,20 @@ pub(super) struct Estimate {
     pub(super) scan: f64,
 }
 
+impl Entries {
+    /// Returns slots and keys of a sample spread over the index, in the order of their numbers. Hidden slots are left out, because another
+    /// thread may be writing their keys.
+    pub(super) fn sampled<'a>(
+        &'a self,
+        keys: View<'a, u64>,
+        numbers: Range<u32>,
+    ) -> impl Iterator<Item = (u32, u64)> + 'a {
+        let slots = numbers.map(move |number| scattered(number, keys.len()));
+        let held = slots.filter(|&slot| !self.slots.is_hidden(slot));
+        held.map(move |slot| (slot, keys.row(slot)[0]))
+    }
+}
+
 impl Hnsw {
     /// Returns the units that one more candidate of a walk on these codes, or on the vectors, costs. Half of a row's neighbours were met
     /// before.
@@ -66,12 +84,10 @@ impl Hnsw {
     /// Returns the accepted share of `slots` slots, spread over the index; 1 of an empty sample.
     pub(super) fn sampled_share(&self, filter: &dyn Filter, slots: u32) -> f64 {
         let keys = self.entries.keys.view();
-        let sample = (0..slots.min(keys.len())).map(|at| scattered(at, keys.len()));
-        // The key of a slot that holds nothing may be being written.
         let (mut asked, mut accepted) = (0, 0);
-        for slot in sample.filter(|&slot| !self.entries.slots.is_hidden(slot)) {
+        for (_, key) in self.entries.sampled(keys, 0..slots.min(keys.len())) {
             asked += 1;
-            accepted += u32::from(filter.accepts(keys.row(slot)[0]));
+            accepted += u32::from(filter.accepts(key));
         }
         if asked == 0 { 1.0 } else { f64::from(accepted) / f64::from(asked) }
     }
@@ -95,13 +111,9 @@ impl Hnsw {
         let most = most.min(total);
         while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
             let mut count = 0;
-            for at in tried..most.min(tried + ASKED as u32) {
-                let slot = scattered(at, total);
-                // The key of a slot that holds nothing may be being written.
-                if !self.entries.slots.is_hidden(slot) {
-                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
-                    count += 1;
-                }
+            for near in self.entries.sampled(keys, tried..most.min(tried + ASKED as u32)) {
+                (slots[count], held[count]) = near;
+                count += 1;
             }
             tried += ASKED as u32;
             asked += count as u32;

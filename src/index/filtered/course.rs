@@ -31,7 +31,7 @@ pub(super) struct Course {
     pub(super) share: Option<f64>,
     /// Units that a scan costs.
     pub(super) scan: f64,
-    /// Whether calls of the filter take so long that candidates are put in their exact order before.
+    /// Whether calls of the filter take longer than distances: a walk on codes then asks about no candidate that it need not.
     pub(super) is_dear: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Progress {
     pub(super) kept: usize,
     /// Candidates whose walk costs the same as a scan.
     pub(super) most: usize,
-    /// Rejected vectors that it may meet at most, by a sample.
+    /// The least number of rejected vectors that it may go on to meet, by a sample; `usize::MAX` if it is unknown.
     pub(super) rejects: usize,
     /// Whether it is on codes that vectors refine.
     pub(super) is_coarse: bool,
@@ -105,9 +105,10 @@ impl Course {
         }
         let missing = (self.wanted - accepted) as f64;
         let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
-        Next::Wider(
-            (expected.min(kept as f64 * WIDER) as usize).min(end(self.rejects)).max(kept + 1),
-        )
+        let wider = (expected.min(kept as f64 * WIDER) as usize).min(end(self.rejects));
+        // A step does not pass the cost of a scan if the sample puts the end before it.
+        let limit = if end(rejects) < most { most - 1 } else { usize::MAX };
+        Next::Wider(wider.min(limit).max(kept + 1))
     }
 }
 
@@ -155,5 +156,8 @@ mod tests {
         assert_eq!(next(NONE, 100, 1000, false), Next::Wider(150));
         assert_eq!(next(NONE, 2000, usize::MAX, false), Next::Wider(3000));
         assert_eq!(next(NONE, 2100, usize::MAX, false), Next::Scan);
+        let walk =
+            Progress { asked: NONE, kept: 2100, most: 3000, rejects: 2200, is_coarse: false };
+        assert_eq!(COURSE.next(walk, (10, 64)), Next::Wider(2999));
     }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use crate::arena::Visited;
 use crate::index::entries::Entries;
 use crate::index::filter::Filter;
-use crate::index::scatter::scattered;
 
 /// Nanoseconds of the unit of costs: asking about one slot after the other.
 const UNIT: f64 = 2.5;
@@ -74,9 +73,8 @@ impl Entries {
     /// Returns the units that a call of the filter takes. It makes few calls: one may take long.
     pub(in crate::index) fn asking_cost(&self, filter: &dyn Filter) -> f64 {
         let keys = self.keys.view();
-        // The key of a slot that holds nothing may be being written.
-        let slots = (0..keys.len().min(4 * TIMED as u32)).map(|at| scattered(at, keys.len()));
-        let mut held = slots.filter(|&slot| !self.slots.is_hidden(slot)).map(|s| keys.row(s)[0]);
+        let sample = self.sampled(keys, 0..keys.len().min(4 * TIMED as u32));
+        let mut held = sample.map(|(_, key)| key);
         let mut time = |calls: usize| {
             let mut known = [0; TIMED];
             let mut count = 0;
