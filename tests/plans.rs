@@ -335,11 +335,9 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
             // Walks on codes find more than by hand, because they continue on the vectors.
             let most = if quantization == Quantization::None { 1.4 } else { 2.0 };
             assert!(by_set.0 as f64 <= by_hand.0 as f64 * most, "{what}");
-            // By hand, half of the answers are right. A closure whose walk on codes ends too early may end in a scan, which finds all.
-            let scans = 1.15 * 20_000.0 * 20.0;
-            let least = if quantization == Quantization::None { 0.0 } else { scans };
+            // Half of the answers by hand are right; with 700 excluded, closures find all of them for twice the distances.
             let most = if quantization == Quantization::None { 1.4 } else { 2.5 };
-            assert!(by_closure.0 as f64 <= (by_hand.0 as f64 * most).max(least), "{what}");
+            assert!(by_closure.0 as f64 <= by_hand.0 as f64 * most, "{what}");
             assert!(by_set.1.min(by_closure.1) >= by_hand.1, "{what}");
         }
     }
@@ -454,24 +452,24 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
         })
         .collect();
     for (near, share) in filters {
-        let (mut distances, mut answers) = (vec![0; 6], vec![0; 6]);
+        let (mut distances, mut times, mut answers) = (vec![0; 6], vec![0; 6], vec![0; 6]);
         for query in queries.chunks(24).take(10) {
             let all = exact.search(query).k(20_000).run().unwrap();
-            let rejected: KeySet = all
-                .keys()
-                .enumerate()
-                .filter(|&(rank, key)| {
-                    let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-                    rank < near || (mixed as f32) < share * (1 << 24) as f32
-                })
-                .map(|(_, key)| key)
-                .collect();
-            let accepts = |key: u64| !rejected.contains(key);
+            // A table, because a call that takes about 20 ns would have one plan or another by its measured cost.
+            let mut rejected = vec![false; 20_000];
+            for (rank, key) in all.keys().enumerate() {
+                let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+                rejected[key as usize] = rank < near || (mixed as f32) < share * (1 << 24) as f32;
+            }
+            let accepts = |key: u64| !rejected[key as usize];
             let truth = exact.search(query).filter(accepts).run().unwrap();
             for (at, ef) in [16, 32, 64, 128, 256, 1000].into_iter().enumerate() {
                 let hits = graph.search(query).ef(ef).filter(accepts).run().unwrap();
                 assert_eq!(hits.len(), 10);
                 distances[at] += hits.distances_computed();
+                // A scan reads rows in their order, which takes a fourth of the time, or less.
+                let is_scan = hits.plan() == Plan::FilteredScan;
+                times[at] += hits.distances_computed() / if is_scan { 4 } else { 1 };
                 answers[at] += shared(&hits, &truth);
                 let close = graph.search(query).ef(ef).filter(accepts).within(hits[9].distance);
                 let close = close.k(10).run().unwrap();
@@ -482,7 +480,7 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
         for at in 1..6 {
             // A larger `ef` is neither much quicker than a smaller one, nor slower than its growth.
             assert!(distances[at - 1] < distances[at] * 3, "{what}");
-            assert!(distances[at] < distances[at - 1] * 10, "{what}");
+            assert!(times[at] < times[at - 1] * 10, "{what}");
             assert!(answers[at] + 4 >= answers[at - 1], "{what}");
         }
         assert!(answers[2] >= 92, "{what}");

@@ -39,6 +39,9 @@ const AVOIDS: f64 = 4.0;
 /// Above it, the search goes as if all were accepted, until it meets those that are not.
 const ALMOST_ALL: f64 = 0.9;
 
+/// A walk may end early if the last answer is at less than this many times the expected rank among its candidates.
+const LATE: usize = 2;
+
 /// The candidates that a walk keeps that asks in order, over those expected to be needed.
 const IN_RESERVE: f64 = 1.3;
 
@@ -219,6 +222,12 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let expected = (request.k as f64 / share).ceil() as usize;
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
         self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
+        if beam.k.is_some()
+            && self.accepted_rank(request.k).is_none_or(|rank| rank > expected * LATE)
+        {
+            // The filter rejects the nearest, so that an early end tells nothing of the accepted ones.
+            self.index.walk_on(codes, Beam::of(ef), self.timer, self.work).ok()?;
+        }
         // If the time is over, the candidates so far count.
         let enough = request.k.max(request.ef / 4 * 3);
         if self.count_accepted(enough) < enough && !self.timer.expired() {
@@ -267,14 +276,24 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         None
     }
 
-    /// Returns the number of accepted candidates, up to `most`, or up to the end of the time.
-    fn count_accepted(&mut self, most: usize) -> usize {
+    /// Passes the ranks of the accepted candidates, from 0, to `with`, up to the end of the time.
+    fn with_accepted<R>(&mut self, with: impl FnOnce(&mut dyn Iterator<Item = usize>) -> R) -> R {
         let Self { index, filter, timer, work, .. } = self;
         let keys = index.entries.keys.view();
         let accepts =
             |slot: u32| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
-        let met = work.scratch.pool.iter().take_while(|_| !timer.spent(1));
-        met.filter(|&(_, slot)| accepts(slot)).take(most).count()
+        let met = work.scratch.pool.iter().take_while(|_| !timer.spent(1)).enumerate();
+        with(&mut met.filter(|&(_, (_, slot))| accepts(slot)).map(|(rank, _)| rank))
+    }
+
+    /// Returns the number of accepted candidates, up to `most`.
+    fn count_accepted(&mut self, most: usize) -> usize {
+        self.with_accepted(|ranks| ranks.take(most).count())
+    }
+
+    /// Returns the rank of the last of the `count` nearest accepted candidates, or `None` if fewer are accepted.
+    fn accepted_rank(&mut self, count: usize) -> Option<usize> {
+        self.with_accepted(|ranks| ranks.nth(count.checked_sub(1)?))
     }
 
     /// A walk among accepted nodes, from the candidates of an unfiltered one.
