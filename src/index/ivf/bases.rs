@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use crate::index::ivf::IvfQuantization;
+use super::IvfQuantization;
 use crate::quantization::cluster;
 use crate::threads::with_threads;
 

@@ -9,10 +9,10 @@ use super::nearest::Nearest;
 use super::probe::{Effort, Probe};
 use super::rerank::Reranking;
 use super::scan::{Scan, TILE};
-use crate::index::hits::{BatchHits, Hits, Plan};
-use crate::index::limit::{Limit, Timer};
-use crate::index::request::Request;
-use crate::index::work::Work;
+use crate::index::query::budget::{Limit, Timer};
+use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::request::Request;
+use crate::index::scratch::Work;
 use crate::vector::Block;
 
 /// Queries that share the reading of lists; vectors do not move from list to list meanwhile.

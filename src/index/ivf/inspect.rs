@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use super::Ivf;
 use super::drift::{Figures, Margins};
-use crate::index::check::{CheckReport, Fault, FaultKind};
-use crate::index::encoder::Encoder;
-use crate::index::stats::{Bytes, ListStats, Stats};
-use crate::index::work::Work;
+use crate::index::encode::Encoder;
+use crate::index::reports::check::{CheckReport, Fault, FaultKind};
+use crate::index::reports::stats::{Bytes, ListStats, Stats};
+use crate::index::scratch::Work;
 
 impl Ivf {
     /// Returns sizes, settings and counters.

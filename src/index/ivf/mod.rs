@@ -49,14 +49,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use super::batch::{InsertBatch, Insertable};
+use super::build::{InsertBatch, Insertable};
 use super::codes::Originals;
-use super::encoder::Encoder;
+use super::encode::Encoder;
+use super::parallel::OwnPool;
+use super::scratch::{Parts, Work, WorkPool};
 use super::search::Search;
-use super::search_batch::SearchBatch;
-use super::threads::OwnPool;
-use super::work::{Parts, Work, WorkPool};
 use crate::error::IndexError;
+use crate::index::search::batch::SearchBatch;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};

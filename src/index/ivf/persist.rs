@@ -18,7 +18,7 @@ use super::space::Space;
 use super::{Ivf, IvfBuilder, IvfQuantization, Originals};
 use crate::arena::Unsound;
 use crate::error::IndexError;
-use crate::index::persist::{CODES, KEYS, VECTORS};
+use crate::index::image::{CODES, KEYS, VECTORS};
 use crate::metric::Metric;
 use crate::sync::RwLockReadGuard;
 use crate::threads::with_threads;

@@ -11,13 +11,13 @@ use super::scan::Scan;
 use crate::distance::key::to_f32;
 use crate::error::IndexError;
 use crate::graph::Watch;
-use crate::index::filter::Filter;
-use crate::index::hits::{BatchHits, Hits, Plan};
-use crate::index::limit::Timer;
-use crate::index::request::Request;
-use crate::index::rerank::Head;
+use crate::index::codes::rerank::Head;
+use crate::index::query::budget::Timer;
+use crate::index::query::filter::Filter;
+use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::request::Request;
+use crate::index::scratch::Work;
 use crate::index::search::Searchable;
-use crate::index::work::Work;
 use crate::vector::Block;
 
 /// Buffers of a search.

@@ -15,9 +15,9 @@ use super::nearest::Candidate;
 use super::probe::{Effort, Probe};
 use super::scan::Scan;
 use crate::distance::key::{of_f32, to_f32};
-use crate::index::filter::Filter;
-use crate::index::hits::{Hit, Hits};
-use crate::index::limit::Timer;
+use crate::index::query::budget::Timer;
+use crate::index::query::filter::Filter;
+use crate::index::query::hits::{Hit, Hits};
 use crate::vector::Block;
 
 /// Weight of the expected deviation, in measured candidates.

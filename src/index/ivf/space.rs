@@ -3,8 +3,8 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::error::{IndexError, VectorError};
-use crate::index::encoder::{Encoder, normalize};
-use crate::index::engine::{Engine, engine};
+use crate::index::distances::{Engine, engine};
+use crate::index::encode::{Encoder, normalize};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::{Block, Element};

@@ -14,7 +14,7 @@ use super::directory::{Directory, Scratch};
 use super::drift::{Drift, DriftLimits};
 use super::{Ivf, Originals, Work};
 use crate::error::IndexError;
-use crate::index::quantized::ENOUGH;
+use crate::index::codes::fitting::ENOUGH;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::quantization::cluster;

@@ -1,6 +1,6 @@
 //! Filters over keys of many indexes.
 
-use super::super::filter::Filter;
+use crate::index::query::filter::Filter;
 
 /// Source of a filter for each shard.
 pub(super) trait ShardFilter: Sync {

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::super::hits::Hit;
+use crate::index::query::hits::Hit;
 
 /// One answer: a key, its shard, and the distance of its vector from the query.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,9 +10,9 @@ use std::sync::Arc;
 pub use hits::{ShardHit, ShardHits};
 pub use search::{ShardSearch, ShardSearchBatch};
 
-use super::encoder::Encoder;
+use super::encode::Encoder;
+use super::parallel::OwnPool;
 use super::search::Searchable;
-use super::threads::OwnPool;
 use super::{Flat, Hnsw};
 use crate::error::IndexError;
 use crate::vector::AsVector;

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::super::filter::{Filter, KeySet, Screen};
-use super::super::hits::{BatchHits, Hits};
-use super::super::limit::{Cancel, Limit};
-use super::super::request::{Request, Wanted};
-use super::super::search::AnyKey;
-use super::super::threads::Threads;
 use super::filter::{Alike, ByShard, ShardFilter};
 use super::{Shard, ShardHits, Shards};
 use crate::error::IndexError;
+use crate::index::parallel::Threads;
+use crate::index::query::budget::{Cancel, Limit};
+use crate::index::query::filter::{Filter, KeySet, Screen};
+use crate::index::query::hits::{BatchHits, Hits};
+use crate::index::query::request::{Request, Wanted};
+use crate::index::search::AnyKey;
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, Element, VectorRef};
 

@@ -1,0 +1,260 @@
+//! Measuring the head of a walk's candidates again by the vectors themselves, or by finer codes.
+
+use crate::arena::View;
+use crate::index::entries::deliver::Scale;
+use crate::index::query::budget::Timer;
+use crate::vector::Block;
+
+/// Minimum number of candidates beyond those wanted that may be measured again.
+const LEAST: usize = 24;
+
+/// Maximum number of candidates that are measured before the clock is read.
+const PART: usize = 64;
+
+/// Candidates beyond those wanted that are measured in any case: errors are learned from the first.
+const SURE: usize = 2;
+
+/// Candidates that are measured between two checks for the end; a fourth of those wanted if that is more.
+const STEP: usize = 4;
+
+/// Candidates whose vectors are prefetched while others are measured: vectors are long, and memory is slow.
+const AHEAD: usize = 8;
+
+/// With fine codes, reranking ends after `VAIN` times the rank of the last candidate that is among the answers: many are measured
+/// only if codes do not separate near vectors.
+const VAIN: usize = 4;
+
+/// Errors of codes beyond this share of the distance of the last answer mean that vectors around the query look alike. On real
+/// vectors (photographs, words, sentences) the errors of 4 bits are .03 to .06 of it, and .05 to .17 for one query in a
+/// hundred; those of 1 bit, whose codes are coarse, are .07 to .24, and .11 to .76.
+const BLURRED: f32 = 0.25;
+const BLURRED_COARSE: f32 = 0.5;
+
+/// Answers that are late by their codes, and answers expected beyond the end of a walk, as a share of those wanted: more of
+/// either mean that codes miss the nearest. On words, of 10 answers with `ef` 64, a share of .01 is expected there
+/// for one query in fifty with 1 bit, and next to none with more; with `ef` 16 it is .13.
+const LATE: f32 = 0.25;
+const MISSED: f32 = 0.015;
+const MISSED_OF_FEW: f32 = 0.2;
+
+/// Ratio of candidates to answers from which on candidates are not few.
+const WIDE: usize = 4;
+
+/// Standard deviations of the error by which a candidate's distance may be less than expected.
+const DEVIATIONS: f32 = 3.5;
+
+/// The nearest candidates by their codes, then by their vectors.
+#[derive(Debug, Default)]
+pub(in crate::index) struct Head {
+    slots: Vec<u32>,
+    /// Distances by codes.
+    estimates: Vec<f32>,
+    keys: Vec<u32>,
+    /// Whether codes did not separate near vectors, because errors are of the size of distances.
+    pub(in crate::index) is_blurred: bool,
+    /// Key and slot, the nearest first.
+    pub(in crate::index) sorted: Vec<(u32, u32)>,
+    errors: Errors,
+    /// The distance of the last answer.
+    pub(in crate::index) kth: f32,
+}
+
+/// Reach of a walk, by the codes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index) struct Reach {
+    /// Candidates that count.
+    pub(in crate::index) len: usize,
+    /// Distances of the candidate in the middle, and of the last.
+    pub(in crate::index) middle: f32,
+    pub(in crate::index) last: f32,
+    /// Whether distances by these codes are right on average.
+    pub(in crate::index) is_unbiased: bool,
+    /// Maximum number of answers expected beyond the last candidate.
+    pub(in crate::index) allowed: f32,
+}
+
+impl Reach {
+    /// Returns the maximum number of answers expected beyond the end, for a search of `k` answers, with codes whose candidates are
+    /// worth `asked` by the vectors. Few candidates prove little: with perfect codes, too, the last answers are at the end.
+    pub(in crate::index) fn allowed(k: usize, len: usize, asked: usize) -> f32 {
+        let missed = if asked >= WIDE * k { MISSED } else { MISSED_OF_FEW };
+        if len >= 2 * k { missed * k as f32 } else { f32::INFINITY }
+    }
+}
+
+impl Head {
+    /// Returns the number of candidates among which the nearest `k` are, if codes separate near vectors.
+    pub(in crate::index) fn enough_for(k: usize) -> usize {
+        k.saturating_mul(2).max(k.saturating_add(LEAST))
+    }
+
+    /// Measures the candidates, given with their distances by codes, the nearest first, by the rows: their vectors or finer codes.
+    /// Measures all that the time allows, but some in any case. Ends when none of the others is likely to be
+    /// among the nearest `k`, by their errors, and if codes are fine, by the ranks of the answers: [`VAIN`] times the
+    /// rank of the last of the nearest `k` is enough, if it is more than [`Self::enough_for`].
+    #[expect(clippy::too_many_arguments, reason = "what a search has, and what it found")]
+    pub(in crate::index) fn measure(
+        &mut self,
+        scale: Scale<'_>,
+        rows: View<'_, Block>,
+        query: &[Block],
+        candidates: impl Iterator<Item = (f32, u32)>,
+        k: usize,
+        codes_are_fine: bool,
+        timer: &mut Timer<'_>,
+    ) {
+        let Self { slots, estimates, keys, sorted, is_blurred, errors, kth: last } = self;
+        slots.clear();
+        estimates.clear();
+        keys.clear();
+        sorted.clear();
+        let mut candidates = candidates.filter(|&(_, slot)| slot < rows.len());
+        let mut take = |most: usize, slots: &mut Vec<u32>, estimates: &mut Vec<f32>| {
+            for (estimate, slot) in candidates.by_ref().take(most - slots.len()) {
+                slots.push(slot);
+                estimates.push(estimate);
+            }
+        };
+        let all = if codes_are_fine && k > 0 { Self::enough_for(k) } else { usize::MAX };
+        take(all, slots, estimates);
+        let step = STEP.max(k / 4);
+        *errors = Errors::default();
+        let mut asked = 0;
+        // Candidates that are certain to be measured. No others are prefetched: an unneeded vector takes as long to load.
+        let sure = slots.len().min(k.saturating_add(SURE));
+        let mut planned = if k == 0 { slots.len() } else { sure };
+        let mut judge_at = k;
+        while sorted.len() < planned {
+            let done = sorted.len();
+            let end = planned.min(done + step.min(PART));
+            let ahead = planned.min(end + AHEAD).max(asked);
+            slots[asked..ahead].iter().for_each(|&slot| rows.prefetch(slot));
+            asked = ahead;
+            keys.resize(end, 0);
+            scale.engine().keys(rows, query, &slots[done..end], &mut keys[done..end]);
+            for at in done..end {
+                errors.learn(scale.distance(keys[at]) - estimates[at]);
+                sorted.push((keys[at], slots[at]));
+            }
+            if timer.is_late(end) {
+                break;
+            }
+            if k > 0 && end >= k && (end >= judge_at || end == planned) {
+                judge_at = end + step;
+                let (_, &mut (nearest, _), _) = sorted.select_nth_unstable(k - 1);
+                let kth = scale.distance(nearest);
+                let may_be_nearer =
+                    |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
+                let mut likely = estimates.partition_point(may_be_nearer);
+                if likely == estimates.len() && codes_are_fine {
+                    let last = keys.iter().rposition(|&key| key <= nearest).unwrap_or(0);
+                    take(slots.len().max(VAIN * (last + 1)), slots, estimates);
+                    likely = estimates.partition_point(may_be_nearer);
+                }
+                planned = sure.max(likely);
+            }
+        }
+        sorted.sort_unstable();
+        let kth = k.checked_sub(1).and_then(|last| sorted.get(last));
+        *last = kth.map_or(f32::NAN, |&(key, _)| scale.distance(key));
+        let allowed = if codes_are_fine { BLURRED } else { BLURRED_COARSE };
+        *is_blurred = errors.exceed(*last * allowed);
+    }
+
+    /// Returns the key of the distance of the `k`th of the candidates that were [measured](Self::measure).
+    pub(in crate::index) fn key_of(&self, k: usize) -> Option<u32> {
+        self.sorted.get(k.wrapping_sub(1)).map(|&(key, _)| key)
+    }
+
+    /// Returns whether others of the nearest `k`, of which `kth` is the distance of the last, are likely to be beyond the end of a walk.
+    pub(in crate::index) fn is_short(&self, k: usize, kth: f32, reach: Reach) -> bool {
+        let Reach { len, last, is_unbiased, allowed, .. } = reach;
+        // Codes in order put all answers before half of the other candidates. A later answer might as well be beyond the end.
+        let nearest = self.key_of(k).unwrap_or(0);
+        let late =
+            self.keys.iter().skip(usize::midpoint(k, len)).filter(|&&key| key < nearest).count();
+        if late as f32 > LATE * k as f32 {
+            return true;
+        }
+        let is_wide = allowed <= MISSED * k as f32;
+        is_wide && is_unbiased && last < kth || self.missed(kth, reach) > allowed
+    }
+
+    /// Returns the number of the nearest that are expected beyond the reach, because codes put them there.
+    fn missed(&self, kth: f32, reach: Reach) -> f32 {
+        let Reach { len, middle, last, .. } = reach;
+        let deviation = self.errors.deviation();
+        // In deviations: the margin of the last answer, and the density of candidates at the end.
+        let margin = (last + self.errors.mean() - kth) / deviation;
+        let density = (len / 2) as f32 / (last - middle) * deviation;
+        density * beyond(margin)
+    }
+
+    /// Returns the bytes of memory in use.
+    pub(in crate::index) fn bytes(&self) -> usize {
+        let words = self.slots.capacity() + self.estimates.capacity() + self.keys.capacity();
+        words * 4 + self.sorted.capacity() * 8
+    }
+}
+
+/// Differences between distances and their estimates by codes.
+#[derive(Debug, Default, Clone, Copy)]
+struct Errors {
+    count: f32,
+    sum: f32,
+    squares: f32,
+}
+
+impl Errors {
+    fn learn(&mut self, error: f32) {
+        self.count += 1.0;
+        self.sum += error;
+        self.squares += error * error;
+    }
+
+    /// Returns whether the root mean square of the errors is larger than a positive distance.
+    fn exceed(&self, distance: f32) -> bool {
+        distance > 0.0 && self.squares > self.count * distance * distance
+    }
+
+    /// Returns the least that a distance is likely to be.
+    fn least(&self, estimate: f32) -> f32 {
+        estimate + self.mean() - DEVIATIONS * self.deviation()
+    }
+
+    fn mean(&self) -> f32 {
+        self.sum / self.count
+    }
+
+    fn deviation(&self) -> f32 {
+        let mean = self.mean();
+        (self.squares / self.count - mean * mean).max(0.0).sqrt()
+    }
+}
+
+/// Returns the mean excess of a normal number, of deviation 1, over `margin`.
+fn beyond(margin: f32) -> f32 {
+    let density = (-0.5 * margin * margin).exp() * 0.398_942_3;
+    // The share of numbers above it (Abramowitz and Stegun, 26.2.16).
+    let t = 1.0 / (1.0 + 0.332_67 * margin.abs());
+    let above = density * t * (0.436_183_6 + t * (-0.120_167_6 + t * 0.937_298));
+    let above = if margin < 0.0 { 1.0 - above } else { above };
+    density - margin * above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_a_margin_is_that_of_a_normal_number() {
+        for margin in [-3.0_f32, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0] {
+            let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+            let steps = (0..12_000).map(|i| (f64::from(i) + 0.5) / 1000.0);
+            let sum: f64 = steps.map(|x| x * density(f64::from(margin) + x) / 1000.0).sum();
+            assert!((f64::from(beyond(margin)) - sum).abs() < 5e-5, "{margin}: {sum}");
+        }
+        // Without errors no answer is missed.
+        assert!(beyond(f32::INFINITY).is_nan());
+    }
+}

@@ -1,0 +1,105 @@
+//! Turns slots into hits.
+
+use super::Entries;
+use crate::index::codes::Codes;
+use crate::index::distances::Engine;
+use crate::index::query::hits::{Hit, Hits};
+use crate::index::query::request::Request;
+use crate::sync::step;
+
+/// The meaning of the keys of distances.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index) enum Scale<'a> {
+    /// Distances between vectors.
+    Vectors(&'a dyn Engine),
+    /// Distances between a prepared query and codes.
+    Codes(&'a Codes),
+}
+
+impl Scale<'_> {
+    /// Returns the distance that a key encodes.
+    pub(in crate::index) fn distance(self, key: u32) -> f32 {
+        match self {
+            Self::Vectors(engine) => engine.distance(key),
+            Self::Codes(codes) => codes.distance(key),
+        }
+    }
+
+    /// Returns the engine that computes the keys.
+    pub(in crate::index) fn engine(&self) -> &dyn Engine {
+        match self {
+            Self::Vectors(engine) => *engine,
+            Self::Codes(codes) => &*codes.engine,
+        }
+    }
+}
+
+impl Entries {
+    /// Returns the greatest key of a distance within `radius`; 0 if no distance is.
+    pub(in crate::index) fn key_within(&self, scale: Scale<'_>, radius: Option<f32>) -> u32 {
+        let Some(radius) = radius else { return u32::MAX };
+        // Distances ascend with their keys. Keys that encode no distance, at either end, give NaN.
+        let is_within = |key: u32| {
+            self.encoder.answered(scale.distance(key)).total_cmp(&(radius + 0.0)).is_le()
+        };
+        let (mut below, mut beyond) = (0, u32::MAX);
+        while below < beyond {
+            let middle = below + (beyond - below).div_ceil(2);
+            if is_within(middle) {
+                below = middle;
+            } else {
+                beyond = middle - 1;
+            }
+        }
+        below
+    }
+}
+
+/// Hits whose keys are prefetched together, because each is elsewhere in memory.
+const PART: usize = 32;
+
+impl Entries {
+    /// Makes hits of keys of distances and slots, which arrive in ascending order: at most `k` of the request, and none
+    /// beyond the radius.
+    ///
+    /// This is the only function in which slots become hits. It reads the keys after the slots were found, so that each
+    /// slot has a key. A key that was found twice, because it is being replaced, counts once. Returns `false` if fewer
+    /// hits than wanted were found, and the radius is not the reason.
+    pub(in crate::index) fn deliver(
+        &self,
+        scale: Scale<'_>,
+        request: &Request<'_>,
+        mut found: impl Iterator<Item = (u32, u32)>,
+        hits: &mut Hits,
+    ) -> bool {
+        let Request { k, radius, .. } = *request;
+        let keys = self.keys.view();
+        let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
+        let mut part = [(0, 0); PART];
+        let (mut more, mut is_all) = (true, false);
+        hits.clear();
+        while more && hits.len() < k {
+            let wanted = PART.min(k - hits.len());
+            let mut count = 0;
+            for (place, near) in part[..wanted].iter_mut().zip(&mut found) {
+                keys.prefetch(near.1);
+                *place = near;
+                count += 1;
+            }
+            more = count == wanted;
+            for &(key, slot) in &part[..count] {
+                let distance = self.encoder.answered(scale.distance(key));
+                if !is_near(distance) {
+                    (more, is_all) = (false, true);
+                    break;
+                }
+                step();
+                hits.push(Hit { key: keys.row(slot)[0], distance });
+            }
+            if !more || hits.len() == k {
+                let _ = self.replacing.is_ambiguous() && hits.drop_repeated_keys();
+            }
+        }
+        is_all || hits.len() >= k.min(self.len())
+    }
+}

@@ -1,0 +1,362 @@
+//! Keys and vectors by slot: the common part of `Hnsw` and `Flat`.
+
+pub(in crate::index) mod deliver;
+pub(in crate::index) mod key_map;
+pub(in crate::index) mod replacement;
+pub(in crate::index) mod scan;
+pub(in crate::index) mod space;
+
+use super::codes::{CodeWork, Codes};
+use super::encode::Encoder;
+use super::scratch::Work;
+use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
+use crate::error::{IndexError, VectorError};
+use crate::graph::Graph;
+use crate::index::codes::fitting::Quantized;
+use crate::index::entries::key_map::KeyMap;
+use crate::index::entries::replacement::Replacing;
+use crate::process::{Forked, Process};
+use crate::sync::Mutex;
+use crate::vector::Block;
+
+/// The slot into which a vector was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) slot: u32,
+    /// Whether the slot held another vector before.
+    pub(super) is_reused: bool,
+}
+
+/// Dense slots, each with a key and a vector, a code, or both.
+#[derive(Debug)]
+pub(super) struct Entries {
+    pub(super) encoder: Encoder,
+    pub(super) vectors: Column<Block>,
+    pub(super) quantized: Option<Quantized>,
+    pub(super) keys: Column<u64>,
+    pub(super) map: KeyMap,
+    /// The slots that hold nothing.
+    pub(super) slots: Slots,
+    pub(super) replacing: Replacing,
+    /// Held while a slot is taken, so that all columns number it alike.
+    pub(super) append: Mutex<()>,
+    /// The process that mapped columns from a file; `None` if all columns are in memory.
+    pub(super) reader: Option<Process>,
+}
+
+impl Entries {
+    pub(super) fn new(encoder: Encoder, quantized: Option<Quantized>) -> Self {
+        Self {
+            encoder,
+            vectors: Column::new(encoder.blocks()),
+            quantized,
+            keys: Column::new(1),
+            map: KeyMap::new(),
+            slots: Slots::new(),
+            replacing: Replacing::default(),
+            append: Mutex::new(()),
+            reader: None,
+        }
+    }
+
+    /// Notes that columns now map a file, which stays unchanged for this process only.
+    pub(super) fn bind(&mut self) {
+        self.reader = Some(Process::current());
+    }
+
+    /// Refuses a forked child of the process that mapped the columns.
+    pub(super) fn admit(&self) -> Result<(), IndexError> {
+        Ok(self.reader.map_or(Ok(()), Process::admit)?)
+    }
+
+    /// Returns the codes, if the index has some.
+    #[inline]
+    pub(super) fn codes(&self) -> Option<&Codes> {
+        self.quantized.as_ref().and_then(Quantized::codes)
+    }
+
+    /// Returns the codes that walks read; `None` if they read the vectors.
+    #[inline]
+    pub(super) fn walking_codes(&self) -> Option<&Codes> {
+        let codes = self.codes();
+        if codes.is_some_and(|codes| codes.blur.is_everywhere() || codes.fit.is_lost()) {
+            return self.standing_in(codes);
+        }
+        codes
+    }
+
+    /// Returns the codes by which rows of the graph are chosen; `None` if the vectors choose them.
+    pub(super) fn linking_codes(&self) -> Option<&Codes> {
+        let codes = self.codes();
+        if codes.is_some_and(|codes| codes.blur.is_trusted()) {
+            return codes;
+        }
+        self.standing_in(codes)
+    }
+
+    /// Returns whether all vectors can be read.
+    pub(super) fn has_vectors(&self) -> bool {
+        self.codes().is_none() || !self.drops()
+    }
+
+    /// Returns the codes that replace vectors which are not kept, if walks read `codes`.
+    pub(super) fn standing_in<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
+        codes.filter(|_| !self.has_vectors()).map(Codes::finest)
+    }
+
+    /// Returns whether the index has more exact data than these codes: the vectors, or finer codes.
+    pub(super) fn refines(&self, codes: &Codes) -> bool {
+        codes.finer.is_some() || self.has_vectors()
+    }
+
+    /// Returns the bytes of a row of codes, or of vectors if `codes` is `None`.
+    pub(super) fn row_bytes(&self, codes: Option<&Codes>) -> usize {
+        codes.map_or(&self.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
+    }
+
+    /// Refuses the vector of a row, which is about to be inserted, if it cannot be kept.
+    pub(super) fn check_kept(
+        &self,
+        row: &[Block],
+        floats: &mut Vec<f32>,
+    ) -> Result<(), VectorError> {
+        let Some(codes) = self.codes().filter(|_| self.drops()) else { return Ok(()) };
+        self.encoder.unit_into(row, floats);
+        codes.check_kept(floats)
+    }
+
+    fn drops(&self) -> bool {
+        self.quantized.as_ref().is_some_and(|q| !q.originals.is_kept())
+    }
+
+    /// Takes a slot for `key`, which is new, and its encoded vector, in the graph too if one is given. On an error
+    /// nothing is changed.
+    pub(super) fn append(
+        &self,
+        key: u64,
+        row: &[Block],
+        coding: &mut CodeWork,
+        graph: Option<&Graph>,
+    ) -> Result<Place, IndexError> {
+        let vacancy = self.map.vacancy(key, &self.keys).ok_or(IndexError::KeyExists { key })?;
+        let place = self.write(key, row, coding, graph)?;
+        vacancy.fill(place.slot);
+        Ok(place)
+    }
+
+    /// Takes a slot and writes `key` and its encoded vector there; the map does not refer to the slot yet.
+    pub(super) fn write(
+        &self,
+        key: u64,
+        row: &[Block],
+        coding: &mut CodeWork,
+        graph: Option<&Graph>,
+    ) -> Result<Place, IndexError> {
+        let codes = self.codes();
+        if let Some(codes) = codes {
+            self.encoder.unit_into(row, &mut coding.floats);
+            if self.drops() {
+                // Callers check the vector before they change anything, but codes can begin between their check and this
+                // call. Here they cannot, because the caller keeps them from beginning.
+                codes.check_kept(&coding.floats)?;
+            }
+            codes.encode_new(coding);
+        }
+        if self.may_refill()
+            && let Some(vacant) = self.slots.take()
+        {
+            return Ok(self.write_again(vacant, key, row, coding));
+        }
+        let keeps = codes.is_none() || !self.drops();
+        let _one_writer = self.append.lock();
+        // All fallible reservations precede the first change.
+        self.slots.reserve(self.keys.len() as u32)?;
+        self.keys.reserve()?;
+        if keeps {
+            self.vectors.reserve()?;
+        }
+        if let Some(codes) = codes {
+            codes.reserve()?;
+        }
+        if let Some(graph) = graph {
+            graph.reserve()?;
+        }
+        // Keys are written first, the graph last: a thread that sees a node sees its vector, and a thread that sees a
+        // vector sees its key.
+        let slot = self.keys.push(|place| place[0] = key)?;
+        if keeps {
+            let same = self.vectors.push(|vector| vector.copy_from_slice(row))?;
+            debug_assert_eq!(slot, same);
+        }
+        if let Some(codes) = codes {
+            let same = codes.push(coding)?;
+            debug_assert_eq!(slot, same);
+        }
+        if let Some(graph) = graph {
+            let same = graph.push()?;
+            debug_assert_eq!(slot, same);
+        }
+        Ok(Place { slot, is_reused: false })
+    }
+
+    /// Returns whether vacant slots may be written again: while codes are made, slot by slot, encoded vectors must not
+    /// change.
+    fn may_refill(&self) -> bool {
+        self.quantized.as_ref().is_none_or(Quantized::is_complete)
+    }
+
+    /// Returns the key that maps to a slot. The caller is [pinned](pin).
+    pub(super) fn key_at(&self, slot: u32) -> Option<u64> {
+        let key = self.keys.view().row(slot)[0];
+        (self.slot(key) == Some(slot)).then_some(key)
+    }
+
+    /// Copies the vector of a key from `slot` into a vacant slot below it, if the index has such a slot. The copy is
+    /// left in `work`, too. The caller is [pinned](pin).
+    pub(super) fn copy_down(&self, key: u64, slot: u32, work: &mut Work) -> Option<Place> {
+        let Work { row, coding, .. } = work;
+        if !self.may_refill() || self.slot(key) != Some(slot) {
+            return None;
+        }
+        row.resize(self.encoder.blocks(), Block::ZERO);
+        if !self.row_into(slot, row, &mut coding.floats) {
+            return None;
+        }
+        if let Some(codes) = self.codes() {
+            codes.copy(slot, coding);
+            self.encoder.unit_into(row, &mut coding.floats);
+        }
+        let vacant = self.slots.take_below(slot)?;
+        Some(self.write_again(vacant, key, row, coding))
+    }
+
+    /// Redirects a key from `old` to `new`, and hides `old`.
+    pub(super) fn supersede(&self, key: u64, old: u32, new: u32) {
+        self.replacing.switch(old, || {
+            self.map.redirect(key, new, &self.keys);
+            self.slots.hide(old);
+        });
+    }
+
+    /// Releases the memory of vacant slots, and lets `others` release that of columns outside these entries.
+    pub(super) fn release(&self, least: u32, others: impl Fn(&VacantRun)) {
+        if !self.may_refill() {
+            return;
+        }
+        self.slots.release(least, |run| {
+            self.keys.release(run);
+            self.vectors.release(run);
+            if let Some(codes) = self.codes() {
+                codes.all().for_each(|codes| codes.rows.release(run));
+            }
+            others(run);
+        });
+    }
+
+    fn write_again(&self, vacant: Vacant<'_>, key: u64, row: &[Block], coding: &CodeWork) -> Place {
+        let slot = vacant.slot();
+        self.keys.refill(&vacant, |place| place[0] = key);
+        // If originals are dropped, only the first slots have vectors.
+        if (slot as usize) < self.vectors.len() {
+            self.vectors.refill(&vacant, |vector| vector.copy_from_slice(row));
+        }
+        if let Some(codes) = self.codes() {
+            codes.refill(&vacant, coding);
+        }
+        vacant.show();
+        Place { slot, is_reused: true }
+    }
+
+    /// Makes sure that any slot can be hidden: appended slots can be, slots from a file may need memory.
+    pub(super) fn reserve_hiding(&self) -> Result<(), ArenaError> {
+        let slots = self.keys.len() as u32;
+        if slots > 0 { self.slots.reserve(slots - 1) } else { Ok(()) }
+    }
+
+    /// Returns whether the slot may be among the answers of a search that began at a moment of [`Replacing`].
+    pub(super) fn answers(&self, slot: u32, began: u64) -> bool {
+        !self.slots.is_hidden(slot) || self.replacing.since(began, slot)
+    }
+
+    /// Returns whether all slots are answers.
+    pub(super) fn all_answer(&self) -> bool {
+        self.slots.hidden() == 0
+    }
+
+    /// Returns the slot of a key.
+    pub(super) fn slot(&self, key: u64) -> Option<u32> {
+        self.map.get(key, &self.keys)
+    }
+
+    /// Writes the row of a slot, or the row nearest to its decoded code if its vector is not kept. Returns whether a row
+    /// was written. `floats` is scratch.
+    pub(super) fn row_into(&self, slot: u32, row: &mut [Block], floats: &mut Vec<f32>) -> bool {
+        let vectors = self.vectors.view();
+        if slot < vectors.len() {
+            row.copy_from_slice(vectors.row(slot));
+            return true;
+        }
+        let codes = self.codes().map(Codes::finest);
+        let Some(codes) = codes.filter(|codes| slot < codes.rows.view().len()) else {
+            return false;
+        };
+        codes.coder.decode(codes.rows.view().row(slot), floats);
+        self.encoder.encode_nearest(floats, row)
+    }
+
+    /// Returns the vector of a key, as floats.
+    pub(super) fn get(&self, key: u64) -> Option<Vec<f32>> {
+        let _pin = pin();
+        let slot = self.slot(key)?;
+        let vectors = self.vectors.view();
+        if slot < vectors.len() {
+            return Some(self.encoder.decode(vectors.row(slot)));
+        }
+        let codes = self.codes()?.finest();
+        let mut vector = Vec::new();
+        codes.coder.decode(codes.rows.view().row(slot), &mut vector);
+        Some(vector)
+    }
+
+    /// Returns the bytes of all slots.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.bytes_of(&self.slots) + self.vector_bytes() + self.code_bytes()
+    }
+
+    /// Returns the number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Returns the bytes of the keys and their map.
+    pub(super) fn key_bytes(&self) -> usize {
+        self.keys.bytes_of(&self.slots) + self.map.bytes() + self.slots.bytes()
+    }
+
+    /// Returns the bytes of the vectors.
+    pub(super) fn vector_bytes(&self) -> usize {
+        self.vectors.bytes_of(&self.slots)
+    }
+
+    /// Returns the bytes of the codes.
+    pub(super) fn code_bytes(&self) -> usize {
+        let _pin = pin();
+        let complete = self.codes().map_or(0, |codes| codes.bytes_of(&self.slots));
+        complete + self.quantized.as_ref().map_or(0, Quantized::bytes)
+    }
+}
+
+impl From<Forked> for IndexError {
+    fn from(_: Forked) -> Self {
+        Self::Forked
+    }
+}
+
+impl From<ArenaError> for IndexError {
+    fn from(error: ArenaError) -> Self {
+        match error {
+            ArenaError::OutOfMemory { bytes } => Self::OutOfMemory { bytes },
+            ArenaError::Full { len } => Self::Full { len },
+        }
+    }
+}

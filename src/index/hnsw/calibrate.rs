@@ -1,0 +1,460 @@
+//! Measures the recall at each `ef`.
+//!
+//! Queries run at ever greater `ef`, and their exact neighbours are counted. Searches use a lower bound: Wilson's
+//! interval, with the number of independent trials that has the variance between queries, because neighbours of one
+//! query are found or missed together. Without queries, vectors of the index are searched for and left out of the
+//! answers; only nodes of the base level can be. The curve is an array of atomics, read without a lock.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::Hnsw;
+use crate::arena::pin;
+use crate::error::IndexError;
+use crate::graph::{Beam, Counters};
+use crate::index::parallel::Threads;
+use crate::index::query::budget::{Limit, Timer};
+use crate::index::query::filter::Screen;
+use crate::index::query::hits::{BatchHits, Hits};
+use crate::index::query::request::Request;
+use crate::index::scratch::{Parts, Work};
+use crate::index::search::Searchable;
+use crate::sync::Mutex;
+use crate::vector::{AsVector, Block, VectorRef};
+
+/// Maximum number of points of a curve.
+const POINTS: usize = 24;
+
+/// Lower bound of the recall at which the measurement stops, because a greater one takes ever more queries to prove.
+const CERTAIN: f64 = 0.9995;
+
+/// Quantile of the normal distribution: one in forty of the bounds is too high.
+const Z: f64 = 1.96;
+
+/// Minimum number of neighbours of a query that are taken to be found or missed together.
+const TOGETHER: f64 = 2.0;
+
+/// A measurement to make. Made by [`Hnsw::calibrate`]; nothing happens until [`run`](Self::run).
+///
+/// Recall at several `ef` is measured against exact neighbours, either of queries that the caller has or of a sample of
+/// the vectors in the index. In the second case each vector is searched for as if it were absent, neither as an answer
+/// nor on the way. Because its links are missing too, queries from outside that are like the vectors reach a greater
+/// recall than requested: 0.93 to 0.97 for 0.9, on word vectors, sentence embeddings and photo descriptors. **Queries of
+/// the kind that searches will use are better**: if they differ in origin from the vectors, as questions do that are to
+/// find passages of text, they may be harder than any vector of the index, and the sample then promises too much.
+///
+/// ```
+/// use nearfield::dataset::Generated;
+/// use nearfield::{Hnsw, Metric};
+///
+/// let (base, queries) = Generated::builder(6000, 16).build()?.into_parts();
+/// let index = Hnsw::builder(16, Metric::L2).build()?;
+/// index.insert_batch(&(0..6000).collect::<Vec<_>>(), &base).run()?;
+///
+/// let calibration = index.calibrate().queries(&queries).run()?;
+/// for point in &calibration.points {
+///     println!("ef {}: recall {:.4}", point.ef, point.recall);
+/// }
+/// let hits = index.search(&queries.row(0).unwrap()).recall(0.99).run()?;
+/// assert_eq!(hits.len(), 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+#[must_use = "nothing is measured until `run` is called"]
+pub struct Calibrate<'a> {
+    index: &'a Hnsw,
+    queries: Option<VectorRef<'a>>,
+    sample: usize,
+    k: usize,
+    max_ef: usize,
+    threads: Threads<'a>,
+}
+
+/// The measured dependence of recall on `ef`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Calibration {
+    /// Neighbours of each query. Searches for up to `k` neighbours use the result.
+    pub k: usize,
+    /// Number of queries.
+    pub queries: usize,
+    /// Whether the queries were vectors of the index.
+    pub own: bool,
+    /// Number of vectors in the index.
+    pub len: usize,
+    /// Bits of a component of the codes that walks read; `None` if they read the vectors.
+    pub code_bits: Option<u32>,
+    /// The curve, by ascending `ef`. The last point may be that of a scan of every vector.
+    pub points: Vec<CalibrationPoint>,
+}
+
+/// Recall at one `ef`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct CalibrationPoint {
+    /// Candidates kept during the walk.
+    pub ef: usize,
+    /// Share of the nearest `k` that was found, on average over the queries.
+    pub recall: f64,
+    /// A bound that the recall over all queries of this kind exceeds with a certainty of 97.5 %: the lower end of
+    /// Wilson's interval (Wilson, 1927), for the number of independent trials that has the variance seen between
+    /// queries. [`Search::recall`](crate::Search::recall) uses this bound.
+    pub at_least: f64,
+}
+
+impl<'a> Calibrate<'a> {
+    pub(in crate::index) fn new(index: &'a Hnsw) -> Self {
+        Self { index, queries: None, sample: 1000, k: 10, max_ef: 4096, threads: Threads::Ambient }
+    }
+
+    /// Sets the queries to measure with, one after the other: some hundreds, of the kind that searches will use, and not
+    /// themselves in the index.
+    pub fn queries<V: AsVector + ?Sized>(mut self, queries: &'a V) -> Self {
+        self.queries = Some(queries.as_vector());
+        self
+    }
+
+    /// Sets the number of vectors of the index to take if no queries are given; 1,000 by default, all if the index has
+    /// fewer.
+    pub fn sample(mut self, sample: usize) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    /// Sets the number of answers; 10 by default. It must be at least the `k` of the searches that request a recall.
+    pub fn k(mut self, k: usize) -> Self {
+        self.k = k;
+        self
+    }
+
+    /// Sets the greatest `ef` to try; 4,096 by default. The measurement ends before if recall is perfect, or if a scan
+    /// of every vector costs less.
+    pub fn max_ef(mut self, max_ef: usize) -> Self {
+        self.max_ef = max_ef;
+        self
+    }
+
+    /// Sets the number of threads, 1 for the caller's own. By default the measurement uses the rayon pool that the
+    /// caller is in, or the global pool.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// Sets the rayon pool to use.
+    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+        self.threads = Threads::Pool(pool);
+        self
+    }
+
+    /// Measures, and keeps the curve in the index in place of an older one, for
+    /// [`Search::recall`](crate::Search::recall) and [`Stats::calibration`](crate::Stats).
+    ///
+    /// Takes the time of an exact search for each query, and of some ten thousand distances more. Searches and
+    /// insertions continue meanwhile. The curve is not saved in files: calibrate after opening. If vectors are not kept
+    /// whole ([`Originals`](crate::Originals)), the exact answers are those by the kept form of the vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Parameter`] if `k`, `sample`, `max_ef` or the number of queries is 0, or if the index has no more
+    /// than `k` vectors; those of [`SearchBatch::run`](crate::SearchBatch::run) for the queries.
+    pub fn run(self) -> Result<Calibration, IndexError> {
+        let Self { index, queries, sample, k, max_ef, threads } = self;
+        for (name, value) in [("k", k), ("sample", sample), ("max_ef", max_ef)] {
+            if value == 0 {
+                let value = value.to_string();
+                return Err(IndexError::Parameter { name, value, allowed: "1 or more" });
+            }
+        }
+        if index.len() <= k {
+            let allowed = "fewer than there are vectors in the index";
+            return Err(IndexError::Parameter { name: "k", value: k.to_string(), allowed });
+        }
+        let subjects = match queries {
+            Some(queries) => Subjects { rows: index.encoder().encode_all(queries)?, own: vec![] },
+            None => index.sample(sample),
+        };
+        if subjects.rows.is_empty() {
+            let allowed = "1 or more, of vectors that are on the base level alone";
+            return Err(IndexError::Parameter { name: "queries", value: "0".to_owned(), allowed });
+        }
+        let calibration = threads.run(
+            index.own_pool(),
+            || index.measure_over_ef(&subjects, k, max_ef, false),
+            || index.measure_over_ef(&subjects, k, max_ef, true),
+        )?;
+        index.curve.set(&calibration);
+        Ok(calibration)
+    }
+}
+
+/// The queries of a measurement.
+struct Subjects {
+    /// Encoded queries, one after the other.
+    rows: Vec<Block>,
+    /// Slots and keys of the queries, if they are vectors of the index.
+    own: Vec<(u32, u64)>,
+}
+
+impl Hnsw {
+    /// Returns some vectors of the index, spread over all.
+    fn sample(&self, wanted: usize) -> Subjects {
+        let _pin = pin();
+        let keys = self.entries.keys.view();
+        let total = keys.len();
+        let mut subjects = Subjects { rows: Vec::new(), own: Vec::new() };
+        let (mut row, mut floats) = (vec![Block::ZERO; self.entries.encoder.blocks()], Vec::new());
+        // Multiples of the golden ratio, evenly spread; some slots are skipped or visited twice.
+        for at in 0..total {
+            let fraction = (at + 1).wrapping_mul(0x9e37_79b9);
+            let slot = ((u64::from(fraction) * u64::from(total)) >> 32) as u32;
+            // A node of upper levels could not be left out of searches.
+            let is_there = !self.entries.slots.is_hidden(slot)
+                && self.graph.is_base_only(slot)
+                && self.graph.stands_on_base_alone(slot);
+            if is_there && self.entries.row_into(slot, &mut row, &mut floats) {
+                subjects.rows.extend_from_slice(&row);
+                subjects.own.push((slot, keys.row(slot)[0]));
+            }
+            if subjects.own.len() == wanted {
+                break;
+            }
+        }
+        subjects
+    }
+
+    /// Measures recall at ever greater `ef`.
+    fn measure_over_ef(
+        &self,
+        subjects: &Subjects,
+        k: usize,
+        max_ef: usize,
+        parallel: bool,
+    ) -> Calibration {
+        let Subjects { rows, own } = subjects;
+        let blocks = self.entries.encoder.blocks();
+        let count = rows.len() / blocks;
+        let row = |at: usize| &rows[at * blocks..(at + 1) * blocks];
+        let request = |k: usize, ef: usize| {
+            let limit = Limit::default();
+            Request {
+                k,
+                ef,
+                nprobe: None,
+                screen: Screen::default(),
+                radius: None,
+                takes_rounds: false,
+                limit,
+                began: 0,
+            }
+        };
+        // Returns the distance of the last of the nearest neighbours: every vector that is no farther is one of them.
+        let reach = |queries: std::ops::Range<usize>| -> Vec<f32> {
+            let mut exact = BatchHits::default();
+            let all = &rows[queries.start * blocks..queries.end * blocks];
+            let more = usize::from(!own.is_empty());
+            self.find_all(all, &request(k + more, usize::MAX), &mut exact);
+            let last = |(at, hits): (usize, &[_])| {
+                let key = own.get(queries.start + at).map(|&(_, key)| key);
+                let others = hits
+                    .iter()
+                    .filter(|hit: &&crate::index::query::hits::Hit| Some(hit.key) != key);
+                others.take(k).last().map_or(f32::INFINITY, |hit| hit.distance)
+            };
+            exact.iter().enumerate().map(last).collect()
+        };
+        let grains: Vec<_> =
+            (0..count).step_by(GRAIN).map(|at| at..count.min(at + GRAIN)).collect();
+        let reach: Vec<f32> = if parallel {
+            grains.par_iter().cloned().flat_map_iter(reach).collect()
+        } else {
+            grains.iter().cloned().flat_map(reach).collect()
+        };
+
+        let found = |ef: usize, at: usize| {
+            self.work.with(|work| {
+                work.row.clear();
+                work.row.extend_from_slice(row(at));
+                let without = own.get(at).map(|&(slot, _)| slot);
+                let hits = self.walk_without(&request(k, ef), without, work);
+                let near = hits.iter().take_while(|hit| hit.distance <= reach[at]);
+                near.count().min(k)
+            })
+        };
+        let mut points = Vec::new();
+        let mut ef = k;
+        while ef <= max_ef && ef < self.scan_ef() && points.len() < POINTS - 1 {
+            let found: Vec<usize> = if parallel {
+                (0..count).into_par_iter().map(|at| found(ef, at)).collect()
+            } else {
+                (0..count).map(|at| found(ef, at)).collect()
+            };
+            let point = CalibrationPoint::new(ef, k, &found);
+            points.push(point);
+            // If all neighbours were found, greater `ef` cannot improve the recall of these queries.
+            if point.at_least >= CERTAIN || point.recall >= 1.0 {
+                break;
+            }
+            // The factor is about the root of two.
+            ef = (ef * 7).div_ceil(5);
+        }
+        let scan = self.scan_ef().max(k);
+        if scan <= max_ef.max(k) && points.last().is_none_or(|point| point.ef < scan) {
+            points.push(CalibrationPoint { ef: scan, recall: 1.0, at_least: 1.0 });
+        }
+        let code_bits = self.code_bits();
+        Calibration { k, queries: count, own: !own.is_empty(), len: self.len(), code_bits, points }
+    }
+
+    /// Returns the answer of a walk to the query in `work.row`, as if the vector `without` were absent.
+    fn walk_without(&self, request: &Request<'_>, without: Option<u32>, work: &mut Work) -> Hits {
+        let _pin = pin();
+        let codes = self.entries.walking_codes();
+        let timer = &mut Timer::new(request.limit, request.k, 0);
+        let mut hits = Hits::new();
+        work.scratch.counters = Counters::default();
+        let beam = Beam { without, ..self.beam(request) };
+        if let Ok(codes) = self.walk(codes, beam, timer, work) {
+            self.collect_sharp(codes, beam, request, timer, work, &mut hits);
+        }
+        hits
+    }
+}
+
+/// Queries that scan the vectors together.
+const GRAIN: usize = 64;
+
+impl CalibrationPoint {
+    /// Computes a point; `found` has the number of the `k` nearest that each query found.
+    fn new(ef: usize, k: usize, found: &[usize]) -> Self {
+        let (queries, k) = (found.len() as f64, k as f64);
+        let recall = found.iter().sum::<usize>() as f64 / (queries * k);
+        let square = |&found: &usize| (found as f64 / k - recall).powi(2);
+        let variance = found.iter().map(square).sum::<f64>() / (queries - 1.0).max(1.0);
+        let alone = recall * (1.0 - recall) / k;
+        let together = if alone > 0.0 { variance / alone } else { 0.0 };
+        let trials = queries * k / together.max(TOGETHER).min(k);
+        let at_least = wilson(recall, trials);
+        Self { ef, recall, at_least }
+    }
+}
+
+/// Returns the lower end of Wilson's interval for a share seen in `trials` trials.
+fn wilson(share: f64, trials: f64) -> f64 {
+    let square = Z * Z / trials;
+    let spread = Z * (share * (1.0 - share) / trials + square / (4.0 * trials)).sqrt();
+    ((share + square / 2.0 - spread) / (1.0 + square)).max(0.0)
+}
+
+/// The curve that searches read, without a lock. Each point is one word, and a mixture of two curves is no worse than
+/// either.
+#[derive(Debug, Default)]
+pub(in crate::index) struct Curve {
+    /// `ef << 32` and the bits of the recall that is certain; 0 behind the last point.
+    points: [AtomicU64; POINTS],
+    /// Answers that the curve was measured for; 0 for no curve.
+    k: AtomicUsize,
+    last: Mutex<Option<Calibration>>,
+}
+
+impl Curve {
+    /// Returns the last calibration.
+    pub(in crate::index) fn calibration(&self) -> Option<Calibration> {
+        self.last.lock().clone()
+    }
+
+    fn set(&self, calibration: &Calibration) {
+        let mut last = self.last.lock();
+        let words = calibration.points.iter().map(|point| {
+            let ef = u32::try_from(point.ef).unwrap_or(u32::MAX);
+            u64::from(ef) << 32 | u64::from((point.at_least as f32).to_bits())
+        });
+        for (place, word) in self.points.iter().zip(words.chain(std::iter::repeat(0))) {
+            place.store(word, Ordering::Relaxed);
+        }
+        self.k.store(calibration.k, Ordering::Release);
+        *last = Some(calibration.clone());
+    }
+
+    /// Returns the `ef` from which on the recall is certain. Between two points it interpolates on a straight line,
+    /// which is below the curve.
+    pub(in crate::index) fn ef(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError> {
+        let measured = self.k.load(Ordering::Acquire);
+        let k = k.unwrap_or(measured);
+        if k > measured || measured == 0 {
+            let measured = Some(measured).filter(|&measured| measured > 0);
+            return Err(IndexError::NotCalibrated { k, measured });
+        }
+        let mut below: Option<(f64, f64)> = None;
+        for word in &self.points {
+            let word = word.load(Ordering::Relaxed);
+            let (ef, certain) = ((word >> 32) as f64, f64::from(f32::from_bits(word as u32)));
+            if word == 0 {
+                break;
+            }
+            if certain >= recall {
+                let Some((from, less)) = below else { return Ok(ef as usize) };
+                return Ok(
+                    (from + (ef - from) * (recall - less) / (certain - less)).ceil() as usize
+                );
+            }
+            below = below.filter(|&(_, less)| less > certain).or(Some((ef, certain)));
+        }
+        let best = below.map_or(0.0, |(_, best)| best);
+        Err(IndexError::RecallUnreachable { recall, best })
+    }
+}
+
+impl fmt::Debug for Calibrate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calibrate")
+            .field("queries", &self.queries.map(|queries| queries.len()))
+            .field("sample", &self.sample)
+            .field("k", &self.k)
+            .field("max_ef", &self.max_ef)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_that_of_wilson() {
+        // 81 of 100, from tables: 0.7222 to 0.8749.
+        assert!((wilson(0.81, 100.0) - 0.7222).abs() < 1e-4);
+        assert!(wilson(1.0, 100.0) < 1.0 && wilson(0.0, 100.0) < 1e-9);
+        let even = CalibrationPoint::new(10, 10, &[9; 100]);
+        let uneven: Vec<_> = (0..100).map(|i| if i % 10 == 0 { 0 } else { 10 }).collect();
+        let uneven = CalibrationPoint::new(10, 10, &uneven);
+        assert!((even.recall - 0.9).abs() < 1e-9 && (uneven.recall - 0.9).abs() < 1e-9);
+        assert!(uneven.at_least < even.at_least && even.at_least < 0.9);
+    }
+
+    #[test]
+    fn a_curve_gives_the_least_ef_that_is_certain() {
+        let curve = Curve::default();
+        let none = IndexError::NotCalibrated { k: 3, measured: None };
+        assert_eq!(curve.ef(0.5, Some(3)), Err(none));
+        let point = |ef, at_least| CalibrationPoint { ef, recall: at_least, at_least };
+        let points = vec![point(10, 0.5), point(20, 0.75), point(40, 0.7), point(80, 0.875)];
+        let (k, queries, own, len) = (10, 1, true, 100);
+        curve.set(&Calibration { k, queries, own, len, code_bits: None, points });
+        assert_eq!(curve.ef(0.3, None), Ok(10));
+        assert_eq!(curve.ef(0.5, Some(10)), Ok(10));
+        assert_eq!(curve.ef(0.625, Some(1)), Ok(15));
+        assert_eq!(curve.ef(0.75, Some(1)), Ok(20));
+        assert_eq!(curve.ef(0.875, Some(1)), Ok(80));
+        assert_eq!(
+            curve.ef(0.9, Some(1)),
+            Err(IndexError::RecallUnreachable { recall: 0.9, best: 0.875 })
+        );
+        let fewer = IndexError::NotCalibrated { k: 11, measured: Some(10) };
+        assert_eq!(curve.ef(0.5, Some(11)), Err(fewer));
+    }
+}

@@ -1,0 +1,253 @@
+//! A walk that asks a filter about its candidates, in the order of distance, and goes on until enough are accepted.
+//!
+//! Vectors that a filter rejects around the query cost the same as more answers would. The walk asks about each slot once, and
+//! about none that is farther than the last answer if calls take long.
+
+use super::cost::ASK;
+use super::course::{Asked, Course, Next, Progress};
+use super::{AVOIDS, FilteredSearch, Walked};
+use crate::graph::Watch;
+use crate::index::codes::Codes;
+use crate::index::codes::rerank::Reach;
+use crate::index::query::hits::Plan;
+use crate::index::scratch::Work;
+
+/// Accepted ones among the last few candidates tell how many are to come.
+const RECENT: usize = 32;
+
+/// The growth of a walk on codes whose candidates end too early, by the errors of the codes.
+const FARTHER: f64 = 1.2;
+
+/// The growth in all, at most: beyond, a walk on the vectors costs no more, or the codes tell too little.
+const FARTHEST: f64 = 2.5;
+
+/// Answers expected beyond the end of a walk, as a share of those wanted, that are few enough.
+const MISSED: f32 = 0.015;
+
+/// The share of a scan's cost after which a walk that met only rejected candidates last takes a sample of the filter, and the share that
+/// the sample costs.
+const DOUBTFUL: f64 = 0.1;
+const SAMPLED: f64 = 1.0 / 32.0;
+
+/// Fewer slots tell nothing of the accepted share.
+const LEAST_SAMPLE: f64 = 32.0;
+
+/// The verdict about the codes that a walk read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sight {
+    /// The nearest accepted vectors are among the candidates.
+    Clear,
+    /// Some are likely to be beyond the last candidate.
+    Short,
+    /// The errors are of the size of distances.
+    Blurred,
+}
+
+impl<'a> FilteredSearch<'a, '_> {
+    /// Walks until enough candidates are accepted, and leaves these in the scratch. Returns `None` if a scan costs less.
+    pub(in crate::index::hnsw::filtered) fn walk_and_ask(
+        &mut self,
+        mut codes: Option<&'a Codes>,
+        mut course: Course,
+    ) -> Option<Walked<'a>> {
+        let index = self.index;
+        let (mut ef, mut goes_on) = (course.first, false);
+        let mut farthest = None;
+        let mut most = self.most(codes, course);
+        while ef < most {
+            index.walk_wider(codes, goes_on, ef, self.timer, self.work).ok()?;
+            goes_on = true;
+            let refined = codes.filter(|codes| index.entries.refines(codes));
+            let is_crowded = self.work.scratch.is_crowded;
+            if !is_crowded {
+                let asked = self.ask(course.wanted);
+                if self.timer.expired() {
+                    return Some(self.ended(codes, course, false));
+                }
+                let kept = self.work.scratch.pool.len();
+                let rejects = self.rejects(codes, asked, kept, &mut course);
+                let settings = (self.request.k, self.request.ef);
+                let is_coarse = refined.is_some();
+                let walk = Progress { asked, kept, most, rejects, is_coarse };
+                match course.next(walk, settings) {
+                    Next::Scan => return None,
+                    // The walk met every node that it can reach.
+                    Next::Wider(_) if kept < ef => {
+                        let is_enough = asked.accepted >= course.wanted;
+                        return is_enough.then(|| self.ended(codes, course, false));
+                    }
+                    Next::Wider(wider) => {
+                        ef = wider;
+                        continue;
+                    }
+                    Next::Enough => {
+                        let sight = match refined {
+                            Some(codes) => self.sight(codes, course, asked),
+                            None => Sight::Clear,
+                        };
+                        if sight == Sight::Clear || kept < ef {
+                            return Some(self.ended(codes, course, refined.is_some()));
+                        }
+                        let limit = *farthest.get_or_insert(kept as f64 * self.farthest(codes));
+                        let farther = (kept as f64 * FARTHER) as usize + 1;
+                        if sight == Sight::Short && farther as f64 <= limit {
+                            // The walk ends soon, and a scan would cost more than the rest of it.
+                            (ef, most) = (farther, most.max(farther + 1));
+                            continue;
+                        }
+                        ef = course.beyond(asked.rank, false, settings).max(course.first);
+                    }
+                }
+            }
+            // Codes do not tell apart the vectors around the query.
+            let left = refined.filter(|_| !self.timer.expired())?;
+            if !is_crowded {
+                index.search_was_blurred(left, self.work);
+            }
+            (codes, goes_on) = (index.entries.standing_in(codes), false);
+            most = self.most(codes, course);
+        }
+        None
+    }
+
+    /// Returns how many candidates of a walk on these codes, or on the vectors, cost as much as a scan.
+    fn most(&self, codes: Option<&Codes>, course: Course) -> usize {
+        let pays = (course.scan / self.index.candidate_cost(codes)) as usize;
+        self.index.scan_ef().min(pays.max(course.first + 1))
+    }
+
+    /// Returns the growth of a walk on codes up to which it costs less than a walk on the vectors, and tells enough.
+    fn farthest(&self, codes: Option<&Codes>) -> f64 {
+        let vectors = self.index.entries.standing_in(codes);
+        let growth = self.index.candidate_cost(vectors) / self.index.candidate_cost(codes);
+        growth.min(FARTHEST)
+    }
+
+    /// Leaves the accepted candidates of a walk that is over. Their head in `work` is measured by vectors, or must be yet.
+    fn ended(&mut self, codes: Option<&'a Codes>, course: Course, is_measured: bool) -> Walked<'a> {
+        let Self { index, request, filter, timer, work, .. } = self;
+        let Work { scratch, verdicts, head, .. } = &mut **work;
+        let keys = index.entries.keys.view();
+        let answers = |slot: u32| index.entries.answers(slot, request.began);
+        if is_measured {
+            head.sorted.retain(|&(_, slot)| answers(slot) && verdicts.known(slot) == Some(true));
+        } else {
+            // Codes do not tell which of the others are nearer: the filter is asked about all, if that takes little time.
+            let asks_on = !course.is_dear && codes.is_some();
+            scratch.pool.retain(usize::MAX, |slot| {
+                if !asks_on || timer.spent(1) || timer.expired() {
+                    return answers(slot) && verdicts.known(slot) == Some(true);
+                }
+                answers(slot) && verdicts.of(slot, || filter.accepts(keys.row(slot)[0]))
+            });
+        }
+        Walked { plan: Plan::FilteredWalk, codes, is_measured }
+    }
+
+    /// Returns the least number of rejected vectors that a walk may go on to meet, or `usize::MAX` if it is unknown. After a long walk whose
+    /// last candidates were all rejected, it takes a sample: if the walk met far fewer accepted vectors than that, it may meet all rejected ones.
+    fn rejects(
+        &mut self,
+        codes: Option<&Codes>,
+        asked: Asked,
+        kept: usize,
+        course: &mut Course,
+    ) -> usize {
+        let walked = kept as f64 * self.index.candidate_cost(codes);
+        if course.rejects < usize::MAX || asked.recent > 0.0 || walked < course.scan * DOUBTFUL {
+            return course.rejects;
+        }
+        let len = self.index.len() as f64;
+        let slots = (course.scan * SAMPLED / (ASK + self.ask)).min(len);
+        let share = *course.share.get_or_insert_with(|| {
+            let is_enough = slots >= LEAST_SAMPLE;
+            if is_enough { self.index.sampled_share(self.filter, slots as u32) } else { 0.0 }
+        });
+        let is_avoided = (asked.accepted + 1) as f64 * AVOIDS <= share * asked.seen as f64;
+        // Two deviations of the sample fewer: a scan must cost less for sure.
+        let rejected = (1.0 - share) * slots;
+        let least = (rejected - 2.0 * rejected.sqrt()).max(0.0) / slots.max(1.0) * len;
+        if is_avoided { least as usize } else { usize::MAX }
+    }
+
+    /// Asks about the candidates, one after the other, until enough are accepted.
+    fn ask(&mut self, wanted: usize) -> Asked {
+        let Self { index, request, filter, timer, work, .. } = self;
+        let Work { scratch, verdicts, .. } = &mut **work;
+        let all = index.entries.all_answer();
+        // Taken after the rows: each row has a key.
+        let keys = index.entries.keys.view();
+        let mut asked = Asked { accepted: 0, rank: 0, recent: 0.0, seen: 0 };
+        for (_, slot) in scratch.pool.iter() {
+            if asked.accepted >= wanted || timer.spent(1) {
+                break;
+            }
+            asked.seen += 1;
+            let answers = all || index.entries.answers(slot, request.began);
+            if answers && verdicts.of(slot, || filter.accepts(keys.row(slot)[0])) {
+                asked.accepted += 1;
+                asked.rank = asked.seen;
+            }
+        }
+        let last = scratch.pool.iter().take(asked.seen).skip(asked.seen.saturating_sub(RECENT));
+        let count = last.len().max(1);
+        let accepted = last.filter(|&(_, slot)| verdicts.known(slot) == Some(true)).count();
+        asked.recent = accepted as f64 / count as f64;
+        asked
+    }
+
+    /// Puts the candidates of a walk on codes in the order of their vectors, and asks about those of the nearest `k` that it did not ask about
+    /// before. Returns whether the nearest accepted vectors are among the candidates, by the errors of the codes.
+    fn sight(&mut self, codes: &Codes, course: Course, asked: Asked) -> Sight {
+        let Self { index, request, filter, timer, work, .. } = self;
+        let entries = &index.entries;
+        let (keys, k) = (entries.keys.view(), request.k);
+        let accepts = |slot: u32| filter.accepts(keys.row(slot)[0]);
+        let mut verdicts = std::mem::take(&mut work.verdicts);
+        if !course.is_dear {
+            for (_, slot) in work.scratch.pool.iter().skip(asked.seen) {
+                if timer.spent(1) {
+                    break;
+                }
+                verdicts.of(slot, || accepts(slot));
+            }
+        }
+        loop {
+            let may_answer = |slot: u32| {
+                verdicts.known(slot) != Some(false) && entries.answers(slot, request.began)
+            };
+            index.measure_found(codes, k, may_answer, timer, work);
+            // A round asks about each of the nearest, so that few rounds follow.
+            let nearest = work.head.sorted.iter().take(k);
+            let rejected = nearest.filter(|&&(_, slot)| !verdicts.of(slot, || accepts(slot)));
+            if rejected.count() == 0 || work.head.is_blurred || timer.expired() {
+                break;
+            }
+        }
+        work.verdicts = verdicts;
+        self.judge(codes, course, asked.recent)
+    }
+
+    /// Returns whether the nearest accepted vectors are among the candidates, whose head is measured.
+    fn judge(&self, codes: &Codes, course: Course, recent: f64) -> Sight {
+        let (k, Work { scratch, head, verdicts, .. }) = (self.request.k, &*self.work);
+        if head.is_blurred {
+            return Sight::Blurred;
+        }
+        // Without a verdict about each candidate, all count, at the accepted share of the last ones.
+        let density = if course.is_dear { (recent as f32).max(1.0 / RECENT as f32) } else { 1.0 };
+        let counts = |slot: u32| course.is_dear || verdicts.known(slot) != Some(false);
+        let candidates = || scratch.pool.iter().filter(|&(_, slot)| counts(slot));
+        let len = candidates().count();
+        let kth = head.key_of(k).map(|key| self.index.measured_distance(codes, key));
+        let ends = candidates().nth(len / 2).zip(scratch.pool.reach());
+        let (Some(kth), Some(((middle, _), (_, last)))) = (kth, ends) else { return Sight::Clear };
+        let [middle, last] = [middle, last].map(|key| codes.distance(key));
+        let (is_unbiased, allowed) = (codes.coder.is_unbiased(), MISSED * k as f32 / density);
+        if head.is_short(k, kth, Reach { len, middle, last, is_unbiased, allowed }) {
+            Sight::Short
+        } else {
+            Sight::Clear
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What ways to answers under a filter cost, estimated before one is taken.
+
+use std::ops::Range;
+
+use super::scan::accepted;
+use crate::arena::View;
+use crate::index::codes::Codes;
+use crate::index::entries::Entries;
+use crate::index::hnsw::Hnsw;
+use crate::index::query::filter::Filter;
+use crate::index::sampling::scattered;
+
+/// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
+/// many are accepted, at most so many. They also give a walk places to start from.
+const LEAST_ASKED: u32 = 64;
+const ENOUGH_ACCEPTED: usize = 32;
+const MOST_ASKED: u32 = 2048;
+
+/// Above it, a walk over all nodes finds enough accepted ones on its way.
+pub(in crate::index::hnsw::filtered) const ONE_HOP: f64 = 0.4;
+/// Below it, the distances that put the detours in order cost more than they save.
+pub(in crate::index::hnsw::filtered) const BLIND: f64 = 0.08;
+
+/// Accepted nodes that the walk into the query's neighbourhood should meet before detours begin.
+const EXPECTED: f64 = 4.0;
+/// Candidates of that walk.
+pub(in crate::index::hnsw::filtered) const SCOUTS: (f64, f64) = (16.0, 256.0);
+/// A scan that costs so many times more than their walk is worth a look whether they are accepted.
+pub(in crate::index::hnsw::filtered) const SCOUT: f64 = 8.0;
+/// A walk by detours needs about as many accepted nodes within two hops, or it ends in a corner.
+const TWO_HOPS_MEET: f64 = 8.0;
+
+/// Costs in the unit of asking about one slot after the other, about 2.5 ns: looking up a key, and asking about a slot somewhere in
+/// memory.
+pub(in crate::index::hnsw::filtered) const LOOK_UP: f64 = 10.0;
+pub(in crate::index::hnsw::filtered) const ASK: f64 = 9.0;
+
+/// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
+pub(in crate::index) fn measuring(bytes: usize) -> f64 {
+    8.0 + bytes as f64 / 22.0
+}
+
+/// Calls up to so many units take no longer than other plans count for them.
+pub(in crate::index::hnsw::filtered) const CHEAP: f64 = 8.0;
+
+/// Slots that are asked about together, and between two thoughts of the time.
+pub(in crate::index::hnsw::filtered) const ASKED: usize = 64;
+
+/// Candidates of the walk into the query's neighbourhood, where so many are accepted.
+pub(in crate::index::hnsw::filtered) fn scouts(share: f64) -> f64 {
+    (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil()
+}
+
+/// What is known of a filter before the search.
+pub(in crate::index::hnsw::filtered) struct Estimate {
+    /// Accepted among all vectors.
+    pub(in crate::index::hnsw::filtered) share: f64,
+    /// Units that a look at every accepted vector costs.
+    pub(in crate::index::hnsw::filtered) scan: f64,
+}
+
+impl Entries {
+    /// Returns slots and keys of a sample spread over the index, in the order of their numbers. Hidden slots are left out, because another
+    /// thread may be writing their keys.
+    pub(in crate::index::hnsw::filtered) fn sampled<'a>(
+        &'a self,
+        keys: View<'a, u64>,
+        numbers: Range<u32>,
+    ) -> impl Iterator<Item = (u32, u64)> + 'a {
+        let slots = numbers.map(move |number| scattered(number, keys.len()));
+        let held = slots.filter(|&slot| !self.slots.is_hidden(slot));
+        held.map(move |slot| (slot, keys.row(slot)[0]))
+    }
+}
+
+impl Hnsw {
+    /// Returns the units that one more candidate of a walk on these codes, or on the vectors, costs. Half of a row's neighbours were met
+    /// before.
+    pub(in crate::index::hnsw::filtered) fn candidate_cost(&self, codes: Option<&Codes>) -> f64 {
+        let bytes = self.entries.row_bytes(codes);
+        self.graph.row_capacity() as f64 / 2.0 * measuring(bytes) * 1.5
+    }
+
+    /// Returns the accepted share of `slots` slots, spread over the index; 1 of an empty sample.
+    pub(in crate::index::hnsw::filtered) fn sampled_share(
+        &self,
+        filter: &dyn Filter,
+        slots: u32,
+    ) -> f64 {
+        let keys = self.entries.keys.view();
+        let (mut asked, mut accepted) = (0, 0);
+        for (_, key) in self.entries.sampled(keys, 0..slots.min(keys.len())) {
+            asked += 1;
+            accepted += u32::from(filter.accepts(key));
+        }
+        if asked == 0 { 1.0 } else { f64::from(accepted) / f64::from(asked) }
+    }
+
+    /// Asks about some slots, spread over all; those accepted are left in `seeds`.
+    pub(in crate::index::hnsw::filtered) fn estimate(
+        &self,
+        filter: &dyn Filter,
+        ask: f64,
+        ef: usize,
+        seeds: &mut Vec<u32>,
+    ) -> Estimate {
+        let keys = self.entries.keys.view();
+        let total = keys.len();
+        seeds.clear();
+        let (mut tried, mut asked) = (0, 0);
+        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        // A small part of a walk, where calls are not for nothing.
+        let budget = self.candidate_cost(self.entries.walking_codes()) * ef as f64 / 32.0 / ask;
+        let most = if ask > CHEAP { (budget as u32).clamp(4, MOST_ASKED) } else { MOST_ASKED };
+        let most = most.min(total);
+        while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
+            let mut count = 0;
+            for near in self.entries.sampled(keys, tried..most.min(tried + ASKED as u32)) {
+                (slots[count], held[count]) = near;
+                count += 1;
+            }
+            tried += ASKED as u32;
+            asked += count as u32;
+            seeds.extend_from_slice(accepted(filter, &mut slots, &held[..count]));
+        }
+        let measure = self.scan_measure();
+        // Walks meet no slots that hold nothing; a scan passes over them.
+        let slots = f64::from(total);
+        let total = slots - self.entries.slots.hidden() as f64;
+        let (asked, total) = (f64::from(asked).max(1.0), total.max(1.0));
+        // One more than was seen: none accepted among few does not mean that there is none.
+        let share = ((seeds.len() as f64 + 0.5) / (asked + 0.5)).min(1.0);
+        match filter.count() {
+            Some(count) => {
+                let count = (count as f64).min(total);
+                // Keys that are not in the index count, too; only the slots asked show that.
+                let most = count / total;
+                let expected = asked * most;
+                let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
+                let share = if fewer || asked >= total { share.min(most) } else { most };
+                let ask = (count * LOOK_UP).min(slots);
+                Estimate { share, scan: ask + share * total * measure }
+            }
+            None => Estimate { share, scan: slots * ask + share * total * measure },
+        }
+    }
+
+    /// Units that a scan needs for each vector that is accepted.
+    pub(in crate::index::hnsw::filtered) fn scan_measure(&self) -> f64 {
+        measuring(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
+    }
+
+    /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.
+    pub(in crate::index::hnsw::filtered) fn are_few(&self, filter: &dyn Filter, ef: usize) -> bool {
+        let scouts = self.walk_cost(1.0, SCOUTS.0 as usize, 0.0);
+        let least = self.walk_cost(1.0, ef, 0.0).min(SCOUT * scouts);
+        let each = LOOK_UP + self.scan_measure();
+        filter.count().is_some_and(|count| count as f64 * each <= least)
+    }
+
+    /// Units that a walk costs, roughly.
+    pub(in crate::index::hnsw::filtered) fn walk_cost(
+        &self,
+        share: f64,
+        ef: usize,
+        ask: f64,
+    ) -> f64 {
+        let measure = measuring(self.row_bytes());
+        let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
+        // The least is in what asking somewhere in memory costs.
+        let ask = ASK + ask - 1.0;
+        let over_all = |ef: f64| ef * self.candidate_cost(self.entries.walking_codes());
+        if share > ONE_HOP {
+            over_all(ef / share) + ef / share * ask
+        } else if share > BLIND {
+            // A row of gates and a row of accepted nodes are measured, some gates' rows read.
+            ef * row * (2.0 * measure + ask / share)
+        } else if share * row * row > TWO_HOPS_MEET {
+            // Half of the nodes two hops away were asked about before.
+            over_all(scouts(share)) + ef * row * row * ask / 2.0
+        } else {
+            f64::INFINITY
+        }
+    }
+}

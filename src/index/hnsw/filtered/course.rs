@@ -1,0 +1,172 @@
+//! How many candidates a walk keeps under a filter: at first, and next.
+
+/// Candidates beyond the last answer that a walk on vectors keeps, as a share of those before it; at most `ef`.
+const BEYOND: f64 = 0.15;
+
+/// The same of a walk on codes, which put the answers in another order.
+const BEYOND_CODES: f64 = 0.25;
+
+/// The growth of a walk's candidates from one step to the next, at most.
+const WIDER: f64 = 1.5;
+
+/// Candidates none of which is accepted, after which more are expected.
+const HOPELESS: usize = 64;
+
+/// The share of a scan's cost after which a walk gives way to the scan, if it met only rejected candidates last and may go on to meet only such.
+const DOUBTED: f64 = 0.7;
+
+/// The cost of a walk's end, by a sample, over that of a scan, from which on the walk gives way.
+const SURELY_FAR: f64 = 1.25;
+
+/// The course of a walk whose candidates are asked about.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index::hnsw::filtered) struct Course {
+    /// Candidates at first.
+    pub(in crate::index::hnsw::filtered) first: usize,
+    /// Accepted candidates to find.
+    pub(in crate::index::hnsw::filtered) wanted: usize,
+    /// Rejected candidates that the walk can meet at most; `usize::MAX` if that is unknown.
+    pub(in crate::index::hnsw::filtered) rejects: usize,
+    /// The accepted share of all vectors, once a sample told it.
+    pub(in crate::index::hnsw::filtered) share: Option<f64>,
+    /// Units that a scan costs.
+    pub(in crate::index::hnsw::filtered) scan: f64,
+    /// Whether calls of the filter take longer than distances: a walk on codes then asks about no candidate that it need not.
+    pub(in crate::index::hnsw::filtered) is_dear: bool,
+}
+
+/// The state of a walk.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index::hnsw::filtered) struct Progress {
+    pub(in crate::index::hnsw::filtered) asked: Asked,
+    /// Candidates that it kept.
+    pub(in crate::index::hnsw::filtered) kept: usize,
+    /// Candidates whose walk costs the same as a scan.
+    pub(in crate::index::hnsw::filtered) most: usize,
+    /// The least number of rejected vectors that it may go on to meet, by a sample; `usize::MAX` if it is unknown.
+    pub(in crate::index::hnsw::filtered) rejects: usize,
+    /// Whether it is on codes that vectors refine.
+    pub(in crate::index::hnsw::filtered) is_coarse: bool,
+}
+
+/// The result of asking about candidates.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index::hnsw::filtered) struct Asked {
+    /// Accepted candidates, up to those wanted.
+    pub(in crate::index::hnsw::filtered) accepted: usize,
+    /// Candidates before and with the last of them.
+    pub(in crate::index::hnsw::filtered) rank: usize,
+    /// The accepted share of the last few.
+    pub(in crate::index::hnsw::filtered) recent: f64,
+    /// Candidates that were asked about.
+    pub(in crate::index::hnsw::filtered) seen: usize,
+}
+
+/// The next step of a walk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::index::hnsw::filtered) enum Next {
+    /// The candidates are enough.
+    Enough,
+    /// The walk goes on with more candidates.
+    Wider(usize),
+    /// A scan costs less than the way that is left.
+    Scan,
+}
+
+impl Course {
+    /// Returns the candidates that a walk keeps if its last answer is at `rank`, for a request of `k` and `ef`.
+    pub(in crate::index::hnsw::filtered) fn beyond(
+        self,
+        rank: usize,
+        is_coarse: bool,
+        (k, ef): (usize, usize),
+    ) -> usize {
+        // Accepted candidates beyond the answers count.
+        let spare = self.wanted - k;
+        let (share, limit) = if is_coarse { (BEYOND_CODES, usize::MAX) } else { (BEYOND, ef) };
+        let more = ((rank as f64 * share) as usize).min(limit);
+        rank.saturating_add(more.saturating_sub(spare))
+    }
+
+    /// Returns the next step of a walk for a request of `k` and `ef`.
+    pub(in crate::index::hnsw::filtered) fn next(
+        self,
+        walk: Progress,
+        (k, ef): (usize, usize),
+    ) -> Next {
+        let Progress { asked, kept, most, rejects, is_coarse } = walk;
+        let Asked { accepted, rank, recent, seen } = asked;
+        let beyond = |rank: usize| self.beyond(rank, is_coarse, (k, ef));
+        if accepted >= self.wanted {
+            let enough = beyond(rank);
+            return if enough > kept { Next::Wider(enough) } else { Next::Enough };
+        }
+        let end = |rejects: usize| beyond(rejects.saturating_add(self.wanted));
+        // Where all that is rejected is around the query, a scan comes to the end sooner. Excluded keys are likely to be there.
+        let is_far = if self.rejects < usize::MAX {
+            end(self.rejects) >= most
+        } else {
+            let surely = most as f64 * SURELY_FAR;
+            end(rejects) as f64 >= surely && kept as f64 >= most as f64 * DOUBTED
+        };
+        if recent == 0.0 && kept >= HOPELESS && is_far {
+            return Next::Scan;
+        }
+        let missing = (self.wanted - accepted) as f64;
+        let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
+        let wider = (expected.min(kept as f64 * WIDER) as usize).min(end(self.rejects));
+        // A step does not pass the cost of a scan if the sample puts the end before it.
+        let limit = if end(rejects) < most { most - 1 } else { usize::MAX };
+        Next::Wider(wider.min(limit).max(kept + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COURSE: Course = Course {
+        first: 64,
+        wanted: 10,
+        rejects: usize::MAX,
+        share: None,
+        scan: 1e6,
+        is_dear: false,
+    };
+
+    const NONE: Asked = Asked { accepted: 0, rank: 0, recent: 0.0, seen: 64 };
+
+    fn next(asked: Asked, kept: usize, rejects: usize, is_coarse: bool) -> Next {
+        let walk = Progress { asked, kept, most: 3000, rejects, is_coarse };
+        Course { rejects, ..COURSE }.next(walk, (10, 64))
+    }
+
+    #[test]
+    fn a_walk_ends_some_candidates_beyond_its_last_answer() {
+        let asked = Asked { accepted: 10, rank: 1000, recent: 0.1, seen: 1000 };
+        assert_eq!(next(asked, 1063, usize::MAX, false), Next::Wider(1064));
+        assert_eq!(next(asked, 1064, usize::MAX, false), Next::Enough);
+        assert_eq!(next(asked, 1064, usize::MAX, true), Next::Wider(1250));
+        assert_eq!(next(asked, 1250, usize::MAX, true), Next::Enough);
+    }
+
+    #[test]
+    fn a_walk_goes_on_by_steps_to_where_answers_are_expected() {
+        let asked = Asked { accepted: 5, rank: 64, recent: 0.5, ..NONE };
+        assert_eq!(next(asked, 64, usize::MAX, false), Next::Wider(85));
+        assert_eq!(next(NONE, 64, usize::MAX, false), Next::Wider(96));
+        // At most 20 rejected ones are ahead, and 10 answers.
+        assert_eq!(next(Asked { seen: 20, ..NONE }, 20, 20, false), Next::Wider(30));
+    }
+
+    #[test]
+    fn a_scan_takes_over_where_the_end_is_too_far() {
+        assert_eq!(next(NONE, 100, 5000, false), Next::Scan);
+        assert_eq!(next(NONE, 100, 1000, false), Next::Wider(150));
+        assert_eq!(next(NONE, 2000, usize::MAX, false), Next::Wider(3000));
+        assert_eq!(next(NONE, 2100, usize::MAX, false), Next::Scan);
+        let walk =
+            Progress { asked: NONE, kept: 2100, most: 3000, rejects: 2200, is_coarse: false };
+        assert_eq!(COURSE.next(walk, (10, 64)), Next::Wider(2999));
+    }
+}

@@ -1,0 +1,319 @@
+//! Answers under a filter: the choice of a plan, and the search by it.
+//!
+//! Every plan keeps one promise: `k` hits, or all accepted vectors if there are fewer. A walk that ends with less is followed by
+//! a scan of the accepted vectors.
+//!
+//! [`cost`] estimates plans before one is taken; [`course`] decides how a walk goes on that asks about its candidates, which
+//! [`asking`] does; [`verdicts`] keeps answers of the filter, so that each slot is asked about once; [`scan`] is exact.
+
+mod asking;
+mod cost;
+mod course;
+mod scan;
+mod verdicts;
+
+pub(in crate::index) use cost::measuring;
+pub(in crate::index) use verdicts::Verdicts;
+
+use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
+use course::Course;
+
+use super::Hnsw;
+use crate::graph::{Beam, Counters, Order, Watch};
+use crate::index::codes::Codes;
+use crate::index::codes::rerank::Head;
+use crate::index::entries::space::Rows;
+use crate::index::query::budget::Timer;
+use crate::index::query::filter::Filter;
+use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::request::Request;
+use crate::index::scratch::Work;
+
+/// The growth of a walk's candidates where the first ones met suspiciously few accepted vectors.
+const AGAIN: f64 = 4.0;
+
+/// If this many times fewer than expected are accepted around the query, the filter avoids the query. The answers are then
+/// scattered in all directions, each far from the others, and no walk finds most of them.
+const AVOIDS: f64 = 4.0;
+
+/// Above it, the search goes as if all were accepted, until it meets those that are not.
+const ALMOST_ALL: f64 = 0.9;
+
+/// A walk may end early if the last answer is at less than this many times the expected rank among its candidates.
+const LATE: usize = 2;
+
+/// The candidates that a walk keeps that asks in order, over those expected to be needed.
+const IN_RESERVE: f64 = 1.3;
+
+/// A search under a filter, in progress. The query is in `work.row`.
+pub(in crate::index) struct FilteredSearch<'a, 't> {
+    index: &'a Hnsw,
+    request: &'a Request<'a>,
+    filter: &'a dyn Filter,
+    timer: &'a mut Timer<'t>,
+    work: &'a mut Work,
+    /// Units that a call of the filter takes.
+    ask: f64,
+}
+
+/// A walk that found enough, or whose time is over. The accepted candidates are in the scratch.
+struct Walked<'a> {
+    plan: Plan,
+    /// The codes that it read last; `None` for the vectors.
+    codes: Option<&'a Codes>,
+    /// Whether the head is measured by vectors already, and known to be enough.
+    is_measured: bool,
+}
+
+impl<'a, 't> FilteredSearch<'a, 't> {
+    pub(in crate::index) fn new(
+        index: &'a Hnsw,
+        request: &'a Request<'a>,
+        filter: &'a dyn Filter,
+        timer: &'a mut Timer<'t>,
+        work: &'a mut Work,
+    ) -> Self {
+        Self { index, request, filter, timer, work, ask: 1.0 }
+    }
+
+    /// Answers the request.
+    pub(in crate::index) fn run(mut self, hits: &mut Hits) {
+        let Self { index, request, filter, .. } = self;
+        let (mut codes, mut is_blurred) = (index.entries.walking_codes(), false);
+        self.work.scratch.counters = Counters::default();
+        self.work.verdicts.begin(index.entries.keys.view().len());
+        let few = request.k == 0 || index.are_few(filter, request.ef);
+        if !few && request.screen.filter.is_some() && filter.count().is_none() {
+            self.ask = index.entries.asking_cost(filter);
+        }
+        loop {
+            let walked = if few { None } else { self.walk(codes) };
+            if is_blurred && self.timer.expired() {
+                // The hits of the walk on codes are more than the beginning of another.
+                return;
+            }
+            let Some(walked) = walked.filter(|walked| self.is_enough(walked)) else { break };
+            codes = walked.codes;
+            let is_full = match codes.filter(|_| walked.is_measured) {
+                Some(codes) => index.deliver_head(codes, request, self.work, hits),
+                None => index.collect(codes, request, self.timer, self.work, hits),
+            };
+            hits.set_plan(walked.plan);
+            is_blurred = !walked.is_measured && self.work.head.is_blurred;
+            match codes {
+                // The plan is chosen again, for the vectors or their finer codes.
+                Some(walked) if is_full && is_blurred && !self.timer.expired() => {
+                    index.search_was_blurred(walked, self.work);
+                    codes = index.entries.standing_in(codes);
+                }
+                _ if is_full || self.timer.expired() => return,
+                _ => break,
+            }
+        }
+        let walked = self.work.scratch.counters;
+        self.scan(codes, hits);
+        hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
+    }
+
+    fn is_enough(&self, walked: &Walked<'_>) -> bool {
+        let Work { head, scratch, .. } = &*self.work;
+        let found = if walked.is_measured { head.sorted.len() } else { scratch.pool.len() };
+        self.timer.expired() || found >= self.request.k
+    }
+
+    /// Walks, if that costs less than a scan. The scratch then has the accepted candidates.
+    fn walk(&mut self, codes: Option<&'a Codes>) -> Option<Walked<'a>> {
+        let (index, ask) = (self.index, self.ask);
+        let Request { k, ef, .. } = *self.request;
+        if let Some(excluded) = self.request.screen.only_excluded()
+            && excluded.len() < index.len() / 2
+        {
+            let course = Course { rejects: excluded.len(), ..self.course(ef) };
+            return self.walk_and_ask(codes, course);
+        }
+        let candidate = index.candidate_cost(index.entries.walking_codes());
+        if ask > candidate {
+            // Each call counts: none is made for an estimate.
+            return self.walk_and_ask(codes, self.course(ef));
+        }
+        let mut seeds = std::mem::take(&mut self.work.seeds);
+        let Estimate { share, scan } = index.estimate(self.filter, ask, ef, &mut seeds);
+        let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
+        let in_order = first as f64 * candidate + k as f64 / share * ask;
+        let walked = if ask > CHEAP && in_order < scan.min(index.walk_cost(share, ef, ask)) {
+            self.walk_and_ask(codes, self.course(first))
+        } else if scan <= index.walk_cost(share, ef, ask) {
+            let pays = scan > SCOUT * index.walk_cost(1.0, SCOUTS.0 as usize, ask);
+            pays.then(|| self.walk_nearby(codes, scan)).flatten()
+        } else if share > ONE_HOP {
+            self.walk_over_all(codes, share, scan)
+        } else {
+            self.walk_by_detours(codes, &seeds, share, scan)
+        };
+        self.work.seeds = seeds;
+        walked
+    }
+
+    /// Scans: all vectors in the order of distance, or the accepted ones, whichever asks less.
+    fn scan(&mut self, codes: Option<&'a Codes>, hits: &mut Hits) {
+        let Self { index, request, timer, work, .. } = self;
+        let codes = index.entries.standing_in(codes);
+        if let Some(codes) = codes {
+            index.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
+            codes.prepare(&mut work.coding);
+        }
+        let scale = index.scale(codes);
+        if self.ask > index.scan_measure() || request.screen.only_excluded().is_some() {
+            index.entries.scan_in_order(scale, request, timer, work, hits);
+        } else {
+            index.entries.scan_accepted(scale, request, timer, work, hits);
+        }
+    }
+
+    /// Returns the course of a walk that asks about its candidates until `k` are accepted.
+    fn course(&self, first: usize) -> Course {
+        let measure = self.index.scan_measure();
+        let scan = self.index.len() as f64 * measure;
+        let (wanted, is_dear) = (self.request.k, self.ask > measure);
+        Course { first, wanted, rejects: usize::MAX, share: None, scan, is_dear }
+    }
+
+    /// The walk of an unfiltered search, if the filter accepts enough vectors around the query that it costs less than a scan.
+    fn walk_nearby(&mut self, codes: Option<&'a Codes>, scan: f64) -> Option<Walked<'a>> {
+        let beam = Beam::of(SCOUTS.0 as usize);
+        self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
+        let share = self.count_accepted(usize::MAX) as f64 / SCOUTS.0;
+        let cost = self.index.walk_cost(share, self.request.ef, self.ask);
+        if share <= ONE_HOP || cost >= scan || self.timer.expired() {
+            return None;
+        }
+        self.walk_over_all(codes, share, scan)
+    }
+
+    /// The walk over all nodes, if the filter accepts enough around the query. It goes on if it accepts fewer than elsewhere.
+    fn walk_over_all(
+        &mut self,
+        codes: Option<&'a Codes>,
+        share: f64,
+        scan: f64,
+    ) -> Option<Walked<'a>> {
+        let Request { k, ef, .. } = *self.request;
+        let first = (ef as f64 / share).ceil() as usize;
+        if share <= ALMOST_ALL {
+            if let Some(walked) = self.walk_and_reject(codes, share) {
+                return Some(walked);
+            }
+            if codes.is_some() {
+                // Codes may not tell apart the vectors around the query.
+                return None;
+            }
+        }
+        // Where almost all are accepted but for some near the query, as many more are wanted as are rejected.
+        let wanted = if share > ALMOST_ALL { k } else { k.max(ef / 4 * 3) };
+        self.walk_and_ask(codes, Course { wanted, scan, ..self.course(first) })
+    }
+
+    /// The walk of an unfiltered search, with a pool that is larger by what it will reject. Returns `None` if it found too few
+    /// accepted ones.
+    fn walk_and_reject(&mut self, codes: Option<&'a Codes>, share: f64) -> Option<Walked<'a>> {
+        let request = self.request;
+        let ef = (request.ef as f64 / share).ceil() as usize;
+        // The walk ends early if the answers are much nearer than the rest, as an unfiltered one does.
+        let expected = (request.k as f64 / share).ceil() as usize;
+        let beam = self.index.beam(&Request { k: expected, ef, ..*request });
+        self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
+        if beam.k.is_some()
+            && self.accepted_rank(request.k).is_none_or(|rank| rank > expected * LATE)
+        {
+            // The filter rejects the nearest, so that an early end tells nothing of the accepted ones.
+            self.index.walk_on(codes, Beam::of(ef), self.timer, self.work).ok()?;
+        }
+        // If the time is over, the candidates so far count.
+        let enough = request.k.max(request.ef / 4 * 3);
+        if self.count_accepted(enough) < enough && !self.timer.expired() {
+            return None;
+        }
+        let Self { index, filter, timer, work, .. } = self;
+        let entries = &index.entries;
+        let keys = entries.keys.view();
+        // Those beyond are neither measured again nor delivered, or there is no time for it.
+        let most = match codes {
+            Some(codes) if timer.expired() || codes.coder.is_fine() => Head::enough_for(request.k),
+            Some(_) => usize::MAX,
+            // Two of them may have one key.
+            None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),
+            None => request.k,
+        };
+        work.scratch.pool.retain(most, |slot| {
+            entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
+        });
+        Some(Walked { plan: Plan::FilteredWalk, codes, is_measured: false })
+    }
+
+    fn walk_by_detours(
+        &mut self,
+        codes: Option<&'a Codes>,
+        seeds: &[u32],
+        share: f64,
+        scan: f64,
+    ) -> Option<Walked<'a>> {
+        let mut scouts = scouts(share);
+        for _ in 0..2 {
+            self.index.walk_on(codes, Beam::of(scouts as usize), self.timer, self.work).ok()?;
+            let expected = scouts * share;
+            let met = self.count_accepted(usize::MAX) as f64;
+            if met > scouts * ONE_HOP && !self.timer.expired() {
+                return self.walk_over_all(codes, met / scouts, scan);
+            }
+            if self.timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
+                let order = if share > BLIND { Order::Directed } else { Order::Blind };
+                let plan = self.detour(codes, order, seeds);
+                return Some(Walked { plan, codes, is_measured: false });
+            }
+            // One in fifty filters that have nothing to do with the query does so by chance.
+            scouts *= AGAIN;
+        }
+        None
+    }
+
+    /// Passes the ranks of the accepted candidates, from 0, to `with`, up to the end of the time.
+    fn with_accepted<R>(&mut self, with: impl FnOnce(&mut dyn Iterator<Item = usize>) -> R) -> R {
+        let Self { index, filter, timer, work, .. } = self;
+        let keys = index.entries.keys.view();
+        let accepts =
+            |slot: u32| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
+        let met = work.scratch.pool.iter().take_while(|_| !timer.spent(1)).enumerate();
+        with(&mut met.filter(|&(_, (_, slot))| accepts(slot)).map(|(rank, _)| rank))
+    }
+
+    /// Returns the number of accepted candidates, up to `most`.
+    fn count_accepted(&mut self, most: usize) -> usize {
+        self.with_accepted(|ranks| ranks.take(most).count())
+    }
+
+    /// Returns the rank of the last of the `count` nearest accepted candidates, or `None` if fewer are accepted.
+    fn accepted_rank(&mut self, count: usize) -> Option<usize> {
+        self.with_accepted(|ranks| ranks.nth(count.checked_sub(1)?))
+    }
+
+    /// A walk among accepted nodes, from the candidates of an unfiltered one.
+    fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[u32]) -> Plan {
+        let Self { index, request, filter, timer, work, .. } = self;
+        let Work { scratch, row, coding, .. } = &mut **work;
+        let (space, query) = match codes {
+            Some(codes) => (Rows::new(&*codes.engine, &codes.rows, None), &coding.query),
+            None => (Rows::new(&*index.engine, &index.entries.vectors, None), &*row),
+        };
+        // Taken after the rows: each row has a key.
+        let keys = index.entries.keys.view();
+        let accepts = &mut |slot: u32| {
+            !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])
+        };
+        let ef = request.ef;
+        index.graph.search_accepted(space, query, ef, order, seeds, accepts, *timer, scratch);
+        match order {
+            Order::Directed => Plan::DirectedTwoHop,
+            Order::Blind => Plan::BlindTwoHop,
+        }
+    }
+}

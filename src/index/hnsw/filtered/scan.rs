@@ -1,0 +1,182 @@
+//! Exact answers under a filter: every accepted vector is measured, or every vector until enough are accepted.
+
+use super::cost::{ASKED, LOOK_UP, measuring};
+use crate::arena::Column;
+use crate::graph::Watch;
+use crate::index::codes::CodeWork;
+use crate::index::entries::Entries;
+use crate::index::entries::deliver::Scale;
+use crate::index::entries::scan::{Field, is_set};
+use crate::index::query::budget::Timer;
+use crate::index::query::filter::Filter;
+use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::request::Request;
+use crate::index::scratch::Work;
+use crate::vector::Block;
+
+/// Candidates that are put in order together when all vectors were measured, at first, and the growth of the next ones.
+const FIRST: usize = 64;
+const GROWTH: usize = 4;
+
+impl Entries {
+    /// Delivers the nearest accepted vectors, exactly by what `scale` tells: vectors, or codes for which the query was prepared.
+    pub(in crate::index) fn scan_accepted(
+        &self,
+        scale: Scale<'_>,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let Some(filter) = request.screen.filter() else { return };
+        let Work { row, coding, matches, hidden, .. } = work;
+        let (engine, within) = (scale.engine(), self.key_within(scale, request.radius));
+        let (column, query) = self.scanned(scale, row, coding);
+        let slots = column.len();
+        let field = match filter.count() {
+            // Looking up a few keys is less than asking about all slots.
+            Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
+                let mut field = Field { engine, rows: column.view(), hidden: &[], within };
+                matches.begin(request.k.min(slots));
+                filter.for_each(&mut |key| {
+                    if timer.spent(1) {
+                        return false;
+                    }
+                    let slot = self.slot(key);
+                    if slot.is_some_and(|slot| slot >= field.rows.len()) {
+                        // Younger than the view, perhaps in place of one that is in it.
+                        field.rows = column.view();
+                    }
+                    let slot = slot.filter(|&slot| slot < field.rows.len());
+                    slot.is_none_or(|slot| matches.add(field, query, slot, timer))
+                });
+                field
+            }
+            _ => {
+                // Calls that take the time of measuring one row.
+                let row_bytes = column.stride() * size_of::<Block>();
+                let asked = (ASKED as f64 / measuring(row_bytes)).ceil() as usize;
+                let (rows, kept) = self.moment(column, request.k, hidden);
+                let field = Field { engine, rows, hidden, within };
+                matches.begin(kept.min(rows.len() as usize));
+                self.each_accepted(field, filter, |slots| {
+                    slots.iter().all(|&slot| matches.add(field, query, slot, timer))
+                        && !timer.spent(asked)
+                });
+                field
+            }
+        };
+        matches.finish(field, query, |found| {
+            self.deliver(scale, request, found, hits);
+        });
+        hits.set_counters(matches.measured, 0);
+        hits.set_plan(Plan::FilteredScan);
+    }
+
+    /// Delivers the same for filters that take longer than distances: all vectors are measured, and asked about in the order of
+    /// distance until enough are accepted. Verdicts in `work`, which must have begun, are not asked for again.
+    pub(in crate::index) fn scan_in_order(
+        &self,
+        scale: Scale<'_>,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let Some(filter) = request.screen.filter() else { return };
+        let Work { row, coding, hidden, all, ranked, verdicts, .. } = work;
+        let (column, query) = self.scanned(scale, row, coding);
+        let within = self.key_within(scale, request.radius);
+        let (rows, wanted) = self.moment(column, request.k, hidden);
+        let field = Field { engine: scale.engine(), rows, hidden, within };
+        let measured = field.measure_all(query, all, timer);
+        // Taken after the rows: each row has a key.
+        let keys = self.keys.view();
+        ranked.clear();
+        let mut size = FIRST.max(wanted.saturating_mul(2)).min(all.len());
+        let mut from = 0;
+        while from < all.len() && ranked.len() < wanted && !timer.expired() {
+            let end = all.len().min(from.saturating_add(size));
+            if end < all.len() {
+                all[from..].select_nth_unstable(end - from - 1);
+            }
+            all[from..end].sort_unstable();
+            for &near in &all[from..end] {
+                if ranked.len() >= wanted || timer.spent(1) {
+                    break;
+                }
+                if verdicts.of(near.1, || filter.accepts(keys.row(near.1)[0])) {
+                    ranked.push(near);
+                }
+            }
+            (from, size) = (end, size.saturating_mul(GROWTH));
+        }
+        self.deliver(scale, request, ranked.iter().copied(), hits);
+        hits.set_counters(measured, 0);
+        hits.set_plan(Plan::FilteredScan);
+    }
+
+    /// Returns the rows that a scan reads, and the query for them.
+    fn scanned<'a>(
+        &'a self,
+        scale: Scale<'a>,
+        row: &'a [Block],
+        coding: &'a CodeWork,
+    ) -> (&'a Column<Block>, &'a [Block]) {
+        match scale {
+            Scale::Vectors(_) => (&self.vectors, row),
+            Scale::Codes(codes) => (&codes.rows, &coding.query),
+        }
+    }
+
+    /// Calls `each` with the slots of a field that hold accepted keys, those of a tile at a time, until it returns `false`.
+    fn each_accepted(
+        &self,
+        Field { rows, hidden, .. }: Field<'_>,
+        filter: &dyn Filter,
+        mut each: impl FnMut(&[u32]) -> bool,
+    ) {
+        // Taken after the rows: each row has a key.
+        let keys = self.keys.view();
+        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let mut next = 0;
+        while next < rows.len() {
+            let tile = next..rows.len().min(next + ASKED as u32);
+            let asked = if hidden.is_empty() {
+                let run = keys.run(tile.clone());
+                slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = slot);
+                next += run.len() as u32;
+                run
+            } else {
+                next = tile.end;
+                let mut count = 0;
+                for slot in tile.filter(|&slot| !is_set(hidden, slot)) {
+                    (slots[count], held[count]) = (slot, keys.row(slot)[0]);
+                    count += 1;
+                }
+                &held[..count]
+            };
+            if !each(accepted(filter, &mut slots, asked)) {
+                return;
+            }
+        }
+    }
+}
+
+/// Those of the slots whose keys, of which there may be fewer, are accepted.
+pub(in crate::index::hnsw::filtered) fn accepted<'a>(
+    filter: &dyn Filter,
+    slots: &'a mut [u32; ASKED],
+    keys: &[u64],
+) -> &'a [u32] {
+    // Bits beyond the keys may have any value.
+    let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
+    let mut bits = filter.accepts_each(keys) & known;
+    let mut count = 0;
+    while bits != 0 {
+        slots[count] = slots[bits.trailing_zeros() as usize];
+        count += 1;
+        bits &= bits - 1;
+    }
+    &slots[..count]
+}

@@ -1,0 +1,472 @@
+//! Answers of a graph index: by a walk, or by a scan of every vector if that costs less.
+
+use std::sync::atomic::Ordering;
+
+use super::Hnsw;
+use super::filtered::FilteredSearch;
+use crate::arena::{Column, pin};
+use crate::error::IndexError;
+use crate::graph::{Beam, Counters, LANES, Scratch};
+use crate::index::codes::rerank::Reach;
+use crate::index::codes::{CodeWork, Codes};
+use crate::index::entries::deliver::Scale;
+use crate::index::entries::space::Rows;
+use crate::index::query::budget::Timer;
+use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::request::Request;
+use crate::index::scratch::Work;
+use crate::index::search::Searchable;
+use crate::metric::Metric;
+use crate::vector::Block;
+
+/// Rows that a walk touches for each candidate it keeps: at least about this number.
+const TOUCHED: usize = 16;
+
+/// The index switched to codes, without vectors, during the walk.
+#[derive(Debug)]
+pub(in crate::index) struct WentOver;
+
+/// Start of a walk.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// At the entry point of the graph.
+    FromEntry,
+    /// At the end of the last walk, among copies.
+    AmongCopies,
+    /// From the head of the last walk, whose codes did not separate near vectors.
+    FromHead,
+    /// At the entry point of the graph, with notes.
+    Noting,
+    /// At the end of the last walk, which made notes.
+    Wider,
+}
+
+impl Hnsw {
+    /// Returns the `ef` from which on a search scans every vector: a walk would touch about all vectors, and a scan is exact.
+    pub(in crate::index) fn scan_ef(&self) -> usize {
+        let cheap = self.entries.keys.len().div_ceil(TOUCHED);
+        // Models walk however small the index is, unless they ask for more.
+        if cfg!(nearfield_model) { cheap.max(1000) } else { cheap }
+    }
+
+    /// Returns the request with the `ef` that a walk uses: if codes are coarse and vectors answer, a walk keeps more candidates
+    /// by their codes, because the nearest by the vectors are among these.
+    fn widened<'a>(&self, request: &Request<'a>, codes: Option<&Codes>) -> Request<'a> {
+        let asked = request.ef.max(request.k);
+        let ef = match codes {
+            Some(codes) if self.entries.refines(codes) => codes.coder.widened(asked),
+            _ => asked,
+        };
+        Request { ef, began: self.entries.replacing.now(), ..*request }
+    }
+
+    /// Returns the bytes of a row that walks read.
+    pub(in crate::index) fn row_bytes(&self) -> usize {
+        self.entries.row_bytes(self.entries.walking_codes())
+    }
+
+    /// Walks to the query in `work.row`, without a filter. Leaves the candidates in the scratch, and returns the codes that their
+    /// keys mean. Codes cannot tell which of many equal vectors are the nearest: a walk on codes that is caught among equal
+    /// vectors is repeated on the vectors.
+    pub(in crate::index) fn walk<'a>(
+        &self,
+        codes: Option<&'a Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Option<&'a Codes>, WentOver> {
+        self.walk_and_again(codes, self.entries.standing_in(codes), beam, timer, work)
+    }
+
+    /// Walks as [`Self::walk`] does, but on the codes, if the index has some, also among equal vectors.
+    pub(in crate::index) fn walk_on(
+        &self,
+        codes: Option<&Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        self.walk_and_again(codes, codes, beam, timer, work).map(drop)
+    }
+
+    /// Walks on `codes`, and if the walk is caught among copies, on `again`. Returns the codes of its last walk.
+    fn walk_and_again<'a>(
+        &self,
+        codes: Option<&'a Codes>,
+        again: Option<&'a Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<Option<&'a Codes>, WentOver> {
+        self.walk_once(codes, Way::FromEntry, beam, timer, work)?;
+        if !work.scratch.is_crowded || timer.expired() {
+            return Ok(codes);
+        }
+        self.walk_past_copies(codes, again, beam, timer, work).map(|()| again)
+    }
+
+    /// Repeats a walk on `codes` that was caught among copies, on `again`, and continues from its end if it is caught, too.
+    /// The repetition starts anew because codes put equally distant vectors in some order, and a walk on them ends elsewhere.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::index) fn walk_past_copies(
+        &self,
+        codes: Option<&Codes>,
+        again: Option<&Codes>,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        let is_other = match (codes, again) {
+            (Some(codes), Some(again)) => !std::ptr::eq(codes, again),
+            (codes, again) => codes.is_some() != again.is_some(),
+        };
+        if is_other {
+            self.walk_once(again, Way::FromEntry, beam, timer, work)?;
+            if !work.scratch.is_crowded || timer.expired() {
+                return Ok(());
+            }
+        }
+        self.walk_once(again, Way::AmongCopies, beam, timer, work)
+    }
+
+    /// Walks on the codes, if the index has some, with `ef` candidates: continues the last walk if it `goes_on`, or
+    /// begins one that may be continued.
+    pub(in crate::index) fn walk_wider(
+        &self,
+        codes: Option<&Codes>,
+        goes_on: bool,
+        ef: usize,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        let way = if goes_on { Way::Wider } else { Way::Noting };
+        self.walk_once(codes, way, Beam::of(ef), timer, work)
+    }
+
+    fn walk_once(
+        &self,
+        codes: Option<&Codes>,
+        way: Way,
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> Result<(), WentOver> {
+        let Work { scratch, row, coding, head, .. } = work;
+        let known = &head.sorted;
+        if let Some(codes) = codes {
+            self.entries.encoder.unit_into(row, &mut coding.floats);
+            codes.prepare(coding);
+            let space = Rows::new(&*codes.engine, &codes.rows, None);
+            self.walk_in(space, &coding.query, way, known, beam, timer, scratch)
+        } else {
+            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            self.walk_in(space, row, way, known, beam, timer, scratch)
+        }
+    }
+
+    /// Does [`Self::walk_once`], repeated while vectors are replaced.
+    #[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
+    fn walk_in(
+        &self,
+        space: Rows<'_>,
+        query: &[Block],
+        way: Way,
+        known: &[(u32, u32)],
+        beam: Beam,
+        timer: &mut Timer<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), WentOver> {
+        /// Maximum number of walks, one after the other.
+        const ATTEMPTS: usize = 8;
+
+        for _ in 0..ATTEMPTS {
+            let began = self.entries.replacing.now();
+            let walked = match way {
+                Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
+                Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
+                Way::FromHead => self.graph.search_from(space, query, known, beam, timer, scratch),
+                Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
+                Way::Wider => {
+                    self.graph.widen(space, query, beam.ef, timer, scratch);
+                    true
+                }
+            };
+            if !walked || !self.entries.follow(space, query, began, scratch) {
+                return Err(WentOver);
+            }
+            let is_over = matches!(way, Way::Wider) || timer.expired();
+            if is_over || !self.entries.may_have_missed(scratch) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the beam of a walk for a whole request. If distances may be negative, one distance does not bound another.
+    pub(in crate::index) fn beam(&self, request: &Request<'_>) -> Beam {
+        let compares = self.metric() != Metric::InnerProduct && !request.takes_rounds;
+        Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
+    }
+
+    /// Turns the candidates of a walk to the query in `work.row` from the scratch into hits. Returns `false` if hits are missing
+    /// because removed vectors that are not swept yet, or keys that are being replaced, took their places.
+    pub(in crate::index) fn collect(
+        &self,
+        codes: Option<&Codes>,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let all = self.entries.all_answer();
+        let answers = |slot: u32| all || self.entries.answers(slot, request.began);
+        work.head.is_blurred = false;
+        let is_full = match codes {
+            Some(codes) if self.entries.refines(codes) => {
+                self.measure_head(codes, request.k, answers, timer, work);
+                self.deliver_head(codes, request, work, hits)
+            }
+            _ => {
+                let scale = self.scale(self.entries.standing_in(codes));
+                let found = work.scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+                let is_full = self.entries.deliver(scale, request, found, hits);
+                let counters = work.scratch.counters;
+                hits.set_counters(counters.distances, counters.hops);
+                is_full
+            }
+        };
+        hits.set_plan(Plan::Walk);
+        // Models search within a radius to check the reach of walks, without the scan that completes a walk.
+        is_full || (cfg!(nearfield_model) && request.radius.is_some())
+    }
+
+    /// Returns the scale of keys of distances: of these codes, or of the vectors if `codes` is `None`.
+    pub(in crate::index) fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
+        codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
+    }
+
+    /// Delivers the head that was [measured](Self::measure_found) by the vectors or finer codes. Returns `false` as
+    /// [`Self::collect`] does.
+    pub(in crate::index) fn deliver_head(
+        &self,
+        codes: &Codes,
+        request: &Request<'_>,
+        work: &Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let scale = self.scale(self.entries.standing_in(Some(codes)));
+        let is_full = self.entries.deliver(scale, request, work.head.sorted.iter().copied(), hits);
+        hits.set_counters(work.scratch.counters.distances, work.scratch.counters.hops);
+        is_full
+    }
+
+    /// Does [`Self::measure_found`]. The head counts as blurred, too, if others of the nearest `k` are likely to be beyond the end
+    /// of the walk.
+    pub(in crate::index) fn measure_head(
+        &self,
+        codes: &Codes,
+        k: usize,
+        answers: impl Fn(u32) -> bool,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) {
+        self.measure_found(codes, k, answers, timer, work);
+        let Work { scratch, head, .. } = work;
+        if let Some((middle, last)) = scratch.pool.reach() {
+            let [middle, last] = [middle, last].map(|key| codes.distance(key));
+            let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
+            let allowed = Reach::allowed(k, len, len * len / codes.coder.widened(len));
+            let reach = Reach { len, middle, last, is_unbiased, allowed };
+            head.is_blurred |= head.is_short(k, head.kth, reach);
+        }
+    }
+
+    /// Measures the nearest candidates of a walk on `codes` to the query in `work.row` that are `answers`, by the vectors or finer
+    /// codes. The head is blurred if errors are of the size of distances.
+    pub(in crate::index) fn measure_found(
+        &self,
+        codes: &Codes,
+        k: usize,
+        answers: impl Fn(u32) -> bool,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) {
+        let Work { scratch, row, coding, head, .. } = work;
+        let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+        let found = found.map(|(key, slot)| (codes.distance(key), slot));
+        let finer = self.entries.standing_in(Some(codes));
+        if let Some(finer) = finer {
+            self.entries.encoder.unit_into(row, &mut coding.floats);
+            finer.prepare(coding);
+        }
+        let (column, query) = self.measured(finer, row, coding);
+        let is_fine = codes.coder.is_fine();
+        head.measure(self.scale(finer), column.view(), query, found, k, is_fine, timer);
+        scratch.counters.distances += head.sorted.len() as u64;
+    }
+
+    /// Returns the distance of a key by which a head [was measured](Self::measure_found).
+    pub(in crate::index) fn measured_distance(&self, codes: &Codes, key: u32) -> f32 {
+        self.scale(self.entries.standing_in(Some(codes))).distance(key)
+    }
+
+    /// Returns the rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
+    fn measured<'a>(
+        &'a self,
+        finer: Option<&'a Codes>,
+        row: &'a [Block],
+        coding: &'a CodeWork,
+    ) -> (&'a Column<Block>, &'a [Block]) {
+        finer.map_or((&self.entries.vectors, row), |finer| (&finer.rows, &coding.query))
+    }
+
+    /// Returns the key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, on the same rows.
+    pub(in crate::index) fn measured_key(
+        &self,
+        codes: &Codes,
+        slot: u32,
+        work: &Work,
+    ) -> Option<u32> {
+        let finer = self.entries.standing_in(Some(codes));
+        let (column, query) = self.measured(finer, &work.row, &work.coding);
+        let (rows, mut key) = (column.view(), [0]);
+        let is_there = slot < rows.len();
+        is_there.then(|| {
+            self.scale(finer).engine().keys(rows, query, &[slot], &mut key);
+            key[0]
+        })
+    }
+
+    /// Does [`Self::collect`]. If codes did not separate near vectors, a walk on the vectors, or on the finer codes,
+    /// continues from these candidates, and its hits count.
+    pub(in crate::index) fn collect_sharp(
+        &self,
+        codes: Option<&Codes>,
+        beam: Beam,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let is_full = self.collect(codes, request, timer, work, hits);
+        match codes {
+            Some(codes) if work.head.is_blurred && !timer.expired() => {
+                self.collect_on_vectors(codes, beam, request, timer, work, hits)
+            }
+            _ => is_full,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn collect_on_vectors(
+        &self,
+        codes: &Codes,
+        beam: Beam,
+        request: &Request<'_>,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) -> bool {
+        let finest = self.entries.standing_in(Some(codes));
+        let mut walked = self.walk_once(finest, Way::FromHead, beam, timer, work);
+        if walked.is_ok() && work.scratch.is_crowded && !timer.expired() {
+            walked = self.walk_once(finest, Way::AmongCopies, beam, timer, work);
+        }
+        if walked.is_err() {
+            return false;
+        }
+        let is_full = self.collect(finest, request, timer, work, hits);
+        self.search_was_blurred(codes, work);
+        is_full
+    }
+
+    /// Answers a request that is [`Self::widened`].
+    pub(in crate::index) fn find_among(
+        &self,
+        request: &Request<'_>,
+        work: &mut Work,
+        hits: &mut Hits,
+    ) {
+        let _pin = pin();
+        let request = &Request { began: self.entries.replacing.now(), ..*request };
+        // With many candidates, inserting one into the sorted pool takes longer than its distance.
+        let bytes = self.row_bytes() + request.ef.min(self.scan_ef());
+        let timer = &mut Timer::new(request.limit, request.k, bytes);
+        if timer.expired() {
+            return hits.set_nothing();
+        }
+        let codes = self.entries.walking_codes();
+        let finest = self.entries.standing_in(codes);
+        if codes.is_some_and(|codes| self.entries.refines(codes)) {
+            timer.leave_for_vectors(self.entries.row_bytes(finest));
+        }
+        if let Some(filter) = request.screen.filter() {
+            FilteredSearch::new(self, request, filter, timer, work).run(hits);
+        } else if request.k == 0 || request.ef >= self.scan_ef() {
+            match finest {
+                Some(codes) => self.entries.scan_codes(codes, request, timer, work, hits),
+                None => self.entries.scan(&*self.engine, request, timer, work, hits),
+            }
+        } else {
+            work.scratch.counters = Counters::default();
+            let beam = self.beam(request);
+            let Ok(codes) = self.walk(codes, beam, timer, work) else {
+                return self.find_among(request, work, hits);
+            };
+            let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
+            if !is_full && !timer.expired() {
+                let again = Request { ef: request.ef.saturating_mul(2), ..*request };
+                return self.find_among(&again, work, hits);
+            }
+        }
+        hits.set_complete(!timer.expired());
+        self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
+    }
+}
+
+impl Searchable for Hnsw {
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        let _pin = pin();
+        let request = &self.widened(request, self.entries.walking_codes());
+        self.find_among(request, work, hits);
+    }
+
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
+        /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
+        const BYTES_IN_TURN: usize = 256;
+
+        let _pin = pin();
+        let blocks = self.entries.encoder.blocks();
+        let codes = self.entries.walking_codes();
+        let raised = &self.widened(request, codes);
+        let plain =
+            request.screen.filter().is_none() && request.limit.is_none() && !request.takes_rounds;
+        let scans = request.k == 0 || raised.ef >= self.scan_ef();
+        let mut hits = Hits::new();
+        self.work.with(|work| {
+            if plain && scans && self.entries.has_vectors() {
+                let engine = &*self.engine;
+                let distances = self.entries.scan_batch(engine, queries, raised, work, out);
+                self.search_distances.fetch_add(distances, Ordering::Relaxed);
+                return;
+            }
+            // The rows of a walk that waits for its turn must still be in the first cache when its turn comes.
+            if !plain || scans || self.row_bytes() > BYTES_IN_TURN {
+                return self.find_each(queries, request, work, out);
+            }
+            for queries in queries.chunks(LANES * blocks) {
+                self.find_lanes(codes, queries, raised, work, &mut hits, out);
+            }
+        });
+    }
+
+    fn is_exact(&self) -> bool {
+        false
+    }
+
+    fn ef_for(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError> {
+        self.curve.ef(recall, k)
+    }
+}

@@ -1,0 +1,6 @@
+//! The parts of a query and of its answer: filters, requests, limits of time, and hits. They know no index.
+
+pub(in crate::index) mod budget;
+pub(in crate::index) mod filter;
+pub(in crate::index) mod hits;
+pub(in crate::index) mod request;

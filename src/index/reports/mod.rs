@@ -1,0 +1,4 @@
+//! Reports on an index: figures, and the faults that a check finds.
+
+pub(in crate::index) mod check;
+pub(in crate::index) mod stats;

@@ -1,0 +1,156 @@
+//! Searching an index for many queries at once.
+
+use std::fmt;
+use std::time::Duration;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::error::IndexError;
+use crate::index::parallel::Threads;
+use crate::index::query::budget::Cancel;
+use crate::index::query::filter::{Filter, KeySet};
+use crate::index::query::hits::BatchHits;
+use crate::index::query::request::Wanted;
+use crate::index::search::{AnyKey, Searchable};
+use crate::observe::watch;
+use crate::vector::{AsVector, Block, VectorRef};
+
+/// Many queries. Made by `search_batch`; nothing happens until [`run`](Self::run).
+#[derive(Clone, Copy)]
+#[must_use = "a search does nothing until `run` is called"]
+pub struct SearchBatch<'a, F = AnyKey> {
+    index: &'a dyn Searchable,
+    queries: VectorRef<'a>,
+    wanted: Wanted<'a>,
+    threads: Threads<'a>,
+    filter: Option<F>,
+}
+
+impl<'a> SearchBatch<'a> {
+    pub(in crate::index) fn new<V: AsVector + ?Sized>(
+        index: &'a dyn Searchable,
+        queries: &'a V,
+    ) -> Self {
+        let (wanted, threads) = (Wanted::DEFAULT, Threads::Ambient);
+        Self { index, queries: queries.as_vector(), wanted, threads, filter: None }
+    }
+}
+
+impl<'a, F: Filter> SearchBatch<'a, F> {
+    /// As [`Search::filter`](crate::Search::filter), for each query.
+    pub fn filter<G: Filter>(self, filter: G) -> SearchBatch<'a, G> {
+        let Self { index, queries, wanted, threads, .. } = self;
+        SearchBatch { index, queries, wanted, threads, filter: Some(filter) }
+    }
+
+    /// As [`Search::exclude`](crate::Search::exclude), for each query.
+    pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+        self.wanted.excluded = Some(keys);
+        self
+    }
+
+    /// As [`Search::k`](crate::Search::k), for each query.
+    pub fn k(mut self, k: usize) -> Self {
+        self.wanted.k = Some(k);
+        self
+    }
+
+    /// As [`Search::ef`](crate::Search::ef), for each query.
+    pub fn ef(mut self, ef: usize) -> Self {
+        self.wanted.set_ef(ef);
+        self
+    }
+
+    /// As [`Search::nprobe`](crate::Search::nprobe), for each query.
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.wanted.nprobe = Some(nprobe);
+        self
+    }
+
+    /// As [`Search::recall`](crate::Search::recall), on average over the queries.
+    pub fn recall(mut self, recall: f64) -> Self {
+        self.wanted.set_recall(recall);
+        self
+    }
+
+    /// As [`Search::within`](crate::Search::within), for each query.
+    pub fn within(mut self, radius: f32) -> Self {
+        self.wanted.radius = Some(radius);
+        self
+    }
+
+    /// Ends the batch after this time, counted from the call of [`run`](Self::run). Queries that were not reached
+    /// have no hits; [`BatchHits::completed`] tells of each.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.wanted.deadline = Some(deadline);
+        self
+    }
+
+    /// Ends the batch when [`Cancel::cancel`] is called, as [`deadline`](Self::deadline) does.
+    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+        self.wanted.cancel = Some(cancel);
+        self
+    }
+
+    /// Sets the number of threads, 1 for the caller's own. The default is the rayon pool that the caller is in,
+    /// or the global one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Threads::Count(threads);
+        self
+    }
+
+    /// Sets the rayon pool to use.
+    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+        self.threads = Threads::Pool(pool);
+        self
+    }
+
+    /// Runs the searches.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::BatchVector`] names the first query that is no vector for this index, and
+    /// [`IndexError::Vector`] is returned if the queries do not divide into vectors; otherwise as
+    /// [`Search::run`](crate::Search::run).
+    pub fn run(self) -> Result<BatchHits, IndexError> {
+        watch!(let observed = crate::observe::Operation::SearchBatch.begin());
+        let Self { index, queries, wanted, threads, filter } = self;
+        let request = wanted.request(index, filter.as_ref())?;
+        let encoder = index.encoder();
+        let rows = encoder.encode_all(queries)?;
+        let blocks = encoder.blocks();
+        let answer = |rows: &[Block]| {
+            let mut hits =
+                BatchHits::with_capacity(rows.len() / blocks, wanted.k.unwrap_or(10).min(1024));
+            index.find_all(rows, &request, &mut hits);
+            hits
+        };
+        let hits = threads.run(
+            index.own_pool(),
+            || answer(&rows),
+            || {
+                let grain = index.grain(rows.len() / blocks).max(1);
+                let parts: Vec<_> = rows.par_chunks(grain * blocks).map(answer).collect();
+                let mut all = BatchHits::default();
+                for part in &parts {
+                    all.append(part);
+                }
+                all
+            },
+        )?;
+        watch!(observed.done(hits.len() as u64));
+        Ok(hits)
+    }
+}
+
+impl<F> fmt::Debug for SearchBatch<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchBatch")
+            .field("queries", &self.queries.len())
+            .field("wanted", &self.wanted)
+            .field("threads", &self.threads)
+            .field("filter", &self.filter.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! Answers one after the other, for as long as the caller continues.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::iter::FusedIterator;
+
+use super::Searchable;
+use crate::error::IndexError;
+use crate::index::query::filter::{Filter, Screen};
+use crate::index::query::hits::{Hit, Hits, Plan};
+use crate::index::query::request::{Request, Wanted};
+use crate::vector::{Block, VectorRef};
+
+/// Answers of the first round.
+const FIRST: usize = 32;
+
+/// Factor by which the next round finds more answers: while rounds walk, and once each round scans all
+/// vectors.
+const GROWTH: (usize, usize) = (2, 16);
+
+/// Position of an iteration: the keys that it gave, and where it continues.
+///
+/// It borrows nothing, not even the index: keep it between two requests of a user, and continue by
+/// [`Search::iter_from`](crate::Search::iter_from). It takes about 16 bytes for each hit given.
+///
+/// ```
+/// use nearfield::{Flat, Metric};
+///
+/// let index = Flat::builder(1, Metric::L2).build()?;
+/// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
+/// let mut first = index.search(&[0.0]).iter()?;
+/// assert_eq!(first.next().unwrap().key, 1);
+/// let cursor = first.cursor();
+///
+/// let rest = index.search(&[0.0]).iter_from(cursor)?;
+/// assert_eq!(rest.map(|hit| hit.key).collect::<Vec<_>>(), [2, 3]);
+/// # Ok::<(), nearfield::IndexError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Cursor {
+    /// The encoded query; empty at the beginning.
+    row: Vec<Block>,
+    /// Keys that were given.
+    given: HashSet<u64>,
+    /// Answers of the last round; 0 at the beginning.
+    round: usize,
+    /// Whether the last round scanned every vector.
+    scanned: bool,
+}
+
+impl Cursor {
+    /// Returns the number of hits given until now.
+    pub fn given(&self) -> usize {
+        self.given.len()
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").field("given", &self.given()).finish_non_exhaustive()
+    }
+}
+
+/// Hits, the nearest first, found as they are asked for. Made by
+/// [`Search::iter`](crate::Search::iter).
+pub struct SearchIter<'a, F> {
+    index: &'a dyn Searchable,
+    /// The request of each round, without the number of answers.
+    request: Request<'a>,
+    filter: Option<F>,
+    cursor: Cursor,
+    /// The last round; hits before `place` were given.
+    hits: Hits,
+    place: usize,
+    /// Whether the last round was the final one.
+    ended: bool,
+}
+
+impl<'a, F: Filter> SearchIter<'a, F> {
+    pub(in crate::index) fn new(
+        index: &'a dyn Searchable,
+        query: VectorRef<'_>,
+        wanted: Wanted<'a>,
+        filter: Option<F>,
+        mut cursor: Cursor,
+    ) -> Result<Self, IndexError> {
+        let request = wanted.request(index, None::<&fn(u64) -> bool>)?;
+        let request = Request { k: wanted.k.unwrap_or(usize::MAX), ..request };
+        let encoder = index.encoder();
+        let mut row = vec![Block::ZERO; encoder.blocks()];
+        encoder.encode(query, &mut row)?;
+        if !cursor.row.is_empty() && cursor.row != row {
+            return Err(IndexError::Parameter {
+                name: "cursor",
+                value: "that of another query".to_owned(),
+                allowed: "one that an iteration of the same query gave",
+            });
+        }
+        cursor.row = row;
+        Ok(Self { index, request, filter, cursor, hits: Hits::new(), place: 0, ended: false })
+    }
+
+    /// Searches for more hits than the last round.
+    fn refill(&mut self) {
+        let Self { index, request, filter, cursor, hits, place, ended } = self;
+        let growth = if cursor.scanned { GROWTH.1 } else { GROWTH.0 };
+        let k = cursor.round.saturating_mul(growth).clamp(FIRST, request.k.max(FIRST));
+        let filter = filter.as_ref().map(|filter| filter as &dyn Filter);
+        let screen = Screen { filter, ..request.screen };
+        // The last answers of a round would have lower recall than the first if `ef` did not exceed `k`.
+        let ef = request.ef.max(k.saturating_add(k / 2));
+        let request = Request { k, ef, screen, ..*request };
+        index.work().with(|work| {
+            work.row.clear();
+            work.row.extend_from_slice(&cursor.row);
+            index.find(&request, work, hits);
+        });
+        *place = 0;
+        *ended = hits.len() < k || k >= self.request.k || !hits.is_complete();
+        cursor.round = k;
+        cursor.scanned = matches!(hits.plan(), Plan::Scan | Plan::FilteredScan);
+    }
+}
+
+impl<F> SearchIter<'_, F> {
+    /// Returns whether no search has ended early until now: see
+    /// [`Hits::is_complete`](crate::Hits::is_complete).
+    pub fn is_complete(&self) -> bool {
+        self.hits.is_complete()
+    }
+
+    /// Returns the position reached: hits given before it are not given again.
+    pub fn cursor(&self) -> Cursor {
+        let mut cursor = self.cursor.clone();
+        // Hits that were found and not given must be found again.
+        if self.place < self.hits.len() {
+            cursor.round /= if cursor.scanned { GROWTH.1 } else { GROWTH.0 };
+        }
+        cursor
+    }
+}
+
+impl<F: Filter> Iterator for SearchIter<'_, F> {
+    type Item = Hit;
+
+    fn next(&mut self) -> Option<Hit> {
+        if self.cursor.given.len() >= self.request.k {
+            return None;
+        }
+        loop {
+            while let Some(&hit) = self.hits.get(self.place) {
+                self.place += 1;
+                if self.cursor.given.insert(hit.key) {
+                    return Some(hit);
+                }
+            }
+            if self.ended {
+                return None;
+            }
+            self.refill();
+        }
+    }
+}
+
+impl<F: Filter> FusedIterator for SearchIter<'_, F> {}
+
+impl<F> fmt::Debug for SearchIter<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchIter")
+            .field("given", &self.cursor.given.len())
+            .field("round", &self.cursor.round)
+            .field("filter", &self.filter.is_some())
+            .finish_non_exhaustive()
+    }
+}

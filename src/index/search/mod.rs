@@ -1,0 +1,357 @@
+//! Searching an index.
+
+pub(in crate::index) mod batch;
+pub(in crate::index) mod iter;
+
+use std::fmt;
+use std::time::Duration;
+
+use super::scratch::{Parts, Work};
+use crate::error::IndexError;
+use crate::index::query::budget::Cancel;
+use crate::index::query::filter::{Filter, KeySet};
+use crate::index::query::hits::{BatchHits, Hits};
+use crate::index::query::request::{Request, Wanted};
+use crate::index::search::iter::{Cursor, SearchIter};
+use crate::observe::watch;
+use crate::vector::{AsVector, Block, VectorRef};
+
+/// Operations that an index must offer for searches.
+pub(super) trait Searchable: Parts {
+    /// Answers the query in `work.row`.
+    fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits);
+
+    /// Answers the encoded queries, one after the other in `queries`.
+    fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits);
+
+    /// Returns whether every answer is exact.
+    fn is_exact(&self) -> bool;
+
+    /// Returns whether the index has lists to probe.
+    fn has_lists(&self) -> bool {
+        false
+    }
+
+    /// Returns the queries of a batch of `_count` that one thread answers at once: enough to keep it busy, few
+    /// enough for all threads to have some.
+    fn grain(&self, _count: usize) -> usize {
+        64
+    }
+
+    /// Returns the `ef` that gives this recall for `k` answers, or for the measured number if `k` is `None`.
+    fn ef_for(&self, recall: f64, k: Option<usize>) -> Result<usize, IndexError>;
+
+    /// Does [`Self::find`], in rounds if that is better.
+    fn answer(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+        if request.takes_rounds && !self.is_exact() {
+            request.rounds(hits, |request, hits| self.find(request, work, hits));
+        } else {
+            self.find(request, work, hits);
+        }
+    }
+
+    /// Does [`Self::find_all`] for one query after the other.
+    fn find_each(
+        &self,
+        queries: &[Block],
+        request: &Request<'_>,
+        work: &mut Work,
+        out: &mut BatchHits,
+    ) {
+        let mut hits = Hits::new();
+        for query in queries.chunks_exact(self.encoder().blocks()) {
+            work.row.clear();
+            work.row.extend_from_slice(query);
+            self.answer(request, work, &mut hits);
+            out.push(&hits);
+        }
+    }
+}
+
+/// The type of an absent filter.
+pub(super) type AnyKey = fn(u64) -> bool;
+
+/// One query. Made by `search`; nothing happens until [`run`](Self::run) or [`iter`](Self::iter).
+#[derive(Clone, Copy)]
+#[must_use = "a search does nothing until `run` is called"]
+pub struct Search<'a, F = AnyKey> {
+    index: &'a dyn Searchable,
+    query: VectorRef<'a>,
+    wanted: Wanted<'a>,
+    filter: Option<F>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new<V: AsVector + ?Sized>(index: &'a dyn Searchable, query: &'a V) -> Self {
+        Self { index, query: query.as_vector(), wanted: Wanted::DEFAULT, filter: None }
+    }
+}
+
+impl<'a, F: Filter> Search<'a, F> {
+    /// Accepts only vectors whose keys the filter accepts: a closure over keys, a
+    /// [`KeySet`](crate::KeySet) or a [`KeyBitmap`](crate::KeyBitmap). Replaces a filter given
+    /// before.
+    ///
+    /// The search returns `k` hits, or all accepted vectors if these are fewer. Its plan depends on the number of accepted
+    /// vectors; [`Hits::plan`] names it.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
+    /// let hits = index.search(&[0.0]).k(3).filter(|key| key % 2 == 0).run()?;
+    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [2, 4]);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn filter<G: Filter>(self, filter: G) -> Search<'a, G> {
+        let Self { index, query, wanted, .. } = self;
+        Search { index, query, wanted, filter: Some(filter) }
+    }
+
+    /// Excludes vectors whose keys are in the set: the items that a user has seen, say. Applies besides a
+    /// [`filter`](Self::filter), and replaces a set given before.
+    ///
+    /// If only a set is excluded, the search keeps one more candidate for each key of the set that it meets. It costs as
+    /// much time as a search for that number of answers more.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, KeySet, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
+    /// let mut seen = KeySet::new();
+    /// let first = index.search(&[0.0]).k(2).exclude(&seen).run()?;
+    /// seen.extend(first.keys());
+    /// let next = index.search(&[0.0]).k(2).exclude(&seen).run()?;
+    /// assert_eq!(next.keys().collect::<Vec<_>>(), [3, 4]);
+    /// let even = index.search(&[0.0]).k(2).exclude(&seen).filter(|key| key % 2 == 0).run()?;
+    /// assert_eq!(even.keys().collect::<Vec<_>>(), [4]);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+        self.wanted.excluded = Some(keys);
+        self
+    }
+
+    /// Sets the number of answers; the default is 10. The search returns fewer if the index holds fewer.
+    pub fn k(mut self, k: usize) -> Self {
+        self.wanted.k = Some(k);
+        self
+    }
+
+    /// Sets the number of candidates kept during the walk; the default is 64, the minimum `k`. More candidates: better
+    /// recall, slower. If the `k` nearest are well separated, the walk ends before all candidates are expanded, and if they are not it
+    /// keeps up to 1.5 times the number (adaptive beam search, Al-Jazzazi et al., 2025), so that the time is spent on
+    /// the queries that need it. Walks on coarse codes keep up to four times the number, of which the vectors choose: see
+    /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
+    ///
+    /// An [`Ivf`](crate::Ivf) with codes and vectors keeps this number by their codes, measures
+    /// them again by their vectors, and measures further ones that the errors of the codes demand; an `Ivf` without codes,
+    /// or without vectors, ignores it.
+    pub fn ef(mut self, ef: usize) -> Self {
+        self.wanted.set_ef(ef);
+        self
+    }
+
+    /// Sets the lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; the default is the index's
+    /// choice, and all lists if the index has no more. More lists: better recall, slower. Other
+    /// indexes have no lists and refuse it.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, IndexError, Ivf, Metric};
+    ///
+    /// let index = Ivf::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
+    /// assert_eq!(index.search(&[0.0]).nprobe(8).run()?[0].key, 1);
+    ///
+    /// let graph = Hnsw::builder(1, Metric::L2).build()?;
+    /// let refused = graph.search(&[0.0]).nprobe(8).run().unwrap_err();
+    /// assert!(matches!(refused, IndexError::Parameter { name: "nprobe", .. }));
+    /// # Ok::<(), IndexError>(())
+    /// ```
+    pub fn nprobe(mut self, nprobe: usize) -> Self {
+        self.wanted.nprobe = Some(nprobe);
+        self
+    }
+
+    /// Keeps the number of candidates that gives this recall, above 0 and up to 1, as measured by
+    /// [`Hnsw::calibrate`](crate::Hnsw::calibrate). Replaces [`ef`](Self::ef). An exact index
+    /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: set
+    /// [`nprobe`](Self::nprobe).
+    ///
+    /// Recall is the share of the `k` nearest vectors that are found, on average over queries:
+    /// a single query may have less. The measurement has no filter; a search with a filter keeps the same
+    /// number of candidates, but its recall was not measured.
+    ///
+    /// ```
+    /// use nearfield::dataset::Generated;
+    /// use nearfield::{Hnsw, IndexError, Metric};
+    ///
+    /// let (base, queries) = Generated::builder(2000, 16).build()?.into_parts();
+    /// let index = Hnsw::builder(16, Metric::L2).build()?;
+    /// index.insert_batch(&(0..2000).collect::<Vec<_>>(), &base).run()?;
+    /// let query = queries.row(0).unwrap();
+    ///
+    /// let unknown = index.search(&query).recall(0.95).run().unwrap_err();
+    /// assert!(matches!(unknown, IndexError::NotCalibrated { .. }));
+    /// index.calibrate().run()?;
+    /// assert_eq!(index.search(&query).recall(0.95).run()?.len(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recall(mut self, recall: f64) -> Self {
+        self.wanted.set_recall(recall);
+        self
+    }
+
+    /// Accepts only vectors up to this distance, in the unit of
+    /// [`Hit::distance`](crate::Hit::distance):
+    ///
+    /// | metric | the distance | `within(r)` |
+    /// |---|---|---|
+    /// | [`L2`](crate::Metric::L2) | squared | `r * r` for a ball of radius `r` |
+    /// | [`InnerProduct`](crate::Metric::InnerProduct) | negated product | `-p` for products of `p` or more |
+    /// | [`Cosine`](crate::Metric::Cosine) | `1 - cos` | `1 - c` for cosines of `c` or more |
+    /// | [`Hamming`](crate::Metric::Hamming) | differing bits | a number of bits |
+    ///
+    /// Without `k`, all vectors up to this distance are answers, and the search continues
+    /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
+    /// a vector may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
+    /// after the other, have no such vector. If vectors are not kept as they
+    /// were given ([`Originals`](crate::Originals)), the distance is that of their stored form.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[1.0, 2.0, 3.0, 4.0]).run()?;
+    /// let hits = index.search(&[0.0]).within(9.0).run()?;
+    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2, 3]);
+    /// let hits = index.search(&[0.0]).within(9.0).k(2).run()?;
+    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn within(mut self, radius: f32) -> Self {
+        self.wanted.radius = Some(radius);
+        self
+    }
+
+    /// Ends the search after this time, counted from the call of [`run`](Self::run), with the hits
+    /// found by then: see [`Hits::is_complete`]. The search reads the clock every few
+    /// microseconds, and allows for the time of sorting many answers. Two things are not interrupted:
+    /// a call of the caller's filter for one key, and the distances of one row of neighbours,
+    /// which matter from some ten thousand dimensions on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use nearfield::{Flat, Metric};
+    ///
+    /// let index = Flat::builder(1, Metric::L2).build()?;
+    /// index.insert(1, &[1.0])?;
+    /// let hits = index.search(&[0.0]).deadline(Duration::ZERO).run()?;
+    /// assert!(hits.is_empty() && !hits.is_complete());
+    /// let hits = index.search(&[0.0]).deadline(Duration::from_secs(60)).run()?;
+    /// assert!(hits.len() == 1 && hits.is_complete());
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.wanted.deadline = Some(deadline);
+        self
+    }
+
+    /// Ends the search when [`Cancel::cancel`] is called, with the hits found by then:
+    /// see [`Hits::is_complete`].
+    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+        self.wanted.cancel = Some(cancel);
+        self
+    }
+
+    /// Runs the search.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Vector`] if the query is no vector for this index; [`IndexError::Parameter`]
+    /// if `ef` or `nprobe` is 0, the recall not above 0 and up to 1, the radius not a number, or
+    /// if the index takes no `nprobe` or no recall; [`IndexError::NotCalibrated`] and
+    /// [`IndexError::RecallUnreachable`] if a recall is set.
+    pub fn run(self) -> Result<Hits, IndexError> {
+        let mut hits = Hits::new();
+        self.run_into(&mut hits)?;
+        Ok(hits)
+    }
+
+    /// Runs the search and replaces the contents of `hits`, whose memory is reused.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); `hits` is then as it was.
+    pub fn run_into(self, hits: &mut Hits) -> Result<(), IndexError> {
+        watch!(let observed = crate::observe::Operation::Search.begin());
+        let request = self.wanted.request(self.index, self.filter.as_ref())?;
+        self.index.work().with(|work| {
+            let encoder = self.index.encoder();
+            work.row.resize(encoder.blocks(), Block::ZERO);
+            encoder.encode(self.query, &mut work.row)?;
+            self.index.answer(&request, work, hits);
+            watch!(observed.found(hits.distances_computed(), hits.hops()));
+            watch!(observed.done(1));
+            Ok(())
+        })
+    }
+
+    /// Returns an iterator over answers, the nearest first, for as long as the caller
+    /// continues: for pages, or if only the caller can tell when it has enough.
+    ///
+    /// It searches for some, and for twice the number each time they run out, so that all in all it
+    /// costs a few times a search for the final number. The hits of each of these rounds are in
+    /// order; a hit that an earlier round missed is returned later than its place. With `k`,
+    /// the iterator returns at most `k` hits. A filter, a radius, a deadline (counted from here) and a
+    /// token apply to all rounds.
+    ///
+    /// Between two hits no lock is held, and only the index is borrowed; vectors that are inserted
+    /// meanwhile may be found. [`SearchIter::cursor`] is the position reached, without the index:
+    /// [`iter_from`](Self::iter_from) continues from it.
+    ///
+    /// ```
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3, 4], &[1.0, 2.0, 3.0, 4.0]).run()?;
+    /// let mut sum = 0.0;
+    /// let enough = index.search(&[0.0]).iter()?.find(|hit| {
+    ///     sum += hit.distance;
+    ///     sum >= 5.0
+    /// });
+    /// assert_eq!(enough.unwrap().key, 2);
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    #[expect(clippy::iter_not_returning_iterator, reason = "a query may be refused")]
+    pub fn iter(self) -> Result<SearchIter<'a, F>, IndexError> {
+        self.iter_from(Cursor::default())
+    }
+
+    /// Continues from the end of another iteration of the same query: hits that it gave are not given
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and [`IndexError::Parameter`] if the cursor is another query's.
+    pub fn iter_from(self, cursor: Cursor) -> Result<SearchIter<'a, F>, IndexError> {
+        let Self { index, query, wanted, filter } = self;
+        SearchIter::new(index, query, wanted, filter, cursor)
+    }
+}
+
+impl<F> fmt::Debug for Search<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Search")
+            .field("query", &self.query)
+            .field("wanted", &self.wanted)
+            .field("filter", &self.filter.is_some())
+            .finish_non_exhaustive()
+    }
+}
