@@ -8,16 +8,14 @@ use super::encode::Encoder;
 use super::entries::Entries;
 use super::parallel::in_turn;
 use super::scratch::Work;
-use super::{Flat, Hnsw};
 use crate::arena::{ArenaError, Column, Persistent, Piece, Slots, Unsound};
 use crate::error::{IndexError, VectorError};
-use crate::graph::{Graph, GraphState, Parameters};
+use crate::graph::GraphState;
 use crate::index::codes::fit::Fit;
 use crate::index::codes::fitting::Quantized;
 use crate::index::entries::key_map::KeyMap;
 use crate::index::entries::replacement::Replacing;
-use crate::index::hnsw::builder::{Basis, check_graph};
-use crate::index::hnsw::maintain::Remains;
+use crate::index::settings::Basis;
 use crate::metric::Metric;
 use crate::quantization::Coding;
 use crate::simd::Isa;
@@ -144,7 +142,7 @@ impl Settings {
         Basis { dimension, metric, element, isa }
     }
 
-    fn of(entries: &Entries, graph: Option<GraphSettings>) -> Self {
+    pub(super) fn of(entries: &Entries, graph: Option<GraphSettings>) -> Self {
         let Encoder { dimension, metric, element } = entries.encoder;
         let quantized = entries.quantized.as_ref();
         let codes = quantized.map(|q| CodeSettings { coding: q.coding, originals: q.originals });
@@ -153,7 +151,7 @@ impl Settings {
 }
 
 impl Entries {
-    fn restore<'p, E: From<ArenaError> + From<Unsound>>(
+    pub(super) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
         encoder: Encoder,
         quantized: Option<Quantized>,
         slots: u32,
@@ -198,7 +196,7 @@ impl Entries {
         })
     }
 
-    fn columns(&self) -> Vec<(u32, &dyn Persistent)> {
+    pub(super) fn columns(&self) -> Vec<(u32, &dyn Persistent)> {
         let mut columns: Vec<(u32, &dyn Persistent)> =
             vec![(KEYS, &self.keys), (VECTORS, &self.vectors)];
         if let Some(codes) = self.codes() {
@@ -208,14 +206,14 @@ impl Entries {
         columns
     }
 
-    fn state(&self, graph: GraphState) -> State {
+    pub(super) fn state(&self, graph: GraphState) -> State {
         let coder = self.quantized.as_ref().and_then(Quantized::coder);
         let hidden = if self.slots.hidden() == 0 { Vec::new() } else { self.slots.words() };
         State { graph, vectors: self.vectors.len() as u32, coder, hidden }
     }
 }
 
-fn encode(
+pub(super) fn encode(
     index: &impl Insertable,
     vector: VectorRef<'_>,
     out: &mut Vec<u8>,
@@ -231,7 +229,7 @@ fn encode(
     })
 }
 
-fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+pub(super) fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
     let fill = |bytes: &[u8], work: &mut Work| {
         work.row.clear();
         work.row.resize(index.encoder().blocks(), Block::ZERO);
@@ -250,139 +248,4 @@ fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Result<(), Index
         return (0..entries.len()).try_for_each(one);
     }
     with_threads(|| in_turn(entries.len(), one))
-}
-
-impl Stored for Hnsw {
-    const GRAPH: bool = true;
-
-    fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
-        let _alone = self.inserting.write();
-        let Parameters { m, ef_construction, seed, .. } = *self.graph.parameters();
-        let graph = GraphSettings { m, ef_construction, seed, alpha: self.alpha };
-        let levels = (LEVELS..).zip(self.graph.columns());
-        with(Image {
-            settings: Settings::of(&self.entries, Some(graph)),
-            state: self.entries.state(self.graph.state()),
-            columns: self.entries.columns().into_iter().chain(levels).collect(),
-        })
-    }
-
-    fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
-        settings: &Settings,
-        isa: Option<Isa>,
-        state: &State,
-        mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
-    ) -> Result<Self, E> {
-        let graph = settings.graph.ok_or(Unsound("the file holds an exact index"))?;
-        let (encoder, isa, engine) = settings.basis(isa).check()?;
-        let GraphSettings { m, ef_construction, seed, alpha } = graph;
-        check_graph(m, ef_construction)?;
-        if alpha.is_some_and(|alpha| !(1.0..=4.0).contains(&alpha)) {
-            return Err(Unsound("alpha is out of range").into());
-        }
-        let slots = state.graph.rows.first().copied().unwrap_or(0);
-        let Settings { dimension, metric, .. } = *settings;
-        let are_products = metric == Metric::InnerProduct;
-        let parameters = Parameters { m, ef_construction, seed, are_products };
-        let quantized = settings.codes.map(|CodeSettings { coding, originals }| {
-            Quantized::new(coding, originals, dimension, metric, seed, isa)
-        });
-        let entries = Entries::restore(encoder, quantized, slots, state, &mut source)?;
-        let mut index = Self::new(entries, isa, engine, parameters, alpha);
-        index.graph = Graph::restore(parameters, &state.graph, |level, chunk, len| {
-            source(LEVELS + level as u32, chunk, len)
-        })?;
-        if state.graph.entry.is_none() && index.entries.slots.hidden() < slots as usize {
-            return Err(Unsound("searches start nowhere").into());
-        }
-        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
-        index.remains = Mutex::new(Remains::of(hidden.collect()));
-        Ok(index)
-    }
-
-    fn bind(&mut self) {
-        self.entries.bind();
-    }
-
-    fn is_bound_here(&self) -> bool {
-        self.entries.admit().is_ok()
-    }
-
-    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
-        encode(self, vector, out)
-    }
-
-    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
-        let encoder = &self.entries.encoder;
-        Ok((encoder.count(flat)?, encoder.elements()))
-    }
-
-    fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
-        upsert(self, entries)
-    }
-
-    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
-        self.remove(key).map(|_was_there| ())
-    }
-}
-
-impl Stored for Flat {
-    const GRAPH: bool = false;
-
-    fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
-        let _nobody_leaves = self.leaving.lock();
-        let _alone = self.entries.append.lock();
-        let graph =
-            GraphState { rows: vec![self.entries.keys.len() as u32], entry: None, spread: (0, 0) };
-        with(Image {
-            settings: Settings::of(&self.entries, None),
-            state: self.entries.state(graph),
-            columns: self.entries.columns(),
-        })
-    }
-
-    fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
-        settings: &Settings,
-        isa: Option<Isa>,
-        state: &State,
-        mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
-    ) -> Result<Self, E> {
-        if settings.graph.is_some() || settings.codes.is_some() {
-            return Err(Unsound("the file holds a graph index").into());
-        }
-        let (encoder, isa, engine) = settings.basis(isa).check()?;
-        let &[slots] = &state.graph.rows[..] else {
-            return Err(Unsound("an exact index has no levels").into());
-        };
-        let mut index = Self::new(encoder, isa, engine);
-        index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
-        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
-        index.retire(hidden.collect());
-        Ok(index)
-    }
-
-    fn bind(&mut self) {
-        self.entries.bind();
-    }
-
-    fn is_bound_here(&self) -> bool {
-        self.entries.admit().is_ok()
-    }
-
-    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
-        encode(self, vector, out)
-    }
-
-    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
-        let encoder = &self.entries.encoder;
-        Ok((encoder.count(flat)?, encoder.elements()))
-    }
-
-    fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
-        upsert(self, entries)
-    }
-
-    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
-        self.remove(key).map(|_was_there| ())
-    }
 }

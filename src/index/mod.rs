@@ -45,15 +45,15 @@ mod reports;
 mod sampling;
 mod scratch;
 mod search;
+mod settings;
 mod shards;
 
 pub use build::{Determinism, InsertBatch};
 pub use codes::{Originals, Quantization};
-pub use flat::Flat;
+pub use flat::{Flat, FlatBuilder};
 pub use hnsw::Hnsw;
-pub use hnsw::builder::{FlatBuilder, HnswBuilder};
-pub use hnsw::calibrate::{Calibrate, Calibration, CalibrationPoint};
-pub use hnsw::maintain::Maintenance;
+pub use hnsw::builder::HnswBuilder;
+pub use hnsw::calibrate::Calibrate;
 pub(crate) use hnsw::merge::Part;
 pub(crate) use image::{
     CODES, CodeSettings, FINER, GraphSettings, Image, KEYS, LEVELS, Settings, State, Stored,
@@ -66,7 +66,9 @@ pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
 pub use query::budget::Cancel;
 pub use query::filter::{Filter, KeyBitmap, KeySet};
 pub use query::hits::{BatchHits, Hit, Hits, Plan};
+pub use reports::calibration::{Calibration, CalibrationPoint};
 pub use reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
+pub use reports::maintenance::Maintenance;
 pub use reports::stats::{Bytes, Drift, ListStats, Stats};
 pub use search::Search;
 pub use search::batch::SearchBatch;

@@ -7,21 +7,20 @@ use crossbeam::atomic::AtomicCell;
 
 use super::codes::CodeWork;
 use super::encode::Encoder;
-use super::ivf::Probe;
 use super::parallel::OwnPool;
 use crate::arena::Pool;
 use crate::error::IndexError;
 use crate::graph::Scratch;
 use crate::index::codes::rerank::Head;
-use crate::index::entries::scan::Matches;
-use crate::index::hnsw::filtered::Verdicts;
+use crate::index::distances::field::Matches;
+use crate::index::query::verdicts::Verdicts;
 use crate::vector::Block;
 
 /// Parts that searches and insertions need of any index.
 pub(super) trait Parts: Sync + fmt::Debug {
     fn encoder(&self) -> &Encoder;
 
-    fn work(&self) -> &WorkPool;
+    fn work(&self) -> &ScratchPool;
 
     fn own_pool(&self) -> &OwnPool;
 
@@ -64,14 +63,18 @@ pub(super) struct Work {
     pub(super) verdicts: Verdicts,
     /// Accepted slots that a walk may start from.
     pub(super) seeds: Vec<u32>,
-    /// Buffers of a search of lists.
-    pub(super) probe: Probe,
+}
+
+/// Buffers that a pool lends.
+pub(super) trait Buffers: Default {
+    /// Returns the bytes of memory in use.
+    fn bytes(&self) -> usize;
 }
 
 /// Idle buffers, each thread's own first: the buffers that it used last are in its caches, and have the size that its searches
 /// need. Taking and returning them takes no lock.
-pub(super) struct WorkPool {
-    idle: Box<[AtomicCell<Option<Box<Work>>>]>,
+pub(super) struct ScratchPool<T = Work> {
+    idle: Box<[AtomicCell<Option<Box<T>>>]>,
 }
 
 /// Returns the place that a thread tries first. The places of the first threads are in cache lines of their own.
@@ -89,33 +92,33 @@ fn place() -> usize {
     PLACE.with(|&place| place)
 }
 
-impl WorkPool {
+impl<T: Buffers> ScratchPool<T> {
     pub(super) fn new() -> Self {
         Self { idle: (0..IDLE).map(|_| AtomicCell::default()).collect() }
     }
 
     /// Returns all places, those near `first` first.
-    fn places(&self, first: usize) -> impl Iterator<Item = &AtomicCell<Option<Box<Work>>>> {
+    fn places(&self, first: usize) -> impl Iterator<Item = &AtomicCell<Option<Box<T>>>> {
         let (before, after) = self.idle.split_at(first);
         after.iter().chain(before)
     }
 
     /// Runs `with` on a set of buffers.
-    pub(super) fn with<R>(&self, with: impl FnOnce(&mut Work) -> R) -> R {
+    pub(super) fn with<R>(&self, with: impl FnOnce(&mut T) -> R) -> R {
         let first = place();
-        let mut work = self.places(first).find_map(AtomicCell::take).unwrap_or_default();
-        let result = with(&mut work);
+        let mut buffers = self.places(first).find_map(AtomicCell::take).unwrap_or_default();
+        let result = with(&mut buffers);
         // Without a free place, buffers are dropped; a panic in `with` did so before.
-        self.give(first, work);
+        self.give(first, buffers);
         result
     }
 
-    fn give(&self, first: usize, work: Box<Work>) {
+    fn give(&self, first: usize, buffers: Box<T>) {
         // The previous contents of the place move to the next.
-        let mut work = Some(work);
+        let mut buffers = Some(buffers);
         for place in self.places(first) {
-            work = place.swap(work);
-            if work.is_none() {
+            buffers = place.swap(buffers);
+            if buffers.is_none() {
                 break;
             }
         }
@@ -125,22 +128,22 @@ impl WorkPool {
     pub(super) fn bytes(&self) -> usize {
         let mut bytes = 0;
         for (at, place) in self.idle.iter().enumerate() {
-            if let Some(work) = place.take() {
-                bytes += work.bytes();
-                self.give(at, work);
+            if let Some(buffers) = place.take() {
+                bytes += buffers.bytes();
+                self.give(at, buffers);
             }
         }
         bytes
     }
 }
 
-impl fmt::Debug for WorkPool {
+impl<T> fmt::Debug for ScratchPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkPool").finish_non_exhaustive()
+        f.debug_struct("ScratchPool").finish_non_exhaustive()
     }
 }
 
-impl Work {
+impl Buffers for Work {
     fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.scratch.bytes()
@@ -156,7 +159,6 @@ impl Work {
             + self.verdicts.bytes()
             + self.seeds.capacity() * 4
             + self.hidden.capacity() * 8
-            + self.probe.bytes()
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_thread_gets_the_buffers_that_it_had_and_takes_idle_ones_before_new_ones() {
-        let pool = WorkPool::new();
+        let pool = ScratchPool::<Work>::new();
         let address = |work: &mut Work| std::ptr::from_mut(work) as usize;
         let first = pool.with(address);
         assert_eq!(pool.with(address), first);
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn buffers_are_never_lent_twice() {
-        let pool = WorkPool::new();
+        let pool = ScratchPool::<Work>::new();
         std::thread::scope(|scope| {
             for thread in 0..8_u32 {
                 let pool = &pool;

@@ -1,6 +1,7 @@
 //! Inserts many vectors on many threads.
 
 pub(in crate::index) mod order;
+pub(in crate::index) mod ordered;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,7 +13,7 @@ use rayon::prelude::*;
 use super::parallel::{Threads, in_turn};
 use super::scratch::{Parts, Work};
 use crate::error::{IndexError, VectorError};
-use crate::index::hnsw::in_order::Ordered;
+use crate::index::build::ordered::Ordered;
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 

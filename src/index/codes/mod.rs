@@ -1,9 +1,11 @@
 //! The codes that a quantised index walks on, beside the vectors that it answers from.
 
+pub(in crate::index) mod blur;
 pub(in crate::index) mod fit;
 pub(in crate::index) mod fitting;
 pub(in crate::index) mod pair;
 pub(in crate::index) mod rerank;
+pub(in crate::index) mod scale;
 
 use std::sync::Arc;
 
@@ -11,8 +13,8 @@ use super::distances::{Engine, code_engine};
 use super::encode::Encoder;
 use crate::arena::{ArenaError, Column, Slots, Vacant};
 use crate::error::{IndexError, VectorError};
+use crate::index::codes::blur::Blur;
 use crate::index::codes::fit::Fit;
-use crate::index::hnsw::blur::Blur;
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;

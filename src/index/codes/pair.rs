@@ -7,7 +7,7 @@ use super::Codes;
 use super::fit::{Fit, mean_error};
 use super::fitting::HELD_OUT;
 use crate::arena::Column;
-use crate::index::hnsw::blur::Blur;
+use crate::index::codes::blur::Blur;
 use crate::metric::Metric;
 use crate::quantization::{Coder, Coding};
 use crate::simd::Isa;

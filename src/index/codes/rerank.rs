@@ -1,7 +1,7 @@
 //! Measuring the head of a walk's candidates again by the vectors themselves, or by finer codes.
 
+use super::scale::Scale;
 use crate::arena::View;
-use crate::index::entries::deliver::Scale;
 use crate::index::query::budget::Timer;
 use crate::vector::Block;
 

@@ -1,38 +1,10 @@
 //! Turns slots into hits.
 
 use super::Entries;
-use crate::index::codes::Codes;
-use crate::index::distances::Engine;
+use crate::index::codes::scale::Scale;
 use crate::index::query::hits::{Hit, Hits};
 use crate::index::query::request::Request;
 use crate::sync::step;
-
-/// The meaning of the keys of distances.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::index) enum Scale<'a> {
-    /// Distances between vectors.
-    Vectors(&'a dyn Engine),
-    /// Distances between a prepared query and codes.
-    Codes(&'a Codes),
-}
-
-impl Scale<'_> {
-    /// Returns the distance that a key encodes.
-    pub(in crate::index) fn distance(self, key: u32) -> f32 {
-        match self {
-            Self::Vectors(engine) => engine.distance(key),
-            Self::Codes(codes) => codes.distance(key),
-        }
-    }
-
-    /// Returns the engine that computes the keys.
-    pub(in crate::index) fn engine(&self) -> &dyn Engine {
-        match self {
-            Self::Vectors(engine) => *engine,
-            Self::Codes(codes) => &*codes.engine,
-        }
-    }
-}
 
 impl Entries {
     /// Returns the greatest key of a distance within `radius`; 0 if no distance is.

@@ -6,8 +6,8 @@ use std::sync::Once;
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
 
-use super::scan::is_set;
 use crate::arena::Column;
+use crate::index::distances::field::is_set;
 use crate::sync::{RandomState, RwLock, RwLockWriteGuard};
 
 /// Parts of the map, each with its lock.

@@ -1,6 +1,9 @@
 //! Keys and vectors by slot: the common part of `Hnsw` and `Flat`.
 
+pub(in crate::index) mod accepted;
+pub(in crate::index) mod cost;
 pub(in crate::index) mod deliver;
+pub(in crate::index) mod gather;
 pub(in crate::index) mod key_map;
 pub(in crate::index) mod replacement;
 pub(in crate::index) mod scan;

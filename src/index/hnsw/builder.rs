@@ -5,16 +5,12 @@ use crate::error::IndexError;
 use crate::graph::Parameters;
 use crate::index::codes::fitting::Quantized;
 use crate::index::codes::{Originals, Quantization};
-use crate::index::distances::{Engine, engine};
 use crate::index::encode::Encoder;
 use crate::index::entries::Entries;
-use crate::index::flat::Flat;
+use crate::index::settings::{Basis, basis_settings, in_range};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
-
-/// Maximum dimension of an index.
-const MAX_DIMENSION: usize = 65_536;
 
 /// Settings of an [`Hnsw`] index. Made by [`Hnsw::builder`].
 #[derive(Debug, Clone)]
@@ -29,81 +25,11 @@ pub struct HnswBuilder {
     originals: Originals,
 }
 
-/// Settings of a [`Flat`] index. Made by [`Flat::builder`].
-#[derive(Debug, Clone)]
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct FlatBuilder {
-    basis: Basis,
-}
-
-/// The settings that every index has.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::index) struct Basis {
-    pub(in crate::index) dimension: usize,
-    pub(in crate::index) metric: Metric,
-    pub(in crate::index) element: Element,
-    pub(in crate::index) isa: Option<Isa>,
-}
-
-impl Basis {
-    pub(in crate::index) fn new(dimension: usize, metric: Metric) -> Self {
-        let element = if metric == Metric::Hamming { Element::Bit } else { Element::F32 };
-        Self { dimension, metric, element, isa: None }
-    }
-
-    pub(in crate::index) fn check(&self) -> Result<(Encoder, Isa, Box<dyn Engine>), IndexError> {
-        let Self { dimension, metric, element, isa } = *self;
-        in_range("dimension", dimension, 1..=MAX_DIMENSION, "1 to 65536")?;
-        let isa = isa.unwrap_or_else(Isa::detect);
-        if !Isa::available().contains(&isa) {
-            return Err(IndexError::Parameter {
-                name: "isa",
-                value: isa.to_string(),
-                allowed: "what this CPU can run",
-            });
-        }
-        let encoder = Encoder { dimension, metric, element };
-        Ok((encoder, isa, engine(metric, element, isa)?))
-    }
-}
-
-pub(in crate::index) fn in_range(
-    name: &'static str,
-    value: usize,
-    range: std::ops::RangeInclusive<usize>,
-    allowed: &'static str,
-) -> Result<(), IndexError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(IndexError::Parameter { name, value: value.to_string(), allowed })
-}
-
 /// Checks the parameters of a graph.
 pub(in crate::index) fn check_graph(m: usize, ef_construction: usize) -> Result<(), IndexError> {
     in_range("m", m, 2..=512, "2 to 512")?;
     in_range("ef_construction", ef_construction, 1..=65_536, "1 to 65536")
 }
-
-macro_rules! basis_settings {
-    () => {
-        /// Sets the type in which components are stored; [`Element::F32`] by default, [`Element::Bit`] under
-        /// [`Metric::Hamming`]. Vectors of other types are converted when they are inserted or searched for: to half
-        /// precision by rounding, to integers only if that is exact.
-        pub fn element(mut self, element: Element) -> Self {
-            self.basis.element = element;
-            self
-        }
-
-        /// Sets the instruction set to use; by default the best one ([`Isa::detect`]).
-        pub fn isa(mut self, isa: Isa) -> Self {
-            self.basis.isa = Some(isa);
-            self
-        }
-    };
-}
-
-pub(in crate::index) use basis_settings;
 
 impl HnswBuilder {
     pub(in crate::index) fn new(dimension: usize, metric: Metric) -> Self {
@@ -220,23 +146,5 @@ impl HnswBuilder {
         let quantized =
             coding.map(|coding| Quantized::new(coding, originals, dimension, metric, seed, isa));
         Ok(Hnsw::new(Entries::new(encoder, quantized), isa, engine, parameters, alpha))
-    }
-}
-
-impl FlatBuilder {
-    pub(in crate::index) fn new(dimension: usize, metric: Metric) -> Self {
-        Self { basis: Basis::new(dimension, metric) }
-    }
-
-    basis_settings!();
-
-    /// Returns the empty index.
-    ///
-    /// # Errors
-    ///
-    /// As [`HnswBuilder::build`].
-    pub fn build(self) -> Result<Flat, IndexError> {
-        let (encoder, isa, engine) = self.basis.check()?;
-        Ok(Flat::new(encoder, isa, engine))
     }
 }

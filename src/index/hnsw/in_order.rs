@@ -13,6 +13,7 @@ use crate::error::IndexError;
 use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
 use crate::index::Hnsw;
 use crate::index::build::order::Even;
+use crate::index::build::ordered::Ordered;
 use crate::index::entries::space::Rows;
 use crate::index::scratch::Work;
 use crate::sync::Mutex;
@@ -24,19 +25,6 @@ const PART: usize = 32;
 
 /// Minimum tasks of a thread, below which its start costs more than it saves.
 const LEAST: usize = 4;
-
-/// Vectors that are inserted in order.
-pub(in crate::index) struct Ordered<'a> {
-    pub(in crate::index) count: usize,
-    /// The key of the vector at a position.
-    pub(in crate::index) key: &'a (dyn Fn(usize) -> u64 + Sync),
-    /// Writes the vector of a position to `work.row`.
-    pub(in crate::index) encode: &'a (dyn Fn(usize, &mut Work) -> Result<(), IndexError> + Sync),
-    /// Threads to use.
-    pub(in crate::index) threads: usize,
-    /// Called after each insertion.
-    pub(in crate::index) inserted: &'a (dyn Fn() + Sync),
-}
 
 /// Does `task` for each number below `count`, on threads of the batch: a thread of a pool that waits here, within a lock,
 /// would take up other work, which may wait for the lock.

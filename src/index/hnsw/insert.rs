@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use super::in_order::Ordered;
 use crate::arena::pin;
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Counters, Scratch};
 use crate::index::Hnsw;
 use crate::index::build::order::coarse_first;
+use crate::index::build::ordered::Ordered;
 use crate::index::build::{Insertable, insert_or_replace};
 use crate::index::codes::fitting::ENOUGH;
 use crate::index::entries::Place;

@@ -1,17 +1,15 @@
 //! Work that removals leave: links to sweep away, slots to vacate, memory to return to the system.
 #![expect(unsafe_code, reason = "who sweeps the links to a slot away says so")]
 
-use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Hnsw;
 use crate::arena::pin;
-use crate::error::IndexError;
 use crate::graph::{Counters, Sweep};
 use crate::index::codes::Codes;
 use crate::index::codes::fitting::Quantized;
-use crate::index::entries::Entries;
-use crate::index::flat::Flat;
+use crate::index::entries::gather::{End, RUN};
+use crate::index::reports::maintenance::Maintenance;
 use crate::index::scratch::Work;
 use crate::observe::watch;
 
@@ -46,88 +44,6 @@ impl Remains {
     /// Adds a hidden slot.
     pub(in crate::index) fn add(&mut self, slot: u32) {
         self.fresh.push(slot);
-    }
-}
-
-/// Compaction starts when at least 4,096 slots are vacant and they are a quarter of the slots that still own memory.
-const WASTE: (usize, usize) = if cfg!(nearfield_model) { (1, 8) } else { (4096, 4) };
-
-/// Minimum length of a run of vacant slots whose memory is returned.
-const RUN: u32 = 1024;
-
-/// Report of [`Hnsw::maintain`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Maintenance {
-    /// Slots of removed vectors that became free for others.
-    pub freed: usize,
-    /// Vectors that were moved, so that free slots are next to each other.
-    pub moved: usize,
-    /// Bytes of memory that were returned to the system.
-    pub returned_bytes: usize,
-    /// Whether all work is done; `false` if the budget was used up before.
-    pub is_complete: bool,
-}
-
-impl fmt::Display for Maintenance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { freed, moved, returned_bytes, is_complete } = self;
-        let rest = if *is_complete { "" } else { "; more to do" };
-        write!(
-            f,
-            "{freed} places freed, {moved} vectors moved, {returned_bytes} bytes returned{rest}"
-        )
-    }
-}
-
-/// A time to end at.
-#[derive(Debug, Clone, Copy)]
-struct End(Option<Instant>);
-
-impl End {
-    fn after(budget: Duration) -> Self {
-        // A budget beyond the end of time sets no end.
-        Self(Instant::now().checked_add(budget))
-    }
-
-    fn is_over(self) -> bool {
-        self.0.is_some_and(|end| Instant::now() >= end)
-    }
-}
-
-impl Entries {
-    /// Moves vectors from the end to vacant slots, if these are many; `relocate` moves the vector of a key from a slot, if
-    /// it is still there. Returns the number of moved vectors, or `None` if the time is over.
-    fn gather(
-        &self,
-        end: End,
-        mut relocate: impl FnMut(u64, u32) -> Result<bool, IndexError>,
-    ) -> Option<usize> {
-        let mut moved = 0;
-        let (vacant, slots) = (self.slots.vacant(), self.keys.len());
-        let released = self.slots.released(slots);
-        let (few, part) = WASTE;
-        if vacant - released.min(vacant) < few.max((slots - released) / part) {
-            return Some(moved);
-        }
-        for slot in (0..slots as u32).rev() {
-            if self.slots.is_hidden(slot) {
-                continue;
-            }
-            if !self.slots.has_vacant_below(slot) {
-                break;
-            }
-            if end.is_over() {
-                return None;
-            }
-            let key = {
-                let _pin = pin();
-                self.key_at(slot)
-            };
-            // Without memory the vector stays where it is.
-            moved += usize::from(key.is_some_and(|key| relocate(key, slot).unwrap_or(false)));
-        }
-        Some(moved)
     }
 }
 
@@ -263,37 +179,5 @@ impl Hnsw {
         unsafe { quantized.codes.replace(codes) }
         quantized.set_renewing(false);
         self.graph.forget_distances();
-    }
-}
-
-impl Flat {
-    /// Moves vectors together and returns memory, as [`Hnsw::maintain`] does. A `Flat` needs no sweep: slots are
-    /// free at once.
-    pub fn maintain(&self, budget: Duration) -> Maintenance {
-        watch!(let observed = crate::observe::Operation::Maintain.begin());
-        let end = End::after(budget);
-        self.entries.slots.settle(0);
-        let moved = self.work.with(|work| {
-            self.entries.gather(end, |key, slot| {
-                let copy = |work: &mut Work| Ok(self.entries.copy_down(key, slot, work));
-                self.supersede(key, Some(slot), work, copy)
-            })
-        });
-        watch!(observed.done(moved.unwrap_or(0) as u64));
-        let Some(moved) = moved else { return Maintenance::default() };
-        self.entries.slots.settle(0);
-        self.entries.map.shrink(&self.entries.keys);
-        // A checkpoint copies the memory that this releases.
-        let _nobody_leaves = self.leaving.lock();
-        let before = self.entries.bytes();
-        self.entries.release(RUN, |_| ());
-        let returned_bytes = before.saturating_sub(self.entries.bytes());
-        Maintenance { moved, returned_bytes, is_complete: true, ..Maintenance::default() }
-    }
-
-    /// Makes hidden slots, to which no key is mapped, vacant.
-    pub(in crate::index) fn retire(&self, slots: Vec<u32>) {
-        // SAFETY: no key is mapped to the slots, a `Flat` has no links, and scans test `Slots::is_hidden`.
-        unsafe { self.entries.slots.retire(slots) };
     }
 }

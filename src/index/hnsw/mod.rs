@@ -1,14 +1,15 @@
 //! The graph index.
 
-pub(in crate::index) mod blur;
 pub(in crate::index) mod builder;
 pub(in crate::index) mod calibrate;
 pub(in crate::index) mod filtered;
+pub(in crate::index) mod image;
 pub(in crate::index) mod in_order;
 pub(in crate::index) mod insert;
 pub(in crate::index) mod lanes;
 pub(in crate::index) mod maintain;
 pub(in crate::index) mod merge;
+pub(in crate::index) mod probes;
 pub(in crate::index) mod remove;
 pub(in crate::index) mod renew;
 pub(in crate::index) mod walks;
@@ -22,14 +23,14 @@ use super::distances::Engine;
 use super::encode::Encoder;
 use super::entries::Entries;
 use super::parallel::OwnPool;
-use super::scratch::{Parts, WorkPool};
+use super::scratch::{Parts, ScratchPool};
 use super::search::Search;
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::index::hnsw::builder::HnswBuilder;
-use crate::index::hnsw::calibrate::{Calibrate, Curve};
 use crate::index::hnsw::maintain::Remains;
+use crate::index::reports::calibration::Curve;
 use crate::index::reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
 use crate::index::reports::stats::{Bytes, Stats};
 use crate::index::search::batch::SearchBatch;
@@ -37,6 +38,7 @@ use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::{Mutex, RwLock};
 use crate::vector::{AsVector, Element};
+use calibrate::Calibrate;
 
 /// An approximate index: a hierarchical navigable small world graph (Malkov and Yashunin, 2018).
 ///
@@ -63,7 +65,7 @@ pub struct Hnsw {
     isa: Isa,
     /// The factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
-    pub(super) work: WorkPool,
+    pub(super) work: ScratchPool,
     own_pool: OwnPool,
     pub(super) search_distances: CachePadded<AtomicU64>,
     pub(super) insert_distances: CachePadded<AtomicU64>,
@@ -93,7 +95,7 @@ impl Hnsw {
             engine,
             isa,
             alpha,
-            work: WorkPool::new(),
+            work: ScratchPool::new(),
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
             insert_distances: CachePadded::default(),
@@ -264,7 +266,7 @@ impl Parts for Hnsw {
         &self.entries.encoder
     }
 
-    fn work(&self) -> &WorkPool {
+    fn work(&self) -> &ScratchPool {
         &self.work
     }
 

@@ -4,7 +4,7 @@ use super::Ivf;
 use super::space::Space;
 use crate::error::IndexError;
 use crate::index::codes::Originals;
-use crate::index::hnsw::builder::{Basis, basis_settings, in_range};
+use crate::index::settings::{Basis, basis_settings, in_range};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;

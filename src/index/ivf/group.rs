@@ -12,7 +12,6 @@ use super::scan::{Scan, TILE};
 use crate::index::query::budget::{Limit, Timer};
 use crate::index::query::hits::{BatchHits, Hits, Plan};
 use crate::index::query::request::Request;
-use crate::index::scratch::Work;
 use crate::vector::Block;
 
 /// Queries that share the reading of lists; vectors do not move from list to list meanwhile.
@@ -49,11 +48,11 @@ impl Ivf {
         out: &mut BatchHits,
     ) {
         let blocks = self.space.blocks();
-        self.work.with(|work| {
+        self.probes.with(|probe| {
             for queries in queries.chunks(GROUP * blocks) {
                 let directory = &*self.directory();
                 if let Some(effort) = self.effort(directory, request) {
-                    self.find_group(directory, queries, request, effort, work, out);
+                    self.find_group(directory, queries, request, effort, probe, out);
                     continue;
                 }
                 let mut none = Hits::new();
@@ -69,7 +68,7 @@ impl Ivf {
         queries: &[Block],
         request: &Request<'_>,
         effort: Effort,
-        work: &mut Work,
+        probe: &mut Probe,
         out: &mut BatchHits,
     ) {
         let blocks = self.space.blocks();
@@ -78,31 +77,29 @@ impl Ivf {
         let mut group = Group { directory, effort, lists: Vec::new(), asked: Vec::new() };
         group.lists.reserve_exact(count * effort.nprobe);
         for queries in queries.chunks(RANKED * blocks) {
-            self.rank(queries, &mut work.probe, &mut group);
+            self.rank(queries, probe, &mut group);
         }
-        let mut nearest = std::mem::take(&mut work.probe.nearest);
+        let mut nearest = std::mem::take(&mut probe.nearest);
         nearest.resize_with(nearest.len().max(count), Nearest::default);
         let kept = if effort.again { effort.kept.max(self.depth.room()) } else { effort.kept };
         nearest[..count].iter_mut().for_each(|nearest| nearest.begin(kept));
         // Estimates of all these lists are not kept.
-        work.probe.ends.clear();
+        probe.ends.clear();
         let still = self.moving.read();
-        distances += self.read_together(queries, &mut group, &mut work.probe, &mut nearest);
+        distances += self.read_together(queries, &mut group, probe, &mut nearest);
         let mut hits = Hits::new();
         let timer = &mut Timer::new(Limit::default(), effort.k, 0);
         for (number, query) in queries.chunks_exact(blocks).enumerate() {
             if nearest[number].len() < effort.enough && effort.nprobe < directory.lists.len() {
                 // The query's lists hold too few vectors: alone, it continues with further lists.
-                work.row.clear();
-                work.row.extend_from_slice(query);
-                self.find_once(request, work, &mut hits);
+                self.find_once(request, query, probe, &mut hits);
                 distances += hits.distances_computed() as usize;
             } else {
-                nearest[number].take_sorted(&mut work.probe.found);
+                nearest[number].take_sorted(&mut probe.found);
                 let lists = &group.lists[number * effort.nprobe..][..effort.nprobe];
                 let (effort, filter) = (&effort, None);
                 let reranking = Reranking { directory, query, effort, filter, lists, kept };
-                let (asked, probe) = (&mut group.asked[number], &mut work.probe);
+                let asked = &mut group.asked[number];
                 distances += self.answer(reranking, asked, probe, timer, &mut hits);
                 let all = effort.nprobe == directory.lists.len();
                 hits.set_plan(if all { Plan::Scan } else { Plan::Probe });
@@ -110,7 +107,7 @@ impl Ivf {
             out.push(&hits);
         }
         drop(still);
-        work.probe.nearest = nearest;
+        probe.nearest = nearest;
         self.search_distances.fetch_add(distances as u64, Ordering::Relaxed);
     }
 

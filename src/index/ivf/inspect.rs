@@ -9,7 +9,6 @@ use super::drift::{Figures, Margins};
 use crate::index::encode::Encoder;
 use crate::index::reports::check::{CheckReport, Fault, FaultKind};
 use crate::index::reports::stats::{Bytes, ListStats, Stats};
-use crate::index::scratch::Work;
 
 impl Ivf {
     /// Returns sizes, settings and counters.
@@ -19,7 +18,7 @@ impl Ivf {
         let mut bytes = Bytes {
             centroids: directory.centroid_bytes(),
             keys: directory.places.bytes(),
-            scratch: self.work.bytes(),
+            scratch: self.work.bytes() + self.probes.bytes(),
             ..Bytes::default()
         };
         let (mut empty, mut longest) = (0, 0);
@@ -78,8 +77,8 @@ impl Ivf {
         let mut faults = Vec::new();
         let mut fault = |key, kind| faults.push(Fault { level: 0, key, kind });
         let mut in_lists = 0;
-        self.work.with(|work| {
-            let Work { row, probe, .. } = work;
+        self.with_probe(|work, probe| {
+            let row = &mut work.row;
             let scratch = &mut probe.scratch;
             for (number, list) in directory.lists.iter().enumerate() {
                 let number = number as u32;

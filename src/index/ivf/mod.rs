@@ -42,7 +42,7 @@ pub use builder::{IvfBuilder, IvfQuantization};
 pub(crate) use persist::{
     BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
 };
-pub(super) use probe::Probe;
+use probe::Probe;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -53,13 +53,14 @@ use super::build::{InsertBatch, Insertable};
 use super::codes::Originals;
 use super::encode::Encoder;
 use super::parallel::OwnPool;
-use super::scratch::{Parts, Work, WorkPool};
+use super::scratch::{Parts, ScratchPool, Work};
 use super::search::Search;
 use crate::error::IndexError;
 use crate::index::search::batch::SearchBatch;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
+use crate::vector::Block;
 use crate::vector::{AsVector, Element};
 use directory::{Directory, Put};
 use space::Space;
@@ -161,7 +162,9 @@ pub struct Ivf {
     moving: RwLock<()>,
     /// Twice the number of vectors that moved from one list to another; odd during a move.
     moves: AtomicU64,
-    work: WorkPool,
+    work: ScratchPool,
+    /// Buffers for reading lists.
+    probes: ScratchPool<Probe>,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
     insert_distances: CachePadded<AtomicU64>,
@@ -192,7 +195,8 @@ impl Ivf {
             depth: rerank::Depth::default(),
             moving: RwLock::new(()),
             moves: AtomicU64::new(0),
-            work: WorkPool::new(),
+            work: ScratchPool::new(),
+            probes: ScratchPool::new(),
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
             insert_distances: CachePadded::default(),
@@ -316,8 +320,8 @@ impl Ivf {
     /// rounded to the element type, or decoded from its code if originals are dropped; bits are
     /// 0 and 1.
     pub fn get(&self, key: u64) -> Option<Vec<f32>> {
-        self.work.with(|work| {
-            let Work { row, probe, .. } = work;
+        self.with_probe(|work, probe| {
+            let row = &mut work.row;
             let directory = self.directory();
             let found = directory.read_key(&self.space, key, row, &mut probe.scratch);
             if found && directory.has_rows {
@@ -371,14 +375,27 @@ impl Ivf {
     }
 
     /// Returns whether vectors are encoded once the index is trained.
+    /// Runs `with` on a set of buffers of each kind.
+    fn with_probe<R>(&self, with: impl FnOnce(&mut Work, &mut Probe) -> R) -> R {
+        self.work.with(|work| self.probes.with(|probe| with(work, probe)))
+    }
+
     fn is_coded(&self) -> bool {
         self.settings.quantization != IvfQuantization::None
     }
 
     /// Inserts the vector in `work.row`, or replaces the key's. Returns whether the key had one.
     fn put(&self, key: u64, work: &mut Work, replace: bool) -> Result<bool, IndexError> {
-        let Work { row, probe, .. } = work;
-        let scratch = &mut probe.scratch;
+        self.probes.with(|probe| self.put_row(key, &work.row, &mut probe.scratch, replace))
+    }
+
+    fn put_row(
+        &self,
+        key: u64,
+        row: &[Block],
+        scratch: &mut directory::Scratch,
+        replace: bool,
+    ) -> Result<bool, IndexError> {
         self.space.floats(row, &mut scratch.floats);
         if self.is_coded() {
             self.space.check_coded(&scratch.floats)?;
@@ -436,7 +453,7 @@ impl Parts for Ivf {
         &self.space.encoder
     }
 
-    fn work(&self) -> &WorkPool {
+    fn work(&self) -> &ScratchPool {
         &self.work
     }
 

@@ -16,13 +16,13 @@ use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{BatchHits, Hits, Plan};
 use crate::index::query::request::Request;
-use crate::index::scratch::Work;
+use crate::index::scratch::{Buffers, Work};
 use crate::index::search::Searchable;
 use crate::vector::Block;
 
 /// Buffers of a search.
 #[derive(Debug, Default)]
-pub(in crate::index) struct Probe {
+pub(super) struct Probe {
     pub(super) scratch: Scratch,
     /// Queries as rows of floats.
     pub(super) queries: Vec<Block>,
@@ -37,9 +37,8 @@ pub(in crate::index) struct Probe {
     pub(super) again: Again,
 }
 
-impl Probe {
-    /// Returns the bytes of memory in use.
-    pub(in crate::index) fn bytes(&self) -> usize {
+impl Buffers for Probe {
+    fn bytes(&self) -> usize {
         self.scratch.bytes()
             + self.queries.capacity() * size_of::<Block>()
             + self.order.capacity() * 8
@@ -128,10 +127,15 @@ impl Ivf {
         }
     }
 
-    /// Answers the query in `work.row` from one state of the lists.
-    pub(super) fn find_once(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
+    /// Answers the encoded query in `row` from one state of the lists.
+    pub(super) fn find_once(
+        &self,
+        request: &Request<'_>,
+        row: &[Block],
+        probe: &mut Probe,
+        hits: &mut Hits,
+    ) {
         let directory = &*self.directory();
-        let Work { row, probe, .. } = work;
         let Some(mut effort) = self.effort(directory, request) else {
             hits.set(std::iter::empty());
             hits.set_counters(0, 0);
@@ -340,18 +344,20 @@ impl Searchable for Ivf {
         /// Searches that a moving vector may disturb, before one blocks moves.
         const ATTEMPTS: usize = 2;
 
-        let undisturbed = (0..ATTEMPTS).any(|_| {
-            let before = self.moves.load(Ordering::Acquire);
-            self.find_once(request, work, hits);
-            // Reads of lists are ordered before the second load of `moves`.
-            fence(Ordering::Acquire);
-            (before.is_multiple_of(2) && self.moves.load(Ordering::Relaxed) == before)
-                || !hits.is_complete()
+        self.probes.with(|probe| {
+            let undisturbed = (0..ATTEMPTS).any(|_| {
+                let before = self.moves.load(Ordering::Acquire);
+                self.find_once(request, &work.row, probe, hits);
+                // Reads of lists are ordered before the second load of `moves`.
+                fence(Ordering::Acquire);
+                (before.is_multiple_of(2) && self.moves.load(Ordering::Relaxed) == before)
+                    || !hits.is_complete()
+            });
+            if !undisturbed {
+                let _still = self.moving.read();
+                self.find_once(request, &work.row, probe, hits);
+            }
         });
-        if !undisturbed {
-            let _still = self.moving.read();
-            self.find_once(request, work, hits);
-        }
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
     }
 

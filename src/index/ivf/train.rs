@@ -156,12 +156,11 @@ impl Ivf {
         }
         let looks = count.min(LOOKS);
         let mut strays = 0;
-        self.work.with(|work| {
+        self.with_probe(|work, probe| {
             for i in 0..looks {
                 vector(spread(i, looks, count, self.settings.seed), work);
-                let Work { row, probe, .. } = &mut *work;
                 let scratch = &mut probe.scratch;
-                self.space.floats(row, &mut scratch.floats);
+                self.space.floats(&work.row, &mut scratch.floats);
                 strays += usize::from(directory.would_stray(&self.space, scratch));
             }
         });
@@ -371,14 +370,13 @@ impl Ivf {
             .map_err(|_| IndexError::OutOfMemory { bytes })?;
         let seed = self.settings.seed;
         let mut chosen = (0..wanted).map(|i| spread(i, wanted, found, seed)).peekable();
-        self.work.with(|work| {
+        self.with_probe(|work, probe| {
             let mut start = 0;
             for (number, list) in old.lists.iter().enumerate() {
                 let list = list.read();
-                let Work { row, probe, .. } = &mut *work;
                 while let Some(i) = chosen.next_if(|&i| i < start + list.len()) {
                     let (number, scratch) = (number as u32, &mut probe.scratch);
-                    old.read(&self.space, number, &list, i - start, row, scratch);
+                    old.read(&self.space, number, &list, i - start, &mut work.row, scratch);
                     sample.extend_from_slice(&probe.scratch.floats);
                 }
                 start += list.len();
@@ -387,8 +385,7 @@ impl Ivf {
                 let start = found - count;
                 for i in chosen.filter(|&i| i >= start) {
                     vector(i - start, work);
-                    let Work { row, probe, .. } = &mut *work;
-                    self.space.floats(row, &mut probe.scratch.floats);
+                    self.space.floats(&work.row, &mut probe.scratch.floats);
                     sample.extend_from_slice(&probe.scratch.floats);
                 }
             }
@@ -405,8 +402,8 @@ impl Ivf {
         };
         let tasks: Vec<_> = old.lists.iter().enumerate().flat_map(tasks).collect();
         let copy = |(number, start): (u32, usize)| {
-            self.work.with(|work| {
-                let Work { row, probe, .. } = work;
+            self.with_probe(|work, probe| {
+                let row = &mut work.row;
                 let scratch = &mut probe.scratch;
                 for position in start..start + TASK {
                     let key = {
@@ -452,8 +449,8 @@ impl Ivf {
     ) -> Result<(), IndexError> {
         keys.sort_unstable();
         keys.dedup();
-        self.work.with(|work| {
-            let Work { row, probe, .. } = work;
+        self.with_probe(|work, probe| {
+            let row = &mut work.row;
             for key in keys {
                 new.remove(key, |_| ());
                 if old.read_key(&self.space, key, row, &mut probe.scratch) {

@@ -4,3 +4,4 @@ pub(in crate::index) mod budget;
 pub(in crate::index) mod filter;
 pub(in crate::index) mod hits;
 pub(in crate::index) mod request;
+pub(in crate::index) mod verdicts;

@@ -1,18 +1,8 @@
-//! Parameters of a search, as the caller sets them and as the index uses them.
+//! Parameters of a search, as the index uses them.
 
-use std::time::{Duration, Instant};
-
-use super::budget::{Cancel, Limit};
-use super::filter::{Filter, KeySet, Screen};
+use super::budget::Limit;
+use super::filter::Screen;
 use super::hits::{Hits, Plan};
-use crate::error::IndexError;
-use crate::index::search::Searchable;
-
-/// Candidates kept during a walk, if the caller sets no `ef`.
-const DEFAULT_EF: usize = 64;
-
-/// Maximum number of answers, if the caller sets no `k`.
-const DEFAULT_K: usize = 10;
 
 /// Parameters of a search, the same for every query.
 #[derive(Clone, Copy)]
@@ -25,7 +15,7 @@ pub(in crate::index) struct Request<'a> {
     pub(in crate::index) screen: Screen<'a>,
     /// Maximum distance of an answer.
     pub(in crate::index) radius: Option<f32>,
-    /// Whether all answers within the radius are wanted, or more than `AT_ONCE`: rounds find them sooner.
+    /// Whether all answers within the radius are wanted, or more than one search finds at once: rounds find them sooner.
     pub(in crate::index) takes_rounds: bool,
     pub(in crate::index) limit: Limit<'a>,
     /// When the search began, as a moment of replacements.
@@ -37,10 +27,6 @@ const FIRST_ROUND: usize = 64;
 
 /// Factor by which the next round searches for more answers.
 const GROWTH: usize = 4;
-
-/// Maximum number of answers within a radius that one search finds, as it does without a radius:
-/// the radius takes answers away and changes none. A search for more works in rounds.
-const AT_ONCE: usize = 1024;
 
 impl Request<'_> {
     /// Runs the rounds, each a search for more answers, until `find` finds fewer than it searched for.
@@ -63,102 +49,5 @@ impl Request<'_> {
             k = if scanned { self.k } else { k.saturating_mul(GROWTH).min(self.k) };
         }
         hits.set_counters(distances, hops);
-    }
-}
-
-/// Effort of a search.
-#[derive(Debug, Clone, Copy)]
-enum Effort {
-    Ef(usize),
-    Recall(f64),
-}
-
-/// Number of answers, and the effort to find them.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::index) struct Wanted<'a> {
-    pub(in crate::index) k: Option<usize>,
-    effort: Effort,
-    pub(in crate::index) nprobe: Option<usize>,
-    pub(in crate::index) radius: Option<f32>,
-    pub(in crate::index) deadline: Option<Duration>,
-    pub(in crate::index) cancel: Option<&'a Cancel>,
-    pub(in crate::index) excluded: Option<&'a KeySet>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(in crate::index) const DEFAULT: Self = Self {
-        k: None,
-        effort: Effort::Ef(DEFAULT_EF),
-        nprobe: None,
-        radius: None,
-        deadline: None,
-        cancel: None,
-        excluded: None,
-    };
-
-    pub(in crate::index) fn set_ef(&mut self, ef: usize) {
-        self.effort = Effort::Ef(ef);
-    }
-
-    pub(in crate::index) fn set_recall(&mut self, recall: f64) {
-        self.effort = Effort::Recall(recall);
-    }
-
-    /// Returns the maximum number of answers: within a radius all, if the caller sets no `k`.
-    pub(in crate::index) fn k(&self) -> usize {
-        self.k.unwrap_or(if self.radius.is_some() { usize::MAX } else { DEFAULT_K })
-    }
-
-    /// Returns the request to `index`. The deadline begins now.
-    pub(in crate::index) fn request<F: Filter>(
-        self,
-        index: &dyn Searchable,
-        filter: Option<&'a F>,
-    ) -> Result<Request<'a>, IndexError> {
-        index.admit()?;
-        let Self { radius, deadline, cancel, excluded, .. } = self;
-        if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
-            let value = radius.to_string();
-            return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });
-        }
-        // A deadline beyond the end of time sets no limit.
-        let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        let limit = Limit { until, cancel };
-        let filter = filter.map(|filter| filter as &dyn Filter);
-        let excluded = excluded.filter(|keys| !keys.is_empty());
-        let screen = Screen { filter, excluded };
-        let (ef, nprobe) = (self.ef(index)?, self.nprobe(index)?);
-        let k = self.k();
-        let takes_rounds = radius.is_some() && k > AT_ONCE;
-        Ok(Request { k, ef, nprobe, screen, radius, takes_rounds, limit, began: 0 })
-    }
-
-    fn nprobe(&self, index: &dyn Searchable) -> Result<Option<usize>, IndexError> {
-        let allowed = match self.nprobe {
-            Some(_) if !index.has_lists() => "none here: only an Ivf has lists",
-            Some(0) => "1 or more",
-            nprobe => return Ok(nprobe),
-        };
-        let value = self.nprobe.unwrap_or_default().to_string();
-        Err(IndexError::Parameter { name: "nprobe", value, allowed })
-    }
-
-    fn ef(&self, index: &dyn Searchable) -> Result<usize, IndexError> {
-        match self.effort {
-            Effort::Ef(0) => Err(IndexError::Parameter {
-                name: "ef",
-                value: 0.to_string(),
-                allowed: "1 or more; it is raised to k",
-            }),
-            Effort::Ef(ef) => Ok(ef),
-            Effort::Recall(recall) if recall > 0.0 && recall <= 1.0 => {
-                index.ef_for(recall, self.k.or(self.radius.is_none().then_some(DEFAULT_K)))
-            }
-            Effort::Recall(recall) => Err(IndexError::Parameter {
-                name: "recall",
-                value: recall.to_string(),
-                allowed: "above 0, up to 1",
-            }),
-        }
     }
 }

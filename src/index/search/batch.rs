@@ -11,7 +11,7 @@ use crate::index::parallel::Threads;
 use crate::index::query::budget::Cancel;
 use crate::index::query::filter::{Filter, KeySet};
 use crate::index::query::hits::BatchHits;
-use crate::index::query::request::Wanted;
+use crate::index::search::wanted::Wanted;
 use crate::index::search::{AnyKey, Searchable};
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};

@@ -8,7 +8,8 @@ use super::Searchable;
 use crate::error::IndexError;
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::hits::{Hit, Hits, Plan};
-use crate::index::query::request::{Request, Wanted};
+use crate::index::query::request::Request;
+use crate::index::search::wanted::Wanted;
 use crate::vector::{Block, VectorRef};
 
 /// Answers of the first round.

@@ -2,6 +2,7 @@
 
 pub(in crate::index) mod batch;
 pub(in crate::index) mod iter;
+pub(in crate::index) mod wanted;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use crate::error::IndexError;
 use crate::index::query::budget::Cancel;
 use crate::index::query::filter::{Filter, KeySet};
 use crate::index::query::hits::{BatchHits, Hits};
-use crate::index::query::request::{Request, Wanted};
+use crate::index::query::request::Request;
 use crate::index::search::iter::{Cursor, SearchIter};
+use crate::index::search::wanted::Wanted;
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 

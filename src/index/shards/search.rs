@@ -14,8 +14,9 @@ use crate::index::parallel::Threads;
 use crate::index::query::budget::{Cancel, Limit};
 use crate::index::query::filter::{Filter, KeySet, Screen};
 use crate::index::query::hits::{BatchHits, Hits};
-use crate::index::query::request::{Request, Wanted};
+use crate::index::query::request::Request;
 use crate::index::search::AnyKey;
+use crate::index::search::wanted::Wanted;
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, Element, VectorRef};
 

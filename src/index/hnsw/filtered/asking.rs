@@ -3,12 +3,12 @@
 //! Vectors that a filter rejects around the query cost the same as more answers would. The walk asks about each slot once, and
 //! about none that is farther than the last answer if calls take long.
 
-use super::cost::ASK;
 use super::course::{Asked, Course, Next, Progress};
 use super::{AVOIDS, FilteredSearch, Walked};
 use crate::graph::Watch;
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Reach;
+use crate::index::entries::cost::ASK;
 use crate::index::query::hits::Plan;
 use crate::index::scratch::Work;
 
@@ -45,7 +45,7 @@ enum Sight {
 
 impl<'a> FilteredSearch<'a, '_> {
     /// Walks until enough candidates are accepted, and leaves these in the scratch. Returns `None` if a scan costs less.
-    pub(in crate::index::hnsw::filtered) fn walk_and_ask(
+    pub(super) fn walk_and_ask(
         &mut self,
         mut codes: Option<&'a Codes>,
         mut course: Course,

@@ -1,14 +1,10 @@
 //! What ways to answers under a filter cost, estimated before one is taken.
 
-use std::ops::Range;
-
-use super::scan::accepted;
-use crate::arena::View;
 use crate::index::codes::Codes;
-use crate::index::entries::Entries;
+use crate::index::entries::accepted::accepted;
+use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring};
 use crate::index::hnsw::Hnsw;
 use crate::index::query::filter::Filter;
-use crate::index::sampling::scattered;
 
 /// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
 /// many are accepted, at most so many. They also give a walk places to start from.
@@ -17,76 +13,45 @@ const ENOUGH_ACCEPTED: usize = 32;
 const MOST_ASKED: u32 = 2048;
 
 /// Above it, a walk over all nodes finds enough accepted ones on its way.
-pub(in crate::index::hnsw::filtered) const ONE_HOP: f64 = 0.4;
+pub(super) const ONE_HOP: f64 = 0.4;
 /// Below it, the distances that put the detours in order cost more than they save.
-pub(in crate::index::hnsw::filtered) const BLIND: f64 = 0.08;
+pub(super) const BLIND: f64 = 0.08;
 
 /// Accepted nodes that the walk into the query's neighbourhood should meet before detours begin.
 const EXPECTED: f64 = 4.0;
 /// Candidates of that walk.
-pub(in crate::index::hnsw::filtered) const SCOUTS: (f64, f64) = (16.0, 256.0);
+pub(super) const SCOUTS: (f64, f64) = (16.0, 256.0);
 /// A scan that costs so many times more than their walk is worth a look whether they are accepted.
-pub(in crate::index::hnsw::filtered) const SCOUT: f64 = 8.0;
+pub(super) const SCOUT: f64 = 8.0;
 /// A walk by detours needs about as many accepted nodes within two hops, or it ends in a corner.
 const TWO_HOPS_MEET: f64 = 8.0;
 
-/// Costs in the unit of asking about one slot after the other, about 2.5 ns: looking up a key, and asking about a slot somewhere in
-/// memory.
-pub(in crate::index::hnsw::filtered) const LOOK_UP: f64 = 10.0;
-pub(in crate::index::hnsw::filtered) const ASK: f64 = 9.0;
-
-/// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
-pub(in crate::index) fn measuring(bytes: usize) -> f64 {
-    8.0 + bytes as f64 / 22.0
-}
-
 /// Calls up to so many units take no longer than other plans count for them.
-pub(in crate::index::hnsw::filtered) const CHEAP: f64 = 8.0;
-
-/// Slots that are asked about together, and between two thoughts of the time.
-pub(in crate::index::hnsw::filtered) const ASKED: usize = 64;
+pub(super) const CHEAP: f64 = 8.0;
 
 /// Candidates of the walk into the query's neighbourhood, where so many are accepted.
-pub(in crate::index::hnsw::filtered) fn scouts(share: f64) -> f64 {
+pub(super) fn scouts(share: f64) -> f64 {
     (EXPECTED / share).clamp(SCOUTS.0, SCOUTS.1).ceil()
 }
 
 /// What is known of a filter before the search.
-pub(in crate::index::hnsw::filtered) struct Estimate {
+pub(super) struct Estimate {
     /// Accepted among all vectors.
-    pub(in crate::index::hnsw::filtered) share: f64,
+    pub(super) share: f64,
     /// Units that a look at every accepted vector costs.
-    pub(in crate::index::hnsw::filtered) scan: f64,
-}
-
-impl Entries {
-    /// Returns slots and keys of a sample spread over the index, in the order of their numbers. Hidden slots are left out, because another
-    /// thread may be writing their keys.
-    pub(in crate::index::hnsw::filtered) fn sampled<'a>(
-        &'a self,
-        keys: View<'a, u64>,
-        numbers: Range<u32>,
-    ) -> impl Iterator<Item = (u32, u64)> + 'a {
-        let slots = numbers.map(move |number| scattered(number, keys.len()));
-        let held = slots.filter(|&slot| !self.slots.is_hidden(slot));
-        held.map(move |slot| (slot, keys.row(slot)[0]))
-    }
+    pub(super) scan: f64,
 }
 
 impl Hnsw {
     /// Returns the units that one more candidate of a walk on these codes, or on the vectors, costs. Half of a row's neighbours were met
     /// before.
-    pub(in crate::index::hnsw::filtered) fn candidate_cost(&self, codes: Option<&Codes>) -> f64 {
+    pub(super) fn candidate_cost(&self, codes: Option<&Codes>) -> f64 {
         let bytes = self.entries.row_bytes(codes);
         self.graph.row_capacity() as f64 / 2.0 * measuring(bytes) * 1.5
     }
 
     /// Returns the accepted share of `slots` slots, spread over the index; 1 of an empty sample.
-    pub(in crate::index::hnsw::filtered) fn sampled_share(
-        &self,
-        filter: &dyn Filter,
-        slots: u32,
-    ) -> f64 {
+    pub(super) fn sampled_share(&self, filter: &dyn Filter, slots: u32) -> f64 {
         let keys = self.entries.keys.view();
         let (mut asked, mut accepted) = (0, 0);
         for (_, key) in self.entries.sampled(keys, 0..slots.min(keys.len())) {
@@ -97,7 +62,7 @@ impl Hnsw {
     }
 
     /// Asks about some slots, spread over all; those accepted are left in `seeds`.
-    pub(in crate::index::hnsw::filtered) fn estimate(
+    pub(super) fn estimate(
         &self,
         filter: &dyn Filter,
         ask: f64,
@@ -146,12 +111,12 @@ impl Hnsw {
     }
 
     /// Units that a scan needs for each vector that is accepted.
-    pub(in crate::index::hnsw::filtered) fn scan_measure(&self) -> f64 {
+    pub(super) fn scan_measure(&self) -> f64 {
         measuring(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
     }
 
     /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.
-    pub(in crate::index::hnsw::filtered) fn are_few(&self, filter: &dyn Filter, ef: usize) -> bool {
+    pub(super) fn are_few(&self, filter: &dyn Filter, ef: usize) -> bool {
         let scouts = self.walk_cost(1.0, SCOUTS.0 as usize, 0.0);
         let least = self.walk_cost(1.0, ef, 0.0).min(SCOUT * scouts);
         let each = LOOK_UP + self.scan_measure();
@@ -159,12 +124,7 @@ impl Hnsw {
     }
 
     /// Units that a walk costs, roughly.
-    pub(in crate::index::hnsw::filtered) fn walk_cost(
-        &self,
-        share: f64,
-        ef: usize,
-        ask: f64,
-    ) -> f64 {
+    pub(super) fn walk_cost(&self, share: f64, ef: usize, ask: f64) -> f64 {
         let measure = measuring(self.row_bytes());
         let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
         // The least is in what asking somewhere in memory costs.

@@ -20,51 +20,51 @@ const SURELY_FAR: f64 = 1.25;
 
 /// The course of a walk whose candidates are asked about.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::index::hnsw::filtered) struct Course {
+pub(super) struct Course {
     /// Candidates at first.
-    pub(in crate::index::hnsw::filtered) first: usize,
+    pub(super) first: usize,
     /// Accepted candidates to find.
-    pub(in crate::index::hnsw::filtered) wanted: usize,
+    pub(super) wanted: usize,
     /// Rejected candidates that the walk can meet at most; `usize::MAX` if that is unknown.
-    pub(in crate::index::hnsw::filtered) rejects: usize,
+    pub(super) rejects: usize,
     /// The accepted share of all vectors, once a sample told it.
-    pub(in crate::index::hnsw::filtered) share: Option<f64>,
+    pub(super) share: Option<f64>,
     /// Units that a scan costs.
-    pub(in crate::index::hnsw::filtered) scan: f64,
+    pub(super) scan: f64,
     /// Whether calls of the filter take longer than distances: a walk on codes then asks about no candidate that it need not.
-    pub(in crate::index::hnsw::filtered) is_dear: bool,
+    pub(super) is_dear: bool,
 }
 
 /// The state of a walk.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::index::hnsw::filtered) struct Progress {
-    pub(in crate::index::hnsw::filtered) asked: Asked,
+pub(super) struct Progress {
+    pub(super) asked: Asked,
     /// Candidates that it kept.
-    pub(in crate::index::hnsw::filtered) kept: usize,
+    pub(super) kept: usize,
     /// Candidates whose walk costs the same as a scan.
-    pub(in crate::index::hnsw::filtered) most: usize,
+    pub(super) most: usize,
     /// The least number of rejected vectors that it may go on to meet, by a sample; `usize::MAX` if it is unknown.
-    pub(in crate::index::hnsw::filtered) rejects: usize,
+    pub(super) rejects: usize,
     /// Whether it is on codes that vectors refine.
-    pub(in crate::index::hnsw::filtered) is_coarse: bool,
+    pub(super) is_coarse: bool,
 }
 
 /// The result of asking about candidates.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::index::hnsw::filtered) struct Asked {
+pub(super) struct Asked {
     /// Accepted candidates, up to those wanted.
-    pub(in crate::index::hnsw::filtered) accepted: usize,
+    pub(super) accepted: usize,
     /// Candidates before and with the last of them.
-    pub(in crate::index::hnsw::filtered) rank: usize,
+    pub(super) rank: usize,
     /// The accepted share of the last few.
-    pub(in crate::index::hnsw::filtered) recent: f64,
+    pub(super) recent: f64,
     /// Candidates that were asked about.
-    pub(in crate::index::hnsw::filtered) seen: usize,
+    pub(super) seen: usize,
 }
 
 /// The next step of a walk.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::index::hnsw::filtered) enum Next {
+pub(super) enum Next {
     /// The candidates are enough.
     Enough,
     /// The walk goes on with more candidates.
@@ -75,12 +75,7 @@ pub(in crate::index::hnsw::filtered) enum Next {
 
 impl Course {
     /// Returns the candidates that a walk keeps if its last answer is at `rank`, for a request of `k` and `ef`.
-    pub(in crate::index::hnsw::filtered) fn beyond(
-        self,
-        rank: usize,
-        is_coarse: bool,
-        (k, ef): (usize, usize),
-    ) -> usize {
+    pub(super) fn beyond(self, rank: usize, is_coarse: bool, (k, ef): (usize, usize)) -> usize {
         // Accepted candidates beyond the answers count.
         let spare = self.wanted - k;
         let (share, limit) = if is_coarse { (BEYOND_CODES, usize::MAX) } else { (BEYOND, ef) };
@@ -89,11 +84,7 @@ impl Course {
     }
 
     /// Returns the next step of a walk for a request of `k` and `ef`.
-    pub(in crate::index::hnsw::filtered) fn next(
-        self,
-        walk: Progress,
-        (k, ef): (usize, usize),
-    ) -> Next {
+    pub(super) fn next(self, walk: Progress, (k, ef): (usize, usize)) -> Next {
         let Progress { asked, kept, most, rejects, is_coarse } = walk;
         let Asked { accepted, rank, recent, seen } = asked;
         let beyond = |rank: usize| self.beyond(rank, is_coarse, (k, ef));

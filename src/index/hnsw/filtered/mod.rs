@@ -9,11 +9,6 @@
 mod asking;
 mod cost;
 mod course;
-mod scan;
-mod verdicts;
-
-pub(in crate::index) use cost::measuring;
-pub(in crate::index) use verdicts::Verdicts;
 
 use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::Course;

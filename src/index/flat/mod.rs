@@ -1,26 +1,32 @@
 //! The exact index.
 
+mod builder;
+mod change;
+mod image;
+mod maintain;
+
+pub use builder::FlatBuilder;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use super::build::{InsertBatch, Insertable, insert_or_replace};
-use super::distances::Engine;
-use super::encode::Encoder;
-use super::entries::Entries;
-use super::parallel::OwnPool;
-use super::scratch::{Parts, Work, WorkPool};
-use super::search::{Search, Searchable};
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::index::entries::deliver::Scale;
-use crate::index::hnsw::builder::FlatBuilder;
-use crate::index::hnsw::filtered::measuring;
+use crate::index::build::{InsertBatch, Insertable, insert_or_replace};
+use crate::index::codes::scale::Scale;
+use crate::index::distances::Engine;
+use crate::index::encode::Encoder;
+use crate::index::entries::Entries;
+use crate::index::entries::cost::measuring;
+use crate::index::parallel::OwnPool;
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::request::Request;
 use crate::index::reports::stats::{Bytes, Stats};
+use crate::index::scratch::{Parts, ScratchPool, Work};
 use crate::index::search::batch::SearchBatch;
+use crate::index::search::{Search, Searchable};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::Mutex;
@@ -43,14 +49,14 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 #[derive(Debug)]
 pub struct Flat {
-    pub(super) entries: Entries,
+    entries: Entries,
     engine: Box<dyn Engine>,
     isa: Isa,
-    pub(super) work: WorkPool,
+    work: ScratchPool,
     own_pool: OwnPool,
     search_distances: CachePadded<AtomicU64>,
     /// Held while a slot is hidden.
-    pub(super) leaving: Mutex<()>,
+    leaving: Mutex<()>,
 }
 
 impl Flat {
@@ -59,12 +65,12 @@ impl Flat {
         FlatBuilder::new(dimension, metric)
     }
 
-    pub(super) fn new(encoder: Encoder, isa: Isa, engine: Box<dyn Engine>) -> Self {
+    fn new(encoder: Encoder, isa: Isa, engine: Box<dyn Engine>) -> Self {
         Self {
             entries: Entries::new(encoder, None),
             engine,
             isa,
-            work: WorkPool::new(),
+            work: ScratchPool::new(),
             own_pool: OwnPool::default(),
             search_distances: CachePadded::default(),
             leaving: Mutex::new(()),
@@ -166,7 +172,7 @@ impl Parts for Flat {
         &self.entries.encoder
     }
 
-    fn work(&self) -> &WorkPool {
+    fn work(&self) -> &ScratchPool {
         &self.work
     }
 

@@ -1,6 +1,8 @@
 //! One object per index calls its kernel on its instruction set: distances from a query to a list of slots are a single
 //! indirect call, behind which all code is inlined.
 
+pub(in crate::index) mod field;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
 /// The distance computations of an index.
-pub(super) trait Engine: Send + Sync + Debug {
+pub(in crate::index) trait Engine: Send + Sync + Debug {
     /// Writes the keys of the distances between `query` and each of `slots` to `keys`.
     fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
 
@@ -43,7 +45,7 @@ impl Visitor for Boxed {
 }
 
 /// Returns the engine of a metric over an element type, on the given instruction set.
-pub(super) fn engine(
+pub(in crate::index) fn engine(
     metric: Metric,
     element: Element,
     isa: Isa,
@@ -52,7 +54,7 @@ pub(super) fn engine(
 }
 
 /// Returns the engine over the codes of a quantizer. Queries are in their prepared form.
-pub(super) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine>> {
+pub(in crate::index) fn code_engine(coder: &Arc<Coder>, isa: Isa) -> Option<Box<dyn Engine>> {
     let query = coder.visit(isa, Boxed)?;
     Some(match &**coder {
         Coder::Scalar(_) => match coder.visit_between(isa, Boxed) {

@@ -4,9 +4,9 @@ use super::cost::{ASKED, LOOK_UP, measuring};
 use crate::arena::Column;
 use crate::graph::Watch;
 use crate::index::codes::CodeWork;
+use crate::index::codes::scale::Scale;
+use crate::index::distances::field::{Field, is_set};
 use crate::index::entries::Entries;
-use crate::index::entries::deliver::Scale;
-use crate::index::entries::scan::{Field, is_set};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hits, Plan};
@@ -164,7 +164,7 @@ impl Entries {
 }
 
 /// Those of the slots whose keys, of which there may be fewer, are accepted.
-pub(in crate::index::hnsw::filtered) fn accepted<'a>(
+pub(in crate::index) fn accepted<'a>(
     filter: &dyn Filter,
     slots: &'a mut [u32; ASKED],
     keys: &[u64],

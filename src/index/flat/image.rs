@@ -1,0 +1,71 @@
+//! An exact index as a file stores it.
+
+use super::Flat;
+use crate::arena::{ArenaError, Piece, Unsound};
+use crate::error::{IndexError, VectorError};
+use crate::graph::GraphState;
+use crate::index::entries::Entries;
+use crate::index::image::{Image, Settings, State, Stored, encode, upsert};
+use crate::simd::Isa;
+use crate::vector::VectorRef;
+
+impl Stored for Flat {
+    const GRAPH: bool = false;
+
+    fn frozen<R>(&self, with: impl FnOnce(Image<'_>) -> R) -> R {
+        let _nobody_leaves = self.leaving.lock();
+        let _alone = self.entries.append.lock();
+        let graph =
+            GraphState { rows: vec![self.entries.keys.len() as u32], entry: None, spread: (0, 0) };
+        with(Image {
+            settings: Settings::of(&self.entries, None),
+            state: self.entries.state(graph),
+            columns: self.entries.columns(),
+        })
+    }
+
+    fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
+        settings: &Settings,
+        isa: Option<Isa>,
+        state: &State,
+        mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
+    ) -> Result<Self, E> {
+        if settings.graph.is_some() || settings.codes.is_some() {
+            return Err(Unsound("the file holds a graph index").into());
+        }
+        let (encoder, isa, engine) = settings.basis(isa).check()?;
+        let &[slots] = &state.graph.rows[..] else {
+            return Err(Unsound("an exact index has no levels").into());
+        };
+        let mut index = Self::new(encoder, isa, engine);
+        index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
+        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
+        index.retire(hidden.collect());
+        Ok(index)
+    }
+
+    fn bind(&mut self) {
+        self.entries.bind();
+    }
+
+    fn is_bound_here(&self) -> bool {
+        self.entries.admit().is_ok()
+    }
+
+    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+        encode(self, vector, out)
+    }
+
+    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
+        let encoder = &self.entries.encoder;
+        Ok((encoder.count(flat)?, encoder.elements()))
+    }
+
+    fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+        upsert(self, entries)
+    }
+
+    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
+        self.remove(key).map(|_was_there| ())
+    }
+}
