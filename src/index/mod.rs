@@ -1,29 +1,50 @@
 //! The indexes that users meet: keys on top of vectors and graph.
 //!
+//! # Rooms
+//!
+//! Each room imports only rooms above it in this list; a test holds this.
+//!
+//! | room | content |
+//! |---|---|
+//! | `encode` | vectors as rows of bytes: conversion to the element type, scaling for cosine, padding |
+//! | `parallel`, `sampling` | threads of an operation; pseudo-random sample positions |
+//! | `query` | filters, requests, limits of time, hits: they know no index |
+//! | `distances` | distances from a query to rows, by one indirect call for a row of neighbours; scans of rows |
+//! | `settings` | settings that every index has |
+//! | `codes` | codes that walks read, their quantizers, their errors, and reranking |
+//! | `scratch` | buffers of one search or insertion, lent from a pool |
+//! | `entries` | vectors, keys and codes by slot; exact scans; hits made of slots |
+//! | `reports` | figures, checks, calibrations |
+//! | `search`, `build` | the calls: one query, a batch, an iteration; one vector, a batch |
+//! | `image` | indexes as files store them |
+//! | `hnsw`, `flat`, `ivf` | the indexes |
+//! | `shards` | searches of several indexes |
+//!
 //! # The way of a query
 //!
-//! `encoder.rs` checks the vector, converts it to the element type of the index, scales it for cosine, and pads it with zeros to whole
-//! blocks of 64 bytes; padding adds nothing to any distance, so kernels have no tails. `walks.rs` walks the graph, or scans if `ef` is so large that
-//! a walk would touch as many vectors. Scratch memory comes from a pool of the index (`work.rs`): a search allocates nothing once that is there.
+//! `search/` takes the settings, and `encode/` writes the vector as a row, padded with zeros to whole blocks of 64 bytes: padding adds nothing to any
+//! distance, so kernels have no tails. `hnsw/walks.rs` walks the graph, or scans if `ef` is so large that a walk would touch as many vectors. Scratch
+//! memory comes from a pool of the index: a search allocates nothing once that is there.
 //!
-//! An index with codes (`codes.rs`) walks on them: the query is rotated and rounded to a finer grid than the codes. `rerank.rs` then
-//! measures the nearest candidates by the vectors, or by the finer codes that replace them (`coders.rs`), as far as the errors of
-//! the first few let others be among the answers. If these errors are of the size of the distances, or answers are expected beyond the last
-//! candidate, a walk on the vectors follows. Walks on coarse codes (RaBitQ, product) keep more candidates, by the variance of the errors.
+//! An index with codes walks on them: the query is rotated and rounded to a finer grid than the codes. `codes/rerank.rs` then measures the nearest
+//! candidates by the vectors, or by the finer codes that replace them (`codes/pair.rs`), as far as the errors of the first few let others be among the
+//! answers. If these errors are of the size of the distances, or answers are expected beyond the last candidate, a walk on the vectors follows. Walks on
+//! coarse codes (RaBitQ, product) keep more candidates, by the variance of the errors.
 //!
-//! `filtered/` plans searches under a filter. `request.rs` searches for all within a radius in rounds, each for four times as many answers; `iter.rs`
-//! does the same as answers are taken, and holds no memory of the index, no lock and no epoch between two of them. `limit.rs` looks at the
-//! clock every 64 KiB of vectors, and ends a search early enough for putting its candidates in order. `deliver.rs` is the one place where slots become hits.
+//! `hnsw/filtered/` plans searches under a filter. `query/request.rs` searches for all within a radius in rounds, each for four times as many answers;
+//! `search/iter.rs` does the same as answers are taken, and holds no memory of the index, no lock and no epoch between two of them. `query/budget.rs`
+//! looks at the clock every 64 KiB of vectors, and ends a search early enough for putting its candidates in order. `entries/deliver.rs` is the one place
+//! where slots become hits.
 //!
 //! # The way of a vector
 //!
-//! `insert.rs` and `batch.rs` take a slot for the key (`keys.rs`), write the row and its code, and link the node. A batch grows the graph coarse
-//! first (`order.rs`), or in an order that gives the same index on any number of threads (`in_order.rs`). Codes begin when about 4,000 vectors
-//! are in or announced (`quantized.rs`); from then on they choose rows, too, unless they do not tell near vectors apart (`blur.rs`). `fit.rs` measures the errors of
-//! new codes, and `renew.rs` tries another quantizer if they grow.
+//! `hnsw/insert.rs` and `build/` take a slot for the key (`entries/key_map.rs`), write the row and its code, and link the node. A batch grows the graph
+//! coarse first (`build/order.rs`), or in an order that gives the same index on any number of threads (`hnsw/in_order.rs`). Codes begin when about 4,000
+//! vectors are in or announced (`codes/fitting.rs`); from then on they choose rows, too, unless they do not tell near vectors apart (`codes/blur.rs`, by the
+//! probes of `hnsw/probes.rs`). `codes/fit.rs` measures the errors of new codes, and `hnsw/renew.rs` tries another quantizer if they grow.
 //!
-//! `remove.rs` hides a slot; `maintain.rs` sweeps the links to it, and moves vectors from the end to vacant slots. `replace.rs` lets a search see
-//! the old vector of a key or the new one, never both or none.
+//! `hnsw/remove.rs` hides a slot; `hnsw/maintain.rs` sweeps the links to it, and `entries/gather.rs` moves vectors from the end to vacant slots.
+//! `entries/replacement.rs` lets a search see the old vector of a key or the new one, never both or none.
 //!
 //! # Locks
 //!

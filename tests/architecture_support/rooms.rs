@@ -9,9 +9,10 @@ use super::paths::paths;
 pub(crate) type Rooms = &'static [(&'static str, &'static [&'static str])];
 
 /// The folders whose rooms have walls.
-pub(crate) const ROOMS: [(&str, Rooms); 4] = [
+pub(crate) const ROOMS: [(&str, Rooms); 5] = [
     ("collection", COLLECTION),
     ("graph", GRAPH),
+    ("index", INDEX),
     ("quantization", QUANTIZATION),
     ("store", STORE),
 ];
@@ -40,6 +41,75 @@ const GRAPH: Rooms = &[
     ("link", &["rows", "search", "space"]),
     ("removal", &["rows", "search", "space"]),
     ("merge", &["rows", "search", "space"]),
+];
+
+/// `index/mod.rs` describes the ways through the rooms, and the `mod.rs` of each room describes the room.
+const INDEX: Rooms = &[
+    ("encode", &[]),
+    ("parallel", &[]),
+    ("sampling", &[]),
+    ("query", &[]),
+    ("distances", &["query"]),
+    ("settings", &["distances", "encode"]),
+    ("codes", &["distances", "encode", "query"]),
+    ("scratch", &["codes", "distances", "encode", "parallel", "query"]),
+    ("entries", &["codes", "distances", "encode", "query", "sampling", "scratch"]),
+    ("reports", &[]),
+    ("search", &["parallel", "query", "scratch"]),
+    ("build", &["parallel", "scratch"]),
+    ("image", &["build", "codes", "encode", "entries", "parallel", "scratch", "settings"]),
+    (
+        "hnsw",
+        &[
+            "build",
+            "codes",
+            "distances",
+            "encode",
+            "entries",
+            "image",
+            "parallel",
+            "query",
+            "reports",
+            "sampling",
+            "scratch",
+            "search",
+            "settings",
+        ],
+    ),
+    (
+        "flat",
+        &[
+            "build",
+            "codes",
+            "distances",
+            "encode",
+            "entries",
+            "image",
+            "parallel",
+            "query",
+            "reports",
+            "scratch",
+            "search",
+            "settings",
+        ],
+    ),
+    (
+        "ivf",
+        &[
+            "build",
+            "codes",
+            "distances",
+            "encode",
+            "image",
+            "parallel",
+            "query",
+            "reports",
+            "scratch",
+            "search",
+            "settings",
+        ],
+    ),
+    ("shards", &["encode", "flat", "hnsw", "parallel", "query", "search"]),
 ];
 
 /// Quantizers know no other quantizer; the coder of an index chooses among them.
@@ -98,9 +168,6 @@ const STORE: Rooms = &[
 
 /// Imports between rooms that the tables above do not allow, and the reasons for them: file, imported room, reason.
 pub(crate) const UPWARD: [(&str, &str, &str); 0] = [];
-
-/// Folders that are not divided into rooms yet.
-pub(crate) const FLAT: [&str; 1] = ["index"];
 
 /// The largest number of source files in a folder.
 const MOST_FILES: usize = 15;
@@ -168,8 +235,7 @@ pub(crate) fn crowded(sources: &[(String, String)]) -> Vec<String> {
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         *counts.entry(folder).or_insert(0) += 1;
     }
-    let is_flat = |folder: &str| FLAT.iter().any(|flat| folder.split('/').next() == Some(flat));
-    counts.retain(|folder, count| *count > MOST_FILES && !is_flat(folder));
+    counts.retain(|_, count| *count > MOST_FILES);
     counts.iter().map(|(folder, count)| format!("{folder}: {count} files")).collect()
 }
 

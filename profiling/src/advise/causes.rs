@@ -193,7 +193,7 @@ fn lock_waits(f: &Facts) -> Option<Finding> {
                 "a thread goes to sleep {:.2} times for each insertion on {} threads",
                 f.build_waits, f.threads
             ),
-            "look for a lock that is held over distances: `src/graph/link/connect.rs`, `src/index/entries.rs`",
+            "look for a lock that is held over distances: `src/graph/link/connect.rs`, `src/index/entries/mod.rs`",
         )
     })
 }
@@ -215,11 +215,11 @@ fn codes_would_do(f: &Facts) -> Option<Finding> {
 
 /// Reports reranking of the nearest candidates of a walk by the vectors.
 fn rerank(f: &Facts) -> Option<Finding> {
-    let share = f.codes.share_within("src/index/rerank.rs");
+    let share = f.codes.share_within("src/index/codes/rerank.rs");
     (share >= 0.2).then(|| {
         finding(
             "a walk on codes spends its time on measuring again",
-            format!("{} of {} samples of searches by codes are in src/index/rerank.rs or below", percent(share), f.codes.samples),
+            format!("{} of {} samples of searches by codes are in src/index/codes/rerank.rs or below", percent(share), f.codes.samples),
             "rerank less deep (`Head::depth`), or keep vectors as `Element::F16`; codes of 8 bits need less of it",
         )
     })
@@ -351,7 +351,7 @@ pub(super) mod tests {
         let hot = |file: &str| Profile::of_one(file, 0.4);
         let mut facts = healthy();
         facts.build = hot("src/graph/rows/prune.rs");
-        facts.codes = hot("src/index/rerank.rs");
+        facts.codes = hot("src/index/codes/rerank.rs");
         facts.churn = hot("src/graph/removal/sweep.rs");
         facts.collection = hot("src/arena/overlay.rs");
         facts.store = hot("src/store/format/page.rs");

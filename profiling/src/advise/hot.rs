@@ -96,7 +96,7 @@ mod tests {
             (
                 vec![
                     frame("map<u32, 4>", "/rustc/1/library/core/array.rs"),
-                    frame("keys<Avx512, L2<f32>>", "src/index/space.rs"),
+                    frame("keys<Avx512, L2<f32>>", "src/index/entries/space.rs"),
                 ],
                 3,
             ),
@@ -118,6 +118,6 @@ mod tests {
         assert_eq!(profile.share_of("src/arena"), 0.125);
         assert_eq!(profile.share_of("src/graph"), 0.0);
         assert_eq!(profile.share_within("src/graph/search/walk.rs"), 0.125);
-        assert_eq!(profile.share_within("src/index/space.rs"), 0.375);
+        assert_eq!(profile.share_within("src/index/entries/space.rs"), 0.375);
     }
 }

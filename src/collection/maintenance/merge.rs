@@ -1,7 +1,7 @@
 //! One collection from several that were built apart.
 //!
 //! A merge sorts the inputs by size and a hash of their columns, so that the caller's order has no influence, and selects vectors by
-//! the rule for keys that occur twice. `index/merge.rs` and `graph/merge/` do the rest; the bytes of the result do not depend on the
+//! the rule for keys that occur twice. `index/hnsw/merge.rs` and `graph/merge/` do the rest; the bytes of the result do not depend on the
 //! number of threads.
 
 use std::cmp::Reverse;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytemuck::cast_slice;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::blur::Blur;
 use super::fit::{Fit, is_worth, mean_error};
 use super::pair::{Coders, hold_out};
 use crate::arena::{ArenaError, Column, Renewed};
-use crate::index::codes::blur::Blur;
 use crate::index::codes::{CodeWork, Codes, Originals};
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding, is_byte};

@@ -4,10 +4,10 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::Codes;
+use super::blur::Blur;
 use super::fit::{Fit, mean_error};
 use super::fitting::HELD_OUT;
 use crate::arena::Column;
-use crate::index::codes::blur::Blur;
 use crate::metric::Metric;
 use crate::quantization::{Coder, Coding};
 use crate::simd::Isa;

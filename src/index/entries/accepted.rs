@@ -1,12 +1,12 @@
 //! Exact answers under a filter: every accepted vector is measured, or every vector until enough are accepted.
 
+use super::Entries;
 use super::cost::{ASKED, LOOK_UP, measuring};
 use crate::arena::Column;
 use crate::graph::Watch;
 use crate::index::codes::CodeWork;
 use crate::index::codes::scale::Scale;
 use crate::index::distances::field::{Field, is_set};
-use crate::index::entries::Entries;
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hits, Plan};

@@ -8,10 +8,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::Hnsw;
 use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
-use crate::index::Hnsw;
 use crate::index::build::order::Even;
 use crate::index::build::ordered::Ordered;
 use crate::index::entries::space::Rows;

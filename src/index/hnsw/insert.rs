@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use super::Hnsw;
 use crate::arena::pin;
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Counters, Scratch};
-use crate::index::Hnsw;
 use crate::index::build::order::coarse_first;
 use crate::index::build::ordered::Ordered;
 use crate::index::build::{Insertable, insert_or_replace};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::Hnsw;
 use super::builder::check_graph;
 use crate::arena::Column;
 use crate::error::IndexError;
 use crate::graph::{GONE, Graph, Parameters, Source, Tick};
-use crate::index::Hnsw;
 use crate::index::codes::fitting::{ENOUGH, Quantized};
 use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::Entries;

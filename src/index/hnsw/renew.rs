@@ -4,8 +4,8 @@
 //! ones while insertions wait for a moment, in which walks switch. Running walks continue with the old codes, whose memory is
 //! freed when the last of them ends. A renewal needs vectors, or the finer codes that answer in their place.
 
+use super::Hnsw;
 use crate::arena::pin;
-use crate::index::Hnsw;
 use crate::index::codes::Codes;
 use crate::index::codes::fitting::{ENOUGH, Quantized};
 use crate::index::entries::Entries;

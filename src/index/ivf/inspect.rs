@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::Ivf;
-use super::drift::{Figures, Margins};
 use crate::index::encode::Encoder;
+use crate::index::ivf::codes::drift::{Figures, Margins};
 use crate::index::reports::check::{CheckReport, Fault, FaultKind};
 use crate::index::reports::stats::{Bytes, ListStats, Stats};
 

@@ -19,22 +19,12 @@
 //!   an insertion meanwhile must not find it locked. `drift.rs` counts vectors beyond those of the last training; many of them make a training due.
 //! - A file stores the index whole (`persist.rs`), and a load checks everything as an insertion would: lists trust their bytes.
 
-mod asked;
-mod bases;
 mod builder;
-mod codec;
-mod directory;
-mod drift;
-mod estimates;
-mod group;
+mod codes;
 mod inspect;
-mod list;
-mod nearest;
+mod lists;
 mod persist;
-mod places;
-mod probe;
-mod rerank;
-mod scan;
+mod search;
 mod space;
 mod train;
 
@@ -42,7 +32,8 @@ pub use builder::{IvfBuilder, IvfQuantization};
 pub(crate) use persist::{
     BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
 };
-use probe::Probe;
+use search::probe::{Probe, default_nprobe};
+use search::rerank::Depth;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -62,7 +53,7 @@ use crate::observe::watch;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
 use crate::vector::Block;
 use crate::vector::{AsVector, Element};
-use directory::{Directory, Put};
+use lists::directory::{Directory, Put, Scratch};
 use space::Space;
 
 /// An inverted-file index: vectors in lists by their nearest centroid, of which a search reads the
@@ -157,7 +148,7 @@ pub struct Ivf {
     batches: AtomicUsize,
     /// Whether the index was trained for a batch in progress.
     is_fresh: AtomicBool,
-    depth: rerank::Depth,
+    depth: Depth,
     /// Held alone while a vector moves from one list to another.
     moving: RwLock<()>,
     /// Twice the number of vectors that moved from one list to another; odd during a move.
@@ -192,7 +183,7 @@ impl Ivf {
             trainings: AtomicU64::new(0),
             batches: AtomicUsize::new(0),
             is_fresh: AtomicBool::new(false),
-            depth: rerank::Depth::default(),
+            depth: Depth::default(),
             moving: RwLock::new(()),
             moves: AtomicU64::new(0),
             work: ScratchPool::new(),
@@ -370,7 +361,7 @@ impl Ivf {
     /// Returns the lists that a search reads if the caller sets no `nprobe`.
     fn probes(&self, directory: &Directory) -> usize {
         let lists = directory.lists.len();
-        let chosen = self.settings.nprobe.unwrap_or_else(|| probe::default_nprobe(lists));
+        let chosen = self.settings.nprobe.unwrap_or_else(|| default_nprobe(lists));
         chosen.clamp(1, lists)
     }
 
@@ -393,7 +384,7 @@ impl Ivf {
         &self,
         key: u64,
         row: &[Block],
-        scratch: &mut directory::Scratch,
+        scratch: &mut Scratch,
         replace: bool,
     ) -> Result<bool, IndexError> {
         self.space.floats(row, &mut scratch.floats);

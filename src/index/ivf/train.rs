@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::bases::Bases;
 use super::builder::{IvfBuilder, IvfQuantization};
-use super::codec::Codec;
-use super::directory::{Directory, Scratch};
-use super::drift::{Drift, DriftLimits};
 use super::{Ivf, Originals, Work};
 use crate::error::IndexError;
 use crate::index::codes::fitting::ENOUGH;
+use crate::index::ivf::codes::bases::Bases;
+use crate::index::ivf::codes::codec::Codec;
+use crate::index::ivf::codes::drift::{Drift, DriftLimits};
+use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::quantization::cluster;
@@ -396,7 +396,10 @@ impl Ivf {
     /// Copies the vectors of the old lists into the new ones. Both may change meanwhile: a change is
     /// noted, and replayed later.
     fn copy(&self, old: &Directory, new: &Directory) -> Result<(), IndexError> {
-        let tasks = |(number, list): (usize, &crate::sync::RwLock<super::list::List>)| {
+        let tasks = |(number, list): (
+            usize,
+            &crate::sync::RwLock<crate::index::ivf::lists::list::List>,
+        )| {
             let len = list.read().len();
             (0..len).step_by(TASK).map(move |start| (number as u32, start))
         };

@@ -1,6 +1,6 @@
 //! Facts about an index.
 
-use crate::index::reports::calibration::Calibration;
+use super::calibration::Calibration;
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;

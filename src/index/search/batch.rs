@@ -6,12 +6,12 @@ use std::time::Duration;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::wanted::Wanted;
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
 use crate::index::query::budget::Cancel;
 use crate::index::query::filter::{Filter, KeySet};
 use crate::index::query::hits::BatchHits;
-use crate::index::search::wanted::Wanted;
 use crate::index::search::{AnyKey, Searchable};
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};

@@ -5,11 +5,11 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 use super::Searchable;
+use super::wanted::Wanted;
 use crate::error::IndexError;
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::hits::{Hit, Hits, Plan};
 use crate::index::query::request::Request;
-use crate::index::search::wanted::Wanted;
 use crate::vector::{Block, VectorRef};
 
 /// Answers of the first round.

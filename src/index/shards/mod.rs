@@ -11,9 +11,10 @@ pub use hits::{ShardHit, ShardHits};
 pub use search::{ShardSearch, ShardSearchBatch};
 
 use super::encode::Encoder;
+use super::flat::Flat;
+use super::hnsw::Hnsw;
 use super::parallel::OwnPool;
 use super::search::Searchable;
-use super::{Flat, Hnsw};
 use crate::error::IndexError;
 use crate::vector::AsVector;
 

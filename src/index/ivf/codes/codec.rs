@@ -2,9 +2,9 @@
 
 use std::collections::TryReserveError;
 
-use super::builder::IvfQuantization;
-use super::persist::ListSettings;
 use crate::error::IndexError;
+use crate::index::ivf::builder::IvfQuantization;
+use crate::index::ivf::persist::ListSettings;
 use crate::metric::Metric;
 use crate::quantization::{
     Coder, Coding, PackedCodes, PreparedQuery, ProductQuantizer, ProductQuery, QuantizationError,
@@ -15,7 +15,7 @@ use crate::simd::Isa;
 /// A quantizer of residuals. It estimates inner products under every metric of the index: so a
 /// query is prepared once for all lists that share a base.
 #[derive(Debug)]
-pub(super) enum Codec {
+pub(in crate::index::ivf) enum Codec {
     /// The factor that makes products unbiased; `None` in files of version 1, whose residuals were
     /// coded at their own length.
     Product(ProductQuantizer, Option<f32>),
@@ -24,33 +24,33 @@ pub(super) enum Codec {
 
 /// The result of coding a residual, besides the code.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Encoded {
+pub(in crate::index::ivf) struct Encoded {
     /// The power of two that the code is multiplied by, as the exponent of an `f32`.
     exponent: u8,
     /// Squared error of the code, as estimates use it.
-    pub(super) error: f32,
+    pub(in crate::index::ivf) error: f32,
 }
 
 /// Converts the distance by a code into an estimate.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Formula {
+pub(in crate::index::ivf) struct Formula {
     /// Added to all estimates of a list.
-    pub(super) bias: f32,
+    pub(in crate::index::ivf) bias: f32,
     /// Factor of a code's term.
-    pub(super) slope: f32,
+    pub(in crate::index::ivf) slope: f32,
     /// Factor of a code's distance.
-    pub(super) weight: f32,
+    pub(in crate::index::ivf) weight: f32,
     /// Whether the lowest bits of a term are an exponent.
-    pub(super) has_exponents: bool,
+    pub(in crate::index::ivf) has_exponents: bool,
 }
 
 /// Bounds of the errors of estimates.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spread {
+pub(in crate::index::ivf) struct Spread {
     /// Multiples of the deviation by which an estimate may be too large.
-    pub(super) deviations: f32,
+    pub(in crate::index::ivf) deviations: f32,
     /// The least variance that measured errors show, in squares of the expected deviation.
-    pub(super) least_variance: f32,
+    pub(in crate::index::ivf) least_variance: f32,
 }
 
 /// Bits of a term that hold an exponent.
@@ -59,13 +59,13 @@ const EXPONENT: u32 = 0xFF;
 impl Formula {
     /// Returns the estimate by the distance of a code.
     #[inline(always)]
-    pub(super) fn estimate(&self, term: f32, distance: f32) -> f32 {
+    pub(in crate::index::ivf) fn estimate(&self, term: f32, distance: f32) -> f32 {
         let (term, factor) = if self.has_exponents { unpack(term) } else { (term, 1.0) };
         self.bias + (self.slope * term + self.weight * factor * distance)
     }
 
     /// Replaces the distances of codes by estimates.
-    pub(super) fn estimate_all(&self, terms: &[f32], distances: &mut [f32]) {
+    pub(in crate::index::ivf) fn estimate_all(&self, terms: &[f32], distances: &mut [f32]) {
         let Self { bias, slope, weight, .. } = *self;
         if self.has_exponents {
             for (distance, &term) in distances.iter_mut().zip(terms) {
@@ -107,14 +107,14 @@ fn scale(residual: &mut [f32]) -> u8 {
 
 /// A query prepared for the codes of all lists.
 #[derive(Debug)]
-pub(super) enum Prepared<'a> {
+pub(in crate::index::ivf) enum Prepared<'a> {
     Product(ProductQuery<'a>),
     Rabitq(RabitqQuery<'a>),
 }
 
 /// The codes of a list.
 #[derive(Debug)]
-pub(super) enum CodeList {
+pub(in crate::index::ivf) enum CodeList {
     None,
     /// Packed in blocks of 32.
     Packed(PackedCodes),
@@ -124,7 +124,7 @@ pub(super) enum CodeList {
 
 impl Codec {
     /// Fits the quantizer to residuals, given one after the other.
-    pub(super) fn train(
+    pub(in crate::index::ivf) fn train(
         quantization: IvfQuantization,
         sub_vectors: Option<usize>,
         dimension: usize,
@@ -157,7 +157,7 @@ impl Codec {
 
     /// Returns the quantizer that [`Self::to_bytes`] wrote as these bytes, with this fingerprint, for an
     /// index of these settings. Returns `None` if it did not.
-    pub(super) fn from_bytes(
+    pub(in crate::index::ivf) fn from_bytes(
         settings: &ListSettings,
         fingerprint: u64,
         bytes: &[u8],
@@ -181,7 +181,7 @@ impl Codec {
     }
 
     /// Returns the quantizer as bytes, and its fingerprint.
-    pub(super) fn to_bytes(&self) -> (u64, Vec<u8>) {
+    pub(in crate::index::ivf) fn to_bytes(&self) -> (u64, Vec<u8>) {
         let quantizer = self.quantizer();
         (quantizer.fingerprint(), quantizer.to_bytes())
     }
@@ -194,7 +194,7 @@ impl Codec {
     }
 
     /// Returns the factor that makes the products of product codes unbiased, if they are scaled.
-    pub(super) fn unbiasing(&self) -> Option<f32> {
+    pub(in crate::index::ivf) fn unbiasing(&self) -> Option<f32> {
         match self {
             Self::Product(_, unbiasing) => *unbiasing,
             Self::Rabitq(_) => None,
@@ -203,14 +203,14 @@ impl Codec {
 
     /// Returns the formula of estimates in a list with this bias, if terms have the factor `slope` and
     /// exact products `weight`.
-    pub(super) fn formula(&self, bias: f32, slope: f32, weight: f32) -> Formula {
+    pub(in crate::index::ivf) fn formula(&self, bias: f32, slope: f32, weight: f32) -> Formula {
         let unbiasing = self.unbiasing();
         let weight = weight * unbiasing.unwrap_or(1.0);
         Formula { bias, slope, weight, has_exponents: unbiasing.is_some() }
     }
 
     /// Returns the error of a query's own rounding, as a share of its length.
-    pub(super) fn query_error(&self) -> f32 {
+    pub(in crate::index::ivf) fn query_error(&self) -> f32 {
         match self {
             // The error of tables of eight bits.
             Self::Product(..) => 0.006,
@@ -221,7 +221,7 @@ impl Codec {
     }
 
     /// Returns the bounds of the errors of estimates by the codes.
-    pub(super) fn spread(&self) -> Spread {
+    pub(in crate::index::ivf) fn spread(&self) -> Spread {
         match self {
             // Product codes are not rotated, and unbiased over all vectors only: errors of near copies are alike, so
             // measured errors may say little about others.
@@ -231,7 +231,7 @@ impl Codec {
     }
 
     /// Writes the code of a residual, which it may scale, to `code`.
-    pub(super) fn encode(
+    pub(in crate::index::ivf) fn encode(
         &self,
         residual: &mut [f32],
         code: &mut Vec<u8>,
@@ -254,7 +254,7 @@ impl Codec {
     }
 
     /// Returns the term with the exponent in its lowest bits.
-    pub(super) fn pack(&self, term: f32, encoded: Encoded) -> f32 {
+    pub(in crate::index::ivf) fn pack(&self, term: f32, encoded: Encoded) -> f32 {
         if self.unbiasing().is_none() {
             return term;
         }
@@ -263,7 +263,7 @@ impl Codec {
     }
 
     /// Writes a residual near to those that have this code and term.
-    pub(super) fn decode(&self, code: &[u8], term: f32, residual: &mut Vec<f32>) {
+    pub(in crate::index::ivf) fn decode(&self, code: &[u8], term: f32, residual: &mut Vec<f32>) {
         let quantizer = self.quantizer();
         residual.clear();
         residual.resize(quantizer.dimension(), 0.0);
@@ -278,7 +278,7 @@ impl Codec {
     }
 
     /// Prepares a query.
-    pub(super) fn prepare(&self, query: &[f32]) -> Result<Prepared<'_>, IndexError> {
+    pub(in crate::index::ivf) fn prepare(&self, query: &[f32]) -> Result<Prepared<'_>, IndexError> {
         Ok(match self {
             Self::Product(quantizer, _) => Prepared::Product(quantizer.query(query)?),
             Self::Rabitq(quantizer) => Prepared::Rabitq(quantizer.query(query)?),
@@ -286,7 +286,7 @@ impl Codec {
     }
 
     /// Returns the bytes of `len` codes in the form of [`CodeList::stored`].
-    pub(super) fn stored_len(&self, len: usize) -> usize {
+    pub(in crate::index::ivf) fn stored_len(&self, len: usize) -> usize {
         match self {
             Self::Product(quantizer, _) => PackedCodes::stored_len(quantizer.sub_vectors(), len),
             Self::Rabitq(quantizer) => quantizer.code_len() * len,
@@ -294,7 +294,7 @@ impl Codec {
     }
 
     /// Returns the `len` codes that [`CodeList::stored`] returned as these bytes. Returns `None` if it did not.
-    pub(super) fn restored(
+    pub(in crate::index::ivf) fn restored(
         &self,
         len: usize,
         bytes: &[u8],
@@ -321,7 +321,7 @@ impl Codec {
     }
 
     /// Returns an empty list of codes.
-    pub(super) fn list(&self) -> Result<CodeList, IndexError> {
+    pub(in crate::index::ivf) fn list(&self) -> Result<CodeList, IndexError> {
         Ok(match self {
             Self::Product(quantizer, _) => CodeList::Packed(quantizer.pack(&[])?),
             Self::Rabitq(quantizer) => CodeList::Plain(quantizer.code_len(), Vec::new()),
@@ -349,11 +349,11 @@ fn unbiasing(quantizer: &ProductQuantizer, residuals: &[f32]) -> Result<f32, Ind
 }
 
 /// Upper bound of [`unbiasing`]: a larger factor would amplify the noise of nearly useless codes.
-pub(super) const MOST_UNBIASING: f64 = 4.0;
+pub(in crate::index::ivf) const MOST_UNBIASING: f64 = 4.0;
 
 impl Prepared<'_> {
     /// Returns the estimated inner product of the query and a residual, negated.
-    pub(super) fn distance(&self, code: &[u8]) -> Result<f32, IndexError> {
+    pub(in crate::index::ivf) fn distance(&self, code: &[u8]) -> Result<f32, IndexError> {
         Ok(match self {
             Self::Product(query) => query.distance(code)?,
             Self::Rabitq(query) => query.distance(code)?,
@@ -362,7 +362,7 @@ impl Prepared<'_> {
 
     /// Writes [`Self::distance`] of the codes of a list, from a position on, a multiple of 32, to all of
     /// `distances`.
-    pub(super) fn scan(&self, codes: &CodeList, from: usize, distances: &mut [f32]) {
+    pub(in crate::index::ivf) fn scan(&self, codes: &CodeList, from: usize, distances: &mut [f32]) {
         let scanned = match (self, codes) {
             (Self::Product(query), CodeList::Packed(codes)) => {
                 query.scan_from(codes, from, distances)
@@ -380,7 +380,7 @@ impl Prepared<'_> {
 }
 
 impl CodeList {
-    pub(super) fn push(&mut self, code: &[u8]) {
+    pub(in crate::index::ivf) fn push(&mut self, code: &[u8]) {
         match self {
             Self::None => (),
             Self::Packed(codes) => {
@@ -391,7 +391,7 @@ impl CodeList {
         }
     }
 
-    pub(super) fn set(&mut self, position: usize, code: &[u8]) {
+    pub(in crate::index::ivf) fn set(&mut self, position: usize, code: &[u8]) {
         match self {
             Self::None => (),
             Self::Packed(codes) => {
@@ -404,7 +404,7 @@ impl CodeList {
         }
     }
 
-    pub(super) fn swap_remove(&mut self, position: usize) {
+    pub(in crate::index::ivf) fn swap_remove(&mut self, position: usize) {
         match self {
             Self::None => (),
             Self::Packed(codes) => {
@@ -420,7 +420,7 @@ impl CodeList {
     }
 
     /// Writes the code at `position` to `code`.
-    pub(super) fn get(&self, position: usize, code: &mut Vec<u8>) {
+    pub(in crate::index::ivf) fn get(&self, position: usize, code: &mut Vec<u8>) {
         code.clear();
         match self {
             Self::None => (),
@@ -432,7 +432,7 @@ impl CodeList {
     }
 
     /// Returns the codes as they are in memory, which is the same on every machine.
-    pub(super) fn stored(&self) -> &[u8] {
+    pub(in crate::index::ivf) fn stored(&self) -> &[u8] {
         match self {
             Self::None => &[],
             Self::Packed(codes) => codes.stored(),
@@ -441,7 +441,7 @@ impl CodeList {
     }
 
     /// Reserves memory for `more` codes.
-    pub(super) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+    pub(in crate::index::ivf) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
         match self {
             Self::None => Ok(()),
             Self::Packed(codes) => codes.reserve(more),
@@ -450,7 +450,7 @@ impl CodeList {
     }
 
     /// Releases memory beyond `room` codes.
-    pub(super) fn shrink(&mut self, room: usize) {
+    pub(in crate::index::ivf) fn shrink(&mut self, room: usize) {
         match self {
             Self::None => (),
             Self::Packed(codes) => codes.shrink(room),
@@ -459,7 +459,7 @@ impl CodeList {
     }
 
     /// Returns the bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Packed(codes) => codes.bytes(),

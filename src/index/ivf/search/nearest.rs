@@ -7,17 +7,17 @@ use crate::graph::Watch;
 /// Position and distance of a vector. Ordered by distance, then by key, so that an answer
 /// does not depend on the order in which vectors were offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Candidate {
+pub(in crate::index::ivf) struct Candidate {
     /// A number of the order of distances.
-    pub(super) distance: u32,
-    pub(super) key: u64,
-    pub(super) list: u32,
-    pub(super) position: u32,
+    pub(in crate::index::ivf) distance: u32,
+    pub(in crate::index::ivf) key: u64,
+    pub(in crate::index::ivf) list: u32,
+    pub(in crate::index::ivf) position: u32,
 }
 
 /// A bounded set of the nearest candidates.
 #[derive(Debug, Default)]
-pub(super) struct Nearest {
+pub(in crate::index::ivf) struct Nearest {
     heap: BinaryHeap<Candidate>,
     capacity: usize,
     /// Candidates that a filter has yet to test.
@@ -26,7 +26,7 @@ pub(super) struct Nearest {
 
 impl Nearest {
     /// Empties the set and bounds it to `capacity > 0` candidates.
-    pub(super) fn begin(&mut self, capacity: usize) {
+    pub(in crate::index::ivf) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
         self.heap.clear();
         self.waiting.clear();
@@ -35,7 +35,7 @@ impl Nearest {
 
     /// Returns the bound: no candidate of a greater distance can enter.
     #[inline(always)]
-    pub(super) fn bound(&self) -> u32 {
+    pub(in crate::index::ivf) fn bound(&self) -> u32 {
         match self.heap.peek() {
             Some(worst) if self.heap.len() == self.capacity => worst.distance,
             _ => u32::MAX,
@@ -43,7 +43,7 @@ impl Nearest {
     }
 
     /// Adds a candidate if it is nearer than the worst, or if the set is not full.
-    pub(super) fn offer(&mut self, candidate: Candidate) {
+    pub(in crate::index::ivf) fn offer(&mut self, candidate: Candidate) {
         if self.heap.len() < self.capacity {
             self.heap.push(candidate);
         } else if let Some(mut worst) = self.heap.peek_mut()
@@ -54,12 +54,16 @@ impl Nearest {
     }
 
     /// Notes a candidate for [`Self::admit`].
-    pub(super) fn wait(&mut self, candidate: Candidate) {
+    pub(in crate::index::ivf) fn wait(&mut self, candidate: Candidate) {
         self.waiting.push(candidate);
     }
 
     /// Adds the waiting candidates that `accepts` accepts, for as long as the time allows.
-    pub(super) fn admit(&mut self, accepts: impl Fn(u64) -> bool, watch: &mut impl Watch) {
+    pub(in crate::index::ivf) fn admit(
+        &mut self,
+        accepts: impl Fn(u64) -> bool,
+        watch: &mut impl Watch,
+    ) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for candidate in waiting.drain(..) {
             if candidate.distance <= self.bound() {
@@ -75,24 +79,24 @@ impl Nearest {
     }
 
     /// Returns the number of candidates.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::index::ivf) fn len(&self) -> usize {
         self.heap.len()
     }
 
     /// Returns the keys of their distances, unsorted.
-    pub(super) fn keys(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(in crate::index::ivf) fn keys(&self) -> impl Iterator<Item = u32> + '_ {
         self.heap.iter().map(|candidate| candidate.distance)
     }
 
     /// Replaces the contents of `sorted` by the candidates, the nearest first.
-    pub(super) fn take_sorted(&mut self, sorted: &mut Vec<Candidate>) {
+    pub(in crate::index::ivf) fn take_sorted(&mut self, sorted: &mut Vec<Candidate>) {
         sorted.clear();
         sorted.extend(self.heap.drain());
         sorted.sort_unstable();
     }
 
     /// Returns the bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn bytes(&self) -> usize {
         (self.heap.capacity() + self.waiting.capacity()) * size_of::<Candidate>()
     }
 }

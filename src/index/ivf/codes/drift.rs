@@ -6,27 +6,28 @@ use bytemuck::{Pod, Zeroable};
 
 /// The bounds that a training sets for later vectors, and the number of vectors beyond them.
 #[derive(Debug)]
-pub(super) struct Drift {
+pub(in crate::index::ivf) struct Drift {
     limits: DriftLimits,
     strays: AtomicUsize,
 }
 
 /// Bounds beyond which a vector counts as a stray.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct DriftLimits {
+pub(in crate::index::ivf) struct DriftLimits {
     /// Bound of the squared distance from the centroid.
-    pub(super) distance: f32,
+    pub(in crate::index::ivf) distance: f32,
     /// Bound of the square of the code's relative error.
-    pub(super) code_error: f32,
+    pub(in crate::index::ivf) code_error: f32,
 }
 
 impl DriftLimits {
     /// Bounds that no vector exceeds.
-    pub(super) const NONE: Self = Self { distance: f32::INFINITY, code_error: f32::INFINITY };
+    pub(in crate::index::ivf) const NONE: Self =
+        Self { distance: f32::INFINITY, code_error: f32::INFINITY };
 
     /// Returns bounds that few of a sample exceed. Vectors to which centroids were not fitted are
     /// farther from them, so some slack is left.
-    pub(super) fn of_sample(distances: &mut [f32], code_errors: &mut [f32]) -> Self {
+    pub(in crate::index::ivf) fn of_sample(distances: &mut [f32], code_errors: &mut [f32]) -> Self {
         const SLACK: f32 = 1.5;
 
         Self { distance: SLACK * usual(distances), code_error: SLACK * usual(code_errors) }
@@ -45,31 +46,31 @@ fn usual(numbers: &mut [f32]) -> f32 {
 }
 
 impl Drift {
-    pub(super) fn new(limits: DriftLimits, strays: usize) -> Self {
+    pub(in crate::index::ivf) fn new(limits: DriftLimits, strays: usize) -> Self {
         Self { limits, strays: AtomicUsize::new(strays) }
     }
 
-    pub(super) fn limits(&self) -> DriftLimits {
+    pub(in crate::index::ivf) fn limits(&self) -> DriftLimits {
         self.limits
     }
 
     /// Returns whether a vector is a stray.
-    pub(super) fn is_stray(&self, distance: f32, code_error: f32) -> bool {
+    pub(in crate::index::ivf) fn is_stray(&self, distance: f32, code_error: f32) -> bool {
         distance > self.limits.distance || code_error > self.limits.code_error
     }
 
     /// Counts a stray.
-    pub(super) fn count(&self) {
+    pub(in crate::index::ivf) fn count(&self) {
         self.strays.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the number of strays since the training.
-    pub(super) fn strays(&self) -> usize {
+    pub(in crate::index::ivf) fn strays(&self) -> usize {
         self.strays.load(Ordering::Relaxed)
     }
 
     /// Resets the count.
-    pub(super) fn forget(&self) {
+    pub(in crate::index::ivf) fn forget(&self) {
         self.strays.store(0, Ordering::Relaxed);
     }
 }
@@ -77,29 +78,29 @@ impl Drift {
 /// Sums over the residuals that were inserted into a list since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Figures {
-    pub(super) count: u64,
+pub(in crate::index::ivf) struct Figures {
+    pub(in crate::index::ivf) count: u64,
     /// Sum of the squares of the residuals' lengths.
-    pub(super) lengths: f64,
+    pub(in crate::index::ivf) lengths: f64,
     /// Sum of the codes' errors.
-    pub(super) errors: f64,
+    pub(in crate::index::ivf) errors: f64,
 }
 
 impl Figures {
-    pub(super) fn add(&mut self, length: f32, error: f32) {
+    pub(in crate::index::ivf) fn add(&mut self, length: f32, error: f32) {
         self.count += 1;
         self.lengths += f64::from(length);
         self.errors += f64::from(error);
     }
 
     /// Returns whether these can be sums, of no more numbers than are counted without overflow.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(in crate::index::ivf) fn is_sound(&self) -> bool {
         let sum = |sum: f64| sum.is_finite() && sum >= 0.0;
         self.count <= 1 << 62 && sum(self.lengths) && sum(self.errors)
     }
 
     /// Returns the root mean squares of lengths and errors.
-    pub(super) fn margins(&self) -> Margins {
+    pub(in crate::index::ivf) fn margins(&self) -> Margins {
         let count = self.count.max(1) as f64;
         let root = |sum: f64| (sum / count).sqrt() as f32;
         Margins { length: root(self.lengths), error: root(self.errors) }
@@ -108,23 +109,23 @@ impl Figures {
 
 /// Lengths of the residuals of a list, and errors of their codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Margins {
-    pub(super) length: f32,
-    pub(super) error: f32,
+pub(in crate::index::ivf) struct Margins {
+    pub(in crate::index::ivf) length: f32,
+    pub(in crate::index::ivf) error: f32,
 }
 
 /// [`Margins`] that searches read while insertions change them.
 #[derive(Debug, Default)]
-pub(super) struct SharedMargins(AtomicU64);
+pub(in crate::index::ivf) struct SharedMargins(AtomicU64);
 
 impl SharedMargins {
-    pub(super) fn set(&self, margins: Margins) {
+    pub(in crate::index::ivf) fn set(&self, margins: Margins) {
         let Margins { length, error } = margins;
         let both = u64::from(length.to_bits()) << 32 | u64::from(error.to_bits());
         self.0.store(both, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> Margins {
+    pub(in crate::index::ivf) fn get(&self) -> Margins {
         let both = self.0.load(Ordering::Relaxed);
         Margins { length: f32::from_bits((both >> 32) as u32), error: f32::from_bits(both as u32) }
     }

@@ -1,42 +1,42 @@
 //! One list: the vectors that are nearest to one centroid, side by side.
 
-use super::codec::CodeList;
-use super::drift::Figures;
 use crate::error::IndexError;
+use crate::index::ivf::codes::codec::CodeList;
+use crate::index::ivf::codes::drift::Figures;
 use crate::vector::Block;
 
 /// A vector as a list stores it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry<'a> {
-    pub(super) key: u64,
+pub(in crate::index::ivf) struct Entry<'a> {
+    pub(in crate::index::ivf) key: u64,
     /// The stored row; empty if the vectors are not kept.
-    pub(super) row: &'a [Block],
+    pub(in crate::index::ivf) row: &'a [Block],
     /// The code; empty without codes.
-    pub(super) code: &'a [u8],
+    pub(in crate::index::ivf) code: &'a [u8],
     /// Added to the estimate by the code.
-    pub(super) term: f32,
+    pub(in crate::index::ivf) term: f32,
     /// The square of the residual's length, and of its distance from the decoded residual;
     /// zero without a code.
-    pub(super) length: f32,
-    pub(super) error: f32,
+    pub(in crate::index::ivf) length: f32,
+    pub(in crate::index::ivf) error: f32,
 }
 
 /// The vectors of a list, by position. Positions are dense: the last vector takes the place of one
 /// that is removed.
 #[derive(Debug)]
-pub(super) struct List {
-    pub(super) keys: Vec<u64>,
+pub(in crate::index::ivf) struct List {
+    pub(in crate::index::ivf) keys: Vec<u64>,
     /// The vectors themselves, if they are kept.
-    pub(super) rows: Vec<Block>,
-    pub(super) codes: CodeList,
+    pub(in crate::index::ivf) rows: Vec<Block>,
+    pub(in crate::index::ivf) codes: CodeList,
     /// A term for each code.
-    pub(super) terms: Vec<f32>,
+    pub(in crate::index::ivf) terms: Vec<f32>,
     /// Sums over the vectors that were inserted.
-    pub(super) figures: Figures,
+    pub(in crate::index::ivf) figures: Figures,
 }
 
 impl List {
-    pub(super) fn new(codes: CodeList) -> Self {
+    pub(in crate::index::ivf) fn new(codes: CodeList) -> Self {
         Self {
             keys: Vec::new(),
             rows: Vec::new(),
@@ -47,28 +47,28 @@ impl List {
     }
 
     /// Returns the number of vectors.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::index::ivf) fn len(&self) -> usize {
         self.keys.len()
     }
 
     /// Returns the row at `position`, of `blocks` blocks.
-    pub(super) fn row(&self, position: usize, blocks: usize) -> &[Block] {
+    pub(in crate::index::ivf) fn row(&self, position: usize, blocks: usize) -> &[Block] {
         &self.rows[position * blocks..(position + 1) * blocks]
     }
 
     /// Returns the position of a key.
-    pub(super) fn position(&self, key: u64) -> Option<usize> {
+    pub(in crate::index::ivf) fn position(&self, key: u64) -> Option<usize> {
         self.keys.iter().position(|&k| k == key)
     }
 
     /// Returns the position of a key, which was `position` before other threads may have changed the list.
-    pub(super) fn still_at(&self, position: u32, key: u64) -> Option<usize> {
+    pub(in crate::index::ivf) fn still_at(&self, position: u32, key: u64) -> Option<usize> {
         let position = position as usize;
         if self.keys.get(position) == Some(&key) { Some(position) } else { self.position(key) }
     }
 
     /// Appends a vector. On an error the list is unchanged.
-    pub(super) fn push(&mut self, entry: Entry<'_>) -> Result<(), IndexError> {
+    pub(in crate::index::ivf) fn push(&mut self, entry: Entry<'_>) -> Result<(), IndexError> {
         let len = self.keys.len();
         if len >= u32::MAX as usize {
             return Err(IndexError::Full { len });
@@ -103,7 +103,7 @@ impl List {
     }
 
     /// Replaces the vector at `position`.
-    pub(super) fn replace(&mut self, position: usize, entry: Entry<'_>) {
+    pub(in crate::index::ivf) fn replace(&mut self, position: usize, entry: Entry<'_>) {
         self.keys[position] = entry.key;
         let blocks = entry.row.len();
         self.rows[position * blocks..(position + 1) * blocks].copy_from_slice(entry.row);
@@ -115,7 +115,7 @@ impl List {
     }
 
     /// Removes a vector. Returns the key of the vector that took its place.
-    pub(super) fn swap_remove(&mut self, position: usize) -> Option<u64> {
+    pub(in crate::index::ivf) fn swap_remove(&mut self, position: usize) -> Option<u64> {
         let blocks = self.rows.len() / self.keys.len();
         let last = self.keys.len() - 1;
         self.keys.swap_remove(position);
@@ -137,7 +137,7 @@ impl List {
     }
 
     /// Returns the bytes of the vectors, of the codes, and of the keys.
-    pub(super) fn bytes(&self) -> [usize; 3] {
+    pub(in crate::index::ivf) fn bytes(&self) -> [usize; 3] {
         [
             self.rows.capacity() * size_of::<Block>(),
             self.codes.bytes() + self.terms.capacity() * 4,

@@ -2,9 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::Ivf;
 use super::asked::Asked;
-use super::directory::{Directory, Scratch};
 use super::nearest::{Candidate, Nearest};
 use super::rerank::{Again, Reranking};
 use super::scan::Scan;
@@ -12,6 +10,8 @@ use crate::distance::key::to_f32;
 use crate::error::IndexError;
 use crate::graph::Watch;
 use crate::index::codes::rerank::Head;
+use crate::index::ivf::Ivf;
+use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{BatchHits, Hits, Plan};
@@ -22,19 +22,19 @@ use crate::vector::Block;
 
 /// Buffers of a search.
 #[derive(Debug, Default)]
-pub(super) struct Probe {
-    pub(super) scratch: Scratch,
+pub(in crate::index::ivf) struct Probe {
+    pub(in crate::index::ivf) scratch: Scratch,
     /// Queries as rows of floats.
-    pub(super) queries: Vec<Block>,
+    pub(in crate::index::ivf) queries: Vec<Block>,
     /// For each query and list the distance and the number of the list.
-    pub(super) order: Vec<u64>,
+    pub(in crate::index::ivf) order: Vec<u64>,
     /// Estimates by codes: of the current list, or of all lists read.
-    pub(super) distances: Vec<f32>,
+    pub(in crate::index::ivf) distances: Vec<f32>,
     /// Ends of each list's estimates, in the order in which lists were read, if all estimates are kept.
-    pub(super) ends: Vec<usize>,
-    pub(super) nearest: Vec<Nearest>,
-    pub(super) found: Vec<Candidate>,
-    pub(super) again: Again,
+    pub(in crate::index::ivf) ends: Vec<usize>,
+    pub(in crate::index::ivf) nearest: Vec<Nearest>,
+    pub(in crate::index::ivf) found: Vec<Candidate>,
+    pub(in crate::index::ivf) again: Again,
 }
 
 impl Buffers for Probe {
@@ -51,31 +51,31 @@ impl Buffers for Probe {
 }
 
 /// Returns the default `nprobe`: the share of lists that holds the nearest falls with their number.
-pub(super) fn default_nprobe(lists: usize) -> usize {
+pub(in crate::index::ivf) fn default_nprobe(lists: usize) -> usize {
     (2.0 * (lists as f64).sqrt()).ceil() as usize
 }
 
 /// Plan and limits of a search.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Effort {
-    pub(super) k: usize,
+pub(in crate::index::ivf) struct Effort {
+    pub(in crate::index::ivf) k: usize,
     /// Whether vectors are measured by their codes.
     by_codes: bool,
     /// Whether the nearest are measured again by their rows.
-    pub(super) again: bool,
+    pub(in crate::index::ivf) again: bool,
     /// Candidates kept; more than `k` if they are measured again.
-    pub(super) kept: usize,
+    pub(in crate::index::ivf) kept: usize,
     /// Candidates below which further lists are read.
-    pub(super) enough: usize,
-    pub(super) nprobe: usize,
+    pub(in crate::index::ivf) enough: usize,
+    pub(in crate::index::ivf) nprobe: usize,
     /// Maximum distance of an answer.
-    pub(super) radius: Option<f32>,
+    pub(in crate::index::ivf) radius: Option<f32>,
     /// The same, if all vectors within it are wanted.
     all_within: Option<f32>,
     /// The same, if the first measurement is the last.
-    pub(super) cut: Option<f32>,
+    pub(in crate::index::ivf) cut: Option<f32>,
     /// Whether a filter tests candidates.
-    pub(super) asks: bool,
+    pub(in crate::index::ivf) asks: bool,
 }
 
 impl Effort {
@@ -85,14 +85,18 @@ impl Effort {
     }
 
     /// Returns whether an answer may have this distance.
-    pub(super) fn reaches(&self, distance: f32) -> bool {
+    pub(in crate::index::ivf) fn reaches(&self, distance: f32) -> bool {
         self.radius.is_none_or(|radius| distance <= radius)
     }
 }
 
 impl Ivf {
     /// Returns the plan of a search, or `None` if the answer is empty.
-    pub(super) fn effort(&self, directory: &Directory, request: &Request<'_>) -> Option<Effort> {
+    pub(in crate::index::ivf) fn effort(
+        &self,
+        directory: &Directory,
+        request: &Request<'_>,
+    ) -> Option<Effort> {
         let Request { k, ef, nprobe, radius, .. } = *request;
         let by_codes = directory.codec.is_some();
         let again = by_codes && directory.has_rows;
@@ -111,7 +115,7 @@ impl Ivf {
     }
 
     /// Returns the distance of a candidate's number.
-    pub(super) fn distance(&self, effort: &Effort, key: u32) -> f32 {
+    pub(in crate::index::ivf) fn distance(&self, effort: &Effort, key: u32) -> f32 {
         if effort.by_codes {
             self.space.distance(to_f32(key))
         } else {
@@ -128,7 +132,7 @@ impl Ivf {
     }
 
     /// Answers the encoded query in `row` from one state of the lists.
-    pub(super) fn find_once(
+    pub(in crate::index::ivf) fn find_once(
         &self,
         request: &Request<'_>,
         row: &[Block],

@@ -1,32 +1,32 @@
 //! Scanning one list.
 
-use super::Ivf;
-use super::codec::{Formula, Prepared};
-use super::list::List;
 use super::nearest::{Candidate, Nearest};
 use super::probe::Effort;
 use crate::distance::key::{of_f32, to_f32};
 use crate::graph::Watch;
+use crate::index::ivf::Ivf;
+use crate::index::ivf::codes::codec::{Formula, Prepared};
+use crate::index::ivf::lists::list::List;
 use crate::vector::Block;
 
 /// Rows that are measured at once.
-pub(super) const TILE: usize = 32;
+pub(in crate::index::ivf) const TILE: usize = 32;
 
 /// Codes that are measured at once: a few microseconds of work.
 const CODES: usize = 1024;
 
 /// A list that is scanned.
 #[derive(Clone, Copy)]
-pub(super) struct Scan<'a> {
-    pub(super) ivf: &'a Ivf,
-    pub(super) list: &'a List,
-    pub(super) number: u32,
-    pub(super) effort: &'a Effort,
+pub(in crate::index::ivf) struct Scan<'a> {
+    pub(in crate::index::ivf) ivf: &'a Ivf,
+    pub(in crate::index::ivf) list: &'a List,
+    pub(in crate::index::ivf) number: u32,
+    pub(in crate::index::ivf) effort: &'a Effort,
 }
 
 impl Scan<'_> {
     /// Offers all vectors, measured by their rows. Returns the number that the time allowed.
-    pub(super) fn rows(
+    pub(in crate::index::ivf) fn rows(
         self,
         query: &[Block],
         nearest: &mut Nearest,
@@ -47,7 +47,13 @@ impl Scan<'_> {
 
     /// Offers the vectors of one tile of rows.
     #[inline]
-    pub(super) fn tile(self, tile: usize, rows: &[Block], query: &[Block], nearest: &mut Nearest) {
+    pub(in crate::index::ivf) fn tile(
+        self,
+        tile: usize,
+        rows: &[Block],
+        query: &[Block],
+        nearest: &mut Nearest,
+    ) {
         let space = &self.ivf.space;
         let mut keys = [0; TILE];
         let keys = &mut keys[..rows.len() / space.blocks()];
@@ -62,7 +68,7 @@ impl Scan<'_> {
     }
 
     /// Offers all vectors, measured by their codes. Returns the number that the time allowed.
-    pub(super) fn codes(
+    pub(in crate::index::ivf) fn codes(
         self,
         query: &Prepared<'_>,
         formula: Formula,
@@ -95,7 +101,7 @@ impl Scan<'_> {
 
     /// Calls `each` with estimates by codes, and the position of the first of them, until all were
     /// passed or it is time to end. Returns their number. The estimates are appended to `distances`.
-    pub(super) fn estimates(
+    pub(in crate::index::ivf) fn estimates(
         self,
         query: &Prepared<'_>,
         formula: Formula,
@@ -120,7 +126,7 @@ impl Scan<'_> {
     }
 
     /// Offers the vector at one position, if it is near enough.
-    pub(super) fn one(
+    pub(in crate::index::ivf) fn one(
         self,
         position: usize,
         query: &[Block],
@@ -144,7 +150,7 @@ impl Scan<'_> {
     }
 
     /// Returns the vector at a position, with the number of its distance.
-    pub(super) fn candidate(self, distance: u32, position: usize) -> Candidate {
+    pub(in crate::index::ivf) fn candidate(self, distance: u32, position: usize) -> Candidate {
         let key = self.list.keys[position];
         Candidate { distance, key, list: self.number, position: position as u32 }
     }

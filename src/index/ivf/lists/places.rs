@@ -20,14 +20,14 @@ fn key_of(entry: &Entry) -> u64 {
 
 /// A map from keys to lists.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(in crate::index::ivf) struct Places {
     shards: Box<[CachePadded<RwLock<HashTable<Entry>>>]>,
     hasher: RandomState,
 }
 
 /// The place of a key, locked.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(in crate::index::ivf) struct Place<'a> {
     shard: RwLockWriteGuard<'a, HashTable<Entry>>,
     hasher: &'a RandomState,
     hash: u64,
@@ -35,7 +35,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Places {
-    pub(super) fn new() -> Self {
+    pub(in crate::index::ivf) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| CachePadded::default()).collect(),
             hasher: RandomState::new(),
@@ -50,7 +50,11 @@ impl Places {
 
     /// Calls `with` with the list of a key, which stays there meanwhile. Returns `None` if the map lacks
     /// the key.
-    pub(super) fn with<R>(&self, key: u64, with: impl FnOnce(u32) -> R) -> Option<R> {
+    pub(in crate::index::ivf) fn with<R>(
+        &self,
+        key: u64,
+        with: impl FnOnce(u32) -> R,
+    ) -> Option<R> {
         let (hash, shard) = self.shard(key);
         let shard = shard.read();
         let list = shard.find(hash, |entry| key_of(entry) == key)?[2];
@@ -58,25 +62,25 @@ impl Places {
     }
 
     /// Locks the place of a key, whether or not the map has the key.
-    pub(super) fn lock(&self, key: u64) -> Place<'_> {
+    pub(in crate::index::ivf) fn lock(&self, key: u64) -> Place<'_> {
         let (hash, shard) = self.shard(key);
         Place { shard: shard.write(), hasher: &self.hasher, hash, key }
     }
 
     /// Returns the number of keys.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::index::ivf) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
     /// Calls `each` with every key and its list.
-    pub(super) fn for_each(&self, mut each: impl FnMut(u64, u32)) {
+    pub(in crate::index::ivf) fn for_each(&self, mut each: impl FnMut(u64, u32)) {
         for shard in &self.shards {
             shard.read().iter().for_each(|entry| each(key_of(entry), entry[2]));
         }
     }
 
     /// Returns the bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn bytes(&self) -> usize {
         let shards = self.shards.iter().map(|shard| shard.read().allocation_size());
         shards.sum::<usize>() + self.shards.len() * size_of_val(&self.shards[0])
     }
@@ -84,12 +88,12 @@ impl Places {
 
 impl Place<'_> {
     /// Returns the list that the key is in.
-    pub(super) fn list(&self) -> Option<u32> {
+    pub(in crate::index::ivf) fn list(&self) -> Option<u32> {
         self.shard.find(self.hash, |entry| key_of(entry) == self.key).map(|entry| entry[2])
     }
 
     /// Reserves memory for the key, so that [`Self::set`] cannot fail.
-    pub(super) fn reserve(&mut self) -> Result<(), IndexError> {
+    pub(in crate::index::ivf) fn reserve(&mut self) -> Result<(), IndexError> {
         let hasher = self.hasher;
         self.shard
             .try_reserve(1, |entry| hasher.hash_one(key_of(entry)))
@@ -97,7 +101,7 @@ impl Place<'_> {
     }
 
     /// Maps the key to `list`.
-    pub(super) fn set(&mut self, list: u32) {
+    pub(in crate::index::ivf) fn set(&mut self, list: u32) {
         let Self { shard, hasher, hash, key } = self;
         if let Some(entry) = shard.find_mut(*hash, |entry| key_of(entry) == *key) {
             entry[2] = list;
@@ -108,7 +112,7 @@ impl Place<'_> {
     }
 
     /// Removes the key.
-    pub(super) fn remove(&mut self) {
+    pub(in crate::index::ivf) fn remove(&mut self) {
         let key = self.key;
         if let Ok(entry) = self.shard.find_entry(self.hash, |entry| key_of(entry) == key) {
             entry.remove();

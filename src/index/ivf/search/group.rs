@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Ivf;
 use super::asked::Asked;
-use super::directory::{Directory, Scratch};
 use super::nearest::Nearest;
 use super::probe::{Effort, Probe};
 use super::rerank::Reranking;
 use super::scan::{Scan, TILE};
+use crate::index::ivf::Ivf;
+use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::index::query::budget::{Limit, Timer};
 use crate::index::query::hits::{BatchHits, Hits, Plan};
 use crate::index::query::request::Request;
@@ -41,7 +41,7 @@ struct Group<'a> {
 
 impl Ivf {
     /// Answers encoded queries. The request has no filter, no radius and no limit.
-    pub(super) fn find_groups(
+    pub(in crate::index::ivf) fn find_groups(
         &self,
         queries: &[Block],
         request: &Request<'_>,

@@ -1,11 +1,11 @@
 //! A query, prepared for the lists of a directory.
 
-use super::codec::Prepared;
-use super::directory::Directory;
-use super::space::Space;
+use crate::index::ivf::codes::codec::Prepared;
+use crate::index::ivf::lists::directory::Directory;
+use crate::index::ivf::space::Space;
 
 /// A query, prepared for the codes of the lists that it meets.
-pub(super) struct Asked<'a> {
+pub(in crate::index::ivf) struct Asked<'a> {
     directory: &'a Directory,
     space: &'a Space,
     floats: Vec<f32>,
@@ -20,7 +20,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// Creates the query from its components. It stays prepared for `most` bases.
-    pub(super) fn new(
+    pub(in crate::index::ivf) fn new(
         space: &'a Space,
         directory: &'a Directory,
         floats: Vec<f32>,
@@ -32,7 +32,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Returns the query for the codes of a list. Returns `None` without codes.
-    pub(super) fn prepared(&mut self, list: u32) -> Option<&Prepared<'a>> {
+    pub(in crate::index::ivf) fn prepared(&mut self, list: u32) -> Option<&Prepared<'a>> {
         self.directory.codec.as_ref()?;
         let base = self.directory.bases.of_list(list);
         if let Some(found) = self.prepared.iter().rposition(|&(of, _)| of == base) {
@@ -50,12 +50,12 @@ impl<'a> Asked<'a> {
     }
 
     /// Returns the floats, for reuse of their memory.
-    pub(super) fn take_floats(&mut self) -> Vec<f32> {
+    pub(in crate::index::ivf) fn take_floats(&mut self) -> Vec<f32> {
         std::mem::take(&mut self.floats)
     }
 
     /// Returns the deviation of estimates in a list, which `ranked` gives with its distance.
-    pub(super) fn deviation(&self, ranked: u64) -> f32 {
+    pub(in crate::index::ivf) fn deviation(&self, ranked: u64) -> f32 {
         self.directory.deviation(self.space, ranked, self.square)
     }
 }

@@ -2,29 +2,29 @@
 
 use rayon::prelude::*;
 
-use super::codec::Formula;
 use super::directory::{Directory, Scratch};
-use super::drift::{Figures, Margins, SharedMargins};
 use super::list::List;
-use super::space::Space;
+use crate::index::ivf::codes::codec::Formula;
+use crate::index::ivf::codes::drift::{Figures, Margins, SharedMargins};
+use crate::index::ivf::space::Space;
 use crate::metric::Metric;
 use crate::sync::RwLock;
 use crate::threads::with_threads;
 
 /// Constants of a list's estimates.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(in crate::index::ivf) struct Facts {
     /// The square of the centroid's length.
-    pub(super) square: f32,
+    pub(in crate::index::ivf) square: f32,
     /// The centroid's distance from the base.
-    pub(super) offset: f32,
-    pub(super) margins: SharedMargins,
+    pub(in crate::index::ivf) offset: f32,
+    pub(in crate::index::ivf) margins: SharedMargins,
 }
 
 impl Directory {
     /// Returns the formula of the estimates in a list. `ranked` has the list in its lower half, and
     /// the query's distance from it in the upper.
-    pub(super) fn formula(&self, space: &Space, ranked: u64) -> Option<Formula> {
+    pub(in crate::index::ivf) fn formula(&self, space: &Space, ranked: u64) -> Option<Formula> {
         let bias = space.bias(ranked);
         let slope = if space.encoder.metric == Metric::InnerProduct {
             // Terms remove the error in the direction of the centroid, by the query's share in
@@ -39,7 +39,12 @@ impl Directory {
 
     /// Returns the deviation of estimates in a list, if errors had random directions. The query is given
     /// by the square of its length.
-    pub(super) fn deviation(&self, space: &Space, ranked: u64, query_square: f32) -> f32 {
+    pub(in crate::index::ivf) fn deviation(
+        &self,
+        space: &Space,
+        ranked: u64,
+        query_square: f32,
+    ) -> f32 {
         /// Rounding error of single precision, as a share of the terms of a sum.
         const ROUNDING: f32 = 1e-6;
 
@@ -62,14 +67,14 @@ impl Directory {
     }
 
     /// Publishes the errors of a list's codes to searches.
-    pub(super) fn tell_margins(&self, number: u32, list: &List) {
+    pub(in crate::index::ivf) fn tell_margins(&self, number: u32, list: &List) {
         if let Some(facts) = self.facts.get(number as usize) {
             facts.margins.set(list.figures.margins());
         }
     }
 
     /// Measures the errors of codes whose file does not record them, by the vectors beside them.
-    pub(super) fn count_again(&mut self, space: &Space) {
+    pub(in crate::index::ivf) fn count_again(&mut self, space: &Space) {
         let Some(codec) = &self.codec else { return };
         if !self.has_rows {
             return;

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytemuck::cast_slice;
 
-use super::bases::Bases;
-use super::codec::{CodeList, Codec, Prepared};
-use super::drift::{Drift, DriftLimits, SharedMargins};
 use super::estimates::Facts;
 use super::list::{Entry, List};
 use super::places::Places;
-use super::space::Space;
 use crate::error::IndexError;
 use crate::graph::Watch;
+use crate::index::ivf::codes::bases::Bases;
+use crate::index::ivf::codes::codec::{CodeList, Codec, Prepared};
+use crate::index::ivf::codes::drift::{Drift, DriftLimits, SharedMargins};
+use crate::index::ivf::space::Space;
 use crate::metric::Metric;
 use crate::sync::RwLock;
 use crate::vector::Block;
@@ -21,13 +21,13 @@ use crate::vector::Block;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// A vector as floats.
-    pub(super) floats: Vec<f32>,
+    pub(in crate::index::ivf) floats: Vec<f32>,
     /// The same in whole blocks.
-    pub(super) row: Vec<Block>,
+    pub(in crate::index::ivf) row: Vec<Block>,
     /// Distances to all centroids.
-    pub(super) keys: Vec<u32>,
-    pub(super) residual: Vec<f32>,
-    pub(super) code: Vec<u8>,
+    pub(in crate::index::ivf) keys: Vec<u32>,
+    pub(in crate::index::ivf) residual: Vec<f32>,
+    pub(in crate::index::ivf) code: Vec<u8>,
 }
 
 /// The state of an index between two trainings.
@@ -35,18 +35,18 @@ pub(crate) struct Scratch {
 /// Before the first training it has one list, and no centroid. A directory is replaced as a whole, so a
 /// search that began with a directory ends with it.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(in crate::index::ivf) struct Directory {
     /// Rows of floats, one for each list; empty before the first training.
     centroids: Vec<Block>,
     /// Facts of each list with codes.
-    pub(super) facts: Vec<Facts>,
-    pub(super) bases: Bases,
-    pub(super) codec: Option<Codec>,
-    pub(super) drift: Drift,
+    pub(in crate::index::ivf) facts: Vec<Facts>,
+    pub(in crate::index::ivf) bases: Bases,
+    pub(in crate::index::ivf) codec: Option<Codec>,
+    pub(in crate::index::ivf) drift: Drift,
     /// Whether lists have the vectors themselves.
-    pub(super) has_rows: bool,
-    pub(super) lists: Vec<RwLock<List>>,
-    pub(super) places: Places,
+    pub(in crate::index::ivf) has_rows: bool,
+    pub(in crate::index::ivf) lists: Vec<RwLock<List>>,
+    pub(in crate::index::ivf) places: Places,
     /// The sum of the squares of the lists' lengths.
     squares: AtomicU64,
     len: AtomicUsize,
@@ -63,16 +63,16 @@ struct Coded {
 
 /// The result of putting a vector under a key.
 #[derive(Debug)]
-pub(super) struct Put {
+pub(in crate::index::ivf) struct Put {
     /// Whether the key had a vector before.
-    pub(super) replaced: bool,
+    pub(in crate::index::ivf) replaced: bool,
     /// The key that took the position which the vector left in another list.
-    pub(super) moved: Option<u64>,
+    pub(in crate::index::ivf) moved: Option<u64>,
 }
 
 impl Directory {
     /// Creates the directory of an untrained index.
-    pub(super) fn untrained() -> Self {
+    pub(in crate::index::ivf) fn untrained() -> Self {
         Self {
             centroids: Vec::new(),
             facts: Vec::new(),
@@ -88,7 +88,7 @@ impl Directory {
     }
 
     /// Creates empty lists for centroids, given one after the other.
-    pub(super) fn new(space: &Space, centroids: &[f32]) -> Result<Self, IndexError> {
+    pub(in crate::index::ivf) fn new(space: &Space, centroids: &[f32]) -> Result<Self, IndexError> {
         let count = centroids.len() / space.dimension();
         let mut rows = Vec::new();
         let blocks = count * space.float_blocks();
@@ -105,7 +105,7 @@ impl Directory {
     }
 
     /// Adds codes to the lists; their queries are prepared from `bases`.
-    pub(super) fn with_codec(
+    pub(in crate::index::ivf) fn with_codec(
         mut self,
         space: &Space,
         centroids: &[f32],
@@ -129,7 +129,7 @@ impl Directory {
     }
 
     /// Returns this directory with lists that were read from a file.
-    pub(super) fn restored(mut self, lists: Vec<List>, places: Places) -> Self {
+    pub(in crate::index::ivf) fn restored(mut self, lists: Vec<List>, places: Places) -> Self {
         let (mut len, mut squares) = (0, 0_u64);
         for list in &lists {
             len += list.len();
@@ -146,29 +146,34 @@ impl Directory {
     }
 
     /// Returns whether the directory has centroids, and not the one list of an untrained index.
-    pub(super) fn is_trained(&self) -> bool {
+    pub(in crate::index::ivf) fn is_trained(&self) -> bool {
         !self.centroids.is_empty()
     }
 
     /// Returns the number of vectors.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::index::ivf) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
     /// Returns the centroid of a list, as floats.
-    pub(super) fn centroid(&self, space: &Space, list: u32) -> &[f32] {
+    pub(in crate::index::ivf) fn centroid(&self, space: &Space, list: u32) -> &[f32] {
         &cast_slice(self.centroid_row(space, list as usize))[..space.dimension()]
     }
 
     /// Returns the row of a list's centroid; empty before the first training.
-    pub(super) fn centroid_row(&self, space: &Space, list: usize) -> &[Block] {
+    pub(in crate::index::ivf) fn centroid_row(&self, space: &Space, list: usize) -> &[Block] {
         let blocks = space.float_blocks();
         self.centroids.get(list * blocks..(list + 1) * blocks).unwrap_or_default()
     }
 
     /// Returns the list of the nearest centroid, the first of them if several are, and the squared
     /// distance from it.
-    pub(super) fn nearest(&self, space: &Space, row: &[Block], keys: &mut Vec<u32>) -> (u32, f32) {
+    pub(in crate::index::ivf) fn nearest(
+        &self,
+        space: &Space,
+        row: &[Block],
+        keys: &mut Vec<u32>,
+    ) -> (u32, f32) {
         if !self.is_trained() {
             return (0, 0.0);
         }
@@ -183,7 +188,7 @@ impl Directory {
     /// the list in the lower half, its distance in the upper. Returns the number of distances
     /// to centroids, each as much work as `weight` others, and ends early if `watch`
     /// expires.
-    pub(super) fn rank(
+    pub(in crate::index::ivf) fn rank(
         &self,
         space: &Space,
         queries: &[Block],
@@ -221,7 +226,7 @@ impl Directory {
 
     /// Prepares a query, given as floats, for the codes of a list, and of all with the same base.
     /// Returns `None` without codes.
-    pub(super) fn prepare(
+    pub(in crate::index::ivf) fn prepare(
         &self,
         query: &[f32],
         list: u32,
@@ -235,7 +240,13 @@ impl Directory {
     }
 
     /// Writes the residual of a vector.
-    pub(super) fn residual(&self, space: &Space, floats: &[f32], list: u32, out: &mut Vec<f32>) {
+    pub(in crate::index::ivf) fn residual(
+        &self,
+        space: &Space,
+        floats: &[f32],
+        list: u32,
+        out: &mut Vec<f32>,
+    ) {
         let centroid = self.centroid(space, list);
         out.extend(floats.iter().zip(centroid).map(|(x, c)| x - c));
     }
@@ -271,7 +282,7 @@ impl Directory {
     }
 
     /// Returns the square of the relative error of a vector's code.
-    pub(super) fn code_error(
+    pub(in crate::index::ivf) fn code_error(
         &self,
         space: &Space,
         floats: &[f32],
@@ -286,7 +297,7 @@ impl Directory {
     }
 
     /// Returns whether the vector in `scratch.floats` differs from those that the index was trained on.
-    pub(super) fn would_stray(&self, space: &Space, scratch: &mut Scratch) -> bool {
+    pub(in crate::index::ivf) fn would_stray(&self, space: &Space, scratch: &mut Scratch) -> bool {
         space.pad(&scratch.floats, &mut scratch.row);
         let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
         let error = self.code_error(space, &scratch.floats, list);
@@ -295,7 +306,7 @@ impl Directory {
 
     /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. Calls `moving` if the vector moves from another list,
     /// and holds its result meanwhile.
-    pub(super) fn put<M>(
+    pub(in crate::index::ivf) fn put<M>(
         &self,
         space: &Space,
         key: u64,
@@ -369,7 +380,7 @@ impl Directory {
 
     /// Removes a key, and calls `moved` with the key that took its position, if any. Returns whether
     /// the key had a vector.
-    pub(super) fn remove(&self, key: u64, moved: impl FnOnce(u64)) -> bool {
+    pub(in crate::index::ivf) fn remove(&self, key: u64, moved: impl FnOnce(u64)) -> bool {
         let mut place = self.places.lock(key);
         let Some(list) = place.list() else { return false };
         if let Some(other) = self.take(list, key) {
@@ -382,7 +393,7 @@ impl Directory {
 
     /// Writes the vector at a position of a list as floats, as they were inserted or as its code
     /// decodes, and its row, if rows are kept.
-    pub(super) fn read(
+    pub(in crate::index::ivf) fn read(
         &self,
         space: &Space,
         number: u32,
@@ -405,7 +416,7 @@ impl Directory {
     }
 
     /// Does [`Self::read`] for a key. Returns whether the key has a vector.
-    pub(super) fn read_key(
+    pub(in crate::index::ivf) fn read_key(
         &self,
         space: &Space,
         key: u64,
@@ -423,7 +434,7 @@ impl Directory {
 
     /// Returns the ratio of the vectors that a search reads to those that it would read if all lists were equally long, if
     /// queries are spread like vectors.
-    pub(super) fn imbalance(&self) -> f64 {
+    pub(in crate::index::ivf) fn imbalance(&self) -> f64 {
         let len = self.len() as f64;
         if len == 0.0 {
             return 1.0;
@@ -432,7 +443,7 @@ impl Directory {
     }
 
     /// Returns the bytes of the centroids.
-    pub(super) fn centroid_bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn centroid_bytes(&self) -> usize {
         self.centroids.capacity() * size_of::<Block>()
             + self.bases.bytes()
             + self.facts.capacity() * size_of::<Facts>()
@@ -441,7 +452,7 @@ impl Directory {
 
 impl Scratch {
     /// Returns the bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn bytes(&self) -> usize {
         (self.floats.capacity() + self.keys.capacity() + self.residual.capacity()) * 4
             + self.row.capacity() * size_of::<Block>()
             + self.code.capacity()

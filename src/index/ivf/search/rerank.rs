@@ -7,14 +7,14 @@
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Ivf;
 use super::asked::Asked;
-use super::codec::Spread;
-use super::directory::Directory;
 use super::nearest::Candidate;
 use super::probe::{Effort, Probe};
 use super::scan::Scan;
 use crate::distance::key::{of_f32, to_f32};
+use crate::index::ivf::Ivf;
+use crate::index::ivf::codes::codec::Spread;
+use crate::index::ivf::lists::directory::Directory;
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hit, Hits};
@@ -28,26 +28,26 @@ const STEP: usize = 16;
 
 /// A search whose candidates are measured again.
 #[derive(Clone, Copy)]
-pub(super) struct Reranking<'a> {
-    pub(super) directory: &'a Directory,
+pub(in crate::index::ivf) struct Reranking<'a> {
+    pub(in crate::index::ivf) directory: &'a Directory,
     /// The query as it is stored.
-    pub(super) query: &'a [Block],
-    pub(super) effort: &'a Effort,
-    pub(super) filter: Option<&'a dyn Filter>,
+    pub(in crate::index::ivf) query: &'a [Block],
+    pub(in crate::index::ivf) effort: &'a Effort,
+    pub(in crate::index::ivf) filter: Option<&'a dyn Filter>,
     /// The lists that were read, with their distances.
-    pub(super) lists: &'a [u64],
+    pub(in crate::index::ivf) lists: &'a [u64],
     /// Capacity for candidates: that of the effort, or more.
-    pub(super) kept: usize,
+    pub(in crate::index::ivf) kept: usize,
 }
 
 /// Number of vectors that recent searches measured again.
 #[derive(Debug, Default)]
-pub(super) struct Depth(AtomicUsize);
+pub(in crate::index::ivf) struct Depth(AtomicUsize);
 
 impl Depth {
     /// Returns the capacity for candidates, so that seldom any is searched for again. Answers do not depend
     /// on it.
-    pub(super) fn room(&self) -> usize {
+    pub(in crate::index::ivf) fn room(&self) -> usize {
         const MOST: usize = 2048;
 
         let recent = self.0.load(Ordering::Relaxed) / PARTS;
@@ -66,7 +66,7 @@ const PARTS: usize = 16;
 
 /// Buffers of a reranking.
 #[derive(Debug, Default)]
-pub(super) struct Again {
+pub(in crate::index::ivf) struct Again {
     /// Key of the distance, and key.
     measured: Vec<(u32, u64)>,
     /// The deviation of estimates, by the number of the list.
@@ -81,7 +81,7 @@ pub(super) struct Again {
 
 impl Again {
     /// Returns the bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn bytes(&self) -> usize {
         self.measured.capacity() * size_of::<(u32, u64)>()
             + (self.deviations.capacity() + self.nearest.capacity()) * 4
             + self.others.capacity() * size_of::<(u32, Candidate)>()
@@ -120,7 +120,7 @@ impl Errors {
 impl Ivf {
     /// Makes hits of the candidates in `probe.found`, which are in ascending order. Returns the
     /// number of vectors that were measured again.
-    pub(super) fn answer(
+    pub(in crate::index::ivf) fn answer(
         &self,
         reranking: Reranking<'_>,
         asked: &mut Asked<'_>,

@@ -6,13 +6,13 @@
 
 use rayon::prelude::*;
 
-use super::IvfQuantization;
+use crate::index::ivf::IvfQuantization;
 use crate::quantization::cluster;
 use crate::threads::with_threads;
 
 /// Bases, and the base of each list.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bases {
+pub(in crate::index::ivf) struct Bases {
     dimension: usize,
     /// Bases, one row after the other.
     rows: Vec<f32>,
@@ -32,12 +32,12 @@ fn limit(quantization: IvfQuantization) -> f64 {
 
 impl Bases {
     /// Creates one base for all lists.
-    pub(super) fn one(base: Vec<f32>) -> Self {
+    pub(in crate::index::ivf) fn one(base: Vec<f32>) -> Self {
         Self { dimension: base.len(), rows: base, of_lists: Vec::new() }
     }
 
     /// Returns one base: the mean of centroids, given one row after the other.
-    pub(super) fn mean(dimension: usize, centroids: &[f32]) -> Self {
+    pub(in crate::index::ivf) fn mean(dimension: usize, centroids: &[f32]) -> Self {
         let mut sums = vec![0.0_f64; dimension];
         for centroid in centroids.chunks_exact(dimension) {
             sums.iter_mut().zip(centroid).for_each(|(sum, &x)| *sum += f64::from(x));
@@ -48,7 +48,7 @@ impl Bases {
 
     /// Chooses the least number of bases that codes of this kind need. Each residual of a sample is given by its list and
     /// the square of its length.
-    pub(super) fn choose(
+    pub(in crate::index::ivf) fn choose(
         dimension: usize,
         centroids: &[f32],
         residuals: &[(u32, f32)],
@@ -90,7 +90,11 @@ impl Bases {
     }
 
     /// Returns the bases that [`Self::rows`] and [`Self::of_lists`] returned. Returns `None` if they do not match.
-    pub(super) fn restored(dimension: usize, rows: Vec<f32>, of_lists: Vec<u32>) -> Option<Self> {
+    pub(in crate::index::ivf) fn restored(
+        dimension: usize,
+        rows: Vec<f32>,
+        of_lists: Vec<u32>,
+    ) -> Option<Self> {
         let count = rows.len() / dimension;
         let sound = rows.len().is_multiple_of(dimension)
             && rows.iter().all(|x| x.is_finite())
@@ -101,23 +105,23 @@ impl Bases {
     }
 
     /// Returns all bases, one row after the other.
-    pub(super) fn rows(&self) -> &[f32] {
+    pub(in crate::index::ivf) fn rows(&self) -> &[f32] {
         &self.rows
     }
 
     /// Returns the number of a list's base.
-    pub(super) fn of_list(&self, list: u32) -> u32 {
+    pub(in crate::index::ivf) fn of_list(&self, list: u32) -> u32 {
         self.of_lists.get(list as usize).copied().unwrap_or(0)
     }
 
     /// Returns the base of a list.
-    pub(super) fn row_of(&self, list: u32) -> &[f32] {
+    pub(in crate::index::ivf) fn row_of(&self, list: u32) -> &[f32] {
         let base = self.of_list(list) as usize;
         &self.rows[base * self.dimension..][..self.dimension]
     }
 
     /// Returns the square of each centroid's distance from its base.
-    pub(super) fn offsets(&self, centroids: &[f32]) -> Vec<f64> {
+    pub(in crate::index::ivf) fn offsets(&self, centroids: &[f32]) -> Vec<f64> {
         (0..)
             .zip(centroids.chunks_exact(self.dimension))
             .map(|(list, centroid)| square(self.row_of(list), centroid))
@@ -125,7 +129,7 @@ impl Bases {
     }
 
     /// Returns the bytes of memory in use.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::index::ivf) fn bytes(&self) -> usize {
         (self.rows.capacity() + self.of_lists.capacity()) * 4
     }
 }
