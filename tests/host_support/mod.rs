@@ -208,17 +208,11 @@ impl Site {
     pub(crate) fn alias(&self, host: Host) -> PathBuf {
         let links = self.folder.join("links");
         match host {
-            Host::Symlink => {
-                let link = links.join("symbolic.nf");
-                let _ = std::fs::remove_file(&link);
-                std::os::unix::fs::symlink("../data/c.nf", &link).unwrap();
-                link
-            }
+            Host::Symlink => name(&links.join("symbolic.nf"), |link| {
+                std::os::unix::fs::symlink("../data/c.nf", link)
+            }),
             Host::HardLink => {
-                let link = links.join("hard.nf");
-                let _ = std::fs::remove_file(&link);
-                std::fs::hard_link(self.file(), &link).unwrap();
-                link
+                name(&links.join("hard.nf"), |link| std::fs::hard_link(self.file(), link))
             }
             Host::Relative => PathBuf::from("c.nf"),
             Host::ReadOnlyMount => self.folder.join("mount").join("c.nf"),
@@ -264,6 +258,17 @@ impl Site {
         let input = child.stdin.take();
         Process { child, out, input, host }
     }
+}
+
+/// Gives `path` a new meaning by `make`. At no moment is the name missing: another process may be about to open it.
+fn name(path: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> PathBuf {
+    let fresh = path.with_extension("fresh");
+    let _ = std::fs::remove_file(&fresh);
+    make(&fresh).unwrap();
+    std::fs::rename(&fresh, path).unwrap();
+    // Nothing is renamed if both are names of one file.
+    let _ = std::fs::remove_file(&fresh);
+    path.to_owned()
 }
 
 impl Drop for Site {

@@ -107,7 +107,7 @@ impl Graph {
     /// Returns the graph as an insertion that begins now sees it, or `None` if it is empty.
     pub(crate) fn outlook(&self) -> Option<Outlook> {
         let Parameters { m, ef_construction, .. } = self.parameters;
-        let halt = Halt::of_insertion(m, ef_construction, self.spread.exponent());
+        let halt = Halt::of_insertion(m, ef_construction, self.spreads.present().exponent());
         self.entry().map(|entry| Outlook { entry, halt })
     }
 
@@ -267,7 +267,7 @@ impl Graph {
         let is_crowded = is_crowded(space, rows, &scratch.pool);
         // If codes are rounded, the distances between copies do not describe those of other vectors.
         if place.level == 0 && !is_crowded && !self.parameters.are_products {
-            self.spread.learn(space, &scratch.pool);
+            self.spreads.present().learn(space, &scratch.pool);
         }
         scratch.candidates.clear();
         collect(space, place, scratch);

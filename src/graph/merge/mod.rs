@@ -77,7 +77,7 @@ impl Graph {
         let ends = ends_of(&places);
         for (source, places) in sources.iter().zip(&places) {
             renumber::rows(source.graph.base.rows(), places, graph.base.rows());
-            graph.spread.absorb(&source.graph.spread);
+            graph.spreads.present().absorb(source.graph.spreads.present());
         }
         if !merge.level(&graph.base, &ends) {
             return Ok(None);

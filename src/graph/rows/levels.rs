@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::layer::{Layer, Link};
 use super::lengths::Lengths;
-use super::spread::Spread;
+use super::spread::{Measure, Spreads};
 use super::upper::Places;
 use crate::arena::{ArenaError, Slots, VacantRun};
 use crate::sync::{Mutex, MutexGuard, step};
@@ -49,7 +49,7 @@ pub(crate) struct Graph {
     locks: Box<[CachePadded<Mutex<()>>]>,
     /// The rows of nodes on upper levels.
     pub(super) places: Mutex<Places>,
-    pub(in crate::graph) spread: CachePadded<Spread>,
+    pub(in crate::graph) spreads: CachePadded<Spreads>,
     pub(in crate::graph) lengths: Lengths,
 }
 
@@ -71,7 +71,7 @@ impl Graph {
             growth: Mutex::new(()),
             locks: (0..LOCKS).map(|_| CachePadded::new(Mutex::new(()))).collect(),
             places: Mutex::default(),
-            spread: CachePadded::default(),
+            spreads: CachePadded::default(),
             lengths: Lengths::none_yet(parameters.are_products),
         }
     }
@@ -86,9 +86,9 @@ impl Graph {
         self.base.reserve()
     }
 
-    /// Notes that the space gives other distances from now on.
-    pub(crate) fn forget_distances(&self) {
-        self.spread.forget();
+    /// Notes that insertions choose rows by other distances from now on.
+    pub(crate) fn change_measure(&self, measure: Measure) {
+        self.spreads.change(measure);
         self.lengths.forget();
     }
 

@@ -20,4 +20,5 @@ pub(crate) use levels::{Graph, Parameters, UPPER_LEVELS};
 pub(crate) use persist::GraphState;
 pub(super) use prune::{Candidate, Prune, select};
 pub(super) use spread::Halt;
+pub(crate) use spread::Measure;
 pub(super) use upper::Stack;

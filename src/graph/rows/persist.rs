@@ -10,7 +10,7 @@ use crossbeam::utils::CachePadded;
 use super::layer::{Cell, Layer};
 use super::lengths::Lengths;
 use super::levels::{Entry, Graph, Parameters, UPPER_LEVELS};
-use super::spread::Spread;
+use super::spread::Spreads;
 use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
 
 /// The state of a graph besides its rows.
@@ -35,7 +35,7 @@ impl Graph {
         GraphState {
             rows: self.level_sizes().into_iter().map(|rows| rows as u32).collect(),
             entry: self.entry().map(|entry| (entry.level as u32, entry.row)),
-            spread: self.lengths.parts().unwrap_or_else(|| self.spread.parts()),
+            spread: self.lengths.parts().unwrap_or_else(|| self.spreads.present().parts()),
         }
     }
 
@@ -60,7 +60,7 @@ impl Graph {
         };
         graph.base = Layer::restore(2 * parameters.m, nodes, |chunk, len| source(0, chunk, len))?;
         if !parameters.are_products {
-            graph.spread = CachePadded::new(Spread::of(state.spread));
+            graph.spreads = CachePadded::new(Spreads::of(state.spread));
         } else if nodes > 0 {
             graph.lengths = Lengths::of(state.spread);
         }

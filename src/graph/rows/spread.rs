@@ -7,7 +7,7 @@
 //! there, and the walk may end before. This is the rule of adaptive beam search (Al-Jazzazi et al., 2025), stop beyond
 //! `1 + gamma` times the distance of the `k`-th, with a factor that follows the data and `ef`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::arena::Pool;
 use crate::graph::space::Space;
@@ -66,7 +66,7 @@ impl Spread {
     }
 
     /// Creates a spread from its [parts](Self::parts). Those of a file may be any numbers.
-    pub(super) fn of((sum, count): (u64, u64)) -> Self {
+    fn of((sum, count): (u64, u64)) -> Self {
         Self { sum: AtomicU64::new(sum), count: AtomicU64::new(count) }
     }
 
@@ -83,7 +83,7 @@ impl Spread {
     }
 
     /// Forgets all exponents: the space gives other distances from now on.
-    pub(super) fn forget(&self) {
+    fn forget(&self) {
         self.sum.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
     }
@@ -94,6 +94,42 @@ impl Spread {
         let sum = self.sum.load(Ordering::Relaxed);
         let exponent = (sum as f64 / UNIT / count as f64) as f32;
         (count >= ENOUGH && (LEAST..=MOST).contains(&exponent)).then_some(exponent)
+    }
+}
+
+/// The distances by which insertions choose rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Those of vectors, which never change.
+    Vectors,
+    /// Those of codes, which are other ones from now on.
+    Codes,
+}
+
+/// The exponents of both measures. Codes may choose rows for a while, and vectors again: these have the exponent that they had.
+#[derive(Debug, Default)]
+pub(in crate::graph) struct Spreads {
+    vectors: Spread,
+    codes: Spread,
+    is_by_codes: AtomicBool,
+}
+
+impl Spreads {
+    /// Creates the spreads of a graph from a file, from the [parts](Spread::parts) of one.
+    pub(super) fn of(parts: (u64, u64)) -> Self {
+        Self { vectors: Spread::of(parts), ..Self::default() }
+    }
+
+    /// Returns the spread by the present measure.
+    #[inline]
+    pub(in crate::graph) fn present(&self) -> &Spread {
+        if self.is_by_codes.load(Ordering::Relaxed) { &self.codes } else { &self.vectors }
+    }
+
+    /// Changes the measure.
+    pub(super) fn change(&self, measure: Measure) {
+        self.codes.forget();
+        self.is_by_codes.store(measure == Measure::Codes, Ordering::Relaxed);
     }
 }
 
@@ -168,6 +204,20 @@ impl Halt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vectors_have_their_exponent_again_after_codes() {
+        let spreads = Spreads::of(((2.0 * UNIT) as u64 * ENOUGH, ENOUGH));
+        assert_eq!(spreads.present().exponent(), Some(2.0));
+        spreads.change(Measure::Codes);
+        assert_eq!(spreads.present().exponent(), None);
+        spreads.present().absorb(&Spread::of(((3.0 * UNIT) as u64 * ENOUGH, ENOUGH)));
+        assert_eq!(spreads.present().exponent(), Some(3.0));
+        spreads.change(Measure::Codes);
+        assert_eq!(spreads.present().exponent(), None);
+        spreads.change(Measure::Vectors);
+        assert_eq!(spreads.present().exponent(), Some(2.0));
+    }
 
     #[test]
     fn where_all_are_as_far_nothing_is_learned_of_when_to_end() {

@@ -158,7 +158,7 @@ impl Graph {
 
     /// Returns the number of candidates to keep, and the end of the walk.
     pub(in crate::graph) fn halt(&self, ef: usize, k: Option<usize>) -> (usize, Halt) {
-        k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spread.exponent()))
+        k.map_or((ef, Halt::NEVER), |k| Halt::of_search(k, ef, self.spreads.present().exponent()))
     }
 }
 

@@ -14,7 +14,7 @@ use super::encode::Encoder;
 use super::scratch::Work;
 use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
 use crate::error::{IndexError, VectorError};
-use crate::graph::Graph;
+use crate::graph::{Graph, Measure};
 use crate::index::codes::fitting::Quantized;
 use crate::index::entries::key_map::KeyMap;
 use crate::index::entries::replacement::Replacing;
@@ -95,6 +95,11 @@ impl Entries {
             return codes;
         }
         self.standing_in(codes)
+    }
+
+    /// Returns the distances by which rows of the graph are chosen.
+    pub(super) fn measure(&self) -> Measure {
+        if self.linking_codes().is_some() { Measure::Codes } else { Measure::Vectors }
     }
 
     /// Returns whether all vectors can be read.

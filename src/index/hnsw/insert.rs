@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::Hnsw;
 use crate::arena::pin;
 use crate::error::{IndexError, VectorError};
-use crate::graph::{Counters, Scratch};
+use crate::graph::{Counters, Measure, Scratch};
 use crate::index::build::order::coarse_first;
 use crate::index::build::ordered::Ordered;
 use crate::index::build::{Insertable, insert_or_replace};
@@ -50,7 +50,7 @@ impl Hnsw {
             let count = self.entries.vectors.view().len();
             drop(quantized.finish(count, &mut work.coding, decode));
             if self.entries.linking_codes().is_some() {
-                self.graph.forget_distances();
+                self.graph.change_measure(Measure::Codes);
             }
         }
     }

@@ -178,6 +178,6 @@ impl Hnsw {
         // merge are not changed.
         unsafe { quantized.codes.replace(codes) }
         quantized.set_renewing(false);
-        self.graph.forget_distances();
+        self.graph.change_measure(self.entries.measure());
     }
 }

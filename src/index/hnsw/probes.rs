@@ -37,9 +37,11 @@ impl Hnsw {
             return;
         }
         // Without a batch, the index gets codes at this number of vectors.
-        let may_start = codes.coder.is_fine() && !blur.is_somewhere() && len >= ENOUGH;
+        // Codes that may be far off choose no rows until another quantizer was tried.
+        let is_lost = codes.fit.is_lost();
+        let may_start = codes.coder.is_fine() && !blur.is_somewhere() && len >= ENOUGH && !is_lost;
         let waits = may_start && !blur.is_trusted();
-        let mut trusted = blur.is_trusted() && !blur.is_somewhere();
+        let mut trusted = blur.is_trusted() && !blur.is_somewhere() && !is_lost;
         // Until the result is known, codes that may be blurred choose the rows.
         let hurries = changes < FIRST || trusted && blur.changing.has_blurred();
         if waits || changes.is_multiple_of(if hurries { OFTEN } else { SELDOM }) {
@@ -55,7 +57,7 @@ impl Hnsw {
             // thread may have seen more blurred probes.
             let _alone = self.inserting.write();
             if blur.set_trusted(trusted) {
-                self.graph.forget_distances();
+                self.graph.change_measure(self.entries.measure());
             }
         }
     }
