@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use nearfield::dataset::Generated;
-use nearfield::{Cursor, Hnsw, Metric};
+use nearfield::search::Cursor;
+use nearfield::{Hnsw, Metric};
 
 const PHOTOGRAPHS: usize = 50_000;
 const DIMENSION: usize = 64;

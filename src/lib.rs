@@ -57,7 +57,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod arena;
-mod collection;
+pub mod collection;
 pub mod dataset;
 mod distance;
 mod error;
@@ -75,21 +75,16 @@ mod threads;
 mod unwind;
 mod vector;
 
-pub use collection::{
-    Collection, CollectionError, CollectionReport, CollectionStats, Config, Merge, MergeRule,
-    Merged, Reader, Recovery, Snapshot, Task, Transaction,
-};
+pub use collection::{Collection, CollectionError, Config, Reader, Snapshot, Transaction};
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 #[cfg(nearfield_guards)]
 #[doc(hidden)]
 pub use guard::{GUARD_VARIABLE, GUARDS};
 pub use index::{
-    BatchHits, Bytes, Calibrate, Calibration, CalibrationPoint, Cancel, CheckReport, Cursor,
-    Determinism, Drift, Fault, FaultKind, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder,
-    InsertBatch, Ivf, IvfBuilder, IvfQuantization, KeyBitmap, KeySet, LevelCheck, ListStats,
-    Maintenance, Originals, Plan, Quantization, Search, SearchBatch, SearchIter, Shard, ShardHit,
-    ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards, Stats,
+    BatchHits, Cancel, Determinism, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder,
+    InsertBatch, Ivf, IvfBuilder, IvfQuantization, KeyBitmap, KeySet, Originals, Quantization,
+    Search, SearchBatch, Shards, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;
@@ -97,6 +92,26 @@ pub use simd::Isa;
 #[doc(hidden)]
 pub use sync::model;
 pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
+
+/// Parts of searches: combined filters, plans, and answers one after the other.
+pub mod search {
+    pub use crate::index::{And, Cursor, Not, Or, Plan, SearchIter};
+}
+
+/// Searches of several indexes at once.
+pub mod shards {
+    pub use crate::index::{
+        Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards,
+    };
+}
+
+/// Figures, checks and measurements of indexes.
+pub mod report {
+    pub use crate::index::{
+        Bytes, Calibrate, Calibration, CalibrationPoint, CheckReport, Drift, Fault, FaultKind,
+        LevelCheck, ListStats, Maintenance, Stats,
+    };
+}
 
 /// The code of the README, as tests.
 #[cfg(doctest)]

@@ -4,9 +4,9 @@ mod collection_support;
 
 use collection_support::{Folder, config};
 use nearfield::dataset::{Generated, Vectors};
-use nearfield::{
-    Collection, Drift, Flat, Hnsw, IndexError, Metric, Originals, Plan, Quantization, VectorRef,
-};
+use nearfield::report::Drift;
+use nearfield::search::Plan;
+use nearfield::{Collection, Flat, Hnsw, IndexError, Metric, Originals, Quantization, VectorRef};
 
 fn keys(count: usize) -> Vec<u64> {
     (0..count as u64).collect()

@@ -5,8 +5,9 @@ mod collection_support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use collection_support::{Folder, config, open, vector};
+use nearfield::collection::Task;
 use nearfield::store::{StoreError, StoreOptions};
-use nearfield::{Cancel, Collection, CollectionError, Task};
+use nearfield::{Cancel, Collection, CollectionError};
 use parking_lot::Mutex;
 
 const DIMENSION: usize = 16;

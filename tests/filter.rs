@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield::dataset::{Dataset, Generated, Vectors};
+use nearfield::search::Plan;
 use nearfield::{
-    Cancel, Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Plan, Quantization,
-    VectorRef,
+    Cancel, Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Quantization, VectorRef,
 };
 
 /// An index, the exact one over the same vectors, and queries.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nearfield::dataset::{Generated, Vectors};
+use nearfield::search::Plan;
 use nearfield::{
     Cancel, Filter, Flat, Hit, Hits, Hnsw, IndexError, Ivf, IvfQuantization, KeyBitmap, KeySet,
-    Metric, Originals, Plan,
+    Metric, Originals,
 };
 
 const DIMENSION: usize = 24;

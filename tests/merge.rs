@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use collection_support::{Folder, config, open, vector};
+use nearfield::collection::MergeRule;
 use nearfield::dataset::Generated;
 use nearfield::{
-    Cancel, Collection, CollectionError, Config, IndexError, MergeRule, Metric, Originals,
-    Quantization, Snapshot, Transaction,
+    Cancel, Collection, CollectionError, Config, IndexError, Metric, Originals, Quantization,
+    Snapshot, Transaction,
 };
 
 const DIMENSION: usize = 16;

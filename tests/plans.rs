@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nearfield::dataset::Generated;
+use nearfield::search::Plan;
 use nearfield::{
-    Element, Flat, Hit, Hnsw, IndexError, Ivf, IvfQuantization, KeySet, Metric, Originals, Plan,
+    Element, Flat, Hit, Hnsw, IndexError, Ivf, IvfQuantization, KeySet, Metric, Originals,
     Quantization, Shards, VectorError,
 };
 

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use nearfield::dataset::{Generated, Vectors};
+use nearfield::search::{Cursor, Plan};
 use nearfield::{
-    Cancel, Cursor, Element, Flat, Hit, Hits, Hnsw, IndexError, Metric, Originals, Plan,
-    Quantization,
+    Cancel, Element, Flat, Hit, Hits, Hnsw, IndexError, Metric, Originals, Quantization,
 };
 
 fn keys(count: usize) -> Vec<u64> {

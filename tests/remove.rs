@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearfield::dataset::Generated;
-use nearfield::{Flat, Hnsw, Metric, Plan, Quantization};
+use nearfield::search::Plan;
+use nearfield::{Flat, Hnsw, Metric, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 

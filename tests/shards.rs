@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::{
-    Cancel, Collection, Element, Flat, Hnsw, IndexError, KeySet, Metric, Shard, ShardHits, Shards,
-};
+use nearfield::shards::{Shard, ShardHits};
+use nearfield::{Cancel, Collection, Element, Flat, Hnsw, IndexError, KeySet, Metric, Shards};
 
 const DIMENSION: usize = 8;
 

@@ -5,7 +5,8 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use nearfield::{Flat, Hit, Hnsw, KeySet, SearchIter};
+use nearfield::search::SearchIter;
+use nearfield::{Flat, Hit, Hnsw, KeySet};
 
 const K: usize = 10;
 

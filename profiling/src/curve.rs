@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nearfield::dataset::recall;
-use nearfield::{BatchHits, Bytes, Element, Hits, IvfQuantization, Quantization};
+use nearfield::report::Bytes;
+use nearfield::{BatchHits, Element, Hits, IvfQuantization, Quantization};
 use profiling_worker::allocations;
 use profiling_worker::clock::process_time;
 use profiling_worker::set::{Set, Source, carried};

@@ -75,7 +75,7 @@ pub enum CollectionError {
         key: u64,
     },
     /// Collections that are to be merged have different entries under the same key or name: see
-    /// [`MergeRule`](crate::MergeRule).
+    /// [`MergeRule`](crate::collection::MergeRule).
     MergeConflict {
         /// The key, in one of them.
         key: u64,

@@ -85,8 +85,10 @@ pub(crate) use ivf::{
 };
 pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
 pub use query::budget::Cancel;
-pub use query::filter::{Filter, KeyBitmap, KeySet};
+pub use query::combined::{And, Not, Or};
+pub use query::filter::Filter;
 pub use query::hits::{BatchHits, Hit, Hits, Plan};
+pub use query::key_sets::{KeyBitmap, KeySet};
 pub use reports::calibration::{Calibration, CalibrationPoint};
 pub use reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
 pub use reports::maintenance::Maintenance;

@@ -83,7 +83,7 @@ impl IvfBuilder {
     /// Sets the number of lists, 1 to 1,048,576. The default is four times the square root of the number of
     /// vectors, chosen anew at each training, and the index is trained again when it has grown. An
     /// index with a chosen number of lists is trained once it has 32 vectors for each list, and
-    /// then only if the data moves ([`ListStats::strays`](crate::ListStats::strays)), or by
+    /// then only if the data moves ([`ListStats::strays`](crate::report::ListStats::strays)), or by
     /// [`Ivf::train`].
     pub fn lists(mut self, lists: usize) -> Self {
         self.lists = Some(lists);

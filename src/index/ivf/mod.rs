@@ -98,7 +98,7 @@ use space::Space;
 ///   originals); not if the number of lists was chosen,
 /// - or the data has moved: of the vectors since the last training a fourth, and at least an
 ///   eighth of all (half of all without originals), are farther from their centroids or coded
-///   worse than nearly all of its sample were ([`ListStats::strays`](crate::ListStats::strays)),
+///   worse than nearly all of its sample were ([`ListStats::strays`](crate::report::ListStats::strays)),
 /// - or the lists have become twice as uneven; again not if their number was chosen.
 ///
 /// Each is a share of the vectors, so that the time of all trainings is in proportion to the last
@@ -115,7 +115,7 @@ use space::Space;
 /// every further vector that may be among the answers by that is measured too: few if codes
 /// separate vectors, many if they do not. So the vectors that codes hide are found on data of
 /// any shape, also before the next training. Without the vectors
-/// [`ListStats::code_error`](crate::ListStats::code_error) is the precision of estimates.
+/// [`ListStats::code_error`](crate::report::ListStats::code_error) is the precision of estimates.
 ///
 /// # Concurrency
 ///

@@ -1,13 +1,32 @@
 //! Filters select the keys that may be answers.
 
-use std::collections::HashSet;
-use std::fmt;
+use std::sync::Arc;
+
+use super::combined::{And, Not, Or};
+use super::key_sets::KeySet;
 
 /// Keys that may be answers to a query.
 ///
-/// Any `Fn(u64) -> bool + Sync` is a filter, and so are [`KeySet`] and [`KeyBitmap`]. These two also return the number
-/// of keys that they accept: the search need not estimate it, and scans the accepted vectors alone if they are few.
-/// Implement the trait for other kinds of sets.
+/// Any `Fn(u64) -> bool + Sync` is a filter, and so are [`KeySet`], [`KeyBitmap`](crate::KeyBitmap) and
+/// [`HashSet<u64>`](std::collections::HashSet), owned or borrowed. These sets also return the number of keys that they accept: the search need
+/// not estimate it, and scans the accepted vectors alone if they are few. Filters combine by [`and`](Self::and), [`or`](Self::or) and
+/// [`not`](Self::not); an absent one (`None`) accepts every key. `&dyn Filter`, `Box<dyn Filter>` and `Arc<dyn Filter + Send>` hold one of any
+/// type. Implement the trait for other kinds of sets.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use nearfield::{Filter, Hnsw, Metric};
+///
+/// let index = Hnsw::builder(1, Metric::L2).build()?;
+/// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
+/// let (owned, hidden) = (HashSet::from([1, 2, 3]), HashSet::from([2]));
+/// let wants_odd = true;
+/// let odd = wants_odd.then_some(|key: u64| key % 2 == 1);
+/// let filter = owned.and(hidden.not()).and(odd);
+/// let hits = index.search(&[0.0]).filter(&filter).run()?;
+/// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 3]);
+/// # Ok::<(), nearfield::IndexError>(())
+/// ```
 pub trait Filter: Sync {
     /// Returns whether the key may be an answer. A search calls this at most a few times for a key, and not for every
     /// key; it must return the same value each time. It may search, but must not change the index that is searched,
@@ -25,7 +44,8 @@ pub trait Filter: Sync {
         accepted
     }
 
-    /// Returns the number of accepted keys, whether or not they are in the index; `None` if it is not known.
+    /// Returns the number of accepted keys, whether or not they are in the index, or a number that it does not exceed; `None` if
+    /// neither is known.
     fn count(&self) -> Option<usize> {
         None
     }
@@ -35,92 +55,87 @@ pub trait Filter: Sync {
     fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
         let _ = each;
     }
+
+    /// Returns the filter that accepts the keys which this one rejects.
+    fn not(self) -> Not<Self>
+    where
+        Self: Sized,
+    {
+        Not(self)
+    }
+
+    /// Returns the filter that accepts the keys which both accept. This one is asked first.
+    fn and<F: Filter>(self, other: F) -> And<Self, F>
+    where
+        Self: Sized,
+    {
+        And(self, other)
+    }
+
+    /// Returns the filter that accepts the keys which one of the two accepts, or both. This one is asked first.
+    fn or<F: Filter>(self, other: F) -> Or<Self, F>
+    where
+        Self: Sized,
+    {
+        Or(self, other)
+    }
+}
+
+/// Implements [`Filter`] for a pointer to a filter.
+macro_rules! filter_through {
+    (impl $(<$($name:ident : $first:ident $(+ $more:ident)*),*>)? Filter for $pointer:ty) => {
+        impl $(<$($name: $first $(+ $more)*),*>)? Filter for $pointer {
+            fn accepts(&self, key: u64) -> bool {
+                (**self).accepts(key)
+            }
+
+            fn accepts_each(&self, keys: &[u64]) -> u64 {
+                (**self).accepts_each(keys)
+            }
+
+            fn count(&self) -> Option<usize> {
+                (**self).count()
+            }
+
+            fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
+                (**self).for_each(each);
+            }
+        }
+    };
+}
+
+pub(super) use filter_through;
+
+filter_through!(impl Filter for &(dyn Filter + '_));
+filter_through!(impl Filter for &(dyn Filter + Send + '_));
+filter_through!(impl Filter for Box<dyn Filter + '_>);
+filter_through!(impl Filter for Box<dyn Filter + Send + '_>);
+filter_through!(impl Filter for Arc<dyn Filter + Send + '_>);
+
+/// An absent filter accepts every key.
+impl<F: Filter> Filter for Option<F> {
+    fn accepts(&self, key: u64) -> bool {
+        self.as_ref().is_none_or(|filter| filter.accepts(key))
+    }
+
+    fn accepts_each(&self, keys: &[u64]) -> u64 {
+        self.as_ref().map_or(u64::MAX, |filter| filter.accepts_each(keys))
+    }
+
+    fn count(&self) -> Option<usize> {
+        self.as_ref().and_then(Filter::count)
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
+        if let Some(filter) = self {
+            filter.for_each(each);
+        }
+    }
 }
 
 impl<F: Fn(u64) -> bool + Sync> Filter for F {
     fn accepts(&self, key: u64) -> bool {
         self(key)
-    }
-}
-
-/// A set of keys, as a [`Filter`].
-///
-/// ```
-/// use nearfield::{Hnsw, KeySet, Metric};
-///
-/// let index = Hnsw::builder(1, Metric::L2).build()?;
-/// index.insert_batch(&[1, 2, 3], &[0.1, 0.2, 0.3]).run()?;
-/// let set: KeySet = [3, 1].into_iter().collect();
-/// let hits = index.search(&[0.0]).filter(&set).run()?;
-/// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 3]);
-/// # Ok::<(), nearfield::IndexError>(())
-/// ```
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct KeySet {
-    keys: HashSet<u64>,
-}
-
-impl KeySet {
-    /// Returns the empty set, which accepts no key.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a key. Returns whether it is new.
-    pub fn insert(&mut self, key: u64) -> bool {
-        self.keys.insert(key)
-    }
-
-    /// Removes a key. Returns whether the set had it.
-    pub fn remove(&mut self, key: u64) -> bool {
-        self.keys.remove(&key)
-    }
-
-    /// Returns whether the key is in the set.
-    pub fn contains(&self, key: u64) -> bool {
-        self.keys.contains(&key)
-    }
-
-    /// Returns the number of keys.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Returns whether the set has no keys.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-}
-
-impl FromIterator<u64> for KeySet {
-    fn from_iter<I: IntoIterator<Item = u64>>(keys: I) -> Self {
-        Self { keys: keys.into_iter().collect() }
-    }
-}
-
-impl Extend<u64> for KeySet {
-    fn extend<I: IntoIterator<Item = u64>>(&mut self, keys: I) {
-        self.keys.extend(keys);
-    }
-}
-
-impl fmt::Debug for KeySet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySet").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
-
-impl Filter for &KeySet {
-    fn accepts(&self, key: u64) -> bool {
-        self.contains(key)
-    }
-
-    fn count(&self) -> Option<usize> {
-        Some(self.len())
-    }
-
-    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
-        let _ = self.keys.iter().all(|&key| each(key));
     }
 }
 
@@ -163,78 +178,6 @@ impl Filter for Screen<'_> {
     fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
         if let Some(filter) = self.filter {
             filter.for_each(&mut |key| self.excludes(key) || each(key));
-        }
-    }
-}
-
-/// A bitmap over keys, as a [`Filter`]: bit `key % 64` of word `key / 64` accepts `key`.
-///
-/// The fastest filter if keys are dense. It borrows its words, so that one bitmap serves many searches and can be made
-/// elsewhere.
-///
-/// ```
-/// use nearfield::{Hnsw, KeyBitmap, Metric};
-///
-/// let index = Hnsw::builder(1, Metric::L2).build()?;
-/// index.insert_batch(&[1, 2, 3], &[0.1, 0.2, 0.3]).run()?;
-/// let hits = index.search(&[0.0]).filter(KeyBitmap::new(&[0b1100])).run()?;
-/// assert_eq!(hits.keys().collect::<Vec<_>>(), [2, 3]);
-/// # Ok::<(), nearfield::IndexError>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct KeyBitmap<'a> {
-    words: &'a [u64],
-    count: usize,
-}
-
-impl<'a> KeyBitmap<'a> {
-    /// Creates the filter of these words. Counts their bits, once: make it once for many searches.
-    pub fn new(words: &'a [u64]) -> Self {
-        Self { words, count: words.iter().map(|word| word.count_ones() as usize).sum() }
-    }
-
-    /// Returns whether the key's bit is set. Keys beyond the last word are not accepted.
-    #[inline]
-    pub fn contains(&self, key: u64) -> bool {
-        let word = usize::try_from(key / 64).ok().and_then(|at| self.words.get(at));
-        word.is_some_and(|word| word >> (key % 64) & 1 != 0)
-    }
-
-    /// Returns the number of keys.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Returns whether the bitmap has no keys.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-}
-
-impl fmt::Debug for KeyBitmap<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyBitmap").field("len", &self.count).finish_non_exhaustive()
-    }
-}
-
-impl Filter for KeyBitmap<'_> {
-    fn accepts(&self, key: u64) -> bool {
-        self.contains(key)
-    }
-
-    fn count(&self) -> Option<usize> {
-        Some(self.count)
-    }
-
-    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
-        for (at, &word) in self.words.iter().enumerate() {
-            let mut rest = word;
-            while rest != 0 {
-                if !each(at as u64 * 64 + u64::from(rest.trailing_zeros())) {
-                    return;
-                }
-                rest &= rest - 1;
-            }
         }
     }
 }

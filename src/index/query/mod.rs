@@ -1,7 +1,9 @@
 //! The parts of a query and of its answer: filters, requests, limits of time, and hits. They know no index.
 
 pub(in crate::index) mod budget;
+pub(in crate::index) mod combined;
 pub(in crate::index) mod filter;
 pub(in crate::index) mod hits;
+pub(in crate::index) mod key_sets;
 pub(in crate::index) mod request;
 pub(in crate::index) mod verdicts;

@@ -49,7 +49,8 @@ impl Stats {
     ///
     /// ```
     /// use nearfield::dataset::Generated;
-    /// use nearfield::{Drift, Hnsw, Metric};
+    /// use nearfield::report::Drift;
+    /// use nearfield::{Hnsw, Metric};
     ///
     /// let (base, _) = Generated::builder(2000, 16).build()?.into_parts();
     /// let index = Hnsw::builder(16, Metric::L2).build()?;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::Searchable;
 use crate::error::IndexError;
 use crate::index::query::budget::{Cancel, Limit};
-use crate::index::query::filter::{Filter, KeySet, Screen};
+use crate::index::query::filter::{Filter, Screen};
+use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
 
 /// Candidates kept during a walk, if the caller sets no `ef`.
