@@ -147,7 +147,7 @@ fn in_place(
     drop((loaded, mapped, index));
     let collection = Collection::open(path, Config::new(*dimension, *metric))?;
     let start = Instant::now();
-    collection.load()?;
+    collection.preload()?;
     println!("  collection loaded and verified in place in {:.2} s", start.elapsed().as_secs_f64());
     Ok(())
 }

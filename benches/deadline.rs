@@ -65,9 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok::<(), Box<dyn Error>>(())
     };
     let nothing = |_: u64| false;
-    report("flat", "k 10", &|query, hits| exact.search(query).deadline(deadline).run_into(hits))?;
+    report("flat", "k 10", &|query, hits| exact.search(query).timeout(deadline).run_into(hits))?;
     report("flat", "all", &|query, hits| {
-        exact.search(query).k(count).deadline(deadline).run_into(hits)
+        exact.search(query).k(count).timeout(deadline).run_into(hits)
     })?;
     for (name, quantization) in
         [("hnsw", Quantization::None), ("sq8", Quantization::Sq8), ("sq4", Quantization::Sq4)]
@@ -76,25 +76,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         graph.insert_batch(&keys, &base).threads(2).run()?;
         let huge = count / 17;
         report(name, "ef n/17", &|query, hits| {
-            graph.search(query).ef(huge).deadline(deadline).run_into(hits)
+            graph.search(query).ef(huge).timeout(deadline).run_into(hits)
         })?;
         report(name, "k n/17", &|query, hits| {
-            graph.search(query).k(huge).deadline(deadline).run_into(hits)
+            graph.search(query).k(huge).timeout(deadline).run_into(hits)
         })?;
         report(name, "all", &|query, hits| {
-            graph.search(query).k(count).deadline(deadline).run_into(hits)
+            graph.search(query).k(count).timeout(deadline).run_into(hits)
         })?;
         report(name, "within infinity", &|query, hits| {
             let search = graph.search(query).within(f32::INFINITY);
-            search.deadline(deadline).run_into(hits)
+            search.timeout(deadline).run_into(hits)
         })?;
         report(name, "half, ef n/40", &|query, hits| {
             let search = graph.search(query).ef(count / 40);
-            search.filter(|key: u64| key.is_multiple_of(2)).deadline(deadline).run_into(hits)
+            search.filter(|key: u64| key.is_multiple_of(2)).timeout(deadline).run_into(hits)
         })?;
         report(name, "accepts nothing", &|query, hits| {
             let search = graph.search(query).filter(nothing);
-            search.deadline(deadline).run_into(hits)
+            search.timeout(deadline).run_into(hits)
         })?;
     }
     Ok(())

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for micros in [u64::MAX, 1000, 300, 100] {
         let deadline = Duration::from_micros(micros);
         let start = Instant::now();
-        let hits = index.search(&query).k(10).ef(5000).deadline(deadline).run()?;
+        let hits = index.search(&query).k(10).ef(5000).timeout(deadline).run()?;
         let took = start.elapsed();
         let same = truth.keys().filter(|key| hits.keys().any(|found| found == *key)).count();
         let end = if hits.is_complete() { "complete" } else { "broken off" };

@@ -42,7 +42,7 @@
 //! | `recall` | search | none | replaces `ef` by the recall wanted, once `calibrate` has measured the curve |
 //! | `filter` | search | none | keys that may be answers |
 //! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
-//! | `deadline`, `cancel` | search | none | end of the search, with the answers found until then |
+//! | `timeout`, `deadline`, `cancel` | search | none | end of the search, with the answers found until then |
 //!
 //! # Features
 //!
@@ -95,7 +95,9 @@ pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
 
 /// Parts of searches: combined filters, plans, and answers one after the other.
 pub mod search {
-    pub use crate::index::{And, Cursor, Not, Or, Plan, SearchIter};
+    pub use crate::index::{
+        And, BatchIter, Cursor, IntoBatch, IntoHits, Not, Or, Plan, SearchIter,
+    };
 }
 
 /// Searches of several indexes at once.

@@ -249,7 +249,7 @@ fn compacting_gives_space_back_and_keeps_snapshots() {
     assert_eq!(collection.recovery().operations, 0);
     assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
     // A collection loaded into memory gives the same answers, and takes changes.
-    collection.load().unwrap();
+    collection.preload().unwrap();
     assert_eq!(collection.search(&query).k(10).ef(50).run().unwrap(), before);
     let report = collection.check().unwrap();
     assert!(report.is_ok(), "{report}");
@@ -274,25 +274,25 @@ fn names_stand_for_keys() {
     let path = folder.file("c.nf");
     let collection = Collection::create(&path, config_small()).unwrap();
     let mut tx = collection.begin_write().unwrap();
-    let first = tx.key_of("first").unwrap();
-    let id = tx.key_of([7_u8; 16]).unwrap();
-    assert_eq!(tx.key_of("first").unwrap(), first);
+    let first = tx.name_or_insert("first").unwrap();
+    let id = tx.name_or_insert([7_u8; 16]).unwrap();
+    assert_eq!(tx.name_or_insert("first").unwrap(), first);
     assert!(first >= 1 << 63 && id >= 1 << 63 && id != first);
     for key in [first, id, id + 1, 5] {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
     }
     // A user's key has the number that the next name would get.
-    let other = tx.key_of("other").unwrap();
+    let other = tx.name_or_insert("other").unwrap();
     assert!(other > id + 1 && !tx.contains(other));
     tx.commit().unwrap();
     let before = collection.snapshot().unwrap();
     let mut tx = collection.begin_write().unwrap();
-    let dropped = tx.key_of("dropped").unwrap();
+    let dropped = tx.name_or_insert("dropped").unwrap();
     drop(tx);
     assert_eq!(collection.key_of("dropped").unwrap(), None);
     let mut tx = collection.begin_write().unwrap();
     // A transaction with new names alone makes a commit.
-    assert_eq!(tx.key_of("later").unwrap(), dropped);
+    assert_eq!(tx.name_or_insert("later").unwrap(), dropped);
     assert_eq!(tx.commit().unwrap(), 2);
     assert_eq!(before.key_of("later").unwrap(), None);
     assert_eq!(collection.key_of("later").unwrap(), Some(dropped));
@@ -402,7 +402,7 @@ fn a_copy_of_a_collection_without_a_checkpoint_is_whole() {
             let copy = open(&copied, config_small());
             assert_eq!(copy.len() as u64, round * 10);
             assert!(copy.check().unwrap().is_ok());
-            copy.load().unwrap();
+            copy.preload().unwrap();
             let reader = Collection::open_read_only(&copied).unwrap();
             assert_eq!(reader.snapshot().unwrap().len() as u64, round * 10);
             copy.backup(folder.file("again.nf")).unwrap();

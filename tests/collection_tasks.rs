@@ -99,7 +99,7 @@ fn every_operation_can_be_watched_and_ended() {
         at_every_step(&collection, change, |task| task.compact().map(drop)),
         at_every_step(&collection, || (), |task| task.check().map(drop)),
         at_every_step(&collection, || (), |task| task.backup(&copy)),
-        at_every_step(&collection, || (), |task| task.load()),
+        at_every_step(&collection, || (), |task| task.preload()),
     ];
     assert!(steps.iter().all(|&steps| steps > 2), "{steps:?}");
 

@@ -130,11 +130,11 @@ fn a_long_name_is_called_a_name() {
     let folder = Folder::new("errors-names");
     let collection = open(&folder.file("c.nf"), config(DIMENSION));
     let mut tx = collection.begin_write().unwrap();
-    let error = tx.key_of("n".repeat(600)).unwrap_err();
+    let error = tx.name_or_insert("n".repeat(600)).unwrap_err();
     assert!(matches!(error, CollectionError::NameTooLong { len: 600, max: 512 }), "{error:?}");
     assert!(error.to_string().starts_with("the name has 600 bytes"), "{error}");
     // The name is refused, and the transaction is unchanged.
-    let key = tx.key_of("n".repeat(512)).unwrap();
+    let key = tx.name_or_insert("n".repeat(512)).unwrap();
     tx.upsert(key, &vector(1, 0, DIMENSION)).unwrap();
     tx.commit().unwrap();
     let store = StoreOptions::new().page_size(4096).open_in_memory().unwrap();

@@ -355,7 +355,7 @@ fn changes_and_searches_from_many_threads() {
                 let queries = numbers(100 * dimension, 77);
                 while running.load(Ordering::Acquire) > 0 {
                     let found = index.search_batch(&queries).k(5).nprobe(4).threads(1).run();
-                    for hits in found.unwrap().iter() {
+                    for hits in &found.unwrap() {
                         assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
                     }
                     let hits = index.search(&[0.25; 9]).k(8000).nprobe(usize::MAX).run().unwrap();

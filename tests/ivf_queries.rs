@@ -295,8 +295,8 @@ fn limits_end_searches_that_say_so() {
         let free = lists.search(&query).run().unwrap();
         assert!(free.is_complete());
         let hour = Duration::from_hours(1);
-        assert_eq!(lists.search(&query).deadline(hour).run().unwrap(), free);
-        assert_eq!(lists.search(&query).deadline(Duration::MAX).run().unwrap(), free);
+        assert_eq!(lists.search(&query).timeout(hour).run().unwrap(), free);
+        assert_eq!(lists.search(&query).timeout(Duration::MAX).run().unwrap(), free);
         let cancel = Cancel::new();
         let hits = lists.search(&query).cancel(&cancel).run().unwrap();
         assert!(hits.is_complete() && hits == free);
@@ -304,7 +304,7 @@ fn limits_end_searches_that_say_so() {
         assert!(batch.is_complete());
         assert_eq!(batch, lists.search_batch(&queries).run().unwrap());
 
-        let late = lists.search(&query).deadline(Duration::ZERO).run().unwrap();
+        let late = lists.search(&query).timeout(Duration::ZERO).run().unwrap();
         assert!(late.is_empty() && !late.is_complete());
         // The filter cancels the search in the middle: the search returns the hits found by then.
         let asked = AtomicUsize::new(0);

@@ -108,7 +108,7 @@ fn the_same_inputs_make_the_same_bytes() {
                     tx.put_payload(key, &key.to_be_bytes()).unwrap();
                 }
                 for name in 0..3 {
-                    let key = tx.key_of(format!("name {part} {name}")).unwrap();
+                    let key = tx.name_or_insert(format!("name {part} {name}")).unwrap();
                     tx.upsert(key, &vector(key, part + 1, DIMENSION)).unwrap();
                 }
             })
@@ -153,23 +153,23 @@ fn payloads_and_names_come_along_and_what_was_removed_does_not() {
     let folder = Folder::new("merge-names");
     let one = made(&folder.file("one"), config(DIMENSION), |tx| {
         for (name, number) in [("harbour", 1), ("bridge", 2), ("forgotten", 3)] {
-            let key = tx.key_of(name).unwrap();
+            let key = tx.name_or_insert(name).unwrap();
             tx.upsert(key, &vector(number, 0, DIMENSION)).unwrap();
             tx.put_payload(key, name.as_bytes()).unwrap();
         }
-        tx.key_of("never used").unwrap();
+        tx.name_or_insert("never used").unwrap();
         tx.upsert(7, &vector(7, 0, DIMENSION)).unwrap();
     });
     let collection = open(&one, config(DIMENSION));
     let mut tx = collection.begin_write().unwrap();
-    let forgotten = tx.key_of("forgotten").unwrap();
+    let forgotten = tx.name_or_insert("forgotten").unwrap();
     assert!(tx.remove(forgotten).unwrap());
     assert!(tx.remove(7).unwrap());
     tx.commit().unwrap();
     collection.close().unwrap();
     let two = made(&folder.file("two"), config(DIMENSION), |tx| {
         for (name, number) in [(&[9_u8; 16][..], 5), (b"aqueduct", 6)] {
-            let key = tx.key_of(name).unwrap();
+            let key = tx.name_or_insert(name).unwrap();
             tx.upsert(key, &vector(number, 0, DIMENSION)).unwrap();
             tx.put_payload(key, name).unwrap();
         }
@@ -200,7 +200,7 @@ fn payloads_and_names_come_along_and_what_was_removed_does_not() {
         assert_eq!(collection.key_of(name).unwrap(), None);
     }
     let mut tx = collection.begin_write().unwrap();
-    let key = tx.key_of("later").unwrap();
+    let key = tx.name_or_insert("later").unwrap();
     assert!(collection.name_of(key).unwrap().is_none() && !collection.contains(key));
 }
 
@@ -248,7 +248,7 @@ fn a_key_in_several_inputs_is_refused_or_decided_whatever_the_order() {
 
     let named = |name: &str, number: u64| {
         made(&folder.file(name), config(DIMENSION), |tx| {
-            let key = tx.key_of("quay").unwrap();
+            let key = tx.name_or_insert("quay").unwrap();
             tx.upsert(key, &vector(number, 0, DIMENSION)).unwrap();
         })
     };

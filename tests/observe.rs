@@ -284,7 +284,7 @@ fn spans_of_a_collection() {
         collection.check().unwrap();
         collection.checkpoint().unwrap();
         collection.compact().unwrap();
-        collection.load().unwrap();
+        collection.preload().unwrap();
     });
     let find = |name: &str| {
         let at = spans.iter().position(|span| span.name == name);

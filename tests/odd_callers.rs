@@ -134,7 +134,7 @@ fn progress_that_panics_leaves_a_collection_that_can_be_written() {
                 0 => task.checkpoint(),
                 1 => task.check().map(drop),
                 2 => task.compact().map(drop),
-                3 => task.load(),
+                3 => task.preload(),
                 _ => task.backup(&copy),
             }
         };
@@ -289,7 +289,7 @@ fn callbacks_that_would_wait_for_themselves_are_told() {
                 0 => task.checkpoint().unwrap(),
                 1 => assert!(task.check().unwrap().is_ok()),
                 2 => drop(task.compact().unwrap()),
-                _ => task.load().unwrap(),
+                _ => task.preload().unwrap(),
             }
             let now = calls.load(Ordering::Relaxed);
             assert!(now > before, "nothing was called by operation {operation}");

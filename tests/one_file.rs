@@ -199,7 +199,7 @@ fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Tran
         is_forked(&collection.compact()),
         is_forked(&collection.stats()),
         is_forked(&collection.check()),
-        is_forked(&collection.load()),
+        is_forked(&collection.preload()),
         is_forked(&collection.snapshot()),
         is_forked(&collection.payload(0)),
         is_forked(&collection.backup(site.folder().join("copy.nf"))),

@@ -132,13 +132,13 @@ fn the_same_holds_in_batches() {
         let batch = graph.search_batch(&queries).cancel(&cancel).run().unwrap();
         assert!(batch.is_complete() && batch.iter().all(|hits| hits.len() == 10));
         let deadline = Duration::from_hours(1);
-        let late = graph.search_batch(&queries).deadline(deadline).run().unwrap();
+        let late = graph.search_batch(&queries).timeout(deadline).run().unwrap();
         assert_eq!(batch, late);
         cancel.cancel();
         let batch = graph.search_batch(&queries).cancel(&cancel).run().unwrap();
         assert!(!batch.is_complete() && batch.iter().all(<[_]>::is_empty));
         assert_eq!((batch.completed(0), batch.completed(queries.len())), (Some(false), None));
-        let batch = exact.search_batch(&queries).deadline(Duration::ZERO).run().unwrap();
+        let batch = exact.search_batch(&queries).timeout(Duration::ZERO).run().unwrap();
         assert!(!batch.is_complete() && batch.len() == queries.len());
     }
 }
@@ -242,28 +242,33 @@ fn a_search_that_is_broken_off_tells_so() {
             for (k, ef) in [(10, 64), (10, 1000), (10, 30_000), (30_000, 1)] {
                 let search = graph.search(&query).k(k).ef(ef);
                 let whole = search.run().unwrap();
-                assert_eq!(search.deadline(hour).run().unwrap(), whole);
-                assert!(search.deadline(Duration::MAX).run().unwrap().is_complete());
-                let none = search.deadline(Duration::ZERO).run().unwrap();
+                assert_eq!(search.timeout(hour).run().unwrap(), whole);
+                assert!(search.timeout(Duration::MAX).run().unwrap().is_complete());
+                let none = search.timeout(Duration::ZERO).run().unwrap();
                 assert!(none.is_empty() && !none.is_complete());
+                // Of two limits, the sooner ends the search.
+                let past = search.timeout(hour).deadline(Instant::now()).run().unwrap();
+                assert!(past.is_empty() && !past.is_complete());
+                let later = search.deadline(Instant::now() + hour).run().unwrap();
+                assert_eq!(later, whole);
                 // The shortest deadlines that let a search begin: the partial answer is true on any machine.
                 for micros in [1, 10, 50, 200] {
                     let deadline = Duration::from_micros(micros);
-                    let part = search.deadline(deadline).run().unwrap();
+                    let part = search.timeout(deadline).run().unwrap();
                     assert!(part.len() <= whole.len());
                     assert!(part.is_sorted_by(|a, b| a.distance <= b.distance));
                     assert!(!part.is_complete() || part == whole);
                     let even = |key: u64| key.is_multiple_of(2);
-                    let part = search.filter(even).deadline(deadline).run().unwrap();
+                    let part = search.filter(even).timeout(deadline).run().unwrap();
                     assert!(part.keys().all(even));
-                    let within = search.within(whole[0].distance).deadline(deadline).run().unwrap();
+                    let within = search.within(whole[0].distance).timeout(deadline).run().unwrap();
                     assert!(within.iter().all(|hit| hit.distance <= whole[0].distance));
                 }
             }
         }
         let search = exact.search(&query).k(30_000);
         assert!(search.run().unwrap().is_complete());
-        let mut iter = exact.search(&query).deadline(Duration::ZERO).iter().unwrap();
+        let mut iter = exact.search(&query).timeout(Duration::ZERO).iter().unwrap();
         assert_eq!((iter.next(), iter.is_complete()), (None, false));
     }
 }
@@ -288,11 +293,11 @@ fn a_deadline_is_kept_however_much_there_is_to_do() {
             took[at] = took[at].min(start.elapsed());
         };
         let (flat, walk) = (exact.search(&query), graph.search(&query));
-        time(0, &|| flat.deadline(deadline).run().unwrap().is_complete());
-        time(1, &|| flat.k(60_000).deadline(deadline).run().unwrap().is_complete());
-        time(2, &|| walk.ef(3700).deadline(deadline).run().unwrap().is_complete());
-        time(3, &|| walk.k(60_000).deadline(deadline).run().unwrap().is_complete());
-        let all = walk.within(f32::INFINITY).deadline(deadline);
+        time(0, &|| flat.timeout(deadline).run().unwrap().is_complete());
+        time(1, &|| flat.k(60_000).timeout(deadline).run().unwrap().is_complete());
+        time(2, &|| walk.ef(3700).timeout(deadline).run().unwrap().is_complete());
+        time(3, &|| walk.k(60_000).timeout(deadline).run().unwrap().is_complete());
+        let all = walk.within(f32::INFINITY).timeout(deadline);
         time(4, &|| all.run().unwrap().is_complete());
         assert!(walk.filter(none).run().unwrap().is_empty());
     }
@@ -324,12 +329,12 @@ fn a_deadline_may_end_a_filtered_search_for_thousands_anywhere() {
             };
             for deadline in micros.map(Duration::from_micros) {
                 for &query in &queries {
-                    let search = graph.search(query).k(k).filter(accepts).deadline(deadline);
+                    let search = graph.search(query).k(k).filter(accepts).timeout(deadline);
                     let hits = search.run().unwrap();
                     check(&hits, hits.is_complete());
                     assert!(hits.is_complete() || deadline < Duration::from_secs(1));
                 }
-                let batch = graph.search_batch(flat).k(k).filter(accepts).deadline(deadline);
+                let batch = graph.search_batch(flat).k(k).filter(accepts).timeout(deadline);
                 let batch = batch.run().unwrap();
                 for (at, hits) in batch.iter().enumerate() {
                     check(hits, batch.completed(at).unwrap());

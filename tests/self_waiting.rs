@@ -46,12 +46,12 @@ fn every_operation_of_a_collection_that_waits_is_refused() {
         assert!(is_deadlock(collection.check()));
         assert!(is_deadlock(collection.checkpoint()));
         assert!(is_deadlock(collection.compact()));
-        assert!(is_deadlock(collection.load()));
+        assert!(is_deadlock(collection.preload()));
         assert!(is_deadlock(collection.clone().close()));
         assert!(is_deadlock(collection.task().check()));
         assert!(is_deadlock(collection.task().checkpoint()));
         assert!(is_deadlock(collection.task().compact()));
-        assert!(is_deadlock(collection.task().load()));
+        assert!(is_deadlock(collection.task().preload()));
         // These calls wait for no writer.
         assert!(collection.try_begin_write().unwrap().is_none());
         collection.backup(folder.file("copy.nf")).unwrap();
@@ -121,7 +121,7 @@ fn a_transaction_that_was_handed_on_is_waited_for() {
                     match round {
                         0 => tx.upsert(round, &vector(round, 0, DIMENSION)).unwrap(),
                         1 => assert!(tx.contains(0)),
-                        _ => assert!(tx.key_of("a name").unwrap() > 0),
+                        _ => assert!(tx.name_or_insert("a name").unwrap() > 0),
                     }
                     thread::sleep(LONG);
                     tx.commit().unwrap();
@@ -200,7 +200,7 @@ fn callbacks_are_refused_at_once() {
         };
         let task = collection.task().progress(&watched);
         task.check().unwrap();
-        task.load().unwrap();
+        task.preload().unwrap();
         task.compact().unwrap();
         assert!(called.into_inner() > 3);
         assert_eq!(collection.stats().unwrap().commit, 1);

@@ -161,9 +161,9 @@ fn time_that_is_up_and_a_token_end_it() {
     let parts: Vec<Flat> = (0..3).map(|part| filled(part * 100..part * 100 + 100)).collect();
     let shards = Shards::new(&parts).unwrap();
     let query = vector(5, 0, DIMENSION);
-    let hits = shards.search(&query).deadline(Duration::ZERO).run().unwrap();
+    let hits = shards.search(&query).timeout(Duration::ZERO).run().unwrap();
     assert!(hits.is_empty() && !hits.is_complete());
-    let hits = shards.search(&query).deadline(Duration::from_hours(1)).run().unwrap();
+    let hits = shards.search(&query).timeout(Duration::from_hours(1)).run().unwrap();
     assert!(hits.len() == 10 && hits.is_complete());
     let cancel = Cancel::new();
     assert!(shards.search(&query).cancel(&cancel).run().unwrap().is_complete());

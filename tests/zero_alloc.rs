@@ -159,7 +159,7 @@ fn every_way_to_ask_allocates_nothing() {
         index.calibrate().sample(100).run().unwrap();
         let mut hits = Hits::new();
         assert_none("limits", &queries, |query| {
-            let search = index.search(query).deadline(hour).cancel(&cancel);
+            let search = index.search(query).timeout(hour).cancel(&cancel);
             search.run_into(&mut hits).unwrap();
         });
         assert_none("recall", &queries, |query| {
@@ -182,7 +182,7 @@ fn every_way_to_ask_allocates_nothing() {
             assert_none("filters", &queries, |query| {
                 let search = index.search(query).k(3).ef(8);
                 search.filter(accepts).run_into(&mut hits).unwrap();
-                search.filter(map).deadline(hour).run_into(&mut hits).unwrap();
+                search.filter(map).timeout(hour).run_into(&mut hits).unwrap();
                 exact.search(query).filter(map).run_into(&mut hits).unwrap();
             });
         }

@@ -153,7 +153,7 @@ impl Config {
     /// (a
     /// bit for each vector and thread), snapshots, and applying the journal on opening ([`Config::checkpoint_after`]).
     ///
-    /// [`Collection::load`](crate::Collection::load) ignores the limit; the next transaction gives back the memory that it took.
+    /// [`Collection::preload`](crate::Collection::preload) ignores the limit; the next transaction gives back the memory that it took.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self

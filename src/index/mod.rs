@@ -87,7 +87,7 @@ pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
 pub use query::budget::Cancel;
 pub use query::combined::{And, Not, Or};
 pub use query::filter::Filter;
-pub use query::hits::{BatchHits, Hit, Hits, Plan};
+pub use query::hits::{BatchHits, BatchIter, Hit, Hits, IntoBatch, IntoHits, Plan};
 pub use query::key_sets::{KeyBitmap, KeySet};
 pub use reports::calibration::{Calibration, CalibrationPoint};
 pub use reports::check::{CheckReport, Fault, FaultKind, LevelCheck};

@@ -6,7 +6,10 @@ mod half;
 pub(crate) use block::Block;
 pub use half::{Bf16, F16};
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// The type that a component of a vector is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,7 +127,20 @@ impl<'a> VectorRef<'a> {
     }
 }
 
-/// Values that can be passed as a vector: slices, arrays and `Vec`s of the element types.
+/// Values that can be passed as a vector, or as vectors one after the other: slices, arrays and `Vec`s of the element types or of arrays of
+/// them, and `Box`, `Rc`, `Arc` and `Cow` of these.
+///
+/// ```
+/// use nearfield::{Hnsw, Metric};
+///
+/// let index = Hnsw::builder(2, Metric::L2).build()?;
+/// let rows: Vec<[f32; 2]> = vec![[0.0, 1.0], [1.0, 0.0]];
+/// index.insert_batch(&[1, 2], &rows).run()?;
+/// // Vectors that are apart in memory are copied together first.
+/// let apart: Vec<Vec<f32>> = vec![vec![2.0, 2.0], vec![3.0, 3.0]];
+/// index.insert_batch(&[3, 4], &apart.concat()).run()?;
+/// # Ok::<(), nearfield::IndexError>(())
+/// ```
 pub trait AsVector {
     /// Returns the vector, borrowed.
     fn as_vector(&self) -> VectorRef<'_>;
@@ -137,6 +153,24 @@ impl AsVector for VectorRef<'_> {
 }
 
 impl<V: AsVector + ?Sized> AsVector for &V {
+    fn as_vector(&self) -> VectorRef<'_> {
+        (**self).as_vector()
+    }
+}
+
+macro_rules! as_vector_through {
+    ($($pointer:ident),*) => {$(
+        impl<V: AsVector + ?Sized> AsVector for $pointer<V> {
+            fn as_vector(&self) -> VectorRef<'_> {
+                (**self).as_vector()
+            }
+        }
+    )*};
+}
+
+as_vector_through!(Box, Rc, Arc);
+
+impl<V: AsVector + ToOwned + ?Sized> AsVector for Cow<'_, V> {
     fn as_vector(&self) -> VectorRef<'_> {
         (**self).as_vector()
     }
@@ -159,7 +193,45 @@ macro_rules! as_vector {
                 VectorRef::$variant(self)
             }
         }
+        impl<const N: usize> AsVector for [[$element; N]] {
+            fn as_vector(&self) -> VectorRef<'_> {
+                VectorRef::$variant(self.as_flattened())
+            }
+        }
+        impl<const N: usize> AsVector for Vec<[$element; N]> {
+            fn as_vector(&self) -> VectorRef<'_> {
+                VectorRef::$variant(self.as_flattened())
+            }
+        }
+        impl<const N: usize, const M: usize> AsVector for [[$element; N]; M] {
+            fn as_vector(&self) -> VectorRef<'_> {
+                VectorRef::$variant(self.as_flattened())
+            }
+        }
     )*};
 }
 
 as_vector!(f32 => F32, F16 => F16, Bf16 => Bf16, i8 => I8, u8 => U8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_pointers_are_passed_as_the_components_that_they_hold() {
+        fn flat<V: AsVector + ?Sized>(vector: &V) -> Vec<f32> {
+            let VectorRef::F32(components) = vector.as_vector() else { panic!("not f32") };
+            components.to_vec()
+        }
+        let all = vec![1.0, 2.0, 3.0, 4.0];
+        let rows = [[1.0_f32, 2.0], [3.0, 4.0]];
+        assert_eq!(flat(&rows), all);
+        assert_eq!(flat(&rows[..]), all);
+        assert_eq!(flat(&rows.to_vec()), all);
+        assert_eq!(flat(&Box::<[f32]>::from(&all[..])), all);
+        assert_eq!(flat(&Rc::<[f32]>::from(&all[..])), all);
+        assert_eq!(flat(&Arc::new(rows)), all);
+        assert_eq!(flat(&Cow::Borrowed(&all[..])), all);
+        assert_eq!(flat(&Cow::<[f32]>::Owned(all.clone())), all);
+    }
+}

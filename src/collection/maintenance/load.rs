@@ -20,7 +20,7 @@ impl Collection {
     /// # Errors
     ///
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) for the first chunk that is damaged, [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
-    pub fn load(&self) -> Result<(), CollectionError> {
+    pub fn preload(&self) -> Result<(), CollectionError> {
         self.load_along(&Progress::default())
     }
 

@@ -91,12 +91,12 @@ impl<'a> Task<'a> {
         self.run(|progress| self.collection.check_along(progress))
     }
 
-    /// [`Collection::load`].
+    /// [`Collection::preload`].
     ///
     /// # Errors
     ///
     /// As there, and [`CollectionError::Cancelled`]; chunks that are loaded already stay in memory.
-    pub fn load(self) -> Result<(), CollectionError> {
+    pub fn preload(self) -> Result<(), CollectionError> {
         self.run(|progress| self.collection.load_along(progress))
     }
 

@@ -21,7 +21,7 @@ impl Transaction {
     /// let disk = SimulatedDisk::new(); // or `Collection::open(path, ..)`
     /// let words = Collection::open_simulated(&disk, Config::new(2, Metric::L2))?;
     /// let mut tx = words.begin_write()?;
-    /// let key = tx.key_of("harbour")?;
+    /// let key = tx.name_or_insert("harbour")?;
     /// tx.upsert(key, &[0.3, 0.7])?;
     /// tx.commit()?;
     ///
@@ -33,7 +33,7 @@ impl Transaction {
     /// # Errors
     ///
     /// [`CollectionError::NameTooLong`] above an eighth of a page, [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
-    pub fn key_of(&mut self, name: impl AsRef<[u8]>) -> Result<u64, CollectionError> {
+    pub fn name_or_insert(&mut self, name: impl AsRef<[u8]>) -> Result<u64, CollectionError> {
         let name = name.as_ref();
         let store = self.store()?;
         if let Some(key) = store.table::<[u8]>(KEYS_OF_NAMES)?.get(name)? {
@@ -59,6 +59,16 @@ impl Transaction {
         store.table::<u64>(NAMES_OF_KEYS)?.insert(key, name)?;
         self.note_records();
         Ok(key)
+    }
+
+    /// Returns the key of a name, also one that this transaction gave. Returns `None` if the name has no key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
+    pub fn key_of(&mut self, name: impl AsRef<[u8]>) -> Result<Option<u64>, CollectionError> {
+        let table = self.store()?.table::<[u8]>(KEYS_OF_NAMES)?;
+        table.get(name.as_ref())?.map(decode).transpose()
     }
 }
 

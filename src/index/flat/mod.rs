@@ -7,6 +7,7 @@ mod maintain;
 
 pub use builder::FlatBuilder;
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
@@ -47,7 +48,6 @@ use crate::vector::{AsVector, Block, Element};
 /// assert_eq!(hits[0].distance, -3.0);
 /// # Ok::<(), nearfield::IndexError>(())
 /// ```
-#[derive(Debug)]
 pub struct Flat {
     entries: Entries,
     engine: Box<dyn Engine>,
@@ -164,6 +164,17 @@ impl Flat {
             search_distances: self.search_distances.load(Ordering::Relaxed),
             insert_distances: 0,
         }
+    }
+}
+
+impl fmt::Debug for Flat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flat")
+            .field("len", &self.len())
+            .field("dimension", &self.dimension())
+            .field("metric", &self.metric())
+            .field("element", &self.element())
+            .finish_non_exhaustive()
     }
 }
 

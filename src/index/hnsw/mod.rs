@@ -14,6 +14,7 @@ pub(in crate::index) mod remove;
 pub(in crate::index) mod renew;
 pub(in crate::index) mod walks;
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
@@ -57,7 +58,6 @@ use calibrate::Calibrate;
 /// assert_eq!(hits[0].key, 7);
 /// # Ok::<(), nearfield::IndexError>(())
 /// ```
-#[derive(Debug)]
 pub struct Hnsw {
     pub(super) entries: Entries,
     pub(super) graph: Graph,
@@ -258,6 +258,19 @@ impl Hnsw {
             })
             .collect();
         CheckReport { len: self.len(), levels, faults }
+    }
+}
+
+impl fmt::Debug for Hnsw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hnsw")
+            .field("len", &self.len())
+            .field("dimension", &self.dimension())
+            .field("metric", &self.metric())
+            .field("element", &self.element())
+            .field("m", &self.graph.parameters().m)
+            .field("code_bits", &self.code_bits())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Answers of searches.
 
 use std::fmt;
-use std::ops::{Deref, Index};
+use std::iter::FusedIterator;
+use std::ops::{Deref, Index, Range};
 
 /// One answer: a key and the distance of its vector from the query.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -96,7 +97,7 @@ impl Hits {
         self.plan
     }
 
-    /// Returns whether the search ran to its end: `false` if [`Search::deadline`](crate::Search::deadline) or
+    /// Returns whether the search ran to its end: `false` if [`Search::timeout`](crate::Search::timeout) or
     /// [`Search::cancel`](crate::Search::cancel) stopped it. The hits are then the nearest of the visited vectors, and
     /// may be fewer than wanted.
     pub fn is_complete(&self) -> bool {
@@ -204,6 +205,45 @@ impl<'a> IntoIterator for &'a Hits {
     }
 }
 
+impl IntoIterator for Hits {
+    type Item = Hit;
+    type IntoIter = IntoHits;
+
+    fn into_iter(self) -> IntoHits {
+        let len = self.as_slice().len();
+        IntoHits { hits: self, range: 0..len }
+    }
+}
+
+/// The hits of a search, one after the other. Made by `into_iter` of [`Hits`].
+#[derive(Debug, Clone)]
+pub struct IntoHits {
+    hits: Hits,
+    range: Range<usize>,
+}
+
+impl Iterator for IntoHits {
+    type Item = Hit;
+
+    fn next(&mut self) -> Option<Hit> {
+        self.range.next().map(|at| self.hits[at])
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for IntoHits {
+    fn next_back(&mut self) -> Option<Hit> {
+        self.range.next_back().map(|at| self.hits[at])
+    }
+}
+
+impl ExactSizeIterator for IntoHits {}
+
+impl FusedIterator for IntoHits {}
+
 /// The answers to a batch of queries.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BatchHits {
@@ -272,10 +312,81 @@ impl BatchHits {
     }
 
     /// Returns the hits of each query, in the order of the queries.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[Hit]> + '_ {
-        (0..self.len()).map(|i| &self[i])
+    pub fn iter(&self) -> BatchIter<'_> {
+        BatchIter { batch: self, range: 0..self.len() }
     }
 }
+
+impl<'a> IntoIterator for &'a BatchHits {
+    type Item = &'a [Hit];
+    type IntoIter = BatchIter<'a>;
+
+    fn into_iter(self) -> BatchIter<'a> {
+        self.iter()
+    }
+}
+
+/// The hits of each query of a batch. Made by [`BatchHits::iter`].
+#[derive(Debug, Clone)]
+pub struct BatchIter<'a> {
+    batch: &'a BatchHits,
+    range: Range<usize>,
+}
+
+impl<'a> Iterator for BatchIter<'a> {
+    type Item = &'a [Hit];
+
+    fn next(&mut self) -> Option<&'a [Hit]> {
+        self.range.next().map(|at| &self.batch[at])
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for BatchIter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.range.next_back().map(|at| &self.batch[at])
+    }
+}
+
+impl ExactSizeIterator for BatchIter<'_> {}
+
+impl FusedIterator for BatchIter<'_> {}
+
+impl IntoIterator for BatchHits {
+    type Item = Vec<Hit>;
+    type IntoIter = IntoBatch;
+
+    fn into_iter(self) -> IntoBatch {
+        let len = self.len();
+        IntoBatch { batch: self, range: 0..len }
+    }
+}
+
+/// The hits of each query of a batch, owned. Made by `into_iter` of [`BatchHits`].
+#[derive(Debug, Clone)]
+pub struct IntoBatch {
+    batch: BatchHits,
+    range: Range<usize>,
+}
+
+impl Iterator for IntoBatch {
+    type Item = Vec<Hit>;
+
+    fn next(&mut self) -> Option<Vec<Hit>> {
+        self.range.next().map(|at| self.batch[at].to_vec())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl ExactSizeIterator for IntoBatch {}
+
+impl FusedIterator for IntoBatch {}
 
 impl Index<usize> for BatchHits {
     type Output = [Hit];
@@ -291,6 +402,24 @@ impl Index<usize> for BatchHits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hits_and_batches_are_iterated_borrowed_and_owned() {
+        let mut batch = BatchHits::default();
+        for count in [0, 3, 200] {
+            let mut hits = Hits::new();
+            hits.set((0..count).map(|key| Hit { key, distance: key as f32 }));
+            let owned: Vec<Hit> = hits.clone().into_iter().collect();
+            assert!(owned == *hits && hits.clone().into_iter().rev().eq(owned.into_iter().rev()));
+            assert_eq!(hits.clone().into_iter().len(), hits.len());
+            batch.push(&hits);
+        }
+        let lengths: Vec<usize> = (&batch).into_iter().map(<[Hit]>::len).collect();
+        assert_eq!(lengths, [0, 3, 200]);
+        assert!(batch.iter().rev().map(<[Hit]>::len).eq([200, 3, 0]));
+        let borrowed: Vec<Vec<Hit>> = batch.iter().map(<[Hit]>::to_vec).collect();
+        assert_eq!(batch.into_iter().collect::<Vec<_>>(), borrowed);
+    }
 
     #[test]
     fn the_first_hit_of_each_key_is_left() {

@@ -1,7 +1,7 @@
 //! Searching an index for many queries at once.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -83,12 +83,18 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
 
     /// Ends the batch after this time, counted from the call of [`run`](Self::run). Queries that were not reached
     /// have no hits; [`BatchHits::completed`] tells of each.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wanted.timeout = Some(timeout);
+        self
+    }
+
+    /// Ends the batch at this time, as [`timeout`](Self::timeout) does after a time. If both are set, the batch ends at the sooner.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
         self.wanted.deadline = Some(deadline);
         self
     }
 
-    /// Ends the batch when [`Cancel::cancel`] is called, as [`deadline`](Self::deadline) does.
+    /// Ends the batch when [`Cancel::cancel`] is called, as [`timeout`](Self::timeout) does.
     pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
         self.wanted.cancel = Some(cancel);
         self

@@ -5,7 +5,7 @@ pub(in crate::index) mod iter;
 pub(in crate::index) mod wanted;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::scratch::{Parts, Work};
 use crate::error::IndexError;
@@ -246,18 +246,24 @@ impl<'a, F: Filter> Search<'a, F> {
     /// which matter from some ten thousand dimensions on.
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     /// use nearfield::{Flat, Metric};
     ///
     /// let index = Flat::builder(1, Metric::L2).build()?;
     /// index.insert(1, &[1.0])?;
-    /// let hits = index.search(&[0.0]).deadline(Duration::ZERO).run()?;
+    /// let hits = index.search(&[0.0]).timeout(Duration::ZERO).run()?;
     /// assert!(hits.is_empty() && !hits.is_complete());
-    /// let hits = index.search(&[0.0]).deadline(Duration::from_secs(60)).run()?;
+    /// let hits = index.search(&[0.0]).timeout(Duration::from_secs(60)).run()?;
     /// assert!(hits.len() == 1 && hits.is_complete());
     /// # Ok::<(), nearfield::IndexError>(())
     /// ```
-    pub fn deadline(mut self, deadline: Duration) -> Self {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wanted.timeout = Some(timeout);
+        self
+    }
+
+    /// Ends the search at this time, as [`timeout`](Self::timeout) does after a time. If both are set, the search ends at the sooner.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
         self.wanted.deadline = Some(deadline);
         self
     }

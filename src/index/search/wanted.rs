@@ -33,7 +33,8 @@ pub(in crate::index) struct Wanted<'a> {
     effort: Effort,
     pub(in crate::index) nprobe: Option<usize>,
     pub(in crate::index) radius: Option<f32>,
-    pub(in crate::index) deadline: Option<Duration>,
+    pub(in crate::index) timeout: Option<Duration>,
+    pub(in crate::index) deadline: Option<Instant>,
     pub(in crate::index) cancel: Option<&'a Cancel>,
     pub(in crate::index) excluded: Option<&'a KeySet>,
 }
@@ -44,6 +45,7 @@ impl<'a> Wanted<'a> {
         effort: Effort::Ef(DEFAULT_EF),
         nprobe: None,
         radius: None,
+        timeout: None,
         deadline: None,
         cancel: None,
         excluded: None,
@@ -62,20 +64,21 @@ impl<'a> Wanted<'a> {
         self.k.unwrap_or(if self.radius.is_some() { usize::MAX } else { DEFAULT_K })
     }
 
-    /// Returns the request to `index`. The deadline begins now.
+    /// Returns the request to `index`. The timeout begins now.
     pub(in crate::index) fn request<F: Filter>(
         self,
         index: &dyn Searchable,
         filter: Option<&'a F>,
     ) -> Result<Request<'a>, IndexError> {
         index.admit()?;
-        let Self { radius, deadline, cancel, excluded, .. } = self;
+        let Self { radius, timeout, deadline, cancel, excluded, .. } = self;
         if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
             let value = radius.to_string();
             return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });
         }
-        // A deadline beyond the end of time sets no limit.
-        let until = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+        // A timeout beyond the end of time sets no limit.
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let until = end.into_iter().chain(deadline).min();
         let limit = Limit { until, cancel };
         let filter = filter.map(|filter| filter as &dyn Filter);
         let excluded = excluded.filter(|keys| !keys.is_empty());

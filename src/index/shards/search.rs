@@ -102,7 +102,13 @@ macro_rules! settings {
 
             /// Ends the search after this time, counted from the call of `run`, with the hits found by then. If shards are
             /// searched one after the other, each may take an equal share of the time left.
-            pub fn deadline(mut self, deadline: Duration) -> Self {
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.wanted.timeout = Some(timeout);
+                self
+            }
+
+            /// Ends the search at this time, as `timeout` does after a time. If both are set, the search ends at the sooner.
+            pub fn deadline(mut self, deadline: Instant) -> Self {
                 self.wanted.deadline = Some(deadline);
                 self
             }
