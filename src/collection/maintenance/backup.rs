@@ -21,7 +21,7 @@ impl Collection {
     /// Writes the newest commit to another file, which replaces the file at `path` only when it is whole and on the disk. Transactions
     /// and searches go on. The copy has no gaps; opening it applies the same operations as opening this file.
     /// A program that copies the file while a writer changes it, as `cp` does, may mix several moments: opening reads too little of a file to
-    /// notice, [`load`](Self::load) and [`check`](Self::check) do.
+    /// notice, [`preload`](Self::preload) and [`check`](Self::check) do.
     ///
     /// # Errors
     ///
