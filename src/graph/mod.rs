@@ -41,5 +41,5 @@ pub(crate) use link::{Draft, LinkBack, Outlook};
 pub(crate) use merge::{GONE, Source, Tick};
 pub(crate) use removal::Sweep;
 pub(crate) use rows::{Graph, GraphState, Measure, Parameters, RowFault};
-pub(crate) use search::{Beam, Counters, LANES, Order, Scratch, Watch};
+pub(crate) use search::{Accepted, Beam, Counters, LANES, Order, Scratch, Watch};
 pub(crate) use space::{LinkSpace, Space};

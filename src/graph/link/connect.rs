@@ -12,13 +12,12 @@ impl Graph {
     pub(in crate::graph) fn connect<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        level: usize,
         layer: &Layer<C>,
         row: u32,
         new: Candidate,
         scratch: &mut Scratch,
     ) -> bool {
-        let _one_writer = (!is_planted(Fault::Unlocked)).then(|| self.lock(level, row));
+        let _one_writer = (!is_planted(Fault::Unlocked)).then(|| self.lock(layer.level, row));
         let rows = layer.rows();
         let mut count = 0;
         let mut tree = 0;

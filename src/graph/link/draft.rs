@@ -128,9 +128,9 @@ impl Graph {
         let space = space.refresh();
         for &LinkBack { level, row, new } in links {
             if level == 0 {
-                self.connect(space, 0, &self.base, row, new, scratch);
+                self.connect(space, &self.base, row, new, scratch);
             } else {
-                self.connect(space, level, self.layer(level), row, new, scratch);
+                self.connect(space, self.layer(level), row, new, scratch);
             }
         }
     }

@@ -10,9 +10,7 @@ use super::connect::set_parent;
 use crate::graph::rows::{
     Candidate, Cell, Entry, Graph, Halt, Layer, Link, Parameters, Rows, Stack, UPPER_LEVELS, select,
 };
-use crate::graph::search::{
-    Near, Scratch, beam_of_distinct, begin, is_crowded, land, proceed, seed,
-};
+use crate::graph::search::{Near, Scratch, Walk, begin, is_crowded, seed};
 use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
@@ -39,7 +37,6 @@ pub(super) type FoundByLevel<'a> = [Found<'a>; UPPER_LEVELS + 1];
 /// A new node's place on one level.
 #[derive(Debug)]
 pub(super) struct Place<'a, C> {
-    pub(super) level: usize,
     pub(super) layer: &'a Layer<C>,
     pub(super) row: u32,
     pub(super) node: u32,
@@ -178,12 +175,12 @@ impl Graph {
     }
 
     pub(super) fn base_place(&self, node: u32) -> Place<'_, AtomicU32> {
-        Place { level: 0, layer: &self.base, row: node, node }
+        Place { layer: &self.base, row: node, node }
     }
 
     /// Returns the place on an upper level of a node with these rows.
     pub(super) fn place(&self, level: usize, rows: &[u32], node: u32) -> Place<'_, AtomicU64> {
-        Place { level, layer: self.layer(level), row: rows[level], node }
+        Place { layer: self.layer(level), row: rows[level], node }
     }
 
     /// Finds neighbours for a node on each of its levels up to the entry's, and returns them with the highest of these levels, which may
@@ -198,34 +195,34 @@ impl Graph {
     ) -> (FoundByLevel<'a>, usize) {
         let mut found = FoundByLevel::default();
         let top = entry.level.min(new.rows.len() - 1);
-        let near = self.look_on(space, new, entry, 1..=top, &mut found, lists, scratch);
-        let place = self.base_place(new.node);
-        found[0] = self.find(space, new.query, &place, near, halt, lists, scratch);
+        let near = self.look_on(space, new, (entry, 1..=top), (&mut found, lists), scratch);
+        let (place, query) = (self.base_place(new.node), new.query);
+        let walk = Walk { space, query, rows: place.layer.rows() };
+        found[0] = self.find(walk, &place, (near, halt), lists, scratch);
         if !self.overshadows(space, &found[0]) {
             return (found, top);
         }
-        self.look_on(space, new, entry, top + 1..=entry.level, &mut found, lists, scratch);
+        let above = top + 1..=entry.level;
+        self.look_on(space, new, (entry, above), (&mut found, lists), scratch);
         (found, entry.level)
     }
 
     /// Finds neighbours for a node on some levels, on which it need not have a row yet. Returns the row from which a search for it
     /// continues below.
-    #[expect(clippy::too_many_arguments, reason = "a walk, its levels, and what it works with")]
     fn look_on<'a, S: LinkSpace>(
         &self,
         space: S,
         Newcomer { node, query, rows }: Newcomer<'_, S::Query>,
-        entry: Entry,
-        levels: RangeInclusive<usize>,
-        found: &mut FoundByLevel<'a>,
-        lists: &'a Bump,
+        (entry, levels): (Entry, RangeInclusive<usize>),
+        (found, lists): (&mut FoundByLevel<'a>, &'a Bump),
         scratch: &mut Scratch,
     ) -> Near {
         let mut near = self.descend(space, query, entry, *levels.end(), scratch);
         for level in levels.rev() {
             let row = rows.get(level).copied().unwrap_or(u32::MAX);
-            let place = Place { level, layer: self.layer(level), row, node };
-            found[level] = self.find(space, query, &place, near, Halt::NEVER, lists, scratch);
+            let place = Place { layer: self.layer(level), row, node };
+            let walk = Walk { space, query, rows: place.layer.rows() };
+            found[level] = self.find(walk, &place, (near, Halt::NEVER), lists, scratch);
             // A search for the node continues from here.
             let landing = found[level].landing.as_ref().or(found[level].candidates.first());
             let (key, row) = landing.map_or((near.key, near.row), |c| (c.key, c.link.row));
@@ -243,37 +240,34 @@ impl Graph {
     }
 
     /// Returns the candidates of a walk on one level, and the neighbours chosen among them.
-    #[expect(clippy::too_many_arguments, reason = "a walk, its place, and what it works with")]
     fn find<'a, S: LinkSpace, C: Cell>(
         &self,
-        space: S,
-        query: S::Query,
+        walk: Walk<'_, S, C>,
         place: &Place<'_, C>,
-        from: Near,
-        halt: Halt,
+        (from, halt): (Near, Halt),
         lists: &'a Bump,
         scratch: &mut Scratch,
     ) -> Found<'a> {
-        let rows = place.layer.rows();
+        let Walk { space, rows, .. } = walk;
         let Parameters { m, ef_construction, .. } = self.parameters;
         begin(rows, from, ef_construction, halt, scratch);
-        if place.level == 0 {
+        if place.layer.level == 0 {
             seed(rows, scratch);
         }
         // On upper levels, searches keep one candidate.
-        let narrow = if place.level == 0 { NARROW } else { 1 };
-        let landing = land(space, query, rows, narrow, scratch);
-        proceed(space, query, rows, &mut (), scratch);
+        let narrow = if place.layer.level == 0 { NARROW } else { 1 };
+        let landing = walk.land(narrow, scratch);
+        walk.proceed(&mut (), scratch);
         let is_crowded = is_crowded(space, rows, &scratch.pool);
         // If codes are rounded, the distances between copies do not describe those of other vectors.
-        if place.level == 0 && !is_crowded && !self.parameters.are_products {
+        if place.layer.level == 0 && !is_crowded && !self.parameters.are_products {
             self.spreads.present().learn(space, &scratch.pool);
         }
         scratch.candidates.clear();
         collect(space, place, scratch);
         let landing = landing.and_then(|near| candidate(space, place, near));
         if is_crowded {
-            beam_of_distinct(space, query, rows, from, ef_construction, &mut (), scratch);
+            walk.beam_of_distinct(from, ef_construction, &mut (), scratch);
             collect(space, place, scratch);
             scratch.candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
             scratch.candidates.dedup_by_key(|c| c.link.row);
@@ -312,7 +306,7 @@ impl Graph {
             if Some(neighbour.link.row) != parent {
                 let link = Link { row: place.row, node: place.node, tree: false };
                 let new = Candidate { key: neighbour.key, link };
-                self.connect(space, place.level, place.layer, neighbour.link.row, new, scratch);
+                self.connect(space, place.layer, neighbour.link.row, new, scratch);
             }
         }
     }
@@ -346,7 +340,7 @@ impl Graph {
         set_parent(place.layer.rows(), place.row, parent.link);
         let link = Link { row: place.row, node: place.node, tree: true };
         let child = Candidate { key: parent.key, link };
-        self.connect(space, place.level, place.layer, parent.link.row, child, scratch)
+        self.connect(space, place.layer, parent.link.row, child, scratch)
     }
 
     /// Finds a parent if every candidate has its maximum of children, or none is alive: visits
@@ -361,7 +355,8 @@ impl Graph {
         candidates: &[Candidate],
         scratch: &mut Scratch,
     ) -> Option<u32> {
-        let first = candidates.first().map(|c| c.link).or_else(|| self.entry_link(place.level));
+        let first =
+            candidates.first().map(|c| c.link).or_else(|| self.entry_link(place.layer.level));
         let mut queue: VecDeque<Link> = first.into_iter().collect();
         let mut seen: HashSet<u32> = queue.iter().map(|link| link.row).collect();
         while let Some(link) = queue.pop_front() {

@@ -3,8 +3,8 @@
 //! In-place repair (IP-DiskANN, Xu et al., 2025): a walk to its vector finds the nodes that link to it,
 //! and each gets the nearest of its neighbours instead.
 
-use crate::graph::rows::{Candidate, Cell, Graph, Halt, Layer, Link, select};
-use crate::graph::search::{Near, Scratch, beam};
+use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, select};
+use crate::graph::search::{Near, Scratch, Walk};
 use crate::graph::space::LinkSpace;
 
 /// Maximum number of links that a row gets in place of one that it loses.
@@ -30,27 +30,25 @@ impl Graph {
         let mut near = self.descend(space, query, entry, top, scratch);
         for level in (1..=top).rev() {
             let layer = self.layer(level);
-            let found =
-                self.bypass_on(space, query, level, layer, stack.rows[level], near, scratch);
+            let walk = Walk { space, query, rows: layer.rows() };
+            let found = self.bypass_on(walk, layer, stack.rows[level], near, scratch);
             near = Near { row: layer.rows().head(found.row).1, ..found };
         }
-        self.bypass_on(space, query, 0, &self.base, node, near, scratch);
+        let walk = Walk { space, query, rows: self.base.rows() };
+        self.bypass_on(walk, &self.base, node, near, scratch);
     }
 
     /// [`Self::bypass`] on one level. Returns the nearest row.
-    #[expect(clippy::too_many_arguments, reason = "where to look, and for what")]
     fn bypass_on<S: LinkSpace, C: Cell>(
         &self,
-        space: S,
-        query: S::Query,
-        level: usize,
+        walk: Walk<'_, S, C>,
         layer: &Layer<C>,
         row: u32,
         from: Near,
         scratch: &mut Scratch,
     ) -> Near {
-        let rows = layer.rows();
-        beam(space, query, rows, from, self.parameters.ef_construction / 2, Halt::NEVER, scratch);
+        let Walk { space, rows, .. } = walk;
+        walk.beam(from, self.parameters.ef_construction / 2, scratch);
         let nearest = scratch.pool.iter().next().map_or(from, |(key, row)| Near { key, row });
         let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
         let own = || rows.links(row).filter(sound);
@@ -67,11 +65,11 @@ impl Graph {
         others.sort_unstable_by_key(|l| l.row);
         others.dedup_by_key(|l| l.row);
         for source in sources {
-            self.mend(space, level, layer, source, |l| l.row == row, &others, scratch);
+            self.mend(space, layer, source, (|l: &Link| l.row == row, &others), scratch);
         }
         // The nodes that it linked to need other links to them, too.
         for orphan in own().filter(|l| space.is_live(l.node)) {
-            self.lead_to(space, level, layer, orphan, &others, scratch);
+            self.lead_to(space, layer, orphan, &others, scratch);
         }
         nearest
     }
@@ -80,7 +78,6 @@ impl Graph {
     fn lead_to<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        level: usize,
         layer: &Layer<C>,
         orphan: Link,
         others: &[Link],
@@ -99,24 +96,21 @@ impl Graph {
         let nearest = fresh.keys[..count].iter().zip(others).min_by_key(|&(&key, o)| (key, o.row));
         if let Some((&key, &from)) = nearest {
             let link = Link { tree: false, ..orphan };
-            self.connect(space, level, layer, from.row, Candidate { key, link }, scratch);
+            self.connect(space, layer, from.row, Candidate { key, link }, scratch);
         }
     }
 
     /// Removes the `lost` links of a row, except tree links, and puts some of `others` in their
     /// place: nodes that are alive, each once.
-    #[expect(clippy::too_many_arguments, reason = "a row, what goes and what may come")]
     pub(super) fn mend<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        level: usize,
         layer: &Layer<C>,
         row: u32,
-        lost: impl Fn(&Link) -> bool,
-        others: &[Link],
+        (lost, others): (impl Fn(&Link) -> bool, &[Link]),
         scratch: &mut Scratch,
     ) {
-        let _one_writer = self.lock(level, row);
+        let _one_writer = self.lock(layer.level, row);
         let rows = layer.rows();
         let cells = rows.cells(row);
         let node = rows.head(row).0;

@@ -14,9 +14,9 @@ impl Graph {
         let space = space.refresh();
         let stack = self.stack_of(node);
         for level in 1..=stack.level {
-            self.cut_on(space, level, self.layer(level), (node, stack.rows[level]), scratch);
+            self.cut_on(space, self.layer(level), (node, stack.rows[level]), scratch);
         }
-        self.cut_on(space, 0, &self.base, (node, node), scratch);
+        self.cut_on(space, &self.base, (node, node), scratch);
         if let Some(entry) = self.entry()
             && stack.rows().get(entry.level) == Some(&entry.row)
         {
@@ -32,7 +32,6 @@ impl Graph {
     fn cut_on<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        level: usize,
         layer: &Layer<C>,
         (node, row): (u32, u32),
         scratch: &mut Scratch,
@@ -58,12 +57,12 @@ impl Graph {
             let a = roomy(space, rows, pair[0].1, awaited);
             let b = roomy(space, rows, pair[1].1, awaited);
             if let (Some(a), Some(b)) = (a, b) {
-                self.lead(space, level, layer, (a, b), row, scratch);
+                self.lead(space, layer, (a, b), row, scratch);
                 joints.push((a, b));
             }
         }
         for (a, b) in joints {
-            self.lead(space, level, layer, (b, a), row, scratch);
+            self.lead(space, layer, (b, a), row, scratch);
         }
         for part in &parts {
             take_out(rows, part.row, row);
@@ -74,7 +73,6 @@ impl Graph {
     fn lead<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        level: usize,
         layer: &Layer<C>,
         (from, to): (Link, Link),
         gone: u32,
@@ -91,7 +89,7 @@ impl Graph {
         let mut key = [0];
         space.between(from.node, &[to.node], &mut key);
         let new = Candidate { key: key[0], link };
-        let joined = self.connect(space, level, layer, from.row, new, scratch);
+        let joined = self.connect(space, layer, from.row, new, scratch);
         debug_assert!(joined, "a row with room takes a tree link");
     }
 

@@ -31,10 +31,10 @@ impl Graph {
         let mut left = count;
         loop {
             let end = if level == 0 {
-                self.sweep_on(space, 0, &self.base, row, left, scratch)
+                self.sweep_on(space, &self.base, row, left, scratch)
             } else {
                 let layer = self.upper.get(level - 1).and_then(OnceLock::get)?;
-                self.sweep_on(space, level, layer, row, left, scratch)
+                self.sweep_on(space, layer, row, left, scratch)
             };
             if let Some(end) = end {
                 return Some(Sweep { level, row: end });
@@ -49,7 +49,6 @@ impl Graph {
     fn sweep_on<S: LinkSpace, C: Cell>(
         &self,
         space: S,
-        level: usize,
         layer: &Layer<C>,
         from: u32,
         count: u32,
@@ -73,7 +72,7 @@ impl Graph {
                 others.sort_unstable_by_key(|l| l.row);
                 others.dedup_by_key(|l| l.row);
             }
-            self.mend(space, level, layer, row, lost, &others, scratch);
+            self.mend(space, layer, row, (lost, &others), scratch);
         }
         (end < rows.len()).then_some(end)
     }

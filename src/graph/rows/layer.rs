@@ -72,6 +72,8 @@ impl Cell for AtomicU64 {
 /// A level.
 #[derive(Debug)]
 pub(in crate::graph) struct Layer<C> {
+    /// Its number, 0 for the base.
+    pub(in crate::graph) level: usize,
     pub(in crate::graph) rows: Column<C>,
     /// Maximum number of links in a row.
     pub(in crate::graph) capacity: usize,
@@ -79,8 +81,8 @@ pub(in crate::graph) struct Layer<C> {
 
 impl<C: Cell> Layer<C> {
     /// Creates an empty level whose rows hold `capacity` links.
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { rows: Column::new(Self::stride(capacity)), capacity }
+    pub(super) fn new(level: usize, capacity: usize) -> Self {
+        Self { level, rows: Column::new(Self::stride(capacity)), capacity }
     }
 
     /// Returns the number of entries from one row to the next.

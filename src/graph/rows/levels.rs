@@ -65,7 +65,7 @@ impl Graph {
     pub(crate) fn new(parameters: Parameters) -> Self {
         Self {
             parameters,
-            base: Layer::new(2 * parameters.m),
+            base: Layer::new(0, 2 * parameters.m),
             upper: [const { OnceLock::new() }; UPPER_LEVELS],
             entry: CachePadded::new(AtomicU64::new(EMPTY)),
             growth: Mutex::new(()),
@@ -115,7 +115,7 @@ impl Graph {
     }
 
     pub(in crate::graph) fn layer(&self, level: usize) -> &Layer<AtomicU64> {
-        self.upper[level - 1].get_or_init(|| Layer::new(self.parameters.m))
+        self.upper[level - 1].get_or_init(|| Layer::new(level, self.parameters.m))
     }
 
     /// Returns the entry of searches, or `None` if the graph is empty.

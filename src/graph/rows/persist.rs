@@ -58,7 +58,8 @@ impl Graph {
         else {
             return Err(Unsound("the number of levels is out of range").into());
         };
-        graph.base = Layer::restore(2 * parameters.m, nodes, |chunk, len| source(0, chunk, len))?;
+        let capacity = 2 * parameters.m;
+        graph.base = Layer::restore((0, capacity), nodes, |chunk, len| source(0, chunk, len))?;
         if !parameters.are_products {
             graph.spreads = CachePadded::new(Spreads::of(state.spread));
         } else if nodes > 0 {
@@ -66,7 +67,8 @@ impl Graph {
         }
         let mut below = nodes;
         for (level, &rows) in state.rows.iter().enumerate().skip(1) {
-            let layer = Layer::restore(parameters.m, rows, |chunk, len| source(level, chunk, len))?;
+            let shape = (level, parameters.m);
+            let layer = Layer::restore(shape, rows, |chunk, len| source(level, chunk, len))?;
             if !layer.has_sound_heads(nodes, below) {
                 return Err(Unsound("a row of an upper level stands on nothing").into());
             }
@@ -93,12 +95,12 @@ impl<C: Cell> Layer<C> {
     }
 
     fn restore<'p, E: From<ArenaError> + From<Unsound>>(
-        capacity: usize,
+        (level, capacity): (usize, usize),
         rows: u32,
         source: impl FnMut(u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         let rows = Column::restore(Self::stride(capacity), rows, source)?;
-        Ok(Self { rows, capacity })
+        Ok(Self { level, rows, capacity })
     }
 
     /// Returns whether each row's head names one of `nodes` nodes and one of `below` rows of the level below.

@@ -1,8 +1,8 @@
 //! Descents through the upper levels: greedy ones, and wider ones if lengths differ.
 
 use super::scratch::{Fresh, Scratch};
-use super::walk::{Near, beam, gather};
-use crate::graph::rows::{Cell, Entry, Graph, Halt, Rows};
+use super::walk::{Near, Walk, gather};
+use crate::graph::rows::{Cell, Entry, Graph, Rows};
 use crate::graph::space::Space;
 
 /// Candidates that a descent keeps on the entry's level, and on those below.
@@ -56,7 +56,7 @@ impl Graph {
         let mut width = WIDTHS.0;
         while level > to {
             let rows = self.layer(level).rows();
-            beam(space, query, rows, Near { key, row }, width, Halt::NEVER, scratch);
+            Walk { space, query, rows }.beam(Near { key, row }, width, scratch);
             let Scratch { pool, passed, .. } = &mut *scratch;
             passed.extend(pool.iter().map(|(key, row)| (key, rows.head(row).0)));
             (key, row) = pool.iter().next().unwrap_or((key, row));

@@ -9,9 +9,9 @@
 use std::sync::atomic::AtomicU32;
 
 use super::scratch::{Counters, Scratch};
-use super::walk::{Watch, measure};
+use super::walk::{Walk, Watch, measure};
 use crate::arena::Visited;
-use crate::graph::rows::{Graph, Rows};
+use crate::graph::rows::Graph;
 use crate::graph::space::Space;
 
 /// The order in which a walk visits the rejected neighbours of a node.
@@ -47,35 +47,38 @@ impl Detour {
     }
 }
 
+/// Accepted nodes to find.
+pub(crate) struct Accepted<'a> {
+    /// The number of nearest ones.
+    pub(crate) ef: usize,
+    pub(crate) order: Order,
+    /// Some accepted nodes to start from.
+    pub(crate) seeds: &'a [u32],
+    /// Returns whether a node is accepted. The walk calls it at most once for each node.
+    pub(crate) accepts: &'a mut dyn FnMut(u32) -> bool,
+}
+
 /// The facts of one walk.
 struct Trip<'a, S: Space> {
-    space: S,
-    query: S::Query,
-    rows: Rows<'a, AtomicU32>,
+    walk: Walk<'a, S, AtomicU32>,
     limit: u32,
     accepts: &'a mut dyn FnMut(u32) -> bool,
 }
 
 impl Graph {
     /// Leaves the `ef` nearest accepted nodes that a walk finds in `scratch.pool`. It starts from
-    /// the nodes that an ordinary search left there, accepted or not, and from `seeds`.
-    ///
-    /// `accepts` is called at most once for each node.
-    #[expect(clippy::too_many_arguments, reason = "what a search has, and what is accepted")]
+    /// the nodes that an ordinary search left there, accepted or not, and from the seeds.
     pub(crate) fn search_accepted<S: Space, W: Watch>(
         &self,
         space: S,
         query: S::Query,
-        ef: usize,
-        order: Order,
-        seeds: &[u32],
-        accepts: &mut dyn FnMut(u32) -> bool,
+        Accepted { ef, order, seeds, accepts }: Accepted<'_>,
         watch: &mut W,
         scratch: &mut Scratch,
     ) {
         let rows = self.base.rows();
         let limit = rows.len().min(space.len());
-        let mut trip = Trip { space, query, rows, limit, accepts };
+        let mut trip = Trip { walk: Walk { space, query, rows }, limit, accepts };
 
         let mut starts = std::mem::take(&mut scratch.detour.seeds);
         starts.clear();
@@ -113,7 +116,7 @@ impl<S: Space> Trip<'_, S> {
         order: Order,
         scratch: &mut Scratch,
     ) {
-        let capacity = self.rows.capacity();
+        let capacity = self.walk.rows.capacity();
         // The number of neighbours in a row of an unfiltered graph.
         let enough = match order {
             Order::Directed => capacity,
@@ -133,7 +136,7 @@ impl<S: Space> Trip<'_, S> {
             self.sort_gates(scratch);
         }
         for &gate in &scratch.detour.gates {
-            self.rows.prefetch(gate);
+            self.walk.rows.prefetch(gate);
         }
         let gates = std::mem::take(&mut scratch.detour.gates);
         for &gate in &gates {
@@ -142,15 +145,16 @@ impl<S: Space> Trip<'_, S> {
             }
             if scratch.detour.through.insert(gate) {
                 scratch.counters.hops += 1;
-                for link in self.rows.links(gate) {
+                for link in self.walk.rows.links(gate) {
                     self.look(link.row, &mut found, scratch, |_, _| ());
                 }
             }
         }
         scratch.detour.gates = gates;
-        self.space.prefetch(&scratch.fresh.nodes[..found]);
+        self.walk.space.prefetch(&scratch.fresh.nodes[..found]);
         scratch.counters.distances += found as u64;
-        measure(self.space, self.query, self.rows, found, scratch);
+        let Walk { space, query, rows } = self.walk;
+        measure(space, query, rows, found, scratch);
     }
 
     /// Admits `row` if it is accepted and was not met; calls `rejected` if it is not accepted.
@@ -183,9 +187,9 @@ impl<S: Space> Trip<'_, S> {
     fn sort_gates(&self, scratch: &mut Scratch) {
         let Scratch { detour, counters, .. } = scratch;
         let Detour { gates, keys, sorted, .. } = detour;
-        self.space.prefetch(gates);
+        self.walk.space.prefetch(gates);
         keys.resize(gates.len(), 0);
-        self.space.keys(self.query, gates, keys);
+        self.walk.space.keys(self.walk.query, gates, keys);
         counters.distances += gates.len() as u64;
         sorted.clear();
         sorted.extend(keys.iter().copied().zip(gates.iter().copied()));

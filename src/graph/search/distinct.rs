@@ -5,7 +5,7 @@
 //! repeated with one of each.
 
 use super::scratch::{Fresh, Scratch};
-use super::walk::{Beam, Near, Turn, Watch, begin, gather_new, limit, next, proceed};
+use super::walk::{Beam, Near, Turn, Walk, Watch, begin, gather_new, limit, next};
 use crate::arena::Pool;
 use crate::graph::rows::{Candidate, Cell, Graph, Halt, Link, Rows};
 use crate::graph::space::Space;
@@ -34,36 +34,65 @@ pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
     pool.len() > 0
 }
 
-/// Walks best first over distinct vectors: expands the nearest candidate until all of the `ef` nearest are expanded, no two of
-/// them equal.
-pub(in crate::graph) fn beam_of_distinct<S: Space, C: Cell, W: Watch>(
-    space: S,
-    query: S::Query,
-    rows: Rows<'_, C>,
-    from: Near,
-    ef: usize,
-    watch: &mut W,
-    scratch: &mut Scratch,
-) {
-    let limit = limit(space, rows);
-    begin(rows, from, ef, Halt::NEVER, scratch);
-    while let Turn::Gather(row) = next(space, scratch) {
-        let count = gather_new(space, rows, row, limit, scratch);
-        let Scratch { pool, fresh, .. } = &mut *scratch;
-        let Fresh { rows: found, nodes, keys, .. } = fresh;
-        space.keys(query, &nodes[..count], &mut keys[..count]);
-        for at in 0..count {
-            let (key, node) = (keys[at], nodes[at]);
-            let row = if C::HEAD > 0 { found[at] } else { node };
-            let is_known = || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
-            if u64::from(key) < pool.bound() && !is_known() {
-                pool.insert(key, row);
+impl<S: Space, C: Cell> Walk<'_, S, C> {
+    /// Walks best first over distinct vectors: expands the nearest candidate until all of the `ef` nearest are expanded, no two of
+    /// them equal.
+    pub(in crate::graph) fn beam_of_distinct<W: Watch>(
+        self,
+        from: Near,
+        ef: usize,
+        watch: &mut W,
+        scratch: &mut Scratch,
+    ) {
+        let Self { space, query, rows } = self;
+        let limit = limit(space, rows);
+        begin(rows, from, ef, Halt::NEVER, scratch);
+        while let Turn::Gather(row) = next(space, scratch) {
+            let count = gather_new(space, rows, row, limit, scratch);
+            let Scratch { pool, fresh, .. } = &mut *scratch;
+            let Fresh { rows: found, nodes, keys, .. } = fresh;
+            space.keys(query, &nodes[..count], &mut keys[..count]);
+            for at in 0..count {
+                let (key, node) = (keys[at], nodes[at]);
+                let row = if C::HEAD > 0 { found[at] } else { node };
+                let is_known =
+                    || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
+                if u64::from(key) < pool.bound() && !is_known() {
+                    pool.insert(key, row);
+                }
+            }
+            if watch.spent(count) {
+                break;
             }
         }
-        if watch.spent(count) {
-            break;
-        }
     }
+
+    /// Walks from `from`, and from all of `scratch.candidates`.
+    fn proceed_from<W: Watch>(self, from: Start, watch: &mut W, scratch: &mut Scratch) {
+        let Start { near, kept, halt, without } = from;
+        begin(self.rows, near, kept, halt, scratch);
+        let Scratch { pool, visited, candidates, .. } = &mut *scratch;
+        if let Some(node) = without.filter(|&node| node < self.rows.len()) {
+            visited.insert(node);
+        }
+        for &Candidate { key, link } in &*candidates {
+            if visited.insert(link.row) && u64::from(key) < pool.bound() {
+                pool.insert(key, link.row);
+            }
+        }
+        self.proceed(watch, scratch);
+    }
+}
+
+/// The start of a walk.
+#[derive(Clone, Copy)]
+struct Start {
+    near: Near,
+    /// Candidates to keep.
+    kept: usize,
+    halt: Halt,
+    /// A node that the walk leaves out.
+    without: Option<u32>,
 }
 
 impl Graph {
@@ -86,9 +115,9 @@ impl Graph {
         }
         let first = Near { key: space.key(query, row), row };
         scratch.counters.distances += 1;
-        let rows = self.base.rows();
+        let walk = Walk { space, query, rows: self.base.rows() };
         let (kept, _) = self.halt(ef, k);
-        beam_of_distinct(space, query, rows, first, kept, watch, scratch);
+        walk.beam_of_distinct(first, kept, watch, scratch);
         let Scratch { pool, candidates, .. } = &mut *scratch;
         candidates.clear();
         candidates.extend(
@@ -96,7 +125,8 @@ impl Graph {
                 .filter(|&(_, row)| Some(row) != without)
                 .map(|(key, row)| Candidate { key, link: Link { row, node: row, tree: false } }),
         );
-        proceed_from(space, query, rows, first, (kept, Halt::NEVER), without, watch, scratch);
+        let start = Start { near: first, kept, halt: Halt::NEVER, without };
+        walk.proceed_from(start, watch, scratch);
         true
     }
 
@@ -108,8 +138,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        known: &[(u32, u32)],
-        Beam { ef, k, without }: Beam,
+        (known, Beam { ef, k, without }): (&[(u32, u32)], Beam),
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
@@ -125,34 +154,9 @@ impl Graph {
         let some = known.iter().take(kept.div_ceil(KNOWN));
         scratch.candidates.clear();
         scratch.candidates.extend(some.map(candidate));
-        let rows = self.base.rows();
-        proceed_from(space, query, rows, first, (kept, halt), without, watch, scratch);
-        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
+        let walk = Walk { space, query, rows: self.base.rows() };
+        walk.proceed_from(Start { near: first, kept, halt, without }, watch, scratch);
+        scratch.is_crowded = is_crowded(space, walk.rows, &scratch.pool);
         true
     }
-}
-
-/// Walks from `first` and all of `scratch.candidates`.
-#[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
-fn proceed_from<S: Space, C: Cell, W: Watch>(
-    space: S,
-    query: S::Query,
-    rows: Rows<'_, C>,
-    first: Near,
-    (kept, halt): (usize, Halt),
-    without: Option<u32>,
-    watch: &mut W,
-    scratch: &mut Scratch,
-) {
-    begin(rows, first, kept, halt, scratch);
-    let Scratch { pool, visited, candidates, .. } = &mut *scratch;
-    if let Some(node) = without.filter(|&node| node < rows.len()) {
-        visited.insert(node);
-    }
-    for &Candidate { key, link } in &*candidates {
-        if visited.insert(link.row) && u64::from(key) < pool.bound() {
-            pool.insert(key, link.row);
-        }
-    }
-    proceed(space, query, rows, watch, scratch);
 }

@@ -12,8 +12,8 @@ mod walk;
 mod widen;
 
 pub(super) use descent::seed;
-pub(crate) use detour::Order;
-pub(super) use distinct::{beam_of_distinct, is_crowded};
+pub(crate) use detour::{Accepted, Order};
+pub(super) use distinct::is_crowded;
 pub(crate) use scratch::{Counters, Scratch};
 pub(crate) use walk::{Beam, LANES, Near, Watch};
-pub(super) use walk::{beam, begin, land, proceed};
+pub(super) use walk::{Walk, begin};

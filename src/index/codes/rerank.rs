@@ -59,6 +59,14 @@ pub(in crate::index) struct Head {
     pub(in crate::index) kth: f32,
 }
 
+/// The rows by which candidates are measured again, and the query for them.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index) struct Exact<'a> {
+    pub(in crate::index) scale: Scale<'a>,
+    pub(in crate::index) rows: View<'a, Block>,
+    pub(in crate::index) query: &'a [Block],
+}
+
 /// Reach of a walk, by the codes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Reach {
@@ -92,12 +100,9 @@ impl Head {
     /// Measures all that the time allows, but some in any case. Ends when none of the others is likely to be
     /// among the nearest `k`, by their errors, and if codes are fine, by the ranks of the answers: [`VAIN`] times the
     /// rank of the last of the nearest `k` is enough, if it is more than [`Self::enough_for`].
-    #[expect(clippy::too_many_arguments, reason = "what a search has, and what it found")]
     pub(in crate::index) fn measure(
         &mut self,
-        scale: Scale<'_>,
-        rows: View<'_, Block>,
-        query: &[Block],
+        Exact { scale, rows, query }: Exact<'_>,
         candidates: impl Iterator<Item = (f32, u32)>,
         k: usize,
         codes_are_fine: bool,

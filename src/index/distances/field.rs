@@ -30,8 +30,7 @@ impl Field<'_> {
         self,
         query: &[Block],
         k: usize,
-        pools: &mut Vec<Pool>,
-        all: &mut Vec<(u32, u32)>,
+        (pools, all): (&mut Vec<Pool>, &mut Vec<(u32, u32)>),
         timer: &mut Timer<'_>,
         each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
     ) -> u64 {

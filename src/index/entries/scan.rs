@@ -26,7 +26,7 @@ impl Entries {
         let (rows, kept) = self.moment(&self.vectors, request.k, hidden);
         let within = self.key_within(Scale::Vectors(engine), request.radius);
         let field = Field { engine, rows, hidden, within };
-        let measured = field.scan(row, kept, pools, all, timer, |found| {
+        let measured = field.scan(row, kept, (pools, all), timer, |found| {
             self.deliver(Scale::Vectors(engine), request, found, hits);
         });
         hits.set_counters(measured, 0);
@@ -48,7 +48,7 @@ impl Entries {
         let (rows, kept) = self.moment(&codes.rows, request.k, hidden);
         let within = self.key_within(Scale::Codes(codes), request.radius);
         let field = Field { engine: &*codes.engine, rows, hidden, within };
-        let measured = field.scan(&coding.query, kept, pools, all, timer, |found| {
+        let measured = field.scan(&coding.query, kept, (pools, all), timer, |found| {
             self.deliver(Scale::Codes(codes), request, found, hits);
         });
         hits.set_counters(measured, 0);

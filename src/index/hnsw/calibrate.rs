@@ -276,7 +276,7 @@ impl Hnsw {
         work.scratch.counters = Counters::default();
         let beam = Beam { without, ..self.beam(request) };
         if let Ok(codes) = self.walk(codes, beam, timer, work) {
-            self.collect_sharp(codes, beam, request, timer, work, &mut hits);
+            self.collect_sharp((codes, beam), request, timer, work, &mut hits);
         }
         hits
     }

@@ -18,13 +18,14 @@ impl Hnsw {
     /// limit.
     pub(in crate::index) fn find_lanes(
         &self,
-        codes: Option<&Codes>,
         queries: &[Block],
-        request: &Request<'_>,
+        plain: &Request<'_>,
         work: &mut Work,
         hits: &mut Hits,
         out: &mut BatchHits,
     ) {
+        let codes = self.entries.walking_codes();
+        let request = &self.widened(plain, codes);
         let blocks = self.entries.encoder.blocks();
         let count = queries.len() / blocks;
         let Work { lanes: scratches, coding, prepared, .. } = &mut *work;
@@ -57,7 +58,7 @@ impl Hnsw {
         };
         if !complete {
             // The index switched to codes, without vectors, during the walks.
-            return self.find_each(queries, request, work, out);
+            return self.find_each(queries, plain, work, out);
         }
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
             work.row.clear();
@@ -93,7 +94,7 @@ impl Hnsw {
             }
             codes = again;
         }
-        let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
+        let is_full = self.collect_sharp((codes, beam), request, timer, work, hits);
         std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
         is_full
     }

@@ -7,7 +7,7 @@ use super::filtered::FilteredSearch;
 use crate::arena::{Column, pin};
 use crate::error::IndexError;
 use crate::graph::{Beam, Counters, LANES, Scratch};
-use crate::index::codes::rerank::Reach;
+use crate::index::codes::rerank::{Exact, Reach};
 use crate::index::codes::scale::Scale;
 use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::space::Rows;
@@ -51,7 +51,7 @@ impl Hnsw {
 
     /// Returns the request with the `ef` that a walk uses: if codes are coarse and vectors answer, a walk keeps more candidates
     /// by their codes, because the nearest by the vectors are among these.
-    fn widened<'a>(&self, request: &Request<'a>, codes: Option<&Codes>) -> Request<'a> {
+    pub(super) fn widened<'a>(&self, request: &Request<'a>, codes: Option<&Codes>) -> Request<'a> {
         let asked = request.ef.max(request.k);
         let ef = match codes {
             Some(codes) if self.entries.refines(codes) => codes.coder.widened(asked),
@@ -158,22 +158,19 @@ impl Hnsw {
             self.entries.encoder.unit_into(row, &mut coding.floats);
             codes.prepare(coding);
             let space = Rows::new(&*codes.engine, &codes.rows, None);
-            self.walk_in(space, &coding.query, way, known, beam, timer, scratch)
+            self.walk_in(space, &coding.query, (way, known, beam), timer, scratch)
         } else {
             let space = Rows::new(&*self.engine, &self.entries.vectors, None);
-            self.walk_in(space, row, way, known, beam, timer, scratch)
+            self.walk_in(space, row, (way, known, beam), timer, scratch)
         }
     }
 
     /// Does [`Self::walk_once`], repeated while vectors are replaced.
-    #[expect(clippy::too_many_arguments, reason = "those of a walk, and where it begins")]
     fn walk_in(
         &self,
         space: Rows<'_>,
         query: &[Block],
-        way: Way,
-        known: &[(u32, u32)],
-        beam: Beam,
+        (way, known, beam): (Way, &[(u32, u32)], Beam),
         timer: &mut Timer<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), WentOver> {
@@ -185,7 +182,9 @@ impl Hnsw {
             let walked = match way {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
-                Way::FromHead => self.graph.search_from(space, query, known, beam, timer, scratch),
+                Way::FromHead => {
+                    self.graph.search_from(space, query, (known, beam), timer, scratch)
+                }
                 Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
                 Way::Wider => {
                     self.graph.widen(space, query, beam.ef, timer, scratch);
@@ -302,7 +301,8 @@ impl Hnsw {
         }
         let (column, query) = self.measured(finer, row, coding);
         let is_fine = codes.coder.is_fine();
-        head.measure(self.scale(finer), column.view(), query, found, k, is_fine, timer);
+        let exact = Exact { scale: self.scale(finer), rows: column.view(), query };
+        head.measure(exact, found, k, is_fine, timer);
         scratch.counters.distances += head.sorted.len() as u64;
     }
 
@@ -342,8 +342,7 @@ impl Hnsw {
     /// continues from these candidates, and its hits count.
     pub(in crate::index) fn collect_sharp(
         &self,
-        codes: Option<&Codes>,
-        beam: Beam,
+        (codes, beam): (Option<&Codes>, Beam),
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -352,7 +351,7 @@ impl Hnsw {
         let is_full = self.collect(codes, request, timer, work, hits);
         match codes {
             Some(codes) if work.head.is_blurred && !timer.expired() => {
-                self.collect_on_vectors(codes, beam, request, timer, work, hits)
+                self.collect_on_vectors((codes, beam), request, timer, work, hits)
             }
             _ => is_full,
         }
@@ -362,8 +361,7 @@ impl Hnsw {
     #[inline(never)]
     fn collect_on_vectors(
         &self,
-        codes: &Codes,
-        beam: Beam,
+        (codes, beam): (&Codes, Beam),
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -415,7 +413,7 @@ impl Hnsw {
             let Ok(codes) = self.walk(codes, beam, timer, work) else {
                 return self.find_among(request, work, hits);
             };
-            let is_full = self.collect_sharp(codes, beam, request, timer, work, hits);
+            let is_full = self.collect_sharp((codes, beam), request, timer, work, hits);
             if !is_full && !timer.expired() {
                 let again = Request { ef: request.ef.saturating_mul(2), ..*request };
                 return self.find_among(&again, work, hits);
@@ -457,7 +455,7 @@ impl Searchable for Hnsw {
                 return self.find_each(queries, request, work, out);
             }
             for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(codes, queries, raised, work, &mut hits, out);
+                self.find_lanes(queries, request, work, &mut hits, out);
             }
         });
     }

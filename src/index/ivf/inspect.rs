@@ -91,7 +91,7 @@ impl Ivf {
                         fault(key, FaultKind::LostKey);
                     }
                     if directory.has_rows {
-                        directory.read(&self.space, number, &list, position, row, scratch);
+                        directory.read(&self.space, (number, &list, position), row, scratch);
                         self.space.pad(&scratch.floats, &mut scratch.row);
                         let (row, keys) = (&scratch.row, &mut scratch.keys);
                         if directory.nearest(&self.space, row, keys).0 != number {

@@ -395,8 +395,8 @@ impl Ivf {
             let _shared = self.changing.read();
             let directory = self.directory();
             let moving = || Moving::new(self);
-            let Put { replaced, moved } =
-                directory.put(&self.space, key, row, scratch, replace, moving)?;
+            let moving: Option<&dyn Fn() -> _> = if replace { Some(&moving) } else { None };
+            let Put { replaced, moved } = directory.put(&self.space, key, row, scratch, moving)?;
             self.note(key);
             // A training that copies the list by position may have passed the free one.
             if let Some(moved) = moved {

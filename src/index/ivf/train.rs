@@ -376,7 +376,7 @@ impl Ivf {
                 let list = list.read();
                 while let Some(i) = chosen.next_if(|&i| i < start + list.len()) {
                     let (number, scratch) = (number as u32, &mut probe.scratch);
-                    old.read(&self.space, number, &list, i - start, &mut work.row, scratch);
+                    old.read(&self.space, (number, &list, i - start), &mut work.row, scratch);
                     sample.extend_from_slice(&probe.scratch.floats);
                 }
                 start += list.len();
@@ -412,10 +412,10 @@ impl Ivf {
                     let key = {
                         let list = old.lists[number as usize].read();
                         let Some(&key) = list.keys.get(position) else { break };
-                        old.read(&self.space, number, &list, position, row, scratch);
+                        old.read(&self.space, (number, &list, position), row, scratch);
                         key
                     };
-                    match new.put(&self.space, key, row, scratch, false, || ()) {
+                    match new.put(&self.space, key, row, scratch, None::<&dyn Fn()>) {
                         // The vector moved to another position, and was copied from there.
                         Ok(_) | Err(IndexError::KeyExists { .. }) => (),
                         Err(error) => return Err(error),
@@ -457,7 +457,7 @@ impl Ivf {
             for key in keys {
                 new.remove(key, |_| ());
                 if old.read_key(&self.space, key, row, &mut probe.scratch) {
-                    new.put(&self.space, key, row, &mut probe.scratch, false, || ())?;
+                    new.put(&self.space, key, row, &mut probe.scratch, None::<&dyn Fn()>)?;
                 }
             }
             Ok(())

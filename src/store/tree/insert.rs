@@ -115,7 +115,7 @@ fn put(
         }
     }
     let (path, leaf, i) = place;
-    split_leaf(pages, root, path, leaf, i, key, tag, value)?;
+    split_leaf(pages, root, path, leaf, NewEntry { at: i, key, tag, value })?;
     Ok(found)
 }
 
@@ -215,16 +215,22 @@ fn split_point(node: Node<'_>, at: usize, new: usize) -> Result<usize, StoreErro
     Ok(count)
 }
 
-#[expect(clippy::too_many_arguments, reason = "an entry is three of them, its place the others")]
+/// An entry that is inserted into a leaf.
+#[derive(Clone, Copy)]
+struct NewEntry<'a> {
+    /// Its place among the entries of the leaf.
+    at: usize,
+    key: &'a [u8],
+    tag: u16,
+    value: &'a [u8],
+}
+
 fn split_leaf(
     pages: &mut Workspace,
     root: &mut NodeRef,
     path: Path,
     leaf: PageNo,
-    at: usize,
-    key: &[u8],
-    tag: u16,
-    value: &[u8],
+    NewEntry { at, key, tag, value }: NewEntry<'_>,
 ) -> Result<(), StoreError> {
     let right = pages.new_node(0)?;
     let old = pages.owned_copy(leaf)?;

@@ -14,7 +14,7 @@ use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::Course;
 
 use super::Hnsw;
-use crate::graph::{Beam, Counters, Order, Watch};
+use crate::graph::{Accepted, Beam, Counters, Order, Watch};
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Head;
 use crate::index::entries::space::Rows;
@@ -304,8 +304,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let accepts = &mut |slot: u32| {
             !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])
         };
-        let ef = request.ef;
-        index.graph.search_accepted(space, query, ef, order, seeds, accepts, *timer, scratch);
+        let accepted = Accepted { ef: request.ef, order, seeds, accepts };
+        index.graph.search_accepted(space, query, accepted, *timer, scratch);
         match order {
             Order::Directed => Plan::DirectedTwoHop,
             Order::Blind => Plan::BlindTwoHop,

@@ -192,8 +192,7 @@ impl Directory {
         &self,
         space: &Space,
         queries: &[Block],
-        keys: &mut Vec<u32>,
-        order: &mut Vec<u64>,
+        (keys, order): (&mut Vec<u32>, &mut Vec<u64>),
         watch: &mut impl Watch,
         weight: usize,
     ) -> usize {
@@ -304,16 +303,15 @@ impl Directory {
         self.drift.is_stray(distance, error.unwrap_or_default())
     }
 
-    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key. Calls `moving` if the vector moves from another list,
-    /// and holds its result meanwhile.
+    /// Puts the vector in `scratch.floats`, whose row is `row`, under a key: a new one without `moving`. With it, the vector may
+    /// replace the key's; `put` calls `moving` if the vector moves from another list, and holds its result meanwhile.
     pub(in crate::index::ivf) fn put<M>(
         &self,
         space: &Space,
         key: u64,
         row: &[Block],
         scratch: &mut Scratch,
-        replace: bool,
-        moving: impl Fn() -> M,
+        moving: Option<&dyn Fn() -> M>,
     ) -> Result<Put, IndexError> {
         space.pad(&scratch.floats, &mut scratch.row);
         let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
@@ -327,7 +325,9 @@ impl Directory {
 
         let mut place = self.places.lock(key);
         let mut meanwhile = None;
-        if replace && place.list().is_some_and(|before| before != list) {
+        if let Some(moving) = moving
+            && place.list().is_some_and(|before| before != list)
+        {
             // A thread that blocks moves may be waiting for this place.
             drop(place);
             meanwhile = Some(moving());
@@ -342,7 +342,7 @@ impl Directory {
                 place.set(list);
                 self.len.fetch_add(1, Ordering::Relaxed);
             }
-            Some(_) if !replace => return Err(IndexError::KeyExists { key }),
+            Some(_) if moving.is_none() => return Err(IndexError::KeyExists { key }),
             Some(before) if before == list => {
                 let mut list = self.lists[list as usize].write();
                 if let Some(position) = list.position(key) {
@@ -396,9 +396,7 @@ impl Directory {
     pub(in crate::index::ivf) fn read(
         &self,
         space: &Space,
-        number: u32,
-        list: &List,
-        position: usize,
+        (number, list, position): (u32, &List, usize),
         row: &mut Vec<Block>,
         scratch: &mut Scratch,
     ) {
@@ -426,7 +424,7 @@ impl Directory {
         let found = self.places.with(key, |number| {
             let list = self.lists[number as usize].read();
             let position = list.position(key)?;
-            self.read(space, number, &list, position, row, scratch);
+            self.read(space, (number, &list, position), row, scratch);
             Some(())
         });
         found.flatten().is_some()

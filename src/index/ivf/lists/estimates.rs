@@ -84,7 +84,7 @@ impl Directory {
             let list = &mut *list.write();
             let mut figures = Figures::default();
             for position in 0..list.len() {
-                self.read(space, number as u32, list, position, &mut row, &mut scratch);
+                self.read(space, (number as u32, list, position), &mut row, &mut scratch);
                 let Scratch { floats, residual, code, .. } = &mut scratch;
                 list.codes.get(position, code);
                 codec.decode(code, list.terms[position], residual);

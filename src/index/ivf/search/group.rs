@@ -52,7 +52,7 @@ impl Ivf {
             for queries in queries.chunks(GROUP * blocks) {
                 let directory = &*self.directory();
                 if let Some(effort) = self.effort(directory, request) {
-                    self.find_group(directory, queries, request, effort, probe, out);
+                    self.find_group((directory, effort), queries, request, probe, out);
                     continue;
                 }
                 let mut none = Hits::new();
@@ -64,10 +64,9 @@ impl Ivf {
 
     fn find_group(
         &self,
-        directory: &Directory,
+        (directory, effort): (&Directory, Effort),
         queries: &[Block],
         request: &Request<'_>,
-        effort: Effort,
         probe: &mut Probe,
         out: &mut BatchHits,
     ) {
@@ -176,7 +175,7 @@ impl Ivf {
             let floats = if directory.codec.is_some() { floats.clone() } else { Vec::new() };
             asked.push(Asked::new(space, directory, floats, 1));
         }
-        directory.rank(space, rows, keys, order, &mut (), 1);
+        directory.rank(space, rows, (keys, order), &mut (), 1);
         for order in order.chunks_exact_mut(directory.lists.len()) {
             if effort.nprobe < order.len() {
                 order.select_nth_unstable(effort.nprobe);

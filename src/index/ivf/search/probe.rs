@@ -173,7 +173,7 @@ impl Ivf {
         let ranks = few.is_none() || effort.by_codes;
         let weight = (space.float_blocks() * size_of::<Block>() / bytes.max(1)).max(1);
         let ranked = if ranks {
-            directory.rank(space, float_row, keys, &mut probe.order, timer, weight)
+            directory.rank(space, float_row, (keys, &mut probe.order), timer, weight)
         } else {
             0
         };
