@@ -16,7 +16,7 @@ ci *stages:
 test *args:
     cargo test {{ args }}
 
-# Imports, places of unsafe, words, dependencies: seconds, once it is built
+# Imports, places of unsafe, words of comments, number of dependencies
 [group('gate')]
 architecture:
     cargo test --test architecture
