@@ -1,7 +1,9 @@
-//! Checks the sources against their plan: the imports of each folder of `src/` and of each room of a folder, and the places of `unsafe`.
+//! Checks the sources against their plan: the imports of each folder of `src/` and of each room of a folder, the places of `unsafe`, and the
+//! number of dependencies.
 
 mod architecture_support;
 
+use architecture_support::manifest::direct;
 use architecture_support::paths::paths;
 use architecture_support::rooms::{ROOMS, Rooms, UPWARD, arrows, circle, crossed_walls, crowded};
 use architecture_support::words::vague;
@@ -72,6 +74,9 @@ const MAY_BE_UNSAFE: [&str; 9] = [
     "store/pages/frames.rs",
     "store/disk/range_lock/",
 ];
+
+/// Direct dependencies of a default build at most, those of every system together.
+const MOST_DEPENDENCIES: usize = 11;
 
 /// Returns the imports of these files that the table does not allow.
 fn crossed(sources: &[(String, String)]) -> Vec<String> {
@@ -241,6 +246,29 @@ fn sources_are_ascii_and_short() {
         let lines = text.lines().count();
         assert!(lines <= 600, "{file}: {lines} lines");
     }
+}
+
+#[test]
+fn direct_dependencies_are_few() {
+    let direct = direct(include_str!("../Cargo.toml"));
+    assert!(direct.contains(&"rayon") && direct.contains(&"libc"), "{direct:?}");
+    assert!(direct.len() <= MOST_DEPENDENCIES, "{}: {direct:?}", direct.len());
+}
+
+#[test]
+fn a_direct_dependency_is_seen() {
+    let plain = "[package]\nname = \"x\"\n[dependencies]\n# b = 1\na = \"1\" # b = 2\n";
+    assert_eq!(direct(plain), ["a"]);
+    assert_eq!(direct("[dependencies]\na = { version = \"1\", optional = true }"), [""; 0]);
+    assert_eq!(direct("[dependencies]\na = { version = \"1\" }\n\n[features]\nb = []"), ["a"]);
+    assert_eq!(direct("[target.'cfg(unix)'.dependencies]\na = \"1\""), ["a"]);
+    assert_eq!(direct("[target.'cfg(nearfield_model)'.dependencies]\na = \"1\""), [""; 0]);
+    let packed = "[dependencies.a]\nversion = \"1\"\n\n[dependencies.b]\noptional = true\n";
+    assert_eq!(direct(packed), ["a"]);
+    assert_eq!(direct("[target.\"cfg(unix)\".dependencies.a]\nversion = \"1\""), ["a"]);
+    assert_eq!(direct("[dev-dependencies.a]\nversion = \"1\""), [""; 0]);
+    assert_eq!(direct("[dev-dependencies]\na = \"1\"\n[[bench]]\nname = \"b\""), [""; 0]);
+    assert_eq!(direct("[target.'cfg(unix)'.dev-dependencies]\na = \"1\""), [""; 0]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Sources, their paths and their rooms, for the test of the architecture.
+//! Sources, their paths and their rooms, and the manifest, for the test of the architecture.
 
+pub(crate) mod manifest;
 pub(crate) mod paths;
 pub(crate) mod rooms;
 pub(crate) mod words;
