@@ -82,7 +82,7 @@ pub use error::{IndexError, VectorError};
 #[doc(hidden)]
 pub use guard::{GUARD_VARIABLE, GUARDS};
 pub use index::{
-    BatchHits, Cancel, Determinism, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder,
+    BatchHits, Cancel, Determinism, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, Index,
     InsertBatch, Ivf, IvfBuilder, IvfQuantization, KeyBitmap, KeySet, Originals, Quantization,
     Search, SearchBatch, Shards, Stats,
 };

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use collection_support::{Folder, config, open, vector};
 use nearfield::shards::{Shard, ShardHits};
-use nearfield::{Cancel, Collection, Element, Flat, Hnsw, IndexError, KeySet, Metric, Shards};
+use nearfield::{
+    Cancel, Collection, Element, Flat, Hnsw, Index, IndexError, Ivf, KeySet, Metric, Shards,
+};
 
 const DIMENSION: usize = 8;
 
@@ -50,6 +52,46 @@ fn shards_answer_as_one_index_would() {
         let hits = hits.run().unwrap();
         assert!(hits.len() == 5 && hits.iter().all(|hit| hit.shard == 1 && hit.key > 99));
     }
+}
+
+#[test]
+fn indexes_of_all_kinds_are_searched_through_one_trait_and_as_shards() {
+    let hnsw = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
+    let ivf = Ivf::builder(DIMENSION, Metric::L2).lists(8).build().unwrap();
+    let flat = Flat::builder(DIMENSION, Metric::L2).build().unwrap();
+    let kinds: [&dyn Index; 3] = [&hnsw, &ivf, &flat];
+    for (part, index) in (0..).zip(kinds) {
+        let keys: Vec<u64> = (0..900).filter(|key| key % 3 == part).collect();
+        let rows: Vec<f32> = keys.iter().flat_map(|&key| vector(key, 0, DIMENSION)).collect();
+        index.insert_batch(&keys, &rows).run().unwrap();
+        assert!(index.upsert(part, &vector(part, 0, DIMENSION)).unwrap());
+        assert!(index.insert(part, &vector(part, 0, DIMENSION)).is_err());
+        assert!(index.insert(5000, &vector(5000, 0, DIMENSION)).is_ok());
+        assert!(index.remove(5000).unwrap() && !index.contains(5000));
+        assert_eq!((index.len(), index.stats().len, index.is_empty()), (300, 300, false));
+        assert_eq!((index.dimension(), index.metric()), (DIMENSION, Metric::L2));
+        assert_eq!(index.get(part), Some(vector(part, 0, DIMENSION)));
+        assert_eq!(index.element(), Element::F32);
+        assert_eq!(index.search_batch(&rows).ef(300).run().unwrap().len(), 300);
+    }
+    ivf.train().unwrap();
+    let whole = filled(0..900);
+    let shards: Shards<&dyn Shard> = Shards::new([&hnsw as &dyn Shard, &ivf, &flat]).unwrap();
+    for at in 0..50 {
+        let query = vector(at, 7, DIMENSION);
+        let expected = whole.search(&query).k(12).run().unwrap();
+        let expected: Vec<_> = expected.iter().map(|h| (h.key, h.distance.to_bits())).collect();
+        let hits = shards.search(&query).k(12).ef(300).nprobe(8).run().unwrap();
+        assert_eq!(pairs(&hits), expected);
+        assert!(hits.iter().all(|hit| hit.key % 3 == hit.shard as u64));
+    }
+    let batch = shards.search_batch(&vector(1, 7, DIMENSION)).ef(300).nprobe(8).run().unwrap();
+    assert_eq!(batch.len(), 1);
+    // Lists are read by none of these.
+    let without: Shards<&dyn Shard> = Shards::new([&hnsw as &dyn Shard, &flat]).unwrap();
+    let query = vector(1, 7, DIMENSION);
+    let refused = without.search(&query).nprobe(8).run();
+    assert!(matches!(refused, Err(IndexError::Parameter { name: "nprobe", .. })));
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | `search`, `build` | the calls: one query, a batch, an iteration; one vector, a batch |
 //! | `image` | indexes as files store them |
 //! | `hnsw`, `flat`, `ivf` | the indexes |
+//! | `common` | the trait of their common operations |
 //! | `shards` | searches of several indexes |
 //!
 //! # The way of a query
@@ -53,6 +54,7 @@
 
 mod build;
 mod codes;
+mod common;
 mod distances;
 mod encode;
 mod entries;
@@ -71,6 +73,7 @@ mod shards;
 
 pub use build::{Determinism, InsertBatch};
 pub use codes::{Originals, Quantization};
+pub use common::Index;
 pub use flat::{Flat, FlatBuilder};
 pub use hnsw::Hnsw;
 pub use hnsw::builder::HnswBuilder;

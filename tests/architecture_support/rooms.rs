@@ -109,7 +109,8 @@ const INDEX: Rooms = &[
             "settings",
         ],
     ),
-    ("shards", &["encode", "flat", "hnsw", "parallel", "query", "search"]),
+    ("common", &["build", "flat", "hnsw", "ivf", "reports", "search"]),
+    ("shards", &["encode", "flat", "hnsw", "ivf", "parallel", "query", "search"]),
 ];
 
 /// Quantizers know no other quantizer; the coder of an index chooses among them.

@@ -13,6 +13,7 @@ pub use search::{ShardSearch, ShardSearchBatch};
 use super::encode::Encoder;
 use super::flat::Flat;
 use super::hnsw::Hnsw;
+use super::ivf::Ivf;
 use super::parallel::OwnPool;
 use super::search::Searchable;
 use crate::error::IndexError;
@@ -43,6 +44,12 @@ impl Shard for Hnsw {
 }
 
 impl Shard for Flat {
+    fn index(&self) -> ShardIndex<'_> {
+        ShardIndex(self)
+    }
+}
+
+impl Shard for Ivf {
     fn index(&self) -> ShardIndex<'_> {
         ShardIndex(self)
     }

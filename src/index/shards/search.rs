@@ -94,6 +94,12 @@ macro_rules! settings {
                 self
             }
 
+            /// As [`Search::nprobe`](crate::Search::nprobe), in each shard that has lists.
+            pub fn nprobe(mut self, nprobe: usize) -> Self {
+                self.wanted.nprobe = Some(nprobe);
+                self
+            }
+
             /// As [`Search::within`](crate::Search::within).
             pub fn within(mut self, radius: f32) -> Self {
                 self.wanted.radius = Some(radius);
@@ -259,8 +265,13 @@ fn requests<'r, S: Shard>(
     filters: &'r [Box<dyn Filter + 'r>],
 ) -> Result<Vec<Request<'r>>, IndexError> {
     let mut until = None;
+    let count = shards.shards.len();
+    let have_lists = (0..count).any(|shard| shards.index(shard).has_lists());
     let request = |shard| {
-        let request = wanted.request::<AnyKey>(shards.index(shard), None)?;
+        let (index, mut wanted) = (shards.index(shard), wanted);
+        // A shard without lists refuses the number if no other has lists.
+        wanted.nprobe = wanted.nprobe.filter(|_| index.has_lists() || !have_lists);
+        let request = wanted.request::<AnyKey>(index, None)?;
         // One deadline for all shards.
         until = until.or(request.limit.until);
         let limit = Limit { until, ..request.limit };
@@ -268,7 +279,7 @@ fn requests<'r, S: Shard>(
         let screen = Screen { filter, ..request.screen };
         Ok(Request { screen, limit, ..request })
     };
-    (0..shards.shards.len()).map(request).collect()
+    (0..count).map(request).collect()
 }
 
 /// Encodes the queries for each shard: shards of one element type share them.
