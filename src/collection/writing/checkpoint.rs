@@ -1,7 +1,6 @@
 //! Checkpoints: columns and an empty journal in the file, and maps of it in memory.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::handle::{Collection, Inner};
 use super::pace::Holding;
@@ -90,7 +89,7 @@ impl Inner {
             (writer.journal, writer.checkpointed) = (0, writer.commit);
             writer.put_off = 0;
             (writer.deltas, writer.next_delta) = (0, 0);
-            (writer.late, writer.took) = (0, Duration::ZERO);
+            writer.count_anew();
             writer.touched = 0;
             writer.columns = column_bytes(&image);
             writer.checkpoints += 1;

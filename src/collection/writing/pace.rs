@@ -65,7 +65,7 @@ impl Inner {
             writer.deltas += delta.len() as u64;
             writer.delta_bytes += delta.len() as u64;
             writer.next_delta += 1;
-            (writer.late, writer.took) = (0, Duration::ZERO);
+            writer.count_anew();
             track(&image);
             Ok::<_, CollectionError>(true)
         })?;

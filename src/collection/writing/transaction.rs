@@ -274,7 +274,7 @@ impl Transaction {
                 writer.put_off_checkpoint();
             }
         } else if inner.is_late(writer) && inner.write_delta(writer).is_err() {
-            writer.put_off_delta();
+            writer.count_anew();
         }
         if writer.commit != writer.checkpointed {
             let _ = inner.pin_newest(writer);

@@ -48,8 +48,8 @@ impl Writer {
         self.put_off = self.journal + self.journal / 4;
     }
 
-    /// Notes a failed delta. The next attempt comes after the same number of late operations.
-    pub(super) fn put_off_delta(&mut self) {
+    /// Counts operations for the next delta from here on: after a delta, a checkpoint, or an attempt that failed.
+    pub(super) fn count_anew(&mut self) {
         (self.late, self.took) = (0, Duration::ZERO);
     }
 }
