@@ -3,7 +3,7 @@
 //! In its own process, because the reuse of slots depends on searches of other tests that run meanwhile.
 
 use nearfield::dataset::Dataset;
-use nearfield::{Element, Flat, Hnsw, Originals, Quantization};
+use nearfield::{Collection, Config, Element, Flat, Hnsw, Metric, Originals, Quantization};
 
 fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
     range.map(|key| key as u64).collect()
@@ -68,4 +68,36 @@ fn turnovers_lose_no_recall() {
         );
         assert!(turned > built - 0.02, "{turned} after turnovers, {built} fresh");
     }
+}
+
+/// A file does not say which links to removed vectors were swept. An index that is opened often sweeps them again, and must not grow each
+/// time, neither by the commits that it repeats nor by the next ones.
+#[test]
+fn a_collection_that_is_opened_often_keeps_its_size() {
+    const KEYS: u64 = 400;
+    let path = std::env::temp_dir().join(format!("nearfield-often-{}", std::process::id()));
+    let config = || {
+        let config = Config::new(8, Metric::L2).m(6).ef_construction(30).page_size(4096);
+        config.log_size(256 << 10).checkpoint_after(60 << 10)
+    };
+    let (mut number, mut slots) = (0, 0);
+    for life in 0..50 {
+        let collection = Collection::open(&path, config()).unwrap();
+        for _ in 0..5 + life * 7 % 30 {
+            number += 1;
+            let mut tx = collection.begin_write().unwrap();
+            for key in (0..KEYS).filter(|key| number == 1 || key % 8 == number % 8) {
+                let vector: [f32; 8] =
+                    std::array::from_fn(|i| ((key * 31 + number * 7 + i as u64 * 13) % 97) as f32);
+                tx.upsert(key, &vector).unwrap();
+            }
+            tx.commit().unwrap();
+        }
+        slots = collection.stats().unwrap().index.levels[0];
+    }
+    let collection = Collection::open(&path, config()).unwrap();
+    assert!(collection.len() as u64 == KEYS && collection.check().unwrap().is_ok());
+    drop(collection);
+    std::fs::remove_file(&path).unwrap();
+    assert!(slots as u64 <= KEYS * 5 / 2, "{slots} slots");
 }

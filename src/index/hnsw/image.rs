@@ -82,6 +82,7 @@ impl Stored for Hnsw {
     }
 
     fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
+        self.sweep_small();
         upsert(self, entries)
     }
 

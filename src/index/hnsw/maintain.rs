@@ -16,6 +16,13 @@ use crate::observe::watch;
 /// Rows that are swept along with one change. In models everything is small.
 const STEP: u32 = if cfg!(nearfield_model) { 3 } else { 256 };
 
+/// The same if more slots wait for a sweep than hold vectors, which happens in an index from a file: it cannot know which links were swept
+/// before. Until the sweep is complete each change takes a new slot, so that an index that is opened often would grow each time.
+const HURRIED: u32 = if cfg!(nearfield_model) { STEP } else { 64 * STEP };
+
+/// Slots of an index whose sweep takes a few milliseconds.
+const SMALL: usize = 1 << 16;
+
 /// A sweep begins when at least `FEW` slots, and one in `PART` of all slots, are hidden and not swept.
 const FEW: usize = if cfg!(nearfield_model) { 1 } else { 64 };
 const PART: usize = 64;
@@ -133,6 +140,16 @@ impl Hnsw {
         })
     }
 
+    /// Completes the sweep of a small index in which more slots wait for it than hold vectors: one that was just opened, and is about to
+    /// repeat the last commits. They then use these slots again.
+    pub(super) fn sweep_small(&self) {
+        let waits = self.remains.lock().len() > self.len();
+        if waits && self.entries.keys.len() <= SMALL {
+            let end = End::after(Duration::MAX);
+            self.work.with(|work| self.sweep_all(end, &mut Maintenance::default(), work));
+        }
+    }
+
     /// Continues the sweep, or begins one if enough slots wait for it: a little work, after a change.
     pub(in crate::index) fn sweep_on(&self, work: &mut Work) {
         if self.entries.slots.hidden() == self.entries.slots.vacant() {
@@ -144,7 +161,8 @@ impl Hnsw {
         if remains.sweep.is_none() && remains.fresh.len() < enough {
             return;
         }
-        self.sweep_some(&mut remains, STEP, work);
+        let step = if remains.len() > self.len() { HURRIED } else { STEP };
+        self.sweep_some(&mut remains, step, work);
     }
 
     /// Sweeps some rows, and retires the slots once all rows are swept. Returns whether it did. The caller holds `inserting`, at
