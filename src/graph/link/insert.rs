@@ -10,7 +10,7 @@ use super::connect::set_parent;
 use crate::graph::rows::{
     Candidate, Cell, Entry, Graph, Halt, Layer, Link, Parameters, Rows, Stack, UPPER_LEVELS, select,
 };
-use crate::graph::search::{Near, Scratch, Walk, begin, is_crowded, seed};
+use crate::graph::search::{Near, Scratch, Walk, begin, is_crowded, land, proceed, seed};
 use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
 
@@ -248,7 +248,7 @@ impl Graph {
         lists: &'a Bump,
         scratch: &mut Scratch,
     ) -> Found<'a> {
-        let Walk { space, rows, .. } = walk;
+        let Walk { space, query, rows } = walk;
         let Parameters { m, ef_construction, .. } = self.parameters;
         begin(rows, from, ef_construction, halt, scratch);
         if place.layer.level == 0 {
@@ -256,8 +256,8 @@ impl Graph {
         }
         // On upper levels, searches keep one candidate.
         let narrow = if place.layer.level == 0 { NARROW } else { 1 };
-        let landing = walk.land(narrow, scratch);
-        walk.proceed(&mut (), scratch);
+        let landing = land(space, query, rows, narrow, scratch);
+        proceed(space, query, rows, &mut (), scratch);
         let is_crowded = is_crowded(space, rows, &scratch.pool);
         // If codes are rounded, the distances between copies do not describe those of other vectors.
         if place.layer.level == 0 && !is_crowded && !self.parameters.are_products {

@@ -5,7 +5,7 @@
 //! repeated with one of each.
 
 use super::scratch::{Fresh, Scratch};
-use super::walk::{Beam, Near, Turn, Walk, Watch, begin, gather_new, limit, next};
+use super::walk::{Beam, Near, Turn, Walk, Watch, begin, gather_new, limit, next, proceed};
 use crate::arena::Pool;
 use crate::graph::rows::{Candidate, Cell, Graph, Halt, Link, Rows};
 use crate::graph::space::Space;
@@ -80,7 +80,8 @@ impl<S: Space, C: Cell> Walk<'_, S, C> {
                 pool.insert(key, link.row);
             }
         }
-        self.proceed(watch, scratch);
+        let Self { space, query, rows } = self;
+        proceed(space, query, rows, watch, scratch);
     }
 }
 

@@ -16,4 +16,4 @@ pub(crate) use detour::{Accepted, Order};
 pub(super) use distinct::is_crowded;
 pub(crate) use scratch::{Counters, Scratch};
 pub(crate) use walk::{Beam, LANES, Near, Watch};
-pub(super) use walk::{Walk, begin};
+pub(super) use walk::{Walk, begin, land, proceed};

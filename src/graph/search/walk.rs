@@ -92,23 +92,24 @@ impl Graph {
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
-        let (walk, from) = match self.descend_to_base(space, query, ef, scratch) {
+        let (space, from) = match self.descend_to_base(space, query, ef, scratch) {
             Ok(entered) => entered,
             Err(is_empty) => return is_empty,
         };
+        let rows = self.base.rows();
         let (kept, halt) = self.halt(ef, k);
-        begin(walk.rows, from, kept, halt, scratch);
-        seed(walk.rows, scratch);
-        if let Some(node) = without.filter(|&node| node < walk.rows.len()) {
+        begin(rows, from, kept, halt, scratch);
+        seed(rows, scratch);
+        if let Some(node) = without.filter(|&node| node < rows.len()) {
             scratch.visited.insert(node);
         }
-        walk.proceed(watch, scratch);
-        scratch.is_crowded = is_crowded(walk.space, walk.rows, &scratch.pool);
+        proceed(space, query, rows, watch, scratch);
+        scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
         true
     }
 
-    /// Descends to the base level. Returns the walk there, and the row that it starts from. Otherwise returns whether the graph is
-    /// empty, with an empty pool; if it is not, the space does not have the entry.
+    /// Descends to the base level. Returns the space with all nodes, and the row that the walk starts from. Otherwise returns whether the
+    /// graph is empty, with an empty pool; if it is not, the space does not have the entry.
     #[inline(always)]
     pub(super) fn descend_to_base<S: Space>(
         &self,
@@ -116,7 +117,7 @@ impl Graph {
         query: S::Query,
         ef: usize,
         scratch: &mut Scratch,
-    ) -> Result<(Walk<'_, S, AtomicU32>, Near), bool> {
+    ) -> Result<(S, Near), bool> {
         scratch.is_crowded = false;
         let Some(entry) = self.entry() else {
             scratch.pool.begin(ef);
@@ -128,7 +129,7 @@ impl Graph {
             return Err(false);
         }
         let from = self.descend(space, query, entry, 0, scratch);
-        Ok((Walk { space, query, rows: self.base.rows() }, from))
+        Ok((space, from))
     }
 
     /// [`Self::search`] for up to [`LANES`] queries, each with its scratch. The walks take
@@ -197,32 +198,45 @@ impl Graph {
 impl<S: Space, C: Cell> Walk<'_, S, C> {
     /// Walks best first: expands the nearest candidate until all of the `ef` nearest are expanded.
     pub(in crate::graph) fn beam(self, from: Near, ef: usize, scratch: &mut Scratch) {
-        begin(self.rows, from, ef, Halt::NEVER, scratch);
-        self.proceed(&mut (), scratch);
-    }
-
-    /// Continues until a walk that keeps `ef` candidates, no more than this one, would end, and returns the nearest row then.
-    pub(in crate::graph) fn land(self, ef: usize, scratch: &mut Scratch) -> Option<Near> {
         let Self { space, query, rows } = self;
-        let limit = limit(space, rows);
-        while scratch.pool.expanded() < ef {
-            let Turn::Gather(row) = next(space, scratch) else { break };
-            let count = gather_new(space, rows, row, limit, scratch);
-            measure(space, query, rows, count, scratch);
-        }
-        scratch.pool.iter().next().map(|(key, row)| Near { key, row })
+        begin(rows, from, ef, Halt::NEVER, scratch);
+        proceed(space, query, rows, &mut (), scratch);
     }
+}
 
-    /// Walks from the candidates in the pool.
-    pub(in crate::graph) fn proceed<W: Watch>(self, watch: &mut W, scratch: &mut Scratch) {
-        let Self { space, query, rows } = self;
-        let limit = limit(space, rows);
-        while let Turn::Gather(row) = next(space, scratch) {
-            let count = gather_new(space, rows, row, limit, scratch);
-            measure(space, query, rows, count, scratch);
-            if watch.spent(count) {
-                break;
-            }
+// The loops take the parts of a walk one by one: the parts of a value in memory would be loaded in each turn.
+
+/// Continues until a walk that keeps `ef` candidates, no more than this one, would end, and returns the nearest row then.
+pub(in crate::graph) fn land<S: Space, C: Cell>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    ef: usize,
+    scratch: &mut Scratch,
+) -> Option<Near> {
+    let limit = limit(space, rows);
+    while scratch.pool.expanded() < ef {
+        let Turn::Gather(row) = next(space, scratch) else { break };
+        let count = gather_new(space, rows, row, limit, scratch);
+        measure(space, query, rows, count, scratch);
+    }
+    scratch.pool.iter().next().map(|(key, row)| Near { key, row })
+}
+
+/// Walks from the candidates in the pool.
+pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = limit(space, rows);
+    while let Turn::Gather(row) = next(space, scratch) {
+        let count = gather_new(space, rows, row, limit, scratch);
+        measure(space, query, rows, count, scratch);
+        if watch.spent(count) {
+            break;
         }
     }
 }

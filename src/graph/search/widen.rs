@@ -5,8 +5,8 @@
 use super::descent::seed;
 use super::distinct::is_crowded;
 use super::scratch::{Fresh, Scratch};
-use super::walk::{Turn, Walk, Watch, begin, gather_new, next};
-use crate::graph::rows::{Cell, Graph, Halt};
+use super::walk::{Turn, Watch, begin, gather_new, next};
+use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
 
 /// Noted candidates that are offered together.
@@ -39,17 +39,17 @@ impl Graph {
         scratch: &mut Scratch,
     ) -> bool {
         scratch.notes.met.clear();
-        let (walk, from) = match self.descend_to_base(space, query, ef, scratch) {
+        let (space, from) = match self.descend_to_base(space, query, ef, scratch) {
             Ok(entered) => entered,
             Err(is_empty) => return is_empty,
         };
-        let Walk { space, rows, .. } = walk;
+        let rows = self.base.rows();
         begin(rows, from, ef, Halt::NEVER, scratch);
         scratch.notes.limit = rows.len().min(space.len());
         scratch.notes.met.push((from.key, from.row));
         seed(rows, scratch);
         scratch.notes.met.extend_from_slice(&scratch.passed);
-        walk.proceed_noting(watch, scratch);
+        proceed_noting(space, query, rows, watch, scratch);
         scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
         true
     }
@@ -79,28 +79,31 @@ impl Graph {
             }
             pool.offer(&keys[..count], &mut ids[..count]);
         }
-        Walk { space, query, rows: self.base.rows() }.proceed_noting(watch, scratch);
+        proceed_noting(space, query, self.base.rows(), watch, scratch);
     }
 }
 
-impl<S: Space, C: Cell> Walk<'_, S, C> {
-    /// Walks from the candidates in the pool, and notes each distance.
-    fn proceed_noting<W: Watch>(self, watch: &mut W, scratch: &mut Scratch) {
-        let Self { space, query, rows } = self;
-        let limit = scratch.notes.limit.min(space.len());
-        while let Turn::Gather(row) = next(space, scratch) {
-            let count = gather_new(space, rows, row, limit, scratch);
-            let Scratch { pool, fresh: Fresh { nodes, keys, .. }, notes, .. } = &mut *scratch;
-            let (nodes, keys) = (&mut nodes[..count], &mut keys[..count]);
-            space.keys(query, nodes, keys);
-            notes.met.extend(keys.iter().copied().zip(nodes.iter().copied()));
-            let added = pool.offer(keys, nodes);
-            for &row in &nodes[..added] {
-                rows.prefetch(row);
-            }
-            if watch.spent(count) {
-                break;
-            }
+/// Walks from the candidates in the pool, and notes each distance.
+fn proceed_noting<S: Space, C: Cell, W: Watch>(
+    space: S,
+    query: S::Query,
+    rows: Rows<'_, C>,
+    watch: &mut W,
+    scratch: &mut Scratch,
+) {
+    let limit = scratch.notes.limit.min(space.len());
+    while let Turn::Gather(row) = next(space, scratch) {
+        let count = gather_new(space, rows, row, limit, scratch);
+        let Scratch { pool, fresh: Fresh { nodes, keys, .. }, notes, .. } = &mut *scratch;
+        let (nodes, keys) = (&mut nodes[..count], &mut keys[..count]);
+        space.keys(query, nodes, keys);
+        notes.met.extend(keys.iter().copied().zip(nodes.iter().copied()));
+        let added = pool.offer(keys, nodes);
+        for &row in &nodes[..added] {
+            rows.prefetch(row);
+        }
+        if watch.spent(count) {
+            break;
         }
     }
 }
