@@ -93,8 +93,13 @@ impl Graph {
         space.between(orphan.node, &fresh.nodes[..count], &mut fresh.keys[..count]);
         counters.distances += count as u64;
         let others = others.iter().filter(|other| other.row != orphan.row);
-        let nearest = fresh.keys[..count].iter().zip(others).min_by_key(|&(&key, o)| (key, o.row));
-        if let Some((&key, &from)) = nearest {
+        let mut nearest: Option<(u32, Link)> = None;
+        for (&key, &other) in fresh.keys[..count].iter().zip(others) {
+            if nearest.is_none_or(|(least, link)| (key, other.row) < (least, link.row)) {
+                nearest = Some((key, other));
+            }
+        }
+        if let Some((key, from)) = nearest {
             let link = Link { tree: false, ..orphan };
             self.connect(space, layer, from.row, Candidate { key, link }, scratch);
         }
