@@ -99,7 +99,7 @@ def page_words(path):
 def names(text):
     """Returns the names that `pub use` takes to the root, those on the documentation's pages and those hidden from them."""
     seen, unseen = [], []
-    for match in re.finditer(r"((?:#\[[^\]]*\]\s*)*)pub use ([^;]*);", text):
+    for match in re.finditer(r"^((?:#\[[^\]]*\]\s*)*)pub use ([^;]*);", text, flags=re.MULTILINE):
         listed = re.sub(r"^.*\{|\}.*$", "", match.group(2), flags=re.DOTALL)
         into = unseen if "doc(hidden)" in match.group(1) else seen
         into += [name.strip().rsplit("::", 1)[-1] for name in listed.split(",") if name.strip()]
