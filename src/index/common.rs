@@ -14,7 +14,7 @@ use crate::metric::Metric;
 use crate::vector::{AsVector, Element};
 
 /// The operations of [`Hnsw`], [`Flat`] and [`Ivf`] that are the same, for code that works with any of them, as `impl Index` or
-/// `&dyn Index`. Each does what the method of the same name does.
+/// `&dyn Index`. Each method calls the index's own method of the same name.
 ///
 /// ```
 /// use nearfield::{Flat, Hnsw, Index, IndexError, Metric};

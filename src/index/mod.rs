@@ -24,12 +24,12 @@
 //! # The way of a query
 //!
 //! `search/` takes the settings, and `encode/` writes the vector as a row, padded with zeros to whole blocks of 64 bytes: padding adds nothing to any
-//! distance, so kernels have no tails. `hnsw/walks.rs` walks the graph, or scans if `ef` is so large that a walk would touch as many vectors. Scratch
+//! distance, so kernels have no tails. `hnsw/walks.rs` walks the graph, or scans if the walk would measure all vectors for this `ef`. Scratch
 //! memory comes from a pool of the index: a search allocates nothing once that is there.
 //!
 //! An index with codes walks on them: the query is rotated and rounded to a finer grid than the codes. `codes/rerank.rs` then measures the nearest
-//! candidates by the vectors, or by the finer codes that replace them (`codes/pair.rs`), as far as the errors of the first few let others be among the
-//! answers. If these errors are of the size of the distances, or answers are expected beyond the last candidate, a walk on the vectors follows. Walks on
+//! candidates by the vectors, or by the finer codes that replace them (`codes/pair.rs`), until the errors of the measured ones exclude the
+//! others. If these errors are of the size of the distances, or answers are expected beyond the last candidate, a walk on the vectors follows. Walks on
 //! coarse codes (RaBitQ, product) keep more candidates, by the variance of the errors.
 //!
 //! `hnsw/filtered/` plans searches under a filter. `query/request.rs` searches for all within a radius in rounds, each for four times as many answers;

@@ -17,7 +17,7 @@ const UNIT: f64 = 2.5;
 pub(in crate::index) const LOOK_UP: f64 = 10.0;
 pub(in crate::index) const ASK: f64 = 9.0;
 
-/// Measuring a row of so many bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
+/// Returns the cost of measuring a row of `bytes` bytes somewhere in memory, in the same unit: 50 ns for 256, 200 for 1536.
 pub(in crate::index) fn measuring(bytes: usize) -> f64 {
     8.0 + bytes as f64 / 22.0
 }

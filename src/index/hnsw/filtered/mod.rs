@@ -217,15 +217,19 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let expected = (request.k as f64 / share).ceil() as usize;
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
         self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
-        if beam.k.is_some()
-            && self.accepted_rank(request.k).is_none_or(|rank| rank > expected * LATE)
-        {
+        let enough = request.k.max(request.ef / 4 * 3);
+        let (last, mut count) = self.with_accepted(|ranks| {
+            let last = ranks.nth(request.k - 1);
+            (last, last.map_or(0, |_| request.k + ranks.take(enough - request.k).count()))
+        });
+        let is_late = last.is_none_or(|rank| rank > expected * LATE);
+        if is_late && beam.k.is_some() && !self.timer.expired() {
             // The filter rejects the nearest, so that an early end tells nothing of the accepted ones.
             self.index.walk_on(codes, Beam::of(ef), self.timer, self.work).ok()?;
+            count = self.count_accepted(enough);
         }
         // If the time is over, the candidates so far count.
-        let enough = request.k.max(request.ef / 4 * 3);
-        if self.count_accepted(enough) < enough && !self.timer.expired() {
+        if count < enough && !self.timer.expired() {
             return None;
         }
         let Self { index, filter, timer, work, .. } = self;
@@ -284,11 +288,6 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     /// Returns the number of accepted candidates, up to `most`.
     fn count_accepted(&mut self, most: usize) -> usize {
         self.with_accepted(|ranks| ranks.take(most).count())
-    }
-
-    /// Returns the rank of the last of the `count` nearest accepted candidates, or `None` if fewer are accepted.
-    fn accepted_rank(&mut self, count: usize) -> Option<usize> {
-        self.with_accepted(|ranks| ranks.nth(count.checked_sub(1)?))
     }
 
     /// A walk among accepted nodes, from the candidates of an unfiltered one.
