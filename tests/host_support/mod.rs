@@ -192,7 +192,11 @@ impl Site {
         for part in ["data", "links", "mount"] {
             std::fs::create_dir_all(folder.join(part)).unwrap();
         }
-        std::fs::copy(std::env::current_exe().unwrap(), folder.join("program")).unwrap();
+        // A child process writes the copy. If this process wrote it, a child that another test starts meanwhile would
+        // inherit the open file, and Linux starts no program that is open for writing.
+        let program = std::env::current_exe().unwrap();
+        let copied = Command::new("cp").arg(program).arg(folder.join("program")).status().unwrap();
+        assert!(copied.success(), "the test program cannot be copied to {}", folder.display());
         Self { folder }
     }
 
