@@ -44,20 +44,38 @@ impl Prune {
         keys.resize(nodes.len(), 0);
         space.between(kept.link.node, nodes, keys);
         let reach = own.map_or(0.0, |own| reach(space, own, keys[open.len()]));
-        let is_nearer = |between: u32, base: u32| {
-            space.occludes(between, base)
-                && (reach == 0.0 || space.distance(base) - space.distance(between) > reach)
-        };
-        let mut keys = keys.iter();
-        open.retain(|candidate| {
-            let between = keys.next().copied().unwrap_or(u32::MAX);
-            // Of equal vectors one is enough: a row of copies would lead nowhere else.
-            let is_same =
-                candidate.key == kept.key && space.is_same(candidate.link.node, kept.link.node);
-            candidate.link.tree || !(is_same || is_nearer(between, candidate.key))
-        });
+        if reach == 0.0 {
+            drop_occluded(space, open, keys, kept, |between, base| space.occludes(between, base));
+        } else {
+            drop_occluded(space, open, keys, kept, |between, base| {
+                space.occludes(between, base)
+                    && space.distance(base) - space.distance(between) > reach
+            });
+        }
         nodes.len() as u64
     }
+}
+
+/// Drops the candidates that equal `kept`, and those to which it `is_nearer` than the node in hand. `keys` are the distances of `kept`
+/// from the candidates. The loop has no branch that depends on a distance: the processor could not predict it.
+#[inline]
+fn drop_occluded<S: LinkSpace>(
+    space: S,
+    open: &mut Vec<Candidate>,
+    keys: &[u32],
+    kept: &Candidate,
+    is_nearer: impl Fn(u32, u32) -> bool,
+) {
+    let mut left = 0;
+    for (at, &between) in (0..open.len()).zip(keys) {
+        let candidate = open[at];
+        // Of equal vectors one is enough: a row of copies would lead nowhere else.
+        let is_same =
+            candidate.key == kept.key && space.is_same(candidate.link.node, kept.link.node);
+        open[left] = candidate;
+        left += usize::from(candidate.link.tree | !(is_same | is_nearer(between, candidate.key)));
+    }
+    open.truncate(left);
 }
 
 /// Chooses at most `limit` of the candidates, which are sorted by key, into `prune.kept`: the

@@ -70,7 +70,19 @@ impl PageBuf {
     }
 
     /// Returns a copy of `bytes`, zero-padded to a cache line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::zeroed`].
     pub(crate) fn copy_of(bytes: &[u8]) -> Result<Self, StoreError> {
+        // Every page is made of whole lines. Zeroing its copy first would cost as much as copying it.
+        if let Ok(lines) = bytemuck::try_cast_slice::<u8, Line>(bytes) {
+            let mut copy = Vec::new();
+            let too_large = |_| StoreError::TooLarge { bytes: bytes.len() as u64 };
+            copy.try_reserve_exact(lines.len()).map_err(too_large)?;
+            copy.extend_from_slice(lines);
+            return Ok(Self { lines: copy.into_boxed_slice() });
+        }
         let mut buffer = Self::zeroed(bytes.len())?;
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(buffer)

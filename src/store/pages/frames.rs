@@ -17,6 +17,7 @@
 #![expect(unsafe_code, reason = "page views that outlive the table's lock")]
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -43,6 +44,9 @@ struct Entry {
 const FIRST: u64 = 1 << 8;
 const PARTS: usize = 48;
 
+/// Pages whose buffers are kept for reuse: those of a commit or two.
+const SPARE: usize = 8;
+
 /// A buffer that is unlinked from the table but may still be read. Dropping this frees it. Until then it is no box, because a box would
 /// claim to be the only reference.
 struct Unlinked(NonNull<PageBuf>);
@@ -51,6 +55,13 @@ struct Unlinked(NonNull<PageBuf>);
 unsafe impl Send for Unlinked {}
 
 impl Unlinked {
+    /// Returns the buffer, which nothing else can read any more.
+    fn into_buffer(self) -> PageBuf {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: as in `drop`, which does not run.
+        *unsafe { Box::from_raw(this.0.as_ptr()) }
+    }
+
     fn len(&self) -> usize {
         // SAFETY: the buffer lives until `drop`, and no thread writes to it once it was installed.
         unsafe { self.0.as_ref() }.len()
@@ -73,6 +84,8 @@ struct Registry {
     retired: Waiting<Unlinked>,
     /// Bytes of the buffers in the table, by first page.
     resident: PageMap<usize>,
+    /// Freed buffers of one page: a commit copies the pages that it changes, and frees about as many copies of earlier commits.
+    spare: Vec<PageBuf>,
 }
 
 /// The pages of one store, shared by its readers and its writer.
@@ -105,6 +118,7 @@ impl Frames {
             pins: BTreeMap::new(),
             retired: Waiting::default(),
             resident: PageMap::default(),
+            spare: Vec::new(),
         };
         Self {
             page_size,
@@ -176,6 +190,19 @@ impl Frames {
         }
     }
 
+    /// Returns a copy of a page, in a spare buffer if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`PageBuf::zeroed`].
+    pub(crate) fn copy_page(&self, page: &[u8]) -> Result<PageBuf, StoreError> {
+        debug_assert_eq!(page.len(), self.page_size);
+        let spare = self.registry.lock().spare.pop();
+        let Some(mut copy) = spare else { return PageBuf::copy_of(page) };
+        copy.copy_from_slice(page);
+        Ok(copy)
+    }
+
     /// Puts a page, or a run by its first page, into memory; `born` is the transaction that made
     /// it.
     pub(crate) fn install(
@@ -223,6 +250,9 @@ impl Frames {
         let published = registry.published.transaction;
         let held = Held::new(pinned);
         registry.retired.release(&held, u64::MAX, |buffer| free.push(buffer));
+        let room = SPARE.saturating_sub(registry.spare.len());
+        let pages = free.extract_if(.., |buffer| buffer.len() == self.page_size).take(room);
+        registry.spare.extend(pages.map(Unlinked::into_buffer));
         drop(registry);
         (held, published)
     }
@@ -242,11 +272,12 @@ impl Frames {
         self.registry.lock().pins.values().sum()
     }
 
-    /// Returns the bytes of pages that are in memory, live and waiting to be freed.
+    /// Returns the bytes of pages that are in memory: live, waiting to be freed, and spare.
     pub(crate) fn resident_bytes(&self) -> usize {
         let registry = self.registry.lock();
         registry.resident.values().sum::<usize>()
             + registry.retired.iter().map(|(_, buffer)| buffer.len()).sum::<usize>()
+            + registry.spare.iter().map(|buffer| buffer.len()).sum::<usize>()
     }
 }
 

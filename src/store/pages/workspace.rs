@@ -181,7 +181,8 @@ impl Workspace {
             // Changing a node relies on sound offsets, and the checksum only shows that they are as written.
             node.validate()?;
         }
-        let buffer = PageBuf::copy_of((&*self).run(at.page, self.page_size(), at.checksum)?)?;
+        let page = (&*self).run(at.page, self.page_size(), at.checksum)?;
+        let buffer = self.shared.frames.copy_page(page)?;
         let page = self.allocate(1, 1)?.start;
         self.own.insert(page, (self.epoch, buffer));
         self.free(Run::one(at.page))?;
