@@ -1,4 +1,7 @@
 //! Plain Rust, in shapes that the compiler turns into the vectors of the base architecture.
+//!
+//! Operations of many instructions are functions that the compiler does not inline: a copy in each of a hundred kernels made up a fourth of
+//! a program, and CPUs that have no vector instructions are rare.
 
 use super::{Simd, Task, padded};
 use crate::vector::{Bf16, F16};
@@ -56,27 +59,27 @@ impl Simd for Scalar {
         *from
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn f32_load_partial(self, from: &[f32]) -> Self::F32 {
         padded(from)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn f16_load(self, from: &[F16; 16]) -> Self::F32 {
         from.map(F16::to_f32)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn f16_load_partial(self, from: &[F16]) -> Self::F32 {
         self.f16_load(&padded(from))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn bf16_load(self, from: &[Bf16; 16]) -> Self::F32 {
         from.map(Bf16::to_f32)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn bf16_load_partial(self, from: &[Bf16]) -> Self::F32 {
         self.bf16_load(&padded(from))
     }
@@ -97,7 +100,7 @@ impl Simd for Scalar {
         from_fn(|i| a[i] * b[i] + c[i])
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn f32_sum(self, a: Self::F32) -> f32 {
         let mut sums = a;
         for half in [8, 4, 2, 1] {
@@ -108,7 +111,7 @@ impl Simd for Scalar {
         sums[0]
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn f32_sum4(self, a: [Self::F32; 4]) -> [f32; 4] {
         a.map(|a| self.f32_sum(a))
     }
@@ -123,22 +126,22 @@ impl Simd for Scalar {
         from_fn(|i| a[i].wrapping_add(b[i]))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn i32_sum(self, a: Self::I32) -> i32 {
         a.into_iter().fold(0, i32::wrapping_add)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn i32_sum4(self, a: [Self::I32; 4]) -> [i32; 4] {
         a.map(|a| self.i32_sum(a))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn u8_pad(self, from: &[u8]) -> [u8; 64] {
         padded(from)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn u8_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
         Self::pairs(acc, a, b, |a, b| {
             let difference = i32::from(i16::from(a) - i16::from(b));
@@ -146,12 +149,12 @@ impl Simd for Scalar {
         })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn u8_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
         Self::pairs(acc, a, b, |a, b| i32::from(a) * i32::from(b))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn i8_l2(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
         Self::pairs(acc, a, b, |a, b| {
             let difference = i32::from(i16::from(a) - i16::from(b));
@@ -159,12 +162,12 @@ impl Simd for Scalar {
         })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn i8_dot(self, acc: Self::I32, a: &[i8; 64], b: &[i8; 64]) -> Self::I32 {
         Self::pairs(acc, a, b, |a, b| i32::from(a) * i32::from(b))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn hamming(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
         let mut acc = acc;
         let (a, _) = a.as_chunks::<8>();
@@ -176,7 +179,7 @@ impl Simd for Scalar {
         acc
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn nibble_l2(
         self,
         acc: Self::I32,
@@ -192,7 +195,7 @@ impl Simd for Scalar {
         Self::pairs(acc, high, codes, |query, code| product(query, code >> 2 & 0x3c))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn nibble_dot(
         self,
         acc: Self::I32,
@@ -205,7 +208,7 @@ impl Simd for Scalar {
         Self::pairs(acc, high, codes, |query, code| product(query, code >> 4))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn nibbles_l2(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
         let square = |a: u8, b: u8| {
             let difference = i32::from(i16::from(a) - i16::from(b));
@@ -214,7 +217,7 @@ impl Simd for Scalar {
         Self::pairs(acc, a, b, |a, b| square(a & 15, b & 15) + square(a >> 4, b >> 4))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn nibbles_dot(self, acc: Self::I32, a: &[u8; 64], b: &[u8; 64]) -> Self::I32 {
         let centred = |nibble: u8| 2 * i16::from(nibble) - 15;
         let product = |a: u8, b: u8| i32::from(centred(a) * centred(b));
@@ -226,7 +229,7 @@ impl Simd for Scalar {
         [0; 32]
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn lookup(self, acc: Self::Lookups, tables: &[u8; 64], codes: &[u8; 64]) -> Self::Lookups {
         let mut acc = acc;
         let (tables, _) = tables.as_chunks::<16>();
@@ -250,7 +253,7 @@ impl Simd for Scalar {
         [0; 4]
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn plane_counts(self, acc: Self::Counts, code: &[u8; 16], planes: &[u8; 64]) -> Self::Counts {
         let mut acc = acc;
         let (code, _) = code.as_chunks::<8>();
