@@ -3,7 +3,7 @@
 //! Vectors that a filter rejects around the query cost the same as more answers would. The walk asks about each slot once, and
 //! about none that is farther than the last answer if calls take long.
 
-use super::course::{Asked, Course, Next, Progress};
+use super::course::{Asked, Course, Next, Progress, Rejects};
 use super::{AVOIDS, FilteredSearch, Walked};
 use crate::graph::Watch;
 use crate::index::codes::Codes;
@@ -28,6 +28,13 @@ const MISSED: f32 = 0.015;
 /// the sample costs.
 const DOUBTFUL: f64 = 0.1;
 const SAMPLED: f64 = 1.0 / 32.0;
+
+/// The rejected share up to which all rejected vectors are likely to be around a query whose nearest are rejected: the vectors that a user
+/// has seen.
+const FEW_REJECTS: f64 = 0.1;
+
+/// The growth of a walk on codes beyond the cost of a scan, at most.
+const BEYOND_SCAN: f64 = 1.25;
 
 /// Fewer slots tell nothing of the accepted share.
 const LEAST_SAMPLE: f64 = 32.0;
@@ -88,7 +95,9 @@ impl<'a> FilteredSearch<'a, '_> {
                         if sight == Sight::Clear || kept < ef {
                             return Some(self.ended(codes, course, refined.is_some()));
                         }
-                        let limit = *farthest.get_or_insert(kept as f64 * self.farthest(codes));
+                        let limit = *farthest.get_or_insert_with(|| {
+                            (kept as f64 * self.farthest(codes)).min(most as f64 * BEYOND_SCAN)
+                        });
                         let farther = (kept as f64 * FARTHER) as usize + 1;
                         if sight == Sight::Short && farther as f64 <= limit {
                             // The walk ends soon, and a scan would cost more than the rest of it.
@@ -144,18 +153,18 @@ impl<'a> FilteredSearch<'a, '_> {
         Walked { plan: Plan::FilteredWalk, codes, is_measured }
     }
 
-    /// Returns the least number of rejected vectors that a walk may go on to meet, or `usize::MAX` if it is unknown. After a long walk whose
-    /// last candidates were all rejected, it takes a sample: if the walk met far fewer accepted vectors than that, it may meet all rejected ones.
+    /// Returns the rejected vectors that a walk may go on to meet. After a long walk whose last candidates were all rejected, it takes a
+    /// sample: if the walk met far fewer accepted vectors than that, it may meet all rejected ones.
     fn rejects(
         &mut self,
         codes: Option<&Codes>,
         asked: Asked,
         kept: usize,
         course: &mut Course,
-    ) -> usize {
+    ) -> Rejects {
         let walked = kept as f64 * self.index.candidate_cost(codes);
         if course.rejects < usize::MAX || asked.recent > 0.0 || walked < course.scan * DOUBTFUL {
-            return course.rejects;
+            return Rejects::of(course.rejects);
         }
         let len = self.index.len() as f64;
         let slots = (course.scan * SAMPLED / (ASK + self.ask)).min(len);
@@ -163,11 +172,18 @@ impl<'a> FilteredSearch<'a, '_> {
             let is_enough = slots >= LEAST_SAMPLE;
             if is_enough { self.index.sampled_share(self.filter, slots as u32) } else { 0.0 }
         });
+        self.share = share;
         let is_avoided = (asked.accepted + 1) as f64 * AVOIDS <= share * asked.seen as f64;
+        if !is_avoided {
+            return Rejects::of(usize::MAX);
+        }
         // Two deviations of the sample fewer: a scan must cost less for sure.
         let rejected = (1.0 - share) * slots;
-        let least = (rejected - 2.0 * rejected.sqrt()).max(0.0) / slots.max(1.0) * len;
-        if is_avoided { least as usize } else { usize::MAX }
+        let of_all = |count: f64| (count.max(0.0) / slots.max(1.0) * len) as usize;
+        let least = of_all(rejected - 2.0 * rejected.sqrt());
+        let are_few = 1.0 - share <= FEW_REJECTS;
+        let likely = of_all(rejected - 0.5 * rejected.sqrt());
+        Rejects { least, likely: if are_few { likely } else { least } }
     }
 
     /// Asks about the candidates, one after the other, until enough are accepted.

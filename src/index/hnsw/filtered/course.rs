@@ -18,6 +18,9 @@ const DOUBTED: f64 = 0.7;
 /// The cost of a walk's end, by a sample, over that of a scan, from which on the walk gives way.
 const SURELY_FAR: f64 = 1.25;
 
+/// The same for a walk that is likely, but not sure, to meet all rejected vectors: it gives way at once.
+const LIKELY_FAR: f64 = 1.1;
+
 /// The course of a walk whose candidates are asked about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
@@ -43,10 +46,25 @@ pub(super) struct Progress {
     pub(super) kept: usize,
     /// Candidates whose walk costs the same as a scan.
     pub(super) most: usize,
-    /// The least number of rejected vectors that it may go on to meet, by a sample; `usize::MAX` if it is unknown.
-    pub(super) rejects: usize,
+    /// Rejected vectors that it may go on to meet.
+    pub(super) rejects: Rejects,
     /// Whether it is on codes that vectors refine.
     pub(super) is_coarse: bool,
+}
+
+/// The rejected vectors that a walk may go on to meet; `usize::MAX` if the number is unknown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rejects {
+    /// Their least number.
+    pub(super) least: usize,
+    /// The number to expect, if so few are rejected that they are likely to be around the query, and else the least.
+    pub(super) likely: usize,
+}
+
+impl Rejects {
+    pub(super) fn of(count: usize) -> Self {
+        Self { least: count, likely: count }
+    }
 }
 
 /// The result of asking about candidates.
@@ -97,8 +115,10 @@ impl Course {
         let is_far = if self.rejects < usize::MAX {
             end(self.rejects) >= most
         } else {
-            let surely = most as f64 * SURELY_FAR;
-            end(rejects) as f64 >= surely && kept as f64 >= most as f64 * DOUBTED
+            let is_surely = end(rejects.least) as f64 >= most as f64 * SURELY_FAR;
+            let is_likely = end(rejects.likely) as f64 >= most as f64 * LIKELY_FAR;
+            rejects.likely > rejects.least && is_likely
+                || is_surely && kept as f64 >= most as f64 * DOUBTED
         };
         if recent == 0.0 && kept >= HOPELESS && is_far {
             return Next::Scan;
@@ -107,7 +127,7 @@ impl Course {
         let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
         let wider = (expected.min(kept as f64 * WIDER) as usize).min(end(self.rejects));
         // A step does not pass the cost of a scan if the sample puts the end before it.
-        let limit = if end(rejects) < most { most - 1 } else { usize::MAX };
+        let limit = if end(rejects.least) < most { most - 1 } else { usize::MAX };
         Next::Wider(wider.min(limit).max(kept + 1))
     }
 }
@@ -128,7 +148,7 @@ mod tests {
     const NONE: Asked = Asked { accepted: 0, rank: 0, recent: 0.0, seen: 64 };
 
     fn next(asked: Asked, kept: usize, rejects: usize, is_coarse: bool) -> Next {
-        let walk = Progress { asked, kept, most: 3000, rejects, is_coarse };
+        let walk = Progress { asked, kept, most: 3000, rejects: Rejects::of(rejects), is_coarse };
         Course { rejects, ..COURSE }.next(walk, (10, 64))
     }
 
@@ -156,8 +176,13 @@ mod tests {
         assert_eq!(next(NONE, 100, 1000, false), Next::Wider(150));
         assert_eq!(next(NONE, 2000, usize::MAX, false), Next::Wider(3000));
         assert_eq!(next(NONE, 2100, usize::MAX, false), Next::Scan);
-        let walk =
-            Progress { asked: NONE, kept: 2100, most: 3000, rejects: 2200, is_coarse: false };
-        assert_eq!(COURSE.next(walk, (10, 64)), Next::Wider(2999));
+        let next = |kept, rejects| {
+            let walk = Progress { asked: NONE, kept, most: 3000, rejects, is_coarse: false };
+            COURSE.next(walk, (10, 64))
+        };
+        assert_eq!(next(2100, Rejects::of(2200)), Next::Wider(2999));
+        // Few are rejected, so that all of them are likely to be around the query.
+        assert_eq!(next(300, Rejects { least: 2200, likely: 3500 }), Next::Scan);
+        assert_eq!(next(300, Rejects { least: 2200, likely: 2500 }), Next::Wider(450));
     }
 }

@@ -37,8 +37,13 @@ const ALMOST_ALL: f64 = 0.9;
 /// A walk may end early if the last answer is at less than this many times the expected rank among its candidates.
 const LATE: usize = 2;
 
-/// The candidates that a walk keeps that asks in order, over those expected to be needed.
+/// The candidates that a walk keeps that asks in order, over those expected to be needed: for filters whose calls take long, and for others,
+/// which are asked about more than `k` candidates.
 const IN_RESERVE: f64 = 1.3;
+const IN_PLENTY: f64 = 1.15;
+
+/// A walk in order gives way to detours once it costs so many times more than expected.
+const GIVES_WAY: f64 = 1.5;
 
 /// A search under a filter, in progress. The query is in `work.row`.
 pub(in crate::index) struct FilteredSearch<'a, 't> {
@@ -49,6 +54,8 @@ pub(in crate::index) struct FilteredSearch<'a, 't> {
     work: &'a mut Work,
     /// Units that a call of the filter takes.
     ask: f64,
+    /// The accepted share of all vectors by the last sample, 0 without one.
+    share: f64,
 }
 
 /// A walk that found enough, or whose time is over. The accepted candidates are in the scratch.
@@ -68,7 +75,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         timer: &'a mut Timer<'t>,
         work: &'a mut Work,
     ) -> Self {
-        Self { index, request, filter, timer, work, ask: 1.0 }
+        Self { index, request, filter, timer, work, ask: 1.0, share: 0.0 }
     }
 
     /// Answers the request.
@@ -133,9 +140,12 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         }
         let mut seeds = std::mem::take(&mut self.work.seeds);
         let Estimate { share, scan } = index.estimate(self.filter, ask, ef, &mut seeds);
+        self.share = share;
         let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
         let in_order = first as f64 * candidate + k as f64 / share * ask;
-        let walked = if ask > CHEAP && in_order < scan.min(index.walk_cost(share, ef, ask)) {
+        let walked = if let Some(walked) = self.walk_hopefully(codes, share, scan) {
+            Some(walked)
+        } else if ask > CHEAP && in_order < scan.min(index.walk_cost(share, ef, ask)) {
             self.walk_and_ask(codes, self.course(first))
         } else if scan <= index.walk_cost(share, ef, ask) {
             let pays = scan > SCOUT * index.walk_cost(1.0, SCOUTS.0 as usize, ask);
@@ -149,16 +159,39 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         walked
     }
 
+    /// A walk that asks about its candidates, instead of detours to accepted nodes: it finds enough soon if the filter has nothing to do
+    /// with the query. Returns `None` if it does not, or if detours are expected to cost less.
+    fn walk_hopefully(
+        &mut self,
+        codes: Option<&'a Codes>,
+        share: f64,
+        scan: f64,
+    ) -> Option<Walked<'a>> {
+        let (index, Request { k, ef, .. }) = (self.index, *self.request);
+        if self.ask > CHEAP || share > ONE_HOP {
+            return None;
+        }
+        let wanted = k.max(ef / 2);
+        let first = ef.max((wanted as f64 / share * IN_PLENTY) as usize);
+        let cost = first as f64 * index.candidate_cost(codes);
+        if cost > scan.min(index.walk_cost(share, ef, self.ask)) {
+            return None;
+        }
+        self.walk_and_ask(codes, Course { wanted, scan: cost * GIVES_WAY, ..self.course(first) })
+    }
+
     /// Scans: all vectors in the order of distance, or the accepted ones, whichever asks less.
     fn scan(&mut self, codes: Option<&'a Codes>, hits: &mut Hits) {
-        let Self { index, request, timer, work, .. } = self;
+        let Self { index, request, timer, work, ask, share, .. } = self;
+        // In the order of distance, it measures the rejected vectors too, and asks about few.
+        let measures_more = index.scan_measure() * (1.0 - *share);
         let codes = index.entries.standing_in(codes);
         if let Some(codes) = codes {
             index.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
             codes.prepare(&mut work.coding);
         }
         let scale = index.scale(codes);
-        if self.ask > index.scan_measure() || request.screen.only_excluded().is_some() {
+        if *ask > measures_more || request.screen.only_excluded().is_some() {
             index.entries.scan_in_order(scale, request, timer, work, hits);
         } else {
             index.entries.scan_accepted(scale, request, timer, work, hits);
