@@ -84,7 +84,7 @@ struct Registry {
     retired: Waiting<Unlinked>,
     /// Bytes of the buffers in the table, by first page.
     resident: PageMap<usize>,
-    /// Freed buffers of one page: a commit copies the pages that it changes, and frees about as many copies of earlier commits.
+    /// Freed buffers of one page. A commit copies the pages that it changes, and frees a like number of earlier copies.
     spare: Vec<PageBuf>,
 }
 
@@ -190,7 +190,7 @@ impl Frames {
         }
     }
 
-    /// Returns a copy of a page, in a spare buffer if there is one.
+    /// Returns a copy of a page. The copy takes a spare buffer if one is left.
     ///
     /// # Errors
     ///

@@ -57,7 +57,7 @@ pub(super) struct Progress {
 pub(super) struct Rejects {
     /// Their least number.
     pub(super) least: usize,
-    /// The number to expect, if so few are rejected that they are likely to be around the query, and else the least.
+    /// Their expected number if all of them are likely to be around the query, because the filter rejects few vectors; else the least.
     pub(super) likely: usize,
 }
 

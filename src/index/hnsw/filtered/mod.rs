@@ -42,7 +42,7 @@ const LATE: usize = 2;
 const IN_RESERVE: f64 = 1.3;
 const IN_PLENTY: f64 = 1.15;
 
-/// A walk in order gives way to detours once it costs so many times more than expected.
+/// A walk in order gives way to detours at this multiple of its expected cost.
 const GIVES_WAY: f64 = 1.5;
 
 /// A search under a filter, in progress. The query is in `work.row`.
