@@ -4,6 +4,9 @@
 //! Yashunin, 2018): up to a few hundred entries, moving a tail of eight-byte entries costs less
 //! than sifting, and the next candidate is found without a search.
 
+use bytemuck::cast_slice;
+
+use crate::order_key::OrderKey;
 use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
 
 /// An entry is `key << 32 | id << 1 | expanded`, so one comparison orders by key and then id.
@@ -12,7 +15,7 @@ const EXPANDED: u64 = 1;
 /// Candidates that are compared with the bound at a time: those of a row.
 const ASKED: usize = 32;
 
-/// A bounded list of `(key, id)` in ascending order, each expanded at most once.
+/// A bounded list of order keys and ids in ascending order, each expanded at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.
@@ -37,7 +40,7 @@ impl Pool {
 
     /// Makes room for `capacity` entries, if that is more. Returns the key from which on candidates
     /// may have been dropped, if some may; they can be offered again.
-    pub(crate) fn widen(&mut self, capacity: usize) -> Option<u32> {
+    pub(crate) fn widen(&mut self, capacity: usize) -> Option<OrderKey> {
         if capacity <= self.capacity {
             return None;
         }
@@ -51,19 +54,25 @@ impl Pool {
 
     /// Returns the key that a candidate must beat; it is above every key if the pool has room.
     #[inline(always)]
-    pub(crate) fn bound(&self) -> u64 {
+    fn bound(&self) -> u64 {
         if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
     }
 
-    /// Adds a candidate whose key is below [`Self::bound`], dropping the worst one if full.
-    pub(crate) fn insert(&mut self, key: u32, id: u32) {
+    /// Returns whether a candidate with this key would be added: the key is below [`Self::bound`].
+    #[inline(always)]
+    pub(crate) fn admits(&self, key: OrderKey) -> bool {
+        u64::from(key.to_bits()) < self.bound()
+    }
+
+    /// Adds a candidate that the pool [admits](Self::admits), dropping the worst one if full.
+    pub(crate) fn insert(&mut self, key: OrderKey, id: u32) {
         run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
     }
 
     /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst beyond the capacity, which may be new ones.
     /// Moves the ids of the added candidates to the front of `ids`, and returns their number.
     #[inline]
-    pub(crate) fn offer(&mut self, keys: &[u32], ids: &mut [u32]) -> usize {
+    pub(crate) fn offer(&mut self, keys: &[OrderKey], ids: &mut [u32]) -> usize {
         run_detected(Offer { pool: self, keys, ids })
     }
 
@@ -83,8 +92,8 @@ impl Pool {
 
     /// Returns the key of the nearest candidate not yet expanded.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<u32> {
-        self.entries[..self.len].get(self.cursor).map(|entry| (entry >> 32) as u32)
+    pub(crate) fn peek(&self) -> Option<OrderKey> {
+        self.entries[..self.len].get(self.cursor).map(|&entry| key_of(entry))
     }
 
     /// Returns the number of nearest candidates that are expanded without a gap.
@@ -94,20 +103,23 @@ impl Pool {
 
     /// Returns the key of the entry of a rank, counted from zero.
     #[inline(always)]
-    pub(crate) fn key_at(&self, rank: usize) -> Option<u32> {
-        self.entries[..self.len].get(rank).map(|entry| (entry >> 32) as u32)
+    pub(crate) fn key_at(&self, rank: usize) -> Option<OrderKey> {
+        self.entries[..self.len].get(rank).map(|&entry| key_of(entry))
     }
 
     /// Returns the keys in the middle and at the end.
-    pub(crate) fn reach(&self) -> Option<(u32, u32)> {
+    pub(crate) fn reach(&self) -> Option<(OrderKey, OrderKey)> {
         Some((self.key_at(self.len / 2)?, self.key_at(self.len - 1)?))
     }
 
     /// Returns the ids of the entries with a key.
-    pub(crate) fn ids_of(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn ids_of(&self, key: OrderKey) -> impl Iterator<Item = u32> + '_ {
         let entries = &self.entries[..self.len];
-        let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key));
-        entries[first..].iter().take_while(move |&&e| e >> 32 == u64::from(key)).map(|&e| id_of(e))
+        let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key.to_bits()));
+        entries[first..]
+            .iter()
+            .take_while(move |&&e| e >> 32 == u64::from(key.to_bits()))
+            .map(|&e| id_of(e))
     }
 
     /// Returns the number of entries.
@@ -117,8 +129,8 @@ impl Pool {
 
     /// Returns `(key, id)` from the nearest to the farthest.
     #[inline(always)]
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
-        self.entries[..self.len].iter().map(|&e| ((e >> 32) as u32, id_of(e)))
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (OrderKey, u32)> + '_ {
+        self.entries[..self.len].iter().map(|&e| (key_of(e), id_of(e)))
     }
 
     /// Keeps the entries whose ids `keep` accepts, the nearest `most` at most; `keep` is not called for more. The walk
@@ -148,7 +160,7 @@ impl Pool {
 /// Insertions into a pool, with the widest instructions of this CPU.
 struct Offer<'a> {
     pool: &'a mut Pool,
-    keys: &'a [u32],
+    keys: &'a [OrderKey],
     ids: &'a mut [u32],
 }
 
@@ -161,6 +173,7 @@ impl Task for Offer<'_> {
             return self.one_by_one(simd);
         }
         let Self { pool, keys, ids } = self;
+        let keys: &[u32] = cast_slice(keys);
         let mut fresh = [0; ASKED + SLACK];
         let mut added = 0;
         for at in (0..keys.len()).step_by(ASKED) {
@@ -184,6 +197,7 @@ impl Offer<'_> {
     #[inline(always)]
     fn one_by_one<S: Simd>(self, simd: S) -> usize {
         let Self { pool, keys, ids } = self;
+        let keys: &[u32] = cast_slice(keys);
         let ids = &mut ids[..keys.len()];
         let mut added = 0;
         for start in (0..keys.len()).step_by(ASKED) {
@@ -214,6 +228,11 @@ impl Offer<'_> {
 }
 
 #[inline(always)]
+fn key_of(entry: u64) -> OrderKey {
+    OrderKey::from_bits((entry >> 32) as u32)
+}
+
+#[inline(always)]
 fn id_of(entry: u64) -> u32 {
     (entry as u32) >> 1
 }
@@ -232,8 +251,8 @@ mod tests {
             let mut expanded = Vec::new();
             for id in 0..500 {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let key = state >> 24;
-                if u64::from(key) < pool.bound() {
+                let key = OrderKey::from_bits(state >> 24);
+                if pool.admits(key) {
                     pool.insert(key, id);
                     all.push((key, id));
                     all.sort_unstable();
@@ -248,9 +267,10 @@ mod tests {
             }
         }
         assert!(pool.bytes() >= 64 * 8);
-        for key in [0, pool.iter().next().unwrap().0, pool.iter().last().unwrap().0, u32::MAX] {
+        let (least, most) = (pool.iter().next().unwrap().0, pool.iter().last().unwrap().0);
+        for key in [OrderKey::MIN, least, most, OrderKey::MAX] {
             let expected = pool.iter().filter(|entry| entry.0 == key).map(|entry| entry.1);
-            assert!(pool.ids_of(key).eq(expected), "{key}");
+            assert!(pool.ids_of(key).eq(expected), "{key:?}");
         }
         let even: Vec<_> = pool.iter().filter(|(_, id)| id % 2 == 0).collect();
         pool.retain(usize::MAX, |id| id % 2 == 0);
@@ -286,11 +306,11 @@ mod tests {
             single.begin(capacity);
             for row in 0..200_u32 {
                 let count = (row * 7 % 40) as usize;
-                let keys: Vec<u32> = (0..count)
+                let keys: Vec<OrderKey> = (0..count)
                     .map(|_| {
                         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                         // Few keys, and ids against their order: most are equal to others, the worst, too.
-                        (state >> 26) + 200 - row
+                        OrderKey::from_bits((state >> 26) + 200 - row)
                     })
                     .collect();
                 let ids: Vec<u32> = (0..count as u32).map(|at| (row * 40 + at) ^ 0x2a).collect();

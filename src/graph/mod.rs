@@ -1,7 +1,8 @@
 //! The hierarchical navigable small world graph (Malkov and Yashunin, 2018): rows of neighbours,
 //! walked, linked and pruned.
 //!
-//! The graph knows dense node ids and a [`Space`] that gives distances; no keys, no vectors.
+//! The graph knows dense node ids and a [`Space`] that gives distances; no user's keys, no vectors. A key here is an
+//! [`OrderKey`](crate::order_key::OrderKey).
 //! `rows/` is the graph at rest; `search/` reads it; `link/`, `removal/` and `merge/` change it.
 //!
 //! # Concurrency

@@ -14,6 +14,7 @@ use crate::graph::Scratch;
 use crate::index::codes::rerank::Head;
 use crate::index::distances::field::Matches;
 use crate::index::query::verdicts::Verdicts;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Parts that searches and insertions need of any index.
@@ -54,11 +55,11 @@ pub(super) struct Work {
     /// Slots that a scan skips, as bits.
     pub(super) hidden: Vec<u64>,
     /// Every slot, for a scan of more answers than a pool should hold.
-    pub(super) all: Vec<(u32, u32)>,
+    pub(super) all: Vec<(OrderKey, u32)>,
     /// The nearest vectors that a filter accepts.
     pub(super) matches: Matches,
-    /// Keys of distances and slots, in order.
-    pub(super) ranked: Vec<(u32, u32)>,
+    /// Order keys and slots, in order.
+    pub(super) ranked: Vec<(OrderKey, u32)>,
     /// Verdicts of a filter.
     pub(super) verdicts: Verdicts,
     /// Accepted slots that a walk may start from.
@@ -153,7 +154,7 @@ impl Buffers for Work {
             + self.prepared.capacity() * size_of::<Block>()
             + self.head.bytes()
             + self.pools.iter().map(Pool::bytes).sum::<usize>()
-            + self.all.capacity() * size_of::<(u32, u32)>()
+            + self.all.capacity() * size_of::<(OrderKey, u32)>()
             + self.matches.bytes()
             + self.ranked.capacity() * 8
             + self.verdicts.bytes()

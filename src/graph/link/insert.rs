@@ -12,6 +12,7 @@ use crate::graph::rows::{
 };
 use crate::graph::search::{Near, Scratch, Walk, begin, is_crowded, land, proceed, seed};
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 use crate::sync::{Fault, is_planted};
 
 /// `ef` of the base-level walk that chooses a new node's tree parent. Measured on 541,200 generated vectors, searching for each 29th
@@ -361,7 +362,7 @@ impl Graph {
         let mut seen: HashSet<u32> = queue.iter().map(|link| link.row).collect();
         while let Some(link) = queue.pop_front() {
             let space = space.refresh();
-            let mut key = [0];
+            let mut key = [OrderKey::MIN];
             space.between(place.node, &[link.node], &mut key);
             if self.adopt(space, place, Candidate { key: key[0], link }, scratch) {
                 return Some(link.row);

@@ -4,6 +4,7 @@ use super::insert::Found;
 use crate::graph::rows::{Candidate, Graph, Link, own, select};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// A vector is long if it is nearer to others than these are to themselves by this factor.
 const LONG: f32 = 1.5;
@@ -58,7 +59,7 @@ impl Graph {
                 for row in (0..rows.len()).filter(|&row| row != place.row).take(LIFTED) {
                     let link = Link { row, node: rows.head(row).0, tree: false };
                     if link.node < space.len() && space.is_live(link.node) {
-                        let mut key = [0];
+                        let mut key = [OrderKey::MIN];
                         space.between(node, &[link.node], &mut key);
                         candidates.push(Candidate { key: key[0], link });
                     }

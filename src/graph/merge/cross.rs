@@ -12,6 +12,7 @@ use super::{GONE, Merge};
 use crate::graph::rows::{Cell, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Maximum number of nodes of one other graph that a node finds.
 const FOUND: usize = 16;
@@ -57,8 +58,8 @@ impl Near {
         });
     }
 
-    /// Returns the key of the distance and the number of each row that is near to `row`.
-    pub(super) fn of(&self, row: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+    /// Returns the order key of the distance and the number of each row that is near to `row`.
+    pub(super) fn of(&self, row: u32) -> impl Iterator<Item = (OrderKey, u32)> + '_ {
         let list = self.lists.get(row as usize * KEPT..).unwrap_or_default();
         list.iter().take(KEPT).take_while(|&&entry| entry != NONE).map(|&entry| split(entry))
     }
@@ -73,8 +74,8 @@ fn add(list: &mut [u64], entry: u64) {
     }
 }
 
-fn split(entry: u64) -> (u32, u32) {
-    ((entry >> 32) as u32, entry as u32)
+fn split(entry: u64) -> (OrderKey, u32) {
+    (OrderKey::from_bits((entry >> 32) as u32), entry as u32)
 }
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
@@ -126,7 +127,8 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
                                 .map(|&entry| split(entry).1);
                             self.walk(rows, row, seeds, entry, scratch);
                             let best = scratch.pool.iter().take(FOUND);
-                            let best = best.map(|(key, row)| u64::from(key) << 32 | u64::from(row));
+                            let best = best
+                                .map(|(key, row)| u64::from(key.to_bits()) << 32 | u64::from(row));
                             lists.extend(best.chain(std::iter::repeat(NONE)).take(FOUND));
                         }
                         goes_on.then_some(lists)

@@ -7,12 +7,13 @@ use super::cross::Near;
 use crate::graph::rows::{Candidate, Cell, Link, Rows, select};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;
 
-/// A link back, written if the row has room: the row, the key of the distance, and the row linked to.
-type Back = (u32, u32, u32);
+/// A link back, written if the row has room: the row, the order key of the distance, and the row linked to.
+type Back = (u32, OrderKey, u32);
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
     /// Lets each row choose among its links and the rows near to it. The chosen rows link back to it, the nearest
@@ -70,7 +71,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         &self,
         rows: Rows<'_, C>,
         row: u32,
-        others: impl Iterator<Item = (u32, u32)>,
+        others: impl Iterator<Item = (OrderKey, u32)>,
         scratch: &mut Scratch,
     ) {
         let Scratch { candidates, fresh, .. } = scratch;

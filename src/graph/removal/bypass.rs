@@ -6,6 +6,7 @@
 use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, select};
 use crate::graph::search::{Near, Scratch, Walk};
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Maximum number of links that a row gets in place of one that it loses.
 const REPLACEMENTS: usize = 3;
@@ -93,7 +94,7 @@ impl Graph {
         space.between(orphan.node, &fresh.nodes[..count], &mut fresh.keys[..count]);
         counters.distances += count as u64;
         let others = others.iter().filter(|other| other.row != orphan.row);
-        let mut nearest: Option<(u32, Link)> = None;
+        let mut nearest: Option<(OrderKey, Link)> = None;
         for (&key, &other) in fresh.keys[..count].iter().zip(others) {
             if nearest.is_none_or(|(least, link)| (key, other.row) < (least, link.row)) {
                 nearest = Some((key, other));

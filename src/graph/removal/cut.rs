@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use crate::graph::rows::{Candidate, Cell, Entry, Graph, Layer, Link, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 impl Graph {
     /// Cuts out a node, which is not alive any more. No other thread may change the graph meanwhile; walks
@@ -43,11 +44,11 @@ impl Graph {
         for part in &parts {
             fell(rows, part.row, |l| l.row == row);
         }
-        let mut keys = vec![0; parts.len()];
+        let mut keys = vec![OrderKey::MIN; parts.len()];
         let nodes: Vec<u32> = parts.iter().map(|l| l.node).collect();
         space.between(node, &nodes, &mut keys);
         // Any order is correct, but the same removals must make the same graph.
-        let mut order: Vec<(u32, Link)> =
+        let mut order: Vec<(OrderKey, Link)> =
             keys.into_iter().zip(&parts).map(|(k, l)| (k, *l)).collect();
         order.sort_unstable_by_key(|&(key, link)| (key, link.row));
         let mut joints: Vec<(Link, Link)> = Vec::with_capacity(parts.len());
@@ -86,7 +87,7 @@ impl Graph {
         {
             return rows.cells(from.row)[at].store(Some(link));
         }
-        let mut key = [0];
+        let mut key = [OrderKey::MIN];
         space.between(from.node, &[to.node], &mut key);
         let new = Candidate { key: key[0], link };
         let joined = self.connect(space, layer, from.row, new, scratch);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::levels::Graph;
 use crate::graph::space::{LinkSpace, Space};
+use crate::order_key::OrderKey;
 
 /// Squared lengths that differ by at most this factor count as equal: those of codes of 4 bits are off by some percent.
 const EQUAL: f32 = 1.2;
@@ -105,16 +106,16 @@ impl Lengths {
     }
 }
 
-/// Returns the key of a node's distance from itself.
-pub(in crate::graph) fn own<S: LinkSpace>(space: S, node: u32) -> u32 {
-    let mut key = [0];
+/// Returns the order key of a node's distance from itself.
+pub(in crate::graph) fn own<S: LinkSpace>(space: S, node: u32) -> OrderKey {
+    let mut key = [OrderKey::MIN];
     space.between(node, &[node], &mut key);
     key[0]
 }
 
 /// Returns the distance by which a candidate must be nearer to a kept node than to the node in hand to be nearer in space, too.
-/// Both arguments are keys of a node's distance from itself.
-pub(super) fn reach<S: Space>(space: S, node: u32, kept: u32) -> f32 {
+/// Both arguments are order keys of a node's distance from itself.
+pub(super) fn reach<S: Space>(space: S, node: OrderKey, kept: OrderKey) -> f32 {
     let (node, kept) = (-space.distance(node), -space.distance(kept));
     // `|k - c|^2 < |n - c|^2`, with known products.
     if kept > node * EQUAL { (kept - node) / 2.0 } else { 0.0 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::arena::Pool;
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// The exponent is fitted between the neighbour of rank `RANK` and the last one, which must have at least rank `RANK * TIMES`.
 const RANK: usize = 10;
@@ -141,10 +142,10 @@ pub(in crate::graph) struct Halt {
     /// The walk ends at candidates farther than `stretch` times the distance at `rank`.
     stretch: f32,
     /// The key at `rank` when it was last read, and the distance at which the walk ends for it.
-    key: u32,
+    key: OrderKey,
     reach: f32,
     /// A key that is known to be within `reach`.
-    within: u32,
+    within: OrderKey,
 }
 
 impl Default for Halt {
@@ -158,9 +159,9 @@ impl Halt {
     pub(in crate::graph) const NEVER: Self = Self {
         rank: usize::MAX,
         stretch: f32::INFINITY,
-        key: u32::MAX,
+        key: OrderKey::MAX,
         reach: f32::INFINITY,
-        within: 0,
+        within: OrderKey::MIN,
     };
 
     /// Returns the end of an insertion's walk with `ef`, which chooses `m` neighbours among its candidates.

@@ -105,7 +105,7 @@ pub(in crate::graph) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) 
     }
     passed.retain(|&(_, node)| node < rows.len() && visited.insert(node));
     for &(key, node) in &*passed {
-        if u64::from(key) < pool.bound() {
+        if pool.admits(key) {
             pool.insert(key, node);
         }
     }

@@ -13,6 +13,7 @@ use super::walk::{Walk, Watch, measure};
 use crate::arena::Visited;
 use crate::graph::rows::Graph;
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// The order in which a walk visits the rejected neighbours of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,9 @@ pub(super) struct Detour {
     through: Visited,
     /// Rejected neighbours of the node in hand.
     gates: Vec<u32>,
-    keys: Vec<u32>,
-    /// Keys and rows of the gates.
-    sorted: Vec<(u32, u32)>,
+    keys: Vec<OrderKey>,
+    /// Order keys and rows of the gates.
+    sorted: Vec<(OrderKey, u32)>,
     seeds: Vec<u32>,
 }
 
@@ -188,7 +189,7 @@ impl<S: Space> Trip<'_, S> {
         let Scratch { detour, counters, .. } = scratch;
         let Detour { gates, keys, sorted, .. } = detour;
         self.walk.space.prefetch(gates);
-        keys.resize(gates.len(), 0);
+        keys.resize(gates.len(), OrderKey::MIN);
         self.walk.space.keys(self.walk.query, gates, keys);
         counters.distances += gates.len() as u64;
         sorted.clear();

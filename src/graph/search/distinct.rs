@@ -9,6 +9,7 @@ use super::walk::{Beam, Near, Turn, Walk, Watch, begin, gather_new, limit, next,
 use crate::arena::Pool;
 use crate::graph::rows::{Candidate, Cell, Graph, Halt, Link, Rows};
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// Candidates for each known one that a search starts from.
 const KNOWN: usize = 8;
@@ -20,7 +21,7 @@ pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
     pool: &Pool,
 ) -> bool {
     let mut others = 1;
-    let mut last: Option<(u32, u32)> = None;
+    let mut last: Option<(OrderKey, u32)> = None;
     for (key, row) in pool.iter() {
         let is_copy = last.is_some_and(|(last_key, last_row)| {
             last_key == key && space.is_same(rows.head(last_row).0, rows.head(row).0)
@@ -57,7 +58,7 @@ impl<S: Space, C: Cell> Walk<'_, S, C> {
                 let row = if C::HEAD > 0 { found[at] } else { node };
                 let is_known =
                     || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
-                if u64::from(key) < pool.bound() && !is_known() {
+                if pool.admits(key) && !is_known() {
                     pool.insert(key, row);
                 }
             }
@@ -76,7 +77,7 @@ impl<S: Space, C: Cell> Walk<'_, S, C> {
             visited.insert(node);
         }
         for &Candidate { key, link } in &*candidates {
-            if visited.insert(link.row) && u64::from(key) < pool.bound() {
+            if visited.insert(link.row) && pool.admits(key) {
                 pool.insert(key, link.row);
             }
         }
@@ -139,7 +140,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        (known, Beam { ef, k, without }): (&[(u32, u32)], Beam),
+        (known, Beam { ef, k, without }): (&[(OrderKey, u32)], Beam),
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {

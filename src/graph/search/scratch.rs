@@ -6,6 +6,7 @@ use super::detour::Detour;
 use super::widen::Notes;
 use crate::arena::{Pool, Visited};
 use crate::graph::rows::{Candidate, Halt, Prune};
+use crate::order_key::OrderKey;
 
 /// Buffers of one search or insertion. Once they have grown, a search allocates nothing.
 #[derive(Debug, Default)]
@@ -20,8 +21,8 @@ pub(crate) struct Scratch {
     pub(super) detour: Detour,
     /// The notes of walks that can be continued.
     pub(super) notes: Notes,
-    /// Keys and nodes that a wide descent met.
-    pub(super) passed: Vec<(u32, u32)>,
+    /// Order keys and nodes that a wide descent met.
+    pub(super) passed: Vec<(OrderKey, u32)>,
     pub(in crate::graph) candidates: Vec<Candidate>,
     pub(in crate::graph) prune: Prune,
     /// Lists that an insertion keeps until it links.
@@ -35,8 +36,8 @@ pub(in crate::graph) struct Fresh {
     /// Their rows; not used on the base level, where a row's number is its node's.
     pub(in crate::graph) rows: Vec<u32>,
     pub(in crate::graph) nodes: Vec<u32>,
-    /// Keys of their distances.
-    pub(in crate::graph) keys: Vec<u32>,
+    /// Order keys of their distances.
+    pub(in crate::graph) keys: Vec<OrderKey>,
     /// Whether the walk skipped a link because its node is younger than the walk.
     pub(super) is_younger: bool,
 }
@@ -54,9 +55,9 @@ impl Fresh {
     #[inline(never)]
     fn grow(&mut self, neighbours: usize) {
         // One more: the walk writes the next entry before it knows whether to keep it.
-        for list in [&mut self.rows, &mut self.nodes, &mut self.keys] {
-            list.resize(neighbours + 1, 0);
-        }
+        self.rows.resize(neighbours + 1, 0);
+        self.nodes.resize(neighbours + 1, 0);
+        self.keys.resize(neighbours + 1, OrderKey::MIN);
     }
 }
 

@@ -10,6 +10,7 @@ use super::distinct::is_crowded;
 use super::scratch::{Fresh, Scratch};
 use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// The width of a walk, and the node that it leaves out.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +46,10 @@ impl<S: Space, C> Clone for Walk<'_, S, C> {
 
 impl<S: Space, C> Copy for Walk<'_, S, C> {}
 
-/// A row and the key of its distance from the query.
+/// A row and the order key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Near {
-    pub(in crate::graph) key: u32,
+    pub(in crate::graph) key: OrderKey,
     pub(in crate::graph) row: u32,
 }
 

@@ -8,6 +8,7 @@ use super::scratch::{Fresh, Scratch};
 use super::walk::{Turn, Watch, begin, gather_new, next};
 use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// Noted candidates that are offered together.
 const PART: usize = 32;
@@ -15,8 +16,8 @@ const PART: usize = 32;
 /// The notes of a walk that can be continued.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// Key and row of each visited candidate.
-    met: Vec<(u32, u32)>,
+    /// Order key and row of each visited candidate.
+    met: Vec<(OrderKey, u32)>,
     /// The limit below which rows existed when the walk began.
     limit: u32,
 }
@@ -24,7 +25,7 @@ pub(super) struct Notes {
 impl Notes {
     /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
-        self.met.capacity() * size_of::<(u32, u32)>()
+        self.met.capacity() * size_of::<(OrderKey, u32)>()
     }
 }
 
@@ -65,7 +66,7 @@ impl Graph {
     ) {
         let Scratch { pool, notes, .. } = &mut *scratch;
         if let Some(dropped) = pool.widen(ef) {
-            let (mut keys, mut ids, mut count) = ([0; PART], [0; PART], 0);
+            let (mut keys, mut ids, mut count) = ([OrderKey::MIN; PART], [0; PART], 0);
             for &(key, row) in &notes.met {
                 if key < dropped || key == dropped && pool.ids_of(key).any(|id| id == row) {
                     continue;

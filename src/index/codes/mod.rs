@@ -16,6 +16,7 @@ use crate::error::{IndexError, VectorError};
 use crate::index::codes::blur::Blur;
 use crate::index::codes::fit::Fit;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
@@ -297,8 +298,8 @@ impl Codes {
         self.all().map(|codes| codes.rows.bytes_of(slots) + codes.coder.bytes()).sum()
     }
 
-    /// Returns the distance that a key of the engine encodes.
-    pub(super) fn distance(&self, key: u32) -> f32 {
-        self.coder.distance(self.engine.distance(key))
+    /// Returns the distance that an order key of the engine encodes.
+    pub(super) fn distance(&self, order: OrderKey) -> f32 {
+        self.coder.distance(self.engine.distance(order))
     }
 }

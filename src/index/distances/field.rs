@@ -4,6 +4,7 @@ use super::Engine;
 use crate::arena::{Pool, View};
 use crate::graph::Watch;
 use crate::index::query::budget::Timer;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Answers that a sorted pool keeps; a scan for more collects everything and sorts it once.
@@ -19,20 +20,20 @@ pub(in crate::index) struct Field<'a> {
     pub(in crate::index) rows: View<'a, Block>,
     /// A bit for each slot to skip; the bits of the last slots may be absent.
     pub(in crate::index) hidden: &'a [u64],
-    /// Maximum key of a wanted distance.
-    pub(in crate::index) within: u32,
+    /// Maximum order key of a wanted distance.
+    pub(in crate::index) within: OrderKey,
 }
 
 impl Field<'_> {
-    /// Passes the `k` nearest to `query`, as keys and slots, to `each`. Returns the number of distances
+    /// Passes the `k` nearest to `query`, as order keys and slots, to `each`. Returns the number of distances
     /// computed.
     pub(in crate::index) fn scan(
         self,
         query: &[Block],
         k: usize,
-        (pools, all): (&mut Vec<Pool>, &mut Vec<(u32, u32)>),
+        (pools, all): (&mut Vec<Pool>, &mut Vec<(OrderKey, u32)>),
         timer: &mut Timer<'_>,
-        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, u32)>),
     ) -> u64 {
         let total = self.rows.len() as usize;
         let k = k.min(total);
@@ -54,20 +55,20 @@ impl Field<'_> {
         }
     }
 
-    /// Leaves all slots with their keys in `all`, unsorted. Returns the number of distances computed.
+    /// Leaves all slots with their order keys in `all`, unsorted. Returns the number of distances computed.
     pub(in crate::index) fn measure_all(
         self,
         query: &[Block],
-        all: &mut Vec<(u32, u32)>,
+        all: &mut Vec<(OrderKey, u32)>,
         timer: &mut Timer<'_>,
     ) -> u64 {
         all.clear();
         let mut measured = 0;
         self.each_tile(|slots| {
-            let mut keys = [0; TILE];
-            self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
-            let near = keys.into_iter().zip(slots.iter().copied());
-            all.extend(near.filter(|&(key, _)| key <= self.within));
+            let mut orders = [OrderKey::MIN; TILE];
+            self.engine.orders(self.rows, query, slots, &mut orders[..slots.len()]);
+            let near = orders.into_iter().zip(slots.iter().copied());
+            all.extend(near.filter(|&(order, _)| order <= self.within));
             measured += slots.len() as u64;
             !timer.spent(slots.len())
         });
@@ -82,15 +83,15 @@ impl Field<'_> {
         pools: &mut [Pool],
         timer: &mut Timer<'_>,
     ) -> u64 {
-        let mut keys = [0; TILE];
+        let mut orders = [OrderKey::MIN; TILE];
         let length = queries.len() / pools.len().max(1);
         let mut measured = 0;
         self.each_tile(|slots| {
             for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
-                self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
-                for (&key, &slot) in keys.iter().zip(slots) {
-                    if u64::from(key) < pool.bound() && key <= self.within {
-                        pool.insert(key, slot);
+                self.engine.orders(self.rows, query, slots, &mut orders[..slots.len()]);
+                for (&order, &slot) in orders.iter().zip(slots) {
+                    if pool.admits(order) && order <= self.within {
+                        pool.insert(order, slot);
                     }
                 }
             }
@@ -105,15 +106,15 @@ impl Field<'_> {
         self,
         queries: &[Block],
         k: usize,
-        lists: &mut [Vec<(u32, u32)>],
+        lists: &mut [Vec<(OrderKey, u32)>],
     ) {
-        let mut keys = [0; TILE];
+        let mut orders = [OrderKey::MIN; TILE];
         let length = queries.len() / lists.len().max(1);
         self.each_tile(|slots| {
             for (query, list) in queries.chunks_exact(length.max(1)).zip(lists.iter_mut()) {
-                self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
-                let near = keys.into_iter().zip(slots.iter().copied());
-                list.extend(near.filter(|&(key, _)| key <= self.within));
+                self.engine.orders(self.rows, query, slots, &mut orders[..slots.len()]);
+                let near = orders.into_iter().zip(slots.iter().copied());
+                list.extend(near.filter(|&(order, _)| order <= self.within));
                 if list.len() / 2 >= k {
                     list.select_nth_unstable(k);
                     list.truncate(k);
@@ -143,7 +144,7 @@ impl Field<'_> {
 }
 
 /// Keeps the `k` nearest, the nearest first.
-fn keep_nearest(all: &mut Vec<(u32, u32)>, k: usize) {
+fn keep_nearest(all: &mut Vec<(OrderKey, u32)>, k: usize) {
     if k < all.len() {
         all.select_nth_unstable(k);
         all.truncate(k);
@@ -164,7 +165,7 @@ pub(in crate::index) struct Matches {
     waiting: Vec<u32>,
     pool: Pool,
     /// All measured slots, if more are wanted than a pool should hold.
-    all: Vec<(u32, u32)>,
+    all: Vec<(OrderKey, u32)>,
     k: usize,
     /// Distances computed.
     pub(in crate::index) measured: u64,
@@ -199,25 +200,25 @@ impl Matches {
 
     fn measure(&mut self, field: Field<'_>, query: &[Block]) {
         let Self { waiting, pool, all, k, measured } = self;
-        let mut keys = [0; TILE];
-        let keys = &mut keys[..waiting.len()];
-        field.engine.keys(field.rows, query, waiting, keys);
+        let mut orders = [OrderKey::MIN; TILE];
+        let orders = &mut orders[..waiting.len()];
+        field.engine.orders(field.rows, query, waiting, orders);
         *measured += waiting.len() as u64;
         if *k > POOLED {
-            let near = keys.iter().copied().zip(waiting.iter().copied());
-            all.extend(near.filter(|&(key, _)| key <= field.within));
+            let near = orders.iter().copied().zip(waiting.iter().copied());
+            all.extend(near.filter(|&(order, _)| order <= field.within));
         } else if *k > 0 {
-            pool.offer(keys, waiting);
+            pool.offer(orders, waiting);
         }
         waiting.clear();
     }
 
-    /// Passes the `k` nearest, as keys and slots, to `each`.
+    /// Passes the `k` nearest, as order keys and slots, to `each`.
     pub(in crate::index) fn finish(
         &mut self,
         field: Field<'_>,
         query: &[Block],
-        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, u32)>),
     ) {
         self.measure(field, query);
         if self.k > POOLED {

@@ -30,7 +30,7 @@ impl Entries {
     ) {
         let Some(filter) = request.screen.filter() else { return };
         let Work { row, coding, matches, hidden, .. } = work;
-        let (engine, within) = (scale.engine(), self.key_within(scale, request.radius));
+        let (engine, within) = (scale.engine(), self.order_within(scale, request.radius));
         let (column, query) = self.scanned(scale, row, coding);
         let slots = column.len();
         let field = match filter.count() {
@@ -86,7 +86,7 @@ impl Entries {
         let Some(filter) = request.screen.filter() else { return };
         let Work { row, coding, hidden, all, ranked, verdicts, .. } = work;
         let (column, query) = self.scanned(scale, row, coding);
-        let within = self.key_within(scale, request.radius);
+        let within = self.order_within(scale, request.radius);
         let (rows, wanted) = self.moment(column, request.k, hidden);
         let field = Field { engine: scale.engine(), rows, hidden, within };
         let measured = field.measure_all(query, all, timer);

@@ -3,6 +3,7 @@
 use crate::arena::{Column, Slots, View};
 use crate::graph::{LinkSpace, Space};
 use crate::index::distances::Engine;
+use crate::order_key::OrderKey;
 use crate::sync::step;
 use crate::vector::Block;
 
@@ -12,7 +13,7 @@ pub(in crate::index) struct Rows<'a> {
     engine: &'a dyn Engine,
     column: &'a Column<Block>,
     view: View<'a, Block>,
-    /// Liveness of nodes, and the factor on squared distances for pruning, without which keys are compared as they are.
+    /// Liveness of nodes, and the factor on squared distances for pruning, without which order keys are compared as they are.
     linking: Option<Linking<'a>>,
 }
 
@@ -51,7 +52,7 @@ impl<'a> Space for Rows<'a> {
     }
 
     #[inline(always)]
-    fn distance(&self, key: u32) -> f32 {
+    fn distance(&self, key: OrderKey) -> f32 {
         self.engine.distance(key)
     }
 
@@ -61,14 +62,14 @@ impl<'a> Space for Rows<'a> {
         }
     }
 
-    fn keys(&self, query: &'a [Block], nodes: &[u32], keys: &mut [u32]) {
+    fn keys(&self, query: &'a [Block], nodes: &[u32], keys: &mut [OrderKey]) {
         step();
-        self.engine.keys(self.view, query, nodes, keys);
+        self.engine.orders(self.view, query, nodes, keys);
     }
 }
 
 impl LinkSpace for Rows<'_> {
-    fn between(&self, node: u32, nodes: &[u32], keys: &mut [u32]) {
+    fn between(&self, node: u32, nodes: &[u32], keys: &mut [OrderKey]) {
         step();
         self.engine.between(self.view, node, nodes, keys);
     }
@@ -77,7 +78,7 @@ impl LinkSpace for Rows<'_> {
         self.linking.is_none_or(|l| !l.slots.is_hidden(node) && l.leaving != Some(node))
     }
 
-    fn occludes(&self, between: u32, base: u32) -> bool {
+    fn occludes(&self, between: OrderKey, base: OrderKey) -> bool {
         match self.linking.and_then(|linking| linking.alpha) {
             None => between < base,
             Some(alpha) => alpha * self.engine.distance(between) < self.engine.distance(base),

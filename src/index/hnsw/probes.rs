@@ -106,6 +106,6 @@ impl Hnsw {
     fn is_missed(&self, codes: &Codes, slot: u32, work: &Work) -> bool {
         let Some(&(farthest, _)) = work.head.sorted.get(NEAREST - 1) else { return false };
         let is_found = work.head.sorted[..NEAREST].iter().any(|&(_, found)| found == slot);
-        !is_found && self.measured_key(codes, slot, work).is_some_and(|key| key < farthest)
+        !is_found && self.measured_order(codes, slot, work).is_some_and(|order| order < farthest)
     }
 }

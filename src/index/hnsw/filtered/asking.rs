@@ -239,10 +239,10 @@ impl<'a> FilteredSearch<'a, '_> {
         let counts = |slot: u32| course.is_dear || verdicts.known(slot) != Some(false);
         let candidates = || scratch.pool.iter().filter(|&(_, slot)| counts(slot));
         let len = candidates().count();
-        let kth = head.key_of(k).map(|key| self.index.measured_distance(codes, key));
+        let kth = head.order_of(k).map(|order| self.index.measured_distance(codes, order));
         let ends = candidates().nth(len / 2).zip(scratch.pool.reach());
         let (Some(kth), Some(((middle, _), (_, last)))) = (kth, ends) else { return Sight::Clear };
-        let [middle, last] = [middle, last].map(|key| codes.distance(key));
+        let [middle, last] = [middle, last].map(|order| codes.distance(order));
         let (is_unbiased, allowed) = (codes.coder.is_unbiased(), MISSED * k as f32 / density);
         if head.is_short(k, kth, Reach { len, middle, last, is_unbiased, allowed }) {
             Sight::Short
