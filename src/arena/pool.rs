@@ -4,8 +4,11 @@
 //! Yashunin, 2018): up to a few hundred entries, moving a tail of eight-byte entries costs less
 //! than sifting, and the next candidate is found without a search.
 
-use bytemuck::cast_slice;
+use std::marker::PhantomData;
 
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::Id;
 use crate::order_key::OrderKey;
 use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
 
@@ -15,18 +18,25 @@ const EXPANDED: u64 = 1;
 /// Candidates that are compared with the bound at a time: those of a row.
 const ASKED: usize = 32;
 
-/// A bounded list of order keys and ids in ascending order, each expanded at most once.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
+/// A bounded list of order keys and ids of 31 bits in ascending order, each expanded at most once.
+#[derive(Debug)]
+pub(crate) struct Pool<I = u32> {
     /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.
     entries: Vec<u64>,
     len: usize,
     capacity: usize,
     /// Entries before it are expanded.
     cursor: usize,
+    ids: PhantomData<I>,
 }
 
-impl Pool {
+impl<I> Default for Pool<I> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), len: 0, capacity: 0, cursor: 0, ids: PhantomData }
+    }
+}
+
+impl<I: Id> Pool<I> {
     /// Empties the pool and bounds it to `capacity > 0` entries.
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
@@ -65,24 +75,24 @@ impl Pool {
     }
 
     /// Adds a candidate that the pool [admits](Self::admits), dropping the worst one if full.
-    pub(crate) fn insert(&mut self, key: OrderKey, id: u32) {
+    pub(crate) fn insert(&mut self, key: OrderKey, id: I) {
         run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
     }
 
     /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst beyond the capacity, which may be new ones.
     /// Moves the ids of the added candidates to the front of `ids`, and returns their number.
     #[inline]
-    pub(crate) fn offer(&mut self, keys: &[OrderKey], ids: &mut [u32]) -> usize {
+    pub(crate) fn offer(&mut self, keys: &[OrderKey], ids: &mut [I]) -> usize {
         run_detected(Offer { pool: self, keys, ids })
     }
 
     /// Returns the nearest candidate not yet expanded, and marks it as expanded.
     #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<u32> {
+    pub(crate) fn next(&mut self) -> Option<I> {
         let entries = &mut self.entries[..self.len];
         let entry = entries.get_mut(self.cursor)?;
         *entry |= EXPANDED;
-        let id = id_of(*entry);
+        let id = I::new(id_of(*entry));
         self.cursor += 1;
         while entries.get(self.cursor).is_some_and(|e| e & EXPANDED != 0) {
             self.cursor += 1;
@@ -113,13 +123,13 @@ impl Pool {
     }
 
     /// Returns the ids of the entries with a key.
-    pub(crate) fn ids_of(&self, key: OrderKey) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn ids_of(&self, key: OrderKey) -> impl Iterator<Item = I> + '_ {
         let entries = &self.entries[..self.len];
         let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key.to_bits()));
         entries[first..]
             .iter()
             .take_while(move |&&e| e >> 32 == u64::from(key.to_bits()))
-            .map(|&e| id_of(e))
+            .map(|&e| I::new(id_of(e)))
     }
 
     /// Returns the number of entries.
@@ -129,20 +139,20 @@ impl Pool {
 
     /// Returns `(key, id)` from the nearest to the farthest.
     #[inline(always)]
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (OrderKey, u32)> + '_ {
-        self.entries[..self.len].iter().map(|&e| (key_of(e), id_of(e)))
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (OrderKey, I)> + '_ {
+        self.entries[..self.len].iter().map(|&e| (key_of(e), I::new(id_of(e))))
     }
 
     /// Keeps the entries whose ids `keep` accepts, the nearest `most` at most; `keep` is not called for more. The walk
     /// ends: no candidate is next.
-    pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(u32) -> bool) {
+    pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(I) -> bool) {
         let mut kept = 0;
         for at in 0..self.len {
             if kept == most {
                 break;
             }
             let entry = self.entries[at];
-            if keep(id_of(entry)) {
+            if keep(I::new(id_of(entry))) {
                 self.entries[kept] = entry;
                 kept += 1;
             }
@@ -158,13 +168,13 @@ impl Pool {
 }
 
 /// Insertions into a pool, with the widest instructions of this CPU.
-struct Offer<'a> {
-    pool: &'a mut Pool,
+struct Offer<'a, I> {
+    pool: &'a mut Pool<I>,
     keys: &'a [OrderKey],
-    ids: &'a mut [u32],
+    ids: &'a mut [I],
 }
 
-impl Task for Offer<'_> {
+impl<I: Id> Task for Offer<'_, I> {
     type Output = usize;
 
     #[inline(always)]
@@ -173,7 +183,7 @@ impl Task for Offer<'_> {
             return self.one_by_one(simd);
         }
         let Self { pool, keys, ids } = self;
-        let keys: &[u32] = cast_slice(keys);
+        let (keys, ids): (&[u32], &mut [u32]) = (cast_slice(keys), cast_slice_mut(ids));
         let mut fresh = [0; ASKED + SLACK];
         let mut added = 0;
         for at in (0..keys.len()).step_by(ASKED) {
@@ -193,11 +203,11 @@ impl Task for Offer<'_> {
     }
 }
 
-impl Offer<'_> {
+impl<I: Id> Offer<'_, I> {
     #[inline(always)]
     fn one_by_one<S: Simd>(self, simd: S) -> usize {
         let Self { pool, keys, ids } = self;
-        let keys: &[u32] = cast_slice(keys);
+        let (keys, ids): (&[u32], &mut [u32]) = (cast_slice(keys), cast_slice_mut(ids));
         let ids = &mut ids[..keys.len()];
         let mut added = 0;
         for start in (0..keys.len()).step_by(ASKED) {
@@ -243,7 +253,7 @@ mod tests {
 
     #[test]
     fn keeps_the_nearest_in_order_and_expands_each_once() {
-        let mut pool = Pool::default();
+        let mut pool = Pool::<u32>::default();
         let mut state = 1_u32;
         for capacity in [1, 2, 7, 64] {
             pool.begin(capacity);
@@ -286,7 +296,7 @@ mod tests {
     }
 
     /// [`Offer`], one by one on every CPU.
-    struct OneByOne<'a>(Offer<'a>);
+    struct OneByOne<'a>(Offer<'a, u32>);
 
     impl Task for OneByOne<'_> {
         type Output = usize;
@@ -301,7 +311,7 @@ mod tests {
         let mut state = 1_u32;
         // Longer arrays are not merged.
         for capacity in [1, 2, 9, 64, 184, 185, 192, 193, 200, 300] {
-            let (mut merged, mut single) = (Pool::default(), Pool::default());
+            let (mut merged, mut single) = (Pool::<u32>::default(), Pool::<u32>::default());
             merged.begin(capacity);
             single.begin(capacity);
             for row in 0..200_u32 {

@@ -2,6 +2,7 @@
 
 use super::layer::Link;
 use super::lengths::{own, reach};
+use crate::graph::id::Node;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
 
@@ -24,7 +25,7 @@ pub(in crate::graph) struct Prune {
     pub(in crate::graph) kept: Vec<Candidate>,
     /// Candidates of the window that no kept candidate occludes yet.
     open: Vec<Candidate>,
-    nodes: Vec<u32>,
+    nodes: Vec<Node>,
     keys: Vec<OrderKey>,
 }
 
@@ -85,7 +86,7 @@ fn drop_occluded<S: LinkSpace>(
 /// candidates may be tree links. Returns the number of distances computed. If lengths differ, `node` is the one in hand.
 pub(in crate::graph) fn select<S: LinkSpace>(
     space: S,
-    node: Option<u32>,
+    node: Option<Node>,
     candidates: &[Candidate],
     limit: usize,
     prune: &mut Prune,

@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::arena::Pool;
+use crate::graph::id::Row;
 use crate::graph::space::Space;
 use crate::order_key::OrderKey;
 
@@ -51,7 +52,7 @@ pub(in crate::graph) struct Spread {
 
 impl Spread {
     /// Learns from the nearest neighbours of a vector.
-    pub(in crate::graph) fn learn<S: Space>(&self, space: S, pool: &Pool) {
+    pub(in crate::graph) fn learn<S: Space>(&self, space: S, pool: &Pool<Row>) {
         let last = pool.len().saturating_sub(1);
         if last < RANK * TIMES {
             return;
@@ -187,7 +188,7 @@ impl Halt {
 
     /// Returns whether a walk with these candidates may end.
     #[inline(always)]
-    pub(in crate::graph) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool) -> bool {
+    pub(in crate::graph) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool<Row>) -> bool {
         let (Some(key), Some(next)) = (pool.key_at(self.rank), pool.peek()) else { return false };
         if key != self.key {
             self.key = key;

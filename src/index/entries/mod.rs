@@ -202,7 +202,7 @@ impl Entries {
         }
         if let Some(graph) = graph {
             let same = graph.push()?;
-            debug_assert_eq!(slot, same);
+            debug_assert_eq!(slot, same.number());
         }
         Ok(Place { slot, is_reused: false })
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Entries;
-use super::space::Rows;
+use super::space::{Rows, found};
 use crate::arena::{Column, View, pin};
-use crate::graph::{Scratch, Space};
+use crate::graph::{Node, Scratch, Space};
 use crate::sync::{Fault, RwLock, is_planted, step};
 use crate::vector::Block;
 
@@ -157,7 +157,7 @@ impl Entries {
             return true;
         }
         let early = is_planted(Fault::ViewedEarly).then(|| self.keys.view());
-        let met = scratch.pool.iter().map(|(_, slot)| slot);
+        let met = found(scratch).map(|(_, slot)| slot);
         let mut slots = self.replacing.old_since(began);
         slots.extend(met.filter(|&slot| self.slots.is_hidden(slot)));
         // Taken after the slots: the new keys of replaced slots may be younger than the walk.
@@ -169,12 +169,13 @@ impl Entries {
         });
         let space = space.refresh();
         for slot in slots {
-            if slot >= space.len() {
+            let node = Node::new(slot);
+            if node >= space.end() {
                 return false;
             }
-            if scratch.pool.iter().all(|(_, met)| met != slot) {
+            if scratch.found().all(|(_, met)| met != node) {
                 scratch.counters.distances += 1;
-                scratch.pool.insert(space.key(query, slot), slot);
+                scratch.add(space.key(query, node), node);
             }
         }
         true

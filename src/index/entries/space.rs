@@ -1,7 +1,9 @@
-//! Distances over stored rows, as the graph computes them.
+//! Distances over stored rows, as the graph computes them. The node of a vector has the number of its slot.
+
+use bytemuck::cast_slice;
 
 use crate::arena::{Column, Slots, View};
-use crate::graph::{LinkSpace, Space};
+use crate::graph::{LinkSpace, Node, Scratch, Space};
 use crate::index::distances::Engine;
 use crate::order_key::OrderKey;
 use crate::sync::step;
@@ -21,7 +23,7 @@ pub(in crate::index) struct Rows<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Linking<'a> {
     pub(in crate::index) slots: &'a Slots,
-    /// A node that is about to be removed, and gets no new links.
+    /// The slot of a node that is about to be removed, and gets no new links.
     pub(in crate::index) leaving: Option<u32>,
     pub(in crate::index) alpha: Option<f32>,
 }
@@ -43,12 +45,12 @@ impl<'a> Space for Rows<'a> {
         Self { view: self.column.view(), ..self }
     }
 
-    fn len(&self) -> u32 {
-        self.view.len()
+    fn end(&self) -> Node {
+        Node::new(self.view.len())
     }
 
-    fn is_same(&self, a: u32, b: u32) -> bool {
-        self.view.row(a) == self.view.row(b)
+    fn is_same(&self, a: Node, b: Node) -> bool {
+        self.view.row(a.number()) == self.view.row(b.number())
     }
 
     #[inline(always)]
@@ -56,26 +58,27 @@ impl<'a> Space for Rows<'a> {
         self.engine.distance(key)
     }
 
-    fn prefetch(&self, nodes: &[u32]) {
+    fn prefetch(&self, nodes: &[Node]) {
         for &node in nodes {
-            self.view.prefetch(node);
+            self.view.prefetch(node.number());
         }
     }
 
-    fn keys(&self, query: &'a [Block], nodes: &[u32], keys: &mut [OrderKey]) {
+    fn keys(&self, query: &'a [Block], nodes: &[Node], keys: &mut [OrderKey]) {
         step();
-        self.engine.orders(self.view, query, nodes, keys);
+        self.engine.orders(self.view, query, cast_slice(nodes), keys);
     }
 }
 
 impl LinkSpace for Rows<'_> {
-    fn between(&self, node: u32, nodes: &[u32], keys: &mut [OrderKey]) {
+    fn between(&self, node: Node, nodes: &[Node], keys: &mut [OrderKey]) {
         step();
-        self.engine.between(self.view, node, nodes, keys);
+        self.engine.between(self.view, node.number(), cast_slice(nodes), keys);
     }
 
-    fn is_live(&self, node: u32) -> bool {
-        self.linking.is_none_or(|l| !l.slots.is_hidden(node) && l.leaving != Some(node))
+    fn is_live(&self, node: Node) -> bool {
+        let slot = node.number();
+        self.linking.is_none_or(|l| !l.slots.is_hidden(slot) && l.leaving != Some(slot))
     }
 
     fn occludes(&self, between: OrderKey, base: OrderKey) -> bool {
@@ -84,4 +87,11 @@ impl LinkSpace for Rows<'_> {
             Some(alpha) => alpha * self.engine.distance(between) < self.engine.distance(base),
         }
     }
+}
+
+/// Returns the order keys and slots of the candidates that a walk left, the nearest first.
+pub(in crate::index) fn found(
+    scratch: &Scratch,
+) -> impl ExactSizeIterator<Item = (OrderKey, u32)> + '_ {
+    scratch.found().map(|(order, node)| (order, node.number()))
 }

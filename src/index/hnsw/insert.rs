@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::Hnsw;
 use crate::arena::pin;
 use crate::error::{IndexError, VectorError};
-use crate::graph::{Counters, Measure, Scratch};
+use crate::graph::{Counters, Measure, Node, Scratch};
 use crate::index::build::order::coarse_first;
 use crate::index::build::ordered::Ordered;
 use crate::index::build::{Insertable, insert_or_replace};
@@ -97,10 +97,11 @@ impl Hnsw {
     }
 
     fn join(&self, space: Rows<'_>, query: &[Block], place: Place, scratch: &mut Scratch) {
+        let node = Node::new(place.slot);
         if place.is_reused {
-            self.graph.insert_again(space, query, place.slot, scratch);
+            self.graph.insert_again(space, query, node, scratch);
         } else {
-            self.graph.insert(space, query, place.slot, scratch);
+            self.graph.insert(space, query, node, scratch);
         }
     }
 

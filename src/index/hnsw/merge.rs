@@ -8,7 +8,7 @@ use super::Hnsw;
 use super::builder::check_graph;
 use crate::arena::Column;
 use crate::error::IndexError;
-use crate::graph::{GONE, Graph, Parameters, Source, Tick};
+use crate::graph::{Graph, Node, Parameters, Source, Tick};
 use crate::index::codes::fitting::{ENOUGH, Quantized};
 use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::Entries;
@@ -127,9 +127,9 @@ impl Hnsw {
         let sources: Vec<_> = parts
             .iter()
             .map(|part| {
-                let mut nodes = vec![GONE; part.index.entries.keys.len()];
+                let mut nodes = vec![Node::NONE; part.index.entries.keys.len()];
                 for &(slot, _) in &part.entries {
-                    nodes[slot as usize] = next;
+                    nodes[slot as usize] = Node::new(next);
                     next += 1;
                 }
                 Source { graph: &part.index.graph, nodes }

@@ -230,13 +230,17 @@ impl Hnsw {
     /// continue.
     pub fn check(&self) -> CheckReport {
         let _alone = self.inserting.write();
-        let report = self.graph.check(|node| !self.entries.slots.is_hidden(node));
+        let report = self.graph.check(|node| !self.entries.slots.is_hidden(node.number()));
         let keys = self.entries.keys.view();
-        let key = |node: u32| if node < keys.len() { keys.row(node)[0] } else { u64::MAX };
+        let key = |slot: u32| if slot < keys.len() { keys.row(slot)[0] } else { u64::MAX };
         let mut faults: Vec<_> = report
             .faults
             .iter()
-            .map(|&(level, node, fault)| Fault { level, key: key(node), kind: fault.into() })
+            .map(|&(level, node, fault)| Fault {
+                level,
+                key: key(node.number()),
+                kind: fault.into(),
+            })
             .collect();
         for slot in (0..keys.len()).filter(|&slot| !self.entries.slots.is_hidden(slot)) {
             let found = self.entries.slot(key(slot));

@@ -3,7 +3,7 @@
 use super::Hnsw;
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::graph::Counters;
+use crate::graph::{Counters, Node};
 use crate::index::build::Insertable;
 use crate::index::entries::Place;
 use crate::index::entries::space::{Linking, Rows};
@@ -125,7 +125,7 @@ impl Hnsw {
     /// Cuts a hidden slot, to which no key is mapped, out of the graph. No other thread may be changing the index.
     fn cut(&self, slot: u32, work: &mut Work) {
         work.scratch.counters = Counters::default();
-        self.graph.cut(self.linking_space(), slot, &mut work.scratch);
+        self.graph.cut(self.linking_space(), Node::new(slot), &mut work.scratch);
         self.count_insertion(work);
     }
 
@@ -139,16 +139,17 @@ impl Hnsw {
 
     /// Links the neighbours of a slot past it.
     fn bypass(&self, slot: u32, work: &mut Work) {
+        let node = Node::new(slot);
         let Work { scratch, leaving, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
         if let Some(codes) = self.entries.linking_codes() {
             codes.coder.decode(codes.rows.view().row(slot), &mut coding.floats);
             codes.prepare(coding);
-            self.graph.bypass(self.linking_space(), &coding.query, slot, scratch);
+            self.graph.bypass(self.linking_space(), &coding.query, node, scratch);
         } else {
             leaving.clear();
             leaving.extend_from_slice(self.entries.vectors.view().row(slot));
-            self.graph.bypass(self.linking_space(), leaving, slot, scratch);
+            self.graph.bypass(self.linking_space(), leaving, node, scratch);
         }
         self.count_insertion(work);
     }

@@ -6,11 +6,11 @@ use super::Hnsw;
 use super::filtered::FilteredSearch;
 use crate::arena::{Column, pin};
 use crate::error::IndexError;
-use crate::graph::{Beam, Counters, LANES, Scratch};
+use crate::graph::{Beam, Counters, LANES, Node, Scratch};
 use crate::index::codes::rerank::{Exact, Reach};
 use crate::index::codes::scale::Scale;
 use crate::index::codes::{CodeWork, Codes};
-use crate::index::entries::space::Rows;
+use crate::index::entries::space::{Rows, found};
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits, Plan};
 use crate::index::query::request::Request;
@@ -184,6 +184,7 @@ impl Hnsw {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
                 Way::FromHead => {
+                    let known = known.iter().map(|&(order, slot)| (order, Node::new(slot)));
                     self.graph.search_from(space, query, (known, beam), timer, scratch)
                 }
                 Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
@@ -229,7 +230,7 @@ impl Hnsw {
             }
             _ => {
                 let scale = self.scale(self.entries.standing_in(codes));
-                let found = work.scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+                let found = found(&work.scratch).filter(|&(_, slot)| answers(slot));
                 let is_full = self.entries.deliver(scale, request, found, hits);
                 let counters = work.scratch.counters;
                 hits.set_counters(counters.distances, counters.hops);
@@ -273,9 +274,9 @@ impl Hnsw {
     ) {
         self.measure_found(codes, k, answers, timer, work);
         let Work { scratch, head, .. } = work;
-        if let Some((middle, last)) = scratch.pool.reach() {
+        if let Some((middle, last)) = scratch.reach() {
             let [middle, last] = [middle, last].map(|order| codes.distance(order));
-            let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
+            let (len, is_unbiased) = (scratch.len(), codes.coder.is_unbiased());
             let allowed = Reach::allowed(k, len, len * len / codes.coder.widened(len));
             let reach = Reach { len, middle, last, is_unbiased, allowed };
             head.is_blurred |= head.is_short(k, head.kth, reach);
@@ -293,7 +294,7 @@ impl Hnsw {
         work: &mut Work,
     ) {
         let Work { scratch, row, coding, head, .. } = work;
-        let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+        let found = found(scratch).filter(|&(_, slot)| answers(slot));
         let found = found.map(|(order, slot)| (codes.distance(order), slot));
         let finer = self.entries.standing_in(Some(codes));
         if let Some(finer) = finer {

@@ -10,14 +10,15 @@ mod asking;
 mod cost;
 mod course;
 
+use bytemuck::cast_slice;
 use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::Course;
 
 use super::Hnsw;
-use crate::graph::{Accepted, Beam, Counters, Order, Watch};
+use crate::graph::{Accepted, Beam, Counters, Node, Order, Watch};
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Head;
-use crate::index::entries::space::Rows;
+use crate::index::entries::space::{Rows, found};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hits, Plan};
@@ -112,7 +113,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
 
     fn is_enough(&self, walked: &Walked<'_>) -> bool {
         let Work { head, scratch, .. } = &*self.work;
-        let found = if walked.is_measured { head.sorted.len() } else { scratch.pool.len() };
+        let found = if walked.is_measured { head.sorted.len() } else { scratch.len() };
         self.timer.expired() || found >= self.request.k
     }
 
@@ -243,7 +244,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),
             None => request.k,
         };
-        work.scratch.pool.retain(most, |slot| {
+        work.scratch.retain(most, |node| {
+            let slot = node.number();
             entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
         });
         Some(Walked { plan: Plan::FilteredWalk, codes, is_measured: false })
@@ -281,7 +283,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let keys = index.entries.keys.view();
         let accepts =
             |slot: u32| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
-        let met = work.scratch.pool.iter().take_while(|_| !timer.spent(1)).enumerate();
+        let met = found(&work.scratch).take_while(|_| !timer.spent(1)).enumerate();
         with(&mut met.filter(|&(_, (_, slot))| accepts(slot)).map(|(rank, _)| rank))
     }
 
@@ -300,9 +302,11 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         };
         // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
-        let accepts = &mut |slot: u32| {
+        let accepts = &mut |node: Node| {
+            let slot = node.number();
             !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])
         };
+        let seeds = cast_slice(seeds);
         let accepted = Accepted { ef: request.ef, order, seeds, accepts };
         index.graph.search_accepted(space, query, accepted, *timer, scratch);
         match order {
