@@ -10,7 +10,8 @@ use memmap2::MmapMut;
 
 use super::chunks::Chunks;
 use super::{
-    ArenaError, Id, Keeper, MAX_ROWS, Persistent, Piece, Rows, Slots, Unsound, Vacant, VacantRun,
+    ArenaError, Id, Keeper, MAX_ROWS, Persistent, Piece, Rows, Slot, Slots, Unsound, Vacant,
+    VacantRun,
 };
 use crate::simd::prefetch;
 use crate::sync::{Fault, Mutex, is_planted, step};
@@ -20,7 +21,7 @@ use crate::sync::{Fault, Mutex, is_planted, step};
 /// A row is written before its id is published, and again only when its slot is [`Vacant`], and never
 /// moves. Elements that change otherwise must be atomics.
 #[derive(Debug)]
-pub(crate) struct Column<T, I = u32> {
+pub(crate) struct Column<T, I = Slot> {
     chunks: Chunks<T>,
     /// Rows that readers may see. Every row below is mapped, written and no longer exclusive.
     published: AtomicU32,
@@ -98,7 +99,7 @@ impl<T: Zeroable + Sync + Send, I: Id> Column<T, I> {
 
     /// Gives the row of a vacant slot, with its old content, to `write`. The slot must belong to this column.
     pub(crate) fn refill(&self, slot: &Vacant<'_>, write: impl FnOnce(&mut [T])) {
-        let id = slot.slot();
+        let id = slot.slot().number();
         assert!(id < self.published.load(Ordering::Acquire), "row beyond the column");
         self.chunks.touch(id, 0);
         // SAFETY: the id is published, so its chunk is mapped and the row initialised. No other thread has the row: a slot has one
@@ -158,7 +159,7 @@ impl<T: Zeroable + Sync + Send, I: Id> Column<T, I> {
 
 /// The rows of a column that existed when the view was taken.
 #[derive(Debug)]
-pub(crate) struct View<'a, T, I = u32> {
+pub(crate) struct View<'a, T, I = Slot> {
     chunks: &'a Chunks<T>,
     limit: u32,
     ids: PhantomData<I>,
@@ -390,12 +391,12 @@ mod tests {
             let (column, slots) = (Column::<u64, u32>::new(stride), Slots::new());
             let rows = if cfg!(miri) { 40 } else { 9000 };
             for i in 0..rows {
-                slots.reserve(i).unwrap();
+                slots.reserve(Slot::new(i)).unwrap();
                 column.push(|row| row.fill(u64::from(i))).unwrap();
             }
-            (7..rows - 2).for_each(|slot| slots.hide(slot));
+            (7..rows - 2).for_each(|slot| slots.hide(Slot::new(slot)));
             // SAFETY: no other thread reads the rows of this test.
-            unsafe { slots.retire((7..rows - 2).collect()) };
+            unsafe { slots.retire((7..rows - 2).map(Slot::new).collect()) };
             while slots.vacant() == 0 {
                 slots.settle(0);
             }
@@ -415,7 +416,7 @@ mod tests {
         }
     }
 
-    fn changed(column: &Column<AtomicU32>) -> Vec<(u32, usize)> {
+    fn changed(column: &Column<AtomicU32, u32>) -> Vec<(u32, usize)> {
         let mut found = Vec::new();
         for chunk in 0..column.chunks() {
             let first = chunk * Persistent::chunk_rows(column);

@@ -22,7 +22,7 @@ pub(crate) use id::{Id, id};
 pub(crate) use persistent::{Changes, Keeper, Persistent, Piece, Rows, Unsound};
 pub(crate) use pool::Pool;
 pub(crate) use renewed::Renewed;
-pub(crate) use slots::{Slots, Vacant, VacantRun, pin};
+pub(crate) use slots::{Slot, Slots, Vacant, VacantRun, pin};
 pub(crate) use visited::Visited;
 
 /// The operating system gave no memory, or the column has its greatest length.

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::Id;
+use super::{Id, Slot};
 use crate::order_key::OrderKey;
 use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
 
@@ -20,7 +20,7 @@ const ASKED: usize = 32;
 
 /// A bounded list of order keys and ids of 31 bits in ascending order, each expanded at most once.
 #[derive(Debug)]
-pub(crate) struct Pool<I = u32> {
+pub(crate) struct Pool<I = Slot> {
     /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.
     entries: Vec<u64>,
     len: usize,

@@ -1,7 +1,7 @@
 //! Measuring the head of a walk's candidates again by the vectors themselves, or by finer codes.
 
 use super::scale::Scale;
-use crate::arena::View;
+use crate::arena::{Slot, View};
 use crate::index::query::budget::Timer;
 use crate::order_key::OrderKey;
 use crate::vector::Block;
@@ -47,14 +47,14 @@ const DEVIATIONS: f32 = 3.5;
 /// The nearest candidates by their codes, then by their vectors.
 #[derive(Debug, Default)]
 pub(in crate::index) struct Head {
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     /// Distances by codes.
     estimates: Vec<f32>,
     orders: Vec<OrderKey>,
     /// Whether codes did not separate near vectors, because errors are of the size of distances.
     pub(in crate::index) is_blurred: bool,
     /// Order key and slot, the nearest first.
-    pub(in crate::index) sorted: Vec<(OrderKey, u32)>,
+    pub(in crate::index) sorted: Vec<(OrderKey, Slot)>,
     errors: Errors,
     /// The distance of the last answer.
     pub(in crate::index) kth: f32,
@@ -104,7 +104,7 @@ impl Head {
     pub(in crate::index) fn measure(
         &mut self,
         Exact { scale, rows, query }: Exact<'_>,
-        candidates: impl Iterator<Item = (f32, u32)>,
+        candidates: impl Iterator<Item = (f32, Slot)>,
         k: usize,
         codes_are_fine: bool,
         timer: &mut Timer<'_>,
@@ -114,8 +114,8 @@ impl Head {
         estimates.clear();
         orders.clear();
         sorted.clear();
-        let mut candidates = candidates.filter(|&(_, slot)| slot < rows.len());
-        let mut take = |most: usize, slots: &mut Vec<u32>, estimates: &mut Vec<f32>| {
+        let mut candidates = candidates.filter(|&(_, slot)| rows.has(slot));
+        let mut take = |most: usize, slots: &mut Vec<Slot>, estimates: &mut Vec<f32>| {
             for (estimate, slot) in candidates.by_ref().take(most - slots.len()) {
                 slots.push(slot);
                 estimates.push(estimate);

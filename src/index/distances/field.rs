@@ -1,7 +1,7 @@
 //! Distances to all rows, or to those that are offered.
 
 use super::Engine;
-use crate::arena::{Pool, View};
+use crate::arena::{Pool, Slot, View};
 use crate::graph::Watch;
 use crate::index::query::budget::Timer;
 use crate::order_key::OrderKey;
@@ -31,9 +31,9 @@ impl Field<'_> {
         self,
         query: &[Block],
         k: usize,
-        (pools, all): (&mut Vec<Pool>, &mut Vec<(OrderKey, u32)>),
+        (pools, all): (&mut Vec<Pool>, &mut Vec<(OrderKey, Slot)>),
         timer: &mut Timer<'_>,
-        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, Slot)>),
     ) -> u64 {
         let total = self.rows.len() as usize;
         let k = k.min(total);
@@ -59,7 +59,7 @@ impl Field<'_> {
     pub(in crate::index) fn measure_all(
         self,
         query: &[Block],
-        all: &mut Vec<(OrderKey, u32)>,
+        all: &mut Vec<(OrderKey, Slot)>,
         timer: &mut Timer<'_>,
     ) -> u64 {
         all.clear();
@@ -106,7 +106,7 @@ impl Field<'_> {
         self,
         queries: &[Block],
         k: usize,
-        lists: &mut [Vec<(OrderKey, u32)>],
+        lists: &mut [Vec<(OrderKey, Slot)>],
     ) {
         let mut orders = [OrderKey::MIN; TILE];
         let length = queries.len() / lists.len().max(1);
@@ -128,11 +128,11 @@ impl Field<'_> {
     }
 
     /// Calls `each` with all slots but the hidden ones, a tile at a time, until it returns `false`.
-    fn each_tile(self, mut each: impl FnMut(&[u32]) -> bool) {
-        let mut slots = [0; TILE];
+    fn each_tile(self, mut each: impl FnMut(&[Slot]) -> bool) {
+        let mut slots = [Slot::new(0); TILE];
         for start in (0..self.rows.len()).step_by(TILE) {
             let mut count = 0;
-            for slot in start..self.rows.len().min(start + TILE as u32) {
+            for slot in (start..self.rows.len().min(start + TILE as u32)).map(Slot::new) {
                 slots[count] = slot;
                 count += usize::from(!is_set(self.hidden, slot));
             }
@@ -144,7 +144,7 @@ impl Field<'_> {
 }
 
 /// Keeps the `k` nearest, the nearest first.
-fn keep_nearest(all: &mut Vec<(OrderKey, u32)>, k: usize) {
+fn keep_nearest(all: &mut Vec<(OrderKey, Slot)>, k: usize) {
     if k < all.len() {
         all.select_nth_unstable(k);
         all.truncate(k);
@@ -153,7 +153,8 @@ fn keep_nearest(all: &mut Vec<(OrderKey, u32)>, k: usize) {
 }
 
 /// Returns whether a bitmap has the bit of a slot.
-pub(in crate::index) fn is_set(bits: &[u64], slot: u32) -> bool {
+pub(in crate::index) fn is_set(bits: &[u64], slot: Slot) -> bool {
+    let slot = slot.number();
     let word = bits.get((slot / u64::BITS) as usize);
     word.is_some_and(|word| word >> (slot % u64::BITS) & 1 != 0)
 }
@@ -162,10 +163,10 @@ pub(in crate::index) fn is_set(bits: &[u64], slot: u32) -> bool {
 #[derive(Debug, Default)]
 pub(in crate::index) struct Matches {
     /// Slots that wait to be measured together.
-    waiting: Vec<u32>,
+    waiting: Vec<Slot>,
     pool: Pool,
     /// All measured slots, if more are wanted than a pool should hold.
-    all: Vec<(OrderKey, u32)>,
+    all: Vec<(OrderKey, Slot)>,
     k: usize,
     /// Distances computed.
     pub(in crate::index) measured: u64,
@@ -186,7 +187,7 @@ impl Matches {
         &mut self,
         field: Field<'_>,
         query: &[Block],
-        slot: u32,
+        slot: Slot,
         timer: &mut Timer<'_>,
     ) -> bool {
         field.rows.prefetch(slot);
@@ -218,7 +219,7 @@ impl Matches {
         &mut self,
         field: Field<'_>,
         query: &[Block],
-        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, Slot)>),
     ) {
         self.measure(field, query);
         if self.k > POOLED {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 
-use crate::arena::View;
+use crate::arena::{Slot, View};
 use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
 use crate::metric::Metric;
@@ -24,12 +24,12 @@ pub(in crate::index) trait Engine: Send + Sync + Debug {
         &self,
         rows: View<'_, Block>,
         query: &[Block],
-        slots: &[u32],
+        slots: &[Slot],
         orders: &mut [OrderKey],
     );
 
     /// Writes the order keys of the distances between `slot` and each of `slots` to `orders`.
-    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], orders: &mut [OrderKey]) {
+    fn between(&self, rows: View<'_, Block>, slot: Slot, slots: &[Slot], orders: &mut [OrderKey]) {
         self.orders(rows, rows.row(slot), slots, orders);
     }
 
@@ -85,13 +85,13 @@ impl Engine for Asymmetric {
         &self,
         rows: View<'_, Block>,
         query: &[Block],
-        slots: &[u32],
+        slots: &[Slot],
         orders: &mut [OrderKey],
     ) {
         self.query.orders(rows, query, slots, orders);
     }
 
-    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], orders: &mut [OrderKey]) {
+    fn between(&self, rows: View<'_, Block>, slot: Slot, slots: &[Slot], orders: &mut [OrderKey]) {
         let row = rows.row(slot);
         self.between.orders(rows, row, slots, orders);
         if !self.coder.has_plain_codes() {
@@ -129,13 +129,13 @@ impl Engine for Coded {
         &self,
         rows: View<'_, Block>,
         query: &[Block],
-        slots: &[u32],
+        slots: &[Slot],
         orders: &mut [OrderKey],
     ) {
         self.query.orders(rows, query, slots, orders);
     }
 
-    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], orders: &mut [OrderKey]) {
+    fn between(&self, rows: View<'_, Block>, slot: Slot, slots: &[Slot], orders: &mut [OrderKey]) {
         let row = rows.row(slot);
         if let Some(query) = self.coder.query_of(row) {
             return self.query.orders(rows, &query, slots, orders);
@@ -166,7 +166,7 @@ impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
         &self,
         rows: View<'_, Block>,
         query: &[Block],
-        slots: &[u32],
+        slots: &[Slot],
         orders: &mut [OrderKey],
     ) {
         self.simd.run(Measure { kernel: self.kernel, rows, query, slots, orders });
@@ -186,7 +186,7 @@ struct Measure<'a, K> {
     kernel: K,
     rows: View<'a, Block>,
     query: &'a [Block],
-    slots: &'a [u32],
+    slots: &'a [Slot],
     orders: &'a mut [OrderKey],
 }
 
@@ -197,7 +197,7 @@ impl<K: Kernel> Task for Measure<'_, K> {
     fn run<S: Simd>(self, simd: S) {
         let Self { kernel, rows, query, slots, orders } = self;
         let query: &[K::Element] = cast_slice(query);
-        let row = |slot: u32| cast_slice::<Block, K::Element>(rows.row(slot));
+        let row = |slot: Slot| cast_slice::<Block, K::Element>(rows.row(slot));
         let (fours, rest) = slots.as_chunks::<4>();
         let (out, last) = orders.split_at_mut(fours.len() * 4);
         for (four, out) in fours.iter().zip(out.as_chunks_mut::<4>().0) {

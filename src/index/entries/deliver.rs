@@ -1,6 +1,7 @@
 //! Turns slots into hits.
 
 use super::Entries;
+use crate::arena::Slot;
 use crate::index::codes::scale::Scale;
 use crate::index::query::hits::{Hit, Hits};
 use crate::index::query::request::Request;
@@ -43,13 +44,13 @@ impl Entries {
         &self,
         scale: Scale<'_>,
         request: &Request<'_>,
-        mut found: impl Iterator<Item = (OrderKey, u32)>,
+        mut found: impl Iterator<Item = (OrderKey, Slot)>,
         hits: &mut Hits,
     ) -> bool {
         let Request { k, radius, .. } = *request;
         let keys = self.keys.view();
         let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
-        let mut part = [(OrderKey::MIN, 0); PART];
+        let mut part = [(OrderKey::MIN, Slot::new(0)); PART];
         let (mut more, mut is_all) = (true, false);
         hits.clear();
         while more && hits.len() < k {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Entries;
 use super::space::{Rows, found};
-use crate::arena::{Column, View, pin};
+use crate::arena::{Column, Slot, View, pin};
 use crate::graph::{Node, Scratch, Space};
 use crate::sync::{Fault, RwLock, is_planted, step};
 use crate::vector::Block;
@@ -29,7 +29,7 @@ pub(in crate::index) struct Replacing {
 #[derive(Debug, Default)]
 struct Recent {
     len: AtomicUsize,
-    slots: RwLock<BTreeMap<u32, u64>>,
+    slots: RwLock<BTreeMap<Slot, u64>>,
 }
 
 impl Recent {
@@ -62,7 +62,7 @@ impl Replacing {
     }
 
     /// Runs `switch`, which maps a key to another slot and hides `old`.
-    pub(in crate::index) fn switch(&self, old: u32, switch: impl FnOnce()) {
+    pub(in crate::index) fn switch(&self, old: Slot, switch: impl FnOnce()) {
         let recent = &self.recent;
         let mut slots = recent.slots.write();
         // One replacement at a time, and the moment is stored last: a search that begins before it may still take the old slot.
@@ -88,7 +88,7 @@ impl Replacing {
     }
 
     /// Returns the slots that were replaced since `began`, when the caller was pinned.
-    fn old_since(&self, began: u64) -> Vec<u32> {
+    fn old_since(&self, began: u64) -> Vec<Slot> {
         if !self.recent.is_any() {
             return Vec::new();
         }
@@ -97,7 +97,7 @@ impl Replacing {
     }
 
     /// Returns whether a hidden slot was replaced since `began`.
-    pub(in crate::index) fn since(&self, began: u64, slot: u32) -> bool {
+    pub(in crate::index) fn since(&self, began: u64, slot: Slot) -> bool {
         self.recent.is_any()
             && self.recent.slots.read().get(&slot).is_some_and(|&when| when > began)
     }
@@ -138,7 +138,7 @@ impl Entries {
     }
 
     /// Hides the slot of a removed key: no [moment](Self::moment) has both this slot and one that the key gets later.
-    pub(in crate::index) fn hide(&self, slot: u32) {
+    pub(in crate::index) fn hide(&self, slot: Slot) {
         let _slots = self.replacing.recent.slots.write();
         self.slots.hide(slot);
     }
@@ -169,7 +169,7 @@ impl Entries {
         });
         let space = space.refresh();
         for slot in slots {
-            let node = Node::new(slot);
+            let node = Node::from(slot);
             if node >= space.end() {
                 return false;
             }

@@ -1,13 +1,39 @@
-//! Distances over stored rows, as the graph computes them. The node of a vector has the number of its slot.
+//! Distances over stored rows, as the graph computes them, and the relation of its nodes to slots.
 
 use bytemuck::cast_slice;
 
-use crate::arena::{Column, Slots, View};
+use crate::arena::{Column, Slot, Slots, View};
 use crate::graph::{LinkSpace, Node, Scratch, Space};
 use crate::index::distances::Engine;
 use crate::order_key::OrderKey;
 use crate::sync::step;
 use crate::vector::Block;
+
+/// The node of the vector in a slot has the number of the slot.
+impl From<Slot> for Node {
+    #[inline(always)]
+    fn from(slot: Slot) -> Self {
+        Self::new(slot.number())
+    }
+}
+
+impl From<Node> for Slot {
+    #[inline(always)]
+    fn from(node: Node) -> Self {
+        Self::new(node.number())
+    }
+}
+
+#[inline(always)]
+fn slots_of(nodes: &[Node]) -> &[Slot] {
+    cast_slice(nodes)
+}
+
+/// Returns the nodes of slots.
+#[inline(always)]
+pub(in crate::index) fn nodes_of(slots: &[Slot]) -> &[Node] {
+    cast_slice(slots)
+}
 
 /// The rows of a column under an engine.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +50,7 @@ pub(in crate::index) struct Rows<'a> {
 pub(in crate::index) struct Linking<'a> {
     pub(in crate::index) slots: &'a Slots,
     /// The slot of a node that is about to be removed, and gets no new links.
-    pub(in crate::index) leaving: Option<u32>,
+    pub(in crate::index) leaving: Option<Slot>,
     pub(in crate::index) alpha: Option<f32>,
 }
 
@@ -50,7 +76,7 @@ impl<'a> Space for Rows<'a> {
     }
 
     fn is_same(&self, a: Node, b: Node) -> bool {
-        self.view.row(a.number()) == self.view.row(b.number())
+        self.view.row(a.into()) == self.view.row(b.into())
     }
 
     #[inline(always)]
@@ -60,24 +86,24 @@ impl<'a> Space for Rows<'a> {
 
     fn prefetch(&self, nodes: &[Node]) {
         for &node in nodes {
-            self.view.prefetch(node.number());
+            self.view.prefetch(node.into());
         }
     }
 
     fn keys(&self, query: &'a [Block], nodes: &[Node], keys: &mut [OrderKey]) {
         step();
-        self.engine.orders(self.view, query, cast_slice(nodes), keys);
+        self.engine.orders(self.view, query, slots_of(nodes), keys);
     }
 }
 
 impl LinkSpace for Rows<'_> {
     fn between(&self, node: Node, nodes: &[Node], keys: &mut [OrderKey]) {
         step();
-        self.engine.between(self.view, node.number(), cast_slice(nodes), keys);
+        self.engine.between(self.view, node.into(), slots_of(nodes), keys);
     }
 
     fn is_live(&self, node: Node) -> bool {
-        let slot = node.number();
+        let slot = Slot::from(node);
         self.linking.is_none_or(|l| !l.slots.is_hidden(slot) && l.leaving != Some(slot))
     }
 
@@ -92,6 +118,6 @@ impl LinkSpace for Rows<'_> {
 /// Returns the order keys and slots of the candidates that a walk left, the nearest first.
 pub(in crate::index) fn found(
     scratch: &Scratch,
-) -> impl ExactSizeIterator<Item = (OrderKey, u32)> + '_ {
-    scratch.found().map(|(order, node)| (order, node.number()))
+) -> impl ExactSizeIterator<Item = (OrderKey, Slot)> + '_ {
+    scratch.found().map(|(order, node)| (order, node.into()))
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Hnsw;
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::graph::{Counters, Draft, LinkBack, Node, Outlook, Scratch};
+use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
 use crate::index::build::order::Even;
 use crate::index::build::ordered::Ordered;
 use crate::index::entries::space::Rows;
@@ -171,6 +171,6 @@ impl Hnsw {
         (ordered.encode)(turn, work)?;
         let Work { row, coding, .. } = work;
         let place = self.entries.append((ordered.key)(turn), row, coding, Some(&self.graph))?;
-        Ok(self.graph.draft(Node::new(place.slot), place.is_reused))
+        Ok(self.graph.draft(place.slot.into(), place.is_reused))
     }
 }

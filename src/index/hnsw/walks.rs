@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Hnsw;
 use super::filtered::FilteredSearch;
-use crate::arena::{Column, pin};
+use crate::arena::{Column, Slot, pin};
 use crate::error::IndexError;
 use crate::graph::{Beam, Counters, LANES, Node, Scratch};
 use crate::index::codes::rerank::{Exact, Reach};
@@ -171,7 +171,7 @@ impl Hnsw {
         &self,
         space: Rows<'_>,
         query: &[Block],
-        (way, known, beam): (Way, &[(OrderKey, u32)], Beam),
+        (way, known, beam): (Way, &[(OrderKey, Slot)], Beam),
         timer: &mut Timer<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), WentOver> {
@@ -184,7 +184,7 @@ impl Hnsw {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
                 Way::FromHead => {
-                    let known = known.iter().map(|&(order, slot)| (order, Node::new(slot)));
+                    let known = known.iter().map(|&(order, slot)| (order, Node::from(slot)));
                     self.graph.search_from(space, query, (known, beam), timer, scratch)
                 }
                 Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
@@ -221,7 +221,7 @@ impl Hnsw {
         hits: &mut Hits,
     ) -> bool {
         let all = self.entries.all_answer();
-        let answers = |slot: u32| all || self.entries.answers(slot, request.began);
+        let answers = |slot: Slot| all || self.entries.answers(slot, request.began);
         work.head.is_blurred = false;
         let is_full = match codes {
             Some(codes) if self.entries.refines(codes) => {
@@ -268,7 +268,7 @@ impl Hnsw {
         &self,
         codes: &Codes,
         k: usize,
-        answers: impl Fn(u32) -> bool,
+        answers: impl Fn(Slot) -> bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
@@ -289,7 +289,7 @@ impl Hnsw {
         &self,
         codes: &Codes,
         k: usize,
-        answers: impl Fn(u32) -> bool,
+        answers: impl Fn(Slot) -> bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
@@ -327,13 +327,13 @@ impl Hnsw {
     pub(in crate::index) fn measured_order(
         &self,
         codes: &Codes,
-        slot: u32,
+        slot: Slot,
         work: &Work,
     ) -> Option<OrderKey> {
         let finer = self.entries.standing_in(Some(codes));
         let (column, query) = self.measured(finer, &work.row, &work.coding);
         let (rows, mut order) = (column.view(), [OrderKey::MIN]);
-        let is_there = slot < rows.len();
+        let is_there = rows.has(slot);
         is_there.then(|| {
             self.scale(finer).engine().orders(rows, query, &[slot], &mut order);
             order[0]

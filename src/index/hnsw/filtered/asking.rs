@@ -5,6 +5,7 @@
 
 use super::course::{Asked, Course, Next, Progress};
 use super::{AVOIDS, FilteredSearch, Walked};
+use crate::arena::Slot;
 use crate::graph::Watch;
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Reach;
@@ -129,14 +130,14 @@ impl<'a> FilteredSearch<'a, '_> {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, verdicts, head, .. } = &mut **work;
         let keys = index.entries.keys.view();
-        let answers = |slot: u32| index.entries.answers(slot, request.began);
+        let answers = |slot: Slot| index.entries.answers(slot, request.began);
         if is_measured {
             head.sorted.retain(|&(_, slot)| answers(slot) && verdicts.known(slot) == Some(true));
         } else {
             // Codes do not tell which of the others are nearer: the filter is asked about all, if that takes little time.
             let asks_on = !course.is_dear && codes.is_some();
             scratch.retain(usize::MAX, |node| {
-                let slot = node.number();
+                let slot = Slot::from(node);
                 if !asks_on || timer.spent(1) || timer.expired() {
                     return answers(slot) && verdicts.known(slot) == Some(true);
                 }
@@ -204,7 +205,7 @@ impl<'a> FilteredSearch<'a, '_> {
         let Self { index, request, filter, timer, work, .. } = self;
         let entries = &index.entries;
         let (keys, k) = (entries.keys.view(), request.k);
-        let accepts = |slot: u32| filter.accepts(keys.row(slot)[0]);
+        let accepts = |slot: Slot| filter.accepts(keys.row(slot)[0]);
         let mut verdicts = std::mem::take(&mut work.verdicts);
         if !course.is_dear {
             for (_, slot) in found(&work.scratch).skip(asked.seen) {
@@ -215,7 +216,7 @@ impl<'a> FilteredSearch<'a, '_> {
             }
         }
         loop {
-            let may_answer = |slot: u32| {
+            let may_answer = |slot: Slot| {
                 verdicts.known(slot) != Some(false) && entries.answers(slot, request.began)
             };
             index.measure_found(codes, k, may_answer, timer, work);
@@ -238,7 +239,7 @@ impl<'a> FilteredSearch<'a, '_> {
         }
         // Without a verdict about each candidate, all count, at the accepted share of the last ones.
         let density = if course.is_dear { (recent as f32).max(1.0 / RECENT as f32) } else { 1.0 };
-        let counts = |slot: u32| course.is_dear || verdicts.known(slot) != Some(false);
+        let counts = |slot: Slot| course.is_dear || verdicts.known(slot) != Some(false);
         let candidates = || found(scratch).filter(|&(_, slot)| counts(slot));
         let len = candidates().count();
         let kth = head.order_of(k).map(|order| self.index.measured_distance(codes, order));

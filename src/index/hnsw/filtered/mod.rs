@@ -10,15 +10,15 @@ mod asking;
 mod cost;
 mod course;
 
-use bytemuck::cast_slice;
 use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::Course;
 
 use super::Hnsw;
+use crate::arena::Slot;
 use crate::graph::{Accepted, Beam, Counters, Node, Order, Watch};
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Head;
-use crate::index::entries::space::{Rows, found};
+use crate::index::entries::space::{Rows, found, nodes_of};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hits, Plan};
@@ -245,7 +245,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             None => request.k,
         };
         work.scratch.retain(most, |node| {
-            let slot = node.number();
+            let slot = Slot::from(node);
             entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
         });
         Some(Walked { plan: Plan::FilteredWalk, codes, is_measured: false })
@@ -254,7 +254,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     fn walk_by_detours(
         &mut self,
         codes: Option<&'a Codes>,
-        seeds: &[u32],
+        seeds: &[Slot],
         share: f64,
         scan: f64,
     ) -> Option<Walked<'a>> {
@@ -282,7 +282,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let Self { index, filter, timer, work, .. } = self;
         let keys = index.entries.keys.view();
         let accepts =
-            |slot: u32| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
+            |slot: Slot| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
         let met = found(&work.scratch).take_while(|_| !timer.spent(1)).enumerate();
         with(&mut met.filter(|&(_, (_, slot))| accepts(slot)).map(|(rank, _)| rank))
     }
@@ -293,7 +293,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     }
 
     /// A walk among accepted nodes, from the candidates of an unfiltered one.
-    fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[u32]) -> Plan {
+    fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[Slot]) -> Plan {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, row, coding, .. } = &mut **work;
         let (space, query) = match codes {
@@ -303,10 +303,10 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
         let accepts = &mut |node: Node| {
-            let slot = node.number();
+            let slot = Slot::from(node);
             !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])
         };
-        let seeds = cast_slice(seeds);
+        let seeds = nodes_of(seeds);
         let accepted = Accepted { ef: request.ef, order, seeds, accepts };
         index.graph.search_accepted(space, query, accepted, *timer, scratch);
         match order {
