@@ -66,6 +66,7 @@ mod guard;
 mod index;
 mod metric;
 mod observe;
+mod order_key;
 mod process;
 pub mod quantization;
 mod simd;

@@ -1,6 +1,7 @@
 //! Append-only rows with dense ids: any thread reads while one writer at a time appends.
 #![expect(unsafe_code, reason = "rows are shared with readers once their id is published")]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,7 +10,8 @@ use memmap2::MmapMut;
 
 use super::chunks::Chunks;
 use super::{
-    ArenaError, Keeper, MAX_ROWS, Persistent, Piece, Rows, Slots, Unsound, Vacant, VacantRun,
+    ArenaError, Id, Keeper, MAX_ROWS, Persistent, Piece, Rows, Slot, Slots, Unsound, Vacant,
+    VacantRun,
 };
 use crate::simd::prefetch;
 use crate::sync::{Fault, Mutex, is_planted, step};
@@ -19,17 +21,23 @@ use crate::sync::{Fault, Mutex, is_planted, step};
 /// A row is written before its id is published, and again only when its slot is [`Vacant`], and never
 /// moves. Elements that change otherwise must be atomics.
 #[derive(Debug)]
-pub(crate) struct Column<T> {
+pub(crate) struct Column<T, I = Slot> {
     chunks: Chunks<T>,
     /// Rows that readers may see. Every row below is mapped, written and no longer exclusive.
     published: AtomicU32,
     append: Mutex<()>,
+    ids: PhantomData<I>,
 }
 
-impl<T: Zeroable + Sync + Send> Column<T> {
+impl<T: Zeroable + Sync + Send, I: Id> Column<T, I> {
     /// Creates an empty column for rows of `stride` elements, `stride > 0`.
     pub(crate) fn new(stride: usize) -> Self {
-        Self { chunks: Chunks::new(stride), published: AtomicU32::new(0), append: Mutex::new(()) }
+        Self {
+            chunks: Chunks::new(stride),
+            published: AtomicU32::new(0),
+            append: Mutex::new(()),
+            ids: PhantomData,
+        }
     }
 
     /// Restores a column of `rows` rows whose bytes `source` supplies chunk by chunk. `source` receives the chunk's
@@ -69,7 +77,7 @@ impl<T: Zeroable + Sync + Send> Column<T> {
 
     /// Appends a row, zeroed and then given to `write`, and returns its id. If `write` panics,
     /// no row is appended.
-    pub(crate) fn push(&self, write: impl FnOnce(&mut [T])) -> Result<u32, ArenaError> {
+    pub(crate) fn push(&self, write: impl FnOnce(&mut [T])) -> Result<I, ArenaError> {
         let _one_writer = self.append.lock();
         self.reserve()?;
         let id = self.published.load(Ordering::Relaxed);
@@ -86,12 +94,12 @@ impl<T: Zeroable + Sync + Send> Column<T> {
         step();
         self.published.store(id + 1, Ordering::Release);
         self.chunks.filled(id);
-        Ok(id)
+        Ok(I::new(id))
     }
 
     /// Gives the row of a vacant slot, with its old content, to `write`. The slot must belong to this column.
     pub(crate) fn refill(&self, slot: &Vacant<'_>, write: impl FnOnce(&mut [T])) {
-        let id = slot.slot();
+        let id = slot.slot().number();
         assert!(id < self.published.load(Ordering::Acquire), "row beyond the column");
         self.chunks.touch(id, 0);
         // SAFETY: the id is published, so its chunk is mapped and the row initialised. No other thread has the row: a slot has one
@@ -121,9 +129,10 @@ impl<T: Zeroable + Sync + Send> Column<T> {
 
     /// Returns the rows that exist now.
     #[inline(always)]
-    pub(crate) fn view(&self) -> View<'_, T> {
+    pub(crate) fn view(&self) -> View<'_, T, I> {
         step();
-        View { chunks: &self.chunks, limit: self.published.load(Ordering::Acquire) }
+        let limit = self.published.load(Ordering::Acquire);
+        View { chunks: &self.chunks, limit, ids: PhantomData }
     }
 
     /// Returns the number of rows.
@@ -150,24 +159,31 @@ impl<T: Zeroable + Sync + Send> Column<T> {
 
 /// The rows of a column that existed when the view was taken.
 #[derive(Debug)]
-pub(crate) struct View<'a, T> {
+pub(crate) struct View<'a, T, I = Slot> {
     chunks: &'a Chunks<T>,
     limit: u32,
+    ids: PhantomData<I>,
 }
 
-impl<T> Clone for View<'_, T> {
+impl<T, I> Clone for View<'_, T, I> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for View<'_, T> {}
+impl<T, I> Copy for View<'_, T, I> {}
 
-impl<'a, T: Zeroable + Sync> View<'a, T> {
+impl<'a, T: Zeroable + Sync, I: Id> View<'a, T, I> {
     /// Returns the number of rows: ids below it are valid.
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
         self.limit
+    }
+
+    /// Returns whether the row exists.
+    #[inline(always)]
+    pub(crate) fn has(self, id: I) -> bool {
+        id.number() < self.limit
     }
 
     /// Returns row `id`.
@@ -176,7 +192,8 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
     ///
     /// If `id >= len()`: a walk admits an id only after comparing it with the limit.
     #[inline(always)]
-    pub(crate) fn row(self, id: u32) -> &'a [T] {
+    pub(crate) fn row(self, id: I) -> &'a [T] {
+        let id = id.number();
         assert!(id < self.limit, "row beyond the view");
         // SAFETY: `id` is below a limit that was loaded with `Acquire` from `published`, so the
         // chunk is mapped and the row is written. It is written again through atomics, or in a
@@ -205,7 +222,7 @@ impl<'a, T: Zeroable + Sync> View<'a, T> {
     }
 }
 
-impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
+impl<T: Zeroable + Sync + Send + 'static, I: Id> Persistent for Column<T, I> {
     fn rows(&self) -> u32 {
         self.published.load(Ordering::Acquire)
     }
@@ -262,17 +279,17 @@ impl<T: Zeroable + Sync + Send + 'static> Persistent for Column<T> {
     }
 }
 
-impl<T: Zeroable + Sync> View<'_, T> {
+impl<T: Zeroable + Sync, I: Id> View<'_, T, I> {
     /// Notes that row `id` changes from its element `at` on.
     #[inline(always)]
-    pub(crate) fn touch(self, id: u32, at: usize) {
-        self.chunks.touch(id, at);
+    pub(crate) fn touch(self, id: I, at: usize) {
+        self.chunks.touch(id.number(), at);
     }
 
     /// Prefetches all lines of row `id`, if the row exists.
     #[inline(always)]
-    pub(crate) fn prefetch(self, id: u32) {
-        if id < self.limit {
+    pub(crate) fn prefetch(self, id: I) {
+        if self.has(id) {
             prefetch(self.row(id));
         }
     }
@@ -285,7 +302,7 @@ mod tests {
 
     #[test]
     fn rows_keep_their_place_while_the_column_grows() {
-        let column = Column::<u64>::new(3);
+        let column = Column::<u64, u32>::new(3);
         let rows = if cfg!(miri) { 300 } else { 200_000 };
         column.push(|row| row.fill(7)).unwrap();
         let first = column.view().row(0);
@@ -303,7 +320,7 @@ mod tests {
     #[test]
     fn runs_end_with_a_chunk() {
         // A chunk has 1024 of these rows.
-        let column = Column::<u64>::new(4000);
+        let column = Column::<u64, u32>::new(4000);
         let rows = if cfg!(miri) { 3 } else { 1026 };
         for i in 0..rows {
             column.push(|row| row.fill(u64::from(i))).unwrap();
@@ -323,7 +340,7 @@ mod tests {
 
     #[test]
     fn fresh_rows_are_zero_and_views_do_not_grow() {
-        let column = Column::<AtomicU64>::new(5);
+        let column = Column::<AtomicU64, u32>::new(5);
         let before = column.view();
         column.push(|_| ()).unwrap();
         assert_eq!(before.len(), 0);
@@ -334,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_panic_while_writing_appends_nothing() {
-        let column = Column::<u32>::new(1);
+        let column = Column::<u32, u32>::new(1);
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             column.push(|_| panic!("refused"))
         }));
@@ -346,7 +363,7 @@ mod tests {
 
     #[test]
     fn readers_see_whole_rows_beside_a_writer() {
-        let column = Column::<u64>::new(4);
+        let column = Column::<u64, u32>::new(4);
         let rows = if cfg!(miri) { 200 } else { 100_000 };
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -371,15 +388,15 @@ mod tests {
     #[test]
     fn released_rows_are_written_again() {
         for stride in [1, 3, 700] {
-            let (column, slots) = (Column::<u64>::new(stride), Slots::new());
+            let (column, slots) = (Column::<u64, u32>::new(stride), Slots::new());
             let rows = if cfg!(miri) { 40 } else { 9000 };
             for i in 0..rows {
-                slots.reserve(i).unwrap();
+                slots.reserve(Slot::new(i)).unwrap();
                 column.push(|row| row.fill(u64::from(i))).unwrap();
             }
-            (7..rows - 2).for_each(|slot| slots.hide(slot));
+            (7..rows - 2).for_each(|slot| slots.hide(Slot::new(slot)));
             // SAFETY: no other thread reads the rows of this test.
-            unsafe { slots.retire((7..rows - 2).collect()) };
+            unsafe { slots.retire((7..rows - 2).map(Slot::new).collect()) };
             while slots.vacant() == 0 {
                 slots.settle(0);
             }
@@ -399,7 +416,7 @@ mod tests {
         }
     }
 
-    fn changed(column: &Column<AtomicU32>) -> Vec<(u32, usize)> {
+    fn changed(column: &Column<AtomicU32, u32>) -> Vec<(u32, usize)> {
         let mut found = Vec::new();
         for chunk in 0..column.chunks() {
             let first = chunk * Persistent::chunk_rows(column);
@@ -413,7 +430,7 @@ mod tests {
         // A chunk has 65,536 of these rows, or 16,384.
         for (stride, rows) in [(3, 70_000), (512, 20_000)] {
             let rows = if cfg!(miri) { 150 } else { rows };
-            let column = Column::<AtomicU32>::new(stride);
+            let column = Column::<AtomicU32, u32>::new(stride);
             for _ in 0..rows {
                 column.push(|_| ()).unwrap();
             }
@@ -473,7 +490,7 @@ mod tests {
             };
             Ok(Piece { map: Some(map(160_000)), changes: Some(Box::new(changes)) })
         };
-        let column = Column::<u32>::restore(2, 40_000, changed).unwrap();
+        let column = Column::<u32, u32>::restore(2, 40_000, changed).unwrap();
         let view = column.view();
         assert_eq!(view.row(0), [0x0101_0101; 2]);
         assert_eq!(view.row(1), [0x0202_0202, 0x0101_0101]);
@@ -483,10 +500,10 @@ mod tests {
         assert!(column.is_changed(0));
         // No map, and a map shorter than the rows.
         let short = |_, _| -> Source { Ok(map(319_999).into()) };
-        assert_eq!(Column::<u32>::restore(2, 40_000, short).err(), Some(Refused));
+        assert_eq!(Column::<u32, u32>::restore(2, 40_000, short).err(), Some(Refused));
         let wrong =
             |_, _| -> Source { Ok(Piece { map: None, changes: Some(Box::new(|_| Err(Refused))) }) };
-        assert_eq!(Column::<u32>::restore(2, 40_000, wrong).err(), Some(Refused));
+        assert_eq!(Column::<u32, u32>::restore(2, 40_000, wrong).err(), Some(Refused));
     }
 
     #[test]
@@ -494,7 +511,7 @@ mod tests {
         if cfg!(miri) {
             return;
         }
-        let column = Column::<u8>::new(40 << 20);
+        let column = Column::<u8, u32>::new(40 << 20);
         for i in 0..3 {
             assert_eq!(column.push(|row| row[12] = i), Ok(u32::from(i)));
         }

@@ -1,6 +1,6 @@
 //! Memory: columns of rows that never move, and the scratch of a walk.
 //!
-//! Vectors, keys and rows of neighbours are *columns*, one entry per slot, addressed by dense `u32` ids. A column is a table of chunks: anonymous maps
+//! Vectors, keys and rows of neighbours are *columns*, one entry per slot, addressed by dense ids of 32 bits, each of a type (`id.rs`). A column is a table of chunks: anonymous maps
 //! that are made on demand and never move, so a reader holds plain references while the index grows. Full regions of 2 MiB become huge
 //! pages, which makes random reads about 1.5 times as fast. A byte for each row marks the first element that changed since the last
 //! checkpoint. A removed vector's slot is *hidden* (`slots.rs`), then *vacant* once no search can visit it, and is reused.
@@ -9,6 +9,7 @@
 
 mod chunks;
 mod column;
+mod id;
 mod overlay;
 mod persistent;
 mod pool;
@@ -17,10 +18,11 @@ mod slots;
 mod visited;
 
 pub(crate) use column::{Column, View};
+pub(crate) use id::{Id, id};
 pub(crate) use persistent::{Changes, Keeper, Persistent, Piece, Rows, Unsound};
 pub(crate) use pool::Pool;
 pub(crate) use renewed::Renewed;
-pub(crate) use slots::{Slots, Vacant, VacantRun, pin};
+pub(crate) use slots::{Slot, Slots, Vacant, VacantRun, pin};
 pub(crate) use visited::Visited;
 
 /// The operating system gave no memory, or the column has its greatest length.

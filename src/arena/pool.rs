@@ -4,6 +4,12 @@
 //! Yashunin, 2018): up to a few hundred entries, moving a tail of eight-byte entries costs less
 //! than sifting, and the next candidate is found without a search.
 
+use std::marker::PhantomData;
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::{Id, Slot};
+use crate::order_key::OrderKey;
 use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
 
 /// An entry is `key << 32 | id << 1 | expanded`, so one comparison orders by key and then id.
@@ -12,18 +18,25 @@ const EXPANDED: u64 = 1;
 /// Candidates that are compared with the bound at a time: those of a row.
 const ASKED: usize = 32;
 
-/// A bounded list of `(key, id)` in ascending order, each expanded at most once.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
+/// A bounded list of order keys and ids of 31 bits in ascending order, each expanded at most once.
+#[derive(Debug)]
+pub(crate) struct Pool<I = Slot> {
     /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.
     entries: Vec<u64>,
     len: usize,
     capacity: usize,
     /// Entries before it are expanded.
     cursor: usize,
+    ids: PhantomData<I>,
 }
 
-impl Pool {
+impl<I> Default for Pool<I> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), len: 0, capacity: 0, cursor: 0, ids: PhantomData }
+    }
+}
+
+impl<I: Id> Pool<I> {
     /// Empties the pool and bounds it to `capacity > 0` entries.
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
@@ -37,7 +50,7 @@ impl Pool {
 
     /// Makes room for `capacity` entries, if that is more. Returns the key from which on candidates
     /// may have been dropped, if some may; they can be offered again.
-    pub(crate) fn widen(&mut self, capacity: usize) -> Option<u32> {
+    pub(crate) fn widen(&mut self, capacity: usize) -> Option<OrderKey> {
         if capacity <= self.capacity {
             return None;
         }
@@ -51,29 +64,35 @@ impl Pool {
 
     /// Returns the key that a candidate must beat; it is above every key if the pool has room.
     #[inline(always)]
-    pub(crate) fn bound(&self) -> u64 {
+    fn bound(&self) -> u64 {
         if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
     }
 
-    /// Adds a candidate whose key is below [`Self::bound`], dropping the worst one if full.
-    pub(crate) fn insert(&mut self, key: u32, id: u32) {
+    /// Returns whether a candidate with this key would be added: the key is below [`Self::bound`].
+    #[inline(always)]
+    pub(crate) fn admits(&self, key: OrderKey) -> bool {
+        u64::from(key.to_bits()) < self.bound()
+    }
+
+    /// Adds a candidate that the pool [admits](Self::admits), dropping the worst one if full.
+    pub(crate) fn insert(&mut self, key: OrderKey, id: I) {
         run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
     }
 
     /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst beyond the capacity, which may be new ones.
     /// Moves the ids of the added candidates to the front of `ids`, and returns their number.
     #[inline]
-    pub(crate) fn offer(&mut self, keys: &[u32], ids: &mut [u32]) -> usize {
+    pub(crate) fn offer(&mut self, keys: &[OrderKey], ids: &mut [I]) -> usize {
         run_detected(Offer { pool: self, keys, ids })
     }
 
     /// Returns the nearest candidate not yet expanded, and marks it as expanded.
     #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<u32> {
+    pub(crate) fn next(&mut self) -> Option<I> {
         let entries = &mut self.entries[..self.len];
         let entry = entries.get_mut(self.cursor)?;
         *entry |= EXPANDED;
-        let id = id_of(*entry);
+        let id = I::new(id_of(*entry));
         self.cursor += 1;
         while entries.get(self.cursor).is_some_and(|e| e & EXPANDED != 0) {
             self.cursor += 1;
@@ -83,8 +102,8 @@ impl Pool {
 
     /// Returns the key of the nearest candidate not yet expanded.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<u32> {
-        self.entries[..self.len].get(self.cursor).map(|entry| (entry >> 32) as u32)
+    pub(crate) fn peek(&self) -> Option<OrderKey> {
+        self.entries[..self.len].get(self.cursor).map(|&entry| key_of(entry))
     }
 
     /// Returns the number of nearest candidates that are expanded without a gap.
@@ -94,20 +113,23 @@ impl Pool {
 
     /// Returns the key of the entry of a rank, counted from zero.
     #[inline(always)]
-    pub(crate) fn key_at(&self, rank: usize) -> Option<u32> {
-        self.entries[..self.len].get(rank).map(|entry| (entry >> 32) as u32)
+    pub(crate) fn key_at(&self, rank: usize) -> Option<OrderKey> {
+        self.entries[..self.len].get(rank).map(|&entry| key_of(entry))
     }
 
     /// Returns the keys in the middle and at the end.
-    pub(crate) fn reach(&self) -> Option<(u32, u32)> {
+    pub(crate) fn reach(&self) -> Option<(OrderKey, OrderKey)> {
         Some((self.key_at(self.len / 2)?, self.key_at(self.len - 1)?))
     }
 
     /// Returns the ids of the entries with a key.
-    pub(crate) fn ids_of(&self, key: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn ids_of(&self, key: OrderKey) -> impl Iterator<Item = I> + '_ {
         let entries = &self.entries[..self.len];
-        let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key));
-        entries[first..].iter().take_while(move |&&e| e >> 32 == u64::from(key)).map(|&e| id_of(e))
+        let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key.to_bits()));
+        entries[first..]
+            .iter()
+            .take_while(move |&&e| e >> 32 == u64::from(key.to_bits()))
+            .map(|&e| I::new(id_of(e)))
     }
 
     /// Returns the number of entries.
@@ -117,20 +139,20 @@ impl Pool {
 
     /// Returns `(key, id)` from the nearest to the farthest.
     #[inline(always)]
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
-        self.entries[..self.len].iter().map(|&e| ((e >> 32) as u32, id_of(e)))
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (OrderKey, I)> + '_ {
+        self.entries[..self.len].iter().map(|&e| (key_of(e), I::new(id_of(e))))
     }
 
     /// Keeps the entries whose ids `keep` accepts, the nearest `most` at most; `keep` is not called for more. The walk
     /// ends: no candidate is next.
-    pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(u32) -> bool) {
+    pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(I) -> bool) {
         let mut kept = 0;
         for at in 0..self.len {
             if kept == most {
                 break;
             }
             let entry = self.entries[at];
-            if keep(id_of(entry)) {
+            if keep(I::new(id_of(entry))) {
                 self.entries[kept] = entry;
                 kept += 1;
             }
@@ -146,13 +168,13 @@ impl Pool {
 }
 
 /// Insertions into a pool, with the widest instructions of this CPU.
-struct Offer<'a> {
-    pool: &'a mut Pool,
-    keys: &'a [u32],
-    ids: &'a mut [u32],
+struct Offer<'a, I> {
+    pool: &'a mut Pool<I>,
+    keys: &'a [OrderKey],
+    ids: &'a mut [I],
 }
 
-impl Task for Offer<'_> {
+impl<I: Id> Task for Offer<'_, I> {
     type Output = usize;
 
     #[inline(always)]
@@ -161,6 +183,7 @@ impl Task for Offer<'_> {
             return self.one_by_one(simd);
         }
         let Self { pool, keys, ids } = self;
+        let (keys, ids): (&[u32], &mut [u32]) = (cast_slice(keys), cast_slice_mut(ids));
         let mut fresh = [0; ASKED + SLACK];
         let mut added = 0;
         for at in (0..keys.len()).step_by(ASKED) {
@@ -180,10 +203,11 @@ impl Task for Offer<'_> {
     }
 }
 
-impl Offer<'_> {
+impl<I: Id> Offer<'_, I> {
     #[inline(always)]
     fn one_by_one<S: Simd>(self, simd: S) -> usize {
         let Self { pool, keys, ids } = self;
+        let (keys, ids): (&[u32], &mut [u32]) = (cast_slice(keys), cast_slice_mut(ids));
         let ids = &mut ids[..keys.len()];
         let mut added = 0;
         for start in (0..keys.len()).step_by(ASKED) {
@@ -214,6 +238,11 @@ impl Offer<'_> {
 }
 
 #[inline(always)]
+fn key_of(entry: u64) -> OrderKey {
+    OrderKey::from_bits((entry >> 32) as u32)
+}
+
+#[inline(always)]
 fn id_of(entry: u64) -> u32 {
     (entry as u32) >> 1
 }
@@ -224,7 +253,7 @@ mod tests {
 
     #[test]
     fn keeps_the_nearest_in_order_and_expands_each_once() {
-        let mut pool = Pool::default();
+        let mut pool = Pool::<u32>::default();
         let mut state = 1_u32;
         for capacity in [1, 2, 7, 64] {
             pool.begin(capacity);
@@ -232,8 +261,8 @@ mod tests {
             let mut expanded = Vec::new();
             for id in 0..500 {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let key = state >> 24;
-                if u64::from(key) < pool.bound() {
+                let key = OrderKey::from_bits(state >> 24);
+                if pool.admits(key) {
                     pool.insert(key, id);
                     all.push((key, id));
                     all.sort_unstable();
@@ -248,9 +277,10 @@ mod tests {
             }
         }
         assert!(pool.bytes() >= 64 * 8);
-        for key in [0, pool.iter().next().unwrap().0, pool.iter().last().unwrap().0, u32::MAX] {
+        let (least, most) = (pool.iter().next().unwrap().0, pool.iter().last().unwrap().0);
+        for key in [OrderKey::MIN, least, most, OrderKey::MAX] {
             let expected = pool.iter().filter(|entry| entry.0 == key).map(|entry| entry.1);
-            assert!(pool.ids_of(key).eq(expected), "{key}");
+            assert!(pool.ids_of(key).eq(expected), "{key:?}");
         }
         let even: Vec<_> = pool.iter().filter(|(_, id)| id % 2 == 0).collect();
         pool.retain(usize::MAX, |id| id % 2 == 0);
@@ -266,7 +296,7 @@ mod tests {
     }
 
     /// [`Offer`], one by one on every CPU.
-    struct OneByOne<'a>(Offer<'a>);
+    struct OneByOne<'a>(Offer<'a, u32>);
 
     impl Task for OneByOne<'_> {
         type Output = usize;
@@ -281,16 +311,16 @@ mod tests {
         let mut state = 1_u32;
         // Longer arrays are not merged.
         for capacity in [1, 2, 9, 64, 184, 185, 192, 193, 200, 300] {
-            let (mut merged, mut single) = (Pool::default(), Pool::default());
+            let (mut merged, mut single) = (Pool::<u32>::default(), Pool::<u32>::default());
             merged.begin(capacity);
             single.begin(capacity);
             for row in 0..200_u32 {
                 let count = (row * 7 % 40) as usize;
-                let keys: Vec<u32> = (0..count)
+                let keys: Vec<OrderKey> = (0..count)
                     .map(|_| {
                         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                         // Few keys, and ids against their order: most are equal to others, the worst, too.
-                        (state >> 26) + 200 - row
+                        OrderKey::from_bits((state >> 26) + 200 - row)
                     })
                     .collect();
                 let ids: Vec<u32> = (0..count as u32).map(|at| (row * 40 + at) ^ 0x2a).collect();

@@ -13,8 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{ArenaError, Column};
+use super::{ArenaError, Column, id};
 use crate::sync::{self, Fault, Guard, Mutex, is_planted, pause, step};
+
+id! {
+    /// A place for an entry of an index: its key, its vector and its codes are in the rows of this number in their columns.
+    ///
+    /// A key keeps its slot until its vector is replaced, moved or removed. The slot of a removed vector is used again. The node of
+    /// the vector in a graph has the same number: `index/entries/space.rs` converts one into the other.
+    Slot
+}
 
 /// Slots in a word of the bitmap.
 const WORD: u32 = u64::BITS;
@@ -23,7 +31,7 @@ const WORD: u32 = u64::BITS;
 #[derive(Debug)]
 pub(crate) struct Slots {
     /// A bit for each hidden slot; words beyond the last are zero.
-    hidden: Column<AtomicU64>,
+    hidden: Column<AtomicU64, u32>,
     growth: Mutex<()>,
     /// Bits that are set.
     count: AtomicUsize,
@@ -40,25 +48,25 @@ struct Vacancies {
 #[derive(Debug, Default)]
 struct Book {
     /// The vacant slots, taken in ascending order, so that memory behind the last slot in use can be given back.
-    heap: BinaryHeap<Reverse<u32>>,
+    heap: BinaryHeap<Reverse<Slot>>,
     /// The vacant slots without memory, in ascending order. A taken slot is always the first of all.
     released: VecDeque<Range<u32>>,
 }
 
 impl Vacancies {
-    fn add(&self, slots: impl IntoIterator<Item = u32>) {
+    fn add(&self, slots: impl IntoIterator<Item = Slot>) {
         let mut book = self.book.lock();
         book.heap.extend(slots.into_iter().map(Reverse));
         self.len.store(book.heap.len(), Ordering::Release);
     }
 
-    fn take(&self, limit: u32) -> Option<u32> {
+    fn take(&self, limit: Slot) -> Option<Slot> {
         let mut book = self.book.lock();
         book.heap.peek().filter(|first| first.0 < limit)?;
         let Reverse(slot) = book.heap.pop()?;
         self.len.store(book.heap.len(), Ordering::Release);
-        if let Some(run) = book.released.front_mut().filter(|run| run.start <= slot) {
-            run.start = slot + 1;
+        if let Some(run) = book.released.front_mut().filter(|run| run.start <= slot.number()) {
+            run.start = slot.number() + 1;
             if run.start == run.end {
                 book.released.pop_front();
             }
@@ -70,7 +78,7 @@ impl Vacancies {
 /// A slot that no reader can reach, owned by its writer.
 #[derive(Debug)]
 pub(crate) struct Vacant<'a> {
-    slot: u32,
+    slot: Slot,
     slots: &'a Slots,
     is_shown: bool,
 }
@@ -125,12 +133,13 @@ impl Slots {
 
     /// Returns whether the slot is hidden.
     #[inline]
-    pub(crate) fn is_hidden(&self, slot: u32) -> bool {
+    pub(crate) fn is_hidden(&self, slot: Slot) -> bool {
         let view = self.hidden.view();
-        let at = slot / WORD;
+        let at = slot.number() / WORD;
         step();
         // A reader that sees the bit of a rewritten slot cleared also sees the new rows.
-        at < view.len() && view.row(at)[0].load(Ordering::Acquire) >> (slot % WORD) & 1 != 0
+        at < view.len()
+            && view.row(at)[0].load(Ordering::Acquire) >> (slot.number() % WORD) & 1 != 0
     }
 
     /// Returns the number of slots that are hidden, retired or vacant.
@@ -146,19 +155,20 @@ impl Slots {
     }
 
     /// Makes sure that [`Self::hide`] finds memory for the slot.
-    pub(crate) fn reserve(&self, slot: u32) -> Result<(), ArenaError> {
+    pub(crate) fn reserve(&self, slot: Slot) -> Result<(), ArenaError> {
         let _one = self.growth.lock();
-        while self.hidden.len() <= (slot / WORD) as usize {
+        while self.hidden.len() <= (slot.number() / WORD) as usize {
             self.hidden.push(|_| ())?;
         }
         Ok(())
     }
 
     /// Hides a slot; there must be [room](Self::reserve).
-    pub(crate) fn hide(&self, slot: u32) {
-        let bit = 1 << (slot % WORD);
+    pub(crate) fn hide(&self, slot: Slot) {
+        let bit = 1 << (slot.number() % WORD);
         step();
-        let before = self.hidden.view().row(slot / WORD)[0].fetch_or(bit, Ordering::AcqRel);
+        let before =
+            self.hidden.view().row(slot.number() / WORD)[0].fetch_or(bit, Ordering::AcqRel);
         debug_assert!(before & bit == 0, "hidden twice");
         step();
         self.count.fetch_add(1, Ordering::AcqRel);
@@ -170,7 +180,7 @@ impl Slots {
     ///
     /// No link, key or other reference leads to the slots, and none is created before the slots are taken again. A reader
     /// of slots in their order skips slots that were hidden at any moment since it holds its [`pin`].
-    pub(crate) unsafe fn retire(&self, slots: Vec<u32>) {
+    pub(crate) unsafe fn retire(&self, slots: Vec<Slot>) {
         if slots.is_empty() {
             return;
         }
@@ -204,11 +214,11 @@ impl Slots {
 
     /// Takes the first vacant slot. The slot becomes vacant again if it is not [shown](Vacant::show).
     pub(crate) fn take(&self) -> Option<Vacant<'_>> {
-        self.take_below(u32::MAX)
+        self.take_below(Slot::new(u32::MAX))
     }
 
     /// Takes the first vacant slot, if it is below `limit`.
-    pub(crate) fn take_below(&self, limit: u32) -> Option<Vacant<'_>> {
+    pub(crate) fn take_below(&self, limit: Slot) -> Option<Vacant<'_>> {
         if self.vacant() == 0 {
             return None;
         }
@@ -217,7 +227,7 @@ impl Slots {
     }
 
     /// Returns whether the first vacant slot is below `limit`.
-    pub(crate) fn has_vacant_below(&self, limit: u32) -> bool {
+    pub(crate) fn has_vacant_below(&self, limit: Slot) -> bool {
         self.vacant.book.lock().heap.peek().is_some_and(|first| first.0 < limit)
     }
 
@@ -231,7 +241,7 @@ impl Slots {
     /// Gives the memory of vacant slots back if at least `least` are adjacent: calls `release` for
     /// each such run.
     pub(crate) fn release(&self, least: u32, mut release: impl FnMut(&VacantRun)) {
-        let mut slots: Vec<u32> = {
+        let mut slots: Vec<Slot> = {
             let mut book = self.vacant.book.lock();
             book.released.clear();
             self.vacant.len.store(0, Ordering::Release);
@@ -239,8 +249,12 @@ impl Slots {
         };
         slots.sort_unstable();
         let mut runs = VecDeque::new();
-        for run in slots.chunk_by(|a, b| a + 1 == *b).filter(|run| run.len() >= least as usize) {
-            let run = VacantRun(run[0]..run[0] + run.len() as u32);
+        for run in slots
+            .chunk_by(|a, b| a.number() + 1 == b.number())
+            .filter(|run| run.len() >= least as usize)
+        {
+            let first = run[0].number();
+            let run = VacantRun(first..first + run.len() as u32);
             release(&run);
             runs.push_back(run.0);
         }
@@ -252,7 +266,7 @@ impl Slots {
 
     /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.hidden.bytes() + self.vacant.book.lock().heap.capacity() * size_of::<u32>()
+        self.hidden.bytes() + self.vacant.book.lock().heap.capacity() * size_of::<Slot>()
     }
 }
 
@@ -264,8 +278,8 @@ impl VacantRun {
 }
 
 impl Vacant<'_> {
-    /// Returns the slot's number.
-    pub(crate) fn slot(&self) -> u32 {
+    /// Returns the slot.
+    pub(crate) fn slot(&self) -> Slot {
         self.slot
     }
 
@@ -273,9 +287,9 @@ impl Vacant<'_> {
     pub(crate) fn show(mut self) {
         self.is_shown = true;
         let Self { slot, slots, .. } = self;
-        let bit = 1 << (slot % WORD);
+        let bit = 1 << (slot.number() % WORD);
         step();
-        slots.hidden.view().row(slot / WORD)[0].fetch_and(!bit, Ordering::AcqRel);
+        slots.hidden.view().row(slot.number() / WORD)[0].fetch_and(!bit, Ordering::AcqRel);
         step();
         slots.count.fetch_sub(1, Ordering::AcqRel);
     }
@@ -296,15 +310,15 @@ mod tests {
     #[test]
     fn slots_are_taken_in_order_once_nobody_looks() {
         let slots = Slots::new();
-        slots.reserve(200).unwrap();
+        slots.reserve(Slot::new(200)).unwrap();
         for slot in [130, 7, 64] {
-            slots.hide(slot);
-            assert!(slots.is_hidden(slot) && !slots.is_hidden(slot + 1));
+            slots.hide(Slot::new(slot));
+            assert!(slots.is_hidden(Slot::new(slot)) && !slots.is_hidden(Slot::new(slot + 1)));
         }
-        assert!(!slots.is_hidden(u32::MAX) && slots.hidden() == 3);
+        assert!(!slots.is_hidden(Slot::new(u32::MAX)) && slots.hidden() == 3);
         let reader = pin();
         // SAFETY: the slots of this test are numbers without rows.
-        unsafe { slots.retire(vec![130, 7, 64]) };
+        unsafe { slots.retire([130, 7, 64].map(Slot::new).to_vec()) };
         slots.settle(0);
         assert!(slots.take().is_none(), "a reader may be there");
         drop(reader);
@@ -313,9 +327,9 @@ mod tests {
             slots.settle(0);
         }
         let first = slots.take().unwrap();
-        assert_eq!(first.slot(), 7);
+        assert_eq!(first.slot(), Slot::new(7));
         drop(first);
-        for slot in [7, 64, 130] {
+        for slot in [7, 64, 130].map(Slot::new) {
             let vacant = slots.take().unwrap();
             assert_eq!(vacant.slot(), slot);
             assert!(slots.is_hidden(slot));
@@ -329,8 +343,9 @@ mod tests {
     #[test]
     fn what_was_released_is_counted_until_it_is_taken() {
         let slots = Slots::new();
-        slots.reserve(400).unwrap();
-        let gone: Vec<u32> = (0..400).filter(|slot| *slot != 100 && *slot != 103).collect();
+        slots.reserve(Slot::new(400)).unwrap();
+        let gone = (0..400).filter(|slot| *slot != 100 && *slot != 103);
+        let gone: Vec<_> = gone.map(Slot::new).collect();
         for &slot in &gone {
             slots.hide(slot);
         }
@@ -347,8 +362,8 @@ mod tests {
             slots.take().unwrap().show();
         }
         assert_eq!((slots.released(400), slots.released(110)), (295, 5));
-        assert!(slots.take_below(105).is_none());
-        assert_eq!(slots.take_below(106).unwrap().slot(), 105);
+        assert!(slots.take_below(Slot::new(105)).is_none());
+        assert_eq!(slots.take_below(Slot::new(106)).unwrap().slot(), Slot::new(105));
         // The slot became vacant again, but its memory may have been used.
         assert_eq!((slots.released(400), slots.vacant()), (294, 295));
         slots.release(1000, |_| panic!("no run is so long"));
@@ -358,11 +373,11 @@ mod tests {
     #[test]
     fn hidden_slots_come_back() {
         let slots = Slots::new();
-        slots.reserve(70).unwrap();
-        slots.hide(3);
-        slots.hide(70);
+        slots.reserve(Slot::new(70)).unwrap();
+        slots.hide(Slot::new(3));
+        slots.hide(Slot::new(70));
         let same = Slots::restore(&slots.words()).unwrap();
         assert_eq!((same.words(), same.hidden()), (slots.words(), 2));
-        assert!(same.is_hidden(70) && same.vacant() == 0);
+        assert!(same.is_hidden(Slot::new(70)) && same.vacant() == 0);
     }
 }

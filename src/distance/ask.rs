@@ -1,8 +1,9 @@
-//! For tests: the keys of a kernel that is chosen at run time, for a query and four rows.
+//! For tests: the order keys of a kernel that is chosen at run time, for a query and four rows.
 
 use bytemuck::{NoUninit, cast_slice};
 
 use super::{Kernel, Visitor};
+use crate::order_key::OrderKey;
 use crate::simd::{Simd, Task};
 
 /// A query and four rows, as bytes.
@@ -21,8 +22,8 @@ impl<'a> Ask<'a> {
 /// Keys one by one and four at a time, and the distances of these keys.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) keys: [u32; 4],
-    pub(crate) keys4: [u32; 4],
+    pub(crate) keys: [OrderKey; 4],
+    pub(crate) keys4: [OrderKey; 4],
     pub(crate) distances: [f32; 4],
 }
 

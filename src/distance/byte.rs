@@ -1,7 +1,8 @@
 //! Kernels over bytes. All sums are exact.
 
+use super::Kernel;
 use super::float::cosine_distance;
-use super::{Kernel, key};
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use bytemuck::Pod;
 use std::fmt::Debug;
@@ -13,9 +14,9 @@ pub(super) trait Byte: Pod + Debug + Default + Send + Sync {
     fn l2<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
     fn dot<S: Simd>(simd: S, acc: S::I32, a: &[Self; 64], b: &[Self; 64]) -> S::I32;
     /// Returns the key of an inner product: descending.
-    fn dot_key(dot: i32) -> u32;
+    fn dot_key(dot: i32) -> OrderKey;
     /// Returns the inner product that [`Byte::dot_key`] made the key from.
-    fn dot_of(key: u32) -> f64;
+    fn dot_of(key: OrderKey) -> f64;
     /// Returns a sum of [`Byte::dot`] as a number.
     fn exact(dot: i32) -> f64;
 }
@@ -37,13 +38,13 @@ impl Byte for u8 {
     }
 
     #[inline(always)]
-    fn dot_key(dot: i32) -> u32 {
-        !(dot as u32)
+    fn dot_key(dot: i32) -> OrderKey {
+        OrderKey::from_bits(!(dot as u32))
     }
 
     #[inline(always)]
-    fn dot_of(key: u32) -> f64 {
-        f64::from(!key)
+    fn dot_of(key: OrderKey) -> f64 {
+        f64::from(!key.to_bits())
     }
 
     #[inline(always)]
@@ -69,13 +70,13 @@ impl Byte for i8 {
     }
 
     #[inline(always)]
-    fn dot_key(dot: i32) -> u32 {
-        !(dot as u32 ^ 0x8000_0000)
+    fn dot_key(dot: i32) -> OrderKey {
+        OrderKey::from_bits(!(dot as u32 ^ 0x8000_0000))
     }
 
     #[inline(always)]
-    fn dot_of(key: u32) -> f64 {
-        f64::from((!key ^ 0x8000_0000) as i32)
+    fn dot_of(key: OrderKey) -> f64 {
+        f64::from((!key.to_bits() ^ 0x8000_0000) as i32)
     }
 
     #[inline(always)]
@@ -178,19 +179,24 @@ impl<E: Byte> Kernel for SquaredL2<E> {
     type Element = E;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
-        simd.i32_sum(sums::<S, E, Square>(simd, a, b)) as u32
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
+        OrderKey::from_bits(simd.i32_sum(sums::<S, E, Square>(simd, a, b)) as u32)
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = simd.i32_sum4(sums4::<S, E, Square>(simd, query, rows));
-        [a as u32, b as u32, c as u32, d as u32]
+        [
+            OrderKey::from_bits(a as u32),
+            OrderKey::from_bits(b as u32),
+            OrderKey::from_bits(c as u32),
+            OrderKey::from_bits(d as u32),
+        ]
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key as f32
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_bits() as f32
     }
 }
 
@@ -202,18 +208,18 @@ impl<E: Byte> Kernel for InnerProduct<E> {
     type Element = E;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
         E::dot_key(simd.i32_sum(sums::<S, E, Product>(simd, a, b)))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = simd.i32_sum4(sums4::<S, E, Product>(simd, query, rows));
         [E::dot_key(a), E::dot_key(b), E::dot_key(c), E::dot_key(d)]
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
+    fn distance(self, key: OrderKey) -> f32 {
         (0.0 - E::dot_of(key)) as f32
     }
 }
@@ -224,11 +230,11 @@ pub(crate) struct Cosine<E>(PhantomData<E>);
 
 impl<E: Byte> Cosine<E> {
     #[inline(always)]
-    fn finish(dot: i32, aa: i32, bb: i32) -> u32 {
+    fn finish(dot: i32, aa: i32, bb: i32) -> OrderKey {
         // A square root for each: their product may need more digits than an `f64` has.
         let norms = f64::from(aa as u32).sqrt() * f64::from(bb as u32).sqrt();
         let cosine = if norms == 0.0 { 0.0 } else { E::exact(dot) / norms };
-        key::of_f32(cosine_distance(cosine as f32))
+        OrderKey::of_f32(cosine_distance(cosine as f32))
     }
 }
 
@@ -255,7 +261,7 @@ impl<E: Byte> Kernel for Cosine<E> {
     type Element = E;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
         let a = &a[..a.len().min(b.len())];
         let (dot, bb) = product_and_square(simd, a, b);
         let aa = sums::<S, E, Product>(simd, a, a);
@@ -264,7 +270,7 @@ impl<E: Byte> Kernel for Cosine<E> {
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = rows;
         let len = query.len();
         if a.len() < len || b.len() < len || c.len() < len || d.len() < len {
@@ -291,7 +297,7 @@ impl<E: Byte> Kernel for Cosine<E> {
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key::to_f32(key)
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_f32()
     }
 }

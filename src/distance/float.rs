@@ -3,7 +3,8 @@
 //! Every kernel makes a sum in the same order: [`Simd::CHAINS`] sums taken in turn by
 //! registers of sixteen, then added up. So `key4` gives the bits of `key`.
 
-use super::{Kernel, key};
+use super::Kernel;
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::{Bf16, F16};
 use bytemuck::Pod;
@@ -177,25 +178,25 @@ macro_rules! kernel {
             type Element = E;
 
             #[inline(always)]
-            fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+            fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
                 let sum = simd.f32_sum(sums::<S, E, $term>(simd, a, b));
-                key::of_f32($distance(sum))
+                OrderKey::of_f32($distance(sum))
             }
 
             #[inline(always)]
-            fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+            fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
                 let [a, b, c, d] = simd.f32_sum4(sums4::<S, E, $term>(simd, query, rows));
                 [
-                    key::of_f32($distance(a)),
-                    key::of_f32($distance(b)),
-                    key::of_f32($distance(c)),
-                    key::of_f32($distance(d)),
+                    OrderKey::of_f32($distance(a)),
+                    OrderKey::of_f32($distance(b)),
+                    OrderKey::of_f32($distance(c)),
+                    OrderKey::of_f32($distance(d)),
                 ]
             }
 
             #[inline(always)]
-            fn distance(self, key: u32) -> f32 {
-                key::to_f32(key)
+            fn distance(self, key: OrderKey) -> f32 {
+                key.to_f32()
             }
         }
     };
@@ -238,7 +239,7 @@ impl<E: Float> Cosine<E> {
     /// Returns the key of the three sums. If they left the range of `f32`, they are computed from `a` and `b`
     /// again.
     #[inline(always)]
-    fn finish(dot: f32, aa: f32, bb: f32, a: &[E], b: &[E]) -> u32 {
+    fn finish(dot: f32, aa: f32, bb: f32, a: &[E], b: &[E]) -> OrderKey {
         // Squares below this lost digits, and sums that overflowed are not below infinity.
         const SMALLEST: f32 = 1e-30;
         let trusted = aa > SMALLEST && bb > SMALLEST && aa < f32::INFINITY && bb < f32::INFINITY;
@@ -247,7 +248,7 @@ impl<E: Float> Cosine<E> {
         } else {
             cosine_in_f64(a, b)
         };
-        key::of_f32(cosine_distance(cosine))
+        OrderKey::of_f32(cosine_distance(cosine))
     }
 }
 
@@ -269,7 +270,7 @@ impl<E: Float> Kernel for Cosine<E> {
     type Element = E;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> u32 {
+    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
         let len = a.len().min(b.len());
         let (a, b) = (&a[..len], &b[..len]);
         let dot = sums::<S, E, Product>(simd, a, b);
@@ -280,7 +281,7 @@ impl<E: Float> Kernel for Cosine<E> {
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = rows;
         let len = query.len();
         if a.len() != len || b.len() != len || c.len() != len || d.len() != len {
@@ -308,7 +309,7 @@ impl<E: Float> Kernel for Cosine<E> {
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key::to_f32(key)
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_f32()
     }
 }

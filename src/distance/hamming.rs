@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::byte::{Step, sums, sums4};
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 
 /// The number of differing bits; the key is the number.
@@ -19,18 +20,23 @@ impl Kernel for Hamming {
     type Element = u8;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[u8], b: &[u8]) -> u32 {
-        simd.i32_sum(sums::<S, u8, Self>(simd, a, b)) as u32
+    fn key<S: Simd>(self, simd: S, a: &[u8], b: &[u8]) -> OrderKey {
+        OrderKey::from_bits(simd.i32_sum(sums::<S, u8, Self>(simd, a, b)) as u32)
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[u8], rows: [&[u8]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[u8], rows: [&[u8]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = simd.i32_sum4(sums4::<S, u8, Self>(simd, query, rows));
-        [a as u32, b as u32, c as u32, d as u32]
+        [
+            OrderKey::from_bits(a as u32),
+            OrderKey::from_bits(b as u32),
+            OrderKey::from_bits(c as u32),
+            OrderKey::from_bits(d as u32),
+        ]
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key as f32
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_bits() as f32
     }
 }

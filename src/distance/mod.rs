@@ -1,8 +1,7 @@
 //! Distances between two vectors, and from one to many.
 //!
 //! A kernel is written once over [`Simd`] and defines a metric over one element type. It
-//! returns a *key*, an unsigned integer of the same order as the distance, because integers
-//! compare faster than floats, have a total order, and can carry exact integer sums.
+//! returns an [`OrderKey`], and decodes it to a distance.
 
 #[cfg(test)]
 mod ask;
@@ -11,7 +10,6 @@ mod dispatch;
 mod erased;
 mod float;
 mod hamming;
-pub(crate) mod key;
 mod nibble;
 #[cfg(test)]
 mod reference;
@@ -36,6 +34,7 @@ pub(crate) use twelve::{
     read_code, write_code, write_form, write_query,
 };
 
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use bytemuck::Pod;
 use std::fmt::Debug;
@@ -52,9 +51,9 @@ pub(crate) trait Kernel: Copy + Send + Sync + Debug + Default + 'static {
     /// Elements of the compared slices; bytes for packed bits.
     type Element: Pod;
 
-    /// Returns the distance of `a` and `b` as a number of the same order: smaller is nearer. A NaN, which
+    /// Returns the order key of the distance of `a` and `b`. A NaN, which
     /// huge products that overflow give, is the farthest.
-    fn key<S: Simd>(self, simd: S, a: &[Self::Element], b: &[Self::Element]) -> u32;
+    fn key<S: Simd>(self, simd: S, a: &[Self::Element], b: &[Self::Element]) -> OrderKey;
 
     /// Returns [`Kernel::key`] of `query` and each row, bit for bit, faster than four calls.
     fn key4<S: Simd>(
@@ -62,8 +61,8 @@ pub(crate) trait Kernel: Copy + Send + Sync + Debug + Default + 'static {
         simd: S,
         query: &[Self::Element],
         rows: [&[Self::Element]; 4],
-    ) -> [u32; 4];
+    ) -> [OrderKey; 4];
 
-    /// Returns the distance of a key.
-    fn distance(self, key: u32) -> f32;
+    /// Returns the distance that an order key encodes.
+    fn distance(self, key: OrderKey) -> f32;
 }

@@ -8,6 +8,7 @@
 
 use super::Kernel;
 use super::byte::Byte;
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
 use bytemuck::{cast_ref, cast_slice};
@@ -92,18 +93,18 @@ macro_rules! kernel {
             type Element = Block;
 
             #[inline(always)]
-            fn key<S: Simd>(self, simd: S, $query: &[Block], row: &[Block]) -> u32 {
+            fn key<S: Simd>(self, simd: S, $query: &[Block], row: &[Block]) -> OrderKey {
                 let $sum = sum::<S, $step>(simd, $query, row);
                 $key
             }
 
             #[inline(always)]
-            fn key4<S: Simd>(self, simd: S, $query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+            fn key4<S: Simd>(self, simd: S, $query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
                 sum4::<S, $step>(simd, $query, rows).map(|$sum| $key)
             }
 
             #[inline(always)]
-            fn distance(self, $of: u32) -> f32 {
+            fn distance(self, $of: OrderKey) -> f32 {
                 $distance
             }
         }
@@ -112,7 +113,7 @@ macro_rules! kernel {
 
 kernel! {
     /// Squared distance of a prepared query and a code, in 64ths of a squared step.
-    NibbleL2, QueryL2, |query, sum| (constant(query) + 4 * sum) as u32, |key| key as f32
+    NibbleL2, QueryL2, |query, sum| OrderKey::from_bits((constant(query) + 4 * sum) as u32), |key| key.to_bits() as f32
 }
 
 kernel! {
@@ -122,7 +123,7 @@ kernel! {
 
 kernel! {
     /// [`NibbleL2`] between two codes.
-    NibblesL2, BetweenL2, |query, sum| sum as u32 * 64, |key| key as f32
+    NibblesL2, BetweenL2, |query, sum| OrderKey::from_bits(sum as u32 * 64), |key| key.to_bits() as f32
 }
 
 kernel! {
@@ -152,8 +153,12 @@ mod tests {
         bytes.iter().map(|&b| i64::from(b)).collect()
     }
 
-    fn dot_key(dot: i64) -> u32 {
+    fn dot_key(dot: i64) -> OrderKey {
         i8::dot_key(i32::try_from(dot).unwrap())
+    }
+
+    fn l2_key(sum: i64) -> OrderKey {
+        OrderKey::from_bits(u32::try_from(sum).unwrap())
     }
 
     #[test]
@@ -187,7 +192,7 @@ mod tests {
                     cast_slice_mut::<_, i32>(&mut query[2 * blocks..])[0] = sum as i32;
                     let q = components(&query);
                     let r = rows.each_ref().map(Vec::as_slice);
-                    let expected: [[u32; 4]; 2] = if product {
+                    let expected: [[OrderKey; 4]; 2] = if product {
                         [
                             r.map(|row| {
                                 dot_key(
@@ -202,14 +207,12 @@ mod tests {
                     } else {
                         [
                             r.map(|row| {
-                                q.iter()
-                                    .zip(nibbles(row))
-                                    .map(|(q, c)| (q - 8 * c).pow(2))
-                                    .sum::<i64>() as u32
+                                let pairs = q.iter().zip(nibbles(row));
+                                l2_key(pairs.map(|(q, c)| (q - 8 * c).pow(2)).sum())
                             }),
                             r.map(|row| {
                                 let pairs = nibbles(r[0]).into_iter().zip(nibbles(row));
-                                pairs.map(|(a, b)| 64 * (a - b).pow(2)).sum::<i64>() as u32
+                                l2_key(pairs.map(|(a, b)| 64 * (a - b).pow(2)).sum())
                             }),
                         ]
                     };

@@ -10,11 +10,12 @@
 
 use bytemuck::{cast_ref, cast_slice};
 
+use super::Kernel;
 use super::byte::{Product, sums, sums4};
 use super::nibble::{BetweenDot, QueryDot, sum, sum4};
 use super::rung::Place;
 use super::twelve::{TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, codes_dot, query_dot, square};
-use super::{Kernel, key};
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
 
@@ -26,14 +27,14 @@ fn constants(query: &[Block]) -> [f64; 8] {
 
 /// Returns the key of a number; a negative zero counts as zero.
 #[inline(always)]
-fn key_of(number: f64) -> u32 {
-    key::of_f32(number as f32 + 0.0)
+fn key_of(number: f64) -> OrderKey {
+    OrderKey::of_f32(number as f32 + 0.0)
 }
 
 /// Returns the key of a negated product in both scales.
 #[inline(always)]
-fn dot_key(dot: i64, a: f32, b: f32) -> u32 {
-    key::of_f32(0.0 - dot as f32 * (a * b))
+fn dot_key(dot: i64, a: f32, b: f32) -> OrderKey {
+    OrderKey::of_f32(0.0 - dot as f32 * (a * b))
 }
 
 /// Sums over codes of one width.
@@ -173,18 +174,18 @@ macro_rules! kernel {
             type Element = Block;
 
             #[inline(always)]
-            fn key<S: Simd>(self, $simd: S, $query: &[Block], $row: &[Block]) -> u32 {
+            fn key<S: Simd>(self, $simd: S, $query: &[Block], $row: &[Block]) -> OrderKey {
                 $key
             }
 
             #[inline(always)]
-            fn key4<S: Simd>(self, $simd: S, $query: &[Block], $rows: [&[Block]; 4]) -> [u32; 4] {
+            fn key4<S: Simd>(self, $simd: S, $query: &[Block], $rows: [&[Block]; 4]) -> [OrderKey; 4] {
                 $keys
             }
 
             #[inline(always)]
-            fn distance(self, key: u32) -> f32 {
-                key::to_f32(key)
+            fn distance(self, key: OrderKey) -> f32 {
+                key.to_f32()
             }
         }
     };
@@ -257,7 +258,7 @@ kernel! {
 // Written out, because closures would be calls from code that is compiled for an instruction set.
 
 #[inline(always)]
-fn dot_keys<W: Width>([a, b, c, d]: [i64; 4], scale: f32, rows: [&[Block]; 4]) -> [u32; 4] {
+fn dot_keys<W: Width>([a, b, c, d]: [i64; 4], scale: f32, rows: [&[Block]; 4]) -> [OrderKey; 4] {
     let [first, second, third, last] = rows;
     let a = dot_key(a, scale, W::PLACE.scale(first));
     let b = dot_key(b, scale, W::PLACE.scale(second));
@@ -270,7 +271,7 @@ fn l2_keys<W: Width>(
     [a, b, c, d]: [i64; 4],
     [first, second, third, last]: [&[Block]; 4],
     [e, f, g, h]: [i64; 4],
-) -> [u32; 4] {
+) -> [OrderKey; 4] {
     let a = key_of(l2(scale, square, a, own::<W>(first, e)));
     let b = key_of(l2(scale, square, b, own::<W>(second, f)));
     let c = key_of(l2(scale, square, c, own::<W>(third, g)));
@@ -312,7 +313,7 @@ pub(crate) struct ScaledNibbleDot;
 pub(crate) struct ScaledNibblesDot;
 
 #[inline(always)]
-fn nibble_key(query: &[Block], row: &[Block], sum: i32) -> u32 {
+fn nibble_key(query: &[Block], row: &[Block], sum: i32) -> OrderKey {
     let [scale, constant, ..] = constants(query);
     dot_key(i64::from(2 * sum - constant as i32), scale as f32, Place::Upper.scale(row))
 }
@@ -321,12 +322,12 @@ impl Kernel for ScaledNibbleDot {
     type Element = Block;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> u32 {
+    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> OrderKey {
         nibble_key(query, row, sum::<S, QueryDot>(simd, query, row))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
         let sums = sum4::<S, QueryDot>(simd, query, rows);
         let ([a, b, c, d], [row, second, third, last]) = (sums, rows);
         let [a, b] = [nibble_key(query, row, a), nibble_key(query, second, b)];
@@ -334,13 +335,13 @@ impl Kernel for ScaledNibbleDot {
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key::to_f32(key)
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_f32()
     }
 }
 
 #[inline(always)]
-fn nibbles_key(a: &[Block], b: &[Block], sum: i32) -> u32 {
+fn nibbles_key(a: &[Block], b: &[Block], sum: i32) -> OrderKey {
     dot_key(i64::from(4 * sum), Place::Upper.scale(a), Place::Upper.scale(b))
 }
 
@@ -348,12 +349,12 @@ impl Kernel for ScaledNibblesDot {
     type Element = Block;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[Block], b: &[Block]) -> u32 {
+    fn key<S: Simd>(self, simd: S, a: &[Block], b: &[Block]) -> OrderKey {
         nibbles_key(a, b, sum::<S, BetweenDot>(simd, a, b))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
         let sums = sum4::<S, BetweenDot>(simd, query, rows);
         let ([a, b, c, d], [row, second, third, last]) = (sums, rows);
         let [a, b] = [nibbles_key(query, row, a), nibbles_key(query, second, b)];
@@ -361,8 +362,8 @@ impl Kernel for ScaledNibblesDot {
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key::to_f32(key)
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_f32()
     }
 }
 

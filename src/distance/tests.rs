@@ -19,6 +19,7 @@ use super::ask::{Ask, Found};
 use super::reference::{self, Reference};
 use super::{Kernel, Visitor, dispatch};
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::simd::{Isa, Simd};
 use crate::vector::{AsVector, Bf16, Element, F16, VectorRef};
 
@@ -248,7 +249,7 @@ fn check(kernel: (Metric, Element, bool), len: usize, patterns: (Pattern, Patter
 fn check_order(found: &Found, case: &dyn Fn() -> String) {
     let pairs = || found.keys.into_iter().zip(found.distances);
     for (key, distance) in pairs() {
-        assert!(!distance.is_nan() || key == u32::MAX, "{}: {key}", case());
+        assert!(!distance.is_nan() || key == OrderKey::MAX, "{}: {key:?}", case());
         for (other_key, other) in pairs() {
             assert!(other.is_nan() || key >= other_key || distance <= other);
             assert!(distance >= other || distance.is_nan() || key < other_key, "{}", case());
@@ -346,11 +347,11 @@ fn what_is_not_a_number_is_farthest() {
         let found = keys(Metric::InnerProduct, isa, &query, [&both, &down, &up, &[0.0; 64]]);
         assert!(found.distances[0].is_nan(), "{isa}: {:?}", found.distances);
         assert_eq!(found.distances[1..], [f32::INFINITY, f32::NEG_INFINITY, 0.0]);
-        assert_eq!(found.keys[0], u32::MAX);
-        assert!(found.keys[1] < u32::MAX && found.keys[3] < found.keys[1]);
+        assert_eq!(found.keys[0], OrderKey::MAX);
+        assert!(found.keys[1] < OrderKey::MAX && found.keys[3] < found.keys[1]);
         assert!(found.keys[2] < found.keys[3]);
         let found = keys(Metric::L2, isa, &query, [&[f32::NAN; 64], &down, &up, &both]);
-        assert_eq!(found.keys[0], u32::MAX);
+        assert_eq!(found.keys[0], OrderKey::MAX);
         assert_eq!(found.distances[1..], [f32::INFINITY, 0.0, f32::INFINITY]);
     }
 }
@@ -360,7 +361,7 @@ fn zero_products_have_one_key() {
     for &isa in Isa::available() {
         let rows: [&[f32]; 4] = [&[0.0; 20], &[-0.0; 20], &[1e-40; 20], &[-1e-40; 20]];
         let found = keys(Metric::InnerProduct, isa, &[1e-30; 20], rows);
-        assert_eq!(found.keys, [0x8000_0000; 4], "{isa}");
+        assert_eq!(found.keys, [OrderKey::of_f32(0.0); 4], "{isa}");
     }
 }
 

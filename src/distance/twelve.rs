@@ -8,7 +8,7 @@
 use bytemuck::{cast_mut, cast_ref, cast_slice, cast_slice_mut};
 
 use super::Kernel;
-use super::key;
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
 
@@ -140,13 +140,13 @@ macro_rules! kernel {
             type Element = Block;
 
             #[inline(always)]
-            fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> u32 {
+            fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> OrderKey {
                 let $of = $sum(simd, query, row);
-                key::of_f32($key as f32)
+                OrderKey::of_f32($key as f32)
             }
 
             #[inline(always)]
-            fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+            fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
                 // One row alone keeps the arithmetic busy.
                 let [a, b, c, d] = rows;
                 let [a, b] = [self.key(simd, query, a), self.key(simd, query, b)];
@@ -154,8 +154,8 @@ macro_rules! kernel {
             }
 
             #[inline(always)]
-            fn distance(self, key: u32) -> f32 {
-                key::to_f32(key)
+            fn distance(self, key: OrderKey) -> f32 {
+                key.to_f32()
             }
         }
     };
@@ -297,7 +297,7 @@ mod tests {
                         || query.iter().zip(row).map(|(&a, &b)| (i64::from(a), i64::from(b)));
                     let l2: i64 = pairs().map(|(a, b)| (a - b).pow(2)).sum();
                     let dot: i64 = pairs().map(|(a, b)| a * b).sum();
-                    (key::of_f32(l2 as f32), key::of_f32(-dot as f32))
+                    (OrderKey::of_f32(l2 as f32), OrderKey::of_f32(-dot as f32))
                 });
                 let codes = codes.each_ref().map(Vec::as_slice);
                 for &isa in Isa::available() {

@@ -1,7 +1,8 @@
 //! The hierarchical navigable small world graph (Malkov and Yashunin, 2018): rows of neighbours,
 //! walked, linked and pruned.
 //!
-//! The graph knows dense node ids and a [`Space`] that gives distances; no keys, no vectors.
+//! The graph knows dense [nodes](Node) and a [`Space`] that gives distances; no user's keys, no vectors. A key here is an
+//! [`OrderKey`](crate::order_key::OrderKey).
 //! `rows/` is the graph at rest; `search/` reads it; `link/`, `removal/` and `merge/` change it.
 //!
 //! # Concurrency
@@ -30,6 +31,7 @@
 //! so that a walk that is there finds its way. Links are written to living nodes only, so once a sweep is through, no
 //! link refers to a node cut before it, and the node can be reused for another vector.
 
+mod id;
 mod link;
 mod merge;
 mod removal;
@@ -37,8 +39,9 @@ mod rows;
 mod search;
 mod space;
 
+pub(crate) use id::Node;
 pub(crate) use link::{Draft, LinkBack, Outlook};
-pub(crate) use merge::{GONE, Source, Tick};
+pub(crate) use merge::{Source, Tick};
 pub(crate) use removal::Sweep;
 pub(crate) use rows::{Graph, GraphState, Measure, Parameters, RowFault};
 pub(crate) use search::{Accepted, Beam, Counters, LANES, Order, Scratch, Watch};

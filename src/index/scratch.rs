@@ -8,12 +8,13 @@ use crossbeam::atomic::AtomicCell;
 use super::codes::CodeWork;
 use super::encode::Encoder;
 use super::parallel::OwnPool;
-use crate::arena::Pool;
+use crate::arena::{Pool, Slot};
 use crate::error::IndexError;
 use crate::graph::Scratch;
 use crate::index::codes::rerank::Head;
 use crate::index::distances::field::Matches;
 use crate::index::query::verdicts::Verdicts;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Parts that searches and insertions need of any index.
@@ -54,15 +55,15 @@ pub(super) struct Work {
     /// Slots that a scan skips, as bits.
     pub(super) hidden: Vec<u64>,
     /// Every slot, for a scan of more answers than a pool should hold.
-    pub(super) all: Vec<(u32, u32)>,
+    pub(super) all: Vec<(OrderKey, Slot)>,
     /// The nearest vectors that a filter accepts.
     pub(super) matches: Matches,
-    /// Keys of distances and slots, in order.
-    pub(super) ranked: Vec<(u32, u32)>,
+    /// Order keys and slots, in order.
+    pub(super) ranked: Vec<(OrderKey, Slot)>,
     /// Verdicts of a filter.
     pub(super) verdicts: Verdicts,
     /// Accepted slots that a walk may start from.
-    pub(super) seeds: Vec<u32>,
+    pub(super) seeds: Vec<Slot>,
 }
 
 /// Buffers that a pool lends.
@@ -153,7 +154,7 @@ impl Buffers for Work {
             + self.prepared.capacity() * size_of::<Block>()
             + self.head.bytes()
             + self.pools.iter().map(Pool::bytes).sum::<usize>()
-            + self.all.capacity() * size_of::<(u32, u32)>()
+            + self.all.capacity() * size_of::<(OrderKey, Slot)>()
             + self.matches.bytes()
             + self.ranked.capacity() * 8
             + self.verdicts.bytes()
@@ -185,14 +186,14 @@ mod tests {
     fn buffers_are_never_lent_twice() {
         let pool = ScratchPool::<Work>::new();
         std::thread::scope(|scope| {
-            for thread in 0..8_u32 {
+            for thread in (0..8).map(Slot::new) {
                 let pool = &pool;
                 scope.spawn(move || {
                     for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
                         pool.with(|work| {
                             work.seeds.clear();
                             work.seeds.extend([thread; 16]);
-                            if thread == 0 {
+                            if thread == Slot::new(0) {
                                 pool.bytes();
                             }
                             assert_eq!(work.seeds, [thread; 16]);

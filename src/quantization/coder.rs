@@ -4,8 +4,9 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::admit::MAX_COMPONENT;
 use super::quantizer::Quantizer;
-use crate::distance::{Visitor, key, with_isa};
+use crate::distance::{Visitor, with_isa};
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::quantization::product::{ProductKernel, ProductQuantizer};
 use crate::quantization::rabitq::{RabitqKernel, RabitqQuantizer};
 use crate::quantization::scalar::{Bits, ScalarGrid};
@@ -322,13 +323,13 @@ impl Coder {
         Some(query)
     }
 
-    /// Returns the key of the distance between two codes, for quantizers that have no kernel for it.
-    pub(crate) fn key_between(&self, a: &[Block], b: &[Block]) -> u32 {
+    /// Returns the order key of the distance between two codes, for quantizers that have no kernel for it.
+    pub(crate) fn key_between(&self, a: &[Block], b: &[Block]) -> OrderKey {
         let distance = self.quantizer().and_then(|quantizer| {
             quantizer.distance(code_of(quantizer, a), code_of(quantizer, b)).ok()
         });
         // Adding zero makes a negative one positive.
-        key::of_f32(distance.unwrap_or(f32::NAN) + 0.0)
+        OrderKey::of_f32(distance.unwrap_or(f32::NAN) + 0.0)
     }
 
     fn quantizer(&self) -> Option<&dyn Quantizer> {
@@ -442,7 +443,10 @@ mod tests {
                         }
                     }
                     let between = quantizer.distance(codes[0], codes[1]).expect("codes");
-                    assert_eq!(coder.key_between(&rows[0], &rows[1]), key::of_f32(between + 0.0));
+                    assert_eq!(
+                        coder.key_between(&rows[0], &rows[1]),
+                        OrderKey::of_f32(between + 0.0)
+                    );
                     if let Some(query) = coder.query_of(&rows[0]) {
                         let rows = rows.each_ref().map(Vec::as_slice);
                         let [_, found, ..] = distances(&coder, Isa::Scalar, &query, rows);

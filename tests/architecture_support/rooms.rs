@@ -35,12 +35,13 @@ const COLLECTION: Rooms = &[
 
 /// `graph/mod.rs` describes the promises of the graph, and the `mod.rs` of each room describes the room.
 const GRAPH: Rooms = &[
-    ("space", &[]),
-    ("rows", &["space"]),
-    ("search", &["rows", "space"]),
-    ("link", &["rows", "search", "space"]),
-    ("removal", &["rows", "search", "space"]),
-    ("merge", &["rows", "search", "space"]),
+    ("id", &[]),
+    ("space", &["id"]),
+    ("rows", &["id", "space"]),
+    ("search", &["id", "rows", "space"]),
+    ("link", &["id", "rows", "search", "space"]),
+    ("removal", &["id", "rows", "search", "space"]),
+    ("merge", &["id", "rows", "search", "space"]),
 ];
 
 /// `index/mod.rs` describes the ways through the rooms, and the `mod.rs` of each room describes the room.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::arena::Slot;
 use crate::collection::columns::{write_columns, write_settings};
 use crate::collection::config::{alpha_text, codes_text, same};
 use crate::collection::error::CollectionError;
@@ -281,14 +282,14 @@ fn common_settings(inputs: &[&Snapshot]) -> Result<Settings, CollectionError> {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     input: usize,
-    slot: u32,
+    slot: Slot,
     key: u64,
 }
 
 /// The entries of the inputs that are copied, and their new keys.
 struct Plan<'a> {
     /// For each input, in the order of its slots: slot, key, and the vector's key in the merged collection.
-    survivors: Vec<Vec<(u32, u64, u64)>>,
+    survivors: Vec<Vec<(Slot, u64, u64)>>,
     /// Names in ascending order with their new keys.
     names: BTreeMap<&'a [u8], u64>,
     superseded: u64,

@@ -1,5 +1,6 @@
 //! Adding a link to a row that others read and change.
 
+use crate::graph::id::Row;
 use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, Rows, select};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
@@ -13,7 +14,7 @@ impl Graph {
         &self,
         space: S,
         layer: &Layer<C>,
-        row: u32,
+        row: Row,
         new: Candidate,
         scratch: &mut Scratch,
     ) -> bool {
@@ -46,7 +47,7 @@ impl Graph {
         let space = space.refresh();
         let Scratch { candidates, prune, counters, fresh, .. } = scratch;
         // All links to living nodes; a damaged file may have links that are out of range.
-        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let sound = |l: &Link| l.row < rows.end() && l.node < space.end();
         let links = || rows.links(row).filter(|l| sound(l) && (l.tree || space.is_live(l.node)));
         fresh.reserve(count);
         let mut count = 0;
@@ -88,7 +89,7 @@ impl Graph {
 
 /// Marks the link from `row` to `parent` as a tree link, or adds it. The row must not be visible
 /// to others yet.
-pub(super) fn set_parent<C: Cell>(rows: Rows<'_, C>, row: u32, parent: Link) {
+pub(super) fn set_parent<C: Cell>(rows: Rows<'_, C>, row: Row, parent: Link) {
     let cells = rows.cells(row);
     let same = rows.links(row).position(|link| link.row == parent.row);
     let free = same.unwrap_or_else(|| rows.links(row).count().min(cells.len() - 1));

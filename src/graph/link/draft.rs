@@ -6,6 +6,7 @@
 //! on any thread.
 
 use super::insert::{Found, Newcomer, Outlook};
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Candidate, Graph, Link, Stack};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
@@ -13,7 +14,7 @@ use crate::graph::space::LinkSpace;
 /// A new node that has its rows, and later the nodes to link to.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    node: u32,
+    node: Node,
     stack: Stack,
     /// For each level from the base up.
     found: Vec<Kept>,
@@ -31,13 +32,13 @@ struct Kept {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkBack {
     level: usize,
-    row: u32,
+    row: Row,
     new: Candidate,
 }
 
 impl Graph {
     /// Gives a node its rows. If `is_again`, the node was removed before, and no link may refer to it.
-    pub(crate) fn draft(&self, node: u32, is_again: bool) -> Draft {
+    pub(crate) fn draft(&self, node: Node, is_again: bool) -> Draft {
         let stack =
             if is_again { self.clear(node) } else { self.stack(node, self.draw_level(node)) };
         Draft { node, stack, found: Vec::new() }

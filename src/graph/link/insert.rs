@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use bumpalo::Bump;
 
 use super::connect::set_parent;
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{
     Candidate, Cell, Entry, Graph, Halt, Layer, Link, Parameters, Rows, Stack, UPPER_LEVELS, select,
 };
 use crate::graph::search::{Near, Scratch, Walk, begin, is_crowded, land, proceed, seed};
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 use crate::sync::{Fault, is_planted};
 
 /// `ef` of the base-level walk that chooses a new node's tree parent. Measured on 541,200 generated vectors, searching for each 29th
@@ -38,18 +40,18 @@ pub(super) type FoundByLevel<'a> = [Found<'a>; UPPER_LEVELS + 1];
 #[derive(Debug)]
 pub(super) struct Place<'a, C> {
     pub(super) layer: &'a Layer<C>,
-    pub(super) row: u32,
-    pub(super) node: u32,
+    pub(super) row: Row,
+    pub(super) node: Node,
 }
 
 /// A node that is to be linked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Newcomer<'a, Q> {
-    pub(super) node: u32,
+    pub(super) node: Node,
     /// Its vector.
     pub(super) query: Q,
     /// Its row on each of its levels.
-    pub(super) rows: &'a [u32],
+    pub(super) rows: &'a [Row],
 }
 
 /// The graph as an insertion sees it: the start and the end of its walks.
@@ -67,7 +69,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        node: u32,
+        node: Node,
         scratch: &mut Scratch,
     ) {
         let stack = self.stack(node, self.draw_level(node));
@@ -80,7 +82,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        node: u32,
+        node: Node,
         scratch: &mut Scratch,
     ) {
         let stack = self.clear(node);
@@ -89,7 +91,7 @@ impl Graph {
 
     /// Empties the rows of a node that was removed, and returns them. A sweep may be about to mend the old links: it must not
     /// continue with the new ones.
-    pub(super) fn clear(&self, node: u32) -> Stack {
+    pub(super) fn clear(&self, node: Node) -> Stack {
         let stack = self.stack_of(node);
         for (level, &row) in stack.rows().iter().enumerate() {
             let _one_writer = self.lock(level, row);
@@ -112,7 +114,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        node: u32,
+        node: Node,
         stack: Stack,
         scratch: &mut Scratch,
     ) {
@@ -174,12 +176,12 @@ impl Graph {
         }
     }
 
-    pub(super) fn base_place(&self, node: u32) -> Place<'_, AtomicU32> {
-        Place { layer: &self.base, row: node, node }
+    pub(super) fn base_place(&self, node: Node) -> Place<'_, AtomicU32> {
+        Place { layer: &self.base, row: node.base_row(), node }
     }
 
     /// Returns the place on an upper level of a node with these rows.
-    pub(super) fn place(&self, level: usize, rows: &[u32], node: u32) -> Place<'_, AtomicU64> {
+    pub(super) fn place(&self, level: usize, rows: &[Row], node: Node) -> Place<'_, AtomicU64> {
         Place { layer: self.layer(level), row: rows[level], node }
     }
 
@@ -219,7 +221,7 @@ impl Graph {
     ) -> Near {
         let mut near = self.descend(space, query, entry, *levels.end(), scratch);
         for level in levels.rev() {
-            let row = rows.get(level).copied().unwrap_or(u32::MAX);
+            let row = rows.get(level).copied().unwrap_or(Row::NONE);
             let place = Place { layer: self.layer(level), row, node };
             let walk = Walk { space, query, rows: place.layer.rows() };
             found[level] = self.find(walk, &place, (near, Halt::NEVER), lists, scratch);
@@ -232,7 +234,7 @@ impl Graph {
     }
 
     /// Writes the own links of a node that is not visible yet, on each level that it has a row on here.
-    pub(super) fn write<'a>(&self, rows: &[u32], links: impl Fn(usize) -> &'a [Candidate]) {
+    pub(super) fn write<'a>(&self, rows: &[Row], links: impl Fn(usize) -> &'a [Candidate]) {
         write(self.base.rows(), rows[0], links(0));
         for (level, &row) in rows.iter().enumerate().skip(1) {
             write(self.layer(level).rows(), row, links(level));
@@ -318,7 +320,7 @@ impl Graph {
         place: &Place<'_, C>,
         found: Found<'_>,
         scratch: &mut Scratch,
-    ) -> Option<u32> {
+    ) -> Option<Row> {
         found
             .landing
             .iter()
@@ -354,21 +356,21 @@ impl Graph {
         place: &Place<'_, C>,
         candidates: &[Candidate],
         scratch: &mut Scratch,
-    ) -> Option<u32> {
+    ) -> Option<Row> {
         let first =
             candidates.first().map(|c| c.link).or_else(|| self.entry_link(place.layer.level));
         let mut queue: VecDeque<Link> = first.into_iter().collect();
-        let mut seen: HashSet<u32> = queue.iter().map(|link| link.row).collect();
+        let mut seen: HashSet<Row> = queue.iter().map(|link| link.row).collect();
         while let Some(link) = queue.pop_front() {
             let space = space.refresh();
-            let mut key = [0];
+            let mut key = [OrderKey::MIN];
             space.between(place.node, &[link.node], &mut key);
             if self.adopt(space, place, Candidate { key: key[0], link }, scratch) {
                 return Some(link.row);
             }
             let rows = place.layer.rows();
             // A row of a damaged file may name a row or node that does not exist.
-            let sound = |l: &Link| l.tree && l.row < rows.len() && l.node < space.len();
+            let sound = |l: &Link| l.tree && l.row < rows.end() && l.node < space.end();
             let tree = rows.links(link.row).filter(sound);
             queue.extend(tree.filter(|l| l.row != place.row && seen.insert(l.row)));
         }
@@ -395,12 +397,12 @@ fn candidate<S: LinkSpace, C: Cell>(
 }
 
 /// Empties a row that no walk visits any more.
-fn clear<C: Cell>(rows: Rows<'_, C>, row: u32) {
+fn clear<C: Cell>(rows: Rows<'_, C>, row: Row) {
     rows.cells(row).iter().for_each(|cell| cell.store(None));
 }
 
 /// Writes the links of a row that is not visible yet.
-fn write<C: Cell>(rows: Rows<'_, C>, row: u32, links: &[Candidate]) {
+fn write<C: Cell>(rows: Rows<'_, C>, row: Row, links: &[Candidate]) {
     for (cell, candidate) in rows.cells(row).iter().zip(links) {
         cell.store(Some(candidate.link));
     }

@@ -1,9 +1,11 @@
 //! Long vectors under inner products, which are nearer to many others than these are to themselves: more rows, and links to them.
 
 use super::insert::Found;
+use crate::graph::id::Node;
 use crate::graph::rows::{Candidate, Graph, Link, own, select};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// A vector is long if it is nearer to others than these are to themselves by this factor.
 const LONG: f32 = 1.5;
@@ -41,8 +43,8 @@ impl Graph {
         }
         let space = space.refresh();
         let rows = self.layer(below).rows();
-        let nodes = (0..rows.len()).map(|row| rows.head(row).0).filter(|&n| n < space.len());
-        let long: Vec<u32> =
+        let nodes = rows.each().map(|row| rows.head(row).0).filter(|&n| n < space.end());
+        let long: Vec<Node> =
             nodes.filter(|&n| space.is_live(n) && self.draw_level(n) < below).collect();
         for node in long {
             let old = self.stack_of(node);
@@ -55,10 +57,10 @@ impl Graph {
                 let rows = place.layer.rows();
                 let Scratch { candidates, prune, .. } = &mut *scratch;
                 candidates.clear();
-                for row in (0..rows.len()).filter(|&row| row != place.row).take(LIFTED) {
+                for row in rows.each().filter(|&row| row != place.row).take(LIFTED) {
                     let link = Link { row, node: rows.head(row).0, tree: false };
-                    if link.node < space.len() && space.is_live(link.node) {
-                        let mut key = [0];
+                    if link.node < space.end() && space.is_live(link.node) {
+                        let mut key = [OrderKey::MIN];
                         space.between(node, &[link.node], &mut key);
                         candidates.push(Candidate { key: key[0], link });
                     }

@@ -8,10 +8,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{GONE, Merge};
+use super::Merge;
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Maximum number of nodes of one other graph that a node finds.
 const FOUND: usize = 16;
@@ -28,6 +30,9 @@ const GRAIN: usize = 64;
 /// An empty place in a list of candidates.
 const NONE: u64 = u64::MAX;
 
+/// The rank of a row that no flood reached.
+const UNREACHED: u32 = u32::MAX;
+
 /// The nearest rows of other graphs, for each row.
 pub(super) struct Near {
     /// `KEPT` entries for each row, the nearest first; `key << 32 | row`.
@@ -36,30 +41,32 @@ pub(super) struct Near {
 
 impl Near {
     /// Adds the rows of `into` that each row of `part` found to the lists of both.
-    fn learn(&mut self, part: &Range<u32>, into: &Range<u32>, found: &[u64]) {
-        let lists = |part: &Range<u32>| part.start as usize * KEPT..part.end as usize * KEPT;
+    fn learn(&mut self, part: &Range<Row>, into: &Range<Row>, found: &[u64]) {
+        let lists = |part: &Range<Row>| part.start.index() * KEPT..part.end.index() * KEPT;
+        let numbers = |part: &Range<Row>| part.start.number()..part.end.number();
         let own = self.lists[lists(part)].par_chunks_mut(KEPT).zip(found.par_chunks(FOUND));
         own.for_each(|(list, found)| found.iter().for_each(|&entry| add(list, entry)));
-        let mut back: Vec<(u32, u64)> = found
+        let mut back: Vec<(Row, u64)> = found
             .par_chunks(FOUND)
-            .zip(part.clone())
+            .zip(numbers(part))
             .flat_map_iter(|(found, row)| {
                 let found = found.iter().filter(|&&entry| entry != NONE);
                 found.map(move |&entry| (split(entry).1, entry >> 32 << 32 | u64::from(row)))
             })
             .collect();
         back.par_sort_unstable();
-        let theirs = self.lists[lists(into)].par_chunks_mut(KEPT).zip(into.clone());
+        let theirs = self.lists[lists(into)].par_chunks_mut(KEPT).zip(numbers(into));
         theirs.for_each(|(list, row)| {
+            let row = Row::new(row);
             let first = back.partition_point(|&(to, _)| to < row);
             let of_row = back[first..].iter().take_while(|&&(to, _)| to == row);
             of_row.for_each(|&(_, entry)| add(list, entry));
         });
     }
 
-    /// Returns the key of the distance and the number of each row that is near to `row`.
-    pub(super) fn of(&self, row: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let list = self.lists.get(row as usize * KEPT..).unwrap_or_default();
+    /// Returns the order key of the distance and the number of each row that is near to `row`.
+    pub(super) fn of(&self, row: Row) -> impl Iterator<Item = (OrderKey, Row)> + '_ {
+        let list = self.lists.get(row.index() * KEPT..).unwrap_or_default();
         list.iter().take(KEPT).take_while(|&&entry| entry != NONE).map(|&entry| split(entry))
     }
 }
@@ -73,19 +80,19 @@ fn add(list: &mut [u64], entry: u64) {
     }
 }
 
-fn split(entry: u64) -> (u32, u32) {
-    ((entry >> 32) as u32, entry as u32)
+fn split(entry: u64) -> (OrderKey, Row) {
+    (OrderKey::from_bits((entry >> 32) as u32), Row::new(entry as u32))
 }
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
     /// Returns the nearest rows of other sources for each row, or `None` if the tick ended the merge.
-    pub(super) fn cross<C: Cell>(&self, rows: Rows<'_, C>, ends: &[u32]) -> Option<Near> {
-        let starts = std::iter::once(0).chain(ends.iter().copied());
+    pub(super) fn cross<C: Cell>(&self, rows: Rows<'_, C>, ends: &[Row]) -> Option<Near> {
+        let starts = std::iter::once(Row::new(0)).chain(ends.iter().copied());
         let parts: Vec<_> = starts.zip(ends).map(|(start, &end)| start..end).collect();
         if parts.iter().filter(|part| !part.is_empty()).count() < 2 {
             return Some(Near { lists: Vec::new() });
         }
-        let mut near = Near { lists: vec![NONE; rows.len() as usize * KEPT] };
+        let mut near = Near { lists: vec![NONE; rows.len() * KEPT] };
         for (number, part) in parts.iter().enumerate().skip(1) {
             let waves = Waves::of(rows, part.clone());
             for into in parts[..number].iter().filter(|into| !into.is_empty()) {
@@ -101,8 +108,8 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         &self,
         rows: Rows<'_, C>,
         waves: &Waves,
-        start: u32,
-        entry: u32,
+        start: Row,
+        entry: Row,
     ) -> Option<Vec<u64>> {
         let mut found = vec![NONE; waves.rank.len() * FOUND];
         let mut from = 0;
@@ -117,7 +124,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
                         for &row in chunk.iter().filter(|_| goes_on) {
                             // Seeds of neighbours in waves before this one.
                             let earlier = rows.links(row).filter_map(|link| {
-                                let at = link.row.checked_sub(start)? as usize;
+                                let at = link.row.index().checked_sub(start.index())?;
                                 (*waves.rank.get(at)? < from as u32).then_some(at)
                             });
                             let seeds = earlier
@@ -126,7 +133,9 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
                                 .map(|&entry| split(entry).1);
                             self.walk(rows, row, seeds, entry, scratch);
                             let best = scratch.pool.iter().take(FOUND);
-                            let best = best.map(|(key, row)| u64::from(key) << 32 | u64::from(row));
+                            let best = best.map(|(key, row)| {
+                                u64::from(key.to_bits()) << 32 | u64::from(row.number())
+                            });
                             lists.extend(best.chain(std::iter::repeat(NONE)).take(FOUND));
                         }
                         goes_on.then_some(lists)
@@ -135,7 +144,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
                 .collect();
             for (chunk, lists) in wave.chunks(GRAIN).zip(lists) {
                 for (&row, list) in chunk.iter().zip(lists?.chunks_exact(FOUND)) {
-                    found[(row - start) as usize * FOUND..][..FOUND].copy_from_slice(list);
+                    found[(row.index() - start.index()) * FOUND..][..FOUND].copy_from_slice(list);
                 }
             }
             from = end;
@@ -148,18 +157,18 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     fn walk<C: Cell>(
         &self,
         rows: Rows<'_, C>,
-        row: u32,
-        seeds: impl Iterator<Item = u32>,
-        entry: u32,
+        row: Row,
+        seeds: impl Iterator<Item = Row>,
+        entry: Row,
         scratch: &mut Scratch,
     ) {
         let node = rows.head(row).0;
         let space = self.space;
         let Scratch { fresh, visited, .. } = &mut *scratch;
         fresh.reserve(TAKEN * rows.capacity());
-        visited.begin(rows.len());
+        visited.begin(rows.end().number());
         let mut count = 0;
-        for seed in seeds.filter(|&seed| visited.insert(seed)) {
+        for seed in seeds.filter(|&seed| visited.insert(seed.number())) {
             fresh.nodes[count] = rows.head(seed).0;
             fresh.rows[count] = seed;
             count += 1;
@@ -168,7 +177,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         let mut ef = self.ef;
         if count == 0 {
             (fresh.nodes[0], fresh.rows[0], count) = (rows.head(entry).0, entry, 1);
-            visited.insert(entry);
+            visited.insert(entry.number());
             ef *= 8;
         }
         scratch.pool.begin(ef);
@@ -176,7 +185,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         while let Some(next) = scratch.pool.next() {
             let Scratch { fresh, visited, .. } = &mut *scratch;
             let mut count = 0;
-            for link in rows.links(next).filter(|link| visited.insert(link.row)) {
+            for link in rows.links(next).filter(|link| visited.insert(link.row.number())) {
                 fresh.nodes[count] = link.node;
                 fresh.rows[count] = link.row;
                 count += 1;
@@ -187,7 +196,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     }
 
     /// Lets the pool keep the nearest of the rows in hand.
-    fn offer<C: Cell>(&self, rows: Rows<'_, C>, node: u32, count: usize, scratch: &mut Scratch) {
+    fn offer<C: Cell>(&self, rows: Rows<'_, C>, node: Node, count: usize, scratch: &mut Scratch) {
         let Scratch { pool, fresh, .. } = scratch;
         self.space.between(node, &fresh.nodes[..count], &mut fresh.keys[..count]);
         let added = pool.offer(&fresh.keys[..count], &mut fresh.rows[..count]);
@@ -199,7 +208,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
 
 /// The rows of a part in the order in which a flood from its first row reaches them.
 struct Waves {
-    order: Vec<u32>,
+    order: Vec<Row>,
     /// The end of each wave in the order.
     ends: Vec<usize>,
     /// The position of each row in the order, by its number within the part.
@@ -207,13 +216,11 @@ struct Waves {
 }
 
 impl Waves {
-    fn of<C: Cell>(rows: Rows<'_, C>, part: Range<u32>) -> Self {
-        let mut waves = Self {
-            order: Vec::with_capacity(part.len()),
-            ends: Vec::new(),
-            rank: vec![GONE; part.len()],
-        };
-        for first in part.clone() {
+    fn of<C: Cell>(rows: Rows<'_, C>, part: Range<Row>) -> Self {
+        let len = part.end.index() - part.start.index();
+        let mut waves =
+            Self { order: Vec::with_capacity(len), ends: Vec::new(), rank: vec![UNREACHED; len] };
+        for first in Row::each(part.clone()) {
             // More than one flood only if rows are gone.
             waves.reach(first, part.start);
             let mut from = waves.ends.last().copied().unwrap_or(0);
@@ -231,12 +238,13 @@ impl Waves {
         waves
     }
 
-    fn reach(&mut self, row: u32, start: u32) {
-        let Some(rank) = row.checked_sub(start).and_then(|at| self.rank.get_mut(at as usize))
+    fn reach(&mut self, row: Row, start: Row) {
+        let Some(rank) =
+            row.index().checked_sub(start.index()).and_then(|at| self.rank.get_mut(at))
         else {
             return;
         };
-        if *rank == GONE {
+        if *rank == UNREACHED {
             *rank = self.order.len() as u32;
             self.order.push(row);
         }

@@ -14,20 +14,18 @@ mod spanning_tree;
 mod weave;
 
 use crate::arena::ArenaError;
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Entry, Graph, Layer, Parameters, UPPER_LEVELS};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::sync::Mutex;
 
-/// The new number of a node that is left out.
-pub(crate) const GONE: u32 = u32::MAX;
-
 /// One of the graphs to be merged.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     pub(crate) graph: &'a Graph,
-    /// The new number of each of its nodes, in the order of the old ones, or [`GONE`].
-    pub(crate) nodes: Vec<u32>,
+    /// The new number of each of its nodes, in the order of the old ones; [`Node::NONE`] if the node is left out.
+    pub(crate) nodes: Vec<Node>,
 }
 
 /// Receives a number of finished nodes. Returns whether to continue.
@@ -70,8 +68,10 @@ impl Graph {
         }
         let lengths_differ = graph.lengths.differ();
         let merge = Merge { space, ef, tick, lengths_differ, scratches: Mutex::default() };
-        let mut places: Vec<Vec<u32>> = sources.iter().map(|source| source.nodes.clone()).collect();
-        for _ in 0..space.len() {
+        let base_rows =
+            |source: &Source<'_>| source.nodes.iter().map(|node| node.base_row()).collect();
+        let mut places: Vec<Vec<Row>> = sources.iter().map(base_rows).collect();
+        for _ in 0..space.end().number() {
             graph.push()?;
         }
         let ends = ends_of(&places);
@@ -110,22 +110,22 @@ impl Graph {
                 return Ok(None);
             }
         }
-        if space.len() > 0 {
-            graph.set_entry(Entry { level: top, row: 0 });
+        if space.end() > Node::new(0) {
+            graph.set_entry(Entry { level: top, row: Row::new(0) });
         }
         Ok(Some(graph))
     }
 }
 
 /// Returns the end of the new rows of each source.
-fn ends_of(places: &[Vec<u32>]) -> Vec<u32> {
+fn ends_of(places: &[Vec<Row>]) -> Vec<Row> {
     let mut end = 0;
-    let count = |rows: &Vec<u32>| rows.iter().filter(|&&row| row != GONE).count() as u32;
+    let count = |rows: &Vec<Row>| rows.iter().filter(|&&row| row != Row::NONE).count() as u32;
     places
         .iter()
         .map(|rows| {
             end += count(rows);
-            end
+            Row::new(end)
         })
         .collect()
 }
@@ -133,7 +133,7 @@ fn ends_of(places: &[Vec<u32>]) -> Vec<u32> {
 impl<S: LinkSpace + Sync> Merge<'_, S> {
     /// Connects the rows of a level of several sources, each of whose rows end at one of `ends`. Returns `false` if the tick
     /// ended it.
-    fn level<C: Cell>(&self, layer: &Layer<C>, ends: &[u32]) -> bool {
+    fn level<C: Cell>(&self, layer: &Layer<C>, ends: &[Row]) -> bool {
         let rows = layer.rows();
         let Some(near) = self.cross(rows, ends) else { return false };
         self.weave(rows, near);

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::GONE;
 use crate::arena::ArenaError;
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Layer, Link, Rows};
 
 /// Maximum number of gone rows that are visited for the rows beyond them.
@@ -15,25 +15,29 @@ const BEYOND: usize = 512;
 /// each row.
 pub(super) fn heads<C: Cell>(
     old: Rows<'_, C>,
-    nodes: &[u32],
-    below: &[u32],
+    nodes: &[Node],
+    below: &[Row],
     layer: &Layer<C>,
-) -> Result<Vec<u32>, ArenaError> {
-    let new = |numbers: &[u32], at: u32| numbers.get(at as usize).copied().unwrap_or(GONE);
-    (0..old.len())
+) -> Result<Vec<Row>, ArenaError> {
+    old.each()
         .map(|row| {
             let (node, down) = old.head(row);
-            let head = Link { row: new(below, down), node: new(nodes, node), tree: false };
-            if head.row == GONE || head.node == GONE { Ok(GONE) } else { layer.push(Some(head)) }
+            let row = below.get(down.index()).copied().unwrap_or(Row::NONE);
+            let node = nodes.get(node.index()).copied().unwrap_or(Node::NONE);
+            if row == Row::NONE || node == Node::NONE {
+                return Ok(Row::NONE);
+            }
+            layer.push(Some(Link { row, node, tree: false }))
         })
         .collect()
 }
 
 /// Writes the links of all kept rows to their new places. A link to a row that is left out is replaced by links to the nearest
 /// rows that it leads to.
-pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[u32], new: Rows<'_, C>) {
-    let place = |row: u32| places.get(row as usize).copied().filter(|&to| to < new.len());
-    (0..old.len().min(places.len() as u32)).into_par_iter().with_min_len(256).for_each(|row| {
+pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[Row], new: Rows<'_, C>) {
+    let place = |row: Row| places.get(row.index()).copied().filter(|&to| to < new.end());
+    let numbers = 0..old.end().number().min(places.len() as u32);
+    numbers.into_par_iter().with_min_len(256).map(Row::new).for_each(|row| {
         let Some(to) = place(row) else { return };
         let mut cells = new.cells(to).iter();
         let mut given = Vec::with_capacity(new.capacity());
@@ -45,7 +49,7 @@ pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[u32], new: Rows<'_, C>) 
                 cell.store(Some(Link { row: at, node: new.head(at).0, tree }));
             }
         };
-        let sound = |link: &Link| link.row < old.len();
+        let sound = |link: &Link| link.row < old.end();
         let mut gone = Vec::new();
         let mut trees = old.tree_capacity();
         for link in old.links(row).filter(sound) {
@@ -58,7 +62,7 @@ pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[u32], new: Rows<'_, C>) 
                 gone.push(link.row);
             }
         }
-        let mut seen: HashSet<u32> = gone.iter().copied().collect();
+        let mut seen: HashSet<Row> = gone.iter().copied().collect();
         let mut at = 0;
         while at < gone.len().min(BEYOND) {
             for link in old.links(gone[at]).filter(sound) {

@@ -4,21 +4,23 @@ use rayon::prelude::*;
 
 use super::Merge;
 use super::cross::Near;
+use crate::graph::id::Row;
 use crate::graph::rows::{Candidate, Cell, Link, Rows, select};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;
 
-/// A link back, written if the row has room: the row, the key of the distance, and the row linked to.
-type Back = (u32, u32, u32);
+/// A link back, written if the row has room: the row, the order key of the distance, and the row linked to.
+type Back = (Row, OrderKey, Row);
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
     /// Lets each row choose among its links and the rows near to it. The chosen rows link back to it, the nearest
     /// first, if they have room: without that, rows have a fifth fewer links than insertions give them.
     pub(super) fn weave<C: Cell>(&self, rows: Rows<'_, C>, near: Near) {
-        let all: Vec<u32> = (0..rows.len()).collect();
+        let all: Vec<Row> = rows.each().collect();
         // Each row is read and written by one task alone, here and below.
         let mut back: Vec<Back> = all
             .par_chunks(GRAIN)
@@ -42,7 +44,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     fn choose<C: Cell>(
         &self,
         rows: Rows<'_, C>,
-        row: u32,
+        row: Row,
         near: &Near,
         back: &mut Vec<Back>,
         scratch: &mut Scratch,
@@ -69,8 +71,8 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     fn consider<C: Cell>(
         &self,
         rows: Rows<'_, C>,
-        row: u32,
-        others: impl Iterator<Item = (u32, u32)>,
+        row: Row,
+        others: impl Iterator<Item = (OrderKey, Row)>,
         scratch: &mut Scratch,
     ) {
         let Scratch { candidates, fresh, .. } = scratch;
@@ -90,7 +92,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     }
 }
 
-fn link<C: Cell>(rows: Rows<'_, C>, row: u32) -> Link {
+fn link<C: Cell>(rows: Rows<'_, C>, row: Row) -> Link {
     Link { row, node: rows.head(row).0, tree: false }
 }
 

@@ -3,9 +3,11 @@
 //! In-place repair (IP-DiskANN, Xu et al., 2025): a walk to its vector finds the nodes that link to it,
 //! and each gets the nearest of its neighbours instead.
 
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, select};
 use crate::graph::search::{Near, Scratch, Walk};
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Maximum number of links that a row gets in place of one that it loses.
 const REPLACEMENTS: usize = 3;
@@ -20,7 +22,7 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        node: u32,
+        node: Node,
         scratch: &mut Scratch,
     ) {
         let Some(entry) = self.entry() else { return };
@@ -35,7 +37,7 @@ impl Graph {
             near = Near { row: layer.rows().head(found.row).1, ..found };
         }
         let walk = Walk { space, query, rows: self.base.rows() };
-        self.bypass_on(walk, &self.base, node, near, scratch);
+        self.bypass_on(walk, &self.base, node.base_row(), near, scratch);
     }
 
     /// [`Self::bypass`] on one level. Returns the nearest row.
@@ -43,20 +45,20 @@ impl Graph {
         &self,
         walk: Walk<'_, S, C>,
         layer: &Layer<C>,
-        row: u32,
+        row: Row,
         from: Near,
         scratch: &mut Scratch,
     ) -> Near {
         let Walk { space, rows, .. } = walk;
         walk.beam(from, self.parameters.ef_construction / 2, scratch);
         let nearest = scratch.pool.iter().next().map_or(from, |(key, row)| Near { key, row });
-        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let sound = |l: &Link| l.row < rows.end() && l.node < space.end();
         let own = || rows.links(row).filter(sound);
         let met = || scratch.pool.iter().map(|(_, row)| row).filter(|&met| met != row);
-        let leads_here = |&other: &u32| rows.links(other).any(|l| l.row == row);
+        let leads_here = |&other: &Row| rows.links(other).any(|l| l.row == row);
         // Its own neighbours link back more often than not.
         let strangers = own().map(|l| l.row).filter(|&own| met().all(|met| met != own));
-        let sources: Vec<u32> = met().chain(strangers).filter(leads_here).collect();
+        let sources: Vec<Row> = met().chain(strangers).filter(leads_here).collect();
         let living = |l: &Link| space.is_live(l.node);
         let nearby =
             met().take(NEARBY).map(|row| Link { row, node: rows.head(row).0, tree: false });
@@ -93,7 +95,7 @@ impl Graph {
         space.between(orphan.node, &fresh.nodes[..count], &mut fresh.keys[..count]);
         counters.distances += count as u64;
         let others = others.iter().filter(|other| other.row != orphan.row);
-        let mut nearest: Option<(u32, Link)> = None;
+        let mut nearest: Option<(OrderKey, Link)> = None;
         for (&key, &other) in fresh.keys[..count].iter().zip(others) {
             if nearest.is_none_or(|(least, link)| (key, other.row) < (least, link.row)) {
                 nearest = Some((key, other));
@@ -111,7 +113,7 @@ impl Graph {
         &self,
         space: S,
         layer: &Layer<C>,
-        row: u32,
+        row: Row,
         (lost, others): (impl Fn(&Link) -> bool, &[Link]),
         scratch: &mut Scratch,
     ) {

@@ -3,20 +3,22 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::OnceLock;
 
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Candidate, Cell, Entry, Graph, Layer, Link, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 impl Graph {
     /// Cuts out a node, which is not alive any more. No other thread may change the graph meanwhile; walks
     /// may run. Takes time in proportion to the node's tree neighbours.
-    pub(crate) fn cut<S: LinkSpace>(&self, space: S, node: u32, scratch: &mut Scratch) {
+    pub(crate) fn cut<S: LinkSpace>(&self, space: S, node: Node, scratch: &mut Scratch) {
         let space = space.refresh();
         let stack = self.stack_of(node);
         for level in 1..=stack.level {
             self.cut_on(space, self.layer(level), (node, stack.rows[level]), scratch);
         }
-        self.cut_on(space, &self.base, (node, node), scratch);
+        self.cut_on(space, &self.base, (node, node.base_row()), scratch);
         if let Some(entry) = self.entry()
             && stack.rows().get(entry.level) == Some(&entry.row)
         {
@@ -33,27 +35,27 @@ impl Graph {
         &self,
         space: S,
         layer: &Layer<C>,
-        (node, row): (u32, u32),
+        (node, row): (Node, Row),
         scratch: &mut Scratch,
     ) {
         let rows = layer.rows();
-        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let sound = |l: &Link| l.row < rows.end() && l.node < space.end();
         let parts: Vec<Link> = rows.links(row).filter(|l| l.tree && sound(l)).collect();
         fell(rows, row, |_| true);
         for part in &parts {
             fell(rows, part.row, |l| l.row == row);
         }
-        let mut keys = vec![0; parts.len()];
-        let nodes: Vec<u32> = parts.iter().map(|l| l.node).collect();
+        let mut keys = vec![OrderKey::MIN; parts.len()];
+        let nodes: Vec<Node> = parts.iter().map(|l| l.node).collect();
         space.between(node, &nodes, &mut keys);
         // Any order is correct, but the same removals must make the same graph.
-        let mut order: Vec<(u32, Link)> =
+        let mut order: Vec<(OrderKey, Link)> =
             keys.into_iter().zip(&parts).map(|(k, l)| (k, *l)).collect();
         order.sort_unstable_by_key(|&(key, link)| (key, link.row));
         let mut joints: Vec<(Link, Link)> = Vec::with_capacity(parts.len());
         for pair in order.windows(2) {
             // A link back is still to be written.
-            let awaited = |row: u32| joints.iter().filter(|(_, b)| b.row == row).count();
+            let awaited = |row: Row| joints.iter().filter(|(_, b)| b.row == row).count();
             let a = roomy(space, rows, pair[0].1, awaited);
             let b = roomy(space, rows, pair[1].1, awaited);
             if let (Some(a), Some(b)) = (a, b) {
@@ -75,18 +77,18 @@ impl Graph {
         space: S,
         layer: &Layer<C>,
         (from, to): (Link, Link),
-        gone: u32,
+        gone: Row,
         scratch: &mut Scratch,
     ) {
         let rows = layer.rows();
         let link = Link { tree: true, ..to };
-        let at = |row: u32| rows.links(from.row).position(|l| l.row == row);
+        let at = |row: Row| rows.links(from.row).position(|l| l.row == row);
         if at(to.row).is_none()
             && let Some(at) = at(gone)
         {
             return rows.cells(from.row)[at].store(Some(link));
         }
-        let mut key = [0];
+        let mut key = [OrderKey::MIN];
         space.between(from.node, &[to.node], &mut key);
         let new = Candidate { key: key[0], link };
         let joined = self.connect(space, layer, from.row, new, scratch);
@@ -114,17 +116,17 @@ impl Graph {
 }
 
 /// Returns a living row of a level: a neighbour of `old`, or any.
-fn successor<S: LinkSpace, C: Cell>(space: S, rows: Rows<'_, C>, old: Option<u32>) -> Option<u32> {
-    let lives = |row: u32| {
+fn successor<S: LinkSpace, C: Cell>(space: S, rows: Rows<'_, C>, old: Option<Row>) -> Option<Row> {
+    let lives = |row: Row| {
         let node = rows.head(row).0;
-        row < rows.len() && node < space.len() && space.is_live(node)
+        row < rows.end() && node < space.end() && space.is_live(node)
     };
     let near = old.into_iter().flat_map(|old| rows.links(old)).map(|l| l.row);
-    near.filter(|&row| row < rows.len()).chain(0..rows.len()).find(|&row| lives(row))
+    near.filter(|&row| row < rows.end()).chain(rows.each()).find(|&row| lives(row))
 }
 
 /// Turns the tree links of a row that `which` chooses into ordinary links.
-fn fell<C: Cell>(rows: Rows<'_, C>, row: u32, which: impl Fn(&Link) -> bool) {
+fn fell<C: Cell>(rows: Rows<'_, C>, row: Row, which: impl Fn(&Link) -> bool) {
     for cell in rows.cells(row) {
         if let Some(link) = cell.load().filter(|l| l.tree && which(l)) {
             cell.store(Some(Link { tree: false, ..link }));
@@ -134,7 +136,7 @@ fn fell<C: Cell>(rows: Rows<'_, C>, row: u32, which: impl Fn(&Link) -> bool) {
 
 /// Removes the link to `gone` from a row, unless a tree link would have to take its place: a walk that reads the row meanwhile might
 /// miss that tree link. [`Graph::bypass`] and [`Graph::sweep`] remove the link then.
-fn take_out<C: Cell>(rows: Rows<'_, C>, row: u32, gone: u32) {
+fn take_out<C: Cell>(rows: Rows<'_, C>, row: Row, gone: Row) {
     let cells = rows.cells(row);
     let mut count = 0;
     let mut place = None;
@@ -159,7 +161,7 @@ fn roomy<S: LinkSpace, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
     start: Link,
-    awaited: impl Fn(u32) -> usize,
+    awaited: impl Fn(Row) -> usize,
 ) -> Option<Link> {
     let mut queue = VecDeque::from([start]);
     let mut seen = HashSet::from([start.row]);
@@ -169,7 +171,7 @@ fn roomy<S: LinkSpace, C: Cell>(
             return Some(link);
         }
         // A row of a damaged file may name a row or node that does not exist.
-        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let sound = |l: &Link| l.row < rows.end() && l.node < space.end();
         queue.extend(tree().filter(|l| sound(l) && seen.insert(l.row)));
     }
     None

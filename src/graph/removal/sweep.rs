@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::graph::id::Row;
 use crate::graph::rows::{Cell, Graph, Layer, Link};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
@@ -14,7 +15,7 @@ const OTHERS: usize = 64;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sweep {
     level: usize,
-    row: u32,
+    row: Row,
 }
 
 impl Graph {
@@ -40,8 +41,8 @@ impl Graph {
                 return Some(Sweep { level, row: end });
             }
             let rows = if level == 0 { self.base.len() } else { self.layer(level).len() };
-            left = left.saturating_sub((rows as u32).saturating_sub(row));
-            (level, row) = (level + 1, 0);
+            left = left.saturating_sub((rows as u32).saturating_sub(row.number()));
+            (level, row) = (level + 1, Row::new(0));
         }
     }
 
@@ -50,16 +51,16 @@ impl Graph {
         &self,
         space: S,
         layer: &Layer<C>,
-        from: u32,
+        from: Row,
         count: u32,
         scratch: &mut Scratch,
-    ) -> Option<u32> {
+    ) -> Option<Row> {
         let rows = layer.rows();
         let space = space.refresh();
-        let end = rows.len().min(from.saturating_add(count));
-        let sound = |l: &Link| l.row < rows.len() && l.node < space.len();
+        let end = rows.end().min(Row::new(from.number().saturating_add(count)));
+        let sound = |l: &Link| l.row < rows.end() && l.node < space.end();
         let lost = |l: &Link| !sound(l) || !space.is_live(l.node);
-        for row in from..end {
+        for row in Row::each(from..end) {
             if is_planted(Fault::Unswept) || !rows.links(row).any(|l| lost(&l)) {
                 continue;
             }
@@ -74,6 +75,6 @@ impl Graph {
             }
             self.mend(space, layer, row, (lost, &others), scratch);
         }
-        (end < rows.len()).then_some(end)
+        (end < rows.end()).then_some(end)
     }
 }

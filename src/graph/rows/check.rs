@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::layer::{Cell, Layer, Link, Rows};
 use super::levels::Graph;
+use crate::graph::id::{Node, Row};
 
 /// A fault of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +40,13 @@ pub(crate) struct GraphReport {
     /// The reports of the levels, the base first.
     pub(crate) levels: Vec<LevelReport>,
     /// Level, node and fault.
-    pub(crate) faults: Vec<(usize, u32, RowFault)>,
+    pub(crate) faults: Vec<(usize, Node, RowFault)>,
 }
 
 impl Graph {
     /// Reads every row of every level. Takes time and memory in proportion to the graph. No thread may
     /// change the graph meanwhile. Nodes that are not alive are skipped, and no path may lead through them.
-    pub(crate) fn check(&self, is_live: impl Fn(u32) -> bool + Copy) -> GraphReport {
+    pub(crate) fn check(&self, is_live: impl Fn(Node) -> bool + Copy) -> GraphReport {
         let mut report = GraphReport::default();
         let mut starts = Vec::new();
         if let Some(entry) = self.entry() {
@@ -53,7 +54,7 @@ impl Graph {
             for level in (1..=entry.level).rev() {
                 starts.push(row);
                 let rows = self.layer(level).rows();
-                row = if row < rows.len() { rows.head(row).1 } else { u32::MAX };
+                row = if row < rows.end() { rows.head(row).1 } else { Row::NONE };
             }
             starts.push(row);
             starts.reverse();
@@ -62,8 +63,8 @@ impl Graph {
         check_level(&mut report, 0, self.base.rows(), start, is_live, |_| true);
         for (at, layer) in self.upper.iter().map_while(OnceLock::get).enumerate() {
             let level = at + 1;
-            let node_below = |row: u32, node: u32| match level {
-                1 => row == node && (row as usize) < self.base.len(),
+            let node_below = |row: Row, node: Node| match level {
+                1 => row.base_node() == node && row.index() < self.base.len(),
                 _ => self.upper[level - 2].get().is_some_and(|below| is_row_of(below, row, node)),
             };
             let rows = layer.rows();
@@ -76,25 +77,25 @@ impl Graph {
     }
 }
 
-fn is_row_of<C: Cell>(layer: &Layer<C>, row: u32, node: u32) -> bool {
+fn is_row_of<C: Cell>(layer: &Layer<C>, row: Row, node: Node) -> bool {
     let rows = layer.rows();
-    row < rows.len() && rows.head(row).0 == node
+    row < rows.end() && rows.head(row).0 == node
 }
 
 fn check_level<C: Cell>(
     report: &mut GraphReport,
     level: usize,
     rows: Rows<'_, C>,
-    start: Option<u32>,
-    is_live: impl Fn(u32) -> bool,
-    stands: impl Fn(u32) -> bool,
+    start: Option<Row>,
+    is_live: impl Fn(Node) -> bool,
+    stands: impl Fn(Row) -> bool,
 ) {
-    let nodes = rows.len();
+    let end = rows.end();
     let mut summary = LevelReport { fewest_links: usize::MAX, ..LevelReport::default() };
-    let lives = |row: u32| is_live(rows.head(row).0);
-    let valid = |link: Link| link.row < nodes && rows.head(link.row).0 == link.node;
+    let lives = |row: Row| is_live(rows.head(row).0);
+    let valid = |link: Link| link.row < end && rows.head(link.row).0 == link.node;
     let mut seen = HashSet::new();
-    for row in (0..nodes).filter(|&row| lives(row)) {
+    for row in rows.each().filter(|&row| lives(row)) {
         summary.nodes += 1;
         let mut fault = |fault| report.faults.push((level, rows.head(row).0, fault));
         if !stands(row) {
@@ -126,21 +127,21 @@ fn check_level<C: Cell>(
         summary.fewest_links = 0;
     }
 
-    let mut reached = vec![false; nodes as usize];
-    let mut queue: VecDeque<u32> =
-        start.filter(|&row| row < nodes && lives(row)).into_iter().collect();
+    let mut reached = vec![false; rows.len()];
+    let mut queue: VecDeque<Row> =
+        start.filter(|&row| row < end && lives(row)).into_iter().collect();
     for &row in &queue {
-        reached[row as usize] = true;
+        reached[row.index()] = true;
     }
     while let Some(row) = queue.pop_front() {
         summary.reachable += 1;
         for link in rows.links(row).filter(|&link| valid(link) && lives(link.row)) {
-            if !std::mem::replace(&mut reached[link.row as usize], true) {
+            if !std::mem::replace(&mut reached[link.row.index()], true) {
                 queue.push_back(link.row);
             }
         }
     }
-    for row in (0..nodes).filter(|&row| !reached[row as usize] && lives(row)) {
+    for row in rows.each().filter(|&row| !reached[row.index()] && lives(row)) {
         report.faults.push((level, rows.head(row).0, RowFault::Unreachable));
     }
     report.levels.push(summary);

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use bytemuck::Zeroable;
 
 use crate::arena::{ArenaError, Column, View};
+use crate::graph::id::{Node, Row};
 use crate::sync::step;
 
 /// A neighbour: its row on the same level, and its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::graph) struct Link {
-    pub(in crate::graph) row: u32,
-    pub(in crate::graph) node: u32,
+    pub(in crate::graph) row: Row,
+    pub(in crate::graph) node: Node,
     /// Part of the level's spanning tree: never pruned.
     pub(in crate::graph) tree: bool,
 }
@@ -37,12 +38,12 @@ impl Cell for AtomicU32 {
     fn load(&self) -> Option<Link> {
         step();
         let word = Self::load(self, Ordering::Acquire);
-        let row = (word & (u32::MAX >> 1)).checked_sub(1)?;
-        Some(Link { row, node: row, tree: word >> 31 != 0 })
+        let row = Row::new((word & (u32::MAX >> 1)).checked_sub(1)?);
+        Some(Link { row, node: row.base_node(), tree: word >> 31 != 0 })
     }
 
     fn store(&self, link: Option<Link>) {
-        let word = link.map_or(0, |l| u32::from(l.tree) << 31 | (l.row + 1));
+        let word = link.map_or(0, |l| u32::from(l.tree) << 31 | (l.row.number() + 1));
         step();
         Self::store(self, word, Ordering::Release);
     }
@@ -56,13 +57,15 @@ impl Cell for AtomicU64 {
     fn load(&self) -> Option<Link> {
         step();
         let word = Self::load(self, Ordering::Acquire);
-        let row = ((word >> 32) as u32 & (u32::MAX >> 1)).checked_sub(1)?;
-        Some(Link { row, node: word as u32, tree: word >> 63 != 0 })
+        let row = Row::new(((word >> 32) as u32 & (u32::MAX >> 1)).checked_sub(1)?);
+        Some(Link { row, node: Node::new(word as u32), tree: word >> 63 != 0 })
     }
 
     fn store(&self, link: Option<Link>) {
         let word = link.map_or(0, |l| {
-            u64::from(l.tree) << 63 | u64::from(l.row + 1) << 32 | u64::from(l.node)
+            u64::from(l.tree) << 63
+                | u64::from(l.row.number() + 1) << 32
+                | u64::from(l.node.number())
         });
         step();
         Self::store(self, word, Ordering::Release);
@@ -74,7 +77,7 @@ impl Cell for AtomicU64 {
 pub(in crate::graph) struct Layer<C> {
     /// Its number, 0 for the base.
     pub(in crate::graph) level: usize,
-    pub(in crate::graph) rows: Column<C>,
+    pub(in crate::graph) rows: Column<C, Row>,
     /// Maximum number of links in a row.
     pub(in crate::graph) capacity: usize,
 }
@@ -94,7 +97,7 @@ impl<C: Cell> Layer<C> {
     }
 
     /// Adds a row without links. Upper rows get their head: the node and its row one level below.
-    pub(in crate::graph) fn push(&self, head: Option<Link>) -> Result<u32, ArenaError> {
+    pub(in crate::graph) fn push(&self, head: Option<Link>) -> Result<Row, ArenaError> {
         self.rows.push(|row| {
             if C::HEAD == 1 {
                 row[0].store(head);
@@ -122,7 +125,7 @@ impl<C: Cell> Layer<C> {
 /// The rows that existed when this view was taken.
 #[derive(Debug)]
 pub(in crate::graph) struct Rows<'a, C> {
-    view: View<'a, C>,
+    view: View<'a, C, Row>,
     capacity: usize,
 }
 
@@ -137,8 +140,20 @@ impl<C> Copy for Rows<'_, C> {}
 impl<'a, C: Cell> Rows<'a, C> {
     /// Returns the number of rows.
     #[inline(always)]
-    pub(in crate::graph) fn len(self) -> u32 {
-        self.view.len()
+    pub(in crate::graph) fn len(self) -> usize {
+        self.view.len() as usize
+    }
+
+    /// Returns the first row that does not exist: those below it do.
+    #[inline(always)]
+    pub(in crate::graph) fn end(self) -> Row {
+        Row::new(self.view.len())
+    }
+
+    /// Returns all rows.
+    #[inline(always)]
+    pub(in crate::graph) fn each(self) -> impl DoubleEndedIterator<Item = Row> {
+        Row::each(Row::new(0)..self.end())
     }
 
     /// Returns the maximum number of links in a row.
@@ -154,40 +169,40 @@ impl<'a, C: Cell> Rows<'a, C> {
     }
 
     /// Returns the entries of a row, without its head, for a writer.
-    pub(in crate::graph) fn cells(self, row: u32) -> &'a [C] {
+    pub(in crate::graph) fn cells(self, row: Row) -> &'a [C] {
         self.cells_from(row, 0)
     }
 
     /// Returns [`Self::cells`] for a writer that changes no entry before `at`.
-    pub(in crate::graph) fn cells_from(self, row: u32, at: usize) -> &'a [C] {
+    pub(in crate::graph) fn cells_from(self, row: Row, at: usize) -> &'a [C] {
         self.view.touch(row, if at == 0 { 0 } else { C::HEAD + at });
         self.entries(row)
     }
 
     #[inline(always)]
-    fn entries(self, row: u32) -> &'a [C] {
+    fn entries(self, row: Row) -> &'a [C] {
         &self.view.row(row)[C::HEAD..C::HEAD + self.capacity]
     }
 
     /// Prefetches a row.
     #[inline(always)]
-    pub(in crate::graph) fn prefetch(self, row: u32) {
+    pub(in crate::graph) fn prefetch(self, row: Row) {
         self.view.prefetch(row);
     }
 
     /// Returns the links of a row, up to its first empty entry.
     #[inline(always)]
-    pub(in crate::graph) fn links(self, row: u32) -> impl Iterator<Item = Link> + 'a {
+    pub(in crate::graph) fn links(self, row: Row) -> impl Iterator<Item = Link> + 'a {
         self.entries(row).iter().map_while(C::load)
     }
 
     /// Returns the node of a row, and the node's row one level below.
     #[inline(always)]
-    pub(in crate::graph) fn head(self, row: u32) -> (u32, u32) {
+    pub(in crate::graph) fn head(self, row: Row) -> (Node, Row) {
         if C::HEAD == 0 {
-            return (row, row);
+            return (row.base_node(), row);
         }
         let head = self.view.row(row)[0].load();
-        head.map_or((0, 0), |head| (head.node, head.row))
+        head.map_or((Node::new(0), Row::new(0)), |head| (head.node, head.row))
     }
 }

@@ -10,7 +10,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::levels::Graph;
+use crate::graph::id::Node;
 use crate::graph::space::{LinkSpace, Space};
+use crate::order_key::OrderKey;
 
 /// Squared lengths that differ by at most this factor count as equal: those of codes of 4 bits are off by some percent.
 const EQUAL: f32 = 1.2;
@@ -66,10 +68,10 @@ impl Lengths {
     }
 
     /// Learns the length of a node, which exists, as does `other`. If no length is known, those of all others are equal.
-    pub(in crate::graph) fn learn<S: LinkSpace>(&self, space: S, node: u32, other: Option<u32>) {
+    pub(in crate::graph) fn learn<S: LinkSpace>(&self, space: S, node: Node, other: Option<Node>) {
         let Some(range) = &self.range else { return };
         let mut before = range.load(Ordering::Relaxed);
-        let other = other.filter(|&other| before == NONE && other < space.len());
+        let other = other.filter(|&other| before == NONE && other < space.end());
         for node in std::iter::once(node).chain(other) {
             let square = -space.distance(own(space, node));
             loop {
@@ -105,16 +107,16 @@ impl Lengths {
     }
 }
 
-/// Returns the key of a node's distance from itself.
-pub(in crate::graph) fn own<S: LinkSpace>(space: S, node: u32) -> u32 {
-    let mut key = [0];
+/// Returns the order key of a node's distance from itself.
+pub(in crate::graph) fn own<S: LinkSpace>(space: S, node: Node) -> OrderKey {
+    let mut key = [OrderKey::MIN];
     space.between(node, &[node], &mut key);
     key[0]
 }
 
 /// Returns the distance by which a candidate must be nearer to a kept node than to the node in hand to be nearer in space, too.
-/// Both arguments are keys of a node's distance from itself.
-pub(super) fn reach<S: Space>(space: S, node: u32, kept: u32) -> f32 {
+/// Both arguments are order keys of a node's distance from itself.
+pub(super) fn reach<S: Space>(space: S, node: OrderKey, kept: OrderKey) -> f32 {
     let (node, kept) = (-space.distance(node), -space.distance(kept));
     // `|k - c|^2 < |n - c|^2`, with known products.
     if kept > node * EQUAL { (kept - node) / 2.0 } else { 0.0 }
@@ -122,7 +124,7 @@ pub(super) fn reach<S: Space>(space: S, node: u32, kept: u32) -> f32 {
 
 impl Graph {
     /// Returns the node in hand if pruning must know lengths.
-    pub(in crate::graph) fn with_length(&self, node: u32) -> Option<u32> {
+    pub(in crate::graph) fn with_length(&self, node: Node) -> Option<Node> {
         self.lengths.differ().then_some(node)
     }
 }

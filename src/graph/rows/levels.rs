@@ -12,6 +12,7 @@ use super::lengths::Lengths;
 use super::spread::{Measure, Spreads};
 use super::upper::Places;
 use crate::arena::{ArenaError, Slots, VacantRun};
+use crate::graph::id::{Node, Row};
 use crate::sync::{Mutex, MutexGuard, step};
 
 /// Maximum number of levels above the base. With `m >= 2`, a level above has a chance of 2^-15 at most.
@@ -57,7 +58,7 @@ pub(crate) struct Graph {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::graph) struct Entry {
     pub(in crate::graph) level: usize,
-    pub(in crate::graph) row: u32,
+    pub(in crate::graph) row: Row,
 }
 
 impl Graph {
@@ -76,9 +77,9 @@ impl Graph {
         }
     }
 
-    /// Adds a node without links and returns its id; [`Self::insert`] links it.
-    pub(crate) fn push(&self) -> Result<u32, ArenaError> {
-        self.base.push(None)
+    /// Adds a node without links and returns it; [`Self::insert`] links it.
+    pub(crate) fn push(&self) -> Result<Node, ArenaError> {
+        self.base.push(None).map(Row::base_node)
     }
 
     /// Makes sure that the next [`Self::push`] finds memory.
@@ -123,7 +124,7 @@ impl Graph {
         step();
         match self.entry.load(Ordering::Acquire) {
             EMPTY => None,
-            word => Some(Entry { level: (word >> 32) as usize, row: word as u32 }),
+            word => Some(Entry { level: (word >> 32) as usize, row: Row::new(word as u32) }),
         }
     }
 
@@ -131,7 +132,7 @@ impl Graph {
     pub(in crate::graph) fn entry_link(&self, level: usize) -> Option<Link> {
         let entry = self.entry().filter(|entry| entry.level >= level)?;
         if entry.level == 0 {
-            return Some(Link { row: entry.row, node: entry.row, tree: false });
+            return Some(Link { row: entry.row, node: entry.row.base_node(), tree: false });
         }
         let (node, mut row) = (self.layer(entry.level).rows().head(entry.row).0, entry.row);
         for above in (level + 1..=entry.level).rev() {
@@ -141,13 +142,14 @@ impl Graph {
     }
 
     /// Returns the node that searches start from.
-    pub(in crate::graph) fn node(&self, Entry { level, row }: Entry) -> u32 {
-        if level == 0 { row } else { self.layer(level).rows().head(row).0 }
+    pub(in crate::graph) fn node(&self, Entry { level, row }: Entry) -> Node {
+        if level == 0 { row.base_node() } else { self.layer(level).rows().head(row).0 }
     }
 
     pub(in crate::graph) fn set_entry(&self, entry: Entry) {
         step();
-        self.entry.store((entry.level as u64) << 32 | u64::from(entry.row), Ordering::Release);
+        let word = (entry.level as u64) << 32 | u64::from(entry.row.number());
+        self.entry.store(word, Ordering::Release);
     }
 
     pub(in crate::graph) fn unset_entry(&self) {
@@ -155,14 +157,14 @@ impl Graph {
         self.entry.store(EMPTY, Ordering::Release);
     }
 
-    pub(in crate::graph) fn lock(&self, level: usize, row: u32) -> MutexGuard<'_, ()> {
-        let mixed = (row ^ (level as u32) << 27).wrapping_mul(0x9e37_79b1) >> 16;
+    pub(in crate::graph) fn lock(&self, level: usize, row: Row) -> MutexGuard<'_, ()> {
+        let mixed = (row.number() ^ (level as u32) << 27).wrapping_mul(0x9e37_79b1) >> 16;
         self.locks[mixed as usize % LOCKS].lock()
     }
 
-    /// Returns the level of a node: geometric with ratio `1/m`, a function of the seed and the id alone.
-    pub(in crate::graph) fn draw_level(&self, node: u32) -> usize {
-        let mixed = u64::from(node).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    /// Returns the level of a node: geometric with ratio `1/m`, a function of the seed and the number alone.
+    pub(in crate::graph) fn draw_level(&self, node: Node) -> usize {
+        let mixed = u64::from(node.number()).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut rng = SmallRng::seed_from_u64(self.parameters.seed ^ mixed);
         let uniform: f64 = 1.0 - rng.random::<f64>();
         let level = -uniform.ln() / (self.parameters.m as f64).ln();

@@ -12,6 +12,7 @@ use super::lengths::Lengths;
 use super::levels::{Entry, Graph, Parameters, UPPER_LEVELS};
 use super::spread::Spreads;
 use crate::arena::{ArenaError, Column, Persistent, Piece, Unsound};
+use crate::graph::id::{Node, Row};
 
 /// The state of a graph besides its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Graph {
     pub(crate) fn state(&self) -> GraphState {
         GraphState {
             rows: self.level_sizes().into_iter().map(|rows| rows as u32).collect(),
-            entry: self.entry().map(|entry| (entry.level as u32, entry.row)),
+            entry: self.entry().map(|entry| (entry.level as u32, entry.row.number())),
             spread: self.lengths.parts().unwrap_or_else(|| self.spreads.present().parts()),
         }
     }
@@ -69,7 +70,7 @@ impl Graph {
         for (level, &rows) in state.rows.iter().enumerate().skip(1) {
             let shape = (level, parameters.m);
             let layer = Layer::restore(shape, rows, |chunk, len| source(level, chunk, len))?;
-            if !layer.has_sound_heads(nodes, below) {
+            if !layer.has_sound_heads(Node::new(nodes), Row::new(below)) {
                 return Err(Unsound("a row of an upper level stands on nothing").into());
             }
             below = rows;
@@ -81,7 +82,7 @@ impl Graph {
             Some((level, row))
                 if state.rows.get(level as usize).is_some_and(|&rows| row < rows) =>
             {
-                graph.set_entry(Entry { level: level as usize, row });
+                graph.set_entry(Entry { level: level as usize, row: Row::new(row) });
             }
             _ => return Err(Unsound("the entry of the graph is no row").into()),
         }
@@ -90,7 +91,7 @@ impl Graph {
 }
 
 impl<C: Cell> Layer<C> {
-    fn column(&self) -> &Column<C> {
+    fn column(&self) -> &Column<C, Row> {
         &self.rows
     }
 
@@ -103,10 +104,10 @@ impl<C: Cell> Layer<C> {
         Ok(Self { level, rows, capacity })
     }
 
-    /// Returns whether each row's head names one of `nodes` nodes and one of `below` rows of the level below.
-    fn has_sound_heads(&self, nodes: u32, below: u32) -> bool {
+    /// Returns whether each row's head names a node below `nodes` and a row below `below` of the level below.
+    fn has_sound_heads(&self, nodes: Node, below: Row) -> bool {
         let rows = self.rows();
-        (0..rows.len()).all(|row| {
+        rows.each().all(|row| {
             let (node, down) = rows.head(row);
             node < nodes && down < below
         })

@@ -2,7 +2,9 @@
 
 use super::layer::Link;
 use super::lengths::{own, reach};
+use crate::graph::id::Node;
 use crate::graph::space::LinkSpace;
+use crate::order_key::OrderKey;
 
 /// Candidates that are compared with the kept ones at a time: enough to make a call worth while,
 /// few enough that little is computed in vain when the limit is reached.
@@ -11,8 +13,8 @@ const WINDOW: usize = 32;
 /// A possible neighbour of some node.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::graph) struct Candidate {
-    /// Key of its distance from that node.
-    pub(in crate::graph) key: u32,
+    /// Order key of its distance from that node.
+    pub(in crate::graph) key: OrderKey,
     pub(in crate::graph) link: Link,
 }
 
@@ -23,8 +25,8 @@ pub(in crate::graph) struct Prune {
     pub(in crate::graph) kept: Vec<Candidate>,
     /// Candidates of the window that no kept candidate occludes yet.
     open: Vec<Candidate>,
-    nodes: Vec<u32>,
-    keys: Vec<u32>,
+    nodes: Vec<Node>,
+    keys: Vec<OrderKey>,
 }
 
 impl Prune {
@@ -36,12 +38,12 @@ impl Prune {
 
     /// Drops the open candidates that `kept` occludes, and returns the number of distances computed. If lengths differ, `own` is the key
     /// of the distance of the node in hand from itself.
-    fn occlude<S: LinkSpace>(&mut self, space: S, own: Option<u32>, kept: &Candidate) -> u64 {
+    fn occlude<S: LinkSpace>(&mut self, space: S, own: Option<OrderKey>, kept: &Candidate) -> u64 {
         let Self { open, nodes, keys, .. } = self;
         nodes.clear();
         nodes.extend(open.iter().map(|c| c.link.node));
         nodes.extend(own.map(|_| kept.link.node));
-        keys.resize(nodes.len(), 0);
+        keys.resize(nodes.len(), OrderKey::MIN);
         space.between(kept.link.node, nodes, keys);
         let reach = own.map_or(0.0, |own| reach(space, own, keys[open.len()]));
         if reach == 0.0 {
@@ -62,9 +64,9 @@ impl Prune {
 fn drop_occluded<S: LinkSpace>(
     space: S,
     open: &mut Vec<Candidate>,
-    keys: &[u32],
+    keys: &[OrderKey],
     kept: &Candidate,
-    is_nearer: impl Fn(u32, u32) -> bool,
+    is_nearer: impl Fn(OrderKey, OrderKey) -> bool,
 ) {
     let mut left = 0;
     for (at, &between) in (0..open.len()).zip(keys) {
@@ -84,7 +86,7 @@ fn drop_occluded<S: LinkSpace>(
 /// candidates may be tree links. Returns the number of distances computed. If lengths differ, `node` is the one in hand.
 pub(in crate::graph) fn select<S: LinkSpace>(
     space: S,
-    node: Option<u32>,
+    node: Option<Node>,
     candidates: &[Candidate],
     limit: usize,
     prune: &mut Prune,

@@ -10,7 +10,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::arena::Pool;
+use crate::graph::id::Row;
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// The exponent is fitted between the neighbour of rank `RANK` and the last one, which must have at least rank `RANK * TIMES`.
 const RANK: usize = 10;
@@ -50,7 +52,7 @@ pub(in crate::graph) struct Spread {
 
 impl Spread {
     /// Learns from the nearest neighbours of a vector.
-    pub(in crate::graph) fn learn<S: Space>(&self, space: S, pool: &Pool) {
+    pub(in crate::graph) fn learn<S: Space>(&self, space: S, pool: &Pool<Row>) {
         let last = pool.len().saturating_sub(1);
         if last < RANK * TIMES {
             return;
@@ -141,10 +143,10 @@ pub(in crate::graph) struct Halt {
     /// The walk ends at candidates farther than `stretch` times the distance at `rank`.
     stretch: f32,
     /// The key at `rank` when it was last read, and the distance at which the walk ends for it.
-    key: u32,
+    key: OrderKey,
     reach: f32,
     /// A key that is known to be within `reach`.
-    within: u32,
+    within: OrderKey,
 }
 
 impl Default for Halt {
@@ -158,9 +160,9 @@ impl Halt {
     pub(in crate::graph) const NEVER: Self = Self {
         rank: usize::MAX,
         stretch: f32::INFINITY,
-        key: u32::MAX,
+        key: OrderKey::MAX,
         reach: f32::INFINITY,
-        within: 0,
+        within: OrderKey::MIN,
     };
 
     /// Returns the end of an insertion's walk with `ef`, which chooses `m` neighbours among its candidates.
@@ -186,7 +188,7 @@ impl Halt {
 
     /// Returns whether a walk with these candidates may end.
     #[inline(always)]
-    pub(in crate::graph) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool) -> bool {
+    pub(in crate::graph) fn is_far_enough<S: Space>(&mut self, space: S, pool: &Pool<Row>) -> bool {
         let (Some(key), Some(next)) = (pool.key_at(self.rank), pool.peek()) else { return false };
         if key != self.key {
             self.key = key;

@@ -2,6 +2,7 @@
 
 use super::scratch::{Fresh, Scratch};
 use super::walk::{Near, Walk, gather};
+use crate::graph::id::Node;
 use crate::graph::rows::{Cell, Entry, Graph, Rows};
 use crate::graph::space::Space;
 
@@ -26,7 +27,7 @@ impl Graph {
         let Entry { mut level, mut row } = entry;
         if level == 0 {
             scratch.counters.distances += 1;
-            return Near { key: space.key(query, row), row };
+            return Near { key: space.key(query, row.base_node()), row };
         }
         let mut key = space.key(query, self.layer(level).rows().head(row).0);
         scratch.counters.distances += 1;
@@ -80,13 +81,13 @@ fn greedy<S: Space, C: Cell>(
         let row = best.row;
         let Scratch { fresh, counters, .. } = &mut *scratch;
         fresh.reserve(rows.capacity());
-        let count = gather(space, rows, row, rows.len(), fresh, |_| true);
+        let count = gather(space, rows, row, rows.end(), fresh, |_| true);
         counters.hops += 1;
         counters.distances += count as u64;
         let Fresh { rows: found, nodes, keys, .. } = fresh;
         space.keys(query, &nodes[..count], &mut keys[..count]);
-        let found = if C::HEAD > 0 { &found[..count] } else { &nodes[..count] };
-        for (&key, &row) in keys.iter().zip(found) {
+        let found = if C::HEAD > 0 { &mut found[..] } else { Node::base_rows_mut(nodes) };
+        for (&key, &row) in keys.iter().zip(&found[..count]) {
             if key < best.key {
                 best = Near { key, row };
             }
@@ -103,10 +104,13 @@ pub(in crate::graph) fn seed<C: Cell>(rows: Rows<'_, C>, scratch: &mut Scratch) 
     if passed.is_empty() {
         return;
     }
-    passed.retain(|&(_, node)| node < rows.len() && visited.insert(node));
+    passed.retain(|&(_, node)| {
+        let row = node.base_row();
+        row < rows.end() && visited.insert(row.number())
+    });
     for &(key, node) in &*passed {
-        if u64::from(key) < pool.bound() {
-            pool.insert(key, node);
+        if pool.admits(key) {
+            pool.insert(key, node.base_row());
         }
     }
 }

@@ -9,10 +9,12 @@
 use std::sync::atomic::AtomicU32;
 
 use super::scratch::{Counters, Scratch};
-use super::walk::{Walk, Watch, measure};
+use super::walk::{Walk, Watch, limit, measure};
 use crate::arena::Visited;
+use crate::graph::id::Node;
 use crate::graph::rows::Graph;
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// The order in which a walk visits the rejected neighbours of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +34,11 @@ pub(super) struct Detour {
     /// Rejected nodes whose rows were read.
     through: Visited,
     /// Rejected neighbours of the node in hand.
-    gates: Vec<u32>,
-    keys: Vec<u32>,
-    /// Keys and rows of the gates.
-    sorted: Vec<(u32, u32)>,
-    seeds: Vec<u32>,
+    gates: Vec<Node>,
+    keys: Vec<OrderKey>,
+    /// Order keys and nodes of the gates.
+    sorted: Vec<(OrderKey, Node)>,
+    seeds: Vec<Node>,
 }
 
 impl Detour {
@@ -53,16 +55,17 @@ pub(crate) struct Accepted<'a> {
     pub(crate) ef: usize,
     pub(crate) order: Order,
     /// Some accepted nodes to start from.
-    pub(crate) seeds: &'a [u32],
+    pub(crate) seeds: &'a [Node],
     /// Returns whether a node is accepted. The walk calls it at most once for each node.
-    pub(crate) accepts: &'a mut dyn FnMut(u32) -> bool,
+    pub(crate) accepts: &'a mut dyn FnMut(Node) -> bool,
 }
 
 /// The facts of one walk.
 struct Trip<'a, S: Space> {
     walk: Walk<'a, S, AtomicU32>,
-    limit: u32,
-    accepts: &'a mut dyn FnMut(u32) -> bool,
+    /// The first node that the walk does not know.
+    limit: Node,
+    accepts: &'a mut dyn FnMut(Node) -> bool,
 }
 
 impl Graph {
@@ -77,16 +80,17 @@ impl Graph {
         scratch: &mut Scratch,
     ) {
         let rows = self.base.rows();
-        let limit = rows.len().min(space.len());
+        let limit = limit(space, rows).base_node();
         let mut trip = Trip { walk: Walk { space, query, rows }, limit, accepts };
 
         let mut starts = std::mem::take(&mut scratch.detour.seeds);
         starts.clear();
-        starts.extend(scratch.pool.iter().map(|(_, row)| row));
+        starts.extend(scratch.pool.iter().map(|(_, row)| row.base_node()));
         starts.extend(seeds.iter().copied().filter(|&seed| seed < limit));
-        scratch.visited.begin(rows.len());
-        scratch.detour.rejected.begin(rows.len());
-        scratch.detour.through.begin(rows.len());
+        let end = rows.end().number();
+        scratch.visited.begin(end);
+        scratch.detour.rejected.begin(end);
+        scratch.detour.through.begin(end);
         scratch.pool.begin(ef);
         // The nearest are first already.
         trip.expand(starts.iter().copied(), starts.len(), Order::Blind, scratch);
@@ -95,7 +99,7 @@ impl Graph {
         while let Some(row) = scratch.pool.next() {
             let before = scratch.counters;
             scratch.counters.hops += 1;
-            trip.expand(rows.links(row).map(|link| link.row), rows.capacity(), order, scratch);
+            trip.expand(rows.links(row).map(|link| link.node), rows.capacity(), order, scratch);
             let Counters { distances, hops } = scratch.counters;
             // Filtering the nodes of a row takes time, too.
             let asked = (hops - before.hops) as usize * rows.capacity();
@@ -111,7 +115,7 @@ impl<S: Space> Trip<'_, S> {
     /// ones. `near` has `count` entries at most.
     fn expand(
         &mut self,
-        near: impl Iterator<Item = u32>,
+        near: impl Iterator<Item = Node>,
         count: usize,
         order: Order,
         scratch: &mut Scratch,
@@ -125,10 +129,10 @@ impl<S: Space> Trip<'_, S> {
         scratch.fresh.reserve(count + enough + capacity);
         scratch.detour.gates.clear();
         let mut found = 0;
-        for row in near {
-            self.look(row, &mut found, scratch, |detour, row| {
-                if !detour.through.contains(row) {
-                    detour.gates.push(row);
+        for node in near {
+            self.look(node, &mut found, scratch, |detour, node| {
+                if !detour.through.contains(node.number()) {
+                    detour.gates.push(node);
                 }
             });
         }
@@ -136,17 +140,17 @@ impl<S: Space> Trip<'_, S> {
             self.sort_gates(scratch);
         }
         for &gate in &scratch.detour.gates {
-            self.walk.rows.prefetch(gate);
+            self.walk.rows.prefetch(gate.base_row());
         }
         let gates = std::mem::take(&mut scratch.detour.gates);
         for &gate in &gates {
             if found >= enough {
                 break;
             }
-            if scratch.detour.through.insert(gate) {
+            if scratch.detour.through.insert(gate.number()) {
                 scratch.counters.hops += 1;
-                for link in self.walk.rows.links(gate) {
-                    self.look(link.row, &mut found, scratch, |_, _| ());
+                for link in self.walk.rows.links(gate.base_row()) {
+                    self.look(link.node, &mut found, scratch, |_, _| ());
                 }
             }
         }
@@ -157,30 +161,30 @@ impl<S: Space> Trip<'_, S> {
         measure(space, query, rows, found, scratch);
     }
 
-    /// Admits `row` if it is accepted and was not met; calls `rejected` if it is not accepted.
+    /// Admits `node` if it is accepted and was not met; calls `rejected` if it is not accepted.
     #[inline(always)]
     fn look(
         &mut self,
-        row: u32,
+        node: Node,
         found: &mut usize,
         scratch: &mut Scratch,
-        rejected: impl FnOnce(&mut Detour, u32),
+        rejected: impl FnOnce(&mut Detour, Node),
     ) {
         let Scratch { visited, fresh, detour, .. } = scratch;
         // A link may be younger than the views of this walk.
-        if row >= self.limit || visited.contains(row) {
+        if node >= self.limit || visited.contains(node.number()) {
             return;
         }
-        if !detour.rejected.contains(row) {
-            if (self.accepts)(row) {
-                visited.insert(row);
-                fresh.nodes[*found] = row;
+        if !detour.rejected.contains(node.number()) {
+            if (self.accepts)(node) {
+                visited.insert(node.number());
+                fresh.nodes[*found] = node;
                 *found += 1;
                 return;
             }
-            detour.rejected.insert(row);
+            detour.rejected.insert(node.number());
         }
-        rejected(detour, row);
+        rejected(detour, node);
     }
 
     /// Brings the gates into the order of their distances.
@@ -188,13 +192,13 @@ impl<S: Space> Trip<'_, S> {
         let Scratch { detour, counters, .. } = scratch;
         let Detour { gates, keys, sorted, .. } = detour;
         self.walk.space.prefetch(gates);
-        keys.resize(gates.len(), 0);
+        keys.resize(gates.len(), OrderKey::MIN);
         self.walk.space.keys(self.walk.query, gates, keys);
         counters.distances += gates.len() as u64;
         sorted.clear();
         sorted.extend(keys.iter().copied().zip(gates.iter().copied()));
         sorted.sort_unstable();
         gates.clear();
-        gates.extend(sorted.iter().map(|&(_, row)| row));
+        gates.extend(sorted.iter().map(|&(_, node)| node));
     }
 }

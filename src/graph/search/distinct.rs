@@ -7,8 +7,10 @@
 use super::scratch::{Fresh, Scratch};
 use super::walk::{Beam, Near, Turn, Walk, Watch, begin, gather_new, limit, next, proceed};
 use crate::arena::Pool;
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Candidate, Cell, Graph, Halt, Link, Rows};
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// Candidates for each known one that a search starts from.
 const KNOWN: usize = 8;
@@ -17,10 +19,10 @@ const KNOWN: usize = 8;
 pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
-    pool: &Pool,
+    pool: &Pool<Row>,
 ) -> bool {
     let mut others = 1;
-    let mut last: Option<(u32, u32)> = None;
+    let mut last: Option<(OrderKey, Row)> = None;
     for (key, row) in pool.iter() {
         let is_copy = last.is_some_and(|(last_key, last_row)| {
             last_key == key && space.is_same(rows.head(last_row).0, rows.head(row).0)
@@ -54,10 +56,10 @@ impl<S: Space, C: Cell> Walk<'_, S, C> {
             space.keys(query, &nodes[..count], &mut keys[..count]);
             for at in 0..count {
                 let (key, node) = (keys[at], nodes[at]);
-                let row = if C::HEAD > 0 { found[at] } else { node };
+                let row = if C::HEAD > 0 { found[at] } else { node.base_row() };
                 let is_known =
                     || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
-                if u64::from(key) < pool.bound() && !is_known() {
+                if pool.admits(key) && !is_known() {
                     pool.insert(key, row);
                 }
             }
@@ -72,17 +74,22 @@ impl<S: Space, C: Cell> Walk<'_, S, C> {
         let Start { near, kept, halt, without } = from;
         begin(self.rows, near, kept, halt, scratch);
         let Scratch { pool, visited, candidates, .. } = &mut *scratch;
-        if let Some(node) = without.filter(|&node| node < self.rows.len()) {
-            visited.insert(node);
+        if let Some(row) = without.map(Node::base_row).filter(|&row| row < self.rows.end()) {
+            visited.insert(row.number());
         }
         for &Candidate { key, link } in &*candidates {
-            if visited.insert(link.row) && u64::from(key) < pool.bound() {
+            if visited.insert(link.row.number()) && pool.admits(key) {
                 pool.insert(key, link.row);
             }
         }
         let Self { space, query, rows } = self;
         proceed(space, query, rows, watch, scratch);
     }
+}
+
+/// Returns a node of the base level as a candidate.
+fn candidate((key, node): (OrderKey, Node)) -> Candidate {
+    Candidate { key, link: Link { row: node.base_row(), node, tree: false } }
 }
 
 /// The start of a walk.
@@ -93,7 +100,7 @@ struct Start {
     kept: usize,
     halt: Halt,
     /// A node that the walk leaves out.
-    without: Option<u32>,
+    without: Option<Node>,
 }
 
 impl Graph {
@@ -111,10 +118,11 @@ impl Graph {
     ) -> bool {
         let Some((_, row)) = scratch.pool.iter().next() else { return true };
         let space = space.refresh();
-        if row >= space.len() {
+        let node = row.base_node();
+        if node >= space.end() {
             return false;
         }
-        let first = Near { key: space.key(query, row), row };
+        let first = Near { key: space.key(query, node), row };
         scratch.counters.distances += 1;
         let walk = Walk { space, query, rows: self.base.rows() };
         let (kept, _) = self.halt(ef, k);
@@ -123,8 +131,9 @@ impl Graph {
         candidates.clear();
         candidates.extend(
             pool.iter()
-                .filter(|&(_, row)| Some(row) != without)
-                .map(|(key, row)| Candidate { key, link: Link { row, node: row, tree: false } }),
+                .map(|(key, row)| (key, row.base_node()))
+                .filter(|&(_, node)| Some(node) != without)
+                .map(candidate),
         );
         let start = Start { near: first, kept, halt: Halt::NEVER, without };
         walk.proceed_from(start, watch, scratch);
@@ -139,20 +148,19 @@ impl Graph {
         &self,
         space: S,
         query: S::Query,
-        (known, Beam { ef, k, without }): (&[(u32, u32)], Beam),
+        (known, Beam { ef, k, without }): (impl Iterator<Item = (OrderKey, Node)> + Clone, Beam),
         watch: &mut W,
         scratch: &mut Scratch,
     ) -> bool {
         let Some(entry) = self.entry() else { return true };
         let space = space.refresh();
-        if self.node(entry) >= space.len() || known.iter().any(|&(_, row)| row >= space.len()) {
+        if self.node(entry) >= space.end() || known.clone().any(|(_, node)| node >= space.end()) {
             return false;
         }
         let first = self.descend(space, query, entry, 0, scratch);
-        let candidate = |&(key, row)| Candidate { key, link: Link { row, node: row, tree: false } };
         let (kept, halt) = self.halt(ef, k);
         // All of them would displace other nodes at the same distance, and some of these lead further.
-        let some = known.iter().take(kept.div_ceil(KNOWN));
+        let some = known.take(kept.div_ceil(KNOWN));
         scratch.candidates.clear();
         scratch.candidates.extend(some.map(candidate));
         let walk = Walk { space, query, rows: self.base.rows() };

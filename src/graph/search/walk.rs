@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicU32;
 use super::descent::seed;
 use super::distinct::is_crowded;
 use super::scratch::{Fresh, Scratch};
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// The width of a walk, and the node that it leaves out.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +21,7 @@ pub(crate) struct Beam {
     /// The number of nearest nodes wanted, if fewer: the walk may end early if these are much nearer than the rest.
     pub(crate) k: Option<usize>,
     /// The walk goes as if this node did not exist. Searches must not start from it: see [`Graph::is_base_only`].
-    pub(crate) without: Option<u32>,
+    pub(crate) without: Option<Node>,
 }
 
 impl Beam {
@@ -45,18 +47,18 @@ impl<S: Space, C> Clone for Walk<'_, S, C> {
 
 impl<S: Space, C> Copy for Walk<'_, S, C> {}
 
-/// A row and the key of its distance from the query.
+/// A row and the order key of its distance from the query.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Near {
-    pub(in crate::graph) key: u32,
-    pub(in crate::graph) row: u32,
+    pub(in crate::graph) key: OrderKey,
+    pub(in crate::graph) row: Row,
 }
 
 /// The next turn of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Turn {
     /// Read the links of this row, which was prefetched.
-    Gather(u32),
+    Gather(Row),
     /// Compute this number of distances, to vectors that were prefetched.
     Measure(usize),
     Done,
@@ -100,8 +102,8 @@ impl Graph {
         let (kept, halt) = self.halt(ef, k);
         begin(rows, from, kept, halt, scratch);
         seed(rows, scratch);
-        if let Some(node) = without.filter(|&node| node < rows.len()) {
-            scratch.visited.insert(node);
+        if let Some(row) = without.map(Node::base_row).filter(|&row| row < rows.end()) {
+            scratch.visited.insert(row.number());
         }
         proceed(space, query, rows, watch, scratch);
         scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
@@ -125,7 +127,7 @@ impl Graph {
         };
         // The entry may be younger than the space in hand.
         let space = space.refresh();
-        if self.node(entry) >= space.len() {
+        if self.node(entry) >= space.end() {
             return Err(false);
         }
         let from = self.descend(space, query, entry, 0, scratch);
@@ -149,11 +151,11 @@ impl Graph {
             return true;
         };
         let space = space.refresh();
-        if self.node(entry) >= space.len() {
+        if self.node(entry) >= space.end() {
             return false;
         }
         let rows = self.base.rows();
-        let limit = rows.len().min(space.len());
+        let limit = limit(space, rows);
         let (kept, halt) = self.halt(ef, k);
         let mut turns = [Turn::Done; LANES];
         let mut walking = 0;
@@ -241,10 +243,10 @@ pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
     }
 }
 
-/// Returns the limit below which rows exist for a walk.
+/// Returns the first row that does not exist for a walk: those below it do.
 #[inline(always)]
-pub(super) fn limit<S: Space, C: Cell>(space: S, rows: Rows<'_, C>) -> u32 {
-    if C::HEAD > 0 { rows.len() } else { rows.len().min(space.len()) }
+pub(super) fn limit<S: Space, C: Cell>(space: S, rows: Rows<'_, C>) -> Row {
+    if C::HEAD > 0 { rows.end() } else { rows.end().min(space.end().base_row()) }
 }
 
 pub(in crate::graph) fn begin<C: Cell>(
@@ -256,8 +258,8 @@ pub(in crate::graph) fn begin<C: Cell>(
 ) {
     scratch.halt = halt;
     let Scratch { pool, visited, fresh, .. } = scratch;
-    visited.begin(rows.len());
-    visited.insert(from.row);
+    visited.begin(rows.end().number());
+    visited.insert(from.row.number());
     pool.begin(ef);
     pool.insert(from.key, from.row);
     fresh.reserve(rows.capacity());
@@ -276,13 +278,13 @@ pub(super) fn next<S: Space>(space: S, scratch: &mut Scratch) -> Turn {
 pub(super) fn gather_new<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
-    row: u32,
-    limit: u32,
+    row: Row,
+    limit: Row,
     scratch: &mut Scratch,
 ) -> usize {
     let Scratch { visited, fresh, counters, .. } = scratch;
     let mut visited = visited.open();
-    let count = gather(space, rows, row, limit, fresh, |row| visited.insert(row));
+    let count = gather(space, rows, row, limit, fresh, |row| visited.insert(row.number()));
     visited.close();
     counters.hops += 1;
     counters.distances += count as u64;
@@ -295,17 +297,17 @@ pub(super) fn gather_new<S: Space, C: Cell>(
 pub(super) fn gather<S: Space, C: Cell>(
     space: S,
     rows: Rows<'_, C>,
-    row: u32,
-    limit: u32,
+    row: Row,
+    limit: Row,
     fresh: &mut Fresh,
-    mut admit: impl FnMut(u32) -> bool,
+    mut admit: impl FnMut(Row) -> bool,
 ) -> usize {
     let mut count = 0;
     let Fresh { rows: found, nodes, is_younger, .. } = fresh;
     let (found, nodes) = (&mut found[..], &mut nodes[..]);
     for link in rows.links(row) {
         // A link may be younger than the views of this walk.
-        if link.row >= limit || (C::HEAD > 0 && link.node >= space.len()) {
+        if link.row >= limit || (C::HEAD > 0 && link.node >= space.end()) {
             *is_younger = true;
             continue;
         }
@@ -339,11 +341,11 @@ fn offer<S: Space, C: Cell>(
     query: S::Query,
     count: usize,
     scratch: &mut Scratch,
-) -> &[u32] {
+) -> &[Row] {
     let Scratch { pool, fresh, .. } = scratch;
     let Fresh { rows: found, nodes, keys, .. } = fresh;
     space.keys(query, &nodes[..count], &mut keys[..count]);
-    let found = if C::HEAD > 0 { found } else { nodes };
+    let found = if C::HEAD > 0 { &mut found[..] } else { Node::base_rows_mut(nodes) };
     let added = pool.offer(&keys[..count], &mut found[..count]);
     &found[..added]
 }

@@ -5,9 +5,11 @@
 use super::descent::seed;
 use super::distinct::is_crowded;
 use super::scratch::{Fresh, Scratch};
-use super::walk::{Turn, Watch, begin, gather_new, next};
+use super::walk::{Turn, Watch, begin, gather_new, limit, next};
+use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
+use crate::order_key::OrderKey;
 
 /// Noted candidates that are offered together.
 const PART: usize = 32;
@@ -15,16 +17,16 @@ const PART: usize = 32;
 /// The notes of a walk that can be continued.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// Key and row of each visited candidate.
-    met: Vec<(u32, u32)>,
-    /// The limit below which rows existed when the walk began.
-    limit: u32,
+    /// Order key and row of each visited candidate.
+    met: Vec<(OrderKey, Row)>,
+    /// The first row that did not exist when the walk began.
+    limit: Row,
 }
 
 impl Notes {
     /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
-        self.met.capacity() * size_of::<(u32, u32)>()
+        self.met.capacity() * size_of::<(OrderKey, Row)>()
     }
 }
 
@@ -45,10 +47,10 @@ impl Graph {
         };
         let rows = self.base.rows();
         begin(rows, from, ef, Halt::NEVER, scratch);
-        scratch.notes.limit = rows.len().min(space.len());
+        scratch.notes.limit = limit(space, rows);
         scratch.notes.met.push((from.key, from.row));
         seed(rows, scratch);
-        scratch.notes.met.extend_from_slice(&scratch.passed);
+        scratch.notes.met.extend(scratch.passed.iter().map(|&(key, node)| (key, node.base_row())));
         proceed_noting(space, query, rows, watch, scratch);
         scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
         true
@@ -65,7 +67,7 @@ impl Graph {
     ) {
         let Scratch { pool, notes, .. } = &mut *scratch;
         if let Some(dropped) = pool.widen(ef) {
-            let (mut keys, mut ids, mut count) = ([0; PART], [0; PART], 0);
+            let (mut keys, mut ids, mut count) = ([OrderKey::MIN; PART], [Row::new(0); PART], 0);
             for &(key, row) in &notes.met {
                 if key < dropped || key == dropped && pool.ids_of(key).any(|id| id == row) {
                     continue;
@@ -91,15 +93,16 @@ fn proceed_noting<S: Space, C: Cell, W: Watch>(
     watch: &mut W,
     scratch: &mut Scratch,
 ) {
-    let limit = scratch.notes.limit.min(space.len());
+    let limit = scratch.notes.limit.min(space.end().base_row());
     while let Turn::Gather(row) = next(space, scratch) {
         let count = gather_new(space, rows, row, limit, scratch);
         let Scratch { pool, fresh: Fresh { nodes, keys, .. }, notes, .. } = &mut *scratch;
         let (nodes, keys) = (&mut nodes[..count], &mut keys[..count]);
         space.keys(query, nodes, keys);
-        notes.met.extend(keys.iter().copied().zip(nodes.iter().copied()));
-        let added = pool.offer(keys, nodes);
-        for &row in &nodes[..added] {
+        let found = Node::base_rows_mut(nodes);
+        notes.met.extend(keys.iter().copied().zip(found.iter().copied()));
+        let added = pool.offer(keys, found);
+        for &row in &found[..added] {
             rows.prefetch(row);
         }
         if watch.spent(count) {

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::blur::Blur;
 use super::fit::{Fit, is_worth, mean_error};
 use super::pair::{Coders, hold_out};
-use crate::arena::{ArenaError, Column, Renewed};
+use crate::arena::{ArenaError, Column, Renewed, Slot};
 use crate::index::codes::{CodeWork, Codes, Originals};
 use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding, is_byte};
@@ -328,7 +328,7 @@ impl Quantized {
         count: u32,
         waits: bool,
         work: &mut CodeWork,
-        vector: impl Fn(u32, &mut Vec<f32>),
+        vector: impl Fn(Slot, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
         // A caller that waits encodes the same number with each insertion, also while other threads are busy.
         let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
@@ -348,7 +348,7 @@ impl Quantized {
         &self,
         count: u32,
         work: &mut CodeWork,
-        vector: impl Fn(u32, &mut Vec<f32>),
+        vector: impl Fn(Slot, &mut Vec<f32>),
     ) -> Result<Option<Codes>, ArenaError> {
         let mut filling = self.filling.lock();
         if let Filling::Codes(codes) = &*filling
@@ -374,9 +374,9 @@ impl Quantized {
         codes: &Codes,
         end: u32,
         work: &mut CodeWork,
-        vector: impl Fn(u32, &mut Vec<f32>),
+        vector: impl Fn(Slot, &mut Vec<f32>),
     ) -> Result<bool, ArenaError> {
-        for slot in codes.rows.len() as u32..end {
+        for slot in (codes.rows.len() as u32..end).map(Slot::new) {
             vector(slot, &mut work.floats);
             if !self.originals.is_kept() && codes.check_kept(&work.floats).is_err() {
                 return Ok(false);

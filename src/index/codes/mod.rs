@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use super::distances::{Engine, code_engine};
 use super::encode::Encoder;
-use crate::arena::{ArenaError, Column, Slots, Vacant};
+use crate::arena::{ArenaError, Column, Slot, Slots, Vacant};
 use crate::error::{IndexError, VectorError};
 use crate::index::codes::blur::Blur;
 use crate::index::codes::fit::Fit;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
@@ -255,7 +256,7 @@ impl Codes {
     }
 
     /// Copies the code of a slot into `work.code`, and the finer one.
-    pub(super) fn copy(&self, slot: u32, work: &mut CodeWork) {
+    pub(super) fn copy(&self, slot: Slot, work: &mut CodeWork) {
         for (codes, code) in self.all().zip([&mut work.code, &mut work.finer]) {
             code.clear();
             code.extend_from_slice(codes.rows.view().row(slot));
@@ -270,7 +271,7 @@ impl Codes {
     /// Appends the code that [`Self::encode`] or [`Self::copy`] left in `work`. The caller has made
     /// [room](Self::reserve) for it. Finer codes are appended first, so that a thread that sees a code sees the finer
     /// code, too.
-    pub(super) fn push(&self, work: &CodeWork) -> Result<u32, ArenaError> {
+    pub(super) fn push(&self, work: &CodeWork) -> Result<Slot, ArenaError> {
         if let Some(finer) = &self.finer {
             finer.rows.push(|row| row.copy_from_slice(&work.finer))?;
         }
@@ -297,8 +298,8 @@ impl Codes {
         self.all().map(|codes| codes.rows.bytes_of(slots) + codes.coder.bytes()).sum()
     }
 
-    /// Returns the distance that a key of the engine encodes.
-    pub(super) fn distance(&self, key: u32) -> f32 {
-        self.coder.distance(self.engine.distance(key))
+    /// Returns the distance that an order key of the engine encodes.
+    pub(super) fn distance(&self, order: OrderKey) -> f32 {
+        self.coder.distance(self.engine.distance(order))
     }
 }

@@ -1,8 +1,9 @@
 //! Measuring the head of a walk's candidates again by the vectors themselves, or by finer codes.
 
 use super::scale::Scale;
-use crate::arena::View;
+use crate::arena::{Slot, View};
 use crate::index::query::budget::Timer;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Minimum number of candidates beyond those wanted that may be measured again.
@@ -46,14 +47,14 @@ const DEVIATIONS: f32 = 3.5;
 /// The nearest candidates by their codes, then by their vectors.
 #[derive(Debug, Default)]
 pub(in crate::index) struct Head {
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     /// Distances by codes.
     estimates: Vec<f32>,
-    keys: Vec<u32>,
+    orders: Vec<OrderKey>,
     /// Whether codes did not separate near vectors, because errors are of the size of distances.
     pub(in crate::index) is_blurred: bool,
-    /// Key and slot, the nearest first.
-    pub(in crate::index) sorted: Vec<(u32, u32)>,
+    /// Order key and slot, the nearest first.
+    pub(in crate::index) sorted: Vec<(OrderKey, Slot)>,
     errors: Errors,
     /// The distance of the last answer.
     pub(in crate::index) kth: f32,
@@ -103,18 +104,18 @@ impl Head {
     pub(in crate::index) fn measure(
         &mut self,
         Exact { scale, rows, query }: Exact<'_>,
-        candidates: impl Iterator<Item = (f32, u32)>,
+        candidates: impl Iterator<Item = (f32, Slot)>,
         k: usize,
         codes_are_fine: bool,
         timer: &mut Timer<'_>,
     ) {
-        let Self { slots, estimates, keys, sorted, is_blurred, errors, kth: last } = self;
+        let Self { slots, estimates, orders, sorted, is_blurred, errors, kth: last } = self;
         slots.clear();
         estimates.clear();
-        keys.clear();
+        orders.clear();
         sorted.clear();
-        let mut candidates = candidates.filter(|&(_, slot)| slot < rows.len());
-        let mut take = |most: usize, slots: &mut Vec<u32>, estimates: &mut Vec<f32>| {
+        let mut candidates = candidates.filter(|&(_, slot)| rows.has(slot));
+        let mut take = |most: usize, slots: &mut Vec<Slot>, estimates: &mut Vec<f32>| {
             for (estimate, slot) in candidates.by_ref().take(most - slots.len()) {
                 slots.push(slot);
                 estimates.push(estimate);
@@ -135,11 +136,11 @@ impl Head {
             let ahead = planned.min(end + AHEAD).max(asked);
             slots[asked..ahead].iter().for_each(|&slot| rows.prefetch(slot));
             asked = ahead;
-            keys.resize(end, 0);
-            scale.engine().keys(rows, query, &slots[done..end], &mut keys[done..end]);
+            orders.resize(end, OrderKey::MIN);
+            scale.engine().orders(rows, query, &slots[done..end], &mut orders[done..end]);
             for at in done..end {
-                errors.learn(scale.distance(keys[at]) - estimates[at]);
-                sorted.push((keys[at], slots[at]));
+                errors.learn(scale.distance(orders[at]) - estimates[at]);
+                sorted.push((orders[at], slots[at]));
             }
             if timer.is_late(end) {
                 break;
@@ -152,7 +153,7 @@ impl Head {
                     |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
                 let mut likely = estimates.partition_point(may_be_nearer);
                 if likely == estimates.len() && codes_are_fine {
-                    let last = keys.iter().rposition(|&key| key <= nearest).unwrap_or(0);
+                    let last = orders.iter().rposition(|&order| order <= nearest).unwrap_or(0);
                     take(slots.len().max(VAIN * (last + 1)), slots, estimates);
                     likely = estimates.partition_point(may_be_nearer);
                 }
@@ -161,23 +162,27 @@ impl Head {
         }
         sorted.sort_unstable();
         let kth = k.checked_sub(1).and_then(|last| sorted.get(last));
-        *last = kth.map_or(f32::NAN, |&(key, _)| scale.distance(key));
+        *last = kth.map_or(f32::NAN, |&(order, _)| scale.distance(order));
         let allowed = if codes_are_fine { BLURRED } else { BLURRED_COARSE };
         *is_blurred = errors.exceed(*last * allowed);
     }
 
-    /// Returns the key of the distance of the `k`th of the candidates that were [measured](Self::measure).
-    pub(in crate::index) fn key_of(&self, k: usize) -> Option<u32> {
-        self.sorted.get(k.wrapping_sub(1)).map(|&(key, _)| key)
+    /// Returns the order key of the distance of the `k`th of the candidates that were [measured](Self::measure).
+    pub(in crate::index) fn order_of(&self, k: usize) -> Option<OrderKey> {
+        self.sorted.get(k.wrapping_sub(1)).map(|&(order, _)| order)
     }
 
     /// Returns whether others of the nearest `k`, of which `kth` is the distance of the last, are likely to be beyond the end of a walk.
     pub(in crate::index) fn is_short(&self, k: usize, kth: f32, reach: Reach) -> bool {
         let Reach { len, last, is_unbiased, allowed, .. } = reach;
         // Codes in order put all answers before half of the other candidates. A later answer might as well be beyond the end.
-        let nearest = self.key_of(k).unwrap_or(0);
-        let late =
-            self.keys.iter().skip(usize::midpoint(k, len)).filter(|&&key| key < nearest).count();
+        let nearest = self.order_of(k).unwrap_or(OrderKey::MIN);
+        let late = self
+            .orders
+            .iter()
+            .skip(usize::midpoint(k, len))
+            .filter(|&&order| order < nearest)
+            .count();
         if late as f32 > LATE * k as f32 {
             return true;
         }
@@ -197,7 +202,7 @@ impl Head {
 
     /// Returns the bytes of memory in use.
     pub(in crate::index) fn bytes(&self) -> usize {
-        let words = self.slots.capacity() + self.estimates.capacity() + self.keys.capacity();
+        let words = self.slots.capacity() + self.estimates.capacity() + self.orders.capacity();
         words * 4 + self.sorted.capacity() * 8
     }
 }

@@ -1,9 +1,10 @@
-//! The meaning of the keys of distances.
+//! The meaning of the order keys.
 
 use super::Codes;
 use crate::index::distances::Engine;
+use crate::order_key::OrderKey;
 
-/// The meaning of the keys of distances.
+/// The meaning of the order keys.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) enum Scale<'a> {
     /// Distances between vectors.
@@ -13,15 +14,15 @@ pub(in crate::index) enum Scale<'a> {
 }
 
 impl Scale<'_> {
-    /// Returns the distance that a key encodes.
-    pub(in crate::index) fn distance(self, key: u32) -> f32 {
+    /// Returns the distance that an order key encodes.
+    pub(in crate::index) fn distance(self, order: OrderKey) -> f32 {
         match self {
-            Self::Vectors(engine) => engine.distance(key),
-            Self::Codes(codes) => codes.distance(key),
+            Self::Vectors(engine) => engine.distance(order),
+            Self::Codes(codes) => codes.distance(order),
         }
     }
 
-    /// Returns the engine that computes the keys.
+    /// Returns the engine that computes the order keys.
     pub(in crate::index) fn engine(&self) -> &dyn Engine {
         match self {
             Self::Vectors(engine) => *engine,

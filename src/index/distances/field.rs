@@ -1,9 +1,10 @@
 //! Distances to all rows, or to those that are offered.
 
 use super::Engine;
-use crate::arena::{Pool, View};
+use crate::arena::{Pool, Slot, View};
 use crate::graph::Watch;
 use crate::index::query::budget::Timer;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Answers that a sorted pool keeps; a scan for more collects everything and sorts it once.
@@ -19,20 +20,20 @@ pub(in crate::index) struct Field<'a> {
     pub(in crate::index) rows: View<'a, Block>,
     /// A bit for each slot to skip; the bits of the last slots may be absent.
     pub(in crate::index) hidden: &'a [u64],
-    /// Maximum key of a wanted distance.
-    pub(in crate::index) within: u32,
+    /// Maximum order key of a wanted distance.
+    pub(in crate::index) within: OrderKey,
 }
 
 impl Field<'_> {
-    /// Passes the `k` nearest to `query`, as keys and slots, to `each`. Returns the number of distances
+    /// Passes the `k` nearest to `query`, as order keys and slots, to `each`. Returns the number of distances
     /// computed.
     pub(in crate::index) fn scan(
         self,
         query: &[Block],
         k: usize,
-        (pools, all): (&mut Vec<Pool>, &mut Vec<(u32, u32)>),
+        (pools, all): (&mut Vec<Pool>, &mut Vec<(OrderKey, Slot)>),
         timer: &mut Timer<'_>,
-        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, Slot)>),
     ) -> u64 {
         let total = self.rows.len() as usize;
         let k = k.min(total);
@@ -54,20 +55,20 @@ impl Field<'_> {
         }
     }
 
-    /// Leaves all slots with their keys in `all`, unsorted. Returns the number of distances computed.
+    /// Leaves all slots with their order keys in `all`, unsorted. Returns the number of distances computed.
     pub(in crate::index) fn measure_all(
         self,
         query: &[Block],
-        all: &mut Vec<(u32, u32)>,
+        all: &mut Vec<(OrderKey, Slot)>,
         timer: &mut Timer<'_>,
     ) -> u64 {
         all.clear();
         let mut measured = 0;
         self.each_tile(|slots| {
-            let mut keys = [0; TILE];
-            self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
-            let near = keys.into_iter().zip(slots.iter().copied());
-            all.extend(near.filter(|&(key, _)| key <= self.within));
+            let mut orders = [OrderKey::MIN; TILE];
+            self.engine.orders(self.rows, query, slots, &mut orders[..slots.len()]);
+            let near = orders.into_iter().zip(slots.iter().copied());
+            all.extend(near.filter(|&(order, _)| order <= self.within));
             measured += slots.len() as u64;
             !timer.spent(slots.len())
         });
@@ -82,15 +83,15 @@ impl Field<'_> {
         pools: &mut [Pool],
         timer: &mut Timer<'_>,
     ) -> u64 {
-        let mut keys = [0; TILE];
+        let mut orders = [OrderKey::MIN; TILE];
         let length = queries.len() / pools.len().max(1);
         let mut measured = 0;
         self.each_tile(|slots| {
             for (query, pool) in queries.chunks_exact(length.max(1)).zip(pools.iter_mut()) {
-                self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
-                for (&key, &slot) in keys.iter().zip(slots) {
-                    if u64::from(key) < pool.bound() && key <= self.within {
-                        pool.insert(key, slot);
+                self.engine.orders(self.rows, query, slots, &mut orders[..slots.len()]);
+                for (&order, &slot) in orders.iter().zip(slots) {
+                    if pool.admits(order) && order <= self.within {
+                        pool.insert(order, slot);
                     }
                 }
             }
@@ -105,15 +106,15 @@ impl Field<'_> {
         self,
         queries: &[Block],
         k: usize,
-        lists: &mut [Vec<(u32, u32)>],
+        lists: &mut [Vec<(OrderKey, Slot)>],
     ) {
-        let mut keys = [0; TILE];
+        let mut orders = [OrderKey::MIN; TILE];
         let length = queries.len() / lists.len().max(1);
         self.each_tile(|slots| {
             for (query, list) in queries.chunks_exact(length.max(1)).zip(lists.iter_mut()) {
-                self.engine.keys(self.rows, query, slots, &mut keys[..slots.len()]);
-                let near = keys.into_iter().zip(slots.iter().copied());
-                list.extend(near.filter(|&(key, _)| key <= self.within));
+                self.engine.orders(self.rows, query, slots, &mut orders[..slots.len()]);
+                let near = orders.into_iter().zip(slots.iter().copied());
+                list.extend(near.filter(|&(order, _)| order <= self.within));
                 if list.len() / 2 >= k {
                     list.select_nth_unstable(k);
                     list.truncate(k);
@@ -127,11 +128,11 @@ impl Field<'_> {
     }
 
     /// Calls `each` with all slots but the hidden ones, a tile at a time, until it returns `false`.
-    fn each_tile(self, mut each: impl FnMut(&[u32]) -> bool) {
-        let mut slots = [0; TILE];
+    fn each_tile(self, mut each: impl FnMut(&[Slot]) -> bool) {
+        let mut slots = [Slot::new(0); TILE];
         for start in (0..self.rows.len()).step_by(TILE) {
             let mut count = 0;
-            for slot in start..self.rows.len().min(start + TILE as u32) {
+            for slot in (start..self.rows.len().min(start + TILE as u32)).map(Slot::new) {
                 slots[count] = slot;
                 count += usize::from(!is_set(self.hidden, slot));
             }
@@ -143,7 +144,7 @@ impl Field<'_> {
 }
 
 /// Keeps the `k` nearest, the nearest first.
-fn keep_nearest(all: &mut Vec<(u32, u32)>, k: usize) {
+fn keep_nearest(all: &mut Vec<(OrderKey, Slot)>, k: usize) {
     if k < all.len() {
         all.select_nth_unstable(k);
         all.truncate(k);
@@ -152,7 +153,8 @@ fn keep_nearest(all: &mut Vec<(u32, u32)>, k: usize) {
 }
 
 /// Returns whether a bitmap has the bit of a slot.
-pub(in crate::index) fn is_set(bits: &[u64], slot: u32) -> bool {
+pub(in crate::index) fn is_set(bits: &[u64], slot: Slot) -> bool {
+    let slot = slot.number();
     let word = bits.get((slot / u64::BITS) as usize);
     word.is_some_and(|word| word >> (slot % u64::BITS) & 1 != 0)
 }
@@ -161,10 +163,10 @@ pub(in crate::index) fn is_set(bits: &[u64], slot: u32) -> bool {
 #[derive(Debug, Default)]
 pub(in crate::index) struct Matches {
     /// Slots that wait to be measured together.
-    waiting: Vec<u32>,
+    waiting: Vec<Slot>,
     pool: Pool,
     /// All measured slots, if more are wanted than a pool should hold.
-    all: Vec<(u32, u32)>,
+    all: Vec<(OrderKey, Slot)>,
     k: usize,
     /// Distances computed.
     pub(in crate::index) measured: u64,
@@ -185,7 +187,7 @@ impl Matches {
         &mut self,
         field: Field<'_>,
         query: &[Block],
-        slot: u32,
+        slot: Slot,
         timer: &mut Timer<'_>,
     ) -> bool {
         field.rows.prefetch(slot);
@@ -199,25 +201,25 @@ impl Matches {
 
     fn measure(&mut self, field: Field<'_>, query: &[Block]) {
         let Self { waiting, pool, all, k, measured } = self;
-        let mut keys = [0; TILE];
-        let keys = &mut keys[..waiting.len()];
-        field.engine.keys(field.rows, query, waiting, keys);
+        let mut orders = [OrderKey::MIN; TILE];
+        let orders = &mut orders[..waiting.len()];
+        field.engine.orders(field.rows, query, waiting, orders);
         *measured += waiting.len() as u64;
         if *k > POOLED {
-            let near = keys.iter().copied().zip(waiting.iter().copied());
-            all.extend(near.filter(|&(key, _)| key <= field.within));
+            let near = orders.iter().copied().zip(waiting.iter().copied());
+            all.extend(near.filter(|&(order, _)| order <= field.within));
         } else if *k > 0 {
-            pool.offer(keys, waiting);
+            pool.offer(orders, waiting);
         }
         waiting.clear();
     }
 
-    /// Passes the `k` nearest, as keys and slots, to `each`.
+    /// Passes the `k` nearest, as order keys and slots, to `each`.
     pub(in crate::index) fn finish(
         &mut self,
         field: Field<'_>,
         query: &[Block],
-        each: impl FnOnce(&mut dyn Iterator<Item = (u32, u32)>),
+        each: impl FnOnce(&mut dyn Iterator<Item = (OrderKey, Slot)>),
     ) {
         self.measure(field, query);
         if self.k > POOLED {

@@ -8,30 +8,37 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 
-use crate::arena::View;
+use crate::arena::{Slot, View};
 use crate::distance::{Kernel, Visitor, dispatch};
 use crate::error::IndexError;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::quantization::Coder;
 use crate::simd::{Isa, Simd, Task};
 use crate::vector::{Block, Element};
 
 /// The distance computations of an index.
 pub(in crate::index) trait Engine: Send + Sync + Debug {
-    /// Writes the keys of the distances between `query` and each of `slots` to `keys`.
-    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]);
+    /// Writes the order keys of the distances between `query` and each of `slots` to `orders`.
+    fn orders(
+        &self,
+        rows: View<'_, Block>,
+        query: &[Block],
+        slots: &[Slot],
+        orders: &mut [OrderKey],
+    );
 
-    /// Writes the keys of the distances between `slot` and each of `slots` to `keys`.
-    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
-        self.keys(rows, rows.row(slot), slots, keys);
+    /// Writes the order keys of the distances between `slot` and each of `slots` to `orders`.
+    fn between(&self, rows: View<'_, Block>, slot: Slot, slots: &[Slot], orders: &mut [OrderKey]) {
+        self.orders(rows, rows.row(slot), slots, orders);
     }
 
-    /// Writes the keys of the distances between `query` and each of `rows`, which follow one another, to `keys`; both
+    /// Writes the order keys of the distances between `query` and each of `rows`, which follow one another, to `orders`; both
     /// have the same number.
-    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]);
+    fn orders_in_line(&self, rows: &[Block], query: &[Block], orders: &mut [OrderKey]);
 
-    /// Returns the distance that a key encodes.
-    fn distance(&self, key: u32) -> f32;
+    /// Returns the distance that an order key encodes.
+    fn distance(&self, order: OrderKey) -> f32;
 }
 
 struct Boxed;
@@ -74,33 +81,39 @@ struct Asymmetric {
 }
 
 impl Engine for Asymmetric {
-    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
-        self.query.keys(rows, query, slots, keys);
+    fn orders(
+        &self,
+        rows: View<'_, Block>,
+        query: &[Block],
+        slots: &[Slot],
+        orders: &mut [OrderKey],
+    ) {
+        self.query.orders(rows, query, slots, orders);
     }
 
-    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+    fn between(&self, rows: View<'_, Block>, slot: Slot, slots: &[Slot], orders: &mut [OrderKey]) {
         let row = rows.row(slot);
-        self.between.keys(rows, row, slots, keys);
+        self.between.orders(rows, row, slots, orders);
         if !self.coder.has_plain_codes() {
             return;
         }
         // Few pairs of codes are of two kinds.
         let mut query = None;
-        for (&other, key) in slots.iter().zip(keys) {
+        for (&other, order) in slots.iter().zip(orders) {
             if self.coder.differ(row, rows.row(other))
                 && let Some(query) = query.get_or_insert_with(|| self.coder.query_of(row))
             {
-                self.query.keys(rows, query, &[other], std::slice::from_mut(key));
+                self.query.orders(rows, query, &[other], std::slice::from_mut(order));
             }
         }
     }
 
-    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {
-        self.query.keys_in_line(rows, query, keys);
+    fn orders_in_line(&self, rows: &[Block], query: &[Block], orders: &mut [OrderKey]) {
+        self.query.orders_in_line(rows, query, orders);
     }
 
-    fn distance(&self, key: u32) -> f32 {
-        self.query.distance(key)
+    fn distance(&self, order: OrderKey) -> f32 {
+        self.query.distance(order)
     }
 }
 
@@ -112,26 +125,32 @@ struct Coded {
 }
 
 impl Engine for Coded {
-    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
-        self.query.keys(rows, query, slots, keys);
+    fn orders(
+        &self,
+        rows: View<'_, Block>,
+        query: &[Block],
+        slots: &[Slot],
+        orders: &mut [OrderKey],
+    ) {
+        self.query.orders(rows, query, slots, orders);
     }
 
-    fn between(&self, rows: View<'_, Block>, slot: u32, slots: &[u32], keys: &mut [u32]) {
+    fn between(&self, rows: View<'_, Block>, slot: Slot, slots: &[Slot], orders: &mut [OrderKey]) {
         let row = rows.row(slot);
         if let Some(query) = self.coder.query_of(row) {
-            return self.query.keys(rows, &query, slots, keys);
+            return self.query.orders(rows, &query, slots, orders);
         }
-        for (key, &other) in keys.iter_mut().zip(slots) {
-            *key = self.coder.key_between(row, rows.row(other));
+        for (order, &other) in orders.iter_mut().zip(slots) {
+            *order = self.coder.key_between(row, rows.row(other));
         }
     }
 
-    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {
-        self.query.keys_in_line(rows, query, keys);
+    fn orders_in_line(&self, rows: &[Block], query: &[Block], orders: &mut [OrderKey]) {
+        self.query.orders_in_line(rows, query, orders);
     }
 
-    fn distance(&self, key: u32) -> f32 {
-        self.query.distance(key)
+    fn distance(&self, order: OrderKey) -> f32 {
+        self.query.distance(order)
     }
 }
 
@@ -143,16 +162,22 @@ struct Bound<S, K> {
 }
 
 impl<S: Simd, K: Kernel> Engine for Bound<S, K> {
-    fn keys(&self, rows: View<'_, Block>, query: &[Block], slots: &[u32], keys: &mut [u32]) {
-        self.simd.run(Measure { kernel: self.kernel, rows, query, slots, keys });
+    fn orders(
+        &self,
+        rows: View<'_, Block>,
+        query: &[Block],
+        slots: &[Slot],
+        orders: &mut [OrderKey],
+    ) {
+        self.simd.run(Measure { kernel: self.kernel, rows, query, slots, orders });
     }
 
-    fn keys_in_line(&self, rows: &[Block], query: &[Block], keys: &mut [u32]) {
-        self.simd.run(MeasureLine { kernel: self.kernel, rows, query, keys });
+    fn orders_in_line(&self, rows: &[Block], query: &[Block], orders: &mut [OrderKey]) {
+        self.simd.run(MeasureLine { kernel: self.kernel, rows, query, orders });
     }
 
-    fn distance(&self, key: u32) -> f32 {
-        self.kernel.distance(key)
+    fn distance(&self, order: OrderKey) -> f32 {
+        self.kernel.distance(order)
     }
 }
 
@@ -161,8 +186,8 @@ struct Measure<'a, K> {
     kernel: K,
     rows: View<'a, Block>,
     query: &'a [Block],
-    slots: &'a [u32],
-    keys: &'a mut [u32],
+    slots: &'a [Slot],
+    orders: &'a mut [OrderKey],
 }
 
 impl<K: Kernel> Task for Measure<'_, K> {
@@ -170,11 +195,11 @@ impl<K: Kernel> Task for Measure<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernel, rows, query, slots, keys } = self;
+        let Self { kernel, rows, query, slots, orders } = self;
         let query: &[K::Element] = cast_slice(query);
-        let row = |slot: u32| cast_slice::<Block, K::Element>(rows.row(slot));
+        let row = |slot: Slot| cast_slice::<Block, K::Element>(rows.row(slot));
         let (fours, rest) = slots.as_chunks::<4>();
-        let (out, last) = keys.split_at_mut(fours.len() * 4);
+        let (out, last) = orders.split_at_mut(fours.len() * 4);
         for (four, out) in fours.iter().zip(out.as_chunks_mut::<4>().0) {
             *out = kernel.key4(simd, query, four.map(row));
         }
@@ -189,7 +214,7 @@ struct MeasureLine<'a, K> {
     kernel: K,
     rows: &'a [Block],
     query: &'a [Block],
-    keys: &'a mut [u32],
+    orders: &'a mut [OrderKey],
 }
 
 impl<K: Kernel> Task for MeasureLine<'_, K> {
@@ -197,10 +222,10 @@ impl<K: Kernel> Task for MeasureLine<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernel, rows, query, keys } = self;
+        let Self { kernel, rows, query, orders } = self;
         let query: &[K::Element] = cast_slice(query);
-        let stride = rows.len() / keys.len().max(1);
-        let (fours, rest) = keys.as_chunks_mut::<4>();
+        let stride = rows.len() / orders.len().max(1);
+        let (fours, rest) = orders.as_chunks_mut::<4>();
         let (four_rows, rows) = rows.split_at(4 * stride * fours.len());
         for (four, rows) in fours.iter_mut().zip(four_rows.chunks_exact(4 * stride.max(1))) {
             let row = |i: usize| cast_slice(&rows[i * stride..(i + 1) * stride]);

@@ -2,7 +2,7 @@
 
 use super::Entries;
 use super::cost::{ASKED, LOOK_UP, measuring};
-use crate::arena::Column;
+use crate::arena::{Column, Slot};
 use crate::graph::Watch;
 use crate::index::codes::CodeWork;
 use crate::index::codes::scale::Scale;
@@ -30,7 +30,7 @@ impl Entries {
     ) {
         let Some(filter) = request.screen.filter() else { return };
         let Work { row, coding, matches, hidden, .. } = work;
-        let (engine, within) = (scale.engine(), self.key_within(scale, request.radius));
+        let (engine, within) = (scale.engine(), self.order_within(scale, request.radius));
         let (column, query) = self.scanned(scale, row, coding);
         let slots = column.len();
         let field = match filter.count() {
@@ -43,11 +43,11 @@ impl Entries {
                         return false;
                     }
                     let slot = self.slot(key);
-                    if slot.is_some_and(|slot| slot >= field.rows.len()) {
+                    if slot.is_some_and(|slot| !field.rows.has(slot)) {
                         // Younger than the view, perhaps in place of one that is in it.
                         field.rows = column.view();
                     }
-                    let slot = slot.filter(|&slot| slot < field.rows.len());
+                    let slot = slot.filter(|&slot| field.rows.has(slot));
                     slot.is_none_or(|slot| matches.add(field, query, slot, timer))
                 });
                 field
@@ -86,7 +86,7 @@ impl Entries {
         let Some(filter) = request.screen.filter() else { return };
         let Work { row, coding, hidden, all, ranked, verdicts, .. } = work;
         let (column, query) = self.scanned(scale, row, coding);
-        let within = self.key_within(scale, request.radius);
+        let within = self.order_within(scale, request.radius);
         let (rows, wanted) = self.moment(column, request.k, hidden);
         let field = Field { engine: scale.engine(), rows, hidden, within };
         let measured = field.measure_all(query, all, timer);
@@ -134,23 +134,23 @@ impl Entries {
         &self,
         Field { rows, hidden, .. }: Field<'_>,
         filter: &dyn Filter,
-        mut each: impl FnMut(&[u32]) -> bool,
+        mut each: impl FnMut(&[Slot]) -> bool,
     ) {
         // Taken after the rows: each row has a key.
         let keys = self.keys.view();
-        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let (mut slots, mut held) = ([Slot::new(0); ASKED], [0; ASKED]);
         let mut next = 0;
         while next < rows.len() {
             let tile = next..rows.len().min(next + ASKED as u32);
             let asked = if hidden.is_empty() {
                 let run = keys.run(tile.clone());
-                slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = slot);
+                slots.iter_mut().zip(tile).for_each(|(place, slot)| *place = Slot::new(slot));
                 next += run.len() as u32;
                 run
             } else {
                 next = tile.end;
                 let mut count = 0;
-                for slot in tile.filter(|&slot| !is_set(hidden, slot)) {
+                for slot in tile.map(Slot::new).filter(|&slot| !is_set(hidden, slot)) {
                     (slots[count], held[count]) = (slot, keys.row(slot)[0]);
                     count += 1;
                 }
@@ -166,9 +166,9 @@ impl Entries {
 /// Those of the slots whose keys, of which there may be fewer, are accepted.
 pub(in crate::index) fn accepted<'a>(
     filter: &dyn Filter,
-    slots: &'a mut [u32; ASKED],
+    slots: &'a mut [Slot; ASKED],
     keys: &[u64],
-) -> &'a [u32] {
+) -> &'a [Slot] {
     // Bits beyond the keys may have any value.
     let known = u64::MAX.checked_shr((ASKED - keys.len()) as u32).unwrap_or(0);
     let mut bits = filter.accepts_each(keys) & known;

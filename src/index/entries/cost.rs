@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::Entries;
-use crate::arena::View;
+use crate::arena::{Slot, View};
 use crate::index::query::filter::Filter;
 use crate::index::sampling::scattered;
 
@@ -40,8 +40,8 @@ impl Entries {
         &'a self,
         keys: View<'a, u64>,
         numbers: Range<u32>,
-    ) -> impl Iterator<Item = (u32, u64)> + 'a {
-        let slots = numbers.map(move |number| scattered(number, keys.len()));
+    ) -> impl Iterator<Item = (Slot, u64)> + 'a {
+        let slots = numbers.map(move |number| Slot::new(scattered(number, keys.len())));
         let held = slots.filter(|&slot| !self.slots.is_hidden(slot));
         held.map(move |slot| (slot, keys.row(slot)[0]))
     }

@@ -1,18 +1,21 @@
 //! Turns slots into hits.
 
 use super::Entries;
+use crate::arena::Slot;
 use crate::index::codes::scale::Scale;
 use crate::index::query::hits::{Hit, Hits};
 use crate::index::query::request::Request;
+use crate::order_key::OrderKey;
 use crate::sync::step;
 
 impl Entries {
-    /// Returns the greatest key of a distance within `radius`; 0 if no distance is.
-    pub(in crate::index) fn key_within(&self, scale: Scale<'_>, radius: Option<f32>) -> u32 {
-        let Some(radius) = radius else { return u32::MAX };
-        // Distances ascend with their keys. Keys that encode no distance, at either end, give NaN.
-        let is_within = |key: u32| {
-            self.encoder.answered(scale.distance(key)).total_cmp(&(radius + 0.0)).is_le()
+    /// Returns the greatest order key of a distance within `radius`; [`OrderKey::MIN`] if no distance is.
+    pub(in crate::index) fn order_within(&self, scale: Scale<'_>, radius: Option<f32>) -> OrderKey {
+        let Some(radius) = radius else { return OrderKey::MAX };
+        // Distances ascend with their order keys. Order keys that encode no distance, at either end, give NaN.
+        let is_within = |bits: u32| {
+            let distance = scale.distance(OrderKey::from_bits(bits));
+            self.encoder.answered(distance).total_cmp(&(radius + 0.0)).is_le()
         };
         let (mut below, mut beyond) = (0, u32::MAX);
         while below < beyond {
@@ -23,7 +26,7 @@ impl Entries {
                 beyond = middle - 1;
             }
         }
-        below
+        OrderKey::from_bits(below)
     }
 }
 
@@ -31,7 +34,7 @@ impl Entries {
 const PART: usize = 32;
 
 impl Entries {
-    /// Makes hits of keys of distances and slots, which arrive in ascending order: at most `k` of the request, and none
+    /// Makes hits of order keys and slots, which arrive in ascending order: at most `k` of the request, and none
     /// beyond the radius.
     ///
     /// This is the only function in which slots become hits. It reads the keys after the slots were found, so that each
@@ -41,13 +44,13 @@ impl Entries {
         &self,
         scale: Scale<'_>,
         request: &Request<'_>,
-        mut found: impl Iterator<Item = (u32, u32)>,
+        mut found: impl Iterator<Item = (OrderKey, Slot)>,
         hits: &mut Hits,
     ) -> bool {
         let Request { k, radius, .. } = *request;
         let keys = self.keys.view();
         let is_near = |distance: f32| radius.is_none_or(|radius| distance <= radius);
-        let mut part = [(0, 0); PART];
+        let mut part = [(OrderKey::MIN, Slot::new(0)); PART];
         let (mut more, mut is_all) = (true, false);
         hits.clear();
         while more && hits.len() < k {
@@ -59,8 +62,8 @@ impl Entries {
                 count += 1;
             }
             more = count == wanted;
-            for &(key, slot) in &part[..count] {
-                let distance = self.encoder.answered(scale.distance(key));
+            for &(order, slot) in &part[..count] {
+                let distance = self.encoder.answered(scale.distance(order));
                 if !is_near(distance) {
                     (more, is_all) = (false, true);
                     break;

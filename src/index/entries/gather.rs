@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Entries;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::error::IndexError;
 
 /// Compaction starts when at least 4,096 slots are vacant and they are a quarter of the slots that still own memory.
@@ -33,7 +33,7 @@ impl Entries {
     pub(in crate::index) fn gather(
         &self,
         end: End,
-        mut relocate: impl FnMut(u64, u32) -> Result<bool, IndexError>,
+        mut relocate: impl FnMut(u64, Slot) -> Result<bool, IndexError>,
     ) -> Option<usize> {
         let mut moved = 0;
         let (vacant, slots) = (self.slots.vacant(), self.keys.len());
@@ -42,7 +42,7 @@ impl Entries {
         if vacant - released.min(vacant) < few.max((slots - released) / part) {
             return Some(moved);
         }
-        for slot in (0..slots as u32).rev() {
+        for slot in (0..slots as u32).rev().map(Slot::new) {
             if self.slots.is_hidden(slot) {
                 continue;
             }

@@ -6,7 +6,7 @@ use std::sync::Once;
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
 
-use crate::arena::Column;
+use crate::arena::{Column, Slot};
 use crate::index::distances::field::is_set;
 use crate::sync::{RandomState, RwLock, RwLockWriteGuard};
 
@@ -16,7 +16,7 @@ const SHARDS: usize = 64;
 /// A map from keys to slots that stores the slots only: the keys are in their column.
 #[derive(Debug)]
 pub(in crate::index) struct KeyMap {
-    shards: Box<[CachePadded<RwLock<HashTable<u32>>>]>,
+    shards: Box<[CachePadded<RwLock<HashTable<Slot>>>]>,
     hasher: RandomState,
     /// Slots whose keys are from a file; the keys are entered at the first lookup of a key, because searches need none.
     restored: u32,
@@ -28,7 +28,7 @@ pub(in crate::index) struct KeyMap {
 /// Locked place for a new key.
 #[derive(Debug)]
 pub(in crate::index) struct Vacancy<'a> {
-    shard: RwLockWriteGuard<'a, HashTable<u32>>,
+    shard: RwLockWriteGuard<'a, HashTable<Slot>>,
     hash: u64,
 }
 
@@ -55,27 +55,27 @@ impl KeyMap {
         }
         self.entered.call_once(|| {
             let view = keys.view();
-            let hash = |&slot: &u32| self.hasher.hash_one(view.row(slot)[0]);
+            let hash = |&slot: &Slot| self.hasher.hash_one(view.row(slot)[0]);
             for shard in &self.shards {
                 // A tenth more than its share, so that hardly any shard has to grow.
                 shard.write().reserve(self.restored as usize / SHARDS * 11 / 10, hash);
             }
-            let lives = |&slot: &u32| !is_set(&self.hidden, slot);
-            for slot in (0..self.restored.min(view.len())).filter(lives) {
+            let lives = |&slot: &Slot| !is_set(&self.hidden, slot);
+            for slot in (0..self.restored.min(view.len())).map(Slot::new).filter(lives) {
                 let (full, shard) = self.hash(view.row(slot)[0]);
                 shard.write().insert_unique(full, slot, hash);
             }
         });
     }
 
-    fn hash(&self, key: u64) -> (u64, &RwLock<HashTable<u32>>) {
+    fn hash(&self, key: u64) -> (u64, &RwLock<HashTable<Slot>>) {
         let hash = self.hasher.hash_one(key);
         // The table uses the upper seven bits and the lower ones.
         (hash, &self.shards[(hash >> 40) as usize % SHARDS])
     }
 
     /// Returns the slot of a key.
-    pub(in crate::index) fn get(&self, key: u64, keys: &Column<u64>) -> Option<u32> {
+    pub(in crate::index) fn get(&self, key: u64, keys: &Column<u64>) -> Option<Slot> {
         self.enter(keys);
         let (hash, shard) = self.hash(key);
         let shard = shard.read();
@@ -97,7 +97,7 @@ impl KeyMap {
     }
 
     /// Removes a key, and returns its slot.
-    pub(in crate::index) fn remove(&self, key: u64, keys: &Column<u64>) -> Option<u32> {
+    pub(in crate::index) fn remove(&self, key: u64, keys: &Column<u64>) -> Option<Slot> {
         self.enter(keys);
         let (hash, shard) = self.hash(key);
         let mut shard = shard.write();
@@ -107,7 +107,7 @@ impl KeyMap {
     }
 
     /// Maps a key that is in the map to another slot.
-    pub(in crate::index) fn redirect(&self, key: u64, to: u32, keys: &Column<u64>) {
+    pub(in crate::index) fn redirect(&self, key: u64, to: Slot, keys: &Column<u64>) {
         let (hash, shard) = self.hash(key);
         let mut shard = shard.write();
         let view = keys.view();
@@ -143,7 +143,7 @@ impl KeyMap {
 
 impl Vacancy<'_> {
     /// Maps the key to `slot`.
-    pub(in crate::index) fn fill(mut self, slot: u32) {
+    pub(in crate::index) fn fill(mut self, slot: Slot) {
         let Self { shard, hash } = &mut self;
         // `vacancy` reserved the place, so nothing is rehashed.
         shard.insert_unique(*hash, slot, |_| *hash);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn it_shrinks_and_leads_elsewhere_beside_insertions() {
-        let keys = Column::<u64>::new(1);
+        let keys = Column::<u64, Slot>::new(1);
         let map = KeyMap::new();
         let over = AtomicBool::new(false);
         let insert = |key: u64| {
@@ -171,7 +171,7 @@ mod tests {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     map.shrink(&keys);
-                    map.redirect(0, 0, &keys);
+                    map.redirect(0, Slot::new(0), &keys);
                 }
             });
             for _ in 0..rounds {
@@ -180,6 +180,9 @@ mod tests {
             }
             over.store(true, Ordering::Relaxed);
         });
-        assert_eq!((map.len(), map.get(0, &keys), map.get(1, &keys)), (1, Some(0), None));
+        assert_eq!(
+            (map.len(), map.get(0, &keys), map.get(1, &keys)),
+            (1, Some(Slot::new(0)), None)
+        );
     }
 }

@@ -12,7 +12,7 @@ pub(in crate::index) mod space;
 use super::codes::{CodeWork, Codes};
 use super::encode::Encoder;
 use super::scratch::Work;
-use crate::arena::{ArenaError, Column, Slots, Vacant, VacantRun, pin};
+use crate::arena::{ArenaError, Column, Slot, Slots, Vacant, VacantRun, pin};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, Measure};
 use crate::index::codes::fitting::Quantized;
@@ -25,7 +25,7 @@ use crate::vector::Block;
 /// The slot into which a vector was written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     /// Whether the slot held another vector before.
     pub(super) is_reused: bool,
 }
@@ -178,7 +178,7 @@ impl Entries {
         let keeps = codes.is_none() || !self.drops();
         let _one_writer = self.append.lock();
         // All fallible reservations precede the first change.
-        self.slots.reserve(self.keys.len() as u32)?;
+        self.slots.reserve(Slot::new(self.keys.len() as u32))?;
         self.keys.reserve()?;
         if keeps {
             self.vectors.reserve()?;
@@ -202,7 +202,7 @@ impl Entries {
         }
         if let Some(graph) = graph {
             let same = graph.push()?;
-            debug_assert_eq!(slot, same);
+            debug_assert_eq!(slot, same.into());
         }
         Ok(Place { slot, is_reused: false })
     }
@@ -214,14 +214,14 @@ impl Entries {
     }
 
     /// Returns the key that maps to a slot. The caller is [pinned](pin).
-    pub(super) fn key_at(&self, slot: u32) -> Option<u64> {
+    pub(super) fn key_at(&self, slot: Slot) -> Option<u64> {
         let key = self.keys.view().row(slot)[0];
         (self.slot(key) == Some(slot)).then_some(key)
     }
 
     /// Copies the vector of a key from `slot` into a vacant slot below it, if the index has such a slot. The copy is
     /// left in `work`, too. The caller is [pinned](pin).
-    pub(super) fn copy_down(&self, key: u64, slot: u32, work: &mut Work) -> Option<Place> {
+    pub(super) fn copy_down(&self, key: u64, slot: Slot, work: &mut Work) -> Option<Place> {
         let Work { row, coding, .. } = work;
         if !self.may_refill() || self.slot(key) != Some(slot) {
             return None;
@@ -239,7 +239,7 @@ impl Entries {
     }
 
     /// Redirects a key from `old` to `new`, and hides `old`.
-    pub(super) fn supersede(&self, key: u64, old: u32, new: u32) {
+    pub(super) fn supersede(&self, key: u64, old: Slot, new: Slot) {
         self.replacing.switch(old, || {
             self.map.redirect(key, new, &self.keys);
             self.slots.hide(old);
@@ -265,7 +265,7 @@ impl Entries {
         let slot = vacant.slot();
         self.keys.refill(&vacant, |place| place[0] = key);
         // If originals are dropped, only the first slots have vectors.
-        if (slot as usize) < self.vectors.len() {
+        if slot.index() < self.vectors.len() {
             self.vectors.refill(&vacant, |vector| vector.copy_from_slice(row));
         }
         if let Some(codes) = self.codes() {
@@ -278,11 +278,11 @@ impl Entries {
     /// Makes sure that any slot can be hidden: appended slots can be, slots from a file may need memory.
     pub(super) fn reserve_hiding(&self) -> Result<(), ArenaError> {
         let slots = self.keys.len() as u32;
-        if slots > 0 { self.slots.reserve(slots - 1) } else { Ok(()) }
+        if slots > 0 { self.slots.reserve(Slot::new(slots - 1)) } else { Ok(()) }
     }
 
     /// Returns whether the slot may be among the answers of a search that began at a moment of [`Replacing`].
-    pub(super) fn answers(&self, slot: u32, began: u64) -> bool {
+    pub(super) fn answers(&self, slot: Slot, began: u64) -> bool {
         !self.slots.is_hidden(slot) || self.replacing.since(began, slot)
     }
 
@@ -292,20 +292,20 @@ impl Entries {
     }
 
     /// Returns the slot of a key.
-    pub(super) fn slot(&self, key: u64) -> Option<u32> {
+    pub(super) fn slot(&self, key: u64) -> Option<Slot> {
         self.map.get(key, &self.keys)
     }
 
     /// Writes the row of a slot, or the row nearest to its decoded code if its vector is not kept. Returns whether a row
     /// was written. `floats` is scratch.
-    pub(super) fn row_into(&self, slot: u32, row: &mut [Block], floats: &mut Vec<f32>) -> bool {
+    pub(super) fn row_into(&self, slot: Slot, row: &mut [Block], floats: &mut Vec<f32>) -> bool {
         let vectors = self.vectors.view();
-        if slot < vectors.len() {
+        if vectors.has(slot) {
             row.copy_from_slice(vectors.row(slot));
             return true;
         }
         let codes = self.codes().map(Codes::finest);
-        let Some(codes) = codes.filter(|codes| slot < codes.rows.view().len()) else {
+        let Some(codes) = codes.filter(|codes| codes.rows.view().has(slot)) else {
             return false;
         };
         codes.coder.decode(codes.rows.view().row(slot), floats);
@@ -317,7 +317,7 @@ impl Entries {
         let _pin = pin();
         let slot = self.slot(key)?;
         let vectors = self.vectors.view();
-        if slot < vectors.len() {
+        if vectors.has(slot) {
             return Some(self.encoder.decode(vectors.row(slot)));
         }
         let codes = self.codes()?.finest();

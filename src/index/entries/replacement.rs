@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Entries;
-use super::space::Rows;
-use crate::arena::{Column, View, pin};
-use crate::graph::{Scratch, Space};
+use super::space::{Rows, found};
+use crate::arena::{Column, Slot, View, pin};
+use crate::graph::{Node, Scratch, Space};
 use crate::sync::{Fault, RwLock, is_planted, step};
 use crate::vector::Block;
 
@@ -29,7 +29,7 @@ pub(in crate::index) struct Replacing {
 #[derive(Debug, Default)]
 struct Recent {
     len: AtomicUsize,
-    slots: RwLock<BTreeMap<u32, u64>>,
+    slots: RwLock<BTreeMap<Slot, u64>>,
 }
 
 impl Recent {
@@ -62,7 +62,7 @@ impl Replacing {
     }
 
     /// Runs `switch`, which maps a key to another slot and hides `old`.
-    pub(in crate::index) fn switch(&self, old: u32, switch: impl FnOnce()) {
+    pub(in crate::index) fn switch(&self, old: Slot, switch: impl FnOnce()) {
         let recent = &self.recent;
         let mut slots = recent.slots.write();
         // One replacement at a time, and the moment is stored last: a search that begins before it may still take the old slot.
@@ -88,7 +88,7 @@ impl Replacing {
     }
 
     /// Returns the slots that were replaced since `began`, when the caller was pinned.
-    fn old_since(&self, began: u64) -> Vec<u32> {
+    fn old_since(&self, began: u64) -> Vec<Slot> {
         if !self.recent.is_any() {
             return Vec::new();
         }
@@ -97,7 +97,7 @@ impl Replacing {
     }
 
     /// Returns whether a hidden slot was replaced since `began`.
-    pub(in crate::index) fn since(&self, began: u64, slot: u32) -> bool {
+    pub(in crate::index) fn since(&self, began: u64, slot: Slot) -> bool {
         self.recent.is_any()
             && self.recent.slots.read().get(&slot).is_some_and(|&when| when > began)
     }
@@ -138,7 +138,7 @@ impl Entries {
     }
 
     /// Hides the slot of a removed key: no [moment](Self::moment) has both this slot and one that the key gets later.
-    pub(in crate::index) fn hide(&self, slot: u32) {
+    pub(in crate::index) fn hide(&self, slot: Slot) {
         let _slots = self.replacing.recent.slots.write();
         self.slots.hide(slot);
     }
@@ -157,7 +157,7 @@ impl Entries {
             return true;
         }
         let early = is_planted(Fault::ViewedEarly).then(|| self.keys.view());
-        let met = scratch.pool.iter().map(|(_, slot)| slot);
+        let met = found(scratch).map(|(_, slot)| slot);
         let mut slots = self.replacing.old_since(began);
         slots.extend(met.filter(|&slot| self.slots.is_hidden(slot)));
         // Taken after the slots: the new keys of replaced slots may be younger than the walk.
@@ -169,12 +169,13 @@ impl Entries {
         });
         let space = space.refresh();
         for slot in slots {
-            if slot >= space.len() {
+            let node = Node::from(slot);
+            if node >= space.end() {
                 return false;
             }
-            if scratch.pool.iter().all(|(_, met)| met != slot) {
+            if scratch.found().all(|(_, met)| met != node) {
                 scratch.counters.distances += 1;
-                scratch.pool.insert(space.key(query, slot), slot);
+                scratch.add(space.key(query, node), node);
             }
         }
         true

@@ -24,7 +24,7 @@ impl Entries {
     ) {
         let Work { row, pools, hidden, all, .. } = work;
         let (rows, kept) = self.moment(&self.vectors, request.k, hidden);
-        let within = self.key_within(Scale::Vectors(engine), request.radius);
+        let within = self.order_within(Scale::Vectors(engine), request.radius);
         let field = Field { engine, rows, hidden, within };
         let measured = field.scan(row, kept, (pools, all), timer, |found| {
             self.deliver(Scale::Vectors(engine), request, found, hits);
@@ -46,7 +46,7 @@ impl Entries {
         self.encoder.unit_into(row, &mut coding.floats);
         codes.prepare(coding);
         let (rows, kept) = self.moment(&codes.rows, request.k, hidden);
-        let within = self.key_within(Scale::Codes(codes), request.radius);
+        let within = self.order_within(Scale::Codes(codes), request.radius);
         let field = Field { engine: &*codes.engine, rows, hidden, within };
         let measured = field.scan(&coding.query, kept, (pools, all), timer, |found| {
             self.deliver(Scale::Codes(codes), request, found, hits);
@@ -87,7 +87,7 @@ impl Entries {
         let (rows, kept) = self.moment(&self.vectors, k, hidden);
         pools.resize_with(pools.len().max(count), Pool::default);
         pools[..count].iter_mut().for_each(|pool| pool.begin(kept));
-        let within = self.key_within(Scale::Vectors(engine), request.radius);
+        let within = self.order_within(Scale::Vectors(engine), request.radius);
         let field = Field { engine, rows, hidden, within };
         let measured = field.offer(queries, &mut pools[..count], timer);
         for pool in &pools[..count] {
@@ -112,7 +112,7 @@ impl Entries {
         const GROUP: usize = 64;
 
         let scale = Scale::Vectors(engine);
-        let within = self.key_within(scale, request.radius);
+        let within = self.order_within(scale, request.radius);
         let stride = self.vectors.stride();
         let (mut hits, mut measured) = (Hits::new(), 0);
         let mut lists = Vec::new();

@@ -1,7 +1,7 @@
 //! Removing and replacing vectors of the exact index.
 
 use super::Flat;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::error::IndexError;
 use crate::index::build::Insertable;
 use crate::index::entries::Place;
@@ -42,7 +42,7 @@ impl Flat {
     pub(super) fn supersede(
         &self,
         key: u64,
-        only: Option<u32>,
+        only: Option<Slot>,
         work: &mut Work,
         write: impl FnOnce(&mut Work) -> Result<Option<Place>, IndexError>,
     ) -> Result<bool, IndexError> {
@@ -62,7 +62,7 @@ impl Flat {
     }
 
     /// Hides a slot to which no key is mapped any more.
-    fn bury(&self, slot: u32) {
+    fn bury(&self, slot: Slot) {
         self.entries.hide(slot);
         self.retire(vec![slot]);
     }

@@ -1,7 +1,7 @@
 //! An exact index as a file stores it.
 
 use super::Flat;
-use crate::arena::{ArenaError, Piece, Unsound};
+use crate::arena::{ArenaError, Piece, Slot, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::GraphState;
 use crate::index::entries::Entries;
@@ -39,7 +39,7 @@ impl Stored for Flat {
         };
         let mut index = Self::new(encoder, isa, engine);
         index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
-        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
+        let hidden = (0..slots).map(Slot::new).filter(|&slot| index.entries.slots.is_hidden(slot));
         index.retire(hidden.collect());
         Ok(index)
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Flat;
+use crate::arena::Slot;
 use crate::index::entries::gather::{End, RUN};
 use crate::index::reports::maintenance::Maintenance;
 use crate::index::scratch::Work;
@@ -35,7 +36,7 @@ impl Flat {
     }
 
     /// Makes hidden slots, to which no key is mapped, vacant.
-    pub(super) fn retire(&self, slots: Vec<u32>) {
+    pub(super) fn retire(&self, slots: Vec<Slot>) {
         // SAFETY: no key is mapped to the slots, a `Flat` has no links, and scans test `Slots::is_hidden`.
         unsafe { self.entries.slots.retire(slots) };
     }

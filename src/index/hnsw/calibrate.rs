@@ -11,9 +11,9 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::Hnsw;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::error::IndexError;
-use crate::graph::{Beam, Counters};
+use crate::graph::{Beam, Counters, Node};
 use crate::index::parallel::Threads;
 use crate::index::query::budget::{Limit, Timer};
 use crate::index::query::filter::Screen;
@@ -154,7 +154,7 @@ struct Subjects {
     /// Encoded queries, one after the other.
     rows: Vec<Block>,
     /// Slots and keys of the queries, if they are vectors of the index.
-    own: Vec<(u32, u64)>,
+    own: Vec<(Slot, u64)>,
 }
 
 impl Hnsw {
@@ -168,11 +168,11 @@ impl Hnsw {
         // Multiples of the golden ratio, evenly spread; some slots are skipped or visited twice.
         for at in 0..total {
             let fraction = (at + 1).wrapping_mul(0x9e37_79b9);
-            let slot = ((u64::from(fraction) * u64::from(total)) >> 32) as u32;
+            let slot = Slot::new(((u64::from(fraction) * u64::from(total)) >> 32) as u32);
             // A node of upper levels could not be left out of searches.
             let is_there = !self.entries.slots.is_hidden(slot)
-                && self.graph.is_base_only(slot)
-                && self.graph.stands_on_base_alone(slot);
+                && self.graph.is_base_only(slot.into())
+                && self.graph.stands_on_base_alone(slot.into());
             if is_there && self.entries.row_into(slot, &mut row, &mut floats) {
                 subjects.rows.extend_from_slice(&row);
                 subjects.own.push((slot, keys.row(slot)[0]));
@@ -236,7 +236,7 @@ impl Hnsw {
             self.work.with(|work| {
                 work.row.clear();
                 work.row.extend_from_slice(row(at));
-                let without = own.get(at).map(|&(slot, _)| slot);
+                let without = own.get(at).map(|&(slot, _)| slot.into());
                 let hits = self.walk_without(&request(k, ef), without, work);
                 let near = hits.iter().take_while(|hit| hit.distance <= reach[at]);
                 near.count().min(k)
@@ -268,7 +268,7 @@ impl Hnsw {
     }
 
     /// Returns the answer of a walk to the query in `work.row`, as if the vector `without` were absent.
-    fn walk_without(&self, request: &Request<'_>, without: Option<u32>, work: &mut Work) -> Hits {
+    fn walk_without(&self, request: &Request<'_>, without: Option<Node>, work: &mut Work) -> Hits {
         let _pin = pin();
         let codes = self.entries.walking_codes();
         let timer = &mut Timer::new(request.limit, request.k, 0);

@@ -3,7 +3,7 @@
 use super::Hnsw;
 use super::builder::check_graph;
 use super::maintain::Remains;
-use crate::arena::{ArenaError, Piece, Unsound};
+use crate::arena::{ArenaError, Piece, Slot, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, Parameters};
 use crate::index::codes::fitting::Quantized;
@@ -59,7 +59,7 @@ impl Stored for Hnsw {
         if state.graph.entry.is_none() && index.entries.slots.hidden() < slots as usize {
             return Err(Unsound("searches start nowhere").into());
         }
-        let hidden = (0..slots).filter(|&slot| index.entries.slots.is_hidden(slot));
+        let hidden = (0..slots).map(Slot::new).filter(|&slot| index.entries.slots.is_hidden(slot));
         index.remains = Mutex::new(Remains::of(hidden.collect()));
         Ok(index)
     }

@@ -171,6 +171,6 @@ impl Hnsw {
         (ordered.encode)(turn, work)?;
         let Work { row, coding, .. } = work;
         let place = self.entries.append((ordered.key)(turn), row, coding, Some(&self.graph))?;
-        Ok(self.graph.draft(place.slot, place.is_reused))
+        Ok(self.graph.draft(place.slot.into(), place.is_reused))
     }
 }

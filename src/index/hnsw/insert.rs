@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Hnsw;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Counters, Measure, Scratch};
 use crate::index::build::order::coarse_first;
@@ -34,10 +34,10 @@ impl Hnsw {
                 return;
             }
             quantized.fit(vectors.len() as usize, false, |at, floats| {
-                self.entries.encoder.unit_into(vectors.row(at as u32), floats);
+                self.entries.encoder.unit_into(vectors.row(Slot::new(at as u32)), floats);
             });
         }
-        let decode = |slot: u32, floats: &mut Vec<f32>| {
+        let decode = |slot: Slot, floats: &mut Vec<f32>| {
             self.entries.encoder.unit_into(self.entries.vectors.view().row(slot), floats);
         };
         // Without memory for codes, walks continue to read vectors; the next insertion tries again.
@@ -70,7 +70,7 @@ impl Hnsw {
     }
 
     /// Links the vector of `place`, which is still in `work`, to all nodes but `leaving`.
-    pub(in crate::index) fn link(&self, place: Place, leaving: Option<u32>, work: &mut Work) {
+    pub(in crate::index) fn link(&self, place: Place, leaving: Option<Slot>, work: &mut Work) {
         self.compare(leaving, work, |space, query, scratch| {
             self.join(space, query, place, scratch);
         });
@@ -80,7 +80,7 @@ impl Hnsw {
     /// `run`.
     pub(in crate::index) fn compare(
         &self,
-        leaving: Option<u32>,
+        leaving: Option<Slot>,
         work: &mut Work,
         run: impl FnOnce(Rows<'_>, &[Block], &mut Scratch),
     ) {
@@ -97,10 +97,11 @@ impl Hnsw {
     }
 
     fn join(&self, space: Rows<'_>, query: &[Block], place: Place, scratch: &mut Scratch) {
+        let node = place.slot.into();
         if place.is_reused {
-            self.graph.insert_again(space, query, place.slot, scratch);
+            self.graph.insert_again(space, query, node, scratch);
         } else {
-            self.graph.insert(space, query, place.slot, scratch);
+            self.graph.insert(space, query, node, scratch);
         }
     }
 
@@ -140,7 +141,7 @@ impl Insertable for Hnsw {
             if quantized.coding.is_slow() {
                 // The vectors of the index outnumber the batch, and the batch waits rather than each of its insertions.
                 quantized.fit(vectors.len() as usize, true, |at, floats| {
-                    self.entries.encoder.unit_into(vectors.row(at as u32), floats);
+                    self.entries.encoder.unit_into(vectors.row(Slot::new(at as u32)), floats);
                 });
             }
             while quantized.is_filling() {

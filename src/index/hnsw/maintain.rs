@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Hnsw;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::graph::{Counters, Sweep};
 use crate::index::codes::Codes;
 use crate::index::codes::fitting::Quantized;
@@ -31,15 +31,15 @@ const PART: usize = 64;
 #[derive(Debug, Default)]
 pub(in crate::index) struct Remains {
     /// Hidden slots that no sweep has taken on.
-    fresh: Vec<u32>,
+    fresh: Vec<Slot>,
     /// Slots of the sweep in progress.
-    swept: Vec<u32>,
+    swept: Vec<Slot>,
     sweep: Option<Sweep>,
 }
 
 impl Remains {
     /// Creates the remains of slots that were hidden before they could be swept.
-    pub(in crate::index) fn of(slots: Vec<u32>) -> Self {
+    pub(in crate::index) fn of(slots: Vec<Slot>) -> Self {
         Self { fresh: slots, ..Self::default() }
     }
 
@@ -49,7 +49,7 @@ impl Remains {
     }
 
     /// Adds a hidden slot.
-    pub(in crate::index) fn add(&mut self, slot: u32) {
+    pub(in crate::index) fn add(&mut self, slot: Slot) {
         self.fresh.push(slot);
     }
 }

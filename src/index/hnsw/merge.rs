@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::Hnsw;
 use super::builder::check_graph;
-use crate::arena::Column;
+use crate::arena::{Column, Slot};
 use crate::error::IndexError;
-use crate::graph::{GONE, Graph, Parameters, Source, Tick};
+use crate::graph::{Graph, Node, Parameters, Source, Tick};
 use crate::index::codes::fitting::{ENOUGH, Quantized};
 use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::Entries;
@@ -25,15 +25,15 @@ const BATCH: usize = 1 << 14;
 pub(crate) struct Part<'a> {
     pub(crate) index: &'a Hnsw,
     /// Slots in ascending order, each with the key that its vector is to have.
-    pub(crate) entries: Vec<(u32, u64)>,
+    pub(crate) entries: Vec<(Slot, u64)>,
 }
 
 impl Part<'_> {
     /// Writes the vector of a slot as floats.
-    fn floats_into(&self, slot: u32, floats: &mut Vec<f32>) {
+    fn floats_into(&self, slot: Slot, floats: &mut Vec<f32>) {
         let Entries { encoder, vectors, .. } = &self.index.entries;
         let vectors = vectors.view();
-        if slot < vectors.len() {
+        if vectors.has(slot) {
             encoder.unit_into(vectors.row(slot), floats);
         } else if let Some(codes) = self.index.entries.codes().map(Codes::finest) {
             codes.coder.decode(codes.rows.view().row(slot), floats);
@@ -57,16 +57,16 @@ enum Choice {
 
 impl Hnsw {
     /// Returns the slots that hold a vector, and their keys, in the order of the slots.
-    pub(crate) fn occupied(&self) -> Vec<(u32, u64)> {
+    pub(crate) fn occupied(&self) -> Vec<(Slot, u64)> {
         let keys = self.entries.keys.view();
-        let lives = |slot: &u32| !self.entries.slots.is_hidden(*slot);
-        (0..keys.len()).filter(lives).map(|slot| (slot, keys.row(slot)[0])).collect()
+        let lives = |slot: &Slot| !self.entries.slots.is_hidden(*slot);
+        (0..keys.len()).map(Slot::new).filter(lives).map(|slot| (slot, keys.row(slot)[0])).collect()
     }
 
     /// Appends the vector of a slot as it is stored, or the code that replaces it, to `out`.
-    pub(crate) fn stored_into(&self, slot: u32, out: &mut Vec<u8>) {
+    pub(crate) fn stored_into(&self, slot: Slot, out: &mut Vec<u8>) {
         let vectors = self.entries.vectors.view();
-        if slot < vectors.len() {
+        if vectors.has(slot) {
             out.extend_from_slice(bytemuck::cast_slice(vectors.row(slot)));
         } else if let Some(codes) = self.entries.codes().map(Codes::finest) {
             out.extend_from_slice(bytemuck::cast_slice(codes.rows.view().row(slot)));
@@ -127,9 +127,9 @@ impl Hnsw {
         let sources: Vec<_> = parts
             .iter()
             .map(|part| {
-                let mut nodes = vec![GONE; part.index.entries.keys.len()];
+                let mut nodes = vec![Node::NONE; part.index.entries.keys.len()];
                 for &(slot, _) in &part.entries {
-                    nodes[slot as usize] = next;
+                    nodes[slot.index()] = Node::new(next);
                     next += 1;
                 }
                 Source { graph: &part.index.graph, nodes }

@@ -26,7 +26,7 @@ use super::entries::Entries;
 use super::parallel::OwnPool;
 use super::scratch::{Parts, ScratchPool};
 use super::search::Search;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::index::hnsw::builder::HnswBuilder;
@@ -230,15 +230,16 @@ impl Hnsw {
     /// continue.
     pub fn check(&self) -> CheckReport {
         let _alone = self.inserting.write();
-        let report = self.graph.check(|node| !self.entries.slots.is_hidden(node));
+        let report = self.graph.check(|node| !self.entries.slots.is_hidden(node.into()));
         let keys = self.entries.keys.view();
-        let key = |node: u32| if node < keys.len() { keys.row(node)[0] } else { u64::MAX };
+        let key = |slot: Slot| if keys.has(slot) { keys.row(slot)[0] } else { u64::MAX };
         let mut faults: Vec<_> = report
             .faults
             .iter()
-            .map(|&(level, node, fault)| Fault { level, key: key(node), kind: fault.into() })
+            .map(|&(level, node, fault)| Fault { level, key: key(node.into()), kind: fault.into() })
             .collect();
-        for slot in (0..keys.len()).filter(|&slot| !self.entries.slots.is_hidden(slot)) {
+        let lives = |slot: &Slot| !self.entries.slots.is_hidden(*slot);
+        for slot in (0..keys.len()).map(Slot::new).filter(lives) {
             let found = self.entries.slot(key(slot));
             // No key maps yet to a vector that is about to replace another.
             let is_coming = found.is_some() && self.entries.replacing.is_ambiguous();

@@ -1,7 +1,7 @@
 //! Probes: searches for some of the vectors, which show whether codes distinguish near vectors.
 
 use super::Hnsw;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::graph::Beam;
 use crate::index::codes::Codes;
 use crate::index::codes::blur::Window;
@@ -87,7 +87,7 @@ impl Hnsw {
         let len = codes.rows.view().len();
         let look = window.next();
         let among = if look.is_multiple_of(2) { len } else { len.min(RECENT) };
-        let slot = len.checked_sub(1 + scattered(look, among))?;
+        let slot = Slot::new(len.checked_sub(1 + scattered(look, among))?);
         // The row of a hidden slot may be incomplete.
         if self.entries.slots.is_hidden(slot) {
             return None;
@@ -103,9 +103,9 @@ impl Hnsw {
     }
 
     /// Returns whether the vector of `slot`, which was searched for, is nearer than others that were found in its place.
-    fn is_missed(&self, codes: &Codes, slot: u32, work: &Work) -> bool {
+    fn is_missed(&self, codes: &Codes, slot: Slot, work: &Work) -> bool {
         let Some(&(farthest, _)) = work.head.sorted.get(NEAREST - 1) else { return false };
         let is_found = work.head.sorted[..NEAREST].iter().any(|&(_, found)| found == slot);
-        !is_found && self.measured_key(codes, slot, work).is_some_and(|key| key < farthest)
+        !is_found && self.measured_order(codes, slot, work).is_some_and(|order| order < farthest)
     }
 }

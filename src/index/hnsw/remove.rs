@@ -1,7 +1,7 @@
 //! Removing and replacing vectors.
 
 use super::Hnsw;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::error::IndexError;
 use crate::graph::Counters;
 use crate::index::build::Insertable;
@@ -89,7 +89,7 @@ impl Hnsw {
     pub(in crate::index) fn supersede(
         &self,
         key: u64,
-        only: Option<u32>,
+        only: Option<Slot>,
         work: &mut Work,
         write: impl FnOnce(&mut Work) -> Result<Option<Place>, IndexError>,
     ) -> Result<bool, IndexError> {
@@ -123,14 +123,14 @@ impl Hnsw {
     }
 
     /// Cuts a hidden slot, to which no key is mapped, out of the graph. No other thread may be changing the index.
-    fn cut(&self, slot: u32, work: &mut Work) {
+    fn cut(&self, slot: Slot, work: &mut Work) {
         work.scratch.counters = Counters::default();
-        self.graph.cut(self.linking_space(), slot, &mut work.scratch);
+        self.graph.cut(self.linking_space(), slot.into(), &mut work.scratch);
         self.count_insertion(work);
     }
 
     /// Links the neighbours of a slot that was cut out past it, and leaves the other links to the next sweep.
-    fn bury(&self, slot: u32, work: &mut Work) {
+    fn bury(&self, slot: Slot, work: &mut Work) {
         let _shared = self.inserting.read();
         let _pin = pin();
         self.bypass(slot, work);
@@ -138,17 +138,18 @@ impl Hnsw {
     }
 
     /// Links the neighbours of a slot past it.
-    fn bypass(&self, slot: u32, work: &mut Work) {
+    fn bypass(&self, slot: Slot, work: &mut Work) {
+        let node = slot.into();
         let Work { scratch, leaving, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
         if let Some(codes) = self.entries.linking_codes() {
             codes.coder.decode(codes.rows.view().row(slot), &mut coding.floats);
             codes.prepare(coding);
-            self.graph.bypass(self.linking_space(), &coding.query, slot, scratch);
+            self.graph.bypass(self.linking_space(), &coding.query, node, scratch);
         } else {
             leaving.clear();
             leaving.extend_from_slice(self.entries.vectors.view().row(slot));
-            self.graph.bypass(self.linking_space(), leaving, slot, scratch);
+            self.graph.bypass(self.linking_space(), leaving, node, scratch);
         }
         self.count_insertion(work);
     }

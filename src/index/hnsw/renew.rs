@@ -5,7 +5,7 @@
 //! freed when the last of them ends. A renewal needs vectors, or the finer codes that answer in their place.
 
 use super::Hnsw;
-use crate::arena::pin;
+use crate::arena::{Slot, pin};
 use crate::index::codes::Codes;
 use crate::index::codes::fitting::{ENOUGH, Quantized};
 use crate::index::entries::Entries;
@@ -15,9 +15,9 @@ use crate::vector::Block;
 impl Entries {
     /// Writes the vector of a slot, or the one that its finer code means, into `floats`, which is left empty if a vacant slot
     /// has no memory.
-    fn original_into(&self, codes: &Codes, slot: u32, floats: &mut Vec<f32>) {
+    fn original_into(&self, codes: &Codes, slot: Slot, floats: &mut Vec<f32>) {
         let vectors = self.vectors.view();
-        let is_vector = slot < vectors.len();
+        let is_vector = vectors.has(slot);
         let finest = codes.finest();
         let row = if is_vector { vectors.row(slot) } else { finest.rows.view().row(slot) };
         if self.slots.is_hidden(slot) && row.iter().all(|&block| block == Block::ZERO) {
@@ -45,7 +45,7 @@ impl Hnsw {
         if !self.entries.refines(codes) {
             return;
         }
-        let original = |slot: u32, floats: &mut Vec<f32>| {
+        let original = |slot: Slot, floats: &mut Vec<f32>| {
             self.entries.original_into(codes, slot, floats);
         };
         let count = codes.rows.view().len();
@@ -86,7 +86,8 @@ impl Hnsw {
             count = count.min(ENOUGH as u32);
         }
         // Because the caller is pinned, none of the slots is written again.
-        let live: Vec<u32> = (0..count).filter(|&slot| !slots.is_hidden(slot)).collect();
+        let live: Vec<Slot> =
+            (0..count).map(Slot::new).filter(|&slot| !slots.is_hidden(slot)).collect();
         let vector = |at: usize, floats: &mut Vec<f32>| {
             self.entries.original_into(codes, live[at], floats);
         };

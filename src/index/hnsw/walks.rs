@@ -4,19 +4,20 @@ use std::sync::atomic::Ordering;
 
 use super::Hnsw;
 use super::filtered::FilteredSearch;
-use crate::arena::{Column, pin};
+use crate::arena::{Column, Slot, pin};
 use crate::error::IndexError;
-use crate::graph::{Beam, Counters, LANES, Scratch};
+use crate::graph::{Beam, Counters, LANES, Node, Scratch};
 use crate::index::codes::rerank::{Exact, Reach};
 use crate::index::codes::scale::Scale;
 use crate::index::codes::{CodeWork, Codes};
-use crate::index::entries::space::Rows;
+use crate::index::entries::space::{Rows, found};
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits, Plan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 use crate::index::search::Searchable;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Rows that a walk touches for each candidate it keeps: at least about this number.
@@ -170,7 +171,7 @@ impl Hnsw {
         &self,
         space: Rows<'_>,
         query: &[Block],
-        (way, known, beam): (Way, &[(u32, u32)], Beam),
+        (way, known, beam): (Way, &[(OrderKey, Slot)], Beam),
         timer: &mut Timer<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), WentOver> {
@@ -183,6 +184,7 @@ impl Hnsw {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
                 Way::FromHead => {
+                    let known = known.iter().map(|&(order, slot)| (order, Node::from(slot)));
                     self.graph.search_from(space, query, (known, beam), timer, scratch)
                 }
                 Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
@@ -219,7 +221,7 @@ impl Hnsw {
         hits: &mut Hits,
     ) -> bool {
         let all = self.entries.all_answer();
-        let answers = |slot: u32| all || self.entries.answers(slot, request.began);
+        let answers = |slot: Slot| all || self.entries.answers(slot, request.began);
         work.head.is_blurred = false;
         let is_full = match codes {
             Some(codes) if self.entries.refines(codes) => {
@@ -228,7 +230,7 @@ impl Hnsw {
             }
             _ => {
                 let scale = self.scale(self.entries.standing_in(codes));
-                let found = work.scratch.pool.iter().filter(|&(_, slot)| answers(slot));
+                let found = found(&work.scratch).filter(|&(_, slot)| answers(slot));
                 let is_full = self.entries.deliver(scale, request, found, hits);
                 let counters = work.scratch.counters;
                 hits.set_counters(counters.distances, counters.hops);
@@ -240,7 +242,7 @@ impl Hnsw {
         is_full || (cfg!(nearfield_model) && request.radius.is_some())
     }
 
-    /// Returns the scale of keys of distances: of these codes, or of the vectors if `codes` is `None`.
+    /// Returns the scale of order keys: of these codes, or of the vectors if `codes` is `None`.
     pub(in crate::index) fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
         codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
     }
@@ -266,15 +268,15 @@ impl Hnsw {
         &self,
         codes: &Codes,
         k: usize,
-        answers: impl Fn(u32) -> bool,
+        answers: impl Fn(Slot) -> bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
         self.measure_found(codes, k, answers, timer, work);
         let Work { scratch, head, .. } = work;
-        if let Some((middle, last)) = scratch.pool.reach() {
-            let [middle, last] = [middle, last].map(|key| codes.distance(key));
-            let (len, is_unbiased) = (scratch.pool.len(), codes.coder.is_unbiased());
+        if let Some((middle, last)) = scratch.reach() {
+            let [middle, last] = [middle, last].map(|order| codes.distance(order));
+            let (len, is_unbiased) = (scratch.len(), codes.coder.is_unbiased());
             let allowed = Reach::allowed(k, len, len * len / codes.coder.widened(len));
             let reach = Reach { len, middle, last, is_unbiased, allowed };
             head.is_blurred |= head.is_short(k, head.kth, reach);
@@ -287,13 +289,13 @@ impl Hnsw {
         &self,
         codes: &Codes,
         k: usize,
-        answers: impl Fn(u32) -> bool,
+        answers: impl Fn(Slot) -> bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
         let Work { scratch, row, coding, head, .. } = work;
-        let found = scratch.pool.iter().filter(|&(_, slot)| answers(slot));
-        let found = found.map(|(key, slot)| (codes.distance(key), slot));
+        let found = found(scratch).filter(|&(_, slot)| answers(slot));
+        let found = found.map(|(order, slot)| (codes.distance(order), slot));
         let finer = self.entries.standing_in(Some(codes));
         if let Some(finer) = finer {
             self.entries.encoder.unit_into(row, &mut coding.floats);
@@ -306,9 +308,9 @@ impl Hnsw {
         scratch.counters.distances += head.sorted.len() as u64;
     }
 
-    /// Returns the distance of a key by which a head [was measured](Self::measure_found).
-    pub(in crate::index) fn measured_distance(&self, codes: &Codes, key: u32) -> f32 {
-        self.scale(self.entries.standing_in(Some(codes))).distance(key)
+    /// Returns the distance of an order key by which a head [was measured](Self::measure_found).
+    pub(in crate::index) fn measured_distance(&self, codes: &Codes, order: OrderKey) -> f32 {
+        self.scale(self.entries.standing_in(Some(codes))).distance(order)
     }
 
     /// Returns the rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
@@ -321,20 +323,20 @@ impl Hnsw {
         finer.map_or((&self.entries.vectors, row), |finer| (&finer.rows, &coding.query))
     }
 
-    /// Returns the key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, on the same rows.
-    pub(in crate::index) fn measured_key(
+    /// Returns the order key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, on the same rows.
+    pub(in crate::index) fn measured_order(
         &self,
         codes: &Codes,
-        slot: u32,
+        slot: Slot,
         work: &Work,
-    ) -> Option<u32> {
+    ) -> Option<OrderKey> {
         let finer = self.entries.standing_in(Some(codes));
         let (column, query) = self.measured(finer, &work.row, &work.coding);
-        let (rows, mut key) = (column.view(), [0]);
-        let is_there = slot < rows.len();
+        let (rows, mut order) = (column.view(), [OrderKey::MIN]);
+        let is_there = rows.has(slot);
         is_there.then(|| {
-            self.scale(finer).engine().keys(rows, query, &[slot], &mut key);
-            key[0]
+            self.scale(finer).engine().orders(rows, query, &[slot], &mut order);
+            order[0]
         })
     }
 

@@ -93,8 +93,8 @@ impl Ivf {
                     if directory.has_rows {
                         directory.read(&self.space, (number, &list, position), row, scratch);
                         self.space.pad(&scratch.floats, &mut scratch.row);
-                        let (row, keys) = (&scratch.row, &mut scratch.keys);
-                        if directory.nearest(&self.space, row, keys).0 != number {
+                        let (row, order_keys) = (&scratch.row, &mut scratch.order_keys);
+                        if directory.nearest(&self.space, row, order_keys).0 != number {
                             fault(key, FaultKind::WrongList);
                         }
                     }

@@ -6,6 +6,7 @@ use crate::error::{IndexError, VectorError};
 use crate::index::distances::{Engine, engine};
 use crate::index::encode::{Encoder, normalize};
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
 
@@ -109,11 +110,11 @@ impl Space {
         }
     }
 
-    /// Returns the key of the distance of two stored rows.
-    pub(super) fn measure(&self, row: &[Block], query: &[Block]) -> u32 {
-        let mut key = 0;
-        self.engine.keys_in_line(row, query, std::slice::from_mut(&mut key));
-        key
+    /// Returns the order key of the distance of two stored rows.
+    pub(super) fn measure(&self, row: &[Block], query: &[Block]) -> OrderKey {
+        let mut order = OrderKey::MIN;
+        self.engine.orders_in_line(row, query, std::slice::from_mut(&mut order));
+        order
     }
 
     /// Returns the estimate that corresponds to a distance.
@@ -123,7 +124,7 @@ impl Space {
 
     /// Returns the term that is added to the estimates of a list: the distance of the query and the centroid.
     pub(super) fn bias(&self, ranked: u64) -> f32 {
-        self.ranking.distance((ranked >> 32) as u32)
+        self.ranking.distance(OrderKey::from_bits((ranked >> 32) as u32))
     }
 
     /// Returns the factor of the distance by a code in an estimate, which is

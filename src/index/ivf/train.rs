@@ -273,7 +273,7 @@ impl Ivf {
             let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
             let nearest = |vector: &&[f32]| {
                 space.pad(vector, &mut scratch.row);
-                let nearest = directory.nearest(space, &scratch.row, &mut scratch.keys);
+                let nearest = directory.nearest(space, &scratch.row, &mut scratch.order_keys);
                 directory.residual(space, vector, nearest.0, &mut residuals);
                 nearest
             };
@@ -330,7 +330,7 @@ impl Ivf {
             let (space, directory) = (&self.space, &directory);
             vectors.chunks_exact(dimension).map(move |vector| {
                 space.pad(vector, &mut scratch.row);
-                directory.nearest(space, &scratch.row, &mut scratch.keys).0
+                directory.nearest(space, &scratch.row, &mut scratch.order_keys).0
             })
         });
         let lists: Vec<u32> = with_threads(|| lists.collect());

@@ -1,6 +1,6 @@
 //! The answers of a filter.
 
-use crate::arena::Visited;
+use crate::arena::{Slot, Visited};
 
 /// The verdicts of a filter about slots, each asked for once.
 #[derive(Debug, Default)]
@@ -9,7 +9,7 @@ pub(in crate::index) struct Verdicts {
     accepted: Visited,
     slots: u32,
     /// Verdicts about the few slots that are younger than the search.
-    young: Vec<(u32, bool)>,
+    young: Vec<(Slot, bool)>,
 }
 
 impl Verdicts {
@@ -22,34 +22,34 @@ impl Verdicts {
     }
 
     /// Returns the verdict about a slot. Calls `ask` the first time.
-    pub(in crate::index) fn of(&mut self, slot: u32, ask: impl FnOnce() -> bool) -> bool {
-        if slot >= self.slots {
+    pub(in crate::index) fn of(&mut self, slot: Slot, ask: impl FnOnce() -> bool) -> bool {
+        if slot.number() >= self.slots {
             return self.known(slot).unwrap_or_else(|| {
                 let verdict = ask();
                 self.young.push((slot, verdict));
                 verdict
             });
         }
-        if self.asked.insert(slot) && ask() {
-            self.accepted.insert(slot);
+        if self.asked.insert(slot.number()) && ask() {
+            self.accepted.insert(slot.number());
         }
-        self.accepted.contains(slot)
+        self.accepted.contains(slot.number())
     }
 
     /// Returns the verdict about a slot if the filter was asked.
-    pub(in crate::index) fn known(&self, slot: u32) -> Option<bool> {
-        if slot >= self.slots {
+    pub(in crate::index) fn known(&self, slot: Slot) -> Option<bool> {
+        if slot.number() >= self.slots {
             let known = self.young.iter().find(|&&(young, _)| young == slot);
             return known.map(|&(_, verdict)| verdict);
         }
-        self.asked.contains(slot).then(|| self.accepted.contains(slot))
+        self.asked.contains(slot.number()).then(|| self.accepted.contains(slot.number()))
     }
 
     /// Bytes of memory in use.
     pub(in crate::index) fn bytes(&self) -> usize {
         self.asked.bytes()
             + self.accepted.bytes()
-            + self.young.capacity() * size_of::<(u32, bool)>()
+            + self.young.capacity() * size_of::<(Slot, bool)>()
     }
 }
 
@@ -62,12 +62,15 @@ mod tests {
         let mut verdicts = Verdicts::default();
         verdicts.begin(10);
         for slot in [3, 4, 12, 13] {
+            let (slot, is_even) = (Slot::new(slot), slot % 2 == 0);
             assert_eq!(verdicts.known(slot), None);
-            assert_eq!(verdicts.of(slot, || slot % 2 == 0), slot % 2 == 0);
-            assert_eq!(verdicts.of(slot, || panic!("asked again")), slot % 2 == 0);
-            assert_eq!(verdicts.known(slot), Some(slot % 2 == 0));
+            assert_eq!(verdicts.of(slot, || is_even), is_even);
+            assert_eq!(verdicts.of(slot, || panic!("asked again")), is_even);
+            assert_eq!(verdicts.known(slot), Some(is_even));
         }
         verdicts.begin(20);
-        assert!([3, 4, 12, 13].into_iter().all(|slot| verdicts.known(slot).is_none()));
+        assert!(
+            [3, 4, 12, 13].map(Slot::new).into_iter().all(|slot| verdicts.known(slot).is_none())
+        );
     }
 }

@@ -4,14 +4,15 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::ProductQuantizer;
 use super::query::sums;
-use crate::distance::{Kernel, key};
+use crate::distance::Kernel;
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
 
 /// Table entries in a block.
 const ENTRIES: usize = size_of::<Block>() / size_of::<f32>();
 
-/// Keys of the distances from a query to codes of `BITS` bits a sub-vector.
+/// Order keys of the distances from a query to codes of `BITS` bits a sub-vector.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ProductKernel<const BITS: u32>;
 
@@ -32,16 +33,16 @@ impl ProductQuantizer {
 
 impl<const BITS: u32> ProductKernel<BITS> {
     #[inline(always)]
-    fn keys<const N: usize>(query: &[Block], rows: [&[Block]; N]) -> [u32; N] {
+    fn keys<const N: usize>(query: &[Block], rows: [&[Block]; N]) -> [OrderKey; N] {
         let mut codes: [&[u8]; N] = [&[]; N];
         for (code, row) in codes.iter_mut().zip(rows) {
             *code = cast_slice(row);
         }
         let sums = sums(BITS, cast_slice(query), codes);
-        let mut keys = [0; N];
+        let mut keys = [OrderKey::MIN; N];
         for (key, sum) in keys.iter_mut().zip(sums) {
             // Adding zero makes a negative one positive.
-            *key = key::of_f32(sum + 0.0);
+            *key = OrderKey::of_f32(sum + 0.0);
         }
         keys
     }
@@ -51,18 +52,18 @@ impl<const BITS: u32> Kernel for ProductKernel<BITS> {
     type Element = Block;
 
     #[inline(always)]
-    fn key<S: Simd>(self, _: S, query: &[Block], row: &[Block]) -> u32 {
+    fn key<S: Simd>(self, _: S, query: &[Block], row: &[Block]) -> OrderKey {
         let [key] = Self::keys(query, [row]);
         key
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, _: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, _: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
         Self::keys(query, rows)
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key::to_f32(key)
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_f32()
     }
 }

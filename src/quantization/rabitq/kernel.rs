@@ -7,8 +7,9 @@ use bytemuck::{Pod, Zeroable, cast_mut, cast_ref, cast_slice, cast_slice_mut};
 
 use super::query::{add_differing, query_bits};
 use super::{Fit, RabitqQuantizer, dot};
-use crate::distance::{Kernel, key};
+use crate::distance::Kernel;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
 
@@ -29,7 +30,7 @@ struct Head {
     unused: [u32; 10],
 }
 
-/// Keys of the distances from a query to codes of `B` planes; the query has `G` groups of four.
+/// Order keys of the distances from a query to codes of `B` planes; the query has `G` groups of four.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RabitqKernel<const B: usize, const G: usize>;
 
@@ -95,14 +96,14 @@ impl<const B: usize, const G: usize> RabitqKernel<B, G> {
     }
 
     #[inline(always)]
-    fn finish((head, _): Parts<'_, G>, row: &[Block], differing: i32) -> u32 {
+    fn finish((head, _): Parts<'_, G>, row: &[Block], differing: i32) -> OrderKey {
         let factors: &[f32] = cast_slice(row);
         let factors = &factors[B * head.plane_len as usize / size_of::<f32>()..];
         let (norm, scale) = (factors[0], factors[1]);
         let product = head.slope * scale * head.equal.wrapping_sub(2 * differing) as f32;
         let distance = head.base + head.square * (norm * norm) - product;
         // Adding zero makes a negative one positive.
-        key::of_f32(if head.of_centre == 0.0 {
+        OrderKey::of_f32(if head.of_centre == 0.0 {
             distance.max(0.0) + 0.0
         } else {
             distance - factors[3] + 0.0
@@ -114,21 +115,21 @@ impl<const B: usize, const G: usize> Kernel for RabitqKernel<B, G> {
     type Element = Block;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> u32 {
+    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> OrderKey {
         let parts = Self::parts(query);
         let differing = simd.i32_sum(Self::differing(simd, parts, row));
         Self::finish(parts, row, differing)
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [u32; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
         let parts = Self::parts(query);
         let mut totals = [simd.i32_zero(); 4];
         for (total, row) in totals.iter_mut().zip(rows) {
             *total = Self::differing(simd, parts, row);
         }
         let differing = simd.i32_sum4(totals);
-        let mut keys = [0; 4];
+        let mut keys = [OrderKey::MIN; 4];
         for ((key, row), differing) in keys.iter_mut().zip(rows).zip(differing) {
             *key = Self::finish(parts, row, differing);
         }
@@ -136,7 +137,7 @@ impl<const B: usize, const G: usize> Kernel for RabitqKernel<B, G> {
     }
 
     #[inline(always)]
-    fn distance(self, key: u32) -> f32 {
-        key::to_f32(key)
+    fn distance(self, key: OrderKey) -> f32 {
+        key.to_f32()
     }
 }

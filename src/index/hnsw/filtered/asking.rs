@@ -5,10 +5,12 @@
 
 use super::course::{Asked, Course, Next, Progress, Rejects};
 use super::{AVOIDS, FilteredSearch, Walked};
+use crate::arena::Slot;
 use crate::graph::Watch;
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Reach;
 use crate::index::entries::cost::ASK;
+use crate::index::entries::space::found;
 use crate::index::query::hits::Plan;
 use crate::index::scratch::Work;
 
@@ -71,7 +73,7 @@ impl<'a> FilteredSearch<'a, '_> {
                 if self.timer.expired() {
                     return Some(self.ended(codes, course, false));
                 }
-                let kept = self.work.scratch.pool.len();
+                let kept = self.work.scratch.len();
                 let rejects = self.rejects(codes, asked, kept, &mut course);
                 let settings = (self.request.k, self.request.ef);
                 let is_coarse = refined.is_some();
@@ -137,13 +139,14 @@ impl<'a> FilteredSearch<'a, '_> {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, verdicts, head, .. } = &mut **work;
         let keys = index.entries.keys.view();
-        let answers = |slot: u32| index.entries.answers(slot, request.began);
+        let answers = |slot: Slot| index.entries.answers(slot, request.began);
         if is_measured {
             head.sorted.retain(|&(_, slot)| answers(slot) && verdicts.known(slot) == Some(true));
         } else {
             // Codes do not tell which of the others are nearer: the filter is asked about all, if that takes little time.
             let asks_on = !course.is_dear && codes.is_some();
-            scratch.pool.retain(usize::MAX, |slot| {
+            scratch.retain(usize::MAX, |node| {
+                let slot = Slot::from(node);
                 if !asks_on || timer.spent(1) || timer.expired() {
                     return answers(slot) && verdicts.known(slot) == Some(true);
                 }
@@ -194,7 +197,7 @@ impl<'a> FilteredSearch<'a, '_> {
         // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
         let mut asked = Asked { accepted: 0, rank: 0, recent: 0.0, seen: 0 };
-        for (_, slot) in scratch.pool.iter() {
+        for (_, slot) in found(scratch) {
             if asked.accepted >= wanted || timer.spent(1) {
                 break;
             }
@@ -205,7 +208,7 @@ impl<'a> FilteredSearch<'a, '_> {
                 asked.rank = asked.seen;
             }
         }
-        let last = scratch.pool.iter().take(asked.seen).skip(asked.seen.saturating_sub(RECENT));
+        let last = found(scratch).take(asked.seen).skip(asked.seen.saturating_sub(RECENT));
         let count = last.len().max(1);
         let accepted = last.filter(|&(_, slot)| verdicts.known(slot) == Some(true)).count();
         asked.recent = accepted as f64 / count as f64;
@@ -218,10 +221,10 @@ impl<'a> FilteredSearch<'a, '_> {
         let Self { index, request, filter, timer, work, .. } = self;
         let entries = &index.entries;
         let (keys, k) = (entries.keys.view(), request.k);
-        let accepts = |slot: u32| filter.accepts(keys.row(slot)[0]);
+        let accepts = |slot: Slot| filter.accepts(keys.row(slot)[0]);
         let mut verdicts = std::mem::take(&mut work.verdicts);
         if !course.is_dear {
-            for (_, slot) in work.scratch.pool.iter().skip(asked.seen) {
+            for (_, slot) in found(&work.scratch).skip(asked.seen) {
                 if timer.spent(1) {
                     break;
                 }
@@ -229,7 +232,7 @@ impl<'a> FilteredSearch<'a, '_> {
             }
         }
         loop {
-            let may_answer = |slot: u32| {
+            let may_answer = |slot: Slot| {
                 verdicts.known(slot) != Some(false) && entries.answers(slot, request.began)
             };
             index.measure_found(codes, k, may_answer, timer, work);
@@ -252,13 +255,13 @@ impl<'a> FilteredSearch<'a, '_> {
         }
         // Without a verdict about each candidate, all count, at the accepted share of the last ones.
         let density = if course.is_dear { (recent as f32).max(1.0 / RECENT as f32) } else { 1.0 };
-        let counts = |slot: u32| course.is_dear || verdicts.known(slot) != Some(false);
-        let candidates = || scratch.pool.iter().filter(|&(_, slot)| counts(slot));
+        let counts = |slot: Slot| course.is_dear || verdicts.known(slot) != Some(false);
+        let candidates = || found(scratch).filter(|&(_, slot)| counts(slot));
         let len = candidates().count();
-        let kth = head.key_of(k).map(|key| self.index.measured_distance(codes, key));
-        let ends = candidates().nth(len / 2).zip(scratch.pool.reach());
+        let kth = head.order_of(k).map(|order| self.index.measured_distance(codes, order));
+        let ends = candidates().nth(len / 2).zip(scratch.reach());
         let (Some(kth), Some(((middle, _), (_, last)))) = (kth, ends) else { return Sight::Clear };
-        let [middle, last] = [middle, last].map(|key| codes.distance(key));
+        let [middle, last] = [middle, last].map(|order| codes.distance(order));
         let (is_unbiased, allowed) = (codes.coder.is_unbiased(), MISSED * k as f32 / density);
         if head.is_short(k, kth, Reach { len, middle, last, is_unbiased, allowed }) {
             Sight::Short

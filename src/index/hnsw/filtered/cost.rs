@@ -1,5 +1,6 @@
 //! What ways to answers under a filter cost, estimated before one is taken.
 
+use crate::arena::Slot;
 use crate::index::codes::Codes;
 use crate::index::entries::accepted::accepted;
 use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring};
@@ -67,13 +68,13 @@ impl Hnsw {
         filter: &dyn Filter,
         ask: f64,
         ef: usize,
-        seeds: &mut Vec<u32>,
+        seeds: &mut Vec<Slot>,
     ) -> Estimate {
         let keys = self.entries.keys.view();
         let total = keys.len();
         seeds.clear();
         let (mut tried, mut asked) = (0, 0);
-        let (mut slots, mut held) = ([0; ASKED], [0; ASKED]);
+        let (mut slots, mut held) = ([Slot::new(0); ASKED], [0; ASKED]);
         // A small part of a walk, where calls are not for nothing.
         let budget = self.candidate_cost(self.entries.walking_codes()) * ef as f64 / 32.0 / ask;
         let most = if ask > CHEAP { (budget as u32).clamp(4, MOST_ASKED) } else { MOST_ASKED };

@@ -14,10 +14,11 @@ use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::Course;
 
 use super::Hnsw;
-use crate::graph::{Accepted, Beam, Counters, Order, Watch};
+use crate::arena::Slot;
+use crate::graph::{Accepted, Beam, Counters, Node, Order, Watch};
 use crate::index::codes::Codes;
 use crate::index::codes::rerank::Head;
-use crate::index::entries::space::Rows;
+use crate::index::entries::space::{Rows, found, nodes_of};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hits, Plan};
@@ -119,7 +120,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
 
     fn is_enough(&self, walked: &Walked<'_>) -> bool {
         let Work { head, scratch, .. } = &*self.work;
-        let found = if walked.is_measured { head.sorted.len() } else { scratch.pool.len() };
+        let found = if walked.is_measured { head.sorted.len() } else { scratch.len() };
         self.timer.expired() || found >= self.request.k
     }
 
@@ -276,7 +277,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             None if entries.replacing.is_ambiguous() => request.k.saturating_mul(2),
             None => request.k,
         };
-        work.scratch.pool.retain(most, |slot| {
+        work.scratch.retain(most, |node| {
+            let slot = Slot::from(node);
             entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
         });
         Some(Walked { plan: Plan::FilteredWalk, codes, is_measured: false })
@@ -285,7 +287,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     fn walk_by_detours(
         &mut self,
         codes: Option<&'a Codes>,
-        seeds: &[u32],
+        seeds: &[Slot],
         share: f64,
         scan: f64,
     ) -> Option<Walked<'a>> {
@@ -313,8 +315,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let Self { index, filter, timer, work, .. } = self;
         let keys = index.entries.keys.view();
         let accepts =
-            |slot: u32| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
-        let met = work.scratch.pool.iter().take_while(|_| !timer.spent(1)).enumerate();
+            |slot: Slot| !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0]);
+        let met = found(&work.scratch).take_while(|_| !timer.spent(1)).enumerate();
         with(&mut met.filter(|&(_, (_, slot))| accepts(slot)).map(|(rank, _)| rank))
     }
 
@@ -324,7 +326,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     }
 
     /// A walk among accepted nodes, from the candidates of an unfiltered one.
-    fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[u32]) -> Plan {
+    fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[Slot]) -> Plan {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, row, coding, .. } = &mut **work;
         let (space, query) = match codes {
@@ -333,9 +335,11 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         };
         // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
-        let accepts = &mut |slot: u32| {
+        let accepts = &mut |node: Node| {
+            let slot = Slot::from(node);
             !index.entries.slots.is_hidden(slot) && filter.accepts(keys.row(slot)[0])
         };
+        let seeds = nodes_of(seeds);
         let accepted = Accepted { ef: request.ef, order, seeds, accepts };
         index.graph.search_accepted(space, query, accepted, *timer, scratch);
         match order {

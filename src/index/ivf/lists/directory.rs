@@ -14,6 +14,7 @@ use crate::index::ivf::codes::codec::{CodeList, Codec, Prepared};
 use crate::index::ivf::codes::drift::{Drift, DriftLimits, SharedMargins};
 use crate::index::ivf::space::Space;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::sync::RwLock;
 use crate::vector::Block;
 
@@ -24,8 +25,8 @@ pub(crate) struct Scratch {
     pub(in crate::index::ivf) floats: Vec<f32>,
     /// The same in whole blocks.
     pub(in crate::index::ivf) row: Vec<Block>,
-    /// Distances to all centroids.
-    pub(in crate::index::ivf) keys: Vec<u32>,
+    /// Order keys of the distances to all centroids.
+    pub(in crate::index::ivf) order_keys: Vec<OrderKey>,
     pub(in crate::index::ivf) residual: Vec<f32>,
     pub(in crate::index::ivf) code: Vec<u8>,
 }
@@ -172,27 +173,28 @@ impl Directory {
         &self,
         space: &Space,
         row: &[Block],
-        keys: &mut Vec<u32>,
+        order_keys: &mut Vec<OrderKey>,
     ) -> (u32, f32) {
         if !self.is_trained() {
             return (0, 0.0);
         }
-        keys.resize(self.lists.len(), 0);
-        space.assigning.keys_in_line(&self.centroids, row, keys);
-        let least = keys.iter().copied().min().unwrap_or_default();
-        let list = keys.iter().position(|&key| key == least).unwrap_or_default() as u32;
+        order_keys.resize(self.lists.len(), OrderKey::MIN);
+        space.assigning.orders_in_line(&self.centroids, row, order_keys);
+        let least = order_keys.iter().copied().min().unwrap_or_default();
+        let list =
+            order_keys.iter().position(|&order_key| order_key == least).unwrap_or_default() as u32;
         (list, space.assigning.distance(least))
     }
 
     /// Writes to `order`, for each of the queries, which are rows of floats, one number per list:
-    /// the list in the lower half, its distance in the upper. Returns the number of distances
+    /// the list in the lower half, the order key of its distance in the upper. Returns the number of distances
     /// to centroids, each as much work as `weight` others, and ends early if `watch`
     /// expires.
     pub(in crate::index::ivf) fn rank(
         &self,
         space: &Space,
         queries: &[Block],
-        (keys, order): (&mut Vec<u32>, &mut Vec<u64>),
+        (order_keys, order): (&mut Vec<OrderKey>, &mut Vec<u64>),
         watch: &mut impl Watch,
         weight: usize,
     ) -> usize {
@@ -205,18 +207,18 @@ impl Directory {
         if !self.is_trained() {
             return 0;
         }
-        keys.resize(TILE.min(lists), 0);
+        order_keys.resize(TILE.min(lists), OrderKey::MIN);
         for (tile, centroids) in self.centroids.chunks(TILE * blocks).enumerate() {
-            let keys = &mut keys[..centroids.len() / blocks];
+            let order_keys = &mut order_keys[..centroids.len() / blocks];
             for (query, order) in queries.chunks_exact(blocks).zip(order.chunks_exact_mut(lists)) {
-                space.ranking.keys_in_line(centroids, query, keys);
+                space.ranking.orders_in_line(centroids, query, order_keys);
                 let first = (tile * TILE) as u32;
                 let places = order[first as usize..].iter_mut();
-                for ((place, &key), list) in places.zip(&*keys).zip(first..) {
-                    *place = u64::from(key) << 32 | u64::from(list);
+                for ((place, &order_key), list) in places.zip(&*order_keys).zip(first..) {
+                    *place = u64::from(order_key.to_bits()) << 32 | u64::from(list);
                 }
             }
-            if watch.spent(keys.len() * weight) {
+            if watch.spent(order_keys.len() * weight) {
                 break;
             }
         }
@@ -298,7 +300,7 @@ impl Directory {
     /// Returns whether the vector in `scratch.floats` differs from those that the index was trained on.
     pub(in crate::index::ivf) fn would_stray(&self, space: &Space, scratch: &mut Scratch) -> bool {
         space.pad(&scratch.floats, &mut scratch.row);
-        let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
+        let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.order_keys);
         let error = self.code_error(space, &scratch.floats, list);
         self.drift.is_stray(distance, error.unwrap_or_default())
     }
@@ -314,7 +316,7 @@ impl Directory {
         moving: Option<&dyn Fn() -> M>,
     ) -> Result<Put, IndexError> {
         space.pad(&scratch.floats, &mut scratch.row);
-        let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.keys);
+        let (list, distance) = self.nearest(space, &scratch.row, &mut scratch.order_keys);
         let Coded { term, length, error } = self.encode(space, list, scratch)?;
         let row = if self.has_rows { row } else { &[] };
         let entry = Entry { key, row, code: &scratch.code, term, length, error };
@@ -451,7 +453,7 @@ impl Directory {
 impl Scratch {
     /// Returns the bytes of memory in use.
     pub(in crate::index::ivf) fn bytes(&self) -> usize {
-        (self.floats.capacity() + self.keys.capacity() + self.residual.capacity()) * 4
+        (self.floats.capacity() + self.order_keys.capacity() + self.residual.capacity()) * 4
             + self.row.capacity() * size_of::<Block>()
             + self.code.capacity()
     }

@@ -164,7 +164,7 @@ impl Ivf {
     fn rank<'d>(&'d self, queries: &[Block], probe: &mut Probe, group: &mut Group<'d>) {
         let space = &self.space;
         let Probe { scratch, queries: rows, order, .. } = probe;
-        let Scratch { floats, row, keys, .. } = scratch;
+        let Scratch { floats, row, order_keys, .. } = scratch;
         let Group { directory, effort, lists, asked } = group;
         rows.clear();
         for query in queries.chunks_exact(space.blocks()) {
@@ -175,7 +175,7 @@ impl Ivf {
             let floats = if directory.codec.is_some() { floats.clone() } else { Vec::new() };
             asked.push(Asked::new(space, directory, floats, 1));
         }
-        directory.rank(space, rows, (keys, order), &mut (), 1);
+        directory.rank(space, rows, (order_keys, order), &mut (), 1);
         for order in order.chunks_exact_mut(directory.lists.len()) {
             if effort.nprobe < order.len() {
                 order.select_nth_unstable(effort.nprobe);

@@ -3,13 +3,14 @@
 use std::collections::BinaryHeap;
 
 use crate::graph::Watch;
+use crate::order_key::OrderKey;
 
 /// Position and distance of a vector. Ordered by distance, then by key, so that an answer
 /// does not depend on the order in which vectors were offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::index::ivf) struct Candidate {
-    /// A number of the order of distances.
-    pub(in crate::index::ivf) distance: u32,
+    /// The order key of its distance.
+    pub(in crate::index::ivf) order: OrderKey,
     pub(in crate::index::ivf) key: u64,
     pub(in crate::index::ivf) list: u32,
     pub(in crate::index::ivf) position: u32,
@@ -33,12 +34,12 @@ impl Nearest {
         self.capacity = capacity;
     }
 
-    /// Returns the bound: no candidate of a greater distance can enter.
+    /// Returns the bound: no candidate of a greater order key can enter.
     #[inline(always)]
-    pub(in crate::index::ivf) fn bound(&self) -> u32 {
+    pub(in crate::index::ivf) fn bound(&self) -> OrderKey {
         match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.capacity => worst.distance,
-            _ => u32::MAX,
+            Some(worst) if self.heap.len() == self.capacity => worst.order,
+            _ => OrderKey::MAX,
         }
     }
 
@@ -66,7 +67,7 @@ impl Nearest {
     ) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for candidate in waiting.drain(..) {
-            if candidate.distance <= self.bound() {
+            if candidate.order <= self.bound() {
                 if accepts(candidate.key) {
                     self.offer(candidate);
                 }
@@ -83,9 +84,9 @@ impl Nearest {
         self.heap.len()
     }
 
-    /// Returns the keys of their distances, unsorted.
-    pub(in crate::index::ivf) fn keys(&self) -> impl Iterator<Item = u32> + '_ {
-        self.heap.iter().map(|candidate| candidate.distance)
+    /// Returns the order keys of their distances, unsorted.
+    pub(in crate::index::ivf) fn orders(&self) -> impl Iterator<Item = OrderKey> + '_ {
+        self.heap.iter().map(|candidate| candidate.order)
     }
 
     /// Replaces the contents of `sorted` by the candidates, the nearest first.
@@ -109,7 +110,7 @@ mod tests {
     fn the_nearest_are_kept_whatever_the_order() {
         let mut all: Vec<_> = (0..500_u32)
             .map(|i| Candidate {
-                distance: i.wrapping_mul(2_654_435_761) >> 28,
+                order: OrderKey::from_bits(i.wrapping_mul(2_654_435_761) >> 28),
                 key: u64::from(i % 100),
                 list: i,
                 position: 0,
@@ -122,7 +123,7 @@ mod tests {
             for _ in 0..2 {
                 nearest.begin(capacity);
                 for &candidate in &all {
-                    if candidate.distance <= nearest.bound() {
+                    if candidate.order <= nearest.bound() {
                         nearest.offer(candidate);
                     }
                 }

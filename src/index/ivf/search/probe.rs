@@ -6,7 +6,6 @@ use super::asked::Asked;
 use super::nearest::{Candidate, Nearest};
 use super::rerank::{Again, Reranking};
 use super::scan::Scan;
-use crate::distance::key::to_f32;
 use crate::error::IndexError;
 use crate::graph::Watch;
 use crate::index::codes::rerank::Head;
@@ -18,6 +17,7 @@ use crate::index::query::hits::{BatchHits, Hits, Plan};
 use crate::index::query::request::Request;
 use crate::index::scratch::{Buffers, Work};
 use crate::index::search::Searchable;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Buffers of a search.
@@ -114,12 +114,12 @@ impl Ivf {
         (enough > 0).then_some(effort)
     }
 
-    /// Returns the distance of a candidate's number.
-    pub(in crate::index::ivf) fn distance(&self, effort: &Effort, key: u32) -> f32 {
+    /// Returns the distance that the order key of a candidate encodes.
+    pub(in crate::index::ivf) fn distance(&self, effort: &Effort, order: OrderKey) -> f32 {
         if effort.by_codes {
-            self.space.distance(to_f32(key))
+            self.space.distance(order.to_f32())
         } else {
-            self.space.encoder.answered(self.space.engine.distance(key))
+            self.space.encoder.answered(self.space.engine.distance(order))
         }
     }
 
@@ -163,7 +163,7 @@ impl Ivf {
             timer.leave_for_vectors(self.space.blocks() * size_of::<Block>());
         }
         let space = &self.space;
-        let Scratch { floats, row: float_row, keys, .. } = &mut probe.scratch;
+        let Scratch { floats, row: float_row, order_keys, .. } = &mut probe.scratch;
         space.floats(row, floats);
         space.pad(floats, float_row);
         let asked = &mut Asked::new(space, directory, std::mem::take(floats), MOST_BASES);
@@ -173,7 +173,7 @@ impl Ivf {
         let ranks = few.is_none() || effort.by_codes;
         let weight = (space.float_blocks() * size_of::<Block>() / bytes.max(1)).max(1);
         let ranked = if ranks {
-            directory.rank(space, float_row, (keys, &mut probe.order), timer, weight)
+            directory.rank(space, float_row, (order_keys, &mut probe.order), timer, weight)
         } else {
             0
         };
@@ -271,7 +271,9 @@ impl Ivf {
             let before = within;
             within = match effort.radius {
                 Some(_) if effort.again => nearest.len(),
-                Some(r) => nearest.keys().filter(|&key| self.distance(effort, key) <= r).count(),
+                Some(r) => {
+                    nearest.orders().filter(|&order| self.distance(effort, order) <= r).count()
+                }
                 None => 0,
             };
             idle = if within > before { 0 } else { idle + 1 };

@@ -11,13 +11,13 @@ use super::asked::Asked;
 use super::nearest::Candidate;
 use super::probe::{Effort, Probe};
 use super::scan::Scan;
-use crate::distance::key::{of_f32, to_f32};
 use crate::index::ivf::Ivf;
 use crate::index::ivf::codes::codec::Spread;
 use crate::index::ivf::lists::directory::Directory;
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hit, Hits};
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Weight of the expected deviation, in measured candidates.
@@ -67,14 +67,14 @@ const PARTS: usize = 16;
 /// Buffers of a reranking.
 #[derive(Debug, Default)]
 pub(in crate::index::ivf) struct Again {
-    /// Key of the distance, and key.
-    measured: Vec<(u32, u64)>,
+    /// Order key of the distance, and key.
+    measured: Vec<(OrderKey, u64)>,
     /// The deviation of estimates, by the number of the list.
     deviations: Vec<f32>,
     /// Candidates beyond the first, with their least likely distance.
-    others: Vec<(u32, Candidate)>,
+    others: Vec<(OrderKey, Candidate)>,
     /// The nearest `k` distances.
-    nearest: BinaryHeap<u32>,
+    nearest: BinaryHeap<OrderKey>,
     /// Keys of the first candidates, in order.
     first: Vec<u64>,
 }
@@ -82,9 +82,9 @@ pub(in crate::index::ivf) struct Again {
 impl Again {
     /// Returns the bytes of memory in use.
     pub(in crate::index::ivf) fn bytes(&self) -> usize {
-        self.measured.capacity() * size_of::<(u32, u64)>()
+        self.measured.capacity() * size_of::<(OrderKey, u64)>()
             + (self.deviations.capacity() + self.nearest.capacity()) * 4
-            + self.others.capacity() * size_of::<(u32, Candidate)>()
+            + self.others.capacity() * size_of::<(OrderKey, Candidate)>()
             + self.first.capacity() * 8
     }
 }
@@ -130,8 +130,7 @@ impl Ivf {
     ) -> usize {
         let Reranking { effort, .. } = reranking;
         if !effort.again {
-            let hit =
-                |c: &Candidate| Hit { key: c.key, distance: self.distance(effort, c.distance) };
+            let hit = |c: &Candidate| Hit { key: c.key, distance: self.distance(effort, c.order) };
             let found = probe.found.iter().take(effort.k).map(hit);
             hits.set(found.take_while(|hit| effort.reaches(hit.distance)));
             return 0;
@@ -140,7 +139,9 @@ impl Ivf {
         // If the capacity was used up, other vectors may be behind the last candidate.
         let worst = found.last().copied().filter(|_| found.len() == reranking.kept);
         again.others.clear();
-        again.others.extend(found.drain(effort.kept.min(found.len())..).map(|c| (0, c)));
+        again
+            .others
+            .extend(found.drain(effort.kept.min(found.len())..).map(|c| (OrderKey::MIN, c)));
         let mut errors = Errors::default();
         self.measure_first(reranking, asked, probe, timer, &mut errors);
         let may_be_more = worst.is_some() || !probe.again.others.is_empty();
@@ -153,8 +154,8 @@ impl Ivf {
         let found = measured
             .iter()
             .take(effort.k)
-            .map(|&(distance, key)| {
-                let distance = space.encoder.answered(space.engine.distance(distance));
+            .map(|&(order, key)| {
+                let distance = space.encoder.answered(space.engine.distance(order));
                 Hit { key, distance }
             })
             .take_while(|hit| effort.reaches(hit.distance));
@@ -195,10 +196,10 @@ impl Ivf {
                     continue;
                 };
                 let row = list.row(position, space.blocks());
-                let key = space.measure(row, query);
-                measured.push((key, candidate.key));
-                let distance = space.as_estimate(space.engine.distance(key));
-                errors.learn(distance - to_f32(candidate.distance), deviations[number]);
+                let order = space.measure(row, query);
+                measured.push((order, candidate.key));
+                let distance = space.as_estimate(space.engine.distance(order));
+                errors.learn(distance - candidate.order.to_f32(), deviations[number]);
             }
             if timer.is_late(measured.len()) {
                 break;
@@ -221,24 +222,24 @@ impl Ivf {
         let least = directory.codec.as_ref().map_or(0.0, |codec| errors.least(codec.spread()));
         let Again { measured, nearest, .. } = &mut probe.again;
         nearest.clear();
-        nearest.extend(measured.iter().map(|&(key, _)| key));
+        nearest.extend(measured.iter().map(|&(order, _)| order));
         while nearest.len() > effort.k {
             nearest.pop();
         }
-        let farthest = |nearest: &BinaryHeap<u32>| {
+        let farthest = |nearest: &BinaryHeap<OrderKey>| {
             let kth = nearest.peek().filter(|_| nearest.len() == effort.k);
-            let kth = kth.map_or(f32::INFINITY, |&key| space.engine.distance(key));
+            let kth = kth.map_or(f32::INFINITY, |&order| space.engine.distance(order));
             space.as_estimate(effort.radius.map_or(kth, |radius| kth.min(radius)))
         };
         let bound = farthest(nearest);
         let Again { deviations, others, .. } = &mut probe.again;
         others.retain_mut(|(likely, candidate)| {
-            let distance = to_f32(candidate.distance) + least * deviations[candidate.list as usize];
-            *likely = of_f32(distance + 0.0);
+            let distance = candidate.order.to_f32() + least * deviations[candidate.list as usize];
+            *likely = OrderKey::of_f32(distance + 0.0);
             distance <= bound
         });
         if let Some(worst) = worst {
-            let reached = to_f32(worst.distance);
+            let reached = worst.order.to_f32();
             let is_enough =
                 |&ranked: &u64| bound - least * deviations[ranked as u32 as usize] < reached;
             if !lists.iter().all(is_enough) {
@@ -248,7 +249,7 @@ impl Ivf {
         let Again { measured, others, nearest, .. } = &mut probe.again;
         others.sort_unstable();
         for step in others.chunks(STEP) {
-            let bound = of_f32(farthest(nearest) + 0.0);
+            let bound = OrderKey::of_f32(farthest(nearest) + 0.0);
             if step[0].0 > bound || timer.is_late(measured.len()) {
                 break;
             }
@@ -260,9 +261,9 @@ impl Ivf {
                 let Some(position) = list.still_at(candidate.position, candidate.key) else {
                     continue;
                 };
-                let key = space.measure(list.row(position, space.blocks()), query);
-                measured.push((key, candidate.key));
-                nearest.push(key);
+                let order = space.measure(list.row(position, space.blocks()), query);
+                measured.push((order, candidate.key));
+                nearest.push(order);
                 if nearest.len() > effort.k {
                     nearest.pop();
                 }
@@ -290,7 +291,7 @@ impl Ivf {
         for (at, &ranked) in lists.iter().enumerate() {
             let number = ranked as u32;
             let below = least * deviations[number as usize];
-            if bound - below < to_f32(worst.distance) {
+            if bound - below < worst.order.to_f32() {
                 continue;
             }
             let before = others.len();
@@ -299,10 +300,10 @@ impl Ivf {
                     if distance + below > bound {
                         continue;
                     }
-                    let candidate = scan.candidate(of_f32(distance + 0.0), position);
+                    let candidate = scan.candidate(OrderKey::of_f32(distance + 0.0), position);
                     // A vector that moved within its list since then was measured already.
                     if candidate > worst && first.binary_search(&candidate.key).is_err() {
-                        others.push((of_f32(distance + below + 0.0), candidate));
+                        others.push((OrderKey::of_f32(distance + below + 0.0), candidate));
                     }
                 }
             };

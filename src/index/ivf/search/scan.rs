@@ -2,11 +2,11 @@
 
 use super::nearest::{Candidate, Nearest};
 use super::probe::Effort;
-use crate::distance::key::{of_f32, to_f32};
 use crate::graph::Watch;
 use crate::index::ivf::Ivf;
 use crate::index::ivf::codes::codec::{Formula, Prepared};
 use crate::index::ivf::lists::list::List;
+use crate::order_key::OrderKey;
 use crate::vector::Block;
 
 /// Rows that are measured at once.
@@ -55,13 +55,13 @@ impl Scan<'_> {
         nearest: &mut Nearest,
     ) {
         let space = &self.ivf.space;
-        let mut keys = [0; TILE];
-        let keys = &mut keys[..rows.len() / space.blocks()];
-        space.engine.keys_in_line(rows, query, keys);
+        let mut orders = [OrderKey::MIN; TILE];
+        let orders = &mut orders[..rows.len() / space.blocks()];
+        space.engine.orders_in_line(rows, query, orders);
         let mut bound = nearest.bound();
-        for (place, &distance) in keys.iter().enumerate() {
-            if distance <= bound {
-                self.offer(distance, tile * TILE + place, nearest);
+        for (place, &order) in orders.iter().enumerate() {
+            if order <= bound {
+                self.offer(order, tile * TILE + place, nearest);
                 bound = nearest.bound();
             }
         }
@@ -77,8 +77,8 @@ impl Scan<'_> {
         watch: &mut impl Watch,
     ) -> usize {
         let bound_of = |nearest: &Nearest| match nearest.bound() {
-            u32::MAX => f32::INFINITY,
-            bound => to_f32(bound),
+            OrderKey::MAX => f32::INFINITY,
+            bound => bound.to_f32(),
         };
         let mut bound = bound_of(nearest);
         self.estimates(query, formula, distances, watch, |start, distances| {
@@ -91,7 +91,7 @@ impl Scan<'_> {
                 }
                 for (place, &distance) in chunk.iter().enumerate() {
                     if distance <= bound {
-                        self.offer(of_f32(distance + 0.0), start + place, nearest);
+                        self.offer(OrderKey::of_f32(distance + 0.0), start + place, nearest);
                         bound = bound_of(nearest);
                     }
                 }
@@ -135,32 +135,32 @@ impl Scan<'_> {
         nearest: &mut Nearest,
     ) {
         let space = &self.ivf.space;
-        let distance = if let Some((prepared, formula)) = prepared {
+        let order = if let Some((prepared, formula)) = prepared {
             self.list.codes.get(position, code);
             let estimate = prepared.distance(code);
             debug_assert!(estimate.is_ok(), "a code of this quantizer");
             let term = self.list.terms[position];
-            of_f32(formula.estimate(term, estimate.unwrap_or(f32::INFINITY)) + 0.0)
+            OrderKey::of_f32(formula.estimate(term, estimate.unwrap_or(f32::INFINITY)) + 0.0)
         } else {
             space.measure(self.list.row(position, space.blocks()), query)
         };
-        if distance <= nearest.bound() {
-            self.offer(distance, position, nearest);
+        if order <= nearest.bound() {
+            self.offer(order, position, nearest);
         }
     }
 
-    /// Returns the vector at a position, with the number of its distance.
-    pub(in crate::index::ivf) fn candidate(self, distance: u32, position: usize) -> Candidate {
+    /// Returns the vector at a position, with the order key of its distance.
+    pub(in crate::index::ivf) fn candidate(self, order: OrderKey, position: usize) -> Candidate {
         let key = self.list.keys[position];
-        Candidate { distance, key, list: self.number, position: position as u32 }
+        Candidate { order, key, list: self.number, position: position as u32 }
     }
 
-    fn offer(self, distance: u32, position: usize, nearest: &mut Nearest) {
+    fn offer(self, order: OrderKey, position: usize, nearest: &mut Nearest) {
         let Effort { cut, asks, .. } = *self.effort;
-        if cut.is_some_and(|radius| self.ivf.distance(self.effort, distance) > radius) {
+        if cut.is_some_and(|radius| self.ivf.distance(self.effort, order) > radius) {
             return;
         }
-        let candidate = self.candidate(distance, position);
+        let candidate = self.candidate(order, position);
         if asks {
             nearest.wait(candidate);
         } else {
