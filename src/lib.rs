@@ -44,6 +44,11 @@
 //! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
 //! | `timeout`, `deadline`, `cancel` | search | none | end of the search, with the answers found until then |
 //!
+//! # Errors
+//!
+//! Each part returns an error of its own, which names values, file and remedy. [`Error`] takes all of them, so that
+//! `fn main() -> nearfield::Result<()>` may call any part with `?`; [`Error::kind`] tells a program how to go on.
+//!
 //! # Features
 //!
 //! No feature is on by default, and no feature changes an answer or a file.
@@ -56,11 +61,13 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 #![warn(clippy::unwrap_used)]
 
+mod any_error;
 mod arena;
 pub mod collection;
 pub mod dataset;
 mod distance;
 mod error;
+mod error_kind;
 mod graph;
 mod guard;
 mod index;
@@ -75,9 +82,11 @@ mod threads;
 mod unwind;
 mod vector;
 
+pub use any_error::{Error, Result};
 pub use collection::{Collection, CollectionError, Config, Reader, Snapshot, Transaction};
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
+pub use error_kind::ErrorKind;
 #[cfg(nearfield_guards)]
 #[doc(hidden)]
 pub use guard::{GUARD_VARIABLE, GUARDS};

@@ -5,8 +5,13 @@ mod collection_support;
 use std::path::Path;
 
 use collection_support::{Folder, config, open, vector};
+use nearfield::dataset::{DatasetError, Vectors};
+use nearfield::quantization::{QuantizationError, Quantizer, ScalarQuantizer};
 use nearfield::store::{Fault, FaultKind, SimulatedDisk, Store, StoreError, StoreOptions};
-use nearfield::{Collection, CollectionError, Config, Flat, Hnsw, Metric, Originals, Quantization};
+use nearfield::{
+    AsVector, Collection, CollectionError, Config, Error, ErrorKind, Flat, Hnsw, IndexError,
+    Metric, Originals, Quantization, VectorError,
+};
 
 const DIMENSION: usize = 8;
 
@@ -170,4 +175,113 @@ fn the_first_error_stays_readable() {
     assert!(collection.check().unwrap().is_ok());
     assert_eq!((snapshot.len(), collection.snapshot().unwrap().len()), (1, 1));
     assert_eq!(collection.search(&vector(1, 0, DIMENSION)).k(1).run().unwrap()[0].key, 1);
+}
+
+/// Calls each part of the crate with `?`. One of the steps fails.
+fn use_all(folder: &Folder, fails_at: usize) -> nearfield::Result<()> {
+    let broken = |step| step == fails_at;
+    if broken(0) {
+        Vectors::open(folder.file("none.fvecs"))?;
+    }
+    let bits = if broken(1) { 7 } else { 8 };
+    let sample = vector(1, 0, DIMENSION);
+    let quantizer = ScalarQuantizer::builder(DIMENSION, Metric::L2).bits(bits).train(&sample)?;
+    let _ = quantizer.quantize(&sample)?;
+    let index = Hnsw::builder(DIMENSION, Metric::L2).build()?;
+    index.insert(1, &sample)?;
+    if broken(2) {
+        index.insert(1, &sample)?;
+    }
+    index.save(folder.file(if broken(3) { "none/index.nf" } else { "index.nf" }))?;
+    let store = StoreOptions::new().open_in_memory()?;
+    let _open = broken(4).then(|| store.begin_write()).transpose()?;
+    store.begin_write()?.commit()?;
+    if broken(5) {
+        Err(VectorError::ZeroNorm)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn one_error_takes_those_of_all_parts() {
+    let folder = Folder::new("errors-all");
+    let error = |step| use_all(&folder, step).expect_err("it is refused");
+    let cases = [
+        (ErrorKind::NotFound, "Dataset("),
+        (ErrorKind::InvalidInput, "Quantization("),
+        (ErrorKind::AlreadyExists, "Index("),
+        (ErrorKind::NotFound, "Collection(Store("),
+        (ErrorKind::Deadlock, "Store("),
+        (ErrorKind::InvalidInput, "Vector("),
+    ];
+    for (step, (kind, part)) in cases.into_iter().enumerate() {
+        let error = error(step);
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(format!("{error:?}").starts_with(part), "{error:?}");
+        assert_eq!(error.clone().to_string(), error.to_string());
+    }
+    use_all(&folder, cases.len()).unwrap();
+
+    // The text and the source are those of the part's error.
+    let inner = Vectors::open(folder.file("none.fvecs")).unwrap_err();
+    let outer = Error::from(inner.clone());
+    assert_eq!(outer.to_string(), inner.to_string());
+    let source = std::error::Error::source(&outer).and_then(|e| e.downcast_ref::<std::io::Error>());
+    let source = source.expect("the operating system's error is the source");
+    assert!(source.raw_os_error().is_some(), "{source:?}");
+    assert!(outer.to_string().contains("none.fvecs"), "{outer}");
+}
+
+#[test]
+fn errors_may_cross_threads_and_be_kept() {
+    fn check<E: std::error::Error + Clone + Send + Sync + 'static>() {}
+    check::<Error>();
+    check::<VectorError>();
+    check::<IndexError>();
+    check::<CollectionError>();
+    check::<StoreError>();
+    check::<QuantizationError>();
+    check::<DatasetError>();
+}
+
+#[test]
+fn kinds_tell_how_to_go_on() {
+    let folder = Folder::new("errors-kinds");
+    let path = folder.file("c.nf");
+    let kind = |result: Result<Collection, CollectionError>| {
+        let error = result.expect_err("it is refused");
+        assert_eq!(Error::from(error.clone()).kind(), error.kind());
+        error.kind()
+    };
+    let collection = open(&path, config(DIMENSION));
+    assert_eq!(kind(Collection::open(&path, config(DIMENSION))), ErrorKind::Locked);
+    assert_eq!(kind(Collection::create(&path, config(DIMENSION))), ErrorKind::AlreadyExists);
+    let mut tx = collection.begin_write().unwrap();
+    assert_eq!(tx.put_payload(7, b"x").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(tx.upsert(7, &[f32::NAN; DIMENSION]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let refused = collection.begin_write().map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Deadlock);
+    drop((tx, collection));
+    assert_eq!(kind(Collection::open(&path, config(DIMENSION + 1))), ErrorKind::Incompatible);
+    let mut image = std::fs::read(&path).unwrap();
+    image[..128 << 10].fill(7);
+    std::fs::write(&path, &image).unwrap();
+    assert_eq!(kind(Collection::open(&path, config(DIMENSION))), ErrorKind::Incompatible);
+
+    let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
+    let query = vector(1, 0, DIMENSION);
+    let error = index.search(&query.as_vector()).recall(0.9).run().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotReady);
+
+    let disk = SimulatedDisk::new();
+    let store = StoreOptions::new().open_simulated(&disk).unwrap();
+    disk.fail_at(FaultKind::Sync, 0, Fault::Full);
+    let commit = || {
+        store.begin_write().and_then(|mut tx| {
+            tx.table::<u64>("numbers")?.insert(1, b"one")?;
+            tx.commit()
+        })
+    };
+    assert_eq!(commit().unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(commit().unwrap_err().kind(), ErrorKind::Poisoned);
 }

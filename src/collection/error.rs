@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::arena::{ArenaError, Unsound};
 use crate::error::{IndexError, VectorError};
+use crate::error_kind::ErrorKind;
 use crate::store::{Place, StoreError};
 
 /// The reason for which a collection, or the file of an index, could not be made, opened, changed or read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CollectionError {
     /// The store refused.
@@ -103,6 +104,27 @@ pub enum CollectionError {
 }
 
 impl CollectionError {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::NotACollection { .. }
+            | Self::Version { .. }
+            | Self::Kind { .. }
+            | Self::Mismatch { .. } => ErrorKind::Incompatible,
+            Self::Exists { .. } => ErrorKind::AlreadyExists,
+            Self::NameTooLong { .. } => ErrorKind::InvalidInput,
+            Self::KeyMissing { .. } => ErrorKind::NotFound,
+            Self::MergeConflict { .. } => ErrorKind::Conflict,
+            Self::Memory { .. } => ErrorKind::LimitReached,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Behind { .. } => ErrorKind::Poisoned,
+            Self::ByteOrder => ErrorKind::Unsupported,
+        }
+    }
+
     /// Adds the path of the file to the error, unless it has one.
     #[cold]
     pub(crate) fn at(mut self, file: Option<&Path>) -> Self {
@@ -123,7 +145,7 @@ impl CollectionError {
 
     /// Returns whether the disk, or the user's share of it, has no room.
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_full())
+        self.kind() == ErrorKind::DiskFull
     }
 
     /// Returns the error of a record that contradicts the format. [`Self::at`] adds the path.
