@@ -83,7 +83,9 @@ mod unwind;
 mod vector;
 
 pub use any_error::{Error, Result};
-pub use collection::{Collection, CollectionError, Config, Reader, Snapshot, Transaction};
+pub use collection::{
+    Collection, CollectionBuilder, CollectionError, Reader, Snapshot, Transaction,
+};
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
 pub use error_kind::ErrorKind;

@@ -9,8 +9,8 @@ use nearfield::dataset::{DatasetError, Vectors};
 use nearfield::quantization::{QuantizationError, Quantizer, ScalarQuantizer};
 use nearfield::store::{Fault, FaultKind, SimulatedDisk, Store, StoreError, StoreOptions};
 use nearfield::{
-    AsVector, Collection, CollectionError, Config, Error, ErrorKind, Flat, Hnsw, IndexError,
-    Metric, Originals, Quantization, VectorError,
+    AsVector, Collection, CollectionBuilder, CollectionError, Error, ErrorKind, Flat, Hnsw,
+    IndexError, Metric, Originals, Quantization, VectorError,
 };
 
 const DIMENSION: usize = 8;
@@ -27,27 +27,27 @@ fn errors_of_opening_name_the_path_and_the_remedy() {
     let folder = Folder::new("errors-opening");
     let path = folder.file("c.nf");
     let nowhere = folder.file("none/c.nf");
-    told(Collection::open(&nowhere, config(DIMENSION)), &nowhere);
+    told(config(DIMENSION).open(&nowhere), &nowhere);
     told(Collection::open_read_only(&nowhere).map(drop), &nowhere);
     told(Hnsw::open(&nowhere), &nowhere);
 
     let collection = open(&path, config(DIMENSION));
-    let text = told(Collection::open(&path, config(DIMENSION)), &path);
+    let text = told(config(DIMENSION).open(&path), &path);
     assert!(text.contains("open it read-only, or close the other"), "{text}");
     let text = told(collection.backup(&path), &path);
     assert!(text.contains("close the other"), "{text}");
-    assert!(told(Collection::create(&path, config(DIMENSION)), &path).contains("another path"));
+    assert!(told(config(DIMENSION).create(&path), &path).contains("another path"));
     drop(collection);
 
     std::fs::write(&path, b"a text that is no store at all").unwrap();
-    assert!(told(Collection::open(&path, config(DIMENSION)), &path).contains("check the path"));
+    assert!(told(config(DIMENSION).open(&path), &path).contains("check the path"));
     std::fs::remove_file(&path).unwrap();
     let store = Store::open(&path).unwrap();
     let mut tx = store.begin_write().unwrap();
     tx.table::<str>("colours").unwrap();
     tx.commit().unwrap();
     drop(store);
-    assert!(told(Collection::open(&path, config(DIMENSION)), &path).contains("check the path"));
+    assert!(told(config(DIMENSION).open(&path), &path).contains("check the path"));
     assert!(told(Collection::open_read_only(&path).map(drop), &path).contains("check the path"));
     Hnsw::builder(DIMENSION, Metric::L2).build().unwrap().save(&path).unwrap();
     assert!(told(Flat::load(&path), &path).contains("an exact index"));
@@ -92,12 +92,37 @@ fn damage_names_the_path_wherever_it_is_met() {
 }
 
 #[test]
+fn opening_makes_no_collection() {
+    let folder = Folder::new("no-collection");
+    let path = folder.file("c.nf");
+    let missing = Collection::open(&path).unwrap_err();
+    assert!(matches!(missing, CollectionError::Missing { .. }), "{missing:?}");
+    assert!(missing.to_string().contains("Collection::builder(dimension, metric)"), "{missing}");
+    assert!(matches!(
+        Collection::open(folder.file("none/c.nf")),
+        Err(CollectionError::Missing { .. })
+    ));
+    assert!(Collection::open(folder.path()).is_err());
+    std::fs::write(&path, []).unwrap();
+    let empty = Collection::open(&path).unwrap_err();
+    assert!(matches!(empty, CollectionError::Store(StoreError::NotAStore { .. })), "{empty:?}");
+    assert!(std::fs::read(&path).unwrap().is_empty(), "it stays as it is");
+    // A store without a collection, as a crash leaves it that comes before the first commit.
+    std::fs::remove_file(&path).unwrap();
+    drop(Store::open(&path).unwrap());
+    let unfinished = Collection::open(&path).unwrap_err();
+    assert!(matches!(unfinished, CollectionError::NotACollection { .. }), "{unfinished:?}");
+    drop(config(DIMENSION).open(&path).unwrap());
+    assert!(Collection::open(&path).unwrap().is_empty());
+}
+
+#[test]
 fn a_mismatch_speaks_as_the_configuration_does() {
     let folder = Folder::new("errors-mismatch");
     let path = folder.file("c.nf");
     let quantized = config(64).quantization(Quantization::Sq4).alpha(1.2);
     drop(open(&path, quantized));
-    let mismatch = |config: Config| told(Collection::open(&path, config), &path);
+    let mismatch = |config: CollectionBuilder| told(config.open(&path), &path);
     assert_eq!(
         mismatch(config(64).quantization(Quantization::None)),
         format!(
@@ -117,7 +142,7 @@ fn a_mismatch_speaks_as_the_configuration_does() {
     assert!(text.contains(", 1.5 is given"), "{text}");
     let text = mismatch(config(64).alpha(1.0));
     assert!(text.contains(", 1 is given"), "{text}");
-    let text = mismatch(Config::new(64, Metric::Cosine));
+    let text = mismatch(Collection::builder(64, Metric::Cosine));
     assert!(text.starts_with("metric is l2 in "), "{text}");
 
     let other = folder.file("other.nf");
@@ -150,7 +175,7 @@ fn a_long_name_is_called_a_name() {
 #[test]
 fn the_first_error_stays_readable() {
     let disk = SimulatedDisk::new();
-    let collection = Collection::open_simulated(&disk, config(DIMENSION)).unwrap();
+    let collection = config(DIMENSION).open_simulated(&disk).unwrap();
     let commit = |key| {
         let mut tx = collection.begin_write()?;
         tx.upsert(key, &vector(key, 0, DIMENSION))?;
@@ -254,19 +279,19 @@ fn kinds_tell_how_to_go_on() {
         error.kind()
     };
     let collection = open(&path, config(DIMENSION));
-    assert_eq!(kind(Collection::open(&path, config(DIMENSION))), ErrorKind::Locked);
-    assert_eq!(kind(Collection::create(&path, config(DIMENSION))), ErrorKind::AlreadyExists);
+    assert_eq!(kind(config(DIMENSION).open(&path)), ErrorKind::Locked);
+    assert_eq!(kind(config(DIMENSION).create(&path)), ErrorKind::AlreadyExists);
     let mut tx = collection.begin_write().unwrap();
     assert_eq!(tx.put_payload(7, b"x").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(tx.upsert(7, &[f32::NAN; DIMENSION]).unwrap_err().kind(), ErrorKind::InvalidInput);
     let refused = collection.begin_write().map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Deadlock);
     drop((tx, collection));
-    assert_eq!(kind(Collection::open(&path, config(DIMENSION + 1))), ErrorKind::Incompatible);
+    assert_eq!(kind(config(DIMENSION + 1).open(&path)), ErrorKind::Incompatible);
     let mut image = std::fs::read(&path).unwrap();
     image[..128 << 10].fill(7);
     std::fs::write(&path, &image).unwrap();
-    assert_eq!(kind(Collection::open(&path, config(DIMENSION))), ErrorKind::Incompatible);
+    assert_eq!(kind(config(DIMENSION).open(&path)), ErrorKind::Incompatible);
 
     let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
     let query = vector(1, 0, DIMENSION);

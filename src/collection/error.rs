@@ -51,12 +51,17 @@ pub enum CollectionError {
     Mismatch {
         /// The file; a merge has none.
         path: Option<PathBuf>,
-        /// The parameter's name, as in [`Config`](crate::Config).
+        /// The parameter's name, as in [`CollectionBuilder`](crate::CollectionBuilder).
         name: &'static str,
         /// Its value in the file, or in one of the collections.
         stored: String,
         /// The value given, or of another collection.
         given: String,
+    },
+    /// No file exists at the path.
+    Missing {
+        /// The path.
+        path: PathBuf,
     },
     /// A file exists at the path already.
     Exists {
@@ -83,8 +88,8 @@ pub enum CollectionError {
         /// The name, if it is one.
         name: Option<Vec<u8>>,
     },
-    /// A transaction would take more memory than [`Config::memory_limit`](crate::Config::memory_limit) allows. It stays unchanged:
-    /// commit it and go on in another one.
+    /// A transaction would take more memory than [`CollectionBuilder::memory_limit`](crate::CollectionBuilder::memory_limit) allows.
+    /// It stays unchanged: commit it and go on in another one.
     Memory {
         /// Bytes that the transaction would need, those that the collection takes already included.
         needed: u64,
@@ -116,7 +121,7 @@ impl CollectionError {
             | Self::Mismatch { .. } => ErrorKind::Incompatible,
             Self::Exists { .. } => ErrorKind::AlreadyExists,
             Self::NameTooLong { .. } => ErrorKind::InvalidInput,
-            Self::KeyMissing { .. } => ErrorKind::NotFound,
+            Self::Missing { .. } | Self::KeyMissing { .. } => ErrorKind::NotFound,
             Self::MergeConflict { .. } => ErrorKind::Conflict,
             Self::Memory { .. } => ErrorKind::LimitReached,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -186,6 +191,12 @@ impl fmt::Display for CollectionError {
             Self::Mismatch { path: None, name, stored, given } => {
                 write!(f, "{name} is {stored} in one collection, and {given} in the other")
             }
+            Self::Missing { path } => write!(
+                f,
+                "{} does not exist; make it with \
+                 `Collection::builder(dimension, metric).create(path)`, or check the path",
+                path.display()
+            ),
             Self::Exists { path } => write!(
                 f,
                 "{} exists already; open it with `open`, or choose another path",

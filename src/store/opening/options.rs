@@ -1,12 +1,13 @@
 //! How a store is made and opened.
 
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::follower::Follower;
 use super::handle::Store;
+use crate::error_kind::ErrorKind;
 use crate::store::disk::{
     ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, SimulatedDisk,
     Storage, SyncPoint, WriterLock, follow_links, is_file_at, open_file,
@@ -101,44 +102,59 @@ impl StoreOptions {
 
     fn open_or_make(&self, path: &Path) -> Result<Store, StoreError> {
         self.check()?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
         for _ in 0..ATTEMPTS {
-            let file = match open_file(path, &options) {
-                Ok(file) => Arc::new(file),
+            let placed = match self.lock(path) {
+                Ok(Some(placed)) => placed,
+                Ok(None) => continue,
                 Err(error) if error.kind() == ErrorKind::NotFound => match self.make_at(path)? {
                     Some(store) => return Ok(store),
                     // Another process was faster.
                     None => continue,
                 },
-                Err(error) => return Err(StoreError::io("open the file")(error)),
+                Err(error) => return Err(error),
             };
-            let lock = self.writer_lock(&file, path)?;
-            if !is_file_at(path, &file) {
-                // Another process has replaced the file before it was locked.
-                continue;
-            }
-            let metadata =
-                file.metadata().map_err(StoreError::io("ask for the length of the file"))?;
+            let metadata = placed.file.metadata();
+            let metadata = metadata.map_err(StoreError::io("ask for the length of the file"))?;
             if metadata.len() > 0 {
-                return self.open_placed(Placed { file, lock }, path);
+                return self.open_placed(placed, path);
             }
             let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
             let new = self.fill(NewFile::beside(&target, Some(&metadata), self.guarding())?)?;
             return self.open_placed(new.replace(&target)?, path);
         }
-        Err(StoreError::io("open the file")(ErrorKind::TimedOut.into()))
+        Err(StoreError::io("open the file")(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// As [`Self::open`], but refuses a path without a file, and an empty file.
+    pub(crate) fn open_existing(&self, path: &Path) -> Result<Store, StoreError> {
+        let open = || {
+            for _ in 0..ATTEMPTS {
+                if let Some(placed) = self.lock(path)? {
+                    return self.open_placed(placed, path);
+                }
+            }
+            Err(StoreError::io("open the file")(io::ErrorKind::TimedOut.into()))
+        };
+        open().map_err(|error| error.at(Some(path)))
+    }
+
+    /// Opens and locks the file at `path`. Returns `None` if another process replaced the file before it was locked.
+    fn lock(&self, path: &Path) -> Result<Option<Placed>, StoreError> {
+        let file = open_file(path, OpenOptions::new().read(true).write(true));
+        let file = Arc::new(file.map_err(StoreError::io("open the file"))?);
+        let lock = self.is_guarded.then(|| WriterLock::acquire(&file, path)).transpose()?;
+        Ok(is_file_at(path, &file).then_some(Placed { file, lock }))
     }
 
     /// As [`Self::open`], but refuses an existing file, even an empty one.
     ///
     /// # Errors
     ///
-    /// As there, and [`StoreError::Io`] of the kind [`AlreadyExists`](ErrorKind::AlreadyExists).
+    /// As there, and [`StoreError::Io`] of the kind [`AlreadyExists`](io::ErrorKind::AlreadyExists).
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
         self.check()?;
         let path = path.as_ref();
-        let exists = || StoreError::io("make the file")(ErrorKind::AlreadyExists.into());
+        let exists = || StoreError::io("make the file")(io::ErrorKind::AlreadyExists.into());
         let made = self.make_at(path).and_then(|made| made.ok_or_else(exists));
         made.map_err(|error| error.at(Some(path)))
     }
@@ -185,10 +201,6 @@ impl StoreOptions {
 
     fn guarding(&self) -> Guarding {
         if self.is_guarded { Guarding::Always } else { Guarding::Never }
-    }
-
-    fn writer_lock(&self, file: &Arc<File>, path: &Path) -> Result<Option<WriterLock>, StoreError> {
-        self.is_guarded.then(|| WriterLock::acquire(file, path)).transpose()
     }
 
     /// Opens the store at `path` for reading, while another process may be writing it. Each
