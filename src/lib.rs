@@ -54,6 +54,7 @@
 //! No feature is on by default, and no feature changes an answer or a file.
 //!
 //! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
+//! - `simulation`: `store::SimulatedDisk`, a disk in memory that cuts power and fails on demand, for tests of data that must survive.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
 //!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,
 //!   `nearfield_items_total`, `nearfield_operation_seconds`; of single searches also

@@ -22,7 +22,7 @@ use crate::error_kind::ErrorKind;
 use crate::index::{Hnsw, Stored};
 use crate::metric::Metric;
 use crate::observe::watch;
-use crate::store::{SimulatedDisk, Store, StoreOptions, Turn};
+use crate::store::{Store, StoreOptions, Turn};
 
 impl Collection {
     /// Returns a builder of collections of vectors of `dimension` components under `metric`.
@@ -95,7 +95,7 @@ impl Collection {
 
     /// Opens the collection in `store`. An empty store becomes a collection if the caller has a builder, whose settings are compared with
     /// those of a collection.
-    fn with_store(
+    pub(super) fn with_store(
         store: Store,
         builder: Option<&CollectionBuilder>,
         start: Instant,
@@ -197,17 +197,6 @@ impl CollectionBuilder {
         })?;
         let made = Collection::with_store(store, Some(&self), start);
         made.map_err(|error| error.at(Some(path)))
-    }
-
-    /// Opens or makes a collection on a simulated disk, for tests of power cuts.
-    ///
-    /// # Errors
-    ///
-    /// As [`CollectionBuilder::open`], but for [`StoreError::Locked`](crate::store::StoreError::Locked).
-    pub fn open_simulated(self, disk: &SimulatedDisk) -> Result<Collection, CollectionError> {
-        let start = Instant::now();
-        let store = self.store_options().open_simulated(disk)?;
-        Collection::with_store(store, Some(&self), start)
     }
 }
 

@@ -9,14 +9,14 @@ use super::follower::Follower;
 use super::handle::Store;
 use crate::error_kind::ErrorKind;
 use crate::store::disk::{
-    ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, SimulatedDisk,
-    Storage, SyncPoint, WriterLock, follow_links, is_file_at, open_file,
+    ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, Storage, SyncPoint,
+    WriterLock, follow_links, is_file_at, open_file,
 };
 use crate::store::durability::recover;
 use crate::store::error::StoreError;
 use crate::store::format::{
-    FreeList, LOG_OFFSET, LogPosition, Meta, State, checksum, far_page, is_unfinished,
-    valid_log_len, valid_page_size,
+    FreeList, LOG_OFFSET, LogPosition, Meta, State, checksum, far_page, valid_log_len,
+    valid_page_size,
 };
 
 /// How a store is made and opened.
@@ -24,8 +24,8 @@ use crate::store::format::{
 /// Page size and log length are chosen when the file is made; an existing file keeps its values.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    page_size: u64,
-    log_len: u64,
+    pub(super) page_size: u64,
+    pub(super) log_len: u64,
     is_guarded: bool,
     has_reserve: bool,
 }
@@ -73,7 +73,7 @@ impl StoreOptions {
         self
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
         if !valid_page_size(self.page_size) {
             let allowed = "4096, 8192, 16384, 32768 and 65536";
             return Err(StoreError::Option { name: "page_size", value: self.page_size, allowed });
@@ -235,32 +235,17 @@ impl StoreOptions {
         self.open_storage(Arc::new(storage), file.is_empty())
     }
 
-    /// Opens the store on a simulated disk, or makes it on an empty one.
-    ///
-    /// # Errors
-    ///
-    /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
-    pub fn open_simulated(&self, disk: &SimulatedDisk) -> Result<Store, StoreError> {
-        let is_new = self.is_new(disk)?;
-        self.open_storage(Arc::new(disk.clone()), is_new)
-    }
-
-    fn open_storage(&self, storage: Arc<dyn Storage>, is_new: bool) -> Result<Store, StoreError> {
+    pub(super) fn open_storage(
+        &self,
+        storage: Arc<dyn Storage>,
+        is_new: bool,
+    ) -> Result<Store, StoreError> {
         self.check()?;
         if is_new {
             self.create_in(&*storage)?;
         }
         let (shared, recovered) = recover(storage, None, None)?;
         Ok(Store::writer(shared, recovered))
-    }
-
-    /// Returns whether a disk has no store yet. A disk has no second name under which a store could be made, so a power cut can leave
-    /// an unfinished store.
-    fn is_new(&self, disk: &SimulatedDisk) -> Result<bool, StoreError> {
-        self.check()?;
-        let len = disk.len().map_err(StoreError::io("ask for the length of the file"))?;
-        Ok(len == 0
-            || is_unfinished(disk, len, far_page(self.log_len, self.page_size) * self.page_size)?)
     }
 
     /// Makes an empty store. The meta slots are written last.
