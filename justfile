@@ -36,7 +36,7 @@ lint:
 docs:
     .ci/run docs
 
-# Lints with every feature
+# Lints with every feature, and of the library with none
 [group('gate')]
 features:
     .ci/run features

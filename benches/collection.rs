@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use input::{Arguments, Input, Json};
-use nearfield::{Collection, Config, Hnsw, Metric};
+use nearfield::{Collection, Hnsw, Metric};
 
 /// Set for a child process: the collection that it opens.
 const CHILD: &str = "NEARFIELD_BENCH_CHILD";
@@ -40,7 +40,7 @@ fn open_once(path: &Path, dimension: usize) -> Result<(), Box<dyn Error>> {
     let before = status("VmRSS");
     let query = vec![0.25_f32; dimension];
     let start = Instant::now();
-    let collection = Collection::open(path, Config::new(dimension, Metric::L2))?;
+    let collection = Collection::builder(dimension, Metric::L2).open(path)?;
     let opened = start.elapsed();
     let resident = status("VmRSS") - before;
     let hits = collection.search(&query).k(10).ef(64).run()?;
@@ -145,7 +145,7 @@ fn in_place(
         ))?;
     }
     drop((loaded, mapped, index));
-    let collection = Collection::open(path, Config::new(*dimension, *metric))?;
+    let collection = Collection::open(path)?;
     let start = Instant::now();
     collection.preload()?;
     println!("  collection loaded and verified in place in {:.2} s", start.elapsed().as_secs_f64());
@@ -158,12 +158,11 @@ fn durable(
     path: &Path,
     json: &mut Json,
 ) -> Result<(), Box<dyn Error>> {
-    let config = || Config::new(*dimension, *metric);
     let rows = (base.len() / dimension).min(100_000);
     let keys: Vec<u64> = (0..rows as u64).collect();
     println!("batches of {BATCH}, {rows} in all");
     let index = Hnsw::builder(*dimension, *metric).build()?;
-    let collection = Collection::create(path, config())?;
+    let collection = Collection::builder(*dimension, *metric).create(path)?;
     let mut times = [Duration::ZERO; 2];
     for (keys, vectors) in keys.chunks(BATCH).zip(base.chunks(BATCH * dimension)) {
         // Both take each batch in turn, so that both meet the same load of the machine.
@@ -187,7 +186,7 @@ fn durable(
     );
     let journal = stats.journal_bytes;
     drop(collection);
-    let collection = Collection::open(path, config())?;
+    let collection = Collection::open(path)?;
     let recovery = collection.recovery();
     println!(
         "  opened after a crash in {:.3} s: {} operations applied in {:.3} s, {:.1} MB of deltas copied; {:.1} MB of journal",

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use nearfield::{Collection, Config, Metric};
+use nearfield::{Collection, Metric};
 
 const DIMENSION: usize = 32;
 
@@ -15,11 +15,9 @@ fn embedding(key: u64) -> Vec<f32> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join("nearfield-example-durable.nf");
-    let config = Config::new(DIMENSION, Metric::Cosine);
-
     if std::env::args().any(|arg| arg == "write") {
         // The other process commits batches until it dies in the middle of one.
-        let collection = Collection::open(&path, config)?;
+        let collection = Collection::builder(DIMENSION, Metric::Cosine).open(&path)?;
         for batch in 0..20 {
             let mut tx = collection.begin_write()?;
             for key in batch * 100..batch * 100 + 100 {
@@ -40,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let status = Command::new(std::env::current_exe()?).arg("write").status()?;
     assert!(!status.success(), "the writer was to die");
 
-    let collection = Collection::open(&path, config)?;
+    let collection = Collection::open(&path)?;
     let recovery = collection.recovery();
     println!(
         "opened in {:.1?}: {} vectors, {} operations applied from the journal in {:.1?}",
@@ -57,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // `close` makes a checkpoint, so that the next opening has no commits to apply.
     collection.close()?;
-    let collection = Collection::open(&path, Config::new(DIMENSION, Metric::Cosine))?;
+    let collection = Collection::open(&path)?;
     println!("opened again in {:.1?}", collection.recovery().total);
     println!("{}", collection.check()?);
     drop(collection);

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use nearfield::{Collection, Config, Metric};
+use nearfield::{Collection, Metric};
 
 const DIMENSION: usize = 64;
 
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             std::fs::remove_file(path)?;
         }
     }
-    let collection = Collection::create(&path, Config::new(DIMENSION, Metric::Cosine))?;
+    let collection = Collection::builder(DIMENSION, Metric::Cosine).create(&path)?;
     let mut tx = collection.begin_write()?;
     for key in 0..20_000 {
         tx.upsert(key, &embedding(key))?;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     println!("{}", collection.check()?);
-    let copy = Collection::open(&copy, Config::new(DIMENSION, Metric::Cosine))?;
+    let copy = Collection::open(&copy)?;
     println!("the copy: {}", copy.check()?);
     assert_eq!(copy.len(), collection.len());
     drop(copy);

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example payloads`
 
-use nearfield::{Collection, Config, Metric};
+use nearfield::{Collection, Metric};
 
 /// Colours by their red, green and blue.
 const COLOURS: [(&str, [f32; 3]); 8] = [
@@ -18,7 +18,7 @@ const COLOURS: [(&str, [f32; 3]); 8] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join(format!("nearfield-payloads-{}.nf", std::process::id()));
-    let colours = Collection::create(&path, Config::new(3, Metric::L2))?;
+    let colours = Collection::builder(3, Metric::L2).create(&path)?;
 
     // Vectors and payloads are committed together or not at all.
     let mut tx = colours.begin_write()?;

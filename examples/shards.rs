@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use nearfield::dataset::Generated;
-use nearfield::{Collection, Config, Metric, Shards, Snapshot};
+use nearfield::{Collection, Metric, Shards, Snapshot};
 
 const DIMENSION: usize = 64;
 const VECTORS: usize = 40_000;
@@ -15,14 +15,10 @@ const SHARDS: usize = 4;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-fn config() -> Config {
-    Config::new(DIMENSION, Metric::L2)
-}
-
 /// Builds one shard: every fourth vector. Runs in a separate process; on a cluster, on a separate machine.
 fn build(path: &Path, shard: usize) -> Result<()> {
     let (vectors, _) = Generated::builder(VECTORS, DIMENSION).build()?.into_parts();
-    let collection = Collection::create(path, config())?;
+    let collection = Collection::builder(DIMENSION, Metric::L2).create(path)?;
     let mut tx = collection.begin_write()?;
     for key in (shard..VECTORS).step_by(SHARDS) {
         let vector = vectors.row(key).ok_or("a row is missing")?;
@@ -80,7 +76,7 @@ fn main() -> Result<()> {
     let merged = Collection::merge(&snapshots, &path).run()?;
     println!("merged {} vectors in {:.2?}", merged.vectors, start.elapsed());
 
-    let whole = Collection::open(&path, config())?;
+    let whole = Collection::open(&path)?;
     for hit in &whole.search(&query).k(3).run()? {
         let payload = whole.payload(hit.key)?.unwrap_or_default();
         println!("  {} at {:.3}: {}", hit.key, hit.distance, String::from_utf8_lossy(&payload));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error_kind::ErrorKind;
 use crate::metric::Metric;
 use crate::vector::Element;
 
@@ -46,6 +47,13 @@ pub enum VectorError {
         /// The element type of the vector.
         found: Element,
     },
+}
+
+impl VectorError {
+    /// Returns the kind of the error, [`ErrorKind::InvalidInput`].
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidInput
+    }
 }
 
 impl fmt::Display for VectorError {
@@ -165,6 +173,27 @@ pub enum IndexError {
         /// The text of the operating system.
         reason: String,
     },
+}
+
+impl IndexError {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Vector(error) | Self::BatchVector { source: error, .. } => error.kind(),
+            Self::BatchLength { .. } | Self::Parameter { .. } | Self::Unsupported { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Self::KeyExists { .. } => ErrorKind::AlreadyExists,
+            Self::TooFewVectors { .. }
+            | Self::NotCalibrated { .. }
+            | Self::RecallUnreachable { .. } => ErrorKind::NotReady,
+            Self::Full { .. } => ErrorKind::LimitReached,
+            Self::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+            Self::ShardMismatch { .. } => ErrorKind::Incompatible,
+            Self::Forked => ErrorKind::Forked,
+            Self::Threads { .. } => ErrorKind::Io,
+        }
+    }
 }
 
 impl fmt::Display for IndexError {

@@ -44,11 +44,17 @@
 //! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
 //! | `timeout`, `deadline`, `cancel` | search | none | end of the search, with the answers found until then |
 //!
+//! # Errors
+//!
+//! Each part returns an error of its own, which names values, file and remedy. [`Error`] takes all of them, so that
+//! `fn main() -> nearfield::Result<()>` may call any part with `?`; [`Error::kind`] tells a program how to go on.
+//!
 //! # Features
 //!
 //! No feature is on by default, and no feature changes an answer or a file.
 //!
 //! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
+//! - `simulation`: `store::SimulatedDisk`, a disk in memory that cuts power and fails on demand, for tests of data that must survive.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
 //!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,
 //!   `nearfield_items_total`, `nearfield_operation_seconds`; of single searches also
@@ -56,11 +62,13 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 #![warn(clippy::unwrap_used)]
 
+mod any_error;
 mod arena;
 pub mod collection;
 pub mod dataset;
 mod distance;
 mod error;
+mod error_kind;
 mod graph;
 mod guard;
 mod index;
@@ -76,9 +84,13 @@ mod threads;
 mod unwind;
 mod vector;
 
-pub use collection::{Collection, CollectionError, Config, Reader, Snapshot, Transaction};
+pub use any_error::{Error, Result};
+pub use collection::{
+    Collection, CollectionBuilder, CollectionError, Reader, Snapshot, Transaction,
+};
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
+pub use error_kind::ErrorKind;
 #[cfg(nearfield_guards)]
 #[doc(hidden)]
 pub use guard::{GUARD_VARIABLE, GUARDS};

@@ -6,7 +6,7 @@ use collection_support::{Folder, config};
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::report::Drift;
 use nearfield::search::Plan;
-use nearfield::{Collection, Flat, Hnsw, IndexError, Metric, Originals, Quantization, VectorRef};
+use nearfield::{Flat, Hnsw, IndexError, Metric, Originals, Quantization, VectorRef};
 
 fn keys(count: usize) -> Vec<u64> {
     (0..count as u64).collect()
@@ -179,7 +179,7 @@ fn drift_is_told() {
 fn collections_are_calibrated_too() {
     let folder = Folder::new("calibrate");
     let (base, queries) = made(2000, 16);
-    let collection = Collection::create(folder.file("c.nf"), config(16)).unwrap();
+    let collection = config(16).create(folder.file("c.nf")).unwrap();
     let mut tx = collection.begin_write().unwrap();
     for (key, vector) in base.iter().enumerate() {
         tx.upsert(key as u64, &vector).unwrap();

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use nearfield::{Collection, Config, Determinism, Flat, Hnsw, Metric, Originals, Quantization};
+use nearfield::{Collection, Determinism, Flat, Hnsw, Metric, Originals, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -241,7 +241,7 @@ fn clusters_may_come_one_after_the_other() {
         }
     }
     let path = file("sorted");
-    let collection = Collection::create(&path, Config::new(DIMENSION, Metric::L2)).unwrap();
+    let collection = Collection::builder(DIMENSION, Metric::L2).create(&path).unwrap();
     let mut tx = collection.begin_write().unwrap();
     for (key, vector) in keys.iter().zip(base.chunks(DIMENSION)) {
         tx.upsert(*key, vector).unwrap();

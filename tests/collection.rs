@@ -4,11 +4,13 @@ mod collection_support;
 
 use collection_support::{Folder, config, open, vector};
 use nearfield::store::{Store, StoreError};
-use nearfield::{Collection, CollectionError, Config, Element, Hnsw, IndexError, Metric};
+use nearfield::{
+    Collection, CollectionBuilder, CollectionError, Element, ErrorKind, Hnsw, IndexError, Metric,
+};
 
 const DIMENSION: usize = 8;
 
-fn config_small() -> Config {
+fn config_small() -> CollectionBuilder {
     config(DIMENSION)
 }
 
@@ -16,11 +18,8 @@ fn config_small() -> Config {
 fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     let folder = Folder::new("collection");
     let path = folder.file("c.nf");
-    let collection = Collection::create(&path, config_small()).unwrap();
-    assert!(matches!(
-        Collection::create(&path, config_small()),
-        Err(CollectionError::Exists { .. })
-    ));
+    let collection = config_small().create(&path).unwrap();
+    assert!(matches!(config_small().create(&path), Err(CollectionError::Exists { .. })));
     let mut tx = collection.begin_write().unwrap();
     for key in 0..100 {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
@@ -76,22 +75,22 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
 fn opening_compares_what_is_said_with_the_file() {
     let folder = Folder::new("mismatch");
     let path = folder.file("c.nf");
-    drop(Collection::create(&path, config_small().m(5).element(Element::F16)).unwrap());
-    let named = |config: Config| match Collection::open(&path, config) {
+    drop(config_small().m(5).element(Element::F16).create(&path).unwrap());
+    let named = |config: CollectionBuilder| match config.open(&path) {
         Err(CollectionError::Mismatch { name, .. }) => name,
         other => panic!("{other:?}"),
     };
-    assert_eq!(named(Config::new(9, Metric::L2)), "dimension");
-    assert_eq!(named(Config::new(DIMENSION, Metric::Cosine)), "metric");
+    assert_eq!(named(Collection::builder(9, Metric::L2)), "dimension");
+    assert_eq!(named(Collection::builder(DIMENSION, Metric::Cosine)), "metric");
     assert_eq!(named(config_small().element(Element::F32)), "element");
     assert_eq!(named(config_small().m(6)), "m");
     assert_eq!(named(config_small().ef_construction(333)), "ef_construction");
     assert_eq!(named(config_small().seed(3)), "seed");
     assert_eq!(named(config_small().alpha(1.5)), "alpha");
     // Settings that the caller does not give are read from the file.
-    let collection = open(&path, Config::new(DIMENSION, Metric::L2));
+    let collection = open(&path, Collection::builder(DIMENSION, Metric::L2));
     assert!(matches!(
-        Collection::open(&path, config_small()),
+        config_small().open(&path),
         Err(CollectionError::Store(StoreError::Locked { .. }))
     ));
     drop(collection);
@@ -100,11 +99,68 @@ fn opening_compares_what_is_said_with_the_file() {
 }
 
 #[test]
+fn a_file_has_all_settings() {
+    let folder = Folder::new("settings");
+    let path = folder.file("c.nf");
+    let builder = config_small().m(5).seed(11).alpha(1.2).element(Element::F16);
+    drop(builder.clone().create(&path).unwrap());
+    let collection = Collection::open(&path).unwrap();
+    let mut tx = collection.begin_write().unwrap();
+    tx.upsert(1, &vector(1, 0, DIMENSION)).unwrap();
+    tx.commit().unwrap();
+    assert!(matches!(
+        Collection::open(&path),
+        Err(CollectionError::Store(StoreError::Locked { .. }))
+    ));
+    collection.close().unwrap();
+    assert_eq!(builder.open(&path).unwrap().len(), 1);
+    // The file of an index is a collection, too.
+    let index = Hnsw::builder(DIMENSION, Metric::Cosine).build().unwrap();
+    index.insert(3, &vector(3, 0, DIMENSION)).unwrap();
+    index.save(folder.file("index.nf")).unwrap();
+    let collection = Collection::open(folder.file("index.nf")).unwrap();
+    let mut tx = collection.begin_write().unwrap();
+    tx.upsert(4, &vector(4, 0, DIMENSION)).unwrap();
+    tx.commit().unwrap();
+    assert_eq!(collection.search(&vector(4, 0, DIMENSION)).k(1).run().unwrap()[0].key, 4);
+}
+
+#[test]
+fn one_of_several_makers_wins() {
+    let folder = Folder::new("makers");
+    for round in 0..20 {
+        let path = folder.file(&format!("{round}.nf"));
+        let made = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| config_small().m(6).create(&path).map(Collection::close)))
+                .collect();
+            let opener = scope.spawn(|| {
+                for _ in 0..20 {
+                    match Collection::open(&path) {
+                        Ok(found) => assert!(found.is_empty()),
+                        Err(error) => assert!(
+                            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Locked),
+                            "{error:?}"
+                        ),
+                    }
+                }
+            });
+            opener.join().unwrap();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect::<Vec<_>>()
+        });
+        let refused = made.iter().filter_map(|made| made.as_ref().err());
+        assert!(refused.clone().all(|e| e.kind() == ErrorKind::AlreadyExists), "{made:?}");
+        assert_eq!(refused.count(), 3);
+        assert!(Collection::open(&path).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn a_snapshot_shows_one_commit() {
     let folder = Folder::new("snapshot");
     let path = folder.file("c.nf");
     // A checkpoint follows every few commits.
-    let collection = Collection::create(&path, config_small().checkpoint_after(2000)).unwrap();
+    let collection = config_small().checkpoint_after(2000).create(&path).unwrap();
     let reader = Collection::open_read_only(&path).unwrap();
     assert_eq!(reader.snapshot().unwrap().len(), 0);
     let mut kept = Vec::new();
@@ -175,7 +231,7 @@ fn a_growing_collection_is_checkpointed_and_stays_whole() {
 fn a_backup_is_taken_while_others_write() {
     let folder = Folder::new("backup");
     let path = folder.file("c.nf");
-    let collection = Collection::create(&path, config_small().checkpoint_after(20_000)).unwrap();
+    let collection = config_small().checkpoint_after(20_000).create(&path).unwrap();
     for commit in 0..40_u64 {
         let mut tx = collection.begin_write().unwrap();
         for key in commit * 50..commit * 50 + 50 {
@@ -212,8 +268,7 @@ fn compacting_gives_space_back_and_keeps_snapshots() {
     let folder = Folder::new("compact");
     let path = folder.file("c.nf");
     let dimension = 64;
-    let collection =
-        Collection::create(&path, config(dimension).checkpoint_after(1 << 30)).unwrap();
+    let collection = config(dimension).checkpoint_after(1 << 30).create(&path).unwrap();
     let mut snapshots = Vec::new();
     for round in 0..4_u64 {
         let keys: Vec<u64> = (round * 2000..round * 2000 + 2000).collect();
@@ -272,7 +327,7 @@ fn compacting_gives_space_back_and_keeps_snapshots() {
 fn names_stand_for_keys() {
     let folder = Folder::new("names");
     let path = folder.file("c.nf");
-    let collection = Collection::create(&path, config_small()).unwrap();
+    let collection = config_small().create(&path).unwrap();
     let mut tx = collection.begin_write().unwrap();
     let first = tx.name_or_insert("first").unwrap();
     let id = tx.name_or_insert([7_u8; 16]).unwrap();
@@ -299,7 +354,7 @@ fn names_stand_for_keys() {
     // A snapshot of an old state keeps the file locked, because a new writer would not know of the snapshot.
     drop(collection);
     assert!(matches!(
-        Collection::open(&path, config_small()),
+        config_small().open(&path),
         Err(CollectionError::Store(StoreError::Locked { .. }))
     ));
     assert_eq!(before.number(), 1);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use collection_support::{Folder, config, vector};
 use nearfield::store::{Store, StoreOptions};
-use nearfield::{Collection, Hnsw, Metric, Quantization};
+use nearfield::{Hnsw, Metric, Quantization};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -107,7 +107,7 @@ fn records(name: &str, replay_limit: Duration, tables: &[&str]) {
     let folder = Folder::new(name);
     let path = folder.file("c.nf");
     let settings = config(DIMENSION).m(4).ef_construction(20).replay_limit(replay_limit);
-    let collection = Collection::create(&path, settings).unwrap();
+    let collection = settings.create(&path).unwrap();
     let mut tx = collection.begin_write().unwrap();
     for key in 0..ROWS {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
@@ -134,7 +134,7 @@ fn records(name: &str, replay_limit: Duration, tables: &[&str]) {
         std::fs::write(&path, &image).unwrap();
         damage_record(&path, &mut random, tables);
         opened += usize::from(exercise(&path));
-        if let Ok(collection) = Collection::open(&path, config(DIMENSION)) {
+        if let Ok(collection) = config(DIMENSION).open(&path) {
             let _ = collection.search(&vector(1, 0, DIMENSION)).k(3).run();
             let _ = collection.check();
             let _ = collection.snapshot();

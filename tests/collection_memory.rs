@@ -12,8 +12,8 @@ use std::process::Command;
 use collection_support::{Folder, config, open, vector};
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::{
-    AsVector, Collection, CollectionError, Config, Element, Flat, Hnsw, Metric, Quantization,
-    VectorRef,
+    AsVector, Collection, CollectionBuilder, CollectionError, Element, Flat, Hnsw, Metric,
+    Quantization, VectorRef,
 };
 
 const ROLE: &str = "NEARFIELD_TEST_ROLE";
@@ -29,7 +29,7 @@ fn anonymous() -> u64 {
 }
 
 /// Returns a configuration whose only checkpoints are due to the memory limit.
-fn small(dimension: usize, m: usize, limit: Option<u64>) -> Config {
+fn small(dimension: usize, m: usize, limit: Option<u64>) -> CollectionBuilder {
     let config = config(dimension).m(m).ef_construction(30).checkpoint_after(64 << 20);
     limit.map_or(config.clone(), |limit| config.memory_limit(limit))
 }
@@ -167,7 +167,7 @@ fn search(path: &Path, dimension: usize) {
     let bytes = std::fs::read(path.with_extension("queries")).unwrap();
     let queries: Vec<f32> =
         bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-    let collection = Collection::open(path, Config::new(dimension, Metric::L2)).unwrap();
+    let collection = Collection::builder(dimension, Metric::L2).open(path).unwrap();
     let mut keys = Vec::new();
     for ef in EFS {
         for query in queries.chunks_exact(dimension) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use collection_support::{Folder, config, open, vector};
 use nearfield::store::{Durability, StoreOptions};
-use nearfield::{Collection, Config, Hnsw, Metric, Originals, Quantization, Snapshot};
+use nearfield::{Collection, CollectionBuilder, Hnsw, Metric, Originals, Quantization, Snapshot};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
@@ -52,7 +52,7 @@ fn a_hundred_thousand_small_commits_are_opened_in_an_instant() {
     let rows = if cfg!(debug_assertions) { 12_000 } else { 100_000 };
     let folder = Folder::new("opening");
     let path = folder.file("c.nf");
-    let collection = open(&path, Config::new(DIMENSION, Metric::L2));
+    let collection = open(&path, Collection::builder(DIMENSION, Metric::L2));
     for key in 0..rows {
         put(&collection, key, 0, DIMENSION);
     }
@@ -84,7 +84,7 @@ fn a_hundred_thousand_small_commits_are_opened_in_an_instant() {
     }
     drop((snapshot, seen, reader, collection));
 
-    let collection = open(&path, Config::new(DIMENSION, Metric::L2));
+    let collection = open(&path, Collection::builder(DIMENSION, Metric::L2));
     let recovery = collection.recovery();
     println!("{recovery:?}");
     assert!(recovery.operations < LIMIT, "{recovery:?}");
@@ -171,7 +171,7 @@ fn compare(snapshot: &Snapshot, model: &Model, (keys, dimension): (u64, usize), 
 }
 
 /// Files with deltas answer as the index in memory does, to the last bit, however they are opened.
-fn histories(name: &str, settings: &dyn Fn() -> Config, start: u64, dimension: usize) {
+fn histories(name: &str, settings: &dyn Fn() -> CollectionBuilder, start: u64, dimension: usize) {
     let folder = Folder::new(name);
     let path = folder.file("c.nf");
     let keys = start.max(300) + 50;
@@ -258,7 +258,7 @@ fn histories(name: &str, settings: &dyn Fn() -> Config, start: u64, dimension: u
     assert!(anew > 5, "{anew} snapshots were made anew");
 }
 
-fn often() -> Config {
+fn often() -> CollectionBuilder {
     config(6).m(6).ef_construction(40).checkpoint_after(1 << 20).replay_limit(Duration::ZERO)
 }
 
@@ -277,7 +277,8 @@ fn some_commits_are_replayed_behind_deltas() {
 #[test]
 fn codes_come_back_from_deltas() {
     let coded = || {
-        let config = Config::new(32, Metric::Cosine).log_size(1 << 20).m(6).ef_construction(30);
+        let config =
+            Collection::builder(32, Metric::Cosine).log_size(1 << 20).m(6).ef_construction(30);
         config.replay_limit(Duration::ZERO)
     };
     histories("opening-sq4", &|| coded().quantization(Quantization::Sq4), 4_200, 32);

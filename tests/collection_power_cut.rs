@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use collection_support::{config, vector};
 use nearfield::store::{Cut, Durability, SimulatedDisk};
-use nearfield::{Collection, CollectionError, Config};
+use nearfield::{Collection, CollectionBuilder, CollectionError};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
@@ -45,7 +45,7 @@ struct Met {
 }
 
 /// Checkpoints are frequent, and in most histories deltas too.
-fn settings(history: u64) -> Config {
+fn settings(history: u64) -> CollectionBuilder {
     let config = config(DIMENSION).log_size(64 << 10).m(6).ef_construction(40);
     match history % 3 {
         0 => config.checkpoint_after(3000),
@@ -145,7 +145,7 @@ fn live(
     let failed = |error: CollectionError| {
         if disk.is_off() { Ok(()) } else { Err(format!("unexpected error: {error}")) }
     };
-    let collection = match Collection::open_simulated(disk, settings(history)) {
+    let collection = match settings(history).open_simulated(disk) {
         Ok(collection) => collection,
         Err(error) => {
             met.in_creation += usize::from(fresh);
@@ -222,8 +222,8 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
         disk = disk.after_power_cut(cut, random.random());
         // The check reads a copy, because checking may write.
         let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();
-        let collection = Collection::open_simulated(&copy, settings(seed))
-            .map_err(|e| format!("{cut:?}: open: {e}"))?;
+        let collection =
+            settings(seed).open_simulated(&copy).map_err(|e| format!("{cut:?}: open: {e}"))?;
         met.replayed += collection.recovery().operations;
         let stats = collection.stats().map_err(|e| format!("{cut:?}: stats: {e}"))?;
         met.with_deltas += usize::from(stats.delta_bytes > 0);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::{Collection, CollectionError, Config};
+use nearfield::{Collection, CollectionBuilder, CollectionError};
 
 const ROLE: &str = "NEARFIELD_TEST_ROLE";
 const FILE: &str = "NEARFIELD_TEST_FILE";
@@ -22,7 +22,7 @@ const DIMENSION: usize = 8;
 const KEYS: u64 = 3;
 
 /// Checkpoints are frequent.
-fn settings() -> Config {
+fn settings() -> CollectionBuilder {
     config(DIMENSION).m(6).ef_construction(40).checkpoint_after(4000)
 }
 

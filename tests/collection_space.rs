@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::{Collection, Config, Snapshot};
+use nearfield::{Collection, CollectionBuilder, Snapshot};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
@@ -19,7 +19,7 @@ const DIMENSION: usize = 32;
 const KEYS: u64 = 1000;
 const PAGE: u64 = 4096;
 
-fn settings() -> Config {
+fn settings() -> CollectionBuilder {
     config(DIMENSION).m(6).ef_construction(30).checkpoint_after(1 << 30)
 }
 

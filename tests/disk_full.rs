@@ -246,12 +246,12 @@ fn a_collection_goes_on_at_every_size_of_the_disk() {
         for n in 0..12 {
             let disk = SimulatedDisk::new();
             let config = || config(DIMENSION).checkpoint_after(64 << 10);
-            let collection = Collection::open_simulated(&disk, config()).unwrap();
+            let collection = config().open_simulated(&disk).unwrap();
             disk.set_capacity((2 << 20) + n * 40_000);
             let keys = collection_goes_on(&collection, payload, None);
             for cut in [Cut::Nothing, Cut::Everything, Cut::Subset(50)] {
                 let found = disk.after_power_cut(cut, n);
-                let found = Collection::open_simulated(&found, config()).unwrap();
+                let found = config().open_simulated(&found).unwrap();
                 shows(&found, &keys, payload);
             }
         }
@@ -321,7 +321,7 @@ fn a_full_file_system_is_survived() {
     // Another program fills the disk, and frees space later.
     let path = mount.0.join("c.nf");
     let config = || config(DIMENSION).page_size(16 << 10).log_size(1 << 20);
-    let collection = Collection::open(&path, config()).unwrap();
+    let collection = config().open(&path).unwrap();
     let mut keys: Vec<u64> = (0..64).collect();
     commit(&collection, &keys, 2000).unwrap();
     let ballast = mount.0.join("ballast");
@@ -356,15 +356,15 @@ fn a_full_file_system_is_survived() {
         keys.extend(new);
     }
     collection.close().unwrap();
-    let collection = Collection::open(&path, config()).unwrap();
+    let collection = config().open(&path).unwrap();
     shows(&collection, &keys, 2000);
     drop(collection);
     std::fs::remove_file(&path).unwrap();
 
     // The collection fills it itself.
-    let collection = Collection::open(&path, config()).unwrap();
+    let collection = config().open(&path).unwrap();
     let keys = collection_goes_on(&collection, 3000, Some(&path));
     drop(collection);
-    shows(&Collection::open(&path, config()).unwrap(), &keys, 3000);
+    shows(&config().open(&path).unwrap(), &keys, 3000);
     assert!(mount.left_over().is_empty(), "{:?}", mount.left_over());
 }

@@ -5,8 +5,13 @@ mod collection_support;
 use std::path::Path;
 
 use collection_support::{Folder, config, open, vector};
+use nearfield::dataset::{DatasetError, Vectors};
+use nearfield::quantization::{QuantizationError, Quantizer, ScalarQuantizer};
 use nearfield::store::{Fault, FaultKind, SimulatedDisk, Store, StoreError, StoreOptions};
-use nearfield::{Collection, CollectionError, Config, Flat, Hnsw, Metric, Originals, Quantization};
+use nearfield::{
+    AsVector, Collection, CollectionBuilder, CollectionError, Error, ErrorKind, Flat, Hnsw,
+    IndexError, Metric, Originals, Quantization, VectorError,
+};
 
 const DIMENSION: usize = 8;
 
@@ -22,27 +27,27 @@ fn errors_of_opening_name_the_path_and_the_remedy() {
     let folder = Folder::new("errors-opening");
     let path = folder.file("c.nf");
     let nowhere = folder.file("none/c.nf");
-    told(Collection::open(&nowhere, config(DIMENSION)), &nowhere);
+    told(config(DIMENSION).open(&nowhere), &nowhere);
     told(Collection::open_read_only(&nowhere).map(drop), &nowhere);
     told(Hnsw::open(&nowhere), &nowhere);
 
     let collection = open(&path, config(DIMENSION));
-    let text = told(Collection::open(&path, config(DIMENSION)), &path);
+    let text = told(config(DIMENSION).open(&path), &path);
     assert!(text.contains("open it read-only, or close the other"), "{text}");
     let text = told(collection.backup(&path), &path);
     assert!(text.contains("close the other"), "{text}");
-    assert!(told(Collection::create(&path, config(DIMENSION)), &path).contains("another path"));
+    assert!(told(config(DIMENSION).create(&path), &path).contains("another path"));
     drop(collection);
 
     std::fs::write(&path, b"a text that is no store at all").unwrap();
-    assert!(told(Collection::open(&path, config(DIMENSION)), &path).contains("check the path"));
+    assert!(told(config(DIMENSION).open(&path), &path).contains("check the path"));
     std::fs::remove_file(&path).unwrap();
     let store = Store::open(&path).unwrap();
     let mut tx = store.begin_write().unwrap();
     tx.table::<str>("colours").unwrap();
     tx.commit().unwrap();
     drop(store);
-    assert!(told(Collection::open(&path, config(DIMENSION)), &path).contains("check the path"));
+    assert!(told(config(DIMENSION).open(&path), &path).contains("check the path"));
     assert!(told(Collection::open_read_only(&path).map(drop), &path).contains("check the path"));
     Hnsw::builder(DIMENSION, Metric::L2).build().unwrap().save(&path).unwrap();
     assert!(told(Flat::load(&path), &path).contains("an exact index"));
@@ -87,12 +92,37 @@ fn damage_names_the_path_wherever_it_is_met() {
 }
 
 #[test]
+fn opening_makes_no_collection() {
+    let folder = Folder::new("no-collection");
+    let path = folder.file("c.nf");
+    let missing = Collection::open(&path).unwrap_err();
+    assert!(matches!(missing, CollectionError::Missing { .. }), "{missing:?}");
+    assert!(missing.to_string().contains("Collection::builder(dimension, metric)"), "{missing}");
+    assert!(matches!(
+        Collection::open(folder.file("none/c.nf")),
+        Err(CollectionError::Missing { .. })
+    ));
+    assert!(Collection::open(folder.path()).is_err());
+    std::fs::write(&path, []).unwrap();
+    let empty = Collection::open(&path).unwrap_err();
+    assert!(matches!(empty, CollectionError::Store(StoreError::NotAStore { .. })), "{empty:?}");
+    assert!(std::fs::read(&path).unwrap().is_empty(), "it stays as it is");
+    // A store without a collection, as a crash leaves it that comes before the first commit.
+    std::fs::remove_file(&path).unwrap();
+    drop(Store::open(&path).unwrap());
+    let unfinished = Collection::open(&path).unwrap_err();
+    assert!(matches!(unfinished, CollectionError::NotACollection { .. }), "{unfinished:?}");
+    drop(config(DIMENSION).open(&path).unwrap());
+    assert!(Collection::open(&path).unwrap().is_empty());
+}
+
+#[test]
 fn a_mismatch_speaks_as_the_configuration_does() {
     let folder = Folder::new("errors-mismatch");
     let path = folder.file("c.nf");
     let quantized = config(64).quantization(Quantization::Sq4).alpha(1.2);
     drop(open(&path, quantized));
-    let mismatch = |config: Config| told(Collection::open(&path, config), &path);
+    let mismatch = |config: CollectionBuilder| told(config.open(&path), &path);
     assert_eq!(
         mismatch(config(64).quantization(Quantization::None)),
         format!(
@@ -112,7 +142,7 @@ fn a_mismatch_speaks_as_the_configuration_does() {
     assert!(text.contains(", 1.5 is given"), "{text}");
     let text = mismatch(config(64).alpha(1.0));
     assert!(text.contains(", 1 is given"), "{text}");
-    let text = mismatch(Config::new(64, Metric::Cosine));
+    let text = mismatch(Collection::builder(64, Metric::Cosine));
     assert!(text.starts_with("metric is l2 in "), "{text}");
 
     let other = folder.file("other.nf");
@@ -145,7 +175,7 @@ fn a_long_name_is_called_a_name() {
 #[test]
 fn the_first_error_stays_readable() {
     let disk = SimulatedDisk::new();
-    let collection = Collection::open_simulated(&disk, config(DIMENSION)).unwrap();
+    let collection = config(DIMENSION).open_simulated(&disk).unwrap();
     let commit = |key| {
         let mut tx = collection.begin_write()?;
         tx.upsert(key, &vector(key, 0, DIMENSION))?;
@@ -170,4 +200,113 @@ fn the_first_error_stays_readable() {
     assert!(collection.check().unwrap().is_ok());
     assert_eq!((snapshot.len(), collection.snapshot().unwrap().len()), (1, 1));
     assert_eq!(collection.search(&vector(1, 0, DIMENSION)).k(1).run().unwrap()[0].key, 1);
+}
+
+/// Calls each part of the crate with `?`. One of the steps fails.
+fn use_all(folder: &Folder, fails_at: usize) -> nearfield::Result<()> {
+    let broken = |step| step == fails_at;
+    if broken(0) {
+        Vectors::open(folder.file("none.fvecs"))?;
+    }
+    let bits = if broken(1) { 7 } else { 8 };
+    let sample = vector(1, 0, DIMENSION);
+    let quantizer = ScalarQuantizer::builder(DIMENSION, Metric::L2).bits(bits).train(&sample)?;
+    let _ = quantizer.quantize(&sample)?;
+    let index = Hnsw::builder(DIMENSION, Metric::L2).build()?;
+    index.insert(1, &sample)?;
+    if broken(2) {
+        index.insert(1, &sample)?;
+    }
+    index.save(folder.file(if broken(3) { "none/index.nf" } else { "index.nf" }))?;
+    let store = StoreOptions::new().open_in_memory()?;
+    let _open = broken(4).then(|| store.begin_write()).transpose()?;
+    store.begin_write()?.commit()?;
+    if broken(5) {
+        Err(VectorError::ZeroNorm)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn one_error_takes_those_of_all_parts() {
+    let folder = Folder::new("errors-all");
+    let error = |step| use_all(&folder, step).expect_err("it is refused");
+    let cases = [
+        (ErrorKind::NotFound, "Dataset("),
+        (ErrorKind::InvalidInput, "Quantization("),
+        (ErrorKind::AlreadyExists, "Index("),
+        (ErrorKind::NotFound, "Collection(Store("),
+        (ErrorKind::Deadlock, "Store("),
+        (ErrorKind::InvalidInput, "Vector("),
+    ];
+    for (step, (kind, part)) in cases.into_iter().enumerate() {
+        let error = error(step);
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(format!("{error:?}").starts_with(part), "{error:?}");
+        assert_eq!(error.clone().to_string(), error.to_string());
+    }
+    use_all(&folder, cases.len()).unwrap();
+
+    // The text and the source are those of the part's error.
+    let inner = Vectors::open(folder.file("none.fvecs")).unwrap_err();
+    let outer = Error::from(inner.clone());
+    assert_eq!(outer.to_string(), inner.to_string());
+    let source = std::error::Error::source(&outer).and_then(|e| e.downcast_ref::<std::io::Error>());
+    let source = source.expect("the operating system's error is the source");
+    assert!(source.raw_os_error().is_some(), "{source:?}");
+    assert!(outer.to_string().contains("none.fvecs"), "{outer}");
+}
+
+#[test]
+fn errors_may_cross_threads_and_be_kept() {
+    fn check<E: std::error::Error + Clone + Send + Sync + 'static>() {}
+    check::<Error>();
+    check::<VectorError>();
+    check::<IndexError>();
+    check::<CollectionError>();
+    check::<StoreError>();
+    check::<QuantizationError>();
+    check::<DatasetError>();
+}
+
+#[test]
+fn kinds_tell_how_to_go_on() {
+    let folder = Folder::new("errors-kinds");
+    let path = folder.file("c.nf");
+    let kind = |result: Result<Collection, CollectionError>| {
+        let error = result.expect_err("it is refused");
+        assert_eq!(Error::from(error.clone()).kind(), error.kind());
+        error.kind()
+    };
+    let collection = open(&path, config(DIMENSION));
+    assert_eq!(kind(config(DIMENSION).open(&path)), ErrorKind::Locked);
+    assert_eq!(kind(config(DIMENSION).create(&path)), ErrorKind::AlreadyExists);
+    let mut tx = collection.begin_write().unwrap();
+    assert_eq!(tx.put_payload(7, b"x").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(tx.upsert(7, &[f32::NAN; DIMENSION]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let refused = collection.begin_write().map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Deadlock);
+    drop((tx, collection));
+    assert_eq!(kind(config(DIMENSION + 1).open(&path)), ErrorKind::Incompatible);
+    let mut image = std::fs::read(&path).unwrap();
+    image[..128 << 10].fill(7);
+    std::fs::write(&path, &image).unwrap();
+    assert_eq!(kind(config(DIMENSION).open(&path)), ErrorKind::Incompatible);
+
+    let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
+    let query = vector(1, 0, DIMENSION);
+    let error = index.search(&query.as_vector()).recall(0.9).run().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotReady);
+
+    let disk = SimulatedDisk::new();
+    let store = StoreOptions::new().open_simulated(&disk).unwrap();
+    disk.fail_at(FaultKind::Sync, 0, Fault::Full);
+    let commit = || {
+        store.begin_write().and_then(|mut tx| {
+            tx.table::<u64>("numbers")?.insert(1, b"one")?;
+            tx.commit()
+        })
+    };
+    assert_eq!(commit().unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(commit().unwrap_err().kind(), ErrorKind::Poisoned);
 }

@@ -6,9 +6,7 @@ mod fork_support;
 
 use fork_support::in_child;
 use nearfield::quantization::{ProductQuantizer, Quantizer, RabitqQuantizer, ScalarQuantizer};
-use nearfield::{
-    Collection, Config, Flat, Hnsw, Ivf, IvfQuantization, Metric, Quantization, Shards,
-};
+use nearfield::{Collection, Flat, Hnsw, Ivf, IvfQuantization, Metric, Quantization, Shards};
 use rayon::prelude::*;
 
 const DIMENSION: usize = 16;
@@ -93,8 +91,8 @@ fn index(vectors: &[f32]) -> bool {
 
     let parts = [0, 1].map(|part| {
         let path = folder.join(format!("part-{part}.nf"));
-        let config = Config::new(DIMENSION, Metric::L2).m(6).ef_construction(20);
-        let collection = Collection::open(path, config).unwrap();
+        let config = Collection::builder(DIMENSION, Metric::L2).m(6).ef_construction(20);
+        let collection = config.open(path).unwrap();
         let mut tx = collection.begin_write().unwrap();
         for key in keys.iter().copied().filter(|key| key % 2 == part) {
             tx.upsert(key, &vectors[key as usize * DIMENSION..][..DIMENSION]).unwrap();

@@ -91,7 +91,7 @@ fn report(snapshot: &Snapshot) {
 
 /// Commits until the process is killed, and prints each commit. Between commits it runs all other operations of a writer.
 fn write(path: &Path, kind: &str, random: &mut Random) {
-    let mut collection = Some(Collection::open(path, config()).unwrap());
+    let mut collection = Some(config().open(path).unwrap());
     let copy = std::env::current_exe().unwrap().with_file_name("data").join("copy.nf");
     let _held = settle(kind);
     let can_copy = kind != "FewDescriptors";
@@ -210,7 +210,7 @@ impl Game {
         let is_refused = |error: &CollectionError| {
             matches!(error, CollectionError::Store(StoreError::Locked { .. }))
         };
-        match Collection::open(&path, config()) {
+        match config().open(&path) {
             Err(error) if is_refused(&error) => {}
             Err(error) => self.found.wrong.push(format!("a second writer: {error}")),
             Ok(_) => self.found.wrong.push("a second writer was let in".to_owned()),
@@ -296,7 +296,7 @@ impl Game {
 
     /// Checks that the file has the commits that the writer acknowledged, or one more.
     fn reopen(&mut self) {
-        let collection = match Collection::open(self.site.file(), config()) {
+        let collection = match config().open(self.site.file()) {
             Ok(collection) => collection,
             Err(error) => {
                 self.found.wrong.push(format!("the file is not opened again: {error}"));
@@ -323,7 +323,7 @@ impl Game {
 
     /// Makes another copy, because a killed writer may leave an unfinished one until then.
     fn finish(&mut self) {
-        let Ok(collection) = Collection::open(self.site.file(), config()) else { return };
+        let Ok(collection) = config().open(self.site.file()) else { return };
         if let Err(error) = collection.backup(self.site.folder().join("copy.nf")) {
             self.found.wrong.push(format!("the last backup: {error}"));
         }
@@ -343,7 +343,7 @@ fn number(variable: &str) -> Option<u64> {
 fn play(name: &str, seed: u64, enough: impl Fn(&Findings) -> bool) -> Findings {
     let mut game = Game::new(name, seed);
     std::fs::write(game.site.folder().join("user.lock"), b"a user's own").unwrap();
-    drop(Collection::open(game.site.file(), config()).unwrap());
+    drop(config().open(game.site.file()).unwrap());
     while !enough(&game.found) && game.found.wrong.is_empty() {
         game.round();
     }
@@ -388,7 +388,7 @@ fn every_guard_is_missed_when_it_is_off() {
 #[test]
 fn nothing_lies_beside_a_file_that_is_open() {
     let site = Site::new("hostile-beside");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     commit(&collection, 1).unwrap();
     let reader = Collection::open_read_only(site.file()).unwrap();
     let _snapshot = reader.snapshot().unwrap();

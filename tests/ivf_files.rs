@@ -274,7 +274,7 @@ fn a_file_is_replaced_in_one_step_and_kinds_are_told_apart() {
     kind(Hnsw::open(&path).unwrap_err(), graph, lists);
     kind(Hnsw::load(&path).unwrap_err(), graph, lists);
     kind(Flat::open(&path).unwrap_err(), exact, lists);
-    kind(Collection::open(&path, config(8)).unwrap_err(), graph, lists);
+    kind(config(8).open(&path).unwrap_err(), graph, lists);
     kind(Collection::open_read_only(&path).unwrap_err(), graph, lists);
     // The refused loads have not changed the file.
     assert_eq!(Ivf::load(&path).unwrap().len(), 300);

@@ -9,15 +9,15 @@ use collection_support::{Folder, config, open, vector};
 use nearfield::collection::MergeRule;
 use nearfield::dataset::Generated;
 use nearfield::{
-    Cancel, Collection, CollectionError, Config, IndexError, Metric, Originals, Quantization,
-    Snapshot, Transaction,
+    Cancel, Collection, CollectionBuilder, CollectionError, IndexError, Metric, Originals,
+    Quantization, Snapshot, Transaction,
 };
 
 const DIMENSION: usize = 16;
 
 /// Makes a collection that is checkpointed and closed.
-fn made(path: &Path, config: Config, fill: impl FnOnce(&mut Transaction)) -> PathBuf {
-    let collection = Collection::create(path, config).unwrap();
+fn made(path: &Path, config: CollectionBuilder, fill: impl FnOnce(&mut Transaction)) -> PathBuf {
+    let collection = config.create(path).unwrap();
     let mut tx = collection.begin_write().unwrap();
     fill(&mut tx);
     tx.commit().unwrap();
@@ -30,7 +30,7 @@ fn snapshots<'p, P: IntoIterator<Item = &'p PathBuf>>(paths: P) -> Vec<Snapshot>
     paths.into_iter().map(snapshot).collect()
 }
 
-fn whole(path: &Path, config: Config) -> Collection {
+fn whole(path: &Path, config: CollectionBuilder) -> Collection {
     let collection = open(path, config);
     let report = collection.check().unwrap();
     assert!(report.is_ok(), "{report}");
@@ -38,7 +38,7 @@ fn whole(path: &Path, config: Config) -> Collection {
 }
 
 /// Merges parts of a generated set and compares the recall with that of each part alone being right.
-fn merged_recall(name: &str, config: impl Fn() -> Config) {
+fn merged_recall(name: &str, config: impl Fn() -> CollectionBuilder) {
     let folder = Folder::new(name);
     let (base, queries) = Generated::builder(6000, DIMENSION).build().unwrap().into_parts();
     let base = base.to_f32().unwrap();
@@ -269,7 +269,7 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
     };
     let one = made(&folder.file("one"), config(DIMENSION), fill);
     let at = folder.file("whole");
-    let mismatch = |other: Config, other_dimension: usize| {
+    let mismatch = |other: CollectionBuilder, other_dimension: usize| {
         let two = folder.file("two");
         let _ = std::fs::remove_file(&two);
         made(&two, other, |tx| tx.upsert(1000, &vector(1000, 0, other_dimension)).unwrap());
@@ -279,7 +279,7 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
         }
     };
     assert_eq!(mismatch(config(8), 8), "dimension");
-    assert_eq!(mismatch(Config::new(DIMENSION, Metric::Cosine), DIMENSION), "metric");
+    assert_eq!(mismatch(Collection::builder(DIMENSION, Metric::Cosine), DIMENSION), "metric");
     assert_eq!(mismatch(config(DIMENSION).m(8), DIMENSION), "m");
     let codes = config(DIMENSION).quantization(Quantization::Sq4);
     assert_eq!(mismatch(codes, DIMENSION), "quantization");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use collection_support::Folder;
 use nearfield::store::{ExtentId, Store};
-use nearfield::{Collection, Config, Determinism, Flat, Hnsw, Metric, Originals, Quantization};
+use nearfield::{Collection, Determinism, Flat, Hnsw, Metric, Originals, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -314,8 +314,8 @@ fn collection(
     quantization: Quantization,
     originals: Originals,
 ) -> Collection {
-    let config = Config::new(DIMENSION, Metric::L2).m(10).ef_construction(60);
-    Collection::open(path, config.quantization(quantization).originals(originals)).unwrap()
+    let config = Collection::builder(DIMENSION, Metric::L2).m(10).ef_construction(60);
+    config.quantization(quantization).originals(originals).open(path).unwrap()
 }
 
 #[test]

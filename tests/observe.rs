@@ -11,7 +11,7 @@ use metrics::{
     SharedString, Unit,
 };
 use nearfield::store::SimulatedDisk;
-use nearfield::{Collection, Config, Flat, Hnsw, IndexError, Ivf, Metric};
+use nearfield::{Collection, Flat, Hnsw, IndexError, Ivf, Metric};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -275,9 +275,9 @@ fn spans_of_a_living_index() {
 fn spans_of_a_collection() {
     let _alone = alone();
     let disk = SimulatedDisk::new();
-    let config = Config::new(2, Metric::L2);
+    let config = Collection::builder(2, Metric::L2);
     let spans = Watcher::watch(|| {
-        let collection = Collection::open_simulated(&disk, config.clone()).unwrap();
+        let collection = config.clone().open_simulated(&disk).unwrap();
         let mut tx = collection.begin_write().unwrap();
         tx.upsert_batch(&[1, 2, 3, 4], &ROWS).unwrap();
         tx.commit().unwrap();
@@ -355,9 +355,9 @@ fn metrics_of_an_index() {
 fn metrics_of_a_collection() {
     let _alone = alone();
     let disk = SimulatedDisk::new();
-    let config = Config::new(2, Metric::L2);
+    let config = Collection::builder(2, Metric::L2);
     let book = Book::keep(|| {
-        let collection = Collection::open_simulated(&disk, config.clone()).unwrap();
+        let collection = config.clone().open_simulated(&disk).unwrap();
         for key in 0..5 {
             let mut tx = collection.begin_write().unwrap();
             tx.upsert(key, &[1.0, key as f32]).unwrap();
@@ -374,7 +374,7 @@ fn metrics_of_a_collection() {
     assert!(count("nearfield_operations_total{store_sync}") >= 5);
     assert!(book["nearfield_operation_seconds{store_sync}"].1 > 0.0);
     // The entries of the journal are applied again, and counted.
-    let book = Book::keep(|| drop(Collection::open_simulated(&disk, config).unwrap()));
+    let book = Book::keep(|| drop(config.open_simulated(&disk).unwrap()));
     assert_eq!(book["nearfield_operations_total{open}"].0, 1);
     assert_eq!(book["nearfield_items_total{open}"].0, 5);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nearfield::dataset::Generated;
 use nearfield::store::{SimulatedDisk, StoreError, StoreOptions};
 use nearfield::{
-    AsVector, Collection, CollectionError, Config, Determinism, Flat, Hnsw, Ivf, Metric,
-    Quantization, VectorRef,
+    AsVector, Collection, CollectionError, Determinism, Flat, Hnsw, Ivf, Metric, Quantization,
+    VectorRef,
 };
 
 const DIMENSION: usize = 24;
@@ -115,7 +115,7 @@ fn progress_that_panics_leaves_a_collection_that_can_be_written() {
     std::fs::create_dir_all(&folder).unwrap();
     let (path, copy) = (folder.join("whole.nf"), folder.join("copy.nf"));
     let vectors = vectors(2000);
-    let collection = Collection::open(&path, Config::new(DIMENSION, Metric::L2)).unwrap();
+    let collection = Collection::builder(DIMENSION, Metric::L2).open(&path).unwrap();
     let write = |keys: std::ops::Range<u64>| {
         let mut tx = collection.begin_write().unwrap();
         for key in keys {
@@ -161,7 +161,7 @@ fn progress_that_panics_leaves_a_collection_that_can_be_written() {
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["whole.nf"]);
-    let again = Collection::open(&path, Config::new(DIMENSION, Metric::L2)).unwrap();
+    let again = Collection::builder(DIMENSION, Metric::L2).open(&path).unwrap();
     assert!(again.check().unwrap().is_ok());
     assert_eq!(again.len(), 2000);
     drop(again);
@@ -262,8 +262,8 @@ fn callbacks_that_would_wait_for_themselves_are_told() {
         let told =
             |error: CollectionError| matches!(error, CollectionError::Store(e) if refused(&e));
         let disk = SimulatedDisk::new();
-        let config = Config::new(DIMENSION, Metric::L2);
-        let collection = Collection::open_simulated(&disk, config).unwrap();
+        let config = Collection::builder(DIMENSION, Metric::L2);
+        let collection = config.open_simulated(&disk).unwrap();
         let vectors = vectors(500);
         let mut tx = collection.begin_write().unwrap();
         for (key, vector) in (0..).zip(vectors.chunks(DIMENSION)) {

@@ -43,7 +43,7 @@ fn verify_on_request(kind: &str, path: &Path) {
 
 /// A writer that keeps its own snapshot while the process can open no file.
 fn write_without_descriptors(path: &Path) {
-    let collection = Collection::open(path, config()).unwrap();
+    let collection = config().open(path).unwrap();
     write(&collection, 1..=2);
     let reader = Collection::open_read_only(path).unwrap();
     let snapshot = reader.snapshot().unwrap();
@@ -80,7 +80,7 @@ fn write(collection: &Collection, numbers: std::ops::RangeInclusive<u64>) {
 #[test]
 fn a_reader_keeps_its_snapshot_wherever_it_runs() {
     let site = Site::new("one-file-readers");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     write(&collection, 1..=3);
     for host in Host::READERS {
         if let Some(reason) = host.missing() {
@@ -113,8 +113,8 @@ fn a_reader_keeps_its_snapshot_wherever_it_runs() {
 fn a_writer_finds_readers_whatever_it_called_the_file() {
     for host in [Host::Symlink, Host::HardLink] {
         let site = Site::new("one-file-writer");
-        drop(Collection::open(site.file(), config()).unwrap());
-        let collection = Collection::open(site.alias(host), config()).unwrap();
+        drop(config().open(site.file()).unwrap());
+        let collection = config().open(site.alias(host)).unwrap();
         write(&collection, 1..=2);
         let mut reader = site.start("reader", Host::Plain);
         assert_eq!(reader.wait_for("ready ").as_deref(), Some("2"));
@@ -135,7 +135,7 @@ fn a_writer_finds_readers_with_no_descriptor_left() {
 #[test]
 fn snapshots_are_right_after_compaction() {
     let site = Site::new("one-file-layout");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     let reader = Collection::open_read_only(site.file()).unwrap();
     write(&collection, 1..=9);
     for own in [true, false] {
@@ -162,22 +162,22 @@ fn snapshots_are_right_after_compaction() {
 #[test]
 fn a_second_writer_is_refused_by_every_name() {
     let site = Site::new("one-file-second");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     write(&collection, 1..=2);
     for host in [Host::Plain, Host::Symlink, Host::HardLink] {
         let path = site.alias(host);
-        assert!(is_locked(&Collection::open(&path, config())), "{host:?}");
-        assert!(is_locked(&Collection::open(path.canonicalize().unwrap(), config())), "{host:?}");
+        assert!(is_locked(&config().open(&path)), "{host:?}");
+        assert!(is_locked(&config().open(path.canonicalize().unwrap())), "{host:?}");
     }
     let moved = site.folder().join("moved.nf");
     std::fs::rename(site.file(), &moved).unwrap();
-    assert!(is_locked(&Collection::open(&moved, config())));
+    assert!(is_locked(&config().open(&moved)));
     // The old name is free now.
-    let other = Collection::open(site.file(), config()).unwrap();
+    let other = config().open(site.file()).unwrap();
     assert_eq!(other.len(), 0);
     commit(&collection, 3).unwrap();
     drop(collection);
-    let again = Collection::open(&moved, config()).unwrap();
+    let again = config().open(&moved).unwrap();
     assert_eq!(last(&again), 3);
     assert_eq!(wrong(&again.snapshot().unwrap()).unwrap(), 0);
 }
@@ -210,7 +210,7 @@ fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Tran
         open.is_none_or(|open| open.commit().is_err()),
         collection.get(0).is_none() && !collection.contains(0),
         // A child has only the rights that it gets by opening the collection itself.
-        is_locked(&Collection::open(site.file(), config())),
+        is_locked(&config().open(site.file())),
     ];
     let own = Collection::open_read_only(site.file()).unwrap().snapshot().unwrap();
     let is_right = wrong(&own).unwrap() == 0;
@@ -224,7 +224,7 @@ fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Tran
 #[test]
 fn a_forked_child_is_refused_and_harms_nothing() {
     let site = Site::new("one-file-fork");
-    let mut collection = Collection::open(site.file(), config()).unwrap();
+    let mut collection = config().open(site.file()).unwrap();
     write(&collection, 1..=3);
     for round in 0..6 {
         let reader = Collection::open_read_only(site.file()).unwrap();
@@ -250,10 +250,10 @@ fn a_forked_child_is_refused_and_harms_nothing() {
         for snapshot in &snapshots {
             assert_eq!((snapshot.number(), wrong(snapshot).unwrap()), (number, 0));
         }
-        assert!(is_locked(&Collection::open(site.file(), config())));
+        assert!(is_locked(&config().open(site.file())));
         drop((back, reader));
         drop(snapshots);
-        collection = Collection::open(site.file(), config()).unwrap();
+        collection = config().open(site.file()).unwrap();
         assert_eq!(last(&collection), number + 12, "round {round}");
         assert!(collection.check().unwrap().is_ok());
         assert_eq!(wrong(&collection.snapshot().unwrap()).unwrap(), 0);
@@ -264,7 +264,7 @@ fn a_forked_child_is_refused_and_harms_nothing() {
 #[test]
 fn copies_are_made_afresh() {
     let site = Site::new("one-file-copies");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     write(&collection, 1..=5);
     // The folder has left-overs of killed processes, and files of users with similar names.
     let copy = site.folder().join("copy.nf");
@@ -305,7 +305,7 @@ fn an_open_collection_is_not_replaced() {
     let site = Site::new("one-file-replace");
     let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
     index.insert(7, &[0.5; DIMENSION]).unwrap();
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     write(&collection, 1..=2);
     for host in [Host::Plain, Host::Symlink, Host::HardLink] {
         let saved = index.save(site.alias(host));
@@ -332,8 +332,8 @@ fn an_open_collection_is_not_replaced() {
         let mut kept = 0;
         for _ in 0..200 {
             std::thread::sleep(Duration::from_millis(2));
-            let settings = nearfield::Config::new(DIMENSION, Metric::L2);
-            let Ok(opened) = Collection::open(&path, settings) else { continue };
+            let settings = Collection::builder(DIMENSION, Metric::L2);
+            let Ok(opened) = settings.open(&path) else { continue };
             let mut tx = opened.begin_write().unwrap();
             tx.upsert(8, &[0.25; DIMENSION]).unwrap();
             tx.commit().unwrap();
@@ -374,11 +374,11 @@ fn a_replaced_file_keeps_its_rights_and_its_links() {
     index.save(site.folder().join("dangling.nf")).unwrap();
     assert_eq!(Flat::load(site.folder().join("late.nf")).unwrap().len(), 1);
     std::os::unix::fs::symlink("born.nf", site.folder().join("unborn.nf")).unwrap();
-    drop(Collection::open(site.folder().join("unborn.nf"), config()).unwrap());
+    drop(config().open(site.folder().join("unborn.nf")).unwrap());
     assert!(site.folder().join("born.nf").is_file());
 
     // A backup of a private file is private.
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     write(&collection, 1..=1);
     set(&site.file(), 0o600);
     let copy = site.folder().join("copy.nf");
@@ -389,35 +389,34 @@ fn a_replaced_file_keeps_its_rights_and_its_links() {
 #[test]
 fn a_damaged_file_is_never_taken_for_a_new_one() {
     let site = Site::new("one-file-damage");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     write(&collection, 1..=4);
     collection.close().unwrap();
     let whole = std::fs::read(site.file()).unwrap();
     for len in [1, 8, 100, 200, 255, 256, 512, 4096, 32 << 10, 100_000, 1 << 20] {
         std::fs::write(site.file(), &whole[..len]).unwrap();
-        assert!(Collection::open(site.file(), config()).is_err(), "{len} bytes");
+        assert!(config().open(site.file()).is_err(), "{len} bytes");
+        assert!(Collection::open(site.file()).is_err(), "{len} bytes");
         assert!(Collection::open_read_only(site.file()).is_err());
         assert_eq!(std::fs::read(site.file()).unwrap(), &whole[..len], "it stays as it is");
     }
     for len in [1, 512, 100_000, whole.len()] {
         std::fs::write(site.file(), vec![0; len]).unwrap();
-        assert!(Collection::open(site.file(), config()).is_err(), "{len} zeros");
+        assert!(config().open(site.file()).is_err(), "{len} zeros");
+        assert!(Collection::open(site.file()).is_err(), "{len} zeros");
     }
     // A new collection takes the place of an empty file, with its rights.
     std::fs::write(site.file(), []).unwrap();
     std::fs::set_permissions(site.file(), std::fs::Permissions::from_mode(0o600)).unwrap();
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     assert_eq!(collection.len(), 0);
     assert_eq!(std::fs::metadata(site.file()).unwrap().mode() & 0o777, 0o600);
-    assert!(matches!(
-        Collection::create(site.file(), config()),
-        Err(CollectionError::Exists { .. })
-    ));
+    assert!(matches!(config().create(site.file()), Err(CollectionError::Exists { .. })));
     // Folders, pipes and devices are refused at once.
     let pipe = site.folder().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for path in [pipe.as_path(), &site.folder(), Path::new("/dev/null"), Path::new("/")] {
-        assert!(Collection::open(path, config()).is_err(), "{}", path.display());
+        assert!(config().open(path).is_err(), "{}", path.display());
         assert!(Hnsw::load(path).is_err());
         assert!(collection.backup(path).is_err());
     }
@@ -426,7 +425,7 @@ fn a_damaged_file_is_never_taken_for_a_new_one() {
 #[test]
 fn no_damage_to_one_place_brings_an_older_state_back() {
     let site = Site::new("one-file-slots");
-    let collection = Collection::open(site.file(), config()).unwrap();
+    let collection = config().open(site.file()).unwrap();
     let mut number = 0;
     for moment in 0..24 {
         number += 1;
@@ -442,7 +441,7 @@ fn no_damage_to_one_place_brings_an_older_state_back() {
             let mut bytes = whole.clone();
             bytes[begin..begin + len].fill(0);
             std::fs::write(&path, &bytes).unwrap();
-            let found = Collection::open(&path, config()).unwrap();
+            let found = config().open(&path).unwrap();
             assert_eq!(last(&found), number, "{len} bytes at {begin}, moment {moment}");
             assert_eq!(wrong(&found.snapshot().unwrap()).unwrap(), 0);
         }
@@ -450,7 +449,7 @@ fn no_damage_to_one_place_brings_an_older_state_back() {
         let mut bytes = whole.clone();
         bytes[..1 << 20].fill(0);
         std::fs::write(&path, &bytes).unwrap();
-        let stats = Collection::open(&path, config()).and_then(|found| found.stats());
+        let stats = config().open(&path).and_then(|found| found.stats());
         assert!(stats.is_err() || stats.unwrap().commit == number);
     }
     assert_eq!(wrong(&collection.snapshot().unwrap()).unwrap(), 0);

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use collection_support::Folder;
 use nearfield::{
-    BatchHits, Collection, Config, Element, Hnsw, IndexError, Metric, Originals, Quantization,
+    BatchHits, Collection, Element, Hnsw, IndexError, Metric, Originals, Quantization,
 };
 use rayon::prelude::*;
 use shapes_support::truth::{Truth, rounding};
@@ -191,10 +191,10 @@ impl Case<'_> {
 
     fn collection(&self, path: &std::path::Path) -> Collection {
         let Self { shape, .. } = *self;
-        let config = Config::new(shape.dimension, self.metric).element(self.element);
+        let config = Collection::builder(shape.dimension, self.metric).element(self.element);
         let config = config.quantization(self.quantization()).originals(self.originals);
         let config = config.log_size(4 << 20).page_size(4096);
-        let collection = Collection::create(path, config.clone()).unwrap();
+        let collection = config.clone().create(path).unwrap();
         let mut key = 0;
         for part in [&shape.first, &shape.later] {
             let mut tx = collection.begin_write().unwrap();
@@ -205,7 +205,7 @@ impl Case<'_> {
             tx.commit().unwrap();
         }
         collection.close().unwrap();
-        Collection::open(path, config).unwrap()
+        config.open(path).unwrap()
     }
 }
 

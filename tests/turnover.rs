@@ -3,7 +3,7 @@
 //! In its own process, because the reuse of slots depends on searches of other tests that run meanwhile.
 
 use nearfield::dataset::Dataset;
-use nearfield::{Collection, Config, Element, Flat, Hnsw, Metric, Originals, Quantization};
+use nearfield::{Collection, Element, Flat, Hnsw, Metric, Originals, Quantization};
 
 fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
     range.map(|key| key as u64).collect()
@@ -77,12 +77,12 @@ fn a_collection_that_is_opened_often_keeps_its_size() {
     const KEYS: u64 = 400;
     let path = std::env::temp_dir().join(format!("nearfield-often-{}", std::process::id()));
     let config = || {
-        let config = Config::new(8, Metric::L2).m(6).ef_construction(30).page_size(4096);
+        let config = Collection::builder(8, Metric::L2).m(6).ef_construction(30).page_size(4096);
         config.log_size(256 << 10).checkpoint_after(60 << 10)
     };
     let (mut number, mut slots) = (0, 0);
     for life in 0..50 {
-        let collection = Collection::open(&path, config()).unwrap();
+        let collection = config().open(&path).unwrap();
         for _ in 0..5 + life * 7 % 30 {
             number += 1;
             let mut tx = collection.begin_write().unwrap();
@@ -95,7 +95,7 @@ fn a_collection_that_is_opened_often_keeps_its_size() {
         }
         slots = collection.stats().unwrap().index.levels[0];
     }
-    let collection = Collection::open(&path, config()).unwrap();
+    let collection = config().open(&path).unwrap();
     assert!(collection.len() as u64 == KEYS && collection.check().unwrap().is_ok());
     drop(collection);
     std::fs::remove_file(&path).unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use nearfield::{Collection, Config, Hnsw, Metric};
+use nearfield::{Collection, Hnsw, Metric};
 
 const DIMENSION: usize = 4;
 /// Meta slots and the log end here.
@@ -48,7 +48,7 @@ fuzz_target!(|changes: &[u8]| {
         let _ = index.check();
     }
     let _ = Hnsw::load(path());
-    if let Ok(collection) = Collection::open(path(), Config::new(DIMENSION, Metric::L2)) {
+    if let Ok(collection) = Collection::builder(DIMENSION, Metric::L2).open(path()) {
         if let Ok(mut tx) = collection.begin_write() {
             let _ = tx.upsert(1 << 50, &[0.5; DIMENSION]);
             let _ = tx.commit();

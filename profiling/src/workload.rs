@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nearfield::dataset::Vectors;
 use nearfield::store::{Durability, Store, StoreOptions};
-use nearfield::{Collection, Config, Element, Hits, Quantization};
+use nearfield::{Collection, Element, Hits, Quantization};
 use profiling_worker::set::{Set, Source};
 use profiling_worker::subject::{Filed, Folder, Recipe, Subject};
 use profiling_worker::turnover::Turnover;
@@ -231,8 +231,9 @@ impl Workload for Transactions {
         self.filed = None;
         let folder = Folder::new()?;
         let path = folder.0.join("collection");
-        let config = Config::new(self.set.dimension, self.set.metric).element(self.set.element);
-        let collection = Collection::open(&path, config.clone())?;
+        let config =
+            Collection::builder(self.set.dimension, self.set.metric).element(self.set.element);
+        let collection = config.clone().open(&path)?;
         let mut vectors = (0..).zip(self.set.base.iter());
         let mut queries = self.set.queries.iter().cycle();
         for _ in 0..Self::COMMITS {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::arena::{ArenaError, Unsound};
 use crate::error::{IndexError, VectorError};
+use crate::error_kind::ErrorKind;
 use crate::store::{Place, StoreError};
 
 /// The reason for which a collection, or the file of an index, could not be made, opened, changed or read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CollectionError {
     /// The store refused.
@@ -50,12 +51,17 @@ pub enum CollectionError {
     Mismatch {
         /// The file; a merge has none.
         path: Option<PathBuf>,
-        /// The parameter's name, as in [`Config`](crate::Config).
+        /// The parameter's name, as in [`CollectionBuilder`](crate::CollectionBuilder).
         name: &'static str,
         /// Its value in the file, or in one of the collections.
         stored: String,
         /// The value given, or of another collection.
         given: String,
+    },
+    /// No file exists at the path.
+    Missing {
+        /// The path.
+        path: PathBuf,
     },
     /// A file exists at the path already.
     Exists {
@@ -82,8 +88,8 @@ pub enum CollectionError {
         /// The name, if it is one.
         name: Option<Vec<u8>>,
     },
-    /// A transaction would take more memory than [`Config::memory_limit`](crate::Config::memory_limit) allows. It stays unchanged:
-    /// commit it and go on in another one.
+    /// A transaction would take more memory than [`CollectionBuilder::memory_limit`](crate::CollectionBuilder::memory_limit) allows.
+    /// It stays unchanged: commit it and go on in another one.
     Memory {
         /// Bytes that the transaction would need, those that the collection takes already included.
         needed: u64,
@@ -103,6 +109,27 @@ pub enum CollectionError {
 }
 
 impl CollectionError {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::NotACollection { .. }
+            | Self::Version { .. }
+            | Self::Kind { .. }
+            | Self::Mismatch { .. } => ErrorKind::Incompatible,
+            Self::Exists { .. } => ErrorKind::AlreadyExists,
+            Self::NameTooLong { .. } => ErrorKind::InvalidInput,
+            Self::Missing { .. } | Self::KeyMissing { .. } => ErrorKind::NotFound,
+            Self::MergeConflict { .. } => ErrorKind::Conflict,
+            Self::Memory { .. } => ErrorKind::LimitReached,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Behind { .. } => ErrorKind::Poisoned,
+            Self::ByteOrder => ErrorKind::Unsupported,
+        }
+    }
+
     /// Adds the path of the file to the error, unless it has one.
     #[cold]
     pub(crate) fn at(mut self, file: Option<&Path>) -> Self {
@@ -123,7 +150,7 @@ impl CollectionError {
 
     /// Returns whether the disk, or the user's share of it, has no room.
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_full())
+        self.kind() == ErrorKind::DiskFull
     }
 
     /// Returns the error of a record that contradicts the format. [`Self::at`] adds the path.
@@ -164,6 +191,12 @@ impl fmt::Display for CollectionError {
             Self::Mismatch { path: None, name, stored, given } => {
                 write!(f, "{name} is {stored} in one collection, and {given} in the other")
             }
+            Self::Missing { path } => write!(
+                f,
+                "{} does not exist; make it with \
+                 `Collection::builder(dimension, metric).create(path)`, or check the path",
+                path.display()
+            ),
             Self::Exists { path } => write!(
                 f,
                 "{} exists already; open it with `open`, or choose another path",

@@ -11,17 +11,18 @@
 //! A mapped chunk is not verified, and so not trusted: the reader of an id checks it against the number of rows before it follows it.
 #![doc = include_str!("FORMAT.md")]
 
+mod builder;
 mod columns;
-mod config;
 mod error;
 mod format;
 mod maintenance;
 mod progress;
 mod reading;
 mod saving;
+mod tuning;
 mod writing;
 
-pub use config::Config;
+pub use builder::CollectionBuilder;
 pub use error::CollectionError;
 pub use maintenance::{CollectionReport, CollectionStats, Merge, MergeRule, Merged, Task};
 pub use reading::{Reader, Recovery, Snapshot};

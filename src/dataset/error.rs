@@ -1,12 +1,14 @@
 //! Errors of files of vectors.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, io};
 
+use crate::error_kind::ErrorKind;
 use crate::vector::Element;
 
 /// The reason why a data set could not be read, written or made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum DatasetError {
     /// The operating system refused to open, read, map or write the file.
@@ -14,7 +16,7 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
         /// The error of the operating system.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The path is a folder, a pipe or a device.
     NotAFile {
@@ -126,8 +128,27 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Part { found: 0, .. } => ErrorKind::NotFound,
+            Self::NotAFile { .. }
+            | Self::Part { .. }
+            | Self::Element { .. }
+            | Self::Argument { .. } => ErrorKind::InvalidInput,
+            Self::Empty { .. }
+            | Self::Length { .. }
+            | Self::RowDimension { .. }
+            | Self::Header { .. }
+            | Self::NeighborId { .. } => ErrorKind::Corrupt,
+            Self::Unsupported { .. } | Self::Mismatch { .. } => ErrorKind::Incompatible,
+            Self::TooLarge { .. } | Self::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+        }
+    }
+
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { path: path.into(), source }
+        move |source| Self::Io { path: path.into(), source: Arc::new(source) }
     }
 }
 
@@ -184,7 +205,7 @@ impl fmt::Display for DatasetError {
 impl std::error::Error for DatasetError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } => Some(&**source),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::VectorError;
+use crate::error_kind::ErrorKind;
 
 /// Why a quantizer could not be trained, used or read.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,20 @@ pub enum QuantizationError {
         /// The fault of the bytes.
         reason: &'static str,
     },
+}
+
+impl QuantizationError {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Vector(error) | Self::BatchVector { source: error, .. } => error.kind(),
+            Self::TooFewVectors { .. } => ErrorKind::NotReady,
+            Self::CodeLength { .. } | Self::OutputLength { .. } | Self::Parameter { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Self::Bytes { .. } => ErrorKind::Corrupt,
+        }
+    }
 }
 
 impl fmt::Display for QuantizationError {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::turn::Refusal;
+use crate::error_kind::ErrorKind;
 use crate::process::Forked;
 
 /// The reason for which the store refused an operation.
@@ -14,7 +16,7 @@ use crate::process::Forked;
 /// After a failed sync, or a failed write of the log or of a meta slot, the store takes no more
 /// writes ([`StoreError::Poisoned`]) until it is opened again: the state of the disk is unknown.
 /// Reads go on. A full disk poisons nothing in general: see the [module](super).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The operating system refused an operation on the file.
@@ -24,7 +26,7 @@ pub enum StoreError {
         /// The file; a store in memory has none.
         path: Option<PathBuf>,
         /// The operating system's answer.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Bytes of the file contradict their checksum, the format or each other.
     Corrupt {
@@ -63,7 +65,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// The operating system's answer.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The process that opened the file has been forked, and this is the child: it shares its parent's locks, and would write
     /// over its commits. Open the file anew in the child.
@@ -151,9 +153,35 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::NotAStore { .. } | Self::Version { .. } | Self::KeyType { .. } => {
+                ErrorKind::Incompatible
+            }
+            Self::Locked { .. } => ErrorKind::Locked,
+            Self::NoLocks { .. } => ErrorKind::Unsupported,
+            Self::Forked => ErrorKind::Forked,
+            Self::Poisoned { .. } | Self::TransactionFailed => ErrorKind::Poisoned,
+            Self::ReadOnly => ErrorKind::ReadOnly,
+            Self::KeyTooLong { .. }
+            | Self::NameTooLong { .. }
+            | Self::KeyOrder { .. }
+            | Self::ExtentRange { .. }
+            | Self::Option { .. }
+            | Self::SavepointInvalid => ErrorKind::InvalidInput,
+            Self::TableMissing { .. } | Self::ExtentMissing { .. } => ErrorKind::NotFound,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Deadlock => ErrorKind::Deadlock,
+            Self::TooLarge { .. } => ErrorKind::OutOfMemory,
+        }
+    }
+
     /// Returns an I/O failure with the name of the operation. [`Self::at`] adds the path.
     pub(crate) fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { operation, path: None, source }
+        move |source| Self::Io { operation, path: None, source: Arc::new(source) }
     }
 
     /// Returns the error of a corrupt page.
@@ -164,9 +192,7 @@ impl StoreError {
 
     /// Returns whether the disk, or the user's share of it, has no room.
     pub(crate) fn is_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+        self.kind() == ErrorKind::DiskFull
     }
 
     /// Adds the path of the file to the error, unless it has one.
@@ -304,7 +330,7 @@ impl From<Refusal> for StoreError {
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } | Self::NoLocks { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::NoLocks { source, .. } => Some(&**source),
             _ => None,
         }
     }

@@ -92,6 +92,7 @@ mod tree;
 mod turn;
 
 pub(crate) use disk::Replacement;
+#[cfg(feature = "simulation")]
 pub use disk::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
 pub(crate) use error::Place;
 pub use error::StoreError;

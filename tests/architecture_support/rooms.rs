@@ -21,15 +21,16 @@ pub(crate) const ROOMS: [(&str, Rooms); 5] = [
 const COLLECTION: Rooms = &[
     ("error", &[]),
     ("format", &["error"]),
-    ("config", &["error", "format"]),
+    ("tuning", &[]),
+    ("builder", &["error", "format", "tuning"]),
     ("progress", &["error"]),
     ("columns", &["error", "format", "progress"]),
     ("saving", &["columns", "error", "format", "progress"]),
     ("reading", &["columns", "error", "format"]),
-    ("writing", &["columns", "config", "error", "format", "progress", "reading"]),
+    ("writing", &["builder", "columns", "error", "format", "progress", "reading", "tuning"]),
     (
         "maintenance",
-        &["columns", "config", "error", "format", "progress", "reading", "saving", "writing"],
+        &["builder", "columns", "error", "format", "progress", "reading", "saving", "writing"],
     ),
 ];
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nearfield::{Collection, Config, Metric};
+use nearfield::{Collection, CollectionBuilder, Metric};
 
 /// A folder that is removed with the test.
 pub(crate) struct Folder(PathBuf);
@@ -32,12 +32,12 @@ impl Drop for Folder {
 }
 
 /// Returns a configuration with a small file, so that tests are quick.
-pub(crate) fn config(dimension: usize) -> Config {
-    Config::new(dimension, Metric::L2).log_size(256 << 10).page_size(4096)
+pub(crate) fn config(dimension: usize) -> CollectionBuilder {
+    Collection::builder(dimension, Metric::L2).log_size(256 << 10).page_size(4096)
 }
 
-pub(crate) fn open(path: &Path, config: Config) -> Collection {
-    Collection::open(path, config).unwrap()
+pub(crate) fn open(path: &Path, config: CollectionBuilder) -> Collection {
+    config.open(path).unwrap()
 }
 
 /// Returns the vector of a key in one of its versions: all vectors are distinct, and far from each other.

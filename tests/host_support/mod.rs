@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use nearfield::{Collection, CollectionError, Config, Hit, Metric, Snapshot};
+use nearfield::{Collection, CollectionBuilder, CollectionError, Hit, Metric, Snapshot};
 
 pub(crate) const DIMENSION: usize = 16;
 pub(crate) const KEYS: u64 = 400;
@@ -17,8 +17,8 @@ const BALLAST_BYTES: usize = 50_000;
 pub(crate) const PERIOD: u64 = 32;
 
 /// Returns a configuration with a small file, so that pages are reused soon: a checkpoint after some commits, each of about 13 KB.
-pub(crate) fn config() -> Config {
-    Config::new(DIMENSION, Metric::L2)
+pub(crate) fn config() -> CollectionBuilder {
+    Collection::builder(DIMENSION, Metric::L2)
         .m(6)
         .ef_construction(30)
         .page_size(4096)

@@ -252,7 +252,7 @@ fn own_memory_of_commits(f: &Facts) -> Option<Finding> {
                 percent(share),
                 f.collection.samples
             ),
-            "fewer, longer transactions; a later checkpoint (`Config::checkpoint_after`)",
+            "fewer, longer transactions; a later checkpoint (`CollectionBuilder::checkpoint_after`)",
         )
     })
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nearfield::store::Durability;
 use nearfield::{
-    BatchHits, Collection, Config, Element, Flat, Hits, Hnsw, Ivf, IvfQuantization, Quantization,
-    Stats, VectorRef,
+    BatchHits, Collection, CollectionBuilder, Element, Flat, Hits, Hnsw, Ivf, IvfQuantization,
+    Quantization, Stats, VectorRef,
 };
 
 use crate::Failure;
@@ -114,8 +114,10 @@ impl Recipe {
 }
 
 /// Returns settings under which commits do the same work on slow and fast machines: no delta falls due by the clock.
-pub(crate) fn config(set: &Set, element: Element) -> Config {
-    Config::new(set.dimension, set.metric).element(element).replay_limit(Duration::from_secs(3600))
+pub(crate) fn config(set: &Set, element: Element) -> CollectionBuilder {
+    Collection::builder(set.dimension, set.metric)
+        .element(element)
+        .replay_limit(Duration::from_secs(3600))
 }
 
 macro_rules! subject {
@@ -176,15 +178,15 @@ pub struct Filed {
 
 impl Filed {
     /// Makes a new collection, which is removed when dropped.
-    fn make(config: Config) -> Result<Self, Failure> {
+    fn make(config: CollectionBuilder) -> Result<Self, Failure> {
         let folder = Folder::new()?;
-        let collection = Collection::open(folder.0.join("collection"), config)?;
+        let collection = config.open(folder.0.join("collection"))?;
         Ok(Self { collection, _folder: Some(folder) })
     }
 
     /// Opens the collection at `path`, which stays.
-    pub fn open(path: &Path, config: Config) -> Result<Self, Failure> {
-        Ok(Self { collection: Collection::open(path, config)?, _folder: None })
+    pub fn open(path: &Path, config: CollectionBuilder) -> Result<Self, Failure> {
+        Ok(Self { collection: config.open(path)?, _folder: None })
     }
 
     /// Returns the collection.

@@ -14,8 +14,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::arena::Slot;
+use crate::collection::builder::{alpha_text, codes_text, same};
 use crate::collection::columns::{write_columns, write_settings};
-use crate::collection::config::{alpha_text, codes_text, same};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
     FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, check_byte_order,
@@ -86,12 +86,12 @@ impl Collection {
     /// ```
     /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-merge-{}", std::process::id()));
     /// # std::fs::create_dir_all(&folder)?;
-    /// use nearfield::{Collection, Config, Metric};
+    /// use nearfield::{Collection, Metric};
     ///
     /// let mut parts = Vec::new();
     /// for (part, key) in [(1, 10), (2, 20)] {
     ///     let path = folder.join(format!("part-{part}.nf"));
-    ///     let collection = Collection::open(path, Config::new(2, Metric::L2))?;
+    ///     let collection = Collection::builder(2, Metric::L2).open(path)?;
     ///     let mut tx = collection.begin_write()?;
     ///     tx.upsert(key, &[key as f32, 1.0])?;
     ///     tx.commit()?;
@@ -102,7 +102,7 @@ impl Collection {
     /// let merged = Collection::merge(&parts, &path).run()?;
     /// assert_eq!(merged.vectors, 2);
     ///
-    /// let whole = Collection::open(&path, Config::new(2, Metric::L2))?;
+    /// let whole = Collection::open(&path)?;
     /// assert_eq!(whole.search(&[19.0, 1.0]).k(1).run()?[0].key, 20);
     /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -15,9 +15,9 @@ use crate::index::Cancel;
 /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-task-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("photos.nf");
-/// use nearfield::{Cancel, Collection, CollectionError, Config, Metric};
+/// use nearfield::{Cancel, Collection, CollectionError, Metric};
 ///
-/// let photos = Collection::open(&path, Config::new(3, Metric::L2))?;
+/// let photos = Collection::builder(3, Metric::L2).open(&path)?;
 /// let cancel = Cancel::new(); // a clone of it may go to another thread
 /// let report = photos
 ///     .task()

@@ -36,7 +36,7 @@ impl Reader {
     /// Returns a snapshot of the newest commit. If the last snapshot shows an older one, the commits since then are applied to a view
     /// without a holder: drop a snapshot before asking for the next one, and following the writer costs one insertion per vector. If
     /// every view is held, or the writer has made a checkpoint, or more than a thousand vectors were committed that deltas have
-    /// ([`Config::replay_limit`](crate::Config::replay_limit)), the collection is opened anew.
+    /// ([`CollectionBuilder::replay_limit`](crate::CollectionBuilder::replay_limit)), the collection is opened anew.
     ///
     /// # Errors
     ///

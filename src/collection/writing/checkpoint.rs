@@ -16,7 +16,8 @@ use crate::store::{Store, StoreError, WriteTransaction};
 
 impl Collection {
     /// Writes all chunks that changed and empties the journal, so that the next opening has nothing to apply. Happens by itself
-    /// when the journal is long ([`Config::checkpoint_after`](crate::Config::checkpoint_after)). Searches go on; transactions wait.
+    /// when the journal is long ([`CollectionBuilder::checkpoint_after`](crate::CollectionBuilder::checkpoint_after)). Searches go on;
+    /// transactions wait.
     ///
     /// # Errors
     ///
@@ -37,7 +38,7 @@ impl Collection {
 impl Inner {
     /// Returns whether the length of the journal makes a checkpoint due.
     pub(super) fn is_due(&self, writer: &Writer) -> bool {
-        writer.journal > self.config.journal_limit(writer.columns).max(writer.put_off)
+        writer.journal > self.tuning.journal_limit(writer.columns).max(writer.put_off)
     }
 
     pub(in crate::collection) fn checkpoint(

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 
 use super::pace::Pace;
 use super::writer::Writer;
-use crate::collection::config::Config;
 use crate::collection::error::CollectionError;
 use crate::collection::reading::{Recovery, Snapshot, Views, payload};
+use crate::collection::tuning::Tuning;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::store::{Store, Turn};
 use crate::vector::AsVector;
@@ -23,9 +23,9 @@ use crate::vector::AsVector;
 /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-collection-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("photos.nf");
-/// use nearfield::{Collection, Config, Metric};
+/// use nearfield::{Collection, Metric};
 ///
-/// let photos = Collection::open(&path, Config::new(3, Metric::Cosine))?;
+/// let photos = Collection::builder(3, Metric::Cosine).open(&path)?;
 /// let mut tx = photos.begin_write()?;
 /// tx.upsert(42, &[0.1, 0.9, 0.2])?;
 /// tx.put_payload(42, b"harbour.jpg")?;
@@ -45,7 +45,7 @@ pub(in crate::collection) struct Inner {
     pub(in crate::collection) store: Store,
     pub(in crate::collection) index: Hnsw,
     pub(super) settings: Settings,
-    pub(super) config: Config,
+    pub(super) tuning: Tuning,
     /// State that only the holder of the right to write may touch. The turn is over when the file has a commit that the index lacks.
     pub(super) writer: Turn<Writer>,
     /// Locked while the file has a commit that the index lacks.
@@ -105,17 +105,17 @@ impl Collection {
     /// It is opened anew from the file, in separate memory, with the rows that changed since the last checkpoint copied from this
     /// index: it costs milliseconds, and no vector is inserted again. If few vectors were committed since, a snapshot that was dropped
     /// goes on; if none were, and the last snapshot still exists, the new one is the same. While maintenance or a large commit is under
-    /// way, a new snapshot inserts the same vectors as opening ([`Config::replay_limit`]). The file keeps the extents of a snapshot
-    /// until it is dropped.
+    /// way, a new snapshot inserts the same vectors as opening ([`CollectionBuilder::replay_limit`](crate::CollectionBuilder::replay_limit)).
+    /// The file keeps the extents of a snapshot until it is dropped.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`IndexError::OutOfMemory`](crate::IndexError::OutOfMemory).
     pub fn snapshot(&self) -> Result<Snapshot, CollectionError> {
         self.inner.store.admit()?;
-        let Inner { store, config, views, .. } = &*self.inner;
+        let Inner { store, tuning, views, .. } = &*self.inner;
         let live = || self.inner.live();
-        let newest = views.lock().newest(store, config.instruction_set(), Some(&live));
+        let newest = views.lock().newest(store, tuning.isa, Some(&live));
         newest.map_err(self.inner.place())
     }
 }
@@ -127,7 +127,7 @@ impl Inner {
     }
 
     pub(super) fn memory_limit(&self) -> Option<u64> {
-        self.config.allowed_memory()
+        self.tuning.memory_limit
     }
 }
 

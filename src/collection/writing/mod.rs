@@ -10,6 +10,8 @@ mod memory;
 mod names;
 mod opening;
 mod pace;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod transaction;
 mod writer;
 

@@ -15,11 +15,10 @@ impl Transaction {
     /// the 16 of a UUID.
     ///
     /// ```
-    /// use nearfield::store::SimulatedDisk;
-    /// use nearfield::{Collection, Config, Metric};
+    /// # let path = std::env::temp_dir().join(format!("nearfield-doc-names-{}.nf", std::process::id()));
+    /// use nearfield::{Collection, Metric};
     ///
-    /// let disk = SimulatedDisk::new(); // or `Collection::open(path, ..)`
-    /// let words = Collection::open_simulated(&disk, Config::new(2, Metric::L2))?;
+    /// let words = Collection::builder(2, Metric::L2).create(&path)?;
     /// let mut tx = words.begin_write()?;
     /// let key = tx.name_or_insert("harbour")?;
     /// tx.upsert(key, &[0.3, 0.7])?;
@@ -27,6 +26,8 @@ impl Transaction {
     ///
     /// let hits = words.search(&[0.0, 1.0]).k(1).run()?;
     /// assert_eq!(words.name_of(hits[0].key)?.as_deref(), Some(&b"harbour"[..]));
+    /// # drop(words);
+    /// # let _ = std::fs::remove_file(&path);
     /// # Ok::<(), nearfield::CollectionError>(())
     /// ```
     ///

@@ -1,6 +1,5 @@
 //! Opening and closing a collection.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,63 +9,79 @@ use parking_lot::Mutex;
 use super::checkpoint::column_bytes;
 use super::handle::{Collection, Inner};
 use super::writer::Writer;
+use crate::collection::builder::CollectionBuilder;
 use crate::collection::columns::{
     Head, Opened, Reading, open_index, read_head, track, write_columns, write_settings,
 };
-use crate::collection::config::Config;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, check_byte_order};
 use crate::collection::progress::Progress;
 use crate::collection::reading::{Reader, Recovery};
+use crate::collection::tuning::Tuning;
+use crate::error_kind::ErrorKind;
 use crate::index::{Hnsw, Stored};
+use crate::metric::Metric;
 use crate::observe::watch;
-use crate::store::{SimulatedDisk, Store, StoreError, StoreOptions, Turn};
+use crate::store::{Store, StoreOptions, Turn};
 
 impl Collection {
-    /// Opens the collection at `path` for writing, or makes it.
-    ///
-    /// Takes milliseconds at every size, plus the time to copy rows that changed since the last checkpoint, and to apply the
-    /// last commits: a tenth of a second at most, unless the last commit is a large one ([`Config::replay_limit`]). Vectors and graph
-    /// stay in the file and are read when a search touches them.
-    ///
-    /// # Errors
-    ///
-    /// [`CollectionError::Mismatch`] if the collection was made with other parameters; [`StoreError::Locked`] if it is open for
-    /// writing elsewhere; [`CollectionError::Store`] for damage.
-    pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
-        let start = Instant::now();
-        let path = path.as_ref();
-        let store = config.store_options().open(path)?;
-        Self::with_store(store, config, start).map_err(|error| error.at(Some(path)))
+    /// Returns a builder of collections of vectors of `dimension` components under `metric`.
+    pub fn builder(dimension: usize, metric: Metric) -> CollectionBuilder {
+        CollectionBuilder::new(dimension, metric)
     }
 
-    /// Makes a collection at `path`.
+    /// Opens the collection at `path` for writing, with all settings from the file. [`CollectionBuilder::create`] makes a collection;
+    /// [`CollectionBuilder::open`] opens one with other limits, or makes it.
+    ///
+    /// Takes milliseconds at every size, plus the time to copy rows that changed since the last checkpoint, and to apply the
+    /// last commits: a tenth of a second at most, unless the last commit is a large one ([`CollectionBuilder::replay_limit`]). Vectors
+    /// and graph stay in the file and are read when a search touches them.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("nearfield-doc-open-{}.nf", std::process::id()));
+    /// use nearfield::{Collection, ErrorKind, Metric};
+    ///
+    /// let missing = Collection::open(&path).unwrap_err();
+    /// assert_eq!(missing.kind(), ErrorKind::NotFound);
+    /// drop(Collection::builder(3, Metric::Cosine).create(&path)?);
+    /// let photos = Collection::open(&path)?;
+    /// assert!(photos.is_empty());
+    /// # drop(photos);
+    /// # let _ = std::fs::remove_file(&path);
+    /// # Ok::<(), nearfield::CollectionError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`CollectionError::Exists`] if the file exists; else as [`Collection::open`].
-    pub fn create(path: impl AsRef<Path>, config: Config) -> Result<Self, CollectionError> {
+    /// [`CollectionError::Missing`] without a file; [`StoreError::NotAStore`] or [`CollectionError::NotACollection`] for an empty or
+    /// unfinished one; [`StoreError::Locked`] if it is open for writing elsewhere; [`CollectionError::Store`] for damage.
+    ///
+    /// [`StoreError::NotAStore`]: crate::store::StoreError::NotAStore
+    /// [`StoreError::Locked`]: crate::store::StoreError::Locked
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
         let start = Instant::now();
         let path = path.as_ref();
-        let store = config.store_options().create(path).map_err(|error| match error {
-            StoreError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
-                CollectionError::Exists { path: path.to_path_buf() }
-            }
-            error => error.into(),
-        })?;
-        Self::with_store(store, config, start)
+        let opened = StoreOptions::new().open_existing(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => CollectionError::Missing { path: path.to_path_buf() },
+            _ => error.into(),
+        });
+        opened
+            .and_then(|store| Self::with_store(store, None, start))
+            .map_err(|error| error.at(Some(path)))
     }
 
     /// Opens the collection at `path` for reading, while another process may be writing it.
     ///
     /// # Errors
     ///
-    /// [`CollectionError::NotACollection`], [`StoreError::Corrupt`], [`StoreError::Io`].
+    /// [`CollectionError::NotACollection`], [`StoreError::Corrupt`](crate::store::StoreError::Corrupt),
+    /// [`StoreError::Io`](crate::store::StoreError::Io).
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Reader, CollectionError> {
         Reader::open(path.as_ref(), &StoreOptions::new())
     }
 
-    /// As [`Collection::open_read_only`], without a lock, for file systems that have none ([`StoreError::NoLocks`]).
+    /// As [`Collection::open_read_only`], without a lock, for file systems that have none
+    /// ([`StoreError::NoLocks`](crate::store::StoreError::NoLocks)).
     ///
     /// The caller promises that no process has the file open for writing meanwhile: see
     /// [`StoreOptions::unguarded`](crate::store::StoreOptions::unguarded).
@@ -78,39 +93,28 @@ impl Collection {
         Reader::open(path.as_ref(), &StoreOptions::new().unguarded())
     }
 
-    /// Opens or makes a collection on a simulated disk, for tests of power cuts.
-    ///
-    /// # Errors
-    ///
-    /// As [`Collection::open`], but for [`StoreError::Locked`].
-    pub fn open_simulated(disk: &SimulatedDisk, config: Config) -> Result<Self, CollectionError> {
-        let start = Instant::now();
-        Self::with_store(config.store_options().open_simulated(disk)?, config, start)
-    }
-
-    fn with_store(store: Store, config: Config, start: Instant) -> Result<Self, CollectionError> {
+    /// Opens the collection in `store`. An empty store becomes a collection if the caller has a builder, whose settings are compared with
+    /// those of a collection.
+    pub(super) fn with_store(
+        store: Store,
+        builder: Option<&CollectionBuilder>,
+        start: Instant,
+    ) -> Result<Self, CollectionError> {
         watch!(let observed = crate::observe::Operation::Open.begin());
         check_byte_order()?;
+        let tuning = builder.map_or_else(Tuning::default, CollectionBuilder::tuning);
         let tx = Arc::new(store.begin_read()?);
-        let (opened, head) = if let Some(head) = read_head(&tx, Kind::Graph)? {
-            config.check(&head.settings)?;
-            let how = (config.instruction_set(), Reading::Mapped);
-            let track = |index: &Hnsw| {
-                index.frozen(|image| track(&image));
-                Ok(())
-            };
-            (open_index(&tx, &head, how, None, track)?, head)
-        } else {
-            let (mut index, settings) = config.build()?;
-            // Checkpoints turn its memory into maps.
-            index.bind();
-            let mut tx = store.begin_write()?;
-            write_settings(&mut tx, &settings)?;
-            index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
-            tx.commit()?;
-            let head = read_head(&store.begin_read()?, Kind::Graph)?
-                .ok_or(CollectionError::NotACollection { path: None })?;
-            (Opened::empty(index), head)
+        let (opened, head) = match (read_head(&tx, Kind::Graph)?, builder) {
+            (Some(head), builder) => {
+                builder.map_or(Ok(()), |builder| builder.check(&head.settings))?;
+                let track = |index: &Hnsw| {
+                    index.frozen(|image| track(&image));
+                    Ok(())
+                };
+                (open_index(&tx, &head, (tuning.isa, Reading::Mapped), None, track)?, head)
+            }
+            (None, Some(builder)) => make(&store, builder)?,
+            (None, None) => return Err(CollectionError::NotACollection { path: None }),
         };
         let Opened { index, commit, operations, replay, journal, deltas, next_delta } = opened;
         let Head { settings, checkpoint } = head;
@@ -137,7 +141,7 @@ impl Collection {
             store,
             index,
             settings,
-            config,
+            tuning,
             writer: Turn::new(writer),
             pace: Mutex::default(),
             views: Mutex::default(),
@@ -161,4 +165,54 @@ impl Collection {
         self.checkpoint()?;
         Ok(self.inner.store.clone().close()?)
     }
+}
+
+impl CollectionBuilder {
+    /// Opens the collection at `path` for writing, or makes it if the path has no file or an empty one. Takes the time of
+    /// [`Collection::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::Mismatch`] if the collection was made with other parameters than those that are set; else as
+    /// [`Collection::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Collection, CollectionError> {
+        let start = Instant::now();
+        let path = path.as_ref();
+        let store = self.store_options().open(path)?;
+        let opened = Collection::with_store(store, Some(&self), start);
+        opened.map_err(|error| error.at(Some(path)))
+    }
+
+    /// Makes a collection at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::Exists`] if the file exists; else as [`CollectionBuilder::open`].
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Collection, CollectionError> {
+        let start = Instant::now();
+        let path = path.as_ref();
+        let store = self.store_options().create(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => CollectionError::Exists { path: path.to_path_buf() },
+            _ => error.into(),
+        })?;
+        let made = Collection::with_store(store, Some(&self), start);
+        made.map_err(|error| error.at(Some(path)))
+    }
+}
+
+/// Makes an empty collection in a store.
+fn make(
+    store: &Store,
+    builder: &CollectionBuilder,
+) -> Result<(Opened<Hnsw>, Head), CollectionError> {
+    let (mut index, settings) = builder.build()?;
+    // Checkpoints turn its memory into maps.
+    index.bind();
+    let mut tx = store.begin_write()?;
+    write_settings(&mut tx, &settings)?;
+    index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
+    tx.commit()?;
+    let head = read_head(&store.begin_read()?, Kind::Graph)?
+        .ok_or(CollectionError::NotACollection { path: None })?;
+    Ok((Opened::empty(index), head))
 }

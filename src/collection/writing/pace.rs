@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::handle::Inner;
 use super::writer::Writer;
 use crate::collection::columns::{Moment, Origins, changed_bytes, newest_commit, read_head, track};
-use crate::collection::config::Config;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{DELTAS, Kind};
 use crate::collection::progress::Progress;
 use crate::collection::reading::Live;
+use crate::collection::tuning::Tuning;
 use crate::index::Stored;
 use crate::store::Durability;
 
@@ -42,14 +42,14 @@ impl Drop for Holding<'_> {
 impl Inner {
     /// Returns whether replaying the operations behind columns and deltas would take too long.
     pub(super) fn is_late(&self, writer: &Writer) -> bool {
-        self.config.is_late(writer.late, writer.took, self.settings.vector_bytes())
+        self.tuning.is_late(writer.late, writer.took, self.settings.vector_bytes())
     }
 
     /// Writes the rows that changed since the last delta, or a checkpoint if deltas would become too long.
     pub(super) fn write_delta(&self, writer: &mut Writer) -> Result<(), CollectionError> {
         let mut pace = self.pace.lock();
         let is_written = self.index.frozen(|image| {
-            let most = Config::delta_limit(writer.columns, changed_bytes(&image));
+            let most = Tuning::delta_limit(writer.columns, changed_bytes(&image));
             let most = most.saturating_sub(writer.deltas);
             let read = self.store.begin_read()?;
             let head = read_head(&read, Kind::Graph)?

@@ -124,14 +124,16 @@ impl Collection {
     /// As [`Collection::begin_write`], but does not wait. Returns `None` if a transaction, or maintenance, has the right.
     ///
     /// ```
-    /// # let disk = nearfield::store::SimulatedDisk::new();
-    /// use nearfield::{Collection, Config, Metric};
+    /// # let path = std::env::temp_dir().join(format!("nearfield-doc-turn-{}.nf", std::process::id()));
+    /// use nearfield::{Collection, Metric};
     ///
-    /// # let collection = Collection::open_simulated(&disk, Config::new(3, Metric::L2))?;
+    /// let collection = Collection::builder(3, Metric::L2).create(&path)?;
     /// let tx = collection.begin_write()?;
     /// assert!(collection.try_begin_write()?.is_none());
     /// drop(tx);
     /// assert!(collection.try_begin_write()?.is_some());
+    /// # drop(collection);
+    /// # let _ = std::fs::remove_file(&path);
     /// # Ok::<(), nearfield::CollectionError>(())
     /// ```
     ///

@@ -56,7 +56,7 @@ impl Drop for Lock {
 }
 
 fn no_locks(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    move |source| StoreError::NoLocks { path: path.to_path_buf(), source }
+    move |source| StoreError::NoLocks { path: path.to_path_buf(), source: Arc::new(source) }
 }
 
 fn locked(path: &Path) -> StoreError {

@@ -15,7 +15,9 @@ mod map;
 mod memory;
 mod new_file;
 mod range_lock;
+#[cfg(feature = "simulation")]
 mod simulated;
+mod sync_point;
 
 use std::fs::File;
 use std::io;
@@ -30,7 +32,12 @@ pub(crate) use memory::MemoryStorage;
 pub(crate) use new_file::{
     ATTEMPTS, Guarding, MAGIC, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
 };
-pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
+#[cfg(feature = "simulation")]
+pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk};
+#[cfg(feature = "simulation")]
+pub use sync_point::SyncPoint;
+#[cfg(not(feature = "simulation"))]
+pub(crate) use sync_point::SyncPoint;
 
 /// A growing array of bytes that outlives the process, if its kind allows it.
 pub(crate) trait Storage: Send + Sync {

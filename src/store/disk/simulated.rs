@@ -8,30 +8,10 @@ use parking_lot::Mutex;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::{MemoryStorage, Region, Storage};
+use super::{MemoryStorage, Region, Storage, SyncPoint};
 
 /// Bytes that a disk writes whole or not at all.
 const SECTOR: u64 = 512;
-
-/// The places at which the store waits for the disk. Each is needed: a test turns them off in turn and expects a power cut to show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SyncPoint {
-    /// A new file's log and first meta slot.
-    Create,
-    /// Records of the log, before a commit is acknowledged.
-    Log,
-    /// Pages and extents of a checkpoint, before its meta slot is written.
-    CheckpointData,
-    /// The meta slot of a checkpoint, before the pages that it replaces are reused.
-    CheckpointMeta,
-}
-
-impl SyncPoint {
-    /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Create, Self::Log, Self::CheckpointData, Self::CheckpointMeta];
-}
 
 /// The part of the writes since the last sync that a power cut leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

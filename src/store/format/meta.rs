@@ -297,6 +297,7 @@ impl<'a> Slots<'a> {
 
 /// Returns whether a storage holds an unfinished store: zeros, and copies of meta slots of its first state. `far` is the offset of the
 /// far copies.
+#[cfg(feature = "simulation")]
 pub(crate) fn is_unfinished(storage: &dyn Storage, len: u64, far: u64) -> Result<bool, StoreError> {
     const PIECE: u64 = 64 << 10;
 

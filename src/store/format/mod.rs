@@ -15,9 +15,9 @@ mod state;
 
 pub(crate) use catalog::{BLOCK, ExtentRecord, MAX_EXTENT, TableRecord};
 pub(crate) use log::{Log, LogPosition, damaged_behind, read_record};
-pub(crate) use meta::{
-    FreeList, LOG_OFFSET, Meta, far_page, is_unfinished, valid_log_len, valid_page_size,
-};
+#[cfg(feature = "simulation")]
+pub(crate) use meta::is_unfinished;
+pub(crate) use meta::{FreeList, LOG_OFFSET, Meta, far_page, valid_log_len, valid_page_size};
 pub(crate) use node::{
     BRANCH_HEAD, HEADER, LEAF_HEAD, MAX_LEVEL, Node, OVERFLOW, OverflowRef, SLOT, Stored,
     common_prefix,

@@ -6,6 +6,8 @@
 mod follower;
 mod handle;
 mod options;
+#[cfg(feature = "simulation")]
+mod simulated;
 
 pub use handle::Store;
 pub use options::StoreOptions;

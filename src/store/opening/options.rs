@@ -1,21 +1,22 @@
 //! How a store is made and opened.
 
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::follower::Follower;
 use super::handle::Store;
+use crate::error_kind::ErrorKind;
 use crate::store::disk::{
-    ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, SimulatedDisk,
-    Storage, SyncPoint, WriterLock, follow_links, is_file_at, open_file,
+    ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, Storage, SyncPoint,
+    WriterLock, follow_links, is_file_at, open_file,
 };
 use crate::store::durability::recover;
 use crate::store::error::StoreError;
 use crate::store::format::{
-    FreeList, LOG_OFFSET, LogPosition, Meta, State, checksum, far_page, is_unfinished,
-    valid_log_len, valid_page_size,
+    FreeList, LOG_OFFSET, LogPosition, Meta, State, checksum, far_page, valid_log_len,
+    valid_page_size,
 };
 
 /// How a store is made and opened.
@@ -23,8 +24,8 @@ use crate::store::format::{
 /// Page size and log length are chosen when the file is made; an existing file keeps its values.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    page_size: u64,
-    log_len: u64,
+    pub(super) page_size: u64,
+    pub(super) log_len: u64,
     is_guarded: bool,
     has_reserve: bool,
 }
@@ -72,7 +73,7 @@ impl StoreOptions {
         self
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
         if !valid_page_size(self.page_size) {
             let allowed = "4096, 8192, 16384, 32768 and 65536";
             return Err(StoreError::Option { name: "page_size", value: self.page_size, allowed });
@@ -101,44 +102,59 @@ impl StoreOptions {
 
     fn open_or_make(&self, path: &Path) -> Result<Store, StoreError> {
         self.check()?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
         for _ in 0..ATTEMPTS {
-            let file = match open_file(path, &options) {
-                Ok(file) => Arc::new(file),
+            let placed = match self.lock(path) {
+                Ok(Some(placed)) => placed,
+                Ok(None) => continue,
                 Err(error) if error.kind() == ErrorKind::NotFound => match self.make_at(path)? {
                     Some(store) => return Ok(store),
                     // Another process was faster.
                     None => continue,
                 },
-                Err(error) => return Err(StoreError::io("open the file")(error)),
+                Err(error) => return Err(error),
             };
-            let lock = self.writer_lock(&file, path)?;
-            if !is_file_at(path, &file) {
-                // Another process has replaced the file before it was locked.
-                continue;
-            }
-            let metadata =
-                file.metadata().map_err(StoreError::io("ask for the length of the file"))?;
+            let metadata = placed.file.metadata();
+            let metadata = metadata.map_err(StoreError::io("ask for the length of the file"))?;
             if metadata.len() > 0 {
-                return self.open_placed(Placed { file, lock }, path);
+                return self.open_placed(placed, path);
             }
             let target = follow_links(path).map_err(StoreError::io("follow a link"))?;
             let new = self.fill(NewFile::beside(&target, Some(&metadata), self.guarding())?)?;
             return self.open_placed(new.replace(&target)?, path);
         }
-        Err(StoreError::io("open the file")(ErrorKind::TimedOut.into()))
+        Err(StoreError::io("open the file")(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// As [`Self::open`], but refuses a path without a file, and an empty file.
+    pub(crate) fn open_existing(&self, path: &Path) -> Result<Store, StoreError> {
+        let open = || {
+            for _ in 0..ATTEMPTS {
+                if let Some(placed) = self.lock(path)? {
+                    return self.open_placed(placed, path);
+                }
+            }
+            Err(StoreError::io("open the file")(io::ErrorKind::TimedOut.into()))
+        };
+        open().map_err(|error| error.at(Some(path)))
+    }
+
+    /// Opens and locks the file at `path`. Returns `None` if another process replaced the file before it was locked.
+    fn lock(&self, path: &Path) -> Result<Option<Placed>, StoreError> {
+        let file = open_file(path, OpenOptions::new().read(true).write(true));
+        let file = Arc::new(file.map_err(StoreError::io("open the file"))?);
+        let lock = self.is_guarded.then(|| WriterLock::acquire(&file, path)).transpose()?;
+        Ok(is_file_at(path, &file).then_some(Placed { file, lock }))
     }
 
     /// As [`Self::open`], but refuses an existing file, even an empty one.
     ///
     /// # Errors
     ///
-    /// As there, and [`StoreError::Io`] of the kind [`AlreadyExists`](ErrorKind::AlreadyExists).
+    /// As there, and [`StoreError::Io`] of the kind [`AlreadyExists`](io::ErrorKind::AlreadyExists).
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Store, StoreError> {
         self.check()?;
         let path = path.as_ref();
-        let exists = || StoreError::io("make the file")(ErrorKind::AlreadyExists.into());
+        let exists = || StoreError::io("make the file")(io::ErrorKind::AlreadyExists.into());
         let made = self.make_at(path).and_then(|made| made.ok_or_else(exists));
         made.map_err(|error| error.at(Some(path)))
     }
@@ -187,10 +203,6 @@ impl StoreOptions {
         if self.is_guarded { Guarding::Always } else { Guarding::Never }
     }
 
-    fn writer_lock(&self, file: &Arc<File>, path: &Path) -> Result<Option<WriterLock>, StoreError> {
-        self.is_guarded.then(|| WriterLock::acquire(file, path)).transpose()
-    }
-
     /// Opens the store at `path` for reading, while another process may be writing it. Each
     /// [`Store::begin_read`] sees the newest commit. A reader needs only the right to read the file, and no right to write to it or to
     /// its folder.
@@ -223,32 +235,17 @@ impl StoreOptions {
         self.open_storage(Arc::new(storage), file.is_empty())
     }
 
-    /// Opens the store on a simulated disk, or makes it on an empty one.
-    ///
-    /// # Errors
-    ///
-    /// As for [`StoreOptions::open`], but for [`StoreError::Locked`].
-    pub fn open_simulated(&self, disk: &SimulatedDisk) -> Result<Store, StoreError> {
-        let is_new = self.is_new(disk)?;
-        self.open_storage(Arc::new(disk.clone()), is_new)
-    }
-
-    fn open_storage(&self, storage: Arc<dyn Storage>, is_new: bool) -> Result<Store, StoreError> {
+    pub(super) fn open_storage(
+        &self,
+        storage: Arc<dyn Storage>,
+        is_new: bool,
+    ) -> Result<Store, StoreError> {
         self.check()?;
         if is_new {
             self.create_in(&*storage)?;
         }
         let (shared, recovered) = recover(storage, None, None)?;
         Ok(Store::writer(shared, recovered))
-    }
-
-    /// Returns whether a disk has no store yet. A disk has no second name under which a store could be made, so a power cut can leave
-    /// an unfinished store.
-    fn is_new(&self, disk: &SimulatedDisk) -> Result<bool, StoreError> {
-        self.check()?;
-        let len = disk.len().map_err(StoreError::io("ask for the length of the file"))?;
-        Ok(len == 0
-            || is_unfinished(disk, len, far_page(self.log_len, self.page_size) * self.page_size)?)
     }
 
     /// Makes an empty store. The meta slots are written last.

@@ -1,4 +1,4 @@
-//! Settings of a collection, and their comparison with a file.
+//! The builder of collections, and the comparison of its settings with a file.
 
 use std::time::Duration;
 
@@ -12,14 +12,16 @@ use crate::vector::Element;
 
 use super::error::CollectionError;
 use super::format::Kind;
+use super::tuning::Tuning;
 
-/// Settings of a [`Collection`](crate::Collection).
+/// Settings of a [`Collection`](crate::Collection). Made by [`Collection::builder`](crate::Collection::builder).
 ///
-/// The parameters that shape the vectors and the graph are chosen when the collection is made, and the file keeps them. Opening
-/// compares the parameters that are set here with the file, and takes the others from it.
+/// [`create`](Self::create) makes a collection; [`open`](Self::open) makes one, or opens the one in the file. The parameters that shape
+/// the vectors and the graph are chosen when the collection is made, and the file keeps them. Opening compares the parameters that are
+/// set here with the file, and takes the others from it.
 #[derive(Debug, Clone)]
-#[must_use]
-pub struct Config {
+#[must_use = "a builder does nothing until `open` or `create` is called"]
+pub struct CollectionBuilder {
     dimension: usize,
     metric: Metric,
     element: Option<Element>,
@@ -29,18 +31,14 @@ pub struct Config {
     seed: Option<u64>,
     quantization: Option<Quantization>,
     originals: Option<Originals>,
-    isa: Option<Isa>,
     log_size: u64,
     page_size: u32,
-    checkpoint_after: u64,
-    replay_limit: Duration,
-    memory_limit: Option<u64>,
     is_guarded: bool,
+    tuning: Tuning,
 }
 
-impl Config {
-    /// Returns the settings for vectors of `dimension` components under `metric`.
-    pub fn new(dimension: usize, metric: Metric) -> Self {
+impl CollectionBuilder {
+    pub(super) fn new(dimension: usize, metric: Metric) -> Self {
         Self {
             dimension,
             metric,
@@ -51,13 +49,10 @@ impl Config {
             seed: None,
             quantization: None,
             originals: None,
-            isa: None,
             log_size: 8 << 20,
             page_size: 16 << 10,
-            checkpoint_after: 8 << 20,
-            replay_limit: Duration::from_millis(100),
-            memory_limit: None,
             is_guarded: true,
+            tuning: Tuning::default(),
         }
     }
 
@@ -105,7 +100,7 @@ impl Config {
 
     /// As [`HnswBuilder::isa`](crate::HnswBuilder::isa); not kept in the file.
     pub fn isa(mut self, isa: Isa) -> Self {
-        self.isa = Some(isa);
+        self.tuning.isa = Some(isa);
         self
     }
 
@@ -122,11 +117,10 @@ impl Config {
     }
 
     /// Sets the bytes of journal after which a commit makes a checkpoint, or a sixteenth of the columns' bytes, if that is more; 8 MiB
-    /// if not
-    /// set. A checkpoint writes every chunk that changed, so a higher value makes writing faster and the file longer.
-    /// [`Config::replay_limit`] bounds the time of opening. Not kept in the file.
+    /// if not set. A checkpoint writes every chunk that changed, so a higher value makes writing faster and the file longer.
+    /// [`Self::replay_limit`] bounds the time of opening. Not kept in the file.
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
-        self.checkpoint_after = bytes;
+        self.tuning.checkpoint_after = bytes;
         self
     }
 
@@ -138,7 +132,7 @@ impl Config {
     /// the columns' bytes. A lower limit makes opening faster, and a higher one makes commits write less. After a crash, opening may
     /// have to apply the whole last commit, however large it is.
     pub fn replay_limit(mut self, limit: Duration) -> Self {
-        self.replay_limit = limit;
+        self.tuning.replay_limit = limit;
         self
     }
 
@@ -148,14 +142,13 @@ impl Config {
     /// file yet or were changed since the last checkpoint; transactions. Unchanged maps do not count, because the system takes them
     /// back when memory is short. When about half of the memory beside the graph is taken, the next transaction begins with a
     /// checkpoint after which everything is mapped; an operation that would go beyond the limit is refused with
-    /// [`CollectionError::Memory`], and the
-    /// transaction stays unchanged, so that it can be committed. The count is an upper estimate, except for scratch memory of searches
-    /// (a
-    /// bit for each vector and thread), snapshots, and applying the journal on opening ([`Config::checkpoint_after`]).
+    /// [`CollectionError::Memory`], and the transaction stays unchanged, so that it can be committed. The count is an upper estimate,
+    /// except for scratch memory of searches (a bit for each vector and thread), snapshots, and applying the journal on opening
+    /// ([`Self::checkpoint_after`]).
     ///
     /// [`Collection::preload`](crate::Collection::preload) ignores the limit; the next transaction gives back the memory that it took.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = Some(bytes);
+        self.tuning.memory_limit = Some(bytes);
         self
     }
 
@@ -166,46 +159,13 @@ impl Config {
         self
     }
 
-    pub(super) fn allowed_memory(&self) -> Option<u64> {
-        self.memory_limit
+    pub(super) fn tuning(&self) -> Tuning {
+        self.tuning
     }
 
     pub(super) fn store_options(&self) -> StoreOptions {
         let options = StoreOptions::new().log_size(self.log_size).page_size(self.page_size);
         if self.is_guarded { options } else { options.unguarded() }
-    }
-
-    pub(super) fn instruction_set(&self) -> Option<Isa> {
-        self.isa
-    }
-
-    /// Returns the bytes that the journal may have beside columns of `bytes` bytes.
-    pub(super) fn journal_limit(&self, bytes: u64) -> u64 {
-        self.checkpoint_after.max(bytes / 16)
-    }
-
-    /// Returns whether `operations` on vectors of `bytes` bytes, which took `took`, may not be left to the next opening.
-    pub(super) fn is_late(&self, operations: u64, took: Duration, bytes: usize) -> bool {
-        /// The time of an operation at least: a clock that says less does not let many of them pass.
-        const LEAST: Duration = Duration::from_micros(25);
-        /// The time of an operation on a vector of 1 KiB at most: a machine that is busy with other things does not make deltas frequent.
-        const MOST: Duration = Duration::from_micros(400);
-
-        let count = u32::try_from(operations).unwrap_or(u32::MAX);
-        let most = MOST.saturating_mul((bytes as u32 >> 10).max(1));
-        let least = LEAST.saturating_mul(count);
-        let took = took.min(most.saturating_mul(count)).max(least);
-        operations > 0 && took >= self.replay_limit
-    }
-
-    /// Returns the bytes that deltas may have beside columns of `bytes` bytes, of which a checkpoint would write `changed`.
-    pub(super) fn delta_limit(bytes: u64, changed: u64) -> u64 {
-        /// Below this, a checkpoint costs more than its bytes.
-        const LEAST: u64 = 4 << 20;
-        /// Bytes that are copied in some hundredths of a second.
-        const MOST: u64 = 16 << 20;
-
-        changed.max(LEAST).min(MOST.max(bytes / 64))
     }
 
     /// Returns the empty index, and the settings that the file keeps.
@@ -232,7 +192,7 @@ impl Config {
         if let Some(originals) = self.originals {
             builder = builder.originals(originals);
         }
-        if let Some(isa) = self.isa {
+        if let Some(isa) = self.tuning.isa {
             builder = builder.isa(isa);
         }
         let index = builder.build()?;
@@ -265,7 +225,7 @@ impl Config {
     }
 }
 
-/// Refuses two values of a parameter that differ; `text` writes a value as callers give it to [`Config`].
+/// Refuses two values of a parameter that differ; `text` writes a value as callers give it to [`CollectionBuilder`].
 pub(super) fn same<T: Copy + PartialEq>(
     name: &'static str,
     stored: T,
@@ -299,7 +259,7 @@ pub(super) fn codes_text(codes: Option<CodeSettings>) -> String {
     format!("{quantization} and {originals} originals")
 }
 
-/// Returns the `alpha` of [`Config`], of which files hold the square.
+/// Returns the `alpha` of [`CollectionBuilder`], of which files hold the square.
 pub(super) fn alpha_text(alpha: Option<f32>) -> String {
     alpha.map_or_else(|| "1".to_owned(), |square| ((square.sqrt() * 1e4).round() / 1e4).to_string())
 }
