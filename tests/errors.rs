@@ -288,13 +288,12 @@ fn kinds_tell_how_to_go_on() {
     assert_eq!(refused.kind(), ErrorKind::Deadlock);
     drop((tx, collection));
     assert_eq!(kind(config(DIMENSION + 1).open(&path)), ErrorKind::Incompatible);
-    let mut image = std::fs::read(&path).unwrap();
-    image[..128 << 10].fill(7);
-    std::fs::write(&path, &image).unwrap();
+    std::fs::write(&path, b"a text that is no store at all").unwrap();
     assert_eq!(kind(config(DIMENSION).open(&path)), ErrorKind::Incompatible);
 
     let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
     let query = vector(1, 0, DIMENSION);
+    index.insert(1, &query).unwrap();
     let error = index.search(&query.as_vector()).recall(0.9).run().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotReady);
 
