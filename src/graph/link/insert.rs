@@ -382,11 +382,17 @@ impl Graph {
 /// Adds the nodes that a walk found to the candidates for links.
 fn collect<S: LinkSpace, C: Cell>(space: S, place: &Place<'_, C>, scratch: &mut Scratch) {
     let Scratch { pool, candidates, .. } = scratch;
-    let found = pool.iter().map(|(key, row)| Near { key, row });
-    candidates.extend(found.filter_map(|near| candidate(space, place, near)));
+    candidates.reserve(pool.len());
+    // A loop: the compiler does not always keep the closures of an iterator in place.
+    for (key, row) in pool.iter() {
+        if let Some(candidate) = candidate(space, place, Near { key, row }) {
+            candidates.push(candidate);
+        }
+    }
 }
 
 /// Returns a node that a walk visited as a candidate, if it is another node and may be linked to.
+#[inline(always)]
 fn candidate<S: LinkSpace, C: Cell>(
     space: S,
     place: &Place<'_, C>,
