@@ -5,11 +5,12 @@ mod collection_support;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::{Collection, CollectionBuilder, Snapshot};
+use nearfield::{Collection, CollectionBuilder, Metric, Snapshot};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
@@ -54,7 +55,8 @@ fn sizes(collection: &Collection) -> (u64, u64) {
     let report = collection.check().unwrap();
     assert!(report.is_ok(), "{report}");
     let store = collection.stats().unwrap().store;
-    (store.file_bytes, (store.reserved_pages + report.store.used_pages) * PAGE)
+    let pages = store.reserved_pages + report.store.used_pages;
+    (store.file_bytes, pages * store.page_size as u64)
 }
 
 /// Returns the greatest length after a compaction: the live bytes and a twentieth, and the reserve; a short file reaches up to the far copies of its
@@ -236,6 +238,135 @@ fn compacting_beside_a_snapshot_makes_no_file_longer() {
             assert!(file <= most(live), "{file} bytes, {live} are live");
             assert!(collection.is_empty());
         }
+    }
+}
+
+#[test]
+fn compacting_after_removing_all_long_payloads_is_done_in_one_call() {
+    const ROWS: u64 = 3000;
+    const LONG: usize = 10_000;
+    let default = Collection::builder(DIMENSION, Metric::L2).m(6).ef_construction(20);
+    for (name, settings) in [("default", default), ("small", settings())] {
+        let folder = Folder::new("space-long");
+        let collection = open(&folder.file("c.nf"), settings);
+        let mut tx = collection.begin_write().unwrap();
+        for key in 0..ROWS {
+            tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();
+            tx.put_payload(key, &[key as u8; LONG]).unwrap();
+        }
+        tx.commit().unwrap();
+        collection.checkpoint().unwrap();
+        let (before, _) = sizes(&collection);
+        assert!(before > ROWS * LONG as u64, "{name}: {before} bytes before");
+        let mut tx = collection.begin_write().unwrap();
+        for key in 0..ROWS {
+            assert!(tx.remove(key).unwrap());
+        }
+        tx.commit().unwrap();
+        let (before, _) = sizes(&collection);
+        collection.compact().unwrap();
+        let (file, live) = sizes(&collection);
+        println!("{name}: {before} became {file}, {live} are live");
+        assert!(file <= before, "{name}: {before} became {file}");
+        assert!(file <= most(live), "{name}: {before} became {file}, {live} are live");
+        collection.compact().unwrap();
+        let (again, _) = sizes(&collection);
+        assert!(again <= file, "{name}: {file} became {again}");
+        assert!(collection.is_empty());
+        assert!(collection.payload(ROWS / 2).unwrap().is_none());
+    }
+}
+
+/// Rows of a collection with pages and a log of the default size.
+const ROWS: u64 = 3000;
+
+fn label(key: u64, version: u64) -> Vec<u8> {
+    vec![(key * 3 + version) as u8; 200 + (key * 7 % 50) as usize]
+}
+
+/// Gives each of the keys the vector and label of this version. Returns the number of the commit.
+fn put(collection: &Collection, keys: Range<u64>, version: u64) -> u64 {
+    let mut tx = collection.begin_write().unwrap();
+    for key in keys {
+        tx.upsert(key, &vector(key, version, DIMENSION)).unwrap();
+        tx.put_payload(key, &label(key, version)).unwrap();
+    }
+    tx.commit().unwrap()
+}
+
+/// Gives each of the keys a payload, and makes a checkpoint.
+fn put_payloads(collection: &Collection, keys: Range<u64>, payload: impl Fn(u64) -> Vec<u8>) {
+    let mut tx = collection.begin_write().unwrap();
+    for key in keys {
+        tx.put_payload(key, &payload(key)).unwrap();
+    }
+    tx.commit().unwrap();
+    collection.checkpoint().unwrap();
+}
+
+/// Returns the numbers of wrong vectors, of wrong labels, and of searches (one for ten rows) that do not find their own vector.
+fn errors(snapshot: &Snapshot, version: impl Fn(u64) -> u64) -> [usize; 3] {
+    let mut errors = [0; 3];
+    for key in 0..ROWS {
+        let wanted = vector(key, version(key), DIMENSION);
+        errors[0] += usize::from(snapshot.get(key).as_ref() != Some(&wanted));
+        let is_label = snapshot.payload(key).unwrap() == Some(&label(key, version(key))[..]);
+        errors[1] += usize::from(!is_label);
+        if key % 10 == 0 {
+            let hits = snapshot.search(&wanted).k(1).ef(60).run().unwrap();
+            errors[2] += usize::from((hits[0].key, hits[0].distance) != (key, 0.0));
+        }
+    }
+    errors
+}
+
+/// A dropped snapshot goes on as the next one, for which compaction must not have moved its extents.
+#[test]
+fn a_snapshot_after_compaction_is_right_with_pages_of_the_default_size() {
+    const LOADED: Range<u64> = 0..40;
+    let folder = Folder::new("space-default");
+    for is_reader in [false, true] {
+        let path = folder.file(if is_reader { "reader.nf" } else { "own.nf" });
+        let settings = Collection::builder(DIMENSION, Metric::L2).m(6).ef_construction(20);
+        let collection = open(&path, settings);
+        put(&collection, 0..ROWS, 0);
+        collection.checkpoint().unwrap();
+        // Large payloads take the room in front of the extents of version 1, and are removed.
+        put_payloads(&collection, LOADED, |_| vec![1; 100_000]);
+        put(&collection, LOADED.end..ROWS, 1);
+        let mut tx = collection.begin_write().unwrap();
+        for key in LOADED {
+            tx.upsert(key, &vector(key, 1, DIMENSION)).unwrap();
+        }
+        tx.commit().unwrap();
+        collection.checkpoint().unwrap();
+        put_payloads(&collection, LOADED, |key| label(key, 1));
+        // No idle reader beside own snapshots: it would hold what they lose.
+        let reader = is_reader.then(|| Collection::open_read_only(&path).unwrap());
+        let snapshot = || match &reader {
+            Some(reader) => reader.snapshot().unwrap(),
+            None => collection.snapshot().unwrap(),
+        };
+        let first = snapshot();
+        collection.compact().unwrap();
+        drop(first);
+        let number = put(&collection, 0..10, 2);
+        let second = snapshot();
+        assert_eq!(second.number(), number);
+        // 11 commits of 360 KB.
+        for round in 0..11 {
+            let from = round * 900 % (ROWS - 899);
+            put(&collection, from..from + 900, 7 + round);
+            if round % 2 == 1 {
+                collection.checkpoint().unwrap();
+            }
+        }
+        let [vectors, labels, missed] = errors(&second, |key| if key < 10 { 2 } else { 1 });
+        let what =
+            format!("reader {is_reader}: {vectors} vectors, {labels} labels, {missed} missed");
+        assert!(vectors == 0 && labels == 0 && missed < 30, "{what}");
+        let report = collection.check().unwrap();
+        assert!(report.is_ok(), "{what}: {report}");
     }
 }
 

@@ -278,13 +278,35 @@ impl Mount {
         Ok(Self(path))
     }
 
-    /// Returns the files besides the collection's file and its lock.
+    /// Returns the files besides the collection's or the store's file.
     fn left_over(&self) -> Vec<String> {
         let names = std::fs::read_dir(&self.0).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        names
-            .filter(|name| !["c.nf", "c.nf.lock", "store", "store.lock"].contains(&&name[..]))
-            .collect()
+        names.filter(|name| !["c.nf", "store"].contains(&&name[..])).collect()
+    }
+
+    /// Lets another program take all space that is left. Returns its file.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+        ballast
+    }
+
+    /// Checks that a reader opens the file of a collection on the full disk, shows these keys, and makes no file.
+    fn is_read_when_full(&self, path: &Path, keys: &[u64], payload: usize) {
+        let reader = Collection::open_read_only(path).unwrap();
+        let snapshot = reader.snapshot().unwrap();
+        assert_eq!(snapshot.len(), keys.len());
+        for &key in keys {
+            assert_eq!(snapshot.get(key), Some(vector(key, 0, DIMENSION)));
+            assert_eq!(snapshot.payload(key).unwrap(), Some(&value(key, payload)[..]));
+        }
+        let hits = snapshot.search(&vector(keys[0], 0, DIMENSION)).k(1).run().unwrap();
+        assert_eq!(hits[0].key, keys[0]);
+        assert_eq!(self.left_over(), ["ballast"], "while it is open");
+        drop((snapshot, reader));
+        assert_eq!(self.left_over(), ["ballast"], "once it is closed");
     }
 }
 
@@ -324,10 +346,7 @@ fn a_full_file_system_is_survived() {
     let collection = config().open(&path).unwrap();
     let mut keys: Vec<u64> = (0..64).collect();
     commit(&collection, &keys, 2000).unwrap();
-    let ballast = mount.0.join("ballast");
-    let mut file = std::fs::File::create(&ballast).unwrap();
-    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
-    drop(file);
+    let ballast = mount.fill();
     let mut refused = 0;
     for batch in 10..2000 {
         let new: Vec<u64> = (0..8).map(|i| batch * 8 + i).collect();
@@ -345,6 +364,7 @@ fn a_full_file_system_is_survived() {
     }
     assert_eq!(refused, 3);
     shows(&collection, &keys, 2000);
+    mount.is_read_when_full(&path, &keys, 2000);
     let copy = mount.0.join("copy.nf");
     let backup = collection.backup(&copy).unwrap_err();
     assert!(backup.to_string().contains("copy.nf"), "{backup}");
@@ -365,6 +385,9 @@ fn a_full_file_system_is_survived() {
     let collection = config().open(&path).unwrap();
     let keys = collection_goes_on(&collection, 3000, Some(&path));
     drop(collection);
+    let ballast = mount.fill();
+    mount.is_read_when_full(&path, &keys, 3000);
+    std::fs::remove_file(&ballast).unwrap();
     shows(&config().open(&path).unwrap(), &keys, 3000);
     assert!(mount.left_over().is_empty(), "{:?}", mount.left_over());
 }

@@ -24,7 +24,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fork_support::in_child;
-use host_support::{DIMENSION, Host, Process, Site, commit, config, last, names, settle, wrong};
+use host_support::{
+    DIMENSION, Host, Process, Site, check_copy, commit, config, last, names, settle, wrong,
+};
 use nearfield::store::StoreError;
 use nearfield::{Collection, CollectionError, Hnsw, Metric, Snapshot};
 
@@ -112,11 +114,10 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
             }
             2 if can_copy => {
                 open.backup(&copy).unwrap();
-                let found = Collection::open_read_only(&copy).unwrap().snapshot().unwrap();
-                if found.number() != number {
-                    println!("wrong: a copy of commit {number} has {}", found.number());
+                let found = check_copy(&copy);
+                if found != Ok(number) {
+                    println!("wrong: a copy of commit {number}: {found:?}");
                 }
-                report(&found);
             }
             3..=6 => snapshots.push(open.snapshot().unwrap()),
             7..=12 => {
@@ -324,8 +325,11 @@ impl Game {
     /// Makes another copy, because a killed writer may leave an unfinished one until then.
     fn finish(&mut self) {
         let Ok(collection) = config().open(self.site.file()) else { return };
-        if let Err(error) = collection.backup(self.site.folder().join("copy.nf")) {
-            self.found.wrong.push(format!("the last backup: {error}"));
+        let copy = self.site.folder().join("copy.nf");
+        let copied = collection.backup(&copy).map_err(|error| error.to_string());
+        let found = copied.and_then(|()| check_copy(&copy));
+        if found != Ok(last(&collection)) {
+            self.found.wrong.push(format!("the last backup: {found:?}"));
         }
         drop(collection);
         let names = names(&self.site.folder());

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -76,15 +77,33 @@ pub(crate) fn last(collection: &Collection) -> u64 {
     collection.stats().unwrap().commit
 }
 
-/// Counts the errors of a snapshot: keys whose vector or payload is not that of its commit, hits whose distance is not that of their
-/// vector, and searches if many of them do not find their own vector.
+/// Commits `numbers`, with a checkpoint for each.
+pub(crate) fn write(collection: &Collection, numbers: RangeInclusive<u64>) {
+    for number in numbers {
+        commit(collection, number).unwrap();
+        collection.checkpoint().unwrap();
+    }
+}
+
+/// Returns the number of payloads of the key `first` and of later keys, which must have none.
+fn payloads_from(snapshot: &Snapshot, first: u64) -> Result<u64, CollectionError> {
+    let mut found = 0;
+    for key in first..BALLAST.end + 10 {
+        found += u64::from(snapshot.payload(key)?.is_some());
+    }
+    Ok(found)
+}
+
+/// Counts the errors of a snapshot: keys whose vector or payload is not that of its commit, payloads of keys that have none, hits whose
+/// distance is not that of their vector, and searches if many of them do not find their own vector.
 pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     let number = snapshot.number();
     if number == 0 {
-        return Ok(snapshot.len() as u64);
+        return Ok(snapshot.len() as u64 + payloads_from(snapshot, 0)?);
     }
     let ballast = if is_loaded(number) { BALLAST } else { KEYS..KEYS };
     let mut wrong = (snapshot.len() as u64).abs_diff(KEYS + ballast.end - ballast.start);
+    wrong += payloads_from(snapshot, ballast.end)?;
     for key in ballast {
         let is_right = snapshot.get(key) == Some(vector(key, 0))
             && snapshot.payload(key)? == Some(&vec![key as u8; BALLAST_BYTES][..]);
@@ -117,6 +136,32 @@ pub(crate) fn wrong(snapshot: &Snapshot) -> Result<u64, CollectionError> {
     Ok(wrong)
 }
 
+/// Checks a copy as a whole: its structure, each vector and payload of its last commit, and that it has no others. Returns the number of
+/// the commit.
+pub(crate) fn check_copy(copy: &Path) -> Result<u64, String> {
+    let told = |error: CollectionError| error.to_string();
+    let collection = Collection::open(copy).map_err(told)?;
+    let report = collection.check().map_err(told)?;
+    let snapshot = collection.snapshot().map_err(told)?;
+    let number = snapshot.number();
+    match wrong(&snapshot).map_err(told)? {
+        0 if report.is_ok() => Ok(number),
+        wrong => Err(format!("commit {number}: {wrong} wrong; {report}")),
+    }
+}
+
+/// A reader, which verifies its first snapshot and the newest one on request.
+pub(crate) fn verify_on_request(kind: &str, path: &Path) {
+    let reader = Collection::open_read_only(path).unwrap();
+    let first = reader.snapshot().unwrap();
+    let _held = settle(kind);
+    println!("ready {}", first.number());
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let newest = reader.snapshot().unwrap();
+        println!("{line} {} {}", wrong(&first).unwrap(), wrong(&newest).unwrap());
+    }
+}
+
 /// The way in which another process sees the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host {
@@ -131,6 +176,8 @@ pub(crate) enum Host {
     ReadOnlyMount,
     /// As a user with the right to read only.
     OtherUser,
+    /// As a user who is neither this one nor [`Host::OtherUser`].
+    ThirdUser,
     /// As process 1 of a namespace.
     Namespace,
     /// With one descriptor to spare when the file is open.
@@ -166,7 +213,9 @@ impl Host {
             | Self::Relative
             | Self::FewDescriptors => return None,
             Self::ReadOnlyMount => "unshare -m mount -t tmpfs tmpfs /mnt",
-            Self::OtherUser => "setpriv --reuid=65534 --regid=65534 --clear-groups true",
+            Self::OtherUser | Self::ThirdUser => {
+                "setpriv --reuid=65534 --regid=65534 --clear-groups true"
+            }
             Self::Namespace => "unshare -p -f true",
         };
         let mut words = trial.split(' ');
@@ -238,6 +287,9 @@ impl Site {
                 ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
             }
             Host::OtherUser => ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+                .map(str::to_owned)
+                .to_vec(),
+            Host::ThirdUser => ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"]
                 .map(str::to_owned)
                 .to_vec(),
             Host::Namespace => ["unshare", "-p", "-f"].map(str::to_owned).to_vec(),
@@ -326,8 +378,18 @@ impl Process {
         self.input = None;
     }
 
+    /// Waits until the process has ended.
+    pub(crate) fn wait(&mut self) {
+        self.hang_up();
+        self.child.wait().unwrap();
+    }
+
     /// Kills the process and its children, in any namespace.
     pub(crate) fn kill(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            // Another process may have its number now.
+            return;
+        }
         let id = self.child.id().to_string();
         // A writer that sees its forked child killed would report it.
         let _ = Command::new("kill").args(["-STOP", &id]).stderr(Stdio::null()).status();
