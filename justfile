@@ -124,7 +124,8 @@ asan:
 [group('memory and threads')]
 asan-unsafe:
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-      cargo test --target x86_64-unknown-linux-gnu --lib --test forked --test one_file --test one_file_hosts -- process:: threads:: arena:: store:: fork
+      cargo test --target x86_64-unknown-linux-gnu --lib --test forked --test one_file --test one_file_hosts \
+      -- process:: threads:: arena:: store:: fork
 
 # Data races: all tests under the thread sanitizer
 [group('memory and threads')]

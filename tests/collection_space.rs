@@ -19,6 +19,8 @@ const FILE: &str = "NEARFIELD_TEST_FILE";
 const DIMENSION: usize = 32;
 const KEYS: u64 = 1000;
 const PAGE: u64 = 4096;
+/// Keys of the collections with pages and a log of the default size.
+const ROWS: u64 = 3000;
 
 fn settings() -> CollectionBuilder {
     config(DIMENSION).m(6).ef_construction(30).checkpoint_after(1 << 30)
@@ -243,7 +245,6 @@ fn compacting_beside_a_snapshot_makes_no_file_longer() {
 
 #[test]
 fn compacting_after_removing_all_long_payloads_is_done_in_one_call() {
-    const ROWS: u64 = 3000;
     const LONG: usize = 10_000;
     let default = Collection::builder(DIMENSION, Metric::L2).m(6).ef_construction(20);
     for (name, settings) in [("default", default), ("small", settings())] {
@@ -276,9 +277,6 @@ fn compacting_after_removing_all_long_payloads_is_done_in_one_call() {
         assert!(collection.payload(ROWS / 2).unwrap().is_none());
     }
 }
-
-/// Rows of a collection with pages and a log of the default size.
-const ROWS: u64 = 3000;
 
 fn label(key: u64, version: u64) -> Vec<u8> {
     vec![(key * 3 + version) as u8; 200 + (key * 7 % 50) as usize]
