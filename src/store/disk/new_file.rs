@@ -70,10 +70,15 @@ impl NewFile {
                 process: Process::current(),
                 is_placed: false,
             };
-            new.lock = match guarding {
-                Guarding::Always => Some(WriterLock::acquire(&new.file, target)?),
-                Guarding::IfSupported => if_supported(WriterLock::acquire(&new.file, target))?,
-                Guarding::Never => None,
+            let lock = match guarding {
+                Guarding::Always => WriterLock::acquire(&new.file, target).map(Some),
+                Guarding::IfSupported => if_supported(WriterLock::acquire(&new.file, target)),
+                Guarding::Never => Ok(None),
+            };
+            new.lock = match lock {
+                // Another process has the file open, because it takes it for a left-over.
+                Err(StoreError::Locked { .. }) => continue,
+                other => other?,
             };
             // Before the file was locked, another process could take it for a left-over.
             if !is_file_at(&new.path, &new.file) {
