@@ -9,7 +9,7 @@ use crate::error_kind::ErrorKind;
 use crate::quantization::QuantizationError;
 use crate::store::StoreError;
 
-/// Any error of this crate. Each function returns the error of its own part; `?` turns all of them into this one.
+/// Any error of this crate. Each function returns the error of its own part; `?` turns each of these errors into this one.
 ///
 /// ```no_run
 /// use nearfield::dataset::Vectors;

@@ -46,7 +46,7 @@
 //!
 //! # Errors
 //!
-//! Each part returns an error of its own, which names values, file and remedy. [`Error`] takes all of them, so that
+//! Each part returns an error of its own, which names values, file and remedy. [`Error`] wraps the errors of every part, so that
 //! `fn main() -> nearfield::Result<()>` may call any part with `?`; [`Error::kind`] tells a program how to go on.
 //!
 //! # Features

@@ -339,7 +339,7 @@ fn a_snapshot_after_compaction_is_right_with_pages_of_the_default_size() {
         tx.commit().unwrap();
         collection.checkpoint().unwrap();
         put_payloads(&collection, LOADED, |key| label(key, 1));
-        // No idle reader beside own snapshots: it would hold what they lose.
+        // An idle reader beside own snapshots would keep the pages that a fault would take from the snapshots.
         let reader = is_reader.then(|| Collection::open_read_only(&path).unwrap());
         let snapshot = || match &reader {
             Some(reader) => reader.snapshot().unwrap(),

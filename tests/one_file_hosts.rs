@@ -42,7 +42,7 @@ fn wait_for_line() {
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
-/// A writer that makes as many commits as each line of its input says.
+/// A writer: each line of its input is the number of commits to make.
 fn write_on_request(kind: &str, path: &Path) {
     let collection = config().open(path).unwrap();
     let _held = settle(kind);

@@ -176,7 +176,7 @@ pub(crate) enum Host {
     ReadOnlyMount,
     /// As a user with the right to read only.
     OtherUser,
-    /// As a user who is neither this one nor [`Host::OtherUser`].
+    /// As a third user, beside the user of the test and [`Host::OtherUser`].
     ThirdUser,
     /// As process 1 of a namespace.
     Namespace,

@@ -75,7 +75,7 @@ impl PageBuf {
     ///
     /// As [`Self::zeroed`].
     pub(crate) fn copy_of(bytes: &[u8]) -> Result<Self, StoreError> {
-        // Every page is made of whole lines. Zeroing its copy first would cost as much as copying it.
+        // A page consists of whole lines. Zeroing the copy first would cost the same as copying.
         if let Ok(lines) = bytemuck::try_cast_slice::<u8, Line>(bytes) {
             let mut copy = Vec::new();
             let too_large = |_| StoreError::TooLarge { bytes: bytes.len() as u64 };
