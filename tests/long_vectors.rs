@@ -111,8 +111,7 @@ fn recall(graph: &Hnsw, exact: &Flat, queries: &[Vec<f32>]) -> [f64; 2] {
 
 fn assert_found(what: &str, graph: &Hnsw, exact: &Flat, queries: &[Vec<f32>]) {
     let found = recall(graph, exact, queries);
-    // Two threads make another graph each time: once in some tens of runs, the narrow walk finds .977.
-    assert!(found[0] >= 0.97 && found[1] >= 0.999, "{what}: {found:?}");
+    assert!(found[0] >= 0.98 && found[1] >= 0.999, "{what}: {found:?}");
     assert!(graph.check().faults.is_empty(), "{what}");
 }
 
@@ -126,7 +125,10 @@ fn long_vectors_hide_none_and_are_found() {
         let exact_answers = exact(Element::F32, &base);
         assert_found(&format!("{name}, one by one"), &one_by_one, &exact_answers, &queries);
         let batch = builder(Element::F16).build().unwrap();
-        batch.insert_batch(&keys(COUNT), &flat(&base)).threads(2).run().unwrap();
+        let (keys, rows) = (keys(COUNT), flat(&base));
+        // The same graph each time: two threads that take turns by chance were seen to make one of .977.
+        let insert = batch.insert_batch(&keys, &rows).threads(2);
+        insert.determinism(Determinism::Bitwise).run().unwrap();
         let exact_answers = exact(Element::F16, &base);
         assert_found(&format!("{name}, a batch"), &batch, &exact_answers, &queries);
     }
