@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapOptions};
 
+use super::byte_rows::ByteRows;
 use super::overlay::{discard, overlay, promote};
 use super::{ArenaError, Keeper, MAX_ROWS};
 use crate::sync::Mutex;
@@ -119,6 +120,21 @@ impl<T: Zeroable + Sync> Chunks<T> {
         let within = (id & ((1 << self.shift) - 1)) as usize;
         // SAFETY: the chunk has `1 << shift` rows of `stride` elements (type invariant).
         unsafe { base.add(within * self.stride) }
+    }
+
+    /// Returns the rows with ids below `limit`, as bytes.
+    ///
+    /// # Safety
+    ///
+    /// - [`Self::ensure`] returned `Ok` for these ids, and this thread has observed that.
+    /// - The rows change through atomics only while they are borrowed.
+    pub(super) unsafe fn bytes(&self, limit: u32) -> ByteRows<'_> {
+        let (first, len) = (self.table.as_ptr(), self.table.len());
+        // SAFETY: pointers to bytes have the layout of pointers to `T`. Chunks are initialised and mapped while `self` is borrowed.
+        unsafe {
+            let table = std::slice::from_raw_parts(first.cast::<AtomicPtr<u8>>(), len);
+            ByteRows::new(table, self.shift, self.row_bytes(), limit)
+        }
     }
 
     /// Returns the number of rows of a chunk.

@@ -7,6 +7,7 @@
 //!
 //! No pointer leaves this folder.
 
+mod byte_rows;
 mod chunks;
 mod column;
 mod id;
@@ -17,6 +18,7 @@ mod renewed;
 mod slots;
 mod visited;
 
+pub(crate) use byte_rows::{ByteRows, SliceRows};
 pub(crate) use column::{Column, View};
 pub(crate) use id::{Id, id};
 pub(crate) use persistent::{Changes, Keeper, Persistent, Piece, Rows, Unsound};

@@ -1,10 +1,11 @@
 //! For tests: the order keys of a kernel that is chosen at run time, for a query and four rows.
 
-use bytemuck::{NoUninit, cast_slice};
+use bytemuck::{NoUninit, cast_slice, cast_slice_mut};
 
-use super::{Kernel, Visitor};
+use super::BoundKernel;
+use crate::arena::SliceRows;
 use crate::order_key::OrderKey;
-use crate::simd::{Simd, Task};
+use crate::vector::Block;
 
 /// A query and four rows, as bytes.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,28 @@ impl<'a> Ask<'a> {
     pub(crate) fn of<T: NoUninit>(query: &'a [T], rows: [&'a [T]; 4]) -> Self {
         Self { query: cast_slice(query), rows: rows.map(cast_slice) }
     }
+
+    /// Returns the keys and distances under `kernel`.
+    pub(crate) fn under(&self, kernel: &dyn BoundKernel) -> Found {
+        let mut keys = [OrderKey::MIN; 4];
+        for (key, row) in keys.chunks_mut(1).zip(self.rows) {
+            kernel.orders(self.query, SliceRows::new(row, row.len()).rows(), &[0], key);
+        }
+        let len = self.rows[0].len();
+        let mut keys4 = keys;
+        if self.rows.iter().all(|row| row.len() == len) {
+            keys4 = [OrderKey::MIN; 4];
+            // One after the other, the first one with the alignment of blocks.
+            let mut blocks = vec![Block::ZERO; (4 * len).div_ceil(size_of::<Block>())];
+            let bytes: &mut [u8] = cast_slice_mut(&mut blocks);
+            for (at, row) in self.rows.iter().enumerate() {
+                bytes[at * len..][..len].copy_from_slice(row);
+            }
+            let rows = SliceRows::new(bytes, len);
+            kernel.orders(self.query, rows.rows(), &[0, 1, 2, 3], &mut keys4);
+        }
+        Found { keys, keys4, distances: keys.map(|key| kernel.distance(key)) }
+    }
 }
 
 /// Keys one by one and four at a time, and the distances of these keys.
@@ -25,31 +48,4 @@ pub(crate) struct Found {
     pub(crate) keys: [OrderKey; 4],
     pub(crate) keys4: [OrderKey; 4],
     pub(crate) distances: [f32; 4],
-}
-
-impl Visitor for Ask<'_> {
-    type Output = Found;
-
-    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Found {
-        let Self { query, rows } = self;
-        simd.run(Typed { kernel, query: cast_slice(query), rows: rows.map(cast_slice) })
-    }
-}
-
-struct Typed<'a, K: Kernel> {
-    kernel: K,
-    query: &'a [K::Element],
-    rows: [&'a [K::Element]; 4],
-}
-
-impl<K: Kernel> Task for Typed<'_, K> {
-    type Output = Found;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Found {
-        let Self { kernel, query, rows } = self;
-        let keys = rows.map(|row| kernel.key(simd, query, row));
-        let keys4 = kernel.key4(simd, query, rows);
-        Found { keys, keys4, distances: keys.map(|key| kernel.distance(key)) }
-    }
 }

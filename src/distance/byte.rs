@@ -1,7 +1,7 @@
 //! Kernels over bytes. All sums are exact.
 
-use super::Kernel;
 use super::float::cosine_distance;
+use super::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use bytemuck::Pod;
@@ -133,23 +133,15 @@ pub(super) fn sums<S: Simd, E: Byte, T: Step<E>>(simd: S, a: &[E], b: &[E]) -> S
     simd.i32_add(even, odd)
 }
 
-/// Returns [`sums`] of `a` and each of `rows`.
+/// Returns [`sums`] of `a` and each of `rows`, which have one length.
 #[inline(always)]
 pub(super) fn sums4<S: Simd, E: Byte, T: Step<E>>(
     simd: S,
     a: &[E],
     rows: [&[E]; 4],
 ) -> [S::I32; 4] {
-    let len = a.len();
-    if !S::FOUR_ROWS || rows.iter().any(|row| row.len() != len) {
-        return [
-            sums::<S, E, T>(simd, a, rows[0]),
-            sums::<S, E, T>(simd, a, rows[1]),
-            sums::<S, E, T>(simd, a, rows[2]),
-            sums::<S, E, T>(simd, a, rows[3]),
-        ];
-    }
-    let (a, a_tail) = a.as_chunks::<64>();
+    let len = a.len().min(rows[0].len());
+    let (a, a_tail) = a[..len].as_chunks::<64>();
     let (b0, b0_tail) = rows[0][..len].as_chunks::<64>();
     let (b1, b1_tail) = rows[1][..len].as_chunks::<64>();
     let (b2, b2_tail) = rows[2][..len].as_chunks::<64>();
@@ -177,14 +169,19 @@ pub(crate) struct SquaredL2<E>(PhantomData<E>);
 
 impl<E: Byte> Kernel for SquaredL2<E> {
     type Element = E;
+    type Shared = ();
+    const FOURS: Fours = Fours::ManyRegisters;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[E]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[E], (): (), b: &[E]) -> OrderKey {
         OrderKey::from_bits(simd.i32_sum(sums::<S, E, Square>(simd, a, b)) as u32)
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[E], (): (), rows: [&[E]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = simd.i32_sum4(sums4::<S, E, Square>(simd, query, rows));
         [
             OrderKey::from_bits(a as u32),
@@ -206,14 +203,19 @@ pub(crate) struct InnerProduct<E>(PhantomData<E>);
 
 impl<E: Byte> Kernel for InnerProduct<E> {
     type Element = E;
+    type Shared = ();
+    const FOURS: Fours = Fours::ManyRegisters;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[E]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[E], (): (), b: &[E]) -> OrderKey {
         E::dot_key(simd.i32_sum(sums::<S, E, Product>(simd, a, b)))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[E], (): (), rows: [&[E]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = simd.i32_sum4(sums4::<S, E, Product>(simd, query, rows));
         [E::dot_key(a), E::dot_key(b), E::dot_key(c), E::dot_key(d)]
     }
@@ -240,7 +242,7 @@ impl<E: Byte> Cosine<E> {
 
 /// Returns `sum(a * b)` and `sum(b * b)`, computed in one pass, each added up to one register.
 #[inline(always)]
-fn product_and_square<S: Simd, E: Byte>(simd: S, a: &[E], b: &[E]) -> (S::I32, S::I32) {
+pub(super) fn product_and_square<S: Simd, E: Byte>(simd: S, a: &[E], b: &[E]) -> (S::I32, S::I32) {
     let len = a.len().min(b.len());
     let (a, a_tail) = a[..len].as_chunks::<64>();
     let (b, b_tail) = b[..len].as_chunks::<64>();
@@ -259,41 +261,21 @@ fn product_and_square<S: Simd, E: Byte>(simd: S, a: &[E], b: &[E]) -> (S::I32, S
 
 impl<E: Byte> Kernel for Cosine<E> {
     type Element = E;
+    /// The square of the query.
+    type Shared = i32;
+    const FOURS: Fours = Fours::Never;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
-        let a = &a[..a.len().min(b.len())];
-        let (dot, bb) = product_and_square(simd, a, b);
-        let aa = sums::<S, E, Product>(simd, a, a);
-        let [dot, aa, bb, _] = simd.i32_sum4([dot, aa, bb, bb]);
-        Self::finish(dot, aa, bb)
+    fn share<S: Simd>(self, simd: S, query: &[E]) -> i32 {
+        simd.i32_sum(sums::<S, E, Product>(simd, query, query))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
-        let [a, b, c, d] = rows;
-        let len = query.len();
-        if a.len() < len || b.len() < len || c.len() < len || d.len() < len {
-            return [
-                self.key(simd, query, a),
-                self.key(simd, query, b),
-                self.key(simd, query, c),
-                self.key(simd, query, d),
-            ];
-        }
-        let qq = simd.i32_sum(sums::<S, E, Product>(simd, query, query));
-        let (qa, aa) = product_and_square(simd, query, a);
-        let (qb, bb) = product_and_square(simd, query, b);
-        let (qc, cc) = product_and_square(simd, query, c);
-        let (qd, dd) = product_and_square(simd, query, d);
-        let [qa, qb, qc, qd] = simd.i32_sum4([qa, qb, qc, qd]);
-        let [aa, bb, cc, dd] = simd.i32_sum4([aa, bb, cc, dd]);
-        [
-            Self::finish(qa, qq, aa),
-            Self::finish(qb, qq, bb),
-            Self::finish(qc, qq, cc),
-            Self::finish(qd, qq, dd),
-        ]
+    fn key<S: Simd>(self, simd: S, query: &[E], qq: i32, row: &[E]) -> OrderKey {
+        let (dot, square) = product_and_square(simd, query, row);
+        let zero = simd.i32_zero();
+        let [dot, square, ..] = simd.i32_sum4([dot, square, zero, zero]);
+        Self::finish(dot, qq, square)
     }
 
     #[inline(always)]

@@ -1,11 +1,27 @@
 //! A kernel behind one indirect call, for users.
 
-use super::{Kernel, MAX_LEN, Visitor, dispatch};
+use super::{BoundKernel, MAX_LEN, dispatch};
+use crate::arena::SliceRows;
 use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
-use crate::simd::{Isa, Simd, Task};
+use crate::order_key::OrderKey;
+use crate::simd::Isa;
 use crate::vector::{AsVector, Element, VectorRef};
 use std::fmt;
+
+/// Rows that are compared in one call.
+const ROWS: usize = IDS.len();
+
+/// The ids of rows that follow one another.
+pub(crate) const IDS: [u32; 32] = {
+    let mut ids = [0; 32];
+    let mut id = 0;
+    while id < ids.len() {
+        ids[id] = id as u32;
+        id += 1;
+    }
+    ids
+};
 
 /// Exact distances under one metric over one element type.
 ///
@@ -33,7 +49,7 @@ pub struct Distance {
     metric: Metric,
     element: Element,
     isa: Isa,
-    engine: Box<dyn Engine>,
+    kernel: Box<dyn BoundKernel>,
 }
 
 impl Distance {
@@ -60,9 +76,9 @@ impl Distance {
                 allowed: "an instruction set that Isa::available lists",
             });
         }
-        let engine = dispatch(metric, element, isa, false, MakeEngine)
+        let kernel = dispatch(metric, element, isa, false)
             .ok_or(IndexError::Unsupported { metric, element })?;
-        Ok(Self { metric, element, isa, engine })
+        Ok(Self { metric, element, isa, kernel })
     }
 
     /// Returns the metric.
@@ -94,7 +110,10 @@ impl Distance {
             return Err(VectorError::Length { expected: a.len(), found: b.len() });
         }
         self.check(&[a, b], a.len())?;
-        Ok(self.engine.between(a.as_bytes(), b.as_bytes()))
+        let mut order = OrderKey::MIN;
+        let row = SliceRows::new(b.as_bytes(), b.as_bytes().len());
+        self.kernel.orders(a.as_bytes(), row.rows(), &[0], std::slice::from_mut(&mut order));
+        Ok(self.kernel.distance(order))
     }
 
     /// Writes the distances of `query` and each of the `rows`, which follow each other, to
@@ -116,7 +135,17 @@ impl Distance {
             return Err(VectorError::Length { expected, found: rows.len() });
         }
         self.check(&[query, rows], query.len())?;
-        self.engine.many(query.as_bytes(), rows.as_bytes(), distances);
+        let (query, mut rows) = (query.as_bytes(), rows.as_bytes());
+        let mut orders = [OrderKey::MIN; ROWS];
+        for distances in distances.chunks_mut(ROWS) {
+            let together;
+            (together, rows) = rows.split_at(distances.len() * query.len());
+            let (ids, orders) = (&IDS[..distances.len()], &mut orders[..distances.len()]);
+            self.kernel.orders(query, SliceRows::new(together, query.len()).rows(), ids, orders);
+            for (distance, &order) in distances.iter_mut().zip(&*orders) {
+                *distance = self.kernel.distance(order);
+            }
+        }
         Ok(())
     }
 
@@ -144,90 +173,6 @@ impl fmt::Debug for Distance {
             .field("element", &self.element)
             .field("isa", &self.isa)
             .finish_non_exhaustive()
-    }
-}
-
-/// A kernel and its instruction set, which are types of size zero.
-struct Pair<S, K> {
-    simd: S,
-    kernel: K,
-}
-
-/// The operations of a [`Pair`]. Vectors are passed as the bytes of components of the kernel's type: two
-/// words in registers, because a [`VectorRef`] would travel through memory and cost 20 ns.
-trait Engine: Send + Sync {
-    fn between(&self, a: &[u8], b: &[u8]) -> f32;
-    fn many(&self, query: &[u8], rows: &[u8], distances: &mut [f32]);
-}
-
-struct MakeEngine;
-
-impl Visitor for MakeEngine {
-    type Output = Box<dyn Engine>;
-
-    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) -> Box<dyn Engine> {
-        Box::new(Pair { simd, kernel })
-    }
-}
-
-impl<S: Simd, K: Kernel> Engine for Pair<S, K> {
-    fn between(&self, a: &[u8], b: &[u8]) -> f32 {
-        let (a, b) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
-        self.simd.run(Between { kernel: self.kernel, a, b })
-    }
-
-    fn many(&self, query: &[u8], rows: &[u8], distances: &mut [f32]) {
-        let (query, rows) = (bytemuck::cast_slice(query), bytemuck::cast_slice(rows));
-        self.simd.run(Many { kernel: self.kernel, query, rows, distances });
-    }
-}
-
-struct Between<'a, K: Kernel> {
-    kernel: K,
-    a: &'a [K::Element],
-    b: &'a [K::Element],
-}
-
-impl<K: Kernel> Task for Between<'_, K> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f32 {
-        self.kernel.distance(self.kernel.key(simd, self.a, self.b))
-    }
-}
-
-struct Many<'a, K: Kernel> {
-    kernel: K,
-    query: &'a [K::Element],
-    rows: &'a [K::Element],
-    distances: &'a mut [f32],
-}
-
-impl<K: Kernel> Task for Many<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { kernel, query, rows, distances } = self;
-        let len = query.len();
-        if len == 0 {
-            distances.fill(kernel.distance(kernel.key(simd, query, rows)));
-            return;
-        }
-        let (fours, rest) = distances.as_chunks_mut::<4>();
-        let (four_rows, rows) = rows.split_at(4 * len * fours.len());
-        for (four, rows) in fours.iter_mut().zip(four_rows.chunks_exact(4 * len)) {
-            let (ab, cd) = rows.split_at(2 * len);
-            let (a, b) = ab.split_at(len);
-            let (c, d) = cd.split_at(len);
-            let [a, b, c, d] = kernel.key4(simd, query, [a, b, c, d]);
-            *four =
-                [kernel.distance(a), kernel.distance(b), kernel.distance(c), kernel.distance(d)];
-        }
-        for (one, row) in rest.iter_mut().zip(rows.chunks_exact(len)) {
-            *one = kernel.distance(kernel.key(simd, query, row));
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every kernel makes a sum in the same order: [`Simd::CHAINS`] sums taken in turn by
 //! registers of sixteen, then added up. So `key4` gives the bits of `key`.
 
-use super::Kernel;
+use super::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::{Bf16, F16};
@@ -111,19 +111,11 @@ fn sums<S: Simd, E: Float, T: Term>(simd: S, a: &[E], b: &[E]) -> S::F32 {
     join(simd, acc)
 }
 
-/// Returns [`sums`] of `a` and each of `rows`, all of one length.
+/// Returns [`sums`] of `a` and each of `rows`, which have one length.
 #[inline(always)]
 fn sums4<S: Simd, E: Float, T: Term>(simd: S, a: &[E], rows: [&[E]; 4]) -> [S::F32; 4] {
-    let len = a.len();
-    if !S::FOUR_ROWS || rows.iter().any(|row| row.len() != len) {
-        return [
-            sums::<S, E, T>(simd, a, rows[0]),
-            sums::<S, E, T>(simd, a, rows[1]),
-            sums::<S, E, T>(simd, a, rows[2]),
-            sums::<S, E, T>(simd, a, rows[3]),
-        ];
-    }
-    let (a, a_tail) = a.as_chunks::<16>();
+    let len = a.len().min(rows[0].len());
+    let (a, a_tail) = a[..len].as_chunks::<16>();
     let (a, a_rest) = a.as_chunks::<4>();
     let (b0, b0_tail) = rows[0][..len].as_chunks::<16>();
     let (b1, b1_tail) = rows[1][..len].as_chunks::<16>();
@@ -176,15 +168,20 @@ macro_rules! kernel {
 
         impl<E: Float> Kernel for $name<E> {
             type Element = E;
+            type Shared = ();
+            const FOURS: Fours = Fours::ManyRegisters;
 
             #[inline(always)]
-            fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
+            fn share<S: Simd>(self, _: S, _: &[E]) {}
+
+            #[inline(always)]
+            fn key<S: Simd>(self, simd: S, a: &[E], (): (), b: &[E]) -> OrderKey {
                 let sum = simd.f32_sum(sums::<S, E, $term>(simd, a, b));
                 OrderKey::of_f32($distance(sum))
             }
 
             #[inline(always)]
-            fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
+            fn key4<S: Simd>(self, simd: S, query: &[E], (): (), rows: [&[E]; 4]) -> [OrderKey; 4] {
                 let [a, b, c, d] = simd.f32_sum4(sums4::<S, E, $term>(simd, query, rows));
                 [
                     OrderKey::of_f32($distance(a)),
@@ -268,44 +265,24 @@ fn cosine_in_f64<E: Float>(a: &[E], b: &[E]) -> f32 {
 
 impl<E: Float> Kernel for Cosine<E> {
     type Element = E;
+    /// The square of the query.
+    type Shared = f32;
+    const FOURS: Fours = Fours::Never;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[E], b: &[E]) -> OrderKey {
-        let len = a.len().min(b.len());
-        let (a, b) = (&a[..len], &b[..len]);
-        let dot = sums::<S, E, Product>(simd, a, b);
-        let aa = sums::<S, E, Product>(simd, a, a);
-        let bb = sums::<S, E, Product>(simd, b, b);
-        let [dot, aa, bb, _] = simd.f32_sum4([dot, aa, bb, bb]);
-        Self::finish(dot, aa, bb, a, b)
+    fn share<S: Simd>(self, simd: S, query: &[E]) -> f32 {
+        simd.f32_sum(sums::<S, E, Product>(simd, query, query))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[E], rows: [&[E]; 4]) -> [OrderKey; 4] {
-        let [a, b, c, d] = rows;
-        let len = query.len();
-        if a.len() != len || b.len() != len || c.len() != len || d.len() != len {
-            return [
-                self.key(simd, query, a),
-                self.key(simd, query, b),
-                self.key(simd, query, c),
-                self.key(simd, query, d),
-            ];
+    fn key<S: Simd>(self, simd: S, query: &[E], qq: f32, row: &[E]) -> OrderKey {
+        let mut parts = [simd.f32_zero(); 4];
+        // One loop after the other, and both compiled once.
+        for (sum, a) in parts.iter_mut().zip([query, row]) {
+            *sum = sums::<S, E, Product>(simd, a, row);
         }
-        let qq = simd.f32_sum(sums::<S, E, Product>(simd, query, query));
-        let [qa, qb, qc, qd] = simd.f32_sum4(sums4::<S, E, Product>(simd, query, rows));
-        let [aa, bb, cc, dd] = simd.f32_sum4([
-            sums::<S, E, Product>(simd, a, a),
-            sums::<S, E, Product>(simd, b, b),
-            sums::<S, E, Product>(simd, c, c),
-            sums::<S, E, Product>(simd, d, d),
-        ]);
-        [
-            Self::finish(qa, qq, aa, query, a),
-            Self::finish(qb, qq, bb, query, b),
-            Self::finish(qc, qq, cc, query, c),
-            Self::finish(qd, qq, dd, query, d),
-        ]
+        let [dot, square, ..] = simd.f32_sum4(parts);
+        Self::finish(dot, qq, square, query, row)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The kernel over packed bits.
 
-use super::Kernel;
 use super::byte::{Step, sums, sums4};
+use super::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 
@@ -18,14 +18,19 @@ impl Step<u8> for Hamming {
 
 impl Kernel for Hamming {
     type Element = u8;
+    type Shared = ();
+    const FOURS: Fours = Fours::ManyRegisters;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[u8], b: &[u8]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[u8]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[u8], (): (), b: &[u8]) -> OrderKey {
         OrderKey::from_bits(simd.i32_sum(sums::<S, u8, Self>(simd, a, b)) as u32)
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[u8], rows: [&[u8]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[u8], (): (), rows: [&[u8]; 4]) -> [OrderKey; 4] {
         let [a, b, c, d] = simd.i32_sum4(sums4::<S, u8, Self>(simd, query, rows));
         [
             OrderKey::from_bits(a as u32),

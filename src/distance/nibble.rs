@@ -6,8 +6,8 @@
 //! rounded sixteen times as finely as the codes are. Keys of queries and keys between codes are
 //! in the same unit.
 
-use super::Kernel;
 use super::byte::Byte;
+use super::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
@@ -91,15 +91,20 @@ macro_rules! kernel {
 
         impl Kernel for $name {
             type Element = Block;
+            type Shared = ();
+            const FOURS: Fours = Fours::Registers;
 
             #[inline(always)]
-            fn key<S: Simd>(self, simd: S, $query: &[Block], row: &[Block]) -> OrderKey {
+            fn share<S: Simd>(self, _: S, _: &[Block]) {}
+
+            #[inline(always)]
+            fn key<S: Simd>(self, simd: S, $query: &[Block], (): (), row: &[Block]) -> OrderKey {
                 let $sum = sum::<S, $step>(simd, $query, row);
                 $key
             }
 
             #[inline(always)]
-            fn key4<S: Simd>(self, simd: S, $query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
+            fn key4<S: Simd>(self, simd: S, $query: &[Block], (): (), rows: [&[Block]; 4]) -> [OrderKey; 4] {
                 sum4::<S, $step>(simd, $query, rows).map(|$sum| $key)
             }
 
@@ -219,13 +224,13 @@ mod tests {
                     for &isa in Isa::available() {
                         let found = if product {
                             [
-                                with_isa(NibbleDot, isa, Ask::of(&query, r)).unwrap(),
-                                with_isa(NibblesDot, isa, Ask::of(r[0], r)).unwrap(),
+                                Ask::of(&query, r).under(&*with_isa(NibbleDot, isa).unwrap()),
+                                Ask::of(r[0], r).under(&*with_isa(NibblesDot, isa).unwrap()),
                             ]
                         } else {
                             [
-                                with_isa(NibbleL2, isa, Ask::of(&query, r)).unwrap(),
-                                with_isa(NibblesL2, isa, Ask::of(r[0], r)).unwrap(),
+                                Ask::of(&query, r).under(&*with_isa(NibbleL2, isa).unwrap()),
+                                Ask::of(r[0], r).under(&*with_isa(NibblesL2, isa).unwrap()),
                             ]
                         };
                         for (found, expected) in found.iter().zip(&expected) {

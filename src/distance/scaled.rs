@@ -10,11 +10,11 @@
 
 use bytemuck::{cast_ref, cast_slice};
 
-use super::Kernel;
-use super::byte::{Product, sums, sums4};
+use super::byte::{Product, product_and_square, sums, sums4};
 use super::nibble::{BetweenDot, QueryDot, sum, sum4};
 use super::rung::Place;
 use super::twelve::{TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS, codes_dot, query_dot, square};
+use super::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
@@ -41,6 +41,8 @@ fn dot_key(dot: i64, a: f32, b: f32) -> OrderKey {
 pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// The place of the rung in a row.
     const PLACE: Place;
+    /// See [`Kernel::FOURS`].
+    const FOURS: Fours;
 
     /// Returns the blocks of a query for a row of `row` blocks.
     fn query_blocks(row: usize) -> usize;
@@ -54,24 +56,36 @@ pub(crate) trait Width: Copy + Default + Send + Sync + std::fmt::Debug + 'static
 
     fn square<S: Simd>(simd: S, row: &[Block]) -> i64;
 
-    // One by one if that keeps the arithmetic busy. Closures would not be compiled for the instruction set.
-
+    /// Returns [`Self::query_dot`] of a query and each of `rows`.
     #[inline(always)]
-    fn query_dot4<S: Simd>(simd: S, query: &[Block], [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
-        let [a, b] = [Self::query_dot(simd, query, a), Self::query_dot(simd, query, b)];
-        [a, b, Self::query_dot(simd, query, c), Self::query_dot(simd, query, d)]
+    fn query_dot4<S: Simd>(simd: S, query: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
+        let mut dots = [0; 4];
+        for (dot, row) in dots.iter_mut().zip(rows) {
+            *dot = Self::query_dot(simd, query, row);
+        }
+        dots
     }
 
+    /// Returns [`Self::dot`] of a code and each of `rows`.
     #[inline(always)]
-    fn dot4<S: Simd>(simd: S, query: &[Block], [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
-        let [a, b] = [Self::dot(simd, query, a), Self::dot(simd, query, b)];
-        [a, b, Self::dot(simd, query, c), Self::dot(simd, query, d)]
+    fn dot4<S: Simd>(simd: S, code: &[Block], rows: [&[Block]; 4]) -> [i64; 4] {
+        let mut dots = [0; 4];
+        for (dot, row) in dots.iter_mut().zip(rows) {
+            *dot = Self::dot(simd, code, row);
+        }
+        dots
     }
 
+    /// Returns [`Self::query_dot`] of a query and a row, and [`Self::square`] of the row.
     #[inline(always)]
-    fn square4<S: Simd>(simd: S, [a, b, c, d]: [&[Block]; 4]) -> [i64; 4] {
-        let [a, b] = [Self::square(simd, a), Self::square(simd, b)];
-        [a, b, Self::square(simd, c), Self::square(simd, d)]
+    fn query_dot_and_square<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> (i64, i64) {
+        (Self::query_dot(simd, query, row), Self::square(simd, row))
+    }
+
+    /// Returns [`Self::dot`] of a code and a row, and [`Self::square`] of the row.
+    #[inline(always)]
+    fn dot_and_square<S: Simd>(simd: S, code: &[Block], row: &[Block]) -> (i64, i64) {
+        (Self::dot(simd, code, row), Self::square(simd, row))
     }
 }
 
@@ -81,6 +95,7 @@ pub(crate) struct Eight;
 
 impl Width for Eight {
     const PLACE: Place = Place::Byte;
+    const FOURS: Fours = Fours::ManyRegisters;
 
     #[inline(always)]
     fn query_blocks(row: usize) -> usize {
@@ -109,11 +124,15 @@ impl Width for Eight {
     }
 
     #[inline(always)]
-    fn square4<S: Simd>(simd: S, rows: [&[Block]; 4]) -> [i64; 4] {
-        let [a, b, c, d]: [&[i8]; 4] = rows.map(cast_slice);
-        let [a, b] = [sums::<S, i8, Product>(simd, a, a), sums::<S, i8, Product>(simd, b, b)];
-        let [c, d] = [sums::<S, i8, Product>(simd, c, c), sums::<S, i8, Product>(simd, d, d)];
-        simd.i32_sum4([a, b, c, d]).map(i64::from)
+    fn query_dot_and_square<S: Simd>(simd: S, query: &[Block], row: &[Block]) -> (i64, i64) {
+        Self::dot_and_square(simd, query, row)
+    }
+
+    #[inline(always)]
+    fn dot_and_square<S: Simd>(simd: S, code: &[Block], row: &[Block]) -> (i64, i64) {
+        let (code, row): (&[i8], &[i8]) = (cast_slice(code), cast_slice(row));
+        let (dot, square) = product_and_square(simd, code, row);
+        (i64::from(simd.i32_sum(dot)), i64::from(simd.i32_sum(square)))
     }
 
     #[inline(always)]
@@ -133,6 +152,8 @@ pub(crate) struct Twelve;
 
 impl Width for Twelve {
     const PLACE: Place = Place::Upper;
+    // One row alone keeps the arithmetic busy.
+    const FOURS: Fours = Fours::Never;
 
     #[inline(always)]
     fn query_blocks(row: usize) -> usize {
@@ -162,9 +183,10 @@ impl Width for Twelve {
 
 macro_rules! kernel {
     (
-        $(#[$doc:meta])* $name:ident,
-        |$simd:ident, $query:ident, $row:ident| $key:expr,
-        |$rows:ident| $keys:expr
+        $(#[$doc:meta])* $name:ident: $fours:expr,
+        |$simd:ident, $query:ident| $shared_type:ty: $share:expr,
+        |$shared:pat_param, $row:ident| $key:expr
+        $(, |$rows:ident| $keys:expr)?
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default)]
@@ -172,16 +194,36 @@ macro_rules! kernel {
 
         impl<W: Width> Kernel for $name<W> {
             type Element = Block;
+            type Shared = $shared_type;
+            const FOURS: Fours = $fours;
 
             #[inline(always)]
-            fn key<S: Simd>(self, $simd: S, $query: &[Block], $row: &[Block]) -> OrderKey {
+            #[allow(unused_variables, reason = "some kernels share nothing, or numbers that no kernel computes")]
+            fn share<S: Simd>(self, $simd: S, $query: &[Block]) -> $shared_type {
+                $share
+            }
+
+            #[inline(always)]
+            fn key<S: Simd>(
+                self,
+                $simd: S,
+                $query: &[Block],
+                $shared: $shared_type,
+                $row: &[Block],
+            ) -> OrderKey {
                 $key
             }
 
-            #[inline(always)]
-            fn key4<S: Simd>(self, $simd: S, $query: &[Block], $rows: [&[Block]; 4]) -> [OrderKey; 4] {
+            $(#[inline(always)]
+            fn key4<S: Simd>(
+                self,
+                $simd: S,
+                $query: &[Block],
+                $shared: $shared_type,
+                $rows: [&[Block]; 4],
+            ) -> [OrderKey; 4] {
                 $keys
-            }
+            })?
 
             #[inline(always)]
             fn distance(self, key: OrderKey) -> f32 {
@@ -193,65 +235,47 @@ macro_rules! kernel {
 
 kernel! {
     /// Negated inner product of a prepared query and a code, in squared steps.
-    ScaledDot,
-    |simd, query, row| {
+    ScaledDot: W::FOURS,
+    |simd, query| f32: constants(query)[0] as f32,
+    |scale, row| {
         let dot = W::query_dot(simd, &query[..W::query_blocks(row.len())], row);
-        dot_key(dot, constants(query)[0] as f32, W::PLACE.scale(row))
+        dot_key(dot, scale, W::PLACE.scale(row))
     },
     |rows| {
         let dots = W::query_dot4(simd, &query[..W::query_blocks(rows[0].len())], rows);
-        dot_keys::<W>(dots, constants(query)[0] as f32, rows)
+        dot_keys::<W>(dots, scale, rows)
     }
 }
 
 kernel! {
     /// Squared distance of a prepared query and a code, in squared steps.
-    ScaledL2,
-    |simd, query, row| {
+    ScaledL2: Fours::Never,
+    |simd, query| (): (),
+    |(), row| {
         let (form, [scale, square]) = form::<W>(query, row, W::PLACE.is_plain(row));
-        let own = own::<W>(row, W::square(simd, row));
-        key_of(l2(scale, square, W::query_dot(simd, form, row), own))
-    },
-    |rows| {
-        let plain = rows.map(|row| W::PLACE.is_plain(row));
-        if plain != [plain[0]; 4] {
-            let (kernel, [a, b, c, d]) = (Self::default(), rows);
-            let [a, b] = [kernel.key(simd, query, a), kernel.key(simd, query, b)];
-            return [a, b, kernel.key(simd, query, c), kernel.key(simd, query, d)];
-        }
-        let (form, [scale, square]) = form::<W>(query, rows[0], plain[0]);
-        let dots = W::query_dot4(simd, form, rows);
-        let squares = W::square4(simd, rows);
-        l2_keys::<W>([scale, square], dots, rows, squares)
+        let (dot, own_square) = W::query_dot_and_square(simd, form, row);
+        key_of(l2(scale, square, dot, own::<W>(row, own_square)))
     }
 }
 
 kernel! {
     /// [`ScaledDot`] between two codes.
-    ScaledBetweenDot,
-    |simd, query, row| {
-        dot_key(W::dot(simd, query, row), W::PLACE.scale(query), W::PLACE.scale(row))
-    },
+    ScaledBetweenDot: W::FOURS,
+    |simd, query| f32: W::PLACE.scale(query),
+    |scale, row| dot_key(W::dot(simd, query, row), scale, W::PLACE.scale(row)),
     |rows| {
         let dots = W::dot4(simd, query, rows);
-        let scale = W::PLACE.scale(query);
         dot_keys::<W>(dots, scale, rows)
     }
 }
 
 kernel! {
     /// [`ScaledL2`] between two codes that are both centred, or both plain.
-    ScaledBetweenL2,
-    |simd, query, row| {
-        let (scale, square) = own::<W>(query, W::square(simd, query));
-        let own = own::<W>(row, W::square(simd, row));
-        key_of(l2(scale, square, W::dot(simd, query, row), own))
-    },
-    |rows| {
-        let (scale, square) = own::<W>(query, W::square(simd, query));
-        let dots = W::dot4(simd, query, rows);
-        let squares = W::square4(simd, rows);
-        l2_keys::<W>([scale, square], dots, rows, squares)
+    ScaledBetweenL2: Fours::Never,
+    |simd, query| (f64, f64): own::<W>(query, W::square(simd, query)),
+    |(scale, square), row| {
+        let (dot, own_square) = W::dot_and_square(simd, query, row);
+        key_of(l2(scale, square, dot, own::<W>(row, own_square)))
     }
 }
 
@@ -263,19 +287,6 @@ fn dot_keys<W: Width>([a, b, c, d]: [i64; 4], scale: f32, rows: [&[Block]; 4]) -
     let a = dot_key(a, scale, W::PLACE.scale(first));
     let b = dot_key(b, scale, W::PLACE.scale(second));
     [a, b, dot_key(c, scale, W::PLACE.scale(third)), dot_key(d, scale, W::PLACE.scale(last))]
-}
-
-#[inline(always)]
-fn l2_keys<W: Width>(
-    [scale, square]: [f64; 2],
-    [a, b, c, d]: [i64; 4],
-    [first, second, third, last]: [&[Block]; 4],
-    [e, f, g, h]: [i64; 4],
-) -> [OrderKey; 4] {
-    let a = key_of(l2(scale, square, a, own::<W>(first, e)));
-    let b = key_of(l2(scale, square, b, own::<W>(second, f)));
-    let c = key_of(l2(scale, square, c, own::<W>(third, g)));
-    [a, b, c, key_of(l2(scale, square, d, own::<W>(last, h)))]
 }
 
 /// Returns the form of a prepared query for a row, with its scale and square.
@@ -320,14 +331,19 @@ fn nibble_key(query: &[Block], row: &[Block], sum: i32) -> OrderKey {
 
 impl Kernel for ScaledNibbleDot {
     type Element = Block;
+    type Shared = ();
+    const FOURS: Fours = Fours::Registers;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[Block]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, query: &[Block], (): (), row: &[Block]) -> OrderKey {
         nibble_key(query, row, sum::<S, QueryDot>(simd, query, row))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[Block], (): (), rows: [&[Block]; 4]) -> [OrderKey; 4] {
         let sums = sum4::<S, QueryDot>(simd, query, rows);
         let ([a, b, c, d], [row, second, third, last]) = (sums, rows);
         let [a, b] = [nibble_key(query, row, a), nibble_key(query, second, b)];
@@ -347,14 +363,19 @@ fn nibbles_key(a: &[Block], b: &[Block], sum: i32) -> OrderKey {
 
 impl Kernel for ScaledNibblesDot {
     type Element = Block;
+    type Shared = ();
+    const FOURS: Fours = Fours::Registers;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, a: &[Block], b: &[Block]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[Block]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, a: &[Block], (): (), b: &[Block]) -> OrderKey {
         nibbles_key(a, b, sum::<S, BetweenDot>(simd, a, b))
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[Block], (): (), rows: [&[Block]; 4]) -> [OrderKey; 4] {
         let sums = sum4::<S, BetweenDot>(simd, query, rows);
         let ([a, b, c, d], [row, second, third, last]) = (sums, rows);
         let [a, b] = [nibbles_key(query, row, a), nibbles_key(query, second, b)];
@@ -392,7 +413,8 @@ mod tests {
     /// Returns the keys of a query and rows on all instruction sets, the same on each.
     fn keys<K: Kernel<Element = Block>>(query: &[Block], rows: [&[Block]; 4]) -> [f32; 4] {
         let mut all = Isa::available().iter().map(|&isa| {
-            let found = with_isa(K::default(), isa, Ask::of(query, rows)).expect("available");
+            let kernel = with_isa(K::default(), isa).expect("available");
+            let found = Ask::of(query, rows).under(&*kernel);
             assert_eq!(found.keys, found.keys4, "{isa}");
             found.distances
         });

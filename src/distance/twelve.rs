@@ -7,7 +7,7 @@
 
 use bytemuck::{cast_mut, cast_ref, cast_slice, cast_slice_mut};
 
-use super::Kernel;
+use super::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
@@ -138,19 +138,17 @@ macro_rules! kernel {
 
         impl Kernel for $name {
             type Element = Block;
+            type Shared = ();
+            // One row alone keeps the arithmetic busy.
+            const FOURS: Fours = Fours::Never;
 
             #[inline(always)]
-            fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> OrderKey {
+            fn share<S: Simd>(self, _: S, _: &[Block]) {}
+
+            #[inline(always)]
+            fn key<S: Simd>(self, simd: S, query: &[Block], (): (), row: &[Block]) -> OrderKey {
                 let $of = $sum(simd, query, row);
                 OrderKey::of_f32($key as f32)
-            }
-
-            #[inline(always)]
-            fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
-                // One row alone keeps the arithmetic busy.
-                let [a, b, c, d] = rows;
-                let [a, b] = [self.key(simd, query, a), self.key(simd, query, b)];
-                [a, b, self.key(simd, query, c), self.key(simd, query, d)]
             }
 
             #[inline(always)]
@@ -305,10 +303,10 @@ mod tests {
                     let l2 = rows.map(|(l2, _)| l2);
                     let dot = rows.map(|(_, dot)| dot);
                     let found = [
-                        (with_isa(TwelveL2, isa, asked), l2),
-                        (with_isa(TwelveDot, isa, asked), dot),
-                        (with_isa(TwelvesL2, isa, between), l2),
-                        (with_isa(TwelvesDot, isa, between), dot),
+                        (with_isa(TwelveL2, isa).map(|kernel| asked.under(&*kernel)), l2),
+                        (with_isa(TwelveDot, isa).map(|kernel| asked.under(&*kernel)), dot),
+                        (with_isa(TwelvesL2, isa).map(|kernel| between.under(&*kernel)), l2),
+                        (with_isa(TwelvesDot, isa).map(|kernel| between.under(&*kernel)), dot),
                     ];
                     for (found, expected) in found {
                         let found = found.map(|found| [found.keys, found.keys4]);

@@ -6,7 +6,6 @@ use super::build::Insertable;
 use super::codes::Originals;
 use super::encode::Encoder;
 use super::entries::Entries;
-use super::parallel::in_turn;
 use super::scratch::Work;
 use super::settings::Basis;
 use crate::arena::{ArenaError, Column, Persistent, Piece, Slots, Unsound};
@@ -20,7 +19,7 @@ use crate::metric::Metric;
 use crate::quantization::Coding;
 use crate::simd::Isa;
 use crate::sync::Mutex;
-use crate::threads::with_threads;
+use crate::threads::in_turn;
 use crate::vector::{Block, Element, VectorRef};
 
 /// Settings that an index is made with and keeps for life.
@@ -247,5 +246,5 @@ pub(super) fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Resul
     if entries.len() < 8 || rayon::current_num_threads() == 1 {
         return (0..entries.len()).try_for_each(one);
     }
-    with_threads(|| in_turn(entries.len(), one))
+    in_turn(entries.len(), one)
 }

@@ -2,13 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::IndexError;
-use crate::threads::{KeptPool, with_threads};
+use crate::threads::{KeptPool, install, with_threads};
 
 /// Threads of a batch.
 #[derive(Clone, Copy, Default)]
@@ -73,59 +71,10 @@ impl Threads<'_> {
         match self {
             Self::Count(0) => Err(none()),
             Self::Count(1) => Ok(sequential()),
-            Self::Count(threads) => Ok(own.get(threads)?.install(parallel)),
-            Self::Pool(pool) => Ok(pool.install(parallel)),
+            Self::Count(threads) => Ok(install(&*own.get(threads)?, parallel)),
+            Self::Pool(pool) => Ok(install(pool, parallel)),
             Self::Ambient if rayon::current_num_threads() == 1 => Ok(sequential()),
             Self::Ambient => Ok(with_threads(parallel)),
         }
-    }
-}
-
-/// Does `task` for each turn below `count` on the threads of the pool that the caller is in, the first turns first; ends
-/// at an error.
-pub(super) fn in_turn<E: Send>(
-    count: usize,
-    task: impl Fn(usize) -> Result<(), E> + Sync,
-) -> Result<(), E> {
-    /// Maximum number of turns that a thread takes at once.
-    const RUN: usize = 64;
-    /// Minimum number of shares for each thread: none must be left with a long rest.
-    const SHARES: usize = 16;
-
-    let run = (count / (SHARES * rayon::current_num_threads())).clamp(1, RUN);
-    let next = AtomicUsize::new(0);
-    // Rayon's ranges would begin in the middle, too.
-    (0..count.div_ceil(run)).into_par_iter().with_max_len(1).try_for_each(|_| {
-        let first = next.fetch_add(run, Ordering::Relaxed);
-        (first..count.min(first + run)).try_for_each(&task)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::Mutex;
-
-    #[test]
-    fn each_turn_comes_once_the_first_ones_first_and_an_error_ends_it() {
-        let own = OwnPool::default();
-        for (threads, count) in [(2, 0), (2, 1), (3, 10), (2, 1000), (4, 5000)] {
-            let turns = Mutex::new(Vec::new());
-            let all = || {
-                in_turn(count, |turn| {
-                    turns.lock().push(turn);
-                    Ok::<(), ()>(())
-                })
-            };
-            own.get(threads).unwrap().install(all).unwrap();
-            let turns = turns.into_inner();
-            // No turn is farther from its place than the turns that the other threads hold.
-            assert!(turns.iter().enumerate().all(|(at, &turn)| turn <= at + threads * 64));
-            let mut sorted = turns;
-            sorted.sort_unstable();
-            assert!(sorted.into_iter().eq(0..count));
-        }
-        let failing = || in_turn(100_000, |turn| if turn == 100 { Err(turn) } else { Ok(()) });
-        assert_eq!(own.get(2).unwrap().install(failing), Err(100));
     }
 }

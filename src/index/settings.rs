@@ -1,6 +1,6 @@
 //! The settings that every index has, and their ranges.
 
-use super::distances::{Engine, engine};
+use super::distances::Engine;
 use super::encode::Encoder;
 use crate::error::IndexError;
 use crate::metric::Metric;
@@ -25,7 +25,7 @@ impl Basis {
         Self { dimension, metric, element, isa: None }
     }
 
-    pub(in crate::index) fn check(&self) -> Result<(Encoder, Isa, Box<dyn Engine>), IndexError> {
+    pub(in crate::index) fn check(&self) -> Result<(Encoder, Isa, Engine), IndexError> {
         let Self { dimension, metric, element, isa } = *self;
         in_range("dimension", dimension, 1..=MAX_DIMENSION, "1 to 65536")?;
         let isa = isa.unwrap_or_else(Isa::detect);
@@ -37,7 +37,7 @@ impl Basis {
             });
         }
         let encoder = Encoder { dimension, metric, element };
-        Ok((encoder, isa, engine(metric, element, isa)?))
+        Ok((encoder, isa, Engine::new(metric, element, isa)?))
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 
-use rayon::prelude::*;
-
 use super::error::QuantizationError;
 use super::quantizer::rows;
 use crate::error::VectorError;
 use crate::metric::Metric;
-use crate::threads::with_threads;
+use crate::threads::map_chunks;
 use crate::vector::Element;
 
 /// The greatest dimension, and so the greatest number of squares in a sum.
@@ -77,6 +75,9 @@ fn refusal(vector: &[f32], limit: f32) -> VectorError {
     }
 }
 
+/// Rows that a thread takes at once.
+const TASK: usize = 64;
+
 /// Returns [`admit`] of each row numbered in `chosen`, in that order.
 pub(super) fn admit_rows(
     vectors: &[f32],
@@ -85,18 +86,20 @@ pub(super) fn admit_rows(
     chosen: &[usize],
 ) -> Result<Vec<f32>, QuantizationError> {
     let mut admitted = vec![0.0; chosen.len() * dimension];
-    let rows = admitted.par_chunks_mut(dimension).zip(chosen).with_min_len(64);
-    let refused = rows.filter_map(|(row, &position)| {
-        match admit(&vectors[position * dimension..][..dimension], dimension, metric) {
-            Ok(vector) => {
-                row.copy_from_slice(&vector);
-                None
+    let refused = map_chunks(&mut admitted, TASK * dimension, |task, rows| {
+        let rows = rows.chunks_exact_mut(dimension).zip(&chosen[task * TASK..]);
+        let refused = rows.filter_map(|(row, &position)| {
+            match admit(&vectors[position * dimension..][..dimension], dimension, metric) {
+                Ok(vector) => {
+                    row.copy_from_slice(&vector);
+                    None
+                }
+                Err(source) => Some((position, source)),
             }
-            Err(source) => Some((position, source)),
-        }
+        });
+        refused.min_by_key(|&(position, _)| position)
     });
-    let refused = with_threads(|| refused.min_by_key(|&(position, _)| position));
-    match refused {
+    match refused.into_iter().flatten().min_by_key(|&(position, _)| position) {
         None => Ok(admitted),
         Some((position, source)) => Err(QuantizationError::BatchVector { position, source }),
     }

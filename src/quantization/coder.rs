@@ -4,7 +4,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::admit::MAX_COMPONENT;
 use super::quantizer::Quantizer;
-use crate::distance::{Visitor, with_isa};
+use crate::distance::{BoundKernel, with_isa};
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
 use crate::quantization::product::{ProductKernel, ProductQuantizer};
@@ -268,26 +268,24 @@ impl Coder {
         }
     }
 
-    /// Calls `visitor` with the kernel between prepared queries and codes. Returns `None` if this CPU lacks `isa`.
-    pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
+    /// Returns the kernel between prepared queries and codes. Returns `None` if this CPU lacks `isa`.
+    pub(crate) fn query_kernel(&self, isa: Isa) -> Option<Box<dyn BoundKernel>> {
         match self {
-            Self::Scalar(grid) => grid.visit(isa, visitor),
-            Self::Product(quantizer) if quantizer.bits() == 8 => {
-                with_isa(ProductKernel::<8>, isa, visitor)
-            }
-            Self::Product(_) => with_isa(ProductKernel::<4>, isa, visitor),
+            Self::Scalar(grid) => grid.query_kernel(isa),
+            Self::Product(quantizer) if quantizer.bits() == 8 => with_isa(ProductKernel::<8>, isa),
+            Self::Product(_) => with_isa(ProductKernel::<4>, isa),
             Self::Rabitq(quantizer) => match quantizer.bits() {
-                1 => with_isa(RabitqKernel::<1, 1>, isa, visitor),
-                2 => with_isa(RabitqKernel::<2, 1>, isa, visitor),
-                _ => with_isa(RabitqKernel::<4, 2>, isa, visitor),
+                1 => with_isa(RabitqKernel::<1, 1>, isa),
+                2 => with_isa(RabitqKernel::<2, 1>, isa),
+                _ => with_isa(RabitqKernel::<4, 2>, isa),
             },
         }
     }
 
-    /// Calls `visitor` with the kernel between two codes, if the quantizer has one beside that of queries.
-    pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
+    /// Returns the kernel between two codes, if the quantizer has one beside that of queries.
+    pub(crate) fn code_kernel(&self, isa: Isa) -> Option<Box<dyn BoundKernel>> {
         match self {
-            Self::Scalar(grid) if grid.has_queries() => grid.visit_between(isa, visitor),
+            Self::Scalar(grid) if grid.has_queries() => grid.code_kernel(isa),
             Self::Scalar(_) | Self::Product(_) | Self::Rabitq(_) => None,
         }
     }
@@ -389,7 +387,7 @@ mod tests {
 
     /// Returns the distances of a query and four rows.
     fn distances(coder: &Coder, isa: Isa, query: &[Block], rows: [&[Block]; 4]) -> [f32; 4] {
-        let found = coder.visit(isa, Ask::of(query, rows)).expect("available");
+        let found = Ask::of(query, rows).under(&*coder.query_kernel(isa).expect("available"));
         assert_eq!(found.keys, found.keys4);
         found.distances
     }

@@ -2,13 +2,12 @@
 
 use std::fmt::Debug;
 
-use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::QuantizationError;
 use crate::error::VectorError;
 use crate::metric::Metric;
-use crate::threads::with_threads;
+use crate::threads::map_chunks;
 
 /// Vector in, code of a fixed number of bytes out, and distances between the two.
 ///
@@ -120,18 +119,21 @@ pub trait Quantizer: Debug + Send + Sync {
     /// [`QuantizationError::Vector`] if the components are no whole number of vectors;
     /// [`QuantizationError::BatchVector`] names the first vector that was refused.
     fn quantize_batch(&self, vectors: &[f32]) -> Result<Vec<u8>, QuantizationError> {
+        /// Vectors that a thread takes at once.
+        const TASK: usize = 64;
+
         let (dimension, code_len) = (self.dimension(), self.code_len());
         let count = rows(vectors, dimension)?;
         let mut codes = vec![0; count * code_len];
-        let refused = codes
-            .par_chunks_mut(code_len)
-            .zip(vectors.par_chunks(dimension))
-            .with_min_len(16)
-            .enumerate()
-            .filter_map(|(position, (code, vector))| {
-                self.quantize_into(vector, code).err().map(|error| (position, error))
-            });
-        match with_threads(|| refused.min_by_key(|&(position, _)| position)) {
+        let refused = map_chunks(&mut codes, TASK * code_len, |task, codes| {
+            let vectors = vectors[task * TASK * dimension..].chunks_exact(dimension);
+            codes.chunks_exact_mut(code_len).zip(vectors).enumerate().find_map(
+                |(at, (code, vector))| {
+                    self.quantize_into(vector, code).err().map(|error| (task * TASK + at, error))
+                },
+            )
+        });
+        match refused.into_iter().flatten().next() {
             None => Ok(codes),
             Some((position, QuantizationError::Vector(source))) => {
                 Err(QuantizationError::BatchVector { position, source })

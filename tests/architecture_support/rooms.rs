@@ -59,7 +59,7 @@ const INDEX: Rooms = &[
     ("reports", &[]),
     ("search", &["parallel", "query", "scratch"]),
     ("build", &["parallel", "scratch"]),
-    ("image", &["build", "codes", "encode", "entries", "parallel", "scratch", "settings"]),
+    ("image", &["build", "codes", "encode", "entries", "scratch", "settings"]),
     (
         "hnsw",
         &[

@@ -1,7 +1,7 @@
 //! Adding a link to a row that others read and change.
 
 use crate::graph::id::Row;
-use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, Rows, select};
+use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, Rows, select, sort_candidates};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
@@ -68,7 +68,7 @@ impl Graph {
                 candidate.link.tree = false;
             }
         }
-        candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+        sort_candidates(candidates);
         // Room for a few more links before the next pruning, so that rows are not pruned again
         // and again (a fifth, after faiss).
         let limit = (rows.capacity() - rows.capacity() / 5).max(tree + 1).min(rows.capacity());

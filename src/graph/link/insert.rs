@@ -9,7 +9,8 @@ use bumpalo::Bump;
 use super::connect::set_parent;
 use crate::graph::id::{Node, Row};
 use crate::graph::rows::{
-    Candidate, Cell, Entry, Graph, Halt, Layer, Link, Parameters, Rows, Stack, UPPER_LEVELS, select,
+    Candidate, Cell, Entry, Graph, Halt, Layer, Link, Parameters, Rows, Stack, UPPER_LEVELS,
+    select, sort_candidates,
 };
 use crate::graph::search::{Near, Scratch, Walk, begin, is_crowded, land, proceed, seed};
 use crate::graph::space::LinkSpace;
@@ -271,7 +272,7 @@ impl Graph {
         if is_crowded {
             walk.beam_of_distinct(from, ef_construction, &mut (), scratch);
             collect(space, place, scratch);
-            scratch.candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+            sort_candidates(&mut scratch.candidates);
             scratch.candidates.dedup_by_key(|c| c.link.row);
         }
         let Scratch { candidates, prune, counters, .. } = scratch;

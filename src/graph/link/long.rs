@@ -2,7 +2,7 @@
 
 use super::insert::Found;
 use crate::graph::id::Node;
-use crate::graph::rows::{Candidate, Graph, Link, own, select};
+use crate::graph::rows::{Candidate, Graph, Link, own, select, sort_candidates};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
@@ -65,7 +65,7 @@ impl Graph {
                         candidates.push(Candidate { key: key[0], link });
                     }
                 }
-                candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+                sort_candidates(candidates);
                 select(space, self.with_length(node), candidates, self.parameters.m, prune);
                 let (all, selected) = (candidates.clone(), prune.kept.clone());
                 let found = Found { landing: None, selected: &selected, candidates: &all };

@@ -6,14 +6,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::Merge;
 use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
+use crate::threads::{map, map_chunks};
 
 /// Maximum number of nodes of one other graph that a node finds.
 const FOUND: usize = 16;
@@ -33,6 +32,19 @@ const NONE: u64 = u64::MAX;
 /// The rank of a row that no flood reached.
 const UNREACHED: u32 = u32::MAX;
 
+/// A row that found another: the entry of the finder for the list of the found row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Back {
+    pub(super) to: Row,
+    /// The order key of the distance, and the row that found it: `key << 32 | row`.
+    pub(super) entry: u64,
+}
+
+/// Sorts the entries by the rows that get them, the nearest first.
+pub(super) fn sort(back: &mut [Back]) {
+    back.sort_unstable();
+}
+
 /// The nearest rows of other graphs, for each row.
 pub(super) struct Near {
     /// `KEPT` entries for each row, the nearest first; `key << 32 | row`.
@@ -43,24 +55,30 @@ impl Near {
     /// Adds the rows of `into` that each row of `part` found to the lists of both.
     fn learn(&mut self, part: &Range<Row>, into: &Range<Row>, found: &[u64]) {
         let lists = |part: &Range<Row>| part.start.index() * KEPT..part.end.index() * KEPT;
-        let numbers = |part: &Range<Row>| part.start.number()..part.end.number();
-        let own = self.lists[lists(part)].par_chunks_mut(KEPT).zip(found.par_chunks(FOUND));
-        own.for_each(|(list, found)| found.iter().for_each(|&entry| add(list, entry)));
-        let mut back: Vec<(Row, u64)> = found
-            .par_chunks(FOUND)
-            .zip(numbers(part))
-            .flat_map_iter(|(found, row)| {
-                let found = found.iter().filter(|&&entry| entry != NONE);
-                found.map(move |&entry| (split(entry).1, entry >> 32 << 32 | u64::from(row)))
-            })
-            .collect();
-        back.par_sort_unstable();
-        let theirs = self.lists[lists(into)].par_chunks_mut(KEPT).zip(numbers(into));
-        theirs.for_each(|(list, row)| {
-            let row = Row::new(row);
-            let first = back.partition_point(|&(to, _)| to < row);
-            let of_row = back[first..].iter().take_while(|&&(to, _)| to == row);
-            of_row.for_each(|&(_, entry)| add(list, entry));
+        map_chunks(&mut self.lists[lists(part)], GRAIN * KEPT, |grain, lists| {
+            let found = found[grain * GRAIN * FOUND..].chunks_exact(FOUND);
+            for (list, found) in lists.chunks_exact_mut(KEPT).zip(found) {
+                for &entry in found {
+                    add(list, entry);
+                }
+            }
+        });
+        let mut back = Vec::new();
+        for (found, row) in found.chunks_exact(FOUND).zip(part.start.number()..) {
+            let found = found.iter().filter(|&&entry| entry != NONE);
+            back.extend(found.map(|&entry| Back {
+                to: split(entry).1,
+                entry: entry >> 32 << 32 | u64::from(row),
+            }));
+        }
+        sort(&mut back);
+        map_chunks(&mut self.lists[lists(into)], GRAIN * KEPT, |grain, lists| {
+            let rows = into.start.number() + (grain * GRAIN) as u32..;
+            for (list, row) in lists.chunks_exact_mut(KEPT).zip(rows.map(Row::new)) {
+                let first = back.partition_point(|back| back.to < row);
+                let of_row = back[first..].iter().take_while(|back| back.to == row);
+                of_row.for_each(|back| add(list, back.entry));
+            }
         });
     }
 
@@ -80,7 +98,7 @@ fn add(list: &mut [u64], entry: u64) {
     }
 }
 
-fn split(entry: u64) -> (OrderKey, Row) {
+pub(super) fn split(entry: u64) -> (OrderKey, Row) {
     (OrderKey::from_bits((entry >> 32) as u32), Row::new(entry as u32))
 }
 
@@ -115,33 +133,31 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         let mut from = 0;
         for &end in &waves.ends {
             let wave = &waves.order[from..end];
-            let lists: Vec<_> = wave
-                .par_chunks(GRAIN)
-                .map(|chunk| {
-                    let goes_on = (self.tick)(chunk.len());
-                    self.with_scratch(|scratch| {
-                        let mut lists = Vec::with_capacity(chunk.len() * FOUND);
-                        for &row in chunk.iter().filter(|_| goes_on) {
-                            // Seeds of neighbours in waves before this one.
-                            let earlier = rows.links(row).filter_map(|link| {
-                                let at = link.row.index().checked_sub(start.index())?;
-                                (*waves.rank.get(at)? < from as u32).then_some(at)
-                            });
-                            let seeds = earlier
-                                .flat_map(|at| &found[at * FOUND..][..TAKEN])
-                                .filter(|&&entry| entry != NONE)
-                                .map(|&entry| split(entry).1);
-                            self.walk(rows, row, seeds, entry, scratch);
-                            let best = scratch.pool.iter().take(FOUND);
-                            let best = best.map(|(key, row)| {
-                                u64::from(key.to_bits()) << 32 | u64::from(row.number())
-                            });
-                            lists.extend(best.chain(std::iter::repeat(NONE)).take(FOUND));
-                        }
-                        goes_on.then_some(lists)
-                    })
+            let lists = map(wave.len().div_ceil(GRAIN), |grain| {
+                let chunk = &wave[grain * GRAIN..wave.len().min((grain + 1) * GRAIN)];
+                let goes_on = (self.tick)(chunk.len());
+                self.with_scratch(|scratch| {
+                    let mut lists = Vec::with_capacity(chunk.len() * FOUND);
+                    for &row in chunk.iter().filter(|_| goes_on) {
+                        // Seeds of neighbours in waves before this one.
+                        let earlier = rows.links(row).filter_map(|link| {
+                            let at = link.row.index().checked_sub(start.index())?;
+                            (*waves.rank.get(at)? < from as u32).then_some(at)
+                        });
+                        let seeds = earlier
+                            .flat_map(|at| &found[at * FOUND..][..TAKEN])
+                            .filter(|&&entry| entry != NONE)
+                            .map(|&entry| split(entry).1);
+                        self.walk(rows, row, seeds, entry, scratch);
+                        let best = scratch.pool.iter().take(FOUND);
+                        let best = best.map(|(key, row)| {
+                            u64::from(key.to_bits()) << 32 | u64::from(row.number())
+                        });
+                        lists.extend(best.chain(std::iter::repeat(NONE)).take(FOUND));
+                    }
+                    goes_on.then_some(lists)
                 })
-                .collect();
+            });
             for (chunk, lists) in wave.chunks(GRAIN).zip(lists) {
                 for (&row, list) in chunk.iter().zip(lists?.chunks_exact(FOUND)) {
                     found[(row.index() - start.index()) * FOUND..][..FOUND].copy_from_slice(list);

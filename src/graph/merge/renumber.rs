@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
-use rayon::prelude::*;
-
 use crate::arena::ArenaError;
 use crate::graph::id::{Node, Row};
 use crate::graph::rows::{Cell, Layer, Link, Rows};
+use crate::threads::map;
+
+/// Rows that a thread takes at once.
+const GRAIN: usize = 256;
 
 /// Maximum number of gone rows that are visited for the rows beyond them.
 const BEYOND: usize = 512;
@@ -36,8 +38,8 @@ pub(super) fn heads<C: Cell>(
 /// rows that it leads to.
 pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[Row], new: Rows<'_, C>) {
     let place = |row: Row| places.get(row.index()).copied().filter(|&to| to < new.end());
-    let numbers = 0..old.end().number().min(places.len() as u32);
-    numbers.into_par_iter().with_min_len(256).map(Row::new).for_each(|row| {
+    let count = old.end().index().min(places.len());
+    let of_row = |row: Row| {
         let Some(to) = place(row) else { return };
         let mut cells = new.cells(to).iter();
         let mut given = Vec::with_capacity(new.capacity());
@@ -74,5 +76,10 @@ pub(super) fn rows<C: Cell>(old: Rows<'_, C>, places: &[Row], new: Rows<'_, C>) 
             }
             at += 1;
         }
+    };
+    map(count.div_ceil(GRAIN), |grain| {
+        let first = grain * GRAIN;
+        Row::each(Row::new(first as u32)..Row::new(count.min(first + GRAIN) as u32))
+            .for_each(of_row);
     });
 }

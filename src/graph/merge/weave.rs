@@ -1,20 +1,16 @@
 //! New links among old ones.
 
-use rayon::prelude::*;
-
 use super::Merge;
-use super::cross::Near;
+use super::cross::{Back, Near, sort, split};
 use crate::graph::id::Row;
-use crate::graph::rows::{Candidate, Cell, Link, Rows, select};
+use crate::graph::rows::{Candidate, Cell, Link, Rows, select, sort_candidates};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
+use crate::threads::map;
 
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;
-
-/// A link back, written if the row has room: the row, the order key of the distance, and the row linked to.
-type Back = (Row, OrderKey, Row);
 
 impl<S: LinkSpace + Sync> Merge<'_, S> {
     /// Lets each row choose among its links and the rows near to it. The chosen rows link back to it, the nearest
@@ -22,22 +18,24 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     pub(super) fn weave<C: Cell>(&self, rows: Rows<'_, C>, near: Near) {
         let all: Vec<Row> = rows.each().collect();
         // Each row is read and written by one task alone, here and below.
-        let mut back: Vec<Back> = all
-            .par_chunks(GRAIN)
-            .flat_map_iter(|chunk| {
-                self.with_scratch(|scratch| {
-                    let mut back = Vec::new();
-                    for &row in chunk {
-                        self.choose(rows, row, &near, &mut back, scratch);
-                    }
-                    back
-                })
+        let back = map(all.len().div_ceil(GRAIN), |grain| {
+            let chunk = &all[grain * GRAIN..all.len().min((grain + 1) * GRAIN)];
+            self.with_scratch(|scratch| {
+                let mut back = Vec::new();
+                for &row in chunk {
+                    self.choose(rows, row, &near, &mut back, scratch);
+                }
+                back
             })
-            .collect();
+        });
         drop(near);
-        back.par_sort_unstable();
-        let groups: Vec<&[Back]> = back.chunk_by(|a, b| a.0 == b.0).collect();
-        groups.par_chunks(GRAIN).flatten().for_each(|group| link_back(rows, group));
+        let mut back = back.concat();
+        sort(&mut back);
+        let groups: Vec<&[Back]> = back.chunk_by(|a, b| a.to == b.to).collect();
+        map(groups.len().div_ceil(GRAIN), |grain| {
+            let groups = groups[grain * GRAIN..].iter().take(GRAIN);
+            groups.for_each(|group| link_back(rows, group));
+        });
     }
 
     /// Lets a row choose its links anew, if any rows are near to it.
@@ -64,7 +62,10 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         for (cell, link) in rows.cells(row).iter().zip(kept.chain(std::iter::repeat(None))) {
             cell.store(link);
         }
-        back.extend(prune.kept.iter().map(|c| (c.link.row, c.key, row)));
+        back.extend(prune.kept.iter().map(|c| Back {
+            to: c.link.row,
+            entry: u64::from(c.key.to_bits()) << 32 | u64::from(row.number()),
+        }));
     }
 
     /// Leaves a row's links, and others to which it has none, in `scratch.candidates`, the nearest first.
@@ -88,7 +89,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         self.space.between(node, &fresh.nodes[..count], &mut fresh.keys[..count]);
         let old = fresh.keys[..count].iter().zip(rows.links(row));
         candidates.extend(old.map(|(&key, link)| Candidate { key, link }));
-        candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+        sort_candidates(candidates);
     }
 }
 
@@ -98,8 +99,8 @@ fn link<C: Cell>(rows: Rows<'_, C>, row: Row) -> Link {
 
 /// Adds the links, all of one row, that the row lacks and has room for.
 fn link_back<C: Cell>(rows: Rows<'_, C>, back: &[Back]) {
-    let row = back[0].0;
-    for &(_, _, to) in back {
+    let row = back[0].to;
+    for (_, to) in back.iter().map(|back| split(back.entry)) {
         let Some(free) = rows.cells(row).get(rows.links(row).count()) else { return };
         if rows.links(row).all(|link| link.row != to) {
             free.store(Some(link(rows, to)));

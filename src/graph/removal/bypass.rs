@@ -4,7 +4,9 @@
 //! and each gets the nearest of its neighbours instead.
 
 use crate::graph::id::{Node, Row};
-use crate::graph::rows::{Candidate, Cell, Graph, Layer, Link, select};
+use crate::graph::rows::{
+    Candidate, Cell, Graph, Layer, Link, select, sort_candidates, sort_links,
+};
 use crate::graph::search::{Near, Scratch, Walk};
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
@@ -64,7 +66,7 @@ impl Graph {
             met().take(NEARBY).map(|row| Link { row, node: rows.head(row).0, tree: false });
         let mut others: Vec<Link> =
             own().map(|l| Link { tree: false, ..l }).chain(nearby).filter(living).collect();
-        others.sort_unstable_by_key(|l| l.row);
+        sort_links(&mut others);
         others.dedup_by_key(|l| l.row);
         for source in sources {
             self.mend(space, layer, source, (|l: &Link| l.row == row, &others), scratch);
@@ -149,7 +151,7 @@ impl Graph {
         candidates.clear();
         let new = others.iter().filter(|o| o.row != row && kept.iter().all(|l| l.row != o.row));
         candidates.extend(fresh.keys.iter().zip(new).map(|(&key, &link)| Candidate { key, link }));
-        candidates.sort_unstable_by_key(|c| (c.key, c.link.row));
+        sort_candidates(candidates);
         let room = rows.capacity() - kept.len();
         let node = self.with_length(node);
         counters.distances += select(space, node, candidates, wanted.min(room), prune);

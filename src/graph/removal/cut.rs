@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::OnceLock;
 
 use crate::graph::id::{Node, Row};
-use crate::graph::rows::{Candidate, Cell, Entry, Graph, Layer, Link, Rows};
+use crate::graph::rows::{Candidate, Cell, Entry, Graph, Layer, Link, Rows, sort_candidates};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
@@ -49,15 +49,15 @@ impl Graph {
         let nodes: Vec<Node> = parts.iter().map(|l| l.node).collect();
         space.between(node, &nodes, &mut keys);
         // Any order is correct, but the same removals must make the same graph.
-        let mut order: Vec<(OrderKey, Link)> =
-            keys.into_iter().zip(&parts).map(|(k, l)| (k, *l)).collect();
-        order.sort_unstable_by_key(|&(key, link)| (key, link.row));
+        let mut order: Vec<Candidate> =
+            keys.into_iter().zip(&parts).map(|(key, &link)| Candidate { key, link }).collect();
+        sort_candidates(&mut order);
         let mut joints: Vec<(Link, Link)> = Vec::with_capacity(parts.len());
         for pair in order.windows(2) {
             // A link back is still to be written.
             let awaited = |row: Row| joints.iter().filter(|(_, b)| b.row == row).count();
-            let a = roomy(space, rows, pair[0].1, awaited);
-            let b = roomy(space, rows, pair[1].1, awaited);
+            let a = roomy(space, rows, pair[0].link, awaited);
+            let b = roomy(space, rows, pair[1].link, awaited);
             if let (Some(a), Some(b)) = (a, b) {
                 self.lead(space, layer, (a, b), row, scratch);
                 joints.push((a, b));

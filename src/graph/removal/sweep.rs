@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::graph::id::Row;
-use crate::graph::rows::{Cell, Graph, Layer, Link};
+use crate::graph::rows::{Cell, Graph, Layer, Link, sort_links};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::sync::{Fault, is_planted};
@@ -70,7 +70,7 @@ impl Graph {
                 let gone = rows.links(row).filter(|l| sound(l) && lost(l));
                 let beyond = gone.flat_map(|l| rows.links(l.row)).filter(|l| !lost(l));
                 others.extend(beyond.take(OTHERS).map(|l| Link { tree: false, ..l }));
-                others.sort_unstable_by_key(|l| l.row);
+                sort_links(&mut others);
                 others.dedup_by_key(|l| l.row);
             }
             self.mend(space, layer, row, (lost, &others), scratch);

@@ -18,6 +18,12 @@ pub(in crate::graph) struct Link {
     pub(in crate::graph) tree: bool,
 }
 
+/// Sorts links by their rows. Compiled once: callers are compiled for each kind of row.
+#[inline(never)]
+pub(in crate::graph) fn sort_links(links: &mut [Link]) {
+    links.sort_unstable_by_key(|link| link.row);
+}
+
 /// An entry of a row. Zero is "no link", so fresh memory is an empty row, and a row ends at its
 /// first empty entry.
 pub(in crate::graph) trait Cell: Zeroable + Sync + Send + Debug + 'static {

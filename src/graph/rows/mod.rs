@@ -13,12 +13,12 @@ mod spread;
 mod upper;
 
 pub(crate) use check::RowFault;
-pub(super) use layer::{Cell, Layer, Link, Rows};
+pub(super) use layer::{Cell, Layer, Link, Rows, sort_links};
 pub(super) use lengths::own;
 pub(super) use levels::Entry;
 pub(crate) use levels::{Graph, Parameters, UPPER_LEVELS};
 pub(crate) use persist::GraphState;
-pub(super) use prune::{Candidate, Prune, select};
+pub(super) use prune::{Candidate, Prune, select, sort_candidates};
 pub(super) use spread::Halt;
 pub(crate) use spread::Measure;
 pub(super) use upper::Stack;

@@ -18,6 +18,12 @@ pub(in crate::graph) struct Candidate {
     pub(in crate::graph) link: Link,
 }
 
+/// Sorts candidates by their keys, equal ones by their rows. Compiled once: callers are compiled for each kind of row.
+#[inline(never)]
+pub(in crate::graph) fn sort_candidates(candidates: &mut [Candidate]) {
+    candidates.sort_unstable_by_key(|candidate| (candidate.key, candidate.link.row));
+}
+
 /// The result of a selection, and its buffers.
 #[derive(Debug, Default)]
 pub(in crate::graph) struct Prune {

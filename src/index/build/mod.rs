@@ -8,13 +8,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
-use super::parallel::{Threads, in_turn};
+use super::parallel::Threads;
 use super::scratch::{Parts, Work};
 use crate::error::{IndexError, VectorError};
 use crate::index::build::ordered::Ordered;
 use crate::observe::watch;
+use crate::threads::{in_turn, map};
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// The methods of an index that accepts batches.
@@ -244,7 +244,7 @@ impl<'a> InsertBatch<'a> {
             encode(position, work)?;
             index.insert_encoded(keys[position], work)?;
             inserted();
-            Ok(())
+            Ok::<_, IndexError>(())
         };
         let expect = || {
             // Dropped when the batch ends, after an error too.
@@ -280,13 +280,15 @@ impl<'a> InsertBatch<'a> {
                 })
             },
             || {
-                let first = (0..count)
-                    .into_par_iter()
-                    .with_max_len(256)
-                    .map(|position| index.work().with(|work| encode(position, work)).err());
-                if let Some(error) = first.find_first(Option::is_some).flatten() {
-                    return Err(error);
-                }
+                /// Vectors that a thread checks at once.
+                const CHECKED: usize = 256;
+
+                let checks = map(count.div_ceil(CHECKED), |task| {
+                    let first = task * CHECKED;
+                    let mut positions = first..count.min(first + CHECKED);
+                    index.work().with(|work| positions.try_for_each(|at| encode(at, work)))
+                });
+                checks.into_iter().collect::<Result<(), IndexError>>()?;
                 let _coming = expect();
                 in_turn(count, |turn| index.work().with(|work| insert(turn, work)))
             },

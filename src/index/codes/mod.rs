@@ -9,7 +9,7 @@ pub(in crate::index) mod scale;
 
 use std::sync::Arc;
 
-use super::distances::{Engine, code_engine};
+use super::distances::Engine;
 use super::encode::Encoder;
 use crate::arena::{ArenaError, Column, Slot, Slots, Vacant};
 use crate::error::{IndexError, VectorError};
@@ -180,7 +180,7 @@ impl Quantization {
 #[derive(Debug)]
 pub(super) struct Codes {
     pub(super) coder: Arc<Coder>,
-    pub(super) engine: Box<dyn Engine>,
+    pub(super) engine: Engine,
     pub(super) rows: Column<Block>,
     pub(super) blur: Blur,
     /// Shared with the thread that fits another quantizer.
@@ -220,7 +220,7 @@ impl Codes {
         fit: Fit,
     ) -> Option<Self> {
         let coder = Arc::new(coder);
-        let engine = code_engine(&coder, isa)?;
+        let engine = Engine::over_codes(&coder, isa)?;
         Some(Self { coder, engine, rows, blur, fit: Arc::new(fit), finer: None })
     }
 

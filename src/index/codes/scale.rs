@@ -8,7 +8,7 @@ use crate::order_key::OrderKey;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) enum Scale<'a> {
     /// Distances between vectors.
-    Vectors(&'a dyn Engine),
+    Vectors(&'a Engine),
     /// Distances between a prepared query and codes.
     Codes(&'a Codes),
 }
@@ -23,10 +23,10 @@ impl Scale<'_> {
     }
 
     /// Returns the engine that computes the order keys.
-    pub(in crate::index) fn engine(&self) -> &dyn Engine {
+    pub(in crate::index) fn engine(&self) -> &Engine {
         match self {
-            Self::Vectors(engine) => *engine,
-            Self::Codes(codes) => &*codes.engine,
+            Self::Vectors(engine) => engine,
+            Self::Codes(codes) => &codes.engine,
         }
     }
 }

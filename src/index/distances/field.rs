@@ -16,7 +16,7 @@ const TILE: usize = 32;
 /// Rows to scan, and the engine that measures them.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Field<'a> {
-    pub(in crate::index) engine: &'a dyn Engine,
+    pub(in crate::index) engine: &'a Engine,
     pub(in crate::index) rows: View<'a, Block>,
     /// A bit for each slot to skip; the bits of the last slots may be absent.
     pub(in crate::index) hidden: &'a [u64],

@@ -84,53 +84,81 @@ impl Half for Bf16 {
 }
 
 /// Writes the halves that are nearest to `values` times `scale` into the front of `out`. Returns whether all are small.
-pub(in crate::index) fn narrow_all<H: Half>(
-    values: impl Iterator<Item = f32>,
-    scale: f64,
-    out: &mut [H],
-) -> bool {
+pub(in crate::index) fn narrow_all<H: Half>(values: &[f32], scale: f64, out: &mut [H]) -> bool {
     run_detected(Narrow { values, scale, out })
 }
 
 /// Returns the sum of the squares.
-pub(in crate::index) fn sum_of_squares(values: impl ExactSizeIterator<Item = f32>) -> f64 {
+pub(in crate::index) fn sum_of_squares(values: &[f32]) -> f64 {
     run_detected(Squares(values))
 }
 
-struct Squares<I>(I);
+/// Returns the floats of single precision that equal `halves`.
+pub(in crate::index) fn widen_all<H: Half>(halves: &[H]) -> Vec<f32> {
+    let mut floats = Vec::new();
+    widen_into(halves, &mut floats);
+    floats
+}
 
-impl<I: ExactSizeIterator<Item = f32>> Task for Squares<I> {
+/// Replaces `floats` by the floats of single precision that equal `halves`.
+pub(in crate::index) fn widen_into<H: Half>(halves: &[H], floats: &mut Vec<f32>) {
+    floats.clear();
+    floats.resize(halves.len(), 0.0);
+    run_detected(Widen { halves, out: floats });
+}
+
+struct Widen<'a, H> {
+    halves: &'a [H],
+    out: &'a mut [f32],
+}
+
+impl<H: Half> Task for Widen<'_, H> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        for (out, half) in self.out.iter_mut().zip(self.halves) {
+            *out = half.widen();
+        }
+    }
+}
+
+struct Squares<'a>(&'a [f32]);
+
+impl Task for Squares<'_> {
     type Output = f64;
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> f64 {
-        let Self(mut values) = self;
         // Independent sums let the additions overlap.
         let mut sums = [0.0; 8];
-        while values.len() > 0 {
-            for sum in &mut sums {
-                let value = f64::from(values.next().unwrap_or(0.0));
-                *sum += value * value;
+        let (eights, rest) = self.0.as_chunks::<8>();
+        for eight in eights {
+            for (sum, &value) in sums.iter_mut().zip(eight) {
+                *sum += f64::from(value) * f64::from(value);
             }
+        }
+        for (sum, &value) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(value) * f64::from(value);
         }
         sums.iter().sum()
     }
 }
 
-struct Narrow<'a, I, H> {
-    values: I,
+struct Narrow<'a, H> {
+    values: &'a [f32],
     scale: f64,
     out: &'a mut [H],
 }
 
-impl<I: Iterator<Item = f32>, H: Half> Task for Narrow<'_, I, H> {
+impl<H: Half> Task for Narrow<'_, H> {
     type Output = bool;
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> bool {
         let Self { values, scale, out } = self;
         let mut are_small = true;
-        for (out, value) in out.iter_mut().zip(values) {
+        for (out, &value) in out.iter_mut().zip(values) {
             *out = H::narrow((f64::from(value) * scale) as f32);
             are_small &= out.is_small();
         }

@@ -2,10 +2,12 @@
 
 pub(in crate::index) mod half;
 
+use std::borrow::Cow;
+
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::error::{IndexError, VectorError};
-use crate::index::encode::half::{Half, narrow_all, sum_of_squares};
+use crate::index::encode::half::{Half, narrow_all, sum_of_squares, widen_all, widen_into};
 use crate::metric::Metric;
 use crate::vector::{Bf16, Block, Element, F16, VectorRef};
 
@@ -16,32 +18,15 @@ const LONGEST: f64 = (1_u64 << 62) as f64;
 /// Vectors of at most 65,536 components, all of them below `LARGE`, are no longer than `LONGEST`.
 pub(super) const LARGE: f32 = (1_u64 << 54) as f32;
 
-/// Runs a body on the components of any vector as an iterator of `f32`.
-macro_rules! with_floats {
-    ($vector:expr, |$values:ident| $body:expr) => {
-        match $vector {
-            VectorRef::F32(v) => {
-                let $values = v.iter().copied();
-                $body
-            }
-            VectorRef::F16(v) => {
-                let $values = v.iter().map(|x| x.to_f32());
-                $body
-            }
-            VectorRef::Bf16(v) => {
-                let $values = v.iter().map(|x| x.to_f32());
-                $body
-            }
-            VectorRef::I8(v) => {
-                let $values = v.iter().map(|&x| f32::from(x));
-                $body
-            }
-            VectorRef::U8(v) => {
-                let $values = v.iter().map(|&x| f32::from(x));
-                $body
-            }
-        }
-    };
+/// Returns the components of a vector as floats. Code for rows is then compiled for one type of components.
+fn floats_of(vector: VectorRef<'_>) -> Cow<'_, [f32]> {
+    Cow::Owned(match vector {
+        VectorRef::F32(v) => return Cow::Borrowed(v),
+        VectorRef::F16(v) => widen_all(v),
+        VectorRef::Bf16(v) => widen_all(v),
+        VectorRef::I8(v) => v.iter().map(|&x| f32::from(x)).collect(),
+        VectorRef::U8(v) => v.iter().map(|&x| f32::from(x)).collect(),
+    })
 }
 
 /// Converts vectors to the rows that an index stores.
@@ -93,19 +78,11 @@ impl Encoder {
             }
             (Element::I8, VectorRef::I8(v)) => self.encode_same(v, row),
             (Element::U8, VectorRef::U8(v)) => self.encode_same(v, row),
-            (Element::F32, v) => with_floats!(v, |values| self.encode_f32(values, row)),
-            (Element::F16, v) => {
-                with_floats!(v, |values| self.encode_half::<F16>(values, row))
-            }
-            (Element::Bf16, v) => {
-                with_floats!(v, |values| self.encode_half::<Bf16>(values, row))
-            }
-            (Element::I8, v) => {
-                with_floats!(v, |values| self.encode_integers(values, row, |x| x as i8))
-            }
-            (Element::U8, v) => {
-                with_floats!(v, |values| self.encode_integers(values, row, |x| x as u8))
-            }
+            (Element::F32, v) => self.encode_f32(&floats_of(v), row),
+            (Element::F16, v) => self.encode_half::<F16>(&floats_of(v), row),
+            (Element::Bf16, v) => self.encode_half::<Bf16>(&floats_of(v), row),
+            (Element::I8, v) => self.encode_integers(&floats_of(v), row, |x| x as i8),
+            (Element::U8, v) => self.encode_integers(&floats_of(v), row, |x| x as u8),
         }
     }
 
@@ -135,12 +112,8 @@ impl Encoder {
         floats.clear();
         match self.element {
             Element::F32 => floats.extend_from_slice(&cast_slice::<_, f32>(row)[..n]),
-            Element::F16 => {
-                floats.extend(cast_slice::<_, F16>(row)[..n].iter().map(|x| x.to_f32()));
-            }
-            Element::Bf16 => {
-                floats.extend(cast_slice::<_, Bf16>(row)[..n].iter().map(|x| x.to_f32()));
-            }
+            Element::F16 => widen_into(&cast_slice::<_, F16>(row)[..n], floats),
+            Element::Bf16 => widen_into(&cast_slice::<_, Bf16>(row)[..n], floats),
             Element::I8 => {
                 floats.extend(cast_slice::<_, i8>(row)[..n].iter().map(|&x| f32::from(x)));
             }
@@ -203,30 +176,20 @@ impl Encoder {
         self.encode(VectorRef::F32(floats), row).is_ok()
     }
 
-    fn encode_f32(
-        &self,
-        values: impl ExactSizeIterator<Item = f32>,
-        row: &mut [Block],
-    ) -> Result<(), VectorError> {
+    fn encode_f32(&self, values: &[f32], row: &mut [Block]) -> Result<(), VectorError> {
         let out = cast_slice_mut::<_, f32>(row);
         let n = values.len();
-        for (out, value) in out.iter_mut().zip(values) {
-            *out = value;
-        }
+        out[..n].copy_from_slice(values);
         out[n..].fill(0.0);
         let out = &mut out[..n];
         self.check_range(out)?;
         if self.metric == Metric::Cosine { normalize(out) } else { Ok(()) }
     }
 
-    fn encode_half<H: Half>(
-        &self,
-        values: impl ExactSizeIterator<Item = f32> + Clone,
-        row: &mut [Block],
-    ) -> Result<(), VectorError> {
+    fn encode_half<H: Half>(&self, values: &[f32], row: &mut [Block]) -> Result<(), VectorError> {
         let mut scale = 1.0;
         if self.metric == Metric::Cosine {
-            let square = sum_of_squares(values.clone());
+            let square = sum_of_squares(values);
             if square == 0.0 {
                 return Err(VectorError::ZeroNorm);
             }
@@ -234,13 +197,13 @@ impl Encoder {
         }
         let out = cast_slice_mut::<_, H>(row);
         out[values.len()..].fill(H::zeroed());
-        if narrow_all(values.clone(), scale, out) {
+        if narrow_all(values, scale, out) {
             if self.metric == Metric::Cosine {
                 even_out(values, scale, out);
             }
             return Ok(());
         }
-        for (component, (out, value)) in out.iter().zip(values.clone()).enumerate() {
+        for (component, (out, &value)) in out.iter().zip(values).enumerate() {
             if !value.is_finite() {
                 return Err(VectorError::NonFinite { component });
             }
@@ -264,12 +227,12 @@ impl Encoder {
         if let Some(component) = values.iter().position(|value| !value.is_finite()) {
             return Err(VectorError::NonFinite { component });
         }
-        self.check_length(values.iter().copied())
+        self.check_length(values)
     }
 
     /// Refuses a finite vector whose distances may exceed `f32`.
     #[cold]
-    fn check_length(&self, values: impl ExactSizeIterator<Item = f32>) -> Result<(), VectorError> {
+    fn check_length(&self, values: &[f32]) -> Result<(), VectorError> {
         let length = sum_of_squares(values).sqrt();
         if self.metric == Metric::Cosine || length <= LONGEST {
             return Ok(());
@@ -279,14 +242,14 @@ impl Encoder {
 
     fn encode_integers<T: bytemuck::Pod + PartialEq + Into<f32>>(
         &self,
-        values: impl ExactSizeIterator<Item = f32>,
+        values: &[f32],
         row: &mut [Block],
         narrow: fn(f32) -> T,
     ) -> Result<(), VectorError> {
         let out = cast_slice_mut::<_, T>(row);
         let n = values.len();
         out[n..].fill(T::zeroed());
-        for (component, (out, value)) in out.iter_mut().zip(values).enumerate() {
+        for (component, (out, &value)) in out.iter_mut().zip(values).enumerate() {
             if !value.is_finite() {
                 return Err(VectorError::NonFinite { component });
             }
@@ -334,11 +297,11 @@ impl Encoder {
 
 /// Restores the length of a row of halves, which rounding changed, to 1 or barely more: the nearest halves above or
 /// below replace some of its components. So the distance of a vector from itself is 0.
-fn even_out<H: Half>(values: impl Iterator<Item = f32>, scale: f64, row: &mut [H]) {
+fn even_out<H: Half>(values: &[f32], scale: f64, row: &mut [H]) {
     let square = |half: H| f64::from(half.widen()) * f64::from(half.widen());
     let mut sum: f64 = row.iter().map(|&half| square(half)).sum();
     let grows = sum < 1.0;
-    for (half, value) in row.iter_mut().zip(values) {
+    for (half, &value) in row.iter_mut().zip(values) {
         if grows && sum >= 1.0 {
             return;
         }
@@ -360,7 +323,7 @@ fn even_out<H: Half>(values: impl Iterator<Item = f32>, scale: f64, row: &mut [H
 
 /// Scales to unit length. The sum is in `f64`, in which the squares of `f32` cannot overflow.
 pub(super) fn normalize(values: &mut [f32]) -> Result<(), VectorError> {
-    let square = sum_of_squares(values.iter().copied());
+    let square = sum_of_squares(values);
     if square == 0.0 {
         return Err(VectorError::ZeroNorm);
     }

@@ -16,7 +16,7 @@ impl Entries {
     /// Finds the nearest to the query in `work.row` by the vectors, which are all stored.
     pub(in crate::index) fn scan(
         &self,
-        engine: &dyn Engine,
+        engine: &Engine,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -47,7 +47,7 @@ impl Entries {
         codes.prepare(coding);
         let (rows, kept) = self.moment(&codes.rows, request.k, hidden);
         let within = self.order_within(Scale::Codes(codes), request.radius);
-        let field = Field { engine: &*codes.engine, rows, hidden, within };
+        let field = Field { engine: &codes.engine, rows, hidden, within };
         let measured = field.scan(&coding.query, kept, (pools, all), timer, |found| {
             self.deliver(Scale::Codes(codes), request, found, hits);
         });
@@ -59,7 +59,7 @@ impl Entries {
     /// Returns the number of distances computed. The request has no filter and no limit.
     pub(in crate::index) fn scan_batch(
         &self,
-        engine: &dyn Engine,
+        engine: &Engine,
         queries: &[Block],
         request: &Request<'_>,
         work: &mut Work,
@@ -102,7 +102,7 @@ impl Entries {
     /// leave few, so that each query's list of them is short.
     fn scan_batch_within(
         &self,
-        engine: &dyn Engine,
+        engine: &Engine,
         queries: &[Block],
         request: &Request<'_>,
         work: &mut Work,

@@ -38,7 +38,7 @@ pub(in crate::index) fn nodes_of(slots: &[Slot]) -> &[Node] {
 /// The rows of a column under an engine.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Rows<'a> {
-    engine: &'a dyn Engine,
+    engine: &'a Engine,
     column: &'a Column<Block>,
     view: View<'a, Block>,
     /// Liveness of nodes, and the factor on squared distances for pruning, without which order keys are compared as they are.
@@ -56,7 +56,7 @@ pub(in crate::index) struct Linking<'a> {
 
 impl<'a> Rows<'a> {
     pub(in crate::index) fn new(
-        engine: &'a dyn Engine,
+        engine: &'a Engine,
         column: &'a Column<Block>,
         linking: Option<Linking<'a>>,
     ) -> Self {

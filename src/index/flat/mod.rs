@@ -50,7 +50,7 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 pub struct Flat {
     entries: Entries,
-    engine: Box<dyn Engine>,
+    engine: Engine,
     isa: Isa,
     work: ScratchPool,
     own_pool: OwnPool,
@@ -65,7 +65,7 @@ impl Flat {
         FlatBuilder::new(dimension, metric)
     }
 
-    fn new(encoder: Encoder, isa: Isa, engine: Box<dyn Engine>) -> Self {
+    fn new(encoder: Encoder, isa: Isa, engine: Engine) -> Self {
         Self {
             entries: Entries::new(encoder, None),
             engine,
@@ -209,7 +209,7 @@ impl Searchable for Flat {
         if let Some(filter) = request.screen.filter() {
             let is_dear = request.screen.filter.is_some_and(|_| filter.count().is_none())
                 && self.entries.asking_cost(filter) > measuring(row);
-            let scale = Scale::Vectors(&*self.engine);
+            let scale = Scale::Vectors(&self.engine);
             if is_dear || request.screen.only_excluded().is_some() {
                 work.verdicts.begin(self.entries.keys.view().len());
                 self.entries.scan_in_order(scale, request, timer, work, hits);
@@ -217,7 +217,7 @@ impl Searchable for Flat {
                 self.entries.scan_accepted(scale, request, timer, work, hits);
             }
         } else {
-            self.entries.scan(&*self.engine, request, timer, work, hits);
+            self.entries.scan(&self.engine, request, timer, work, hits);
         }
         hits.set_complete(!timer.expired());
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
@@ -230,7 +230,7 @@ impl Searchable for Flat {
             }
             let _pin = pin();
             let request = &Request { began: self.entries.replacing.now(), ..*request };
-            let distances = self.entries.scan_batch(&*self.engine, queries, request, work, out);
+            let distances = self.entries.scan_batch(&self.engine, queries, request, work, out);
             self.search_distances.fetch_add(distances, Ordering::Relaxed);
         });
     }

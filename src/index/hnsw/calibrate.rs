@@ -8,7 +8,6 @@
 use std::fmt;
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::Hnsw;
 use crate::arena::{Slot, pin};
@@ -22,6 +21,7 @@ use crate::index::query::request::Request;
 use crate::index::reports::calibration::{Calibration, CalibrationPoint, POINTS};
 use crate::index::scratch::{Parts, Work};
 use crate::index::search::Searchable;
+use crate::threads::map;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// Lower bound of the recall at which the measurement stops, because a greater one takes ever more queries to prove.
@@ -227,7 +227,7 @@ impl Hnsw {
         let grains: Vec<_> =
             (0..count).step_by(GRAIN).map(|at| at..count.min(at + GRAIN)).collect();
         let reach: Vec<f32> = if parallel {
-            grains.par_iter().cloned().flat_map_iter(reach).collect()
+            map(grains.len(), |at| reach(grains[at].clone())).concat()
         } else {
             grains.iter().cloned().flat_map(reach).collect()
         };
@@ -246,7 +246,7 @@ impl Hnsw {
         let mut ef = k;
         while ef <= max_ef && ef < self.scan_ef() && points.len() < POINTS - 1 {
             let found: Vec<usize> = if parallel {
-                (0..count).into_par_iter().map(|at| found(ef, at)).collect()
+                map(count, |at| found(ef, at))
             } else {
                 (0..count).map(|at| found(ef, at)).collect()
             };

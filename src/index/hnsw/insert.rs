@@ -89,9 +89,9 @@ impl Hnsw {
         scratch.counters = Counters::default();
         if let Some(codes) = self.entries.linking_codes() {
             codes.prepare(coding);
-            run(Rows::new(&*codes.engine, &codes.rows, linking), &coding.query, scratch);
+            run(Rows::new(&codes.engine, &codes.rows, linking), &coding.query, scratch);
         } else {
-            run(Rows::new(&*self.engine, &self.entries.vectors, linking), row, scratch);
+            run(Rows::new(&self.engine, &self.entries.vectors, linking), row, scratch);
         }
         self.count_insertion(work);
     }

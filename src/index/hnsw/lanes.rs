@@ -45,14 +45,14 @@ impl Hnsw {
             for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
                 *lane = query;
             }
-            let space = Rows::new(&*codes.engine, &codes.rows, None);
+            let space = Rows::new(&codes.engine, &codes.rows, None);
             self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
                 && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
         } else {
             for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
                 *lane = query;
             }
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            let space = Rows::new(&self.engine, &self.entries.vectors, None);
             self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
                 && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
         };

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::Hnsw;
 use super::builder::check_graph;
 use crate::arena::{Column, Slot};
@@ -14,7 +12,7 @@ use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::Entries;
 use crate::index::entries::key_map::KeyMap;
 use crate::index::image::{CodeSettings, GraphSettings, Settings};
-use crate::threads::with_threads;
+use crate::threads::{map_chunks, with_threads};
 use crate::vector::Block;
 
 /// Vectors that are encoded before their codes are written.
@@ -221,18 +219,21 @@ fn copy(from: &Column<Block>, part: &Part<'_>, to: &Column<Block>) -> Result<(),
 
 /// Appends codes of a part's vectors.
 fn encode_anew(part: &Part<'_>, codes: &Codes) -> Result<(), IndexError> {
+    /// Vectors that a thread takes at once.
+    const TASK: usize = 256;
+
     let blocks = codes.coder.code_blocks();
     let mut batch = Vec::new();
     for entries in part.entries.chunks(BATCH) {
         batch.clear();
         batch.resize(entries.len() * blocks, Block::ZERO);
-        batch.par_chunks_mut(blocks).zip(entries).with_min_len(256).for_each_init(
-            CodeWork::default,
-            |work, (code, &(slot, _))| {
+        map_chunks(&mut batch, TASK * blocks, |task, batch| {
+            let mut work = CodeWork::default();
+            for (code, &(slot, _)) in batch.chunks_exact_mut(blocks).zip(&entries[task * TASK..]) {
                 part.floats_into(slot, &mut work.floats);
                 codes.coder.encode(&mut work.floats, &mut work.rotated, code);
-            },
-        );
+            }
+        });
         for code in batch.chunks_exact(blocks) {
             codes.rows.push(|row| row.copy_from_slice(code))?;
         }

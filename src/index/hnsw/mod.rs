@@ -61,7 +61,7 @@ use calibrate::Calibrate;
 pub struct Hnsw {
     pub(super) entries: Entries,
     pub(super) graph: Graph,
-    pub(super) engine: Box<dyn Engine>,
+    pub(super) engine: Engine,
     isa: Isa,
     /// The factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
@@ -85,7 +85,7 @@ impl Hnsw {
     pub(super) fn new(
         entries: Entries,
         isa: Isa,
-        engine: Box<dyn Engine>,
+        engine: Engine,
         parameters: Parameters,
         alpha: Option<f32>,
     ) -> Self {

@@ -158,8 +158,8 @@ impl Hnsw {
     pub(in crate::index) fn linking_space(&self) -> Rows<'_> {
         let linking = Some(self.linking());
         match self.entries.linking_codes() {
-            Some(codes) => Rows::new(&*codes.engine, &codes.rows, linking),
-            None => Rows::new(&*self.engine, &self.entries.vectors, linking),
+            Some(codes) => Rows::new(&codes.engine, &codes.rows, linking),
+            None => Rows::new(&self.engine, &self.entries.vectors, linking),
         }
     }
 

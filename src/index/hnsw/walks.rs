@@ -158,10 +158,10 @@ impl Hnsw {
         if let Some(codes) = codes {
             self.entries.encoder.unit_into(row, &mut coding.floats);
             codes.prepare(coding);
-            let space = Rows::new(&*codes.engine, &codes.rows, None);
+            let space = Rows::new(&codes.engine, &codes.rows, None);
             self.walk_in(space, &coding.query, (way, known, beam), timer, scratch)
         } else {
-            let space = Rows::new(&*self.engine, &self.entries.vectors, None);
+            let space = Rows::new(&self.engine, &self.entries.vectors, None);
             self.walk_in(space, row, (way, known, beam), timer, scratch)
         }
     }
@@ -244,7 +244,7 @@ impl Hnsw {
 
     /// Returns the scale of order keys: of these codes, or of the vectors if `codes` is `None`.
     pub(in crate::index) fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
-        codes.map_or(Scale::Vectors(&*self.engine), Scale::Codes)
+        codes.map_or(Scale::Vectors(&self.engine), Scale::Codes)
     }
 
     /// Delivers the head that was [measured](Self::measure_found) by the vectors or finer codes. Returns `false` as
@@ -407,7 +407,7 @@ impl Hnsw {
         } else if request.k == 0 || request.ef >= self.scan_ef() {
             match finest {
                 Some(codes) => self.entries.scan_codes(codes, request, timer, work, hits),
-                None => self.entries.scan(&*self.engine, request, timer, work, hits),
+                None => self.entries.scan(&self.engine, request, timer, work, hits),
             }
         } else {
             work.scratch.counters = Counters::default();
@@ -447,7 +447,7 @@ impl Searchable for Hnsw {
         let mut hits = Hits::new();
         self.work.with(|work| {
             if plain && scans && self.entries.has_vectors() {
-                let engine = &*self.engine;
+                let engine = &self.engine;
                 let distances = self.entries.scan_batch(engine, queries, raised, work, out);
                 self.search_distances.fetch_add(distances, Ordering::Relaxed);
                 return;

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
-use rayon::prelude::*;
 
 use super::builder::MAX_LISTS;
 use super::space::Space;
@@ -21,7 +20,7 @@ use crate::index::ivf::lists::list::List;
 use crate::index::ivf::lists::places::Places;
 use crate::metric::Metric;
 use crate::sync::RwLockReadGuard;
-use crate::threads::with_threads;
+use crate::threads::map;
 use crate::vector::{Block, Element};
 
 /// Settings that an index is made with and keeps for life.
@@ -310,7 +309,8 @@ impl Ivf {
                 (list as u32, len as usize, taken)
             });
             let entries: Vec<_> = entries.collect();
-            let read = entries.into_par_iter().map(|(number, len, parts)| {
+            let read = map(entries.len(), |at| {
+                let (number, len, parts) = entries[at];
                 let list = read_list(&layout, is_coded, len, parts)?;
                 list.keys.iter().try_for_each(|&key| {
                     let mut place = places.lock(key);
@@ -323,7 +323,7 @@ impl Ivf {
                 })?;
                 Ok(list)
             });
-            let read: Result<Vec<List>, Refused> = with_threads(|| read.collect());
+            let read: Result<Vec<List>, Refused> = read.into_iter().collect();
             lists.extend(read.map_err(Refused::into_error::<E>)?);
         }
         let bases = if has_figures {

@@ -3,7 +3,7 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::error::{IndexError, VectorError};
-use crate::index::distances::{Engine, engine};
+use crate::index::distances::Engine;
 use crate::index::encode::{Encoder, normalize};
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
@@ -19,26 +19,22 @@ pub(super) struct Space {
     pub(super) encoder: Encoder,
     pub(super) isa: Isa,
     /// Engine between stored rows.
-    pub(super) engine: Box<dyn Engine>,
+    pub(super) engine: Engine,
     /// Engine between floats, to find the list of a vector.
-    pub(super) assigning: Box<dyn Engine>,
+    pub(super) assigning: Engine,
     /// Engine between a query and centroids, as floats.
-    pub(super) ranking: Box<dyn Engine>,
+    pub(super) ranking: Engine,
 }
 
 impl Space {
-    pub(super) fn new(
-        encoder: Encoder,
-        isa: Isa,
-        stored: Box<dyn Engine>,
-    ) -> Result<Self, IndexError> {
+    pub(super) fn new(encoder: Encoder, isa: Isa, stored: Engine) -> Result<Self, IndexError> {
         // The first lists are those whose vectors have the greatest product on average.
         let rank = match encoder.metric {
             Metric::InnerProduct => Metric::InnerProduct,
             _ => Metric::L2,
         };
-        let assigning = engine(Metric::L2, Element::F32, isa)?;
-        let ranking = engine(rank, Element::F32, isa)?;
+        let assigning = Engine::new(Metric::L2, Element::F32, isa)?;
+        let ranking = Engine::new(rank, Element::F32, isa)?;
         Ok(Self { encoder, isa, engine: stored, assigning, ranking })
     }
 

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::builder::{IvfBuilder, IvfQuantization};
@@ -18,7 +17,7 @@ use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::quantization::cluster;
-use crate::threads::with_threads;
+use crate::threads::{in_turn, map};
 
 /// Vectors for each list of a chosen number at which the index is trained.
 const FIRST: usize = 32;
@@ -269,7 +268,8 @@ impl Ivf {
     ) -> Result<Directory, IndexError> {
         let (space, dimension) = (&self.space, self.dimension());
         let (mut residuals, mut distances) = (Vec::new(), Vec::new());
-        let parts = sample.par_chunks(TASK).map(|vectors| {
+        let parts: Vec<(Vec<f32>, Vec<_>)> = map(sample.len().div_ceil(TASK), |task| {
+            let vectors = sample[task * TASK..].iter().take(TASK);
             let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
             let nearest = |vector: &&[f32]| {
                 space.pad(vector, &mut scratch.row);
@@ -277,10 +277,9 @@ impl Ivf {
                 directory.residual(space, vector, nearest.0, &mut residuals);
                 nearest
             };
-            let nearest: Vec<(u32, f32)> = vectors.iter().map(nearest).collect();
+            let nearest: Vec<(u32, f32)> = vectors.map(nearest).collect();
             (residuals, nearest)
         });
-        let parts: Vec<(Vec<f32>, Vec<_>)> = with_threads(|| parts.collect());
         for (part, nearest) in parts {
             residuals.extend(part);
             distances.extend(nearest);
@@ -299,11 +298,14 @@ impl Ivf {
         if let Some(codec) = codec {
             let keeps_rows = originals == Originals::Kept;
             directory = directory.with_codec(space, centroids, codec, bases, keeps_rows)?;
-            let error = |(vector, &(list, _)): (&&[f32], &(u32, f32))| {
-                directory.code_error(space, vector, list)
-            };
-            let errors = sample.par_iter().zip(&distances).map(error);
-            code_errors = with_threads(|| errors.collect::<Result<_, _>>())?;
+            let errors = map(sample.len().div_ceil(TASK), |task| {
+                let vectors = sample[task * TASK..].iter().zip(&distances[task * TASK..]);
+                let error = |(vector, &(list, _)): (&&[f32], &(u32, f32))| {
+                    directory.code_error(space, vector, list)
+                };
+                vectors.take(TASK).map(error).collect::<Result<Vec<_>, _>>()
+            });
+            code_errors = errors.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
         }
         let mut distances: Vec<f32> = distances.into_iter().map(|(_, square)| square).collect();
         let limits = DriftLimits::of_sample(&mut distances, &mut code_errors);
@@ -325,15 +327,16 @@ impl Ivf {
             .collect();
         let mut split = centroids.concat();
         let directory = Directory::new(&self.space, &split)?;
-        let lists = sample.par_chunks(TASK * dimension).flat_map_iter(|vectors| {
+        let lists = map((sample.len() / dimension).div_ceil(TASK), |task| {
             let mut scratch = Scratch::default();
-            let (space, directory) = (&self.space, &directory);
-            vectors.chunks_exact(dimension).map(move |vector| {
-                space.pad(vector, &mut scratch.row);
-                directory.nearest(space, &scratch.row, &mut scratch.order_keys).0
-            })
+            let vectors = sample[task * TASK * dimension..].chunks_exact(dimension).take(TASK);
+            let nearest = vectors.map(|vector| {
+                self.space.pad(vector, &mut scratch.row);
+                directory.nearest(&self.space, &scratch.row, &mut scratch.order_keys).0
+            });
+            nearest.collect::<Vec<u32>>()
         });
-        let lists: Vec<u32> = with_threads(|| lists.collect());
+        let lists = lists.concat();
         let mut members = vec![Vec::new(); centroids.len()];
         for (vector, &list) in sample.chunks_exact(dimension).zip(&lists) {
             members[list as usize].push(vector);
@@ -404,7 +407,8 @@ impl Ivf {
             (0..len).step_by(TASK).map(move |start| (number as u32, start))
         };
         let tasks: Vec<_> = old.lists.iter().enumerate().flat_map(tasks).collect();
-        let copy = |(number, start): (u32, usize)| {
+        in_turn(tasks.len(), |task| {
+            let (number, start) = tasks[task];
             self.with_probe(|work, probe| {
                 let row = &mut work.row;
                 let scratch = &mut probe.scratch;
@@ -423,8 +427,7 @@ impl Ivf {
                 }
                 Ok(())
             })
-        };
-        with_threads(|| tasks.into_par_iter().with_max_len(1).try_for_each(copy))
+        })
     }
 
     /// Replays changes that were made while lists were copied, until few are left.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::wanted::Wanted;
 use crate::error::IndexError;
@@ -15,6 +14,7 @@ use crate::index::query::hits::BatchHits;
 use crate::index::query::key_sets::KeySet;
 use crate::index::search::{AnyKey, Searchable};
 use crate::observe::watch;
+use crate::threads::map;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// Many queries. Made by `search_batch`; nothing happens until [`run`](Self::run).
@@ -138,7 +138,10 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
             || answer(&rows),
             || {
                 let grain = index.grain(rows.len() / blocks).max(1);
-                let parts: Vec<_> = rows.par_chunks(grain * blocks).map(answer).collect();
+                let len = grain * blocks;
+                let parts = map(rows.len().div_ceil(len), |part| {
+                    answer(&rows[part * len..rows.len().min((part + 1) * len)])
+                });
                 let mut all = BatchHits::default();
                 for part in &parts {
                     all.append(part);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::filter::{Alike, ByShard, ShardFilter};
 use super::{Shard, ShardHits, Shards};
@@ -19,6 +18,7 @@ use crate::index::query::request::Request;
 use crate::index::search::AnyKey;
 use crate::index::search::wanted::Wanted;
 use crate::observe::watch;
+use crate::threads::map;
 use crate::vector::{AsVector, Block, Element, VectorRef};
 
 /// Queries that a thread takes at once.
@@ -187,7 +187,7 @@ impl<S: Shard> ShardSearch<'_, S> {
                 });
                 each.collect::<Result<_, _>>()
             },
-            || requests.par_iter().enumerate().map(answer).collect::<Result<_, _>>(),
+            || map(requests.len(), |shard| answer((shard, &requests[shard]))).into_iter().collect(),
         )??;
         watch!(observed.found(
             parts.iter().map(Hits::distances_computed).sum(),
@@ -232,7 +232,7 @@ impl<S: Shard> ShardSearchBatch<'_, S> {
         let parts: Vec<BatchHits> = threads.run(
             &shards.own_pool,
             || (0..parts).map(answer).collect(),
-            || (0..parts).into_par_iter().with_max_len(1).map(answer).collect(),
+            || map(parts, answer),
         )?;
         let k = wanted.k();
         let hits: Vec<_> = parts

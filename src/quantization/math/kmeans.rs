@@ -4,13 +4,14 @@
 //! Vassilvitskii, SODA 2007). The result depends on the points and the seed alone, not on the
 //! number of threads nor on the instruction set: every sum is made in the order of the points.
 
+use std::cmp::Reverse;
+
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
-use rayon::prelude::*;
 
 use super::centroids::Centroids;
 use crate::simd::{Isa, Simd, Task, run_on};
-use crate::threads::with_threads;
+use crate::threads::{map_chunks, with_threads};
 
 /// Points of a cluster that are enough to place its centroid.
 const ENOUGH: usize = 256;
@@ -86,8 +87,10 @@ impl KMeans {
             if means.len() == self.clusters * dimension {
                 return means;
             }
-            squares.par_iter_mut().zip(&candidates).with_min_len(4 * TASK).for_each(|(s, &i)| {
-                *s = s.min(square(row(i), mean));
+            map_chunks(&mut squares, 4 * TASK, |task, squares| {
+                for (s, &i) in squares.iter_mut().zip(&candidates[task * 4 * TASK..]) {
+                    *s = s.min(square(row(i), mean));
+                }
             });
             let total: f64 = squares.iter().map(|&s| f64::from(s)).sum();
             // Each candidate has a chance in proportion to its square. If all candidates equal a centroid already, the last one is
@@ -122,10 +125,10 @@ pub(super) fn assign(centroids: &Centroids, points: &[f32]) -> Vec<(u32, f32)> {
     let dimension = centroids.dimension();
     let isa = Isa::detect();
     let mut nearest = vec![(0, 0.0); points.len() / dimension];
-    nearest
-        .par_chunks_mut(TASK)
-        .zip(points.par_chunks(TASK * dimension))
-        .for_each(|(nearest, points)| run_on(isa, Assign { centroids, points, nearest }));
+    map_chunks(&mut nearest, TASK, |task, nearest| {
+        let points = &points[task * TASK * dimension..][..nearest.len() * dimension];
+        run_on(isa, Assign { centroids, points, nearest });
+    });
     nearest
 }
 
@@ -177,8 +180,8 @@ fn move_means(dimension: usize, points: &[f32], clusters: &[u32], means: &mut [f
         members[next[cluster as usize]] = i;
         next[cluster as usize] += 1;
     }
-    let ranges = sizes.par_iter().zip(&ends);
-    means.par_chunks_mut(dimension).zip(ranges).for_each(|(mean, (&size, &end))| {
+    map_chunks(means, dimension, |cluster, mean| {
+        let (size, end) = (sizes[cluster], ends[cluster]);
         if size == 0 {
             return;
         }
@@ -207,9 +210,14 @@ fn fill_empty(
     if !sizes.contains(&0) {
         return;
     }
-    let mut farthest: Vec<usize> = (0..nearest.len()).filter(|&i| nearest[i].1 > 0.0).collect();
-    farthest.sort_unstable_by(|&a, &b| nearest[b].1.total_cmp(&nearest[a].1).then(a.cmp(&b)));
-    let mut farthest = farthest.into_iter();
+    // The bits of positive floats are in their order.
+    let distances = nearest.iter().map(|&(_, distance)| distance).enumerate();
+    let mut farthest: Vec<(Reverse<u32>, usize)> = distances
+        .filter(|&(_, distance)| distance > 0.0)
+        .map(|(i, distance)| (Reverse(distance.to_bits()), i))
+        .collect();
+    farthest.sort_unstable();
+    let mut farthest = farthest.into_iter().map(|(_, i)| i);
     for cluster in 0..sizes.len() {
         if sizes[cluster] > 0 {
             continue;

@@ -2,7 +2,6 @@
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use rayon::prelude::*;
 
 use super::{Part, ProductQuantizer, split};
 use crate::metric::Metric;
@@ -10,7 +9,7 @@ use crate::quantization::admit::{admit_rows, check_space, check_training};
 use crate::quantization::error::QuantizationError;
 use crate::quantization::math::{KMeans, Rotation, sample};
 use crate::simd::Isa;
-use crate::threads::with_threads;
+use crate::threads::{map, map_chunks};
 
 /// The choices for a [`ProductQuantizer`].
 #[derive(Debug, Clone)]
@@ -97,27 +96,31 @@ impl ProductQuantizerBuilder {
             length = rotation.len();
             rows = rotate_rows(rotation, dimension, &rows);
         }
-        let ranges: Vec<_> = split(length, sub_vectors).enumerate().collect();
-        let parts = ranges.into_par_iter().map(|(i, range)| {
+        let ranges: Vec<_> = split(length, sub_vectors).collect();
+        let parts = map(ranges.len(), |i| {
+            let range = ranges[i].clone();
             let points: Vec<f32> =
                 rows.chunks_exact(length).flat_map(|row| &row[range.clone()]).copied().collect();
             let kmeans = KMeans { clusters, rounds, seed: seed.wrapping_add(i as u64) };
             Part { centroids: kmeans.train(range.len(), &points), range }
         });
-        let parts = with_threads(|| parts.collect());
         Ok(ProductQuantizer::new(metric, dimension, bits, rotation, parts))
     }
 }
+
+/// Rows that a thread takes at once.
+const TASK: usize = 64;
 
 /// Returns rows of `dimension` components, rotated, which may make them longer.
 fn rotate_rows(rotation: &Rotation, dimension: usize, rows: &[f32]) -> Vec<f32> {
     let length = rotation.len();
     let mut rotated = vec![0.0; rows.len() / dimension * length];
-    let pairs = rotated.par_chunks_mut(length).zip(rows.par_chunks(dimension));
-    let rotate = |(to, from): (&mut [f32], &[f32])| {
-        to[..dimension].copy_from_slice(from);
-        rotation.apply(to);
-    };
-    with_threads(|| pairs.for_each(rotate));
+    map_chunks(&mut rotated, TASK * length, |task, rotated| {
+        let rows = rows[task * TASK * dimension..].chunks_exact(dimension);
+        for (to, from) in rotated.chunks_exact_mut(length).zip(rows) {
+            to[..dimension].copy_from_slice(from);
+            rotation.apply(to);
+        }
+    });
     rotated
 }

@@ -232,7 +232,6 @@ pub(super) struct ScanTables {
 
 impl ScanTables {
     /// Rounds tables of sixteen entries each.
-    #[inline(always)]
     pub(super) fn new(exact: &[[f32; 16]]) -> Self {
         let (mut widest, mut spreads, mut bias, mut magnitude) = (0.0_f32, 0.0, 0.0, 0.0);
         for table in exact {
@@ -274,7 +273,7 @@ impl ScanTables {
 }
 
 /// Returns the least and the greatest entry.
-#[inline(always)]
+#[inline(never)]
 fn ends(table: &[f32; 16]) -> (f32, f32) {
     let (mut least, mut greatest) = (*table, *table);
     for half in [8, 4, 2, 1] {

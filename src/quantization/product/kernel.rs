@@ -4,7 +4,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::ProductQuantizer;
 use super::query::sums;
-use crate::distance::Kernel;
+use crate::distance::{Fours, Kernel};
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
 use crate::vector::Block;
@@ -50,15 +50,21 @@ impl<const BITS: u32> ProductKernel<BITS> {
 
 impl<const BITS: u32> Kernel for ProductKernel<BITS> {
     type Element = Block;
+    type Shared = ();
+    // Numbers of four codes are looked up side by side.
+    const FOURS: Fours = Fours::Always;
 
     #[inline(always)]
-    fn key<S: Simd>(self, _: S, query: &[Block], row: &[Block]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[Block]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, _: S, query: &[Block], (): (), row: &[Block]) -> OrderKey {
         let [key] = Self::keys(query, [row]);
         key
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, _: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, _: S, query: &[Block], (): (), rows: [&[Block]; 4]) -> [OrderKey; 4] {
         Self::keys(query, rows)
     }
 

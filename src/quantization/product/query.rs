@@ -43,8 +43,10 @@ impl<'a> ProductQuery<'a> {
     /// Fills the tables from a vector ready to be cut.
     pub(super) fn new(quantizer: &'a ProductQuantizer, query: &[f32]) -> Self {
         let mut tables = vec![0.0; quantizer.table_entries()];
-        let scans = quantizer.bits == 4;
-        let scan = run_on(quantizer.isa, Fill { quantizer, query, tables: &mut tables, scans });
+        quantizer.write_tables(query, &mut tables);
+        let (sixteens, _) = tables.as_chunks::<16>();
+        let scan =
+            (quantizer.bits == 4).then(|| ScanTables::new(&sixteens[..quantizer.parts.len()]));
         Self { quantizer, tables, scan }
     }
 
@@ -140,7 +142,7 @@ impl ProductQuantizer {
 
     /// Writes the tables of a query, a vector ready to be cut; the last table may stay unchanged.
     pub(super) fn write_tables(&self, query: &[f32], tables: &mut [f32]) {
-        run_on(self.isa, Fill { quantizer: self, query, tables, scans: false });
+        run_on(self.isa, Fill { quantizer: self, query, tables });
     }
 }
 
@@ -175,20 +177,19 @@ impl fmt::Debug for ProductQuery<'_> {
     }
 }
 
-/// Computes the tables, and the tables of eight bits if `scans`.
+/// Computes the tables.
 struct Fill<'a> {
     quantizer: &'a ProductQuantizer,
     query: &'a [f32],
     tables: &'a mut [f32],
-    scans: bool,
 }
 
 impl Task for Fill<'_> {
-    type Output = Option<ScanTables>;
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Option<ScanTables> {
-        let Self { quantizer, query, tables, scans } = self;
+    fn run<S: Simd>(self, _: S) {
+        let Self { quantizer, query, tables } = self;
         let (sixteens, _) = tables.as_chunks_mut::<16>();
         let blocks = quantizer.centroids() / 16;
         for (part, table) in quantizer.parts.iter().zip(sixteens.chunks_exact_mut(blocks)) {
@@ -207,6 +208,5 @@ impl Task for Fill<'_> {
         for x in sixteens.as_flattened_mut() {
             *x *= factor;
         }
-        scans.then(|| ScanTables::new(&sixteens[..quantizer.parts.len()]))
     }
 }

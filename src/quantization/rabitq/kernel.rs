@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable, cast_mut, cast_ref, cast_slice, cast_slice_mut};
 
 use super::query::{add_differing, query_bits};
 use super::{Fit, RabitqQuantizer, dot};
-use crate::distance::Kernel;
+use crate::distance::{Fours, Kernel};
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
 use crate::simd::Simd;
@@ -113,16 +113,21 @@ impl<const B: usize, const G: usize> RabitqKernel<B, G> {
 
 impl<const B: usize, const G: usize> Kernel for RabitqKernel<B, G> {
     type Element = Block;
+    type Shared = ();
+    const FOURS: Fours = Fours::Registers;
 
     #[inline(always)]
-    fn key<S: Simd>(self, simd: S, query: &[Block], row: &[Block]) -> OrderKey {
+    fn share<S: Simd>(self, _: S, _: &[Block]) {}
+
+    #[inline(always)]
+    fn key<S: Simd>(self, simd: S, query: &[Block], (): (), row: &[Block]) -> OrderKey {
         let parts = Self::parts(query);
         let differing = simd.i32_sum(Self::differing(simd, parts, row));
         Self::finish(parts, row, differing)
     }
 
     #[inline(always)]
-    fn key4<S: Simd>(self, simd: S, query: &[Block], rows: [&[Block]; 4]) -> [OrderKey; 4] {
+    fn key4<S: Simd>(self, simd: S, query: &[Block], (): (), rows: [&[Block]; 4]) -> [OrderKey; 4] {
         let parts = Self::parts(query);
         let mut totals = [simd.i32_zero(); 4];
         for (total, row) in totals.iter_mut().zip(rows) {

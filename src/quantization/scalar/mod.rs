@@ -15,10 +15,10 @@ pub use quantizer::{ScalarQuantizer, ScalarQuantizerBuilder};
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::distance::{
-    Eight, NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2, ScaledBetweenDot, ScaledBetweenL2,
-    ScaledDot, ScaledL2, ScaledNibbleDot, ScaledNibblesDot, TWELVE_BLOCKS, TWELVE_QUERY_BLOCKS,
-    Twelve, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, Visitor, dispatch, read_code, with_isa,
-    write_code, write_query,
+    BoundKernel, Eight, NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2, ScaledBetweenDot,
+    ScaledBetweenL2, ScaledDot, ScaledL2, ScaledNibbleDot, ScaledNibblesDot, TWELVE_BLOCKS,
+    TWELVE_QUERY_BLOCKS, Twelve, TwelveDot, TwelveL2, TwelvesDot, TwelvesL2, dispatch, read_code,
+    with_isa, write_code, write_query,
 };
 use crate::metric::Metric;
 use crate::quantization::math::Rotation;
@@ -88,61 +88,13 @@ pub(super) struct Parts {
     pub(super) error: f32,
 }
 
-/// Selects the kernel between a prepared query and codes.
-macro_rules! of_query {
-    ($query:expr, $code:expr) => {
-        $query
-    };
-}
-
-/// Selects the kernel between a code and codes.
-macro_rules! of_code {
-    ($query:expr, $code:expr) => {
-        $code
-    };
-}
-
-/// Calls a visitor with the kernel of a grid that `$of` selects. A macro and not a function, because visitors of queries would else be
-/// compiled with the kernels of codes, too.
-macro_rules! visit_kernel {
-    ($grid:expr, $isa:expr, $visitor:expr, $of:ident) => {{
-        let (isa, visitor) = ($isa, $visitor);
-        match ($grid.bits, $grid.metric == Metric::InnerProduct, $grid.is_scaled) {
-            (Bits::Four, true, true) => {
-                with_isa($of!(ScaledNibbleDot, ScaledNibblesDot), isa, visitor)
-            }
-            (Bits::Eight, true, true) => with_isa(
-                $of!(ScaledDot::<Eight>::default(), ScaledBetweenDot::<Eight>::default()),
-                isa,
-                visitor,
-            ),
-            (Bits::Eight, false, true) => with_isa(
-                $of!(ScaledL2::<Eight>::default(), ScaledBetweenL2::<Eight>::default()),
-                isa,
-                visitor,
-            ),
-            (Bits::Twelve, true, true) => with_isa(
-                $of!(ScaledDot::<Twelve>::default(), ScaledBetweenDot::<Twelve>::default()),
-                isa,
-                visitor,
-            ),
-            (Bits::Twelve, false, true) => with_isa(
-                $of!(ScaledL2::<Twelve>::default(), ScaledBetweenL2::<Twelve>::default()),
-                isa,
-                visitor,
-            ),
-            (Bits::Four, true, false) => with_isa($of!(NibbleDot, NibblesDot), isa, visitor),
-            // Codes of 4 bits carry scales under the inner product only.
-            (Bits::Four, false, _) => with_isa($of!(NibbleL2, NibblesL2), isa, visitor),
-            // A query has the form of a code.
-            (Bits::Eight, true, false) => {
-                dispatch(Metric::InnerProduct, Element::I8, isa, true, visitor)
-            }
-            (Bits::Eight, false, false) => dispatch(Metric::L2, Element::U8, isa, true, visitor),
-            (Bits::Twelve, true, false) => with_isa($of!(TwelveDot, TwelvesDot), isa, visitor),
-            (Bits::Twelve, false, false) => with_isa($of!(TwelveL2, TwelvesL2), isa, visitor),
-        }
-    }};
+/// Returns the kernel of codes of eight bits without scales: a query has the form of a code.
+fn plain_bytes(is_product: bool, isa: Isa) -> Option<Box<dyn BoundKernel>> {
+    if is_product {
+        dispatch(Metric::InnerProduct, Element::I8, isa, true)
+    } else {
+        dispatch(Metric::L2, Element::U8, isa, true)
+    }
 }
 
 impl ScalarGrid {
@@ -399,14 +351,37 @@ impl ScalarGrid {
         self.bits != Bits::Eight || self.is_scaled
     }
 
-    /// Calls `visitor` with the kernel between prepared queries and codes. Returns `None` if this CPU lacks `isa`.
-    pub(crate) fn visit<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
-        visit_kernel!(self, isa, visitor, of_query)
+    /// Returns the kernel between prepared queries and codes. Returns `None` if this CPU lacks `isa`.
+    pub(crate) fn query_kernel(&self, isa: Isa) -> Option<Box<dyn BoundKernel>> {
+        match (self.bits, self.metric == Metric::InnerProduct, self.is_scaled) {
+            (Bits::Four, true, true) => with_isa(ScaledNibbleDot, isa),
+            (Bits::Eight, true, true) => with_isa(ScaledDot::<Eight>::default(), isa),
+            (Bits::Eight, false, true) => with_isa(ScaledL2::<Eight>::default(), isa),
+            (Bits::Twelve, true, true) => with_isa(ScaledDot::<Twelve>::default(), isa),
+            (Bits::Twelve, false, true) => with_isa(ScaledL2::<Twelve>::default(), isa),
+            (Bits::Four, true, false) => with_isa(NibbleDot, isa),
+            // Codes of 4 bits carry scales under the inner product only.
+            (Bits::Four, false, _) => with_isa(NibbleL2, isa),
+            (Bits::Eight, is_product, false) => plain_bytes(is_product, isa),
+            (Bits::Twelve, true, false) => with_isa(TwelveDot, isa),
+            (Bits::Twelve, false, false) => with_isa(TwelveL2, isa),
+        }
     }
 
-    /// Calls `visitor` with the kernel between two codes with the same [`Self::is_plain`]; as [`Self::visit`].
-    pub(crate) fn visit_between<V: Visitor>(&self, isa: Isa, visitor: V) -> Option<V::Output> {
-        visit_kernel!(self, isa, visitor, of_code)
+    /// Returns the kernel between two codes with the same [`Self::is_plain`]; as [`Self::query_kernel`].
+    pub(crate) fn code_kernel(&self, isa: Isa) -> Option<Box<dyn BoundKernel>> {
+        match (self.bits, self.metric == Metric::InnerProduct, self.is_scaled) {
+            (Bits::Four, true, true) => with_isa(ScaledNibblesDot, isa),
+            (Bits::Eight, true, true) => with_isa(ScaledBetweenDot::<Eight>::default(), isa),
+            (Bits::Eight, false, true) => with_isa(ScaledBetweenL2::<Eight>::default(), isa),
+            (Bits::Twelve, true, true) => with_isa(ScaledBetweenDot::<Twelve>::default(), isa),
+            (Bits::Twelve, false, true) => with_isa(ScaledBetweenL2::<Twelve>::default(), isa),
+            (Bits::Four, true, false) => with_isa(NibblesDot, isa),
+            (Bits::Four, false, _) => with_isa(NibblesL2, isa),
+            (Bits::Eight, is_product, false) => plain_bytes(is_product, isa),
+            (Bits::Twelve, true, false) => with_isa(TwelvesDot, isa),
+            (Bits::Twelve, false, false) => with_isa(TwelvesL2, isa),
+        }
     }
 
     fn encode_bytes(&self, vector: &[f32], rotated: &mut Vec<f32>, code: &mut [Block]) {

@@ -7,15 +7,16 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::{Bits, Parts, ScalarGrid};
-use crate::distance::{Kernel, Visitor};
+use crate::arena::SliceRows;
 use crate::error::VectorError;
 use crate::metric::Metric;
+use crate::order_key::OrderKey;
 use crate::quantization::admit::{admit, admit_rows, check_space, check_training};
 use crate::quantization::bytes::{Reader, Writer, wrong};
 use crate::quantization::error::QuantizationError;
 use crate::quantization::math::{Rotation, sample};
 use crate::quantization::quantizer::{PreparedQuery, Quantizer, check_codes, check_output};
-use crate::simd::{Isa, Simd, Task};
+use crate::simd::Isa;
 use crate::vector::{Block, Element};
 
 const MARK: [u8; 4] = *b"NFSQ";
@@ -123,13 +124,22 @@ impl ScalarQuantizer {
     /// Writes the distances of a prepared query, or of a code if `between`, to `codes` into `distances`, which has the number of the
     /// codes.
     fn run(&self, query: &[Block], between: bool, codes: &[u8], distances: &mut [f32]) {
-        let many = Many { grid: &self.grid, query, codes, distances };
-        let done = if between {
-            self.grid.visit_between(self.isa, many)
-        } else {
-            self.grid.visit(self.isa, many)
+        let grid = &self.grid;
+        let kernel = if between { grid.code_kernel(self.isa) } else { grid.query_kernel(self.isa) };
+        let Some(kernel) = kernel else {
+            debug_assert!(false, "detected instruction sets have all kernels");
+            return;
         };
-        debug_assert!(done.is_some(), "detected instruction sets have all kernels");
+        // Codes have any address, and some kernels need whole cache lines.
+        let mut code = vec![Block::ZERO; grid.code_blocks()];
+        let bytes = size_of::<Block>() * code.len();
+        for (distance, from) in distances.iter_mut().zip(codes.chunks_exact(bytes)) {
+            cast_slice_mut(&mut code).copy_from_slice(from);
+            let mut order = OrderKey::MIN;
+            let rows = SliceRows::new(cast_slice(&code), bytes);
+            kernel.orders(cast_slice(query), rows.rows(), &[0], std::slice::from_mut(&mut order));
+            *distance = grid.distance(kernel.distance(order));
+        }
     }
 }
 
@@ -275,43 +285,5 @@ impl PreparedQuery for ScalarQuery<'_> {
 impl fmt::Debug for ScalarQuery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScalarQuery").field("quantizer", &self.quantizer).finish_non_exhaustive()
-    }
-}
-
-/// One query and many codes, under a kernel that is chosen at run time.
-struct Many<'a> {
-    grid: &'a ScalarGrid,
-    query: &'a [Block],
-    codes: &'a [u8],
-    distances: &'a mut [f32],
-}
-
-impl Visitor for Many<'_> {
-    type Output = ();
-
-    fn visit<S: Simd, K: Kernel>(self, simd: S, kernel: K) {
-        simd.run(With { many: self, kernel });
-    }
-}
-
-struct With<'a, K> {
-    many: Many<'a>,
-    kernel: K,
-}
-
-impl<K: Kernel> Task for With<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { many: Many { grid, query, codes, distances }, kernel } = self;
-        // Codes have any address, and some kernels need whole cache lines.
-        let mut code = vec![Block::ZERO; grid.code_blocks()];
-        let bytes = size_of::<Block>() * code.len();
-        for (distance, from) in distances.iter_mut().zip(codes.chunks_exact(bytes)) {
-            cast_slice_mut(&mut code).copy_from_slice(from);
-            let key = kernel.key(simd, cast_slice(query), cast_slice(&code));
-            *distance = grid.distance(kernel.distance(key));
-        }
     }
 }

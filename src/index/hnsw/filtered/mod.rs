@@ -330,8 +330,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, row, coding, .. } = &mut **work;
         let (space, query) = match codes {
-            Some(codes) => (Rows::new(&*codes.engine, &codes.rows, None), &coding.query),
-            None => (Rows::new(&*index.engine, &index.entries.vectors, None), &*row),
+            Some(codes) => (Rows::new(&codes.engine, &codes.rows, None), &coding.query),
+            None => (Rows::new(&index.engine, &index.entries.vectors, None), &*row),
         };
         // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();

@@ -4,11 +4,9 @@
 //! loses the small differences between their vectors. One base, the mean of all centroids, is near
 //! enough to most data. If groups of lists are far apart, each group has its own base.
 
-use rayon::prelude::*;
-
 use crate::index::ivf::IvfQuantization;
 use crate::quantization::cluster;
-use crate::threads::with_threads;
+use crate::threads::map;
 
 /// Bases, and the base of each list.
 #[derive(Debug, Clone, Default)]
@@ -81,9 +79,8 @@ impl Bases {
                 Self { dimension, rows: centroids.to_vec(), of_lists }
             } else {
                 let rows = cluster(centroids, dimension, count, ROUNDS, seed);
-                let each = centroids.par_chunks_exact(dimension);
                 let of_lists =
-                    with_threads(|| each.map(|centroid| nearest(&rows, centroid)).collect());
+                    map(lists, |list| nearest(&rows, &centroids[list * dimension..][..dimension]));
                 Self { dimension, rows, of_lists }
             };
         }

@@ -1,7 +1,5 @@
 //! Estimates of distances by the codes of a list, and their errors.
 
-use rayon::prelude::*;
-
 use super::directory::{Directory, Scratch};
 use super::list::List;
 use crate::index::ivf::codes::codec::Formula;
@@ -9,7 +7,7 @@ use crate::index::ivf::codes::drift::{Figures, Margins, SharedMargins};
 use crate::index::ivf::space::Space;
 use crate::metric::Metric;
 use crate::sync::RwLock;
-use crate::threads::with_threads;
+use crate::threads::map;
 
 /// Constants of a list's estimates.
 #[derive(Debug)]
@@ -100,6 +98,6 @@ impl Directory {
             list.figures = figures;
             self.tell_margins(number as u32, list);
         };
-        with_threads(|| self.lists.par_iter().enumerate().for_each(count));
+        map(self.lists.len(), |number| count((number, &self.lists[number])));
     }
 }

@@ -1,15 +1,18 @@
 //! Pools whose threads run in this process: a forked child has none of its parent's threads.
 //!
-//! An inherited pool finishes no work. Code that divides work by rayon enters [`with_threads`] first; `tests/architecture.rs` holds
-//! the sources against this rule.
+//! An inherited pool finishes no work. Code that divides work calls [`map`], [`map_chunks`] or [`in_turn`], which check the pool first;
+//! `tests/architecture.rs` holds the sources against this rule.
+
+mod divide;
+
+pub(crate) use divide::{in_turn, map, map_chunks};
 
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::process::Process;
@@ -24,9 +27,20 @@ pub(crate) fn with_threads<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         return f();
     }
     match OWN.get(|_| true, start_pool) {
-        Ok(own) => own.install(f),
+        Ok(own) => install(&own, f),
         Err(_) => f(),
     }
+}
+
+/// Runs `f` in `pool`. Rayon's part is compiled once, and not for each `f`.
+pub(crate) fn install<R: Send>(pool: &ThreadPool, f: impl FnOnce() -> R + Send) -> R {
+    fn enter(pool: &ThreadPool, f: &mut (dyn FnMut() + Send)) {
+        pool.install(f);
+    }
+
+    let (mut f, mut result) = (Some(f), None);
+    enter(pool, &mut || result = f.take().map(|f| f()));
+    result.expect("a pool runs a closure, or passes its panic on")
 }
 
 /// Returns whether the threads of rayon's global pool run in this process.
@@ -59,12 +73,15 @@ fn is_global_alive() -> bool {
 fn answers() -> bool {
     const PATIENCE: Duration = Duration::from_millis(250);
 
-    let (sender, receiver) = mpsc::channel();
+    let answer = Arc::new((Mutex::new(false), Condvar::new()));
+    let asked = Arc::clone(&answer);
     rayon::spawn(move || {
-        // Fails if the receiver's time is up.
-        let _ = sender.send(());
+        *asked.0.lock() = true;
+        asked.1.notify_one();
     });
-    receiver.recv_timeout(PATIENCE).is_ok()
+    let mut answered = answer.0.lock();
+    answer.1.wait_while_for(&mut answered, |answered| !*answered, PATIENCE);
+    *answered
 }
 
 /// Starts a pool. If the system provides no thread, the caller's own thread is the pool.
