@@ -24,6 +24,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fork_support::in_child;
+use host_support::moved::wrong_after_moves;
 use host_support::{
     DIMENSION, Host, Process, Site, check_copy, commit, config, last, names, settle, wrong,
 };
@@ -99,14 +100,16 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
     let can_copy = kind != "FewDescriptors";
     let mut snapshots: Vec<Snapshot> = Vec::new();
     println!("ready");
-    let mut skipped = false;
-    for number in last(collection.as_ref().unwrap()) + 1.. {
-        if std::mem::take(&mut skipped) {
-            continue;
-        }
+    let mut next = last(collection.as_ref().unwrap()) + 1;
+    loop {
         let open = collection.as_ref().unwrap();
-        commit(open, number).unwrap();
-        println!("ack {number}");
+        let mut acknowledge = || {
+            commit(open, next).unwrap();
+            println!("ack {next}");
+            next += 1;
+            next - 1
+        };
+        let number = acknowledge();
         match random.below(24) {
             0 => open.checkpoint().unwrap(),
             1 => {
@@ -132,10 +135,13 @@ fn write(path: &Path, kind: &str, random: &mut Random) {
                 let before = open.snapshot().unwrap();
                 open.compact().unwrap();
                 drop(before);
-                commit(open, number + 1).unwrap();
-                println!("ack {}", number + 1);
-                skipped = true;
-                snapshots.insert(0, open.snapshot().unwrap());
+                acknowledge();
+                let after = open.snapshot().unwrap();
+                // Further commits take the places that the extents left.
+                for _ in 0..8 {
+                    acknowledge();
+                }
+                report(&after);
             }
             _ => {}
         }
@@ -232,6 +238,16 @@ impl Game {
         std::fs::rename(&there, &here).unwrap();
     }
 
+    /// Compacts another file under a reader's snapshot, and checks the reader's next snapshot.
+    fn rearrange(&mut self) {
+        let path = self.site.folder().join("moved-extents.nf");
+        let wrong = wrong_after_moves(&path);
+        if wrong > 0 {
+            self.found.wrong.push(format!("{wrong} keys of a snapshot whose extents moved"));
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
     /// Records a line of a writer in `host`.
     fn hear(&mut self, host: Host, line: &str) {
         if let Some(number) = line.strip_prefix("ack ") {
@@ -270,10 +286,16 @@ impl Game {
             // Rounds are counted in commits, so that slow and fast machines do the same work in a round.
             let commits = if self.random.below(8) == 0 { 80 } else { self.random.below(12) };
             for _ in 0..commits {
-                let Some(line) = writer.line() else { break };
+                let Some(line) = writer.line() else {
+                    self.found.wrong.push(format!("the writer in {host:?} ended"));
+                    break;
+                };
                 self.hear(host, &line);
             }
             std::thread::sleep(Duration::from_millis(self.random.next() % 20));
+        }
+        if self.random.below(16) == 0 {
+            self.rearrange();
         }
         writer.kill();
         for line in writer.rest() {

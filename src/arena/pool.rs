@@ -21,18 +21,32 @@ const ASKED: usize = 32;
 /// A bounded list of order keys and ids of 31 bits in ascending order, each expanded at most once.
 #[derive(Debug)]
 pub(crate) struct Pool<I = Slot> {
+    list: List,
+    ids: PhantomData<I>,
+}
+
+/// The entries of a pool, whatever their ids number.
+#[derive(Debug, Default)]
+struct List {
     /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.
     entries: Vec<u64>,
     len: usize,
     capacity: usize,
     /// Entries before it are expanded.
     cursor: usize,
-    ids: PhantomData<I>,
+}
+
+impl List {
+    /// Returns the key that a candidate must beat; it is above every key if the pool has room.
+    #[inline(always)]
+    fn bound(&self) -> u64 {
+        if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
+    }
 }
 
 impl<I> Default for Pool<I> {
     fn default() -> Self {
-        Self { entries: Vec::new(), len: 0, capacity: 0, cursor: 0, ids: PhantomData }
+        Self { list: List::default(), ids: PhantomData }
     }
 }
 
@@ -40,62 +54,58 @@ impl<I: Id> Pool<I> {
     /// Empties the pool and bounds it to `capacity > 0` entries.
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
-        if self.entries.len() < capacity + SLACK {
-            self.entries.resize(capacity + SLACK, 0);
+        if self.list.entries.len() < capacity + SLACK {
+            self.list.entries.resize(capacity + SLACK, 0);
         }
-        self.len = 0;
-        self.capacity = capacity;
-        self.cursor = 0;
+        self.list.len = 0;
+        self.list.capacity = capacity;
+        self.list.cursor = 0;
     }
 
     /// Makes room for `capacity` entries, if that is more. Returns the key from which on candidates
     /// may have been dropped, if some may; they can be offered again.
     pub(crate) fn widen(&mut self, capacity: usize) -> Option<OrderKey> {
-        if capacity <= self.capacity {
+        if capacity <= self.list.capacity {
             return None;
         }
-        let last = (self.len == self.capacity).then(|| self.key_at(self.len - 1)).flatten();
-        if self.entries.len() < capacity + SLACK {
-            self.entries.resize(capacity + SLACK, 0);
+        let last =
+            (self.list.len == self.list.capacity).then(|| self.key_at(self.list.len - 1)).flatten();
+        if self.list.entries.len() < capacity + SLACK {
+            self.list.entries.resize(capacity + SLACK, 0);
         }
-        self.capacity = capacity;
+        self.list.capacity = capacity;
         last
     }
 
-    /// Returns the key that a candidate must beat; it is above every key if the pool has room.
-    #[inline(always)]
-    fn bound(&self) -> u64 {
-        if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
-    }
-
-    /// Returns whether a candidate with this key would be added: the key is below [`Self::bound`].
+    /// Returns whether a candidate with this key would be added: the key is below the bound.
     #[inline(always)]
     pub(crate) fn admits(&self, key: OrderKey) -> bool {
-        u64::from(key.to_bits()) < self.bound()
+        u64::from(key.to_bits()) < self.list.bound()
     }
 
     /// Adds a candidate that the pool [admits](Self::admits), dropping the worst one if full.
     pub(crate) fn insert(&mut self, key: OrderKey, id: I) {
-        run_detected(Offer { pool: self, keys: &[key], ids: &mut [id] });
+        self.offer(&[key], &mut [id]);
     }
 
-    /// Adds the candidates whose keys are below [`Self::bound`], and drops the worst beyond the capacity, which may be new ones.
+    /// Adds the candidates whose keys are below the bound, and drops the worst beyond the capacity, which may be new ones.
     /// Moves the ids of the added candidates to the front of `ids`, and returns their number.
     #[inline]
     pub(crate) fn offer(&mut self, keys: &[OrderKey], ids: &mut [I]) -> usize {
-        run_detected(Offer { pool: self, keys, ids })
+        let (keys, ids) = (cast_slice(keys), cast_slice_mut(ids));
+        run_detected(Offer { list: &mut self.list, keys, ids })
     }
 
     /// Returns the nearest candidate not yet expanded, and marks it as expanded.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<I> {
-        let entries = &mut self.entries[..self.len];
-        let entry = entries.get_mut(self.cursor)?;
+        let entries = &mut self.list.entries[..self.list.len];
+        let entry = entries.get_mut(self.list.cursor)?;
         *entry |= EXPANDED;
         let id = I::new(id_of(*entry));
-        self.cursor += 1;
-        while entries.get(self.cursor).is_some_and(|e| e & EXPANDED != 0) {
-            self.cursor += 1;
+        self.list.cursor += 1;
+        while entries.get(self.list.cursor).is_some_and(|e| e & EXPANDED != 0) {
+            self.list.cursor += 1;
         }
         Some(id)
     }
@@ -103,28 +113,28 @@ impl<I: Id> Pool<I> {
     /// Returns the key of the nearest candidate not yet expanded.
     #[inline(always)]
     pub(crate) fn peek(&self) -> Option<OrderKey> {
-        self.entries[..self.len].get(self.cursor).map(|&entry| key_of(entry))
+        self.list.entries[..self.list.len].get(self.list.cursor).map(|&entry| key_of(entry))
     }
 
     /// Returns the number of nearest candidates that are expanded without a gap.
     pub(crate) fn expanded(&self) -> usize {
-        self.cursor
+        self.list.cursor
     }
 
     /// Returns the key of the entry of a rank, counted from zero.
     #[inline(always)]
     pub(crate) fn key_at(&self, rank: usize) -> Option<OrderKey> {
-        self.entries[..self.len].get(rank).map(|&entry| key_of(entry))
+        self.list.entries[..self.list.len].get(rank).map(|&entry| key_of(entry))
     }
 
     /// Returns the keys in the middle and at the end.
     pub(crate) fn reach(&self) -> Option<(OrderKey, OrderKey)> {
-        Some((self.key_at(self.len / 2)?, self.key_at(self.len - 1)?))
+        Some((self.key_at(self.list.len / 2)?, self.key_at(self.list.len - 1)?))
     }
 
     /// Returns the ids of the entries with a key.
     pub(crate) fn ids_of(&self, key: OrderKey) -> impl Iterator<Item = I> + '_ {
-        let entries = &self.entries[..self.len];
+        let entries = &self.list.entries[..self.list.len];
         let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key.to_bits()));
         entries[first..]
             .iter()
@@ -134,47 +144,47 @@ impl<I: Id> Pool<I> {
 
     /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.list.len
     }
 
     /// Returns `(key, id)` from the nearest to the farthest.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (OrderKey, I)> + '_ {
-        self.entries[..self.len].iter().map(|&e| (key_of(e), I::new(id_of(e))))
+        self.list.entries[..self.list.len].iter().map(|&e| (key_of(e), I::new(id_of(e))))
     }
 
     /// Keeps the entries whose ids `keep` accepts, the nearest `most` at most; `keep` is not called for more. The walk
     /// ends: no candidate is next.
     pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(I) -> bool) {
         let mut kept = 0;
-        for at in 0..self.len {
+        for at in 0..self.list.len {
             if kept == most {
                 break;
             }
-            let entry = self.entries[at];
+            let entry = self.list.entries[at];
             if keep(I::new(id_of(entry))) {
-                self.entries[kept] = entry;
+                self.list.entries[kept] = entry;
                 kept += 1;
             }
         }
-        self.len = kept;
-        self.cursor = kept;
+        self.list.len = kept;
+        self.list.cursor = kept;
     }
 
     /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.capacity() * 8
+        self.list.entries.capacity() * 8
     }
 }
 
 /// Insertions into a pool, with the widest instructions of this CPU.
-struct Offer<'a, I> {
-    pool: &'a mut Pool<I>,
-    keys: &'a [OrderKey],
-    ids: &'a mut [I],
+struct Offer<'a> {
+    list: &'a mut List,
+    keys: &'a [u32],
+    ids: &'a mut [u32],
 }
 
-impl<I: Id> Task for Offer<'_, I> {
+impl Task for Offer<'_> {
     type Output = usize;
 
     #[inline(always)]
@@ -182,17 +192,16 @@ impl<I: Id> Task for Offer<'_, I> {
         if !S::MERGES {
             return self.one_by_one(simd);
         }
-        let Self { pool, keys, ids } = self;
-        let (keys, ids): (&[u32], &mut [u32]) = (cast_slice(keys), cast_slice_mut(ids));
+        let Self { list, keys, ids } = self;
         let mut fresh = [0; ASKED + SLACK];
         let mut added = 0;
         for at in (0..keys.len()).step_by(ASKED) {
             let end = keys.len().min(at + ASKED);
-            let count = simd.select(&keys[at..end], &ids[at..end], pool.bound(), &mut fresh);
+            let count = simd.select(&keys[at..end], &ids[at..end], list.bound(), &mut fresh);
             for fresh in fresh[..count].chunks(MERGED) {
-                let (len, first) = simd.merge(&mut pool.entries, pool.len, pool.capacity, fresh);
-                pool.len = len;
-                pool.cursor = pool.cursor.min(first);
+                let (len, first) = simd.merge(&mut list.entries, list.len, list.capacity, fresh);
+                list.len = len;
+                list.cursor = list.cursor.min(first);
             }
             for &entry in &fresh[..count] {
                 ids[added] = id_of(entry);
@@ -203,16 +212,15 @@ impl<I: Id> Task for Offer<'_, I> {
     }
 }
 
-impl<I: Id> Offer<'_, I> {
+impl Offer<'_> {
     #[inline(always)]
     fn one_by_one<S: Simd>(self, simd: S) -> usize {
-        let Self { pool, keys, ids } = self;
-        let (keys, ids): (&[u32], &mut [u32]) = (cast_slice(keys), cast_slice_mut(ids));
+        let Self { list, keys, ids } = self;
         let ids = &mut ids[..keys.len()];
         let mut added = 0;
         for start in (0..keys.len()).step_by(ASKED) {
             // Below the key of the worst entry at first, and below the worst entry: the same condition as for merged entries.
-            let mut bound = pool.bound().saturating_mul(1 << 32);
+            let mut bound = list.bound().saturating_mul(1 << 32);
             for at in start..keys.len().min(start + ASKED) {
                 if u64::from(keys[at]) > bound >> 32 {
                     continue;
@@ -222,12 +230,12 @@ impl<I: Id> Offer<'_, I> {
                 if entry >= bound {
                     continue;
                 }
-                let kept = pool.len.min(pool.capacity - 1);
-                let place = simd.insert_sorted(&mut pool.entries, kept, entry);
-                pool.len = kept + 1;
-                pool.cursor = pool.cursor.min(place);
-                if pool.len == pool.capacity {
-                    bound = bound.min(pool.entries[kept]);
+                let kept = list.len.min(list.capacity - 1);
+                let place = simd.insert_sorted(&mut list.entries, kept, entry);
+                list.len = kept + 1;
+                list.cursor = list.cursor.min(place);
+                if list.len == list.capacity {
+                    bound = bound.min(list.entries[kept]);
                 }
                 ids[added] = id;
                 added += 1;
@@ -296,7 +304,7 @@ mod tests {
     }
 
     /// [`Offer`], one by one on every CPU.
-    struct OneByOne<'a>(Offer<'a, u32>);
+    struct OneByOne<'a>(Offer<'a>);
 
     impl Task for OneByOne<'_> {
         type Output = usize;
@@ -325,8 +333,8 @@ mod tests {
                     .collect();
                 let ids: Vec<u32> = (0..count as u32).map(|at| (row * 40 + at) ^ 0x2a).collect();
                 merged.offer(&keys, &mut ids.clone());
-                let ids = &mut ids.clone()[..];
-                run_detected(OneByOne(Offer { pool: &mut single, keys: &keys, ids }));
+                let (keys, ids) = (cast_slice(&keys), &mut ids.clone()[..]);
+                run_detected(OneByOne(Offer { list: &mut single.list, keys, ids }));
                 assert!(merged.iter().eq(single.iter()), "{capacity} {row}");
                 assert_eq!(merged.next(), single.next(), "{capacity} {row}");
             }

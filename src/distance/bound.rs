@@ -3,7 +3,7 @@
 //! Each pair of kernel and instruction set is compiled once, here: rows are found in the same way wherever they are
 //! ([`ByteRows`]).
 
-use std::fmt::Debug;
+use std::fmt;
 
 use bytemuck::cast_slice;
 
@@ -13,7 +13,7 @@ use crate::order_key::OrderKey;
 use crate::simd::{Simd, Task};
 
 /// A kernel and its instruction set, chosen at run time. Vectors are the bytes of components of the kernel's type.
-pub(crate) trait BoundKernel: Send + Sync + Debug {
+pub(crate) trait BoundKernel: Send + Sync {
     /// Writes the order keys of the distances between `query` and each of the rows with `ids` to `orders`, which has their number.
     ///
     /// # Panics
@@ -23,6 +23,15 @@ pub(crate) trait BoundKernel: Send + Sync + Debug {
 
     /// Returns the distance that an order key encodes.
     fn distance(&self, order: OrderKey) -> f32;
+
+    /// Returns the names of the kernel and the instruction set.
+    fn name(&self) -> &'static str;
+}
+
+impl fmt::Debug for dyn BoundKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Binds `kernel` to the instruction set that `simd` proves. The pair has no size, so the box takes no memory.
@@ -30,7 +39,7 @@ pub(super) fn bind<S: Simd, K: Kernel>(simd: S, kernel: K) -> Box<dyn BoundKerne
     Box::new(Bound { simd, kernel })
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Bound<S, K> {
     simd: S,
     kernel: K,
@@ -43,6 +52,10 @@ impl<S: Simd, K: Kernel> BoundKernel for Bound<S, K> {
 
     fn distance(&self, order: OrderKey) -> f32 {
         self.kernel.distance(order)
+    }
+
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
     }
 }
 

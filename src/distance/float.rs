@@ -88,9 +88,19 @@ fn sums<S: Simd, E: Float, T: Term>(simd: S, a: &[E], b: &[E]) -> S::F32 {
     let len = a.len().min(b.len());
     let (a, a_tail) = a[..len].as_chunks::<16>();
     let (b, b_tail) = b[..len].as_chunks::<16>();
+    let mut acc = [simd.f32_zero(); 4];
+    if const { S::CHAINS == 1 } {
+        for (a, b) in a.iter().zip(b) {
+            acc[0] = T::add(simd, acc[0], E::load(simd, a), E::load(simd, b));
+        }
+        if !a_tail.is_empty() {
+            let (a, b) = (E::load_partial(simd, a_tail), E::load_partial(simd, b_tail));
+            acc[0] = T::add(simd, acc[0], a, b);
+        }
+        return acc[0];
+    }
     let (a, a_rest) = a.as_chunks::<4>();
     let (b, b_rest) = b.as_chunks::<4>();
-    let mut acc = [simd.f32_zero(); 4];
     for (a, b) in a.iter().zip(b) {
         for i in 0..4 {
             let c = chain::<S>(i);

@@ -1,6 +1,8 @@
 //! Processes that see one file in different ways, and a collection whose content follows from the number of its commit.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod moved;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

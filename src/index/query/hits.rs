@@ -152,15 +152,18 @@ impl Hits {
         if hits.len() <= FEW && (0..hits.len()).all(is_first) {
             return false;
         }
-        let mut firsts: Vec<(u64, usize)> =
-            hits.iter().enumerate().map(|(at, hit)| (hit.key, at)).collect();
+        let mut firsts: Vec<(u64, u64)> =
+            hits.iter().enumerate().map(|(at, hit)| (hit.key, at as u64)).collect();
         firsts.sort_unstable();
         firsts.dedup_by_key(|&mut (key, _)| key);
         if firsts.len() == hits.len() {
             return false;
         }
-        firsts.sort_unstable_by_key(|&(_, at)| at);
-        let firsts: Vec<Hit> = firsts.into_iter().map(|(_, at)| hits[at]).collect();
+        for (key, at) in &mut firsts {
+            std::mem::swap(key, at);
+        }
+        firsts.sort_unstable();
+        let firsts: Vec<Hit> = firsts.into_iter().map(|(at, _)| hits[at as usize]).collect();
         self.set(firsts.into_iter());
         true
     }

@@ -4,8 +4,6 @@
 //! Vassilvitskii, SODA 2007). The result depends on the points and the seed alone, not on the
 //! number of threads nor on the instruction set: every sum is made in the order of the points.
 
-use std::cmp::Reverse;
-
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
@@ -152,8 +150,13 @@ impl Task for Assign<'_> {
             let (c, d) = cd.split_at(dimension);
             *four = self.centroids.nearest([a, b, c, d]);
         }
-        for (one, point) in rest.iter_mut().zip(points.chunks_exact(dimension)) {
-            [*one] = self.centroids.nearest([point]);
+        // The first point stands in for those that lack to four.
+        if let Some(first) = points.get(..dimension) {
+            let point = |i: usize| points.get(i * dimension..(i + 1) * dimension).unwrap_or(first);
+            let four = self.centroids.nearest([first, point(1), point(2), point(3)]);
+            for (one, found) in rest.iter_mut().zip(four) {
+                *one = found;
+            }
         }
     }
 }
@@ -212,12 +215,12 @@ fn fill_empty(
     }
     // The bits of positive floats are in their order.
     let distances = nearest.iter().map(|&(_, distance)| distance).enumerate();
-    let mut farthest: Vec<(Reverse<u32>, usize)> = distances
+    let mut farthest: Vec<(u64, u64)> = distances
         .filter(|&(_, distance)| distance > 0.0)
-        .map(|(i, distance)| (Reverse(distance.to_bits()), i))
+        .map(|(i, distance)| (u64::MAX - u64::from(distance.to_bits()), i as u64))
         .collect();
     farthest.sort_unstable();
-    let mut farthest = farthest.into_iter().map(|(_, i)| i);
+    let mut farthest = farthest.into_iter().map(|(_, i)| i as usize);
     for cluster in 0..sizes.len() {
         if sizes[cluster] > 0 {
             continue;
