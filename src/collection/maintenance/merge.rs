@@ -5,7 +5,7 @@
 //! number of threads.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -203,13 +203,13 @@ impl<'a> Merge<'a> {
             index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
             tx.table::<u64>(PAYLOADS)?.bulk_load_unsorted(plan.payloads(&inputs)?)?;
             if !plan.names.is_empty() {
-                let named = || plan.names.iter().map(|(name, key)| (*name, key));
+                let named = || plan.names.iter().copied();
                 let encoded: Vec<_> =
                     named().map(|(name, key)| (name, key.to_le_bytes())).collect();
                 tx.table::<[u8]>(KEYS_OF_NAMES)?
                     .bulk_load(encoded.iter().map(|(name, key)| (*name, &key[..])))?;
                 tx.table::<u64>(NAMES_OF_KEYS)?
-                    .bulk_load(named().map(|(name, &key)| (key, name)))?;
+                    .bulk_load(named().map(|(name, key)| (key, name)))?;
             }
             if is_cancelled() {
                 return Err(CollectionError::Cancelled);
@@ -291,43 +291,47 @@ struct Plan<'a> {
     /// For each input, in the order of its slots: slot, key, and the vector's key in the merged collection.
     survivors: Vec<Vec<(Slot, u64, u64)>>,
     /// Names in ascending order with their new keys.
-    names: BTreeMap<&'a [u8], u64>,
+    names: Vec<(&'a [u8], u64)>,
     superseded: u64,
 }
 
 impl<'a> Plan<'a> {
     fn of(inputs: &[&'a Snapshot], rule: MergeRule) -> Result<Self, CollectionError> {
         let mut plain: Vec<Entry> = Vec::new();
-        let mut named: BTreeMap<&[u8], Vec<Entry>> = BTreeMap::new();
+        let mut named: Vec<(&[u8], Entry)> = Vec::new();
         for (input, snapshot) in inputs.iter().enumerate() {
             let names = names(snapshot.store())?;
             for (slot, key) in snapshot.hnsw().occupied() {
                 let entry = Entry { input, slot, key };
                 match names.get(&key) {
-                    Some(&name) => named.entry(name).or_default().push(entry),
+                    Some(&name) => named.push((name, entry)),
                     None => plain.push(entry),
                 }
             }
         }
-        let count = plain.len() + named.values().map(Vec::len).sum::<usize>();
+        let count = plain.len() + named.len();
         plain.sort_unstable_by_key(|entry| (entry.key, entry.input));
+        named.sort_unstable_by_key(|&(name, entry)| (name, entry.input));
         let mut survivors = vec![Vec::new(); inputs.len()];
-        let mut taken = BTreeSet::new();
+        // In ascending order.
+        let mut taken = Vec::new();
         for group in plain.chunk_by(|a, b| a.key == b.key) {
             let Entry { input, slot, key } = choose(inputs, group, None, rule)?;
             survivors[input].push((slot, key, key));
             if key >= FIRST_NAMED {
-                taken.insert(key);
+                taken.push(key);
             }
         }
-        let mut free = (FIRST_NAMED..).filter(|key| !taken.contains(key));
-        let mut names = BTreeMap::new();
-        for (name, group) in named {
-            let Entry { input, slot, key } = choose(inputs, &group, Some(name), rule)?;
+        let mut free = (FIRST_NAMED..).filter(|key| taken.binary_search(key).is_err());
+        let mut names = Vec::new();
+        for group in named.chunk_by(|(a, _), (b, _)| a == b) {
+            let name = group[0].0;
+            let entries: Vec<Entry> = group.iter().map(|&(_, entry)| entry).collect();
+            let Entry { input, slot, key } = choose(inputs, &entries, Some(name), rule)?;
             let full = CollectionError::Index(IndexError::Full { len: count });
             let new = free.next().ok_or(full)?;
             survivors[input].push((slot, key, new));
-            names.insert(name, new);
+            names.push((name, new));
         }
         for list in &mut survivors {
             list.sort_unstable();

@@ -104,7 +104,7 @@ impl Views {
         let checkpoint = head.checkpoint.commit;
         // Other views would have to be made anew.
         self.views.retain(|view| view.is_of(&tx, checkpoint) || Arc::strong_count(view) > 1);
-        self.views.sort_by_key(|view| std::cmp::Reverse(view.commit));
+        self.views.sort_unstable_by_key(|view| std::cmp::Reverse(view.commit));
         let newest = newest_commit(&tx, &head)?;
         for at in 0..self.views.len() {
             let view = &mut self.views[at];

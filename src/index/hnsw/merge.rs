@@ -1,7 +1,5 @@
 //! One graph index from several: keys, vectors and codes one behind the other, and the graphs connected by `graph/merge/`.
 
-use std::collections::BTreeMap;
-
 use super::Hnsw;
 use super::builder::check_graph;
 use crate::arena::{Column, Slot};
@@ -144,9 +142,13 @@ impl Hnsw {
 /// Returns the quantizer for the vectors of `parts`: their own if all share one. If vectors are kept, one that is fitted to
 /// all of them; if they are not, that of most vectors, because each change of codes would lose some precision.
 fn quantizer(quantized: &Quantized, parts: &[Part<'_>], total: usize) -> Choice {
-    let mut votes: BTreeMap<Option<Vec<u8>>, usize> = BTreeMap::new();
+    let mut votes: Vec<(Option<Vec<u8>>, usize)> = Vec::new();
     for part in parts.iter().filter(|part| !part.entries.is_empty()) {
-        *votes.entry(part.coder()).or_default() += part.entries.len();
+        let (coder, count) = (part.coder(), part.entries.len());
+        match votes.iter_mut().find(|(other, _)| *other == coder) {
+            Some((_, votes)) => *votes += count,
+            None => votes.push((coder, count)),
+        }
     }
     let is_one = votes.len() == 1;
     let most = votes.into_iter().filter_map(|(coder, count)| Some((count, coder?))).max();

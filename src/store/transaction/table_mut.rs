@@ -98,7 +98,7 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
         &mut self,
         entries: impl IntoIterator<Item = (K::Item<'e>, &'e [u8])>,
     ) -> Result<u64, StoreError> {
-        self.load(entries.into_iter().map(|(item, value)| (K::encode(item), value)))
+        self.load(&mut entries.into_iter().map(|(item, value)| (K::encode(item), value)))
     }
 
     /// Loads entries in any order. Returns the number of entries given. The last one of equal keys counts.
@@ -129,14 +129,14 @@ impl<'t, K: Key + ?Sized> TableMut<'t, K> {
             }
             equal
         });
-        self.load(sorted.into_iter().map(|(_, key, value)| (key, value)))?;
+        self.load(&mut sorted.into_iter().map(|(_, key, value)| (key, value)))?;
         Ok(count)
     }
 
-    #[expect(single_use_lifetimes, reason = "`impl Trait` needs a name for it")]
-    fn load<'e, E: AsRef<[u8]>>(
+    /// Does [`Self::bulk_load`]. The entries are behind a pointer, so that this is compiled once for each kind of keys.
+    fn load<E: AsRef<[u8]>>(
         &mut self,
-        entries: impl Iterator<Item = (E, &'e [u8])>,
+        entries: &mut dyn Iterator<Item = (E, &[u8])>,
     ) -> Result<u64, StoreError> {
         let mut entries = entries.peekable();
         if entries.peek().is_none() {
