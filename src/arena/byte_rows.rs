@@ -39,7 +39,7 @@ impl<'a> ByteRows<'a> {
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// If no row has the id.
     #[inline(always)]
     pub(crate) fn row(self, id: u32) -> &'a [u8] {
         assert!(id < self.limit, "row beyond the view");

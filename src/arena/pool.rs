@@ -25,7 +25,7 @@ pub(crate) struct Pool<I = Slot> {
     ids: PhantomData<I>,
 }
 
-/// The entries of a pool, whatever their ids number.
+/// The entries of a pool with ids of any type.
 #[derive(Debug, Default)]
 struct List {
     /// The entries, of which the first `len` count; [`SLACK`] longer than the capacity.

@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// Replaces the order keys of pairs of a centred and a plain code, of which there are few.
+    /// Replaces the order keys of pairs of a centred and a plain code. Such pairs are rare.
     fn compare_unlike(
         &self,
         coder: &Coder,

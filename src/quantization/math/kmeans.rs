@@ -150,7 +150,7 @@ impl Task for Assign<'_> {
             let (c, d) = cd.split_at(dimension);
             *four = self.centroids.nearest([a, b, c, d]);
         }
-        // The first point stands in for those that lack to four.
+        // The first point fills the places of a group of four that points lack.
         if let Some(first) = points.get(..dimension) {
             let point = |i: usize| points.get(i * dimension..(i + 1) * dimension).unwrap_or(first);
             let four = self.centroids.nearest([first, point(1), point(2), point(3)]);
