@@ -9,6 +9,9 @@ const BEYOND_CODES: f64 = 0.25;
 /// The growth of a walk's candidates from one step to the next, at most.
 const WIDER: f64 = 1.5;
 
+/// The same if the number of rejected vectors is known, and the last candidates were all rejected: the walk does not go far beyond them.
+const FAR_WIDER: f64 = 3.0;
+
 /// Candidates none of which is accepted, after which more are expected.
 const HOPELESS: usize = 64;
 
@@ -125,7 +128,9 @@ impl Course {
         }
         let missing = (self.wanted - accepted) as f64;
         let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
-        let wider = (expected.min(kept as f64 * WIDER) as usize).min(end(self.rejects));
+        let is_known = self.rejects < usize::MAX && recent == 0.0;
+        let growth = if is_known { FAR_WIDER } else { WIDER };
+        let wider = (expected.min(kept as f64 * growth) as usize).min(end(self.rejects));
         // A step does not pass the cost of a scan if the sample puts the end before it.
         let limit = if end(rejects.least) < most { most - 1 } else { usize::MAX };
         Next::Wider(wider.min(limit).max(kept + 1))
@@ -166,14 +171,15 @@ mod tests {
         let asked = Asked { accepted: 5, rank: 64, recent: 0.5, ..NONE };
         assert_eq!(next(asked, 64, usize::MAX, false), Next::Wider(85));
         assert_eq!(next(NONE, 64, usize::MAX, false), Next::Wider(96));
-        // At most 20 rejected ones are ahead, and 10 answers.
-        assert_eq!(next(Asked { seen: 20, ..NONE }, 20, 20, false), Next::Wider(30));
+        // At most 20 rejected ones are ahead, and 10 answers, and the candidates beyond.
+        assert_eq!(next(Asked { seen: 20, ..NONE }, 20, 20, false), Next::Wider(34));
+        assert_eq!(next(NONE, 64, 1000, false), Next::Wider(192));
     }
 
     #[test]
     fn a_scan_takes_over_where_the_end_is_too_far() {
         assert_eq!(next(NONE, 100, 5000, false), Next::Scan);
-        assert_eq!(next(NONE, 100, 1000, false), Next::Wider(150));
+        assert_eq!(next(NONE, 100, 1000, false), Next::Wider(300));
         assert_eq!(next(NONE, 2000, usize::MAX, false), Next::Wider(3000));
         assert_eq!(next(NONE, 2100, usize::MAX, false), Next::Scan);
         let next = |kept, rejects| {
