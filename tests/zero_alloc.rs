@@ -61,10 +61,13 @@ fn vectors() -> (Vectors, Vectors) {
     Generated::builder(3000, 48).queries(100).build().unwrap().into_parts()
 }
 
-/// Checks that queries allocate nothing. They walk different parts of the graph: after one round all scratch has its final size.
+/// Checks that queries allocate nothing. They walk different parts of the graph, and plans follow the measured time of a filter: after
+/// three rounds all scratch has its final size, also that of plans that a busy machine makes rare.
 fn assert_none(what: &str, queries: &Vectors, mut search: impl FnMut(&nearfield::VectorRef<'_>)) {
     let mut round = || queries.iter().for_each(|query| search(&query));
-    round();
+    for _ in 0..3 {
+        round();
+    }
     assert_eq!(allocations(&mut round), 0, "{what}");
 }
 
