@@ -8,7 +8,7 @@ use std::fmt;
 use bytemuck::cast_slice;
 
 use super::Kernel;
-use crate::arena::ByteRows;
+use crate::arena::{ByteRows, SliceRows};
 use crate::order_key::OrderKey;
 use crate::simd::{Simd, Task};
 
@@ -26,6 +26,30 @@ pub(crate) trait BoundKernel: Send + Sync {
 
     /// Returns the names of the kernel and the instruction set.
     fn name(&self) -> &'static str;
+}
+
+impl dyn BoundKernel {
+    /// Writes the order keys of the distances between `query` and each of `rows`, which follow one another and are as many as `orders`.
+    pub(crate) fn orders_in_line(&self, query: &[u8], rows: &[u8], orders: &mut [OrderKey]) {
+        const IDS: [u32; 32] = {
+            let mut ids = [0; 32];
+            let mut id = 0;
+            while id < ids.len() {
+                ids[id] = id as u32;
+                id += 1;
+            }
+            ids
+        };
+
+        let stride = rows.len() / orders.len().max(1);
+        let mut rest = rows;
+        for orders in orders.chunks_mut(IDS.len()) {
+            let rows;
+            (rows, rest) = rest.split_at(orders.len() * stride);
+            let rows = SliceRows::new(rows, stride);
+            self.orders(query, rows.rows(), &IDS[..orders.len()], orders);
+        }
+    }
 }
 
 impl fmt::Debug for dyn BoundKernel {

@@ -4,7 +4,7 @@ use super::bound::{BoundKernel, bind};
 use super::hamming::Hamming;
 use super::{Kernel, byte, float};
 use crate::metric::Metric;
-use crate::simd::{Isa, Scalar, Simd};
+use crate::simd::{Isa, Scalar};
 use crate::vector::{Bf16, Element, F16};
 
 /// Returns the kernel of `metric` over `element`, bound to `isa`.
@@ -18,16 +18,33 @@ pub(crate) fn dispatch(
     isa: Isa,
     stored_unit: bool,
 ) -> Option<Box<dyn BoundKernel>> {
-    match isa {
-        Isa::Scalar => with_kernel(metric, element, stored_unit, Scalar::new()),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => with_kernel(metric, element, stored_unit, crate::simd::Avx2::new()?),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => with_kernel(metric, element, stored_unit, crate::simd::Avx512::new()?),
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => with_kernel(metric, element, stored_unit, crate::simd::Neon::new()?),
-        #[allow(unreachable_patterns, reason = "no architecture has all levels")]
-        _ => None,
+    macro_rules! floats {
+        ($kernel:ident) => {
+            match element {
+                Element::F32 => with_isa(float::$kernel::<f32>::default(), isa),
+                Element::F16 => with_isa(float::$kernel::<F16>::default(), isa),
+                Element::Bf16 => with_isa(float::$kernel::<Bf16>::default(), isa),
+                Element::I8 | Element::U8 | Element::Bit => None,
+            }
+        };
+    }
+    macro_rules! numbers {
+        ($kernel:ident) => {
+            match element {
+                Element::I8 => with_isa(byte::$kernel::<i8>::default(), isa),
+                Element::U8 => with_isa(byte::$kernel::<u8>::default(), isa),
+                _ => floats!($kernel),
+            }
+        };
+    }
+    let is_float = matches!(element, Element::F32 | Element::F16 | Element::Bf16);
+    match metric {
+        Metric::L2 => numbers!(SquaredL2),
+        Metric::InnerProduct => numbers!(InnerProduct),
+        Metric::Cosine if stored_unit && is_float => floats!(UnitCosine),
+        Metric::Cosine => numbers!(Cosine),
+        Metric::Hamming if element == Element::Bit => with_isa(Hamming, isa),
+        Metric::Hamming => None,
     }
 }
 
@@ -43,41 +60,5 @@ pub(crate) fn with_isa<K: Kernel>(kernel: K, isa: Isa) -> Option<Box<dyn BoundKe
         Isa::Neon => Some(bind(crate::simd::Neon::new()?, kernel)),
         #[allow(unreachable_patterns, reason = "no architecture has all levels")]
         _ => None,
-    }
-}
-
-fn with_kernel<S: Simd>(
-    metric: Metric,
-    element: Element,
-    stored_unit: bool,
-    simd: S,
-) -> Option<Box<dyn BoundKernel>> {
-    macro_rules! floats {
-        ($kernel:ident) => {
-            match element {
-                Element::F32 => Some(bind(simd, float::$kernel::<f32>::default())),
-                Element::F16 => Some(bind(simd, float::$kernel::<F16>::default())),
-                Element::Bf16 => Some(bind(simd, float::$kernel::<Bf16>::default())),
-                Element::I8 | Element::U8 | Element::Bit => None,
-            }
-        };
-    }
-    macro_rules! numbers {
-        ($kernel:ident) => {
-            match element {
-                Element::I8 => Some(bind(simd, byte::$kernel::<i8>::default())),
-                Element::U8 => Some(bind(simd, byte::$kernel::<u8>::default())),
-                _ => floats!($kernel),
-            }
-        };
-    }
-    let is_float = matches!(element, Element::F32 | Element::F16 | Element::Bf16);
-    match metric {
-        Metric::L2 => numbers!(SquaredL2),
-        Metric::InnerProduct => numbers!(InnerProduct),
-        Metric::Cosine if stored_unit && is_float => floats!(UnitCosine),
-        Metric::Cosine => numbers!(Cosine),
-        Metric::Hamming if element == Element::Bit => Some(bind(simd, Hamming)),
-        Metric::Hamming => None,
     }
 }

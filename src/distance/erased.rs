@@ -1,27 +1,12 @@
 //! A kernel behind one indirect call, for users.
 
 use super::{BoundKernel, MAX_LEN, dispatch};
-use crate::arena::SliceRows;
 use crate::error::{IndexError, VectorError};
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
 use crate::simd::Isa;
 use crate::vector::{AsVector, Element, VectorRef};
 use std::fmt;
-
-/// Rows that are compared in one call.
-const ROWS: usize = IDS.len();
-
-/// The ids of rows that follow one another.
-pub(crate) const IDS: [u32; 32] = {
-    let mut ids = [0; 32];
-    let mut id = 0;
-    while id < ids.len() {
-        ids[id] = id as u32;
-        id += 1;
-    }
-    ids
-};
 
 /// Exact distances under one metric over one element type.
 ///
@@ -111,8 +96,8 @@ impl Distance {
         }
         self.check(&[a, b], a.len())?;
         let mut order = OrderKey::MIN;
-        let row = SliceRows::new(b.as_bytes(), b.as_bytes().len());
-        self.kernel.orders(a.as_bytes(), row.rows(), &[0], std::slice::from_mut(&mut order));
+        let orders = std::slice::from_mut(&mut order);
+        self.kernel.orders_in_line(a.as_bytes(), b.as_bytes(), orders);
         Ok(self.kernel.distance(order))
     }
 
@@ -136,12 +121,12 @@ impl Distance {
         }
         self.check(&[query, rows], query.len())?;
         let (query, mut rows) = (query.as_bytes(), rows.as_bytes());
-        let mut orders = [OrderKey::MIN; ROWS];
-        for distances in distances.chunks_mut(ROWS) {
+        let mut orders = [OrderKey::MIN; 32];
+        for distances in distances.chunks_mut(orders.len()) {
             let together;
             (together, rows) = rows.split_at(distances.len() * query.len());
-            let (ids, orders) = (&IDS[..distances.len()], &mut orders[..distances.len()]);
-            self.kernel.orders(query, SliceRows::new(together, query.len()).rows(), ids, orders);
+            let orders = &mut orders[..distances.len()];
+            self.kernel.orders_in_line(query, together, orders);
             for (distance, &order) in distances.iter_mut().zip(&*orders) {
                 *distance = self.kernel.distance(order);
             }

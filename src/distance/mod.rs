@@ -25,7 +25,6 @@ pub(crate) use ask::Ask;
 pub(crate) use bound::BoundKernel;
 pub(crate) use dispatch::{dispatch, with_isa};
 pub use erased::Distance;
-pub(crate) use erased::IDS;
 pub(crate) use nibble::{NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2};
 pub(crate) use rung::{Place, RUNG_BITS, rung_above, scale_of};
 pub(crate) use scaled::{

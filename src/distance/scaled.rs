@@ -198,7 +198,7 @@ macro_rules! kernel {
             const FOURS: Fours = $fours;
 
             #[inline(always)]
-            #[allow(unused_variables, reason = "some kernels share nothing, or numbers that no kernel computes")]
+            #[allow(unused_variables, reason = "not every kernel needs both to find what it shares")]
             fn share<S: Simd>(self, $simd: S, $query: &[Block]) -> $shared_type {
                 $share
             }

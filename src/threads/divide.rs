@@ -29,6 +29,16 @@ pub(crate) fn map<R: Send>(count: usize, task: impl Fn(usize) -> R + Sync) -> Ve
 }
 
 /// Returns the results of `task` for each chunk of `len` of the items, the last one perhaps shorter, and its number, in their order.
+pub(crate) fn map_parts<T: Sync, R: Send>(
+    items: &[T],
+    len: usize,
+    task: impl Fn(usize, &[T]) -> R + Sync,
+) -> Vec<R> {
+    let part = |at: usize| &items[at * len..items.len().min((at + 1) * len)];
+    map(items.len().div_ceil(len), |at| task(at, part(at)))
+}
+
+/// Returns [`map_parts`] of items that `task` changes.
 pub(crate) fn map_chunks<T: Send, R: Send>(
     items: &mut [T],
     len: usize,
@@ -83,9 +93,11 @@ mod tests {
                 })
             });
             assert!(items.iter().enumerate().all(|(at, &item)| item == at / 7));
-            let expected: Vec<usize> =
-                (0..count).collect::<Vec<_>>().chunks(7).map(|chunk| chunk.iter().sum()).collect();
+            let all: Vec<usize> = (0..count).collect();
+            let expected: Vec<usize> = all.chunks(7).map(|chunk| chunk.iter().sum()).collect();
             assert_eq!(sums, expected);
+            let parts = pool.install(|| map_parts(&all, 7, |at, part| (at, part.to_vec())));
+            assert!(parts.into_iter().eq(all.chunks(7).map(<[_]>::to_vec).enumerate()));
         }
     }
 

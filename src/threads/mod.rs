@@ -1,11 +1,11 @@
 //! Pools whose threads run in this process: a forked child has none of its parent's threads.
 //!
-//! An inherited pool finishes no work. Code that divides work calls [`map`], [`map_chunks`] or [`in_turn`], which check the pool first;
+//! An inherited pool finishes no work. Code that divides work calls [`map`], [`map_parts`], [`map_chunks`] or [`in_turn`], which check the pool first;
 //! `tests/architecture.rs` holds the sources against this rule.
 
 mod divide;
 
-pub(crate) use divide::{in_turn, map, map_chunks};
+pub(crate) use divide::{in_turn, map, map_chunks, map_parts};
 
 use std::error::Error;
 use std::sync::Arc;

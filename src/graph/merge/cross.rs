@@ -12,7 +12,7 @@ use crate::graph::rows::{Cell, Rows};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
-use crate::threads::{map, map_chunks};
+use crate::threads::{map_chunks, map_parts};
 
 /// Maximum number of nodes of one other graph that a node finds.
 const FOUND: usize = 16;
@@ -32,17 +32,12 @@ const NONE: u64 = u64::MAX;
 /// The rank of a row that no flood reached.
 const UNREACHED: u32 = u32::MAX;
 
-/// A row that found another: the entry of the finder for the list of the found row.
+/// A row that found another: the entry of the finder for the list of the found row. Sorted by the found rows, the nearest finder first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Back {
     pub(super) to: Row,
-    /// The order key of the distance, and the row that found it: `key << 32 | row`.
+    /// The order key of the distance, and the row that found it.
     pub(super) entry: u64,
-}
-
-/// Sorts the entries by the rows that get them, the nearest first.
-pub(super) fn sort(back: &mut [Back]) {
-    back.sort_unstable();
 }
 
 /// The nearest rows of other graphs, for each row.
@@ -68,10 +63,10 @@ impl Near {
             let found = found.iter().filter(|&&entry| entry != NONE);
             back.extend(found.map(|&entry| Back {
                 to: split(entry).1,
-                entry: entry >> 32 << 32 | u64::from(row),
+                entry: join(split(entry).0, Row::new(row)),
             }));
         }
-        sort(&mut back);
+        back.sort_unstable();
         map_chunks(&mut self.lists[lists(into)], GRAIN * KEPT, |grain, lists| {
             let rows = into.start.number() + (grain * GRAIN) as u32..;
             for (list, row) in lists.chunks_exact_mut(KEPT).zip(rows.map(Row::new)) {
@@ -98,6 +93,12 @@ fn add(list: &mut [u64], entry: u64) {
     }
 }
 
+/// Returns the entry of an order key and a row, which entries are sorted by.
+pub(super) fn join(key: OrderKey, row: Row) -> u64 {
+    u64::from(key.to_bits()) << 32 | u64::from(row.number())
+}
+
+/// Returns the order key and the row of an entry.
 pub(super) fn split(entry: u64) -> (OrderKey, Row) {
     (OrderKey::from_bits((entry >> 32) as u32), Row::new(entry as u32))
 }
@@ -133,8 +134,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         let mut from = 0;
         for &end in &waves.ends {
             let wave = &waves.order[from..end];
-            let lists = map(wave.len().div_ceil(GRAIN), |grain| {
-                let chunk = &wave[grain * GRAIN..wave.len().min((grain + 1) * GRAIN)];
+            let lists = map_parts(wave, GRAIN, |_, chunk| {
                 let goes_on = (self.tick)(chunk.len());
                 self.with_scratch(|scratch| {
                     let mut lists = Vec::with_capacity(chunk.len() * FOUND);
@@ -150,9 +150,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
                             .map(|&entry| split(entry).1);
                         self.walk(rows, row, seeds, entry, scratch);
                         let best = scratch.pool.iter().take(FOUND);
-                        let best = best.map(|(key, row)| {
-                            u64::from(key.to_bits()) << 32 | u64::from(row.number())
-                        });
+                        let best = best.map(|(key, row)| join(key, row));
                         lists.extend(best.chain(std::iter::repeat(NONE)).take(FOUND));
                     }
                     goes_on.then_some(lists)

@@ -1,13 +1,13 @@
 //! New links among old ones.
 
 use super::Merge;
-use super::cross::{Back, Near, sort, split};
+use super::cross::{Back, Near, join, split};
 use crate::graph::id::Row;
 use crate::graph::rows::{Candidate, Cell, Link, Rows, select, sort_candidates};
 use crate::graph::search::Scratch;
 use crate::graph::space::LinkSpace;
 use crate::order_key::OrderKey;
-use crate::threads::map;
+use crate::threads::map_parts;
 
 /// Rows that a thread takes at once.
 const GRAIN: usize = 256;
@@ -18,8 +18,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
     pub(super) fn weave<C: Cell>(&self, rows: Rows<'_, C>, near: Near) {
         let all: Vec<Row> = rows.each().collect();
         // Each row is read and written by one task alone, here and below.
-        let back = map(all.len().div_ceil(GRAIN), |grain| {
-            let chunk = &all[grain * GRAIN..all.len().min((grain + 1) * GRAIN)];
+        let back = map_parts(&all, GRAIN, |_, chunk| {
             self.with_scratch(|scratch| {
                 let mut back = Vec::new();
                 for &row in chunk {
@@ -30,11 +29,12 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         });
         drop(near);
         let mut back = back.concat();
-        sort(&mut back);
+        back.sort_unstable();
         let groups: Vec<&[Back]> = back.chunk_by(|a, b| a.to == b.to).collect();
-        map(groups.len().div_ceil(GRAIN), |grain| {
-            let groups = groups[grain * GRAIN..].iter().take(GRAIN);
-            groups.for_each(|group| link_back(rows, group));
+        map_parts(&groups, GRAIN, |_, groups| {
+            for group in groups {
+                link_back(rows, group);
+            }
         });
     }
 
@@ -62,10 +62,7 @@ impl<S: LinkSpace + Sync> Merge<'_, S> {
         for (cell, link) in rows.cells(row).iter().zip(kept.chain(std::iter::repeat(None))) {
             cell.store(link);
         }
-        back.extend(prune.kept.iter().map(|c| Back {
-            to: c.link.row,
-            entry: u64::from(c.key.to_bits()) << 32 | u64::from(row.number()),
-        }));
+        back.extend(prune.kept.iter().map(|c| Back { to: c.link.row, entry: join(c.key, row) }));
     }
 
     /// Leaves a row's links, and others to which it has none, in `scratch.candidates`, the nearest first.

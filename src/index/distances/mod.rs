@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytemuck::cast_slice;
 
-use crate::arena::{SliceRows, Slot, View};
-use crate::distance::{BoundKernel, IDS, dispatch};
+use crate::arena::{Slot, View};
+use crate::distance::{BoundKernel, dispatch};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
@@ -127,12 +127,7 @@ impl Engine {
         query: &[Block],
         orders: &mut [OrderKey],
     ) {
-        let rows: &[u8] = cast_slice(rows);
-        let stride = (rows.len() / orders.len().max(1)).max(1);
-        for (orders, rows) in orders.chunks_mut(IDS.len()).zip(rows.chunks(IDS.len() * stride)) {
-            let ids = &IDS[..orders.len()];
-            self.kernel.orders(cast_slice(query), SliceRows::new(rows, stride).rows(), ids, orders);
-        }
+        self.kernel.orders_in_line(cast_slice(query), cast_slice(rows), orders);
     }
 
     /// Returns the distance that an order key encodes.

@@ -17,7 +17,7 @@ use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::quantization::cluster;
-use crate::threads::{in_turn, map};
+use crate::threads::{in_turn, map_parts};
 
 /// Vectors for each list of a chosen number at which the index is trained.
 const FIRST: usize = 32;
@@ -268,8 +268,7 @@ impl Ivf {
     ) -> Result<Directory, IndexError> {
         let (space, dimension) = (&self.space, self.dimension());
         let (mut residuals, mut distances) = (Vec::new(), Vec::new());
-        let parts: Vec<(Vec<f32>, Vec<_>)> = map(sample.len().div_ceil(TASK), |task| {
-            let vectors = sample[task * TASK..].iter().take(TASK);
+        let parts: Vec<(Vec<f32>, Vec<_>)> = map_parts(sample, TASK, |_, vectors| {
             let (mut scratch, mut residuals) = (Scratch::default(), Vec::new());
             let nearest = |vector: &&[f32]| {
                 space.pad(vector, &mut scratch.row);
@@ -277,7 +276,7 @@ impl Ivf {
                 directory.residual(space, vector, nearest.0, &mut residuals);
                 nearest
             };
-            let nearest: Vec<(u32, f32)> = vectors.map(nearest).collect();
+            let nearest: Vec<(u32, f32)> = vectors.iter().map(nearest).collect();
             (residuals, nearest)
         });
         for (part, nearest) in parts {
@@ -298,12 +297,12 @@ impl Ivf {
         if let Some(codec) = codec {
             let keeps_rows = originals == Originals::Kept;
             directory = directory.with_codec(space, centroids, codec, bases, keeps_rows)?;
-            let errors = map(sample.len().div_ceil(TASK), |task| {
-                let vectors = sample[task * TASK..].iter().zip(&distances[task * TASK..]);
+            let errors = map_parts(sample, TASK, |task, vectors| {
+                let vectors = vectors.iter().zip(&distances[task * TASK..]);
                 let error = |(vector, &(list, _)): (&&[f32], &(u32, f32))| {
                     directory.code_error(space, vector, list)
                 };
-                vectors.take(TASK).map(error).collect::<Result<Vec<_>, _>>()
+                vectors.map(error).collect::<Result<Vec<_>, _>>()
             });
             code_errors = errors.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
         }
@@ -327,10 +326,9 @@ impl Ivf {
             .collect();
         let mut split = centroids.concat();
         let directory = Directory::new(&self.space, &split)?;
-        let lists = map((sample.len() / dimension).div_ceil(TASK), |task| {
+        let lists = map_parts(sample, TASK * dimension, |_, vectors| {
             let mut scratch = Scratch::default();
-            let vectors = sample[task * TASK * dimension..].chunks_exact(dimension).take(TASK);
-            let nearest = vectors.map(|vector| {
+            let nearest = vectors.chunks_exact(dimension).map(|vector| {
                 self.space.pad(vector, &mut scratch.row);
                 directory.nearest(&self.space, &scratch.row, &mut scratch.order_keys).0
             });

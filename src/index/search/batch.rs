@@ -14,7 +14,7 @@ use crate::index::query::hits::BatchHits;
 use crate::index::query::key_sets::KeySet;
 use crate::index::search::{AnyKey, Searchable};
 use crate::observe::watch;
-use crate::threads::map;
+use crate::threads::map_parts;
 use crate::vector::{AsVector, Block, VectorRef};
 
 /// Many queries. Made by `search_batch`; nothing happens until [`run`](Self::run).
@@ -138,10 +138,7 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
             || answer(&rows),
             || {
                 let grain = index.grain(rows.len() / blocks).max(1);
-                let len = grain * blocks;
-                let parts = map(rows.len().div_ceil(len), |part| {
-                    answer(&rows[part * len..rows.len().min((part + 1) * len)])
-                });
+                let parts = map_parts(&rows, grain * blocks, |_, rows| answer(rows));
                 let mut all = BatchHits::default();
                 for part in &parts {
                     all.append(part);

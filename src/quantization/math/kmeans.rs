@@ -142,21 +142,14 @@ impl Task for Assign<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let dimension = self.centroids.dimension();
-        let (fours, rest) = self.nearest.as_chunks_mut::<4>();
-        let (four_points, points) = self.points.split_at(4 * dimension * fours.len());
-        for (four, points) in fours.iter_mut().zip(four_points.chunks_exact(4 * dimension)) {
-            let (ab, cd) = points.split_at(2 * dimension);
-            let (a, b) = ab.split_at(dimension);
-            let (c, d) = cd.split_at(dimension);
-            *four = self.centroids.nearest([a, b, c, d]);
-        }
-        // The first point fills the places of a group of four that points lack.
-        if let Some(first) = points.get(..dimension) {
-            let point = |i: usize| points.get(i * dimension..(i + 1) * dimension).unwrap_or(first);
-            let four = self.centroids.nearest([first, point(1), point(2), point(3)]);
-            for (one, found) in rest.iter_mut().zip(four) {
-                *one = found;
-            }
+        let fours = self.nearest.chunks_mut(4).zip(self.points.chunks(4 * dimension));
+        for (nearest, points) in fours {
+            // The first point fills the places that the last group lacks.
+            let point = |i: usize| {
+                points.get(i * dimension..(i + 1) * dimension).unwrap_or(&points[..dimension])
+            };
+            let four = self.centroids.nearest([point(0), point(1), point(2), point(3)]);
+            nearest.copy_from_slice(&four[..nearest.len()]);
         }
     }
 }

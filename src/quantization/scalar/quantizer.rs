@@ -7,7 +7,6 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::{Bits, Parts, ScalarGrid};
-use crate::arena::SliceRows;
 use crate::error::VectorError;
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
@@ -136,8 +135,8 @@ impl ScalarQuantizer {
         for (distance, from) in distances.iter_mut().zip(codes.chunks_exact(bytes)) {
             cast_slice_mut(&mut code).copy_from_slice(from);
             let mut order = OrderKey::MIN;
-            let rows = SliceRows::new(cast_slice(&code), bytes);
-            kernel.orders(cast_slice(query), rows.rows(), &[0], std::slice::from_mut(&mut order));
+            let orders = std::slice::from_mut(&mut order);
+            kernel.orders_in_line(cast_slice(query), cast_slice(&code), orders);
             *distance = grid.distance(kernel.distance(order));
         }
     }
