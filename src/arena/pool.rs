@@ -44,6 +44,30 @@ impl List {
     }
 }
 
+impl List {
+    /// Makes room for `capacity` entries. Returns the last entry, if the list was full.
+    fn widen(&mut self, capacity: usize) -> Option<u64> {
+        let is_full = self.len == self.capacity;
+        if self.entries.len() < capacity + SLACK {
+            self.entries.resize(capacity + SLACK, 0);
+        }
+        self.capacity = capacity;
+        is_full.then(|| self.entries[self.len - 1])
+    }
+
+    /// Appends the least of `entries`, which are all greater than the last one, up to the capacity.
+    fn append_nearest(&mut self, entries: &mut Vec<u64>) {
+        let room = self.capacity - self.len;
+        if entries.len() > room {
+            entries.select_nth_unstable(room);
+            entries.truncate(room);
+        }
+        entries.sort_unstable();
+        self.entries[self.len..][..entries.len()].copy_from_slice(entries);
+        self.len += entries.len();
+    }
+}
+
 impl<I> Default for Pool<I> {
     fn default() -> Self {
         Self { list: List::default(), ids: PhantomData }
@@ -62,19 +86,48 @@ impl<I: Id> Pool<I> {
         self.list.cursor = 0;
     }
 
-    /// Makes room for `capacity` entries, if that is more. Returns the key from which on candidates
-    /// may have been dropped, if some may; they can be offered again.
-    pub(crate) fn widen(&mut self, capacity: usize) -> Option<OrderKey> {
+    /// Makes room for `capacity` entries, if that is more, and adds the nearest of the candidates that were dropped. These are among
+    /// `offered`, all that were offered; `dropped` is a buffer. Takes `O(n)` for `n` offered candidates.
+    pub(crate) fn widen(
+        &mut self,
+        capacity: usize,
+        offered: &[(OrderKey, I)],
+        dropped: &mut Vec<u64>,
+    ) {
         if capacity <= self.list.capacity {
-            return None;
+            return;
         }
-        let last =
-            (self.list.len == self.list.capacity).then(|| self.key_at(self.list.len - 1)).flatten();
-        if self.list.entries.len() < capacity + SLACK {
-            self.list.entries.resize(capacity + SLACK, 0);
+        let Some(first) = self.list.widen(capacity) else { return };
+        dropped.clear();
+        dropped.resize(offered.len(), 0);
+        // An entry beyond the last was dropped. Others of its key may have been: the order of their arrival decided.
+        let (last, least) = (first | EXPANDED, first >> 32 << 32);
+        let (mut count, mut equal) = (0, 0);
+        for &(key, id) in offered {
+            let entry = entry_of(key, id);
+            dropped[count] = entry;
+            count += usize::from(entry > last);
+            equal += usize::from(entry >= least && entry <= last);
         }
-        self.list.capacity = capacity;
-        last
+        dropped.truncate(count);
+        self.list.append_nearest(dropped);
+        let list = &self.list.entries[..self.list.len];
+        let to = list.partition_point(|&entry| entry <= last);
+        if equal > to - list.partition_point(|&entry| entry < least) {
+            self.offer_equal(OrderKey::from_bits((first >> 32) as u32), offered);
+        }
+    }
+
+    /// Offers the candidates with a key that the pool does not hold.
+    #[cold]
+    fn offer_equal(&mut self, key: OrderKey, offered: &[(OrderKey, I)]) {
+        for &(_, id) in offered.iter().filter(|&&(other, _)| other == key) {
+            let entry = entry_of(key, id);
+            let held = &self.list.entries[..self.list.len];
+            if held.binary_search_by_key(&entry, |&held| held & !EXPANDED).is_err() {
+                self.offer(&[key], &mut [id]);
+            }
+        }
     }
 
     /// Returns whether a candidate with this key would be added: the key is below the bound.
@@ -246,6 +299,11 @@ impl Offer<'_> {
 }
 
 #[inline(always)]
+fn entry_of<I: Id>(key: OrderKey, id: I) -> u64 {
+    u64::from(key.to_bits()) << 32 | u64::from(id.number()) << 1
+}
+
+#[inline(always)]
 fn key_of(entry: u64) -> OrderKey {
     OrderKey::from_bits((entry >> 32) as u32)
 }
@@ -301,6 +359,42 @@ mod tests {
         });
         assert_eq!(pool.iter().collect::<Vec<_>>(), even[..3]);
         assert_eq!((asked, pool.next()), (3, None));
+    }
+
+    #[test]
+    fn a_wider_pool_holds_the_nearest_of_all_that_were_offered() {
+        let mut state = 1_u32;
+        // Few keys: most are equal to others, and some of the last are in the pool and some are not.
+        for shift in [8, 24, 29] {
+            let mut pool = Pool::<u32>::default();
+            let (mut offered, mut dropped) = (Vec::new(), Vec::new());
+            pool.begin(3);
+            for capacity in [3, 8, 9, 40, 41, 200, 1000, 100] {
+                pool.widen(capacity, &offered, &mut dropped);
+                for _ in 0..30 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let (key, id) = (OrderKey::from_bits(state >> shift), offered.len() as u32);
+                    // Ids fall, so that an entry may be before others of its key that came first.
+                    offered.push((key, 1000 - id));
+                    pool.offer(&[key], &mut [1000 - id]);
+                    if id % 3 == 0 {
+                        pool.next();
+                    }
+                }
+                let kept = pool.list.capacity.min(offered.len());
+                let mut keys: Vec<OrderKey> = offered.iter().map(|offer| offer.0).collect();
+                keys.sort_unstable();
+                let found: Vec<_> = pool.iter().collect();
+                assert!(found.iter().map(|entry| entry.0).eq(keys[..kept].iter().copied()));
+                assert!(found.is_sorted() && found.iter().all(|entry| offered.contains(entry)));
+                assert!(found.windows(2).all(|pair| pair[0] != pair[1]));
+            }
+            let mut left = 0;
+            while pool.next().is_some() {
+                left += 1;
+            }
+            assert!(left > 0 && pool.expanded() == pool.len());
+        }
     }
 
     /// [`Offer`], one by one on every CPU.

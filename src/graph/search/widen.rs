@@ -11,14 +11,13 @@ use crate::graph::rows::{Cell, Graph, Halt, Rows};
 use crate::graph::space::Space;
 use crate::order_key::OrderKey;
 
-/// Noted candidates that are offered together.
-const PART: usize = 32;
-
 /// The notes of a walk that can be continued.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// Order key and row of each visited candidate.
     met: Vec<(OrderKey, Row)>,
+    /// Entries of those that the pool dropped.
+    dropped: Vec<u64>,
     /// The first row that did not exist when the walk began.
     limit: Row,
 }
@@ -26,7 +25,7 @@ pub(super) struct Notes {
 impl Notes {
     /// Returns the bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
-        self.met.capacity() * size_of::<(OrderKey, Row)>()
+        self.met.capacity() * size_of::<(OrderKey, Row)>() + self.dropped.capacity() * 8
     }
 }
 
@@ -66,21 +65,7 @@ impl Graph {
         scratch: &mut Scratch,
     ) {
         let Scratch { pool, notes, .. } = &mut *scratch;
-        if let Some(dropped) = pool.widen(ef) {
-            let (mut keys, mut ids, mut count) = ([OrderKey::MIN; PART], [Row::new(0); PART], 0);
-            for &(key, row) in &notes.met {
-                if key < dropped || key == dropped && pool.ids_of(key).any(|id| id == row) {
-                    continue;
-                }
-                (keys[count], ids[count]) = (key, row);
-                count += 1;
-                if count == PART {
-                    pool.offer(&keys, &mut ids);
-                    count = 0;
-                }
-            }
-            pool.offer(&keys[..count], &mut ids[..count]);
-        }
+        pool.widen(ef, &notes.met, &mut notes.dropped);
         proceed_noting(space, query, self.base.rows(), watch, scratch);
     }
 }

@@ -130,6 +130,8 @@ impl Head {
         let sure = slots.len().min(k.saturating_add(SURE));
         let mut planned = if k == 0 { slots.len() } else { sure };
         let mut judge_at = k;
+        // Candidates at the last judgement, and the rank of the last of the nearest `k` among them.
+        let (mut judged, mut last_answer) = (0, 0);
         while sorted.len() < planned {
             let done = sorted.len();
             let end = planned.min(done + step.min(PART));
@@ -147,14 +149,19 @@ impl Head {
             }
             if k > 0 && end >= k && (end >= judge_at || end == planned) {
                 judge_at = end + step;
-                let (_, &mut (nearest, _), _) = sorted.select_nth_unstable(k - 1);
+                let nearest = bring_nearest(sorted, judged, k);
+                let is_answer = |&order: &OrderKey| order <= nearest;
+                // No candidate behind the last answer becomes one: the bound of the nearest only shrinks.
+                let fresh = orders[judged..].iter().rposition(is_answer);
+                let before = || orders[..=last_answer].iter().rposition(is_answer);
+                last_answer = fresh.map(|at| judged + at).or_else(before).unwrap_or(0);
+                judged = end;
                 let kth = scale.distance(nearest);
                 let may_be_nearer =
                     |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
                 let mut likely = estimates.partition_point(may_be_nearer);
                 if likely == estimates.len() && codes_are_fine {
-                    let last = orders.iter().rposition(|&order| order <= nearest).unwrap_or(0);
-                    take(slots.len().max(VAIN * (last + 1)), slots, estimates);
+                    take(slots.len().max(VAIN * (last_answer + 1)), slots, estimates);
                     likely = estimates.partition_point(may_be_nearer);
                 }
                 planned = sure.max(likely);
@@ -170,6 +177,11 @@ impl Head {
     /// Returns the order key of the distance of the `k`th of the candidates that were [measured](Self::measure).
     pub(in crate::index) fn order_of(&self, k: usize) -> Option<OrderKey> {
         self.sorted.get(k.wrapping_sub(1)).map(|&(order, _)| order)
+    }
+
+    /// Returns the standard deviation of the errors of the codes' distances to the candidates that were measured.
+    pub(in crate::index) fn deviation(&self) -> f32 {
+        self.errors.deviation()
     }
 
     /// Returns whether others of the nearest `k`, of which `kth` is the distance of the last, are likely to be beyond the end of a walk.
@@ -205,6 +217,26 @@ impl Head {
         let words = self.slots.capacity() + self.estimates.capacity() + self.orders.capacity();
         words * 4 + self.sorted.capacity() * 8
     }
+}
+
+/// Brings the nearest `k` to the front. If `judged` is not 0, they are in front of the first `judged`. Returns the order key of the last of
+/// them.
+fn bring_nearest(sorted: &mut [(OrderKey, Slot)], judged: usize, k: usize) -> OrderKey {
+    let mut front = sorted.len();
+    if judged >= k {
+        let last = sorted[k - 1];
+        front = k;
+        for at in judged..sorted.len() {
+            if sorted[at] < last {
+                sorted.swap(front, at);
+                front += 1;
+            }
+        }
+        if front == k {
+            return last.0;
+        }
+    }
+    sorted[..front].select_nth_unstable(k - 1).1.0
 }
 
 /// Differences between distances and their estimates by codes.
@@ -255,6 +287,30 @@ fn beyond(margin: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearest_stay_in_front_as_candidates_come() {
+        let mut state = 1_u32;
+        for k in [1, 2, 7, 40] {
+            let mut sorted: Vec<(OrderKey, Slot)> = Vec::new();
+            let mut judged = 0;
+            while sorted.len() < 200 {
+                for _ in 0..k.max(5) {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let slot = Slot::new(sorted.len() as u32);
+                    sorted.push((OrderKey::from_bits(state >> 26), slot));
+                }
+                let last = bring_nearest(&mut sorted, judged, k);
+                judged = sorted.len();
+                let mut expected = sorted.clone();
+                expected.sort_unstable();
+                let mut front = sorted[..k].to_vec();
+                front.sort_unstable();
+                assert_eq!(front, expected[..k]);
+                assert_eq!((last, sorted[k - 1]), (expected[k - 1].0, expected[k - 1]));
+            }
+        }
+    }
 
     #[test]
     fn what_is_beyond_a_margin_is_that_of_a_normal_number() {

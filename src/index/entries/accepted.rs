@@ -10,6 +10,7 @@ use crate::index::distances::field::{Field, is_set};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 use crate::vector::Block;
@@ -93,7 +94,10 @@ impl Entries {
         // Taken after the rows: each row has a key.
         let keys = self.keys.view();
         ranked.clear();
-        let mut size = FIRST.max(wanted.saturating_mul(2)).min(all.len());
+        // All excluded vectors may be the nearest.
+        let excluded = request.screen.only_excluded().map_or(0, KeySet::len);
+        let size = wanted.saturating_mul(2).saturating_add(excluded);
+        let mut size = FIRST.max(size).min(all.len());
         let mut from = 0;
         while from < all.len() && ranked.len() < wanted && !timer.expired() {
             let end = all.len().min(from.saturating_add(size));

@@ -3,7 +3,9 @@
 //! Vectors that a filter rejects around the query cost the same as more answers would. The walk asks about each slot once, and
 //! about none that is farther than the last answer if calls take long.
 
-use super::course::{Asked, Course, Next, Progress, Rejects};
+use std::cell::Cell;
+
+use super::course::{Asked, BEYOND_CODES, Course, Next, Progress, Rejects};
 use super::{AVOIDS, FilteredSearch, Walked};
 use crate::arena::Slot;
 use crate::graph::Watch;
@@ -28,7 +30,7 @@ const MISSED: f32 = 0.015;
 
 /// The share of a scan's cost after which a walk that met only rejected candidates last takes a sample of the filter, and the share that
 /// the sample costs.
-const DOUBTFUL: f64 = 0.1;
+const DOUBTFUL: f64 = 0.08;
 const SAMPLED: f64 = 1.0 / 32.0;
 
 /// The rejected share up to which all rejected vectors are likely to be around a query whose nearest are rejected: the vectors that a user
@@ -37,6 +39,12 @@ const FEW_REJECTS: f64 = 0.1;
 
 /// The growth of a walk on codes beyond the cost of a scan, at most.
 const BEYOND_SCAN: f64 = 1.25;
+
+/// Candidates whose vectors tell the errors of the codes, about.
+const MEASURED: usize = 24;
+
+/// Standard deviations of the errors by which the codes put an answer too far: more for less than one in a hundred.
+const DEVIATIONS: f32 = 2.5;
 
 /// Fewer slots tell nothing of the accepted share.
 const LEAST_SAMPLE: f64 = 32.0;
@@ -62,7 +70,7 @@ impl<'a> FilteredSearch<'a, '_> {
         let index = self.index;
         let (mut ef, mut goes_on) = (course.first, false);
         let mut farthest = None;
-        let mut most = self.most(codes, course);
+        let mut most = self.most(codes, course, 0);
         while ef < most {
             index.walk_wider(codes, goes_on, ef, self.timer, self.work).ok()?;
             goes_on = true;
@@ -74,7 +82,12 @@ impl<'a> FilteredSearch<'a, '_> {
                     return Some(self.ended(codes, course, false));
                 }
                 let kept = self.work.scratch.len();
+                let is_first = course.share.is_none();
                 let rejects = self.rejects(codes, asked, kept, &mut course);
+                if is_first && course.share.is_some() {
+                    // The part that is done counts no more.
+                    most = self.most(codes, course, kept);
+                }
                 let settings = (self.request.k, self.request.ef);
                 let is_coarse = refined.is_some();
                 let walk = Progress { asked, kept, most, rejects, is_coarse };
@@ -116,14 +129,14 @@ impl<'a> FilteredSearch<'a, '_> {
                 index.search_was_blurred(left, self.work);
             }
             (codes, goes_on) = (index.entries.standing_in(codes), false);
-            most = self.most(codes, course);
+            most = self.most(codes, course, 0);
         }
         None
     }
 
-    /// Returns how many candidates of a walk on these codes, or on the vectors, cost as much as a scan.
-    fn most(&self, codes: Option<&Codes>, course: Course) -> usize {
-        let pays = (course.scan / self.index.candidate_cost(codes)) as usize;
+    /// Returns the number of candidates beyond the `kept` ones whose walk, on these codes or on the vectors, costs the same as a scan.
+    fn most(&self, codes: Option<&Codes>, course: Course, kept: usize) -> usize {
+        let pays = kept + (course.scan / self.index.candidate_cost(codes)) as usize;
         self.index.scan_ef().min(pays.max(course.first + 1))
     }
 
@@ -169,6 +182,9 @@ impl<'a> FilteredSearch<'a, '_> {
         if course.rejects < usize::MAX || asked.recent > 0.0 || walked < course.scan * DOUBTFUL {
             return Rejects::of(course.rejects);
         }
+        if let Some(codes) = codes.filter(|codes| self.index.entries.refines(codes)) {
+            course.beyond_codes = self.beyond_codes(codes);
+        }
         let len = self.index.len() as f64;
         let slots = (course.scan * SAMPLED / (ASK + self.ask)).min(len);
         let share = *course.share.get_or_insert_with(|| {
@@ -187,6 +203,21 @@ impl<'a> FilteredSearch<'a, '_> {
         let are_few = 1.0 - share <= FEW_REJECTS;
         let likely = of_all(rejected - 0.5 * rejected.sqrt());
         Rejects { least, likely: if are_few { likely } else { least } }
+    }
+
+    /// Returns the candidates beyond its last answer that a walk on codes needs, as a share of those before it, by the errors of the codes
+    /// at the end of this walk, and by the growth of the number of candidates with distance there.
+    fn beyond_codes(&mut self, codes: &Codes) -> f64 {
+        let step = (self.work.scratch.len() / MEASURED).max(1);
+        let at = Cell::new(0_usize);
+        let is_sampled = |_: Slot| at.replace(at.get() + 1).is_multiple_of(step);
+        // A search for no answers measures each candidate.
+        self.index.measure_found(codes, 0, is_sampled, self.timer, self.work);
+        let Work { scratch, head, .. } = &*self.work;
+        let Some((middle, last)) = scratch.reach() else { return BEYOND_CODES };
+        let doubling = codes.distance(last) - codes.distance(middle);
+        let growth = f64::from(DEVIATIONS * head.deviation() / doubling).exp2() - 1.0;
+        if growth.is_nan() { BEYOND_CODES } else { growth.clamp(BEYOND_CODES, FARTHEST - 1.0) }
     }
 
     /// Asks about the candidates, one after the other, until enough are accepted.

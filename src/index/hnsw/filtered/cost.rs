@@ -3,7 +3,7 @@
 use crate::arena::Slot;
 use crate::index::codes::Codes;
 use crate::index::entries::accepted::accepted;
-use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring};
+use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring, measuring_in_order};
 use crate::index::hnsw::Hnsw;
 use crate::index::query::filter::Filter;
 
@@ -114,6 +114,11 @@ impl Hnsw {
     /// Units that a scan needs for each vector that is accepted.
     pub(super) fn scan_measure(&self) -> f64 {
         measuring(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
+    }
+
+    /// Units that a scan of all vectors in order needs for each.
+    pub(super) fn scan_measure_in_order(&self) -> f64 {
+        measuring_in_order(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
     }
 
     /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.

@@ -3,8 +3,8 @@
 /// Candidates beyond the last answer that a walk on vectors keeps, as a share of those before it; at most `ef`.
 const BEYOND: f64 = 0.15;
 
-/// The same of a walk on codes, which put the answers in another order.
-const BEYOND_CODES: f64 = 0.25;
+/// The same of a walk on codes, which put the answers in another order; their errors tell later whether more are needed.
+pub(super) const BEYOND_CODES: f64 = 0.25;
 
 /// The growth of a walk's candidates from one step to the next, at most.
 const WIDER: f64 = 1.5;
@@ -35,6 +35,8 @@ pub(super) struct Course {
     pub(super) rejects: usize,
     /// The accepted share of all vectors, once a sample told it.
     pub(super) share: Option<f64>,
+    /// The candidates beyond the last answer that a walk on codes is expected to keep in the end, as a share of those before it.
+    pub(super) beyond_codes: f64,
     /// Units that a scan costs.
     pub(super) scan: f64,
     /// Whether calls of the filter take longer than distances: a walk on codes then asks about no candidate that it need not.
@@ -96,10 +98,15 @@ pub(super) enum Next {
 
 impl Course {
     /// Returns the candidates that a walk keeps if its last answer is at `rank`, for a request of `k` and `ef`.
-    pub(super) fn beyond(self, rank: usize, is_coarse: bool, (k, ef): (usize, usize)) -> usize {
+    pub(super) fn beyond(self, rank: usize, is_coarse: bool, settings: (usize, usize)) -> usize {
+        self.after(rank, if is_coarse { Some(BEYOND_CODES) } else { None }, settings)
+    }
+
+    /// Does [`Self::beyond`] for a share of candidates beyond the last answer of a walk on codes.
+    fn after(self, rank: usize, share: Option<f64>, (k, ef): (usize, usize)) -> usize {
         // Accepted candidates beyond the answers count.
         let spare = self.wanted - k;
-        let (share, limit) = if is_coarse { (BEYOND_CODES, usize::MAX) } else { (BEYOND, ef) };
+        let (share, limit) = share.map_or((BEYOND, ef), |share| (share, usize::MAX));
         let more = ((rank as f64 * share) as usize).min(limit);
         rank.saturating_add(more.saturating_sub(spare))
     }
@@ -113,7 +120,9 @@ impl Course {
             let enough = beyond(rank);
             return if enough > kept { Next::Wider(enough) } else { Next::Enough };
         }
-        let end = |rejects: usize| beyond(rejects.saturating_add(self.wanted));
+        // A walk on codes goes on until their errors allow the end.
+        let share = if is_coarse { Some(self.beyond_codes) } else { None };
+        let end = |rejects: usize| self.after(rejects.saturating_add(self.wanted), share, (k, ef));
         // Where all that is rejected is around the query, a scan comes to the end sooner. Excluded keys are likely to be there.
         let is_far = if self.rejects < usize::MAX {
             end(self.rejects) >= most
@@ -146,6 +155,7 @@ mod tests {
         wanted: 10,
         rejects: usize::MAX,
         share: None,
+        beyond_codes: BEYOND_CODES,
         scan: 1e6,
         is_dear: false,
     };

@@ -11,7 +11,7 @@ mod cost;
 mod course;
 
 use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
-use course::Course;
+use course::{BEYOND_CODES, Course};
 
 use super::Hnsw;
 use crate::arena::Slot;
@@ -42,6 +42,12 @@ const LATE: usize = 2;
 /// which are asked about more than `k` candidates.
 const IN_RESERVE: f64 = 1.3;
 const IN_PLENTY: f64 = 1.15;
+
+/// The power of the accepted share by which a walk keeps more candidates: more answers need fewer candidates each for the same recall.
+const KEPT: f64 = 0.75;
+
+/// The share of the expected accepted candidates that is enough.
+const ENOUGH: f64 = 0.75;
 
 /// A walk in order gives way to detours at this multiple of its expected cost.
 const GIVES_WAY: f64 = 1.5;
@@ -202,9 +208,10 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     /// Returns the course of a walk that asks about its candidates until `k` are accepted.
     fn course(&self, first: usize) -> Course {
         let measure = self.index.scan_measure();
-        let scan = self.index.len() as f64 * measure;
+        let scan = self.index.len() as f64 * self.index.scan_measure_in_order();
         let (wanted, is_dear) = (self.request.k, self.ask > measure);
-        Course { first, wanted, rejects: usize::MAX, share: None, scan, is_dear }
+        let (rejects, share, beyond_codes) = (usize::MAX, None, BEYOND_CODES);
+        Course { first, wanted, rejects, share, beyond_codes, scan, is_dear }
     }
 
     /// The walk of an unfiltered search, if the filter accepts enough vectors around the query that it costs less than a scan.
@@ -239,19 +246,20 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         }
         // Where almost all are accepted but for some near the query, as many more are wanted as are rejected.
         let wanted = if share > ALMOST_ALL { k } else { k.max(ef / 4 * 3) };
-        self.walk_and_ask(codes, Course { wanted, scan, ..self.course(first) })
+        let course = self.course(first);
+        self.walk_and_ask(codes, Course { wanted, scan: scan.min(course.scan), ..course })
     }
 
     /// The walk of an unfiltered search, with a pool that is larger by what it will reject. Returns `None` if it found too few
     /// accepted ones.
     fn walk_and_reject(&mut self, codes: Option<&'a Codes>, share: f64) -> Option<Walked<'a>> {
         let request = self.request;
-        let ef = (request.ef as f64 / share).ceil() as usize;
+        let ef = (request.ef as f64 / share.powf(KEPT)).ceil() as usize;
         // The walk ends early if the answers are much nearer than the rest, as an unfiltered one does.
         let expected = (request.k as f64 / share).ceil() as usize;
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
         self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
-        let enough = request.k.max(request.ef / 4 * 3);
+        let enough = request.k.max((ef as f64 * share * ENOUGH) as usize);
         let (last, mut count) = self.with_accepted(|ranks| {
             let last = ranks.nth(request.k - 1);
             (last, last.map_or(0, |_| request.k + ranks.take(enough - request.k).count()))
