@@ -11,7 +11,7 @@
 //! | `query` | filters, requests, limits of time, hits: they know no index |
 //! | `distances` | distances from a query to rows, by one indirect call for a row of neighbours; scans of rows |
 //! | `settings` | settings that every index has |
-//! | `codes` | codes that walks read, their quantizers, their errors, and reranking |
+//! | `codes` | codes that walks read, their quantizers, their errors, and reranking; one type for the vectors, the codes and the finer codes |
 //! | `scratch` | buffers of one search or insertion, lent from a pool |
 //! | `entries` | vectors, keys and codes by slot; exact scans; hits made of slots |
 //! | `reports` | figures, checks, calibrations |
@@ -27,7 +27,8 @@
 //! distance, so kernels have no tails. `hnsw/walks.rs` walks the graph, or scans if the walk would measure all vectors for this `ef`. Scratch
 //! memory comes from a pool of the index: a search allocates nothing once that is there.
 //!
-//! An index with codes walks on them: the query is rotated and rounded to a finer grid than the codes. `codes/rerank.rs` then measures the nearest
+//! A walk reads one `Representation` (`codes/representation.rs`): the vectors, the codes or the finer codes, which `entries/` chooses. An index
+//! with codes walks on them: the query is rotated and rounded to a finer grid than the codes. `codes/rerank.rs` then measures the nearest
 //! candidates by the vectors, or by the finer codes that replace them (`codes/pair.rs`), until the errors of the measured ones exclude the
 //! others. If these errors are of the size of the distances, or answers are expected beyond the last candidate, a walk on the vectors follows. Walks on
 //! coarse codes (RaBitQ, product) keep more candidates, by the variance of the errors.

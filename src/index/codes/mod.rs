@@ -4,8 +4,8 @@ pub(in crate::index) mod blur;
 pub(in crate::index) mod fit;
 pub(in crate::index) mod fitting;
 pub(in crate::index) mod pair;
+pub(in crate::index) mod representation;
 pub(in crate::index) mod rerank;
-pub(in crate::index) mod scale;
 
 use std::sync::Arc;
 

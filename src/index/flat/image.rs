@@ -37,8 +37,9 @@ impl Stored for Flat {
         let &[slots] = &state.graph.rows[..] else {
             return Err(Unsound("an exact index has no levels").into());
         };
-        let mut index = Self::new(encoder, isa, engine);
-        index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
+        let entries = Entries::new(encoder, engine, None);
+        let entries = entries.restored(slots, state, &mut source)?;
+        let index = Self::new(entries, isa);
         let hidden = (0..slots).map(Slot::new).filter(|&slot| index.entries.slots.is_hidden(slot));
         index.retire(hidden.collect());
         Ok(index)

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 
 use super::build::{InsertBatch, Insertable, insert_or_replace};
-use super::distances::Engine;
 use super::encode::Encoder;
 use super::entries::Entries;
 use super::parallel::OwnPool;
@@ -21,7 +20,6 @@ use super::scratch::{Parts, ScratchPool, Work};
 use super::search::{Search, Searchable};
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::index::codes::scale::Scale;
 use crate::index::entries::cost::measuring;
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits};
@@ -50,7 +48,6 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 pub struct Flat {
     entries: Entries,
-    engine: Engine,
     isa: Isa,
     work: ScratchPool,
     own_pool: OwnPool,
@@ -65,10 +62,9 @@ impl Flat {
         FlatBuilder::new(dimension, metric)
     }
 
-    fn new(encoder: Encoder, isa: Isa, engine: Engine) -> Self {
+    fn new(entries: Entries, isa: Isa) -> Self {
         Self {
-            entries: Entries::new(encoder, None),
-            engine,
+            entries,
             isa,
             work: ScratchPool::new(),
             own_pool: OwnPool::default(),
@@ -201,7 +197,8 @@ impl Searchable for Flat {
         let _pin = pin();
         let began = self.entries.replacing.now();
         let request = &Request { began, ..*request };
-        let row = self.entries.vectors.stride() * size_of::<Block>();
+        let form = self.entries.by_vectors();
+        let row = form.row_bytes();
         let timer = &mut Timer::new(request.limit, request.k, row);
         if timer.expired() {
             return hits.set_nothing();
@@ -209,15 +206,14 @@ impl Searchable for Flat {
         if let Some(filter) = request.screen.filter() {
             let is_dear = request.screen.filter.is_some_and(|_| filter.count().is_none())
                 && self.entries.asking_cost(filter) > measuring(row);
-            let scale = Scale::Vectors(&self.engine);
             if is_dear || request.screen.only_excluded().is_some() {
                 work.verdicts.begin(self.entries.keys.view().len());
-                self.entries.scan_in_order(scale, request, timer, work, hits);
+                self.entries.scan_in_order(form, request, timer, work, hits);
             } else {
-                self.entries.scan_accepted(scale, request, timer, work, hits);
+                self.entries.scan_accepted(form, request, timer, work, hits);
             }
         } else {
-            self.entries.scan(&self.engine, request, timer, work, hits);
+            self.entries.scan(form, request, timer, work, hits);
         }
         hits.set_complete(!timer.expired());
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
@@ -230,7 +226,7 @@ impl Searchable for Flat {
             }
             let _pin = pin();
             let request = &Request { began: self.entries.replacing.now(), ..*request };
-            let distances = self.entries.scan_batch(&self.engine, queries, request, work, out);
+            let distances = self.entries.scan_batch(queries, request, work, out);
             self.search_distances.fetch_add(distances, Ordering::Relaxed);
         });
     }

@@ -10,6 +10,7 @@ use std::fmt;
 use rayon::ThreadPool;
 
 use super::Hnsw;
+use super::walks::Walk;
 use crate::arena::{Slot, pin};
 use crate::error::IndexError;
 use crate::graph::{Beam, Counters, Node};
@@ -270,13 +271,13 @@ impl Hnsw {
     /// Returns the answer of a walk to the query in `work.row`, as if the vector `without` were absent.
     fn walk_without(&self, request: &Request<'_>, without: Option<Node>, work: &mut Work) -> Hits {
         let _pin = pin();
-        let codes = self.entries.walking_codes();
+        let form = self.entries.walked();
         let timer = &mut Timer::new(request.limit, request.k, 0);
         let mut hits = Hits::new();
         work.scratch.counters = Counters::default();
-        let beam = Beam { without, ..self.beam(request) };
-        if let Ok(codes) = self.walk(codes, beam, timer, work) {
-            self.collect_sharp((codes, beam), request, timer, work, &mut hits);
+        let walk = Walk { form, beam: Beam { without, ..self.beam(request) } };
+        if let Ok(walk) = self.walk(walk, self.entries.exact_beside(form), timer, work) {
+            self.collect_sharp(walk, request, timer, work, &mut hits);
         }
         hits
     }

@@ -51,8 +51,9 @@ impl Stored for Hnsw {
         let quantized = settings.codes.map(|CodeSettings { coding, originals }| {
             Quantized::new(coding, originals, dimension, metric, seed, isa)
         });
-        let entries = Entries::restore(encoder, quantized, slots, state, &mut source)?;
-        let mut index = Self::new(entries, isa, engine, parameters, alpha);
+        let entries = Entries::new(encoder, engine, quantized);
+        let entries = entries.restored(slots, state, &mut source)?;
+        let mut index = Self::new(entries, isa, parameters, alpha);
         index.graph = Graph::restore(parameters, &state.graph, |level, chunk, len| {
             source(LEVELS + level as u32, chunk, len)
         })?;

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 
 use super::build::{InsertBatch, Insertable};
-use super::distances::Engine;
 use super::encode::Encoder;
 use super::entries::Entries;
 use super::parallel::OwnPool;
@@ -61,7 +60,6 @@ use calibrate::Calibrate;
 pub struct Hnsw {
     pub(super) entries: Entries,
     pub(super) graph: Graph,
-    pub(super) engine: Engine,
     isa: Isa,
     /// The factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
@@ -85,14 +83,12 @@ impl Hnsw {
     pub(super) fn new(
         entries: Entries,
         isa: Isa,
-        engine: Engine,
         parameters: Parameters,
         alpha: Option<f32>,
     ) -> Self {
         Self {
             entries,
             graph: Graph::new(parameters),
-            engine,
             isa,
             alpha,
             work: ScratchPool::new(),
@@ -297,6 +293,6 @@ impl Hnsw {
     /// Returns the bits of a component of the codes that walks read; `None` if they read the vectors.
     pub(super) fn code_bits(&self) -> Option<u32> {
         let _pin = pin();
-        self.entries.walking_codes().map(|codes| codes.coder.bits())
+        self.entries.walked().codes.map(|codes| codes.coder.bits())
     }
 }
