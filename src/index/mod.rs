@@ -85,18 +85,19 @@ pub(crate) use image::{
     VECTORS,
 };
 pub(crate) use ivf::{
-    BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
+    BASE_OF_LISTS, BASES, LENGTHS, ListCoding, ListImage, ListSettings, ListState, OF_LISTS,
+    Watched,
 };
-pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
-pub use query::budget::Cancel;
+pub use ivf::{Ivf, IvfBuilder};
+pub use query::budget::CancelToken;
 pub use query::combined::{And, Not, Or};
 pub use query::filter::Filter;
-pub use query::hits::{BatchHits, BatchIter, Hit, Hits, IntoBatch, IntoHits, Plan};
+pub use query::hits::{BatchHits, BatchIter, Hit, Hits, IntoBatch, IntoHits, SearchPlan};
 pub use query::key_sets::{KeyBitmap, KeySet};
 pub use reports::calibration::{Calibration, CalibrationPoint};
-pub use reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
+pub use reports::check::{CheckReport, IndexFault, IndexFaultKind, LevelCheck};
 pub use reports::maintenance::Maintenance;
-pub use reports::stats::{Bytes, Drift, ListStats, Stats};
+pub use reports::stats::{Drift, ListStats, MemoryUsage, Stats};
 pub use search::Search;
 pub use search::batch::SearchBatch;
 pub use search::iter::{Cursor, SearchIter};

@@ -8,7 +8,7 @@ use crate::index::codes::representation::Representation;
 use crate::index::distances::field::{Field, is_set};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
-use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::hits::{Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 
@@ -68,7 +68,7 @@ impl Entries {
             self.deliver(form, request, found, hits);
         });
         hits.set_counters(matches.measured, 0);
-        hits.set_plan(Plan::FilteredScan);
+        hits.set_plan(SearchPlan::FilteredScan);
     }
 
     /// Delivers the same for filters that take longer than distances: all vectors are measured, and asked about in the order of
@@ -111,7 +111,7 @@ impl Entries {
         }
         self.deliver(form, request, ranked.iter().copied(), hits);
         hits.set_counters(measured, 0);
-        hits.set_plan(Plan::FilteredScan);
+        hits.set_plan(SearchPlan::FilteredScan);
     }
 
     /// Calls `each` with the slots of a field that hold accepted keys, those of a tile at a time, until it returns `false`.

@@ -5,7 +5,7 @@ use crate::arena::Pool;
 use crate::index::codes::representation::Representation;
 use crate::index::distances::field::{Field, POOLED};
 use crate::index::query::budget::Timer;
-use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::hits::{BatchHits, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 use crate::vector::Block;
@@ -29,7 +29,7 @@ impl Entries {
             self.deliver(form, request, found, hits);
         });
         hits.set_counters(measured, 0);
-        hits.set_plan(Plan::Scan);
+        hits.set_plan(SearchPlan::Scan);
     }
 
     /// Finds the nearest to each of the queries by the vectors, which are all stored, in one pass.
@@ -69,7 +69,7 @@ impl Entries {
         let measured = field.offer(queries, &mut pools[..count], timer);
         for pool in &pools[..count] {
             self.deliver(form, request, pool.iter(), &mut hits);
-            hits.set_plan(Plan::Scan);
+            hits.set_plan(SearchPlan::Scan);
             out.push(&hits);
         }
         measured
@@ -100,7 +100,7 @@ impl Entries {
             field.scan_lists(queries, kept.min(rows.len() as usize), &mut lists);
             for list in &lists {
                 self.deliver(form, request, list.iter().copied(), &mut hits);
-                hits.set_plan(Plan::Scan);
+                hits.set_plan(SearchPlan::Scan);
                 out.push(&hits);
             }
             measured += (lists.len() as u64) * u64::from(rows.len());

@@ -24,7 +24,7 @@ use crate::index::entries::cost::measuring;
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::request::Request;
-use crate::index::reports::stats::{Bytes, Stats};
+use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -151,11 +151,11 @@ impl Flat {
             levels: Vec::new(),
             lists: None,
             calibration: None,
-            bytes: Bytes {
+            bytes: MemoryUsage {
                 vectors: self.entries.vector_bytes(),
                 keys: self.entries.key_bytes(),
                 scratch: self.work.bytes(),
-                ..Bytes::default()
+                ..MemoryUsage::default()
             },
             search_distances: self.search_distances.load(Ordering::Relaxed),
             insert_distances: 0,

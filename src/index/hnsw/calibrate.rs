@@ -254,7 +254,7 @@ impl Hnsw {
             let point = CalibrationPoint::new(ef, k, &found);
             points.push(point);
             // If all neighbours were found, greater `ef` cannot improve the recall of these queries.
-            if point.at_least >= CERTAIN || point.recall >= 1.0 {
+            if point.lower_bound >= CERTAIN || point.recall >= 1.0 {
                 break;
             }
             // The factor is about the root of two.
@@ -262,10 +262,17 @@ impl Hnsw {
         }
         let scan = self.scan_ef().max(k);
         if scan <= max_ef.max(k) && points.last().is_none_or(|point| point.ef < scan) {
-            points.push(CalibrationPoint { ef: scan, recall: 1.0, at_least: 1.0 });
+            points.push(CalibrationPoint { ef: scan, recall: 1.0, lower_bound: 1.0 });
         }
         let code_bits = self.code_bits();
-        Calibration { k, queries: count, own: !own.is_empty(), len: self.len(), code_bits, points }
+        Calibration {
+            k,
+            queries: count,
+            self_queries: !own.is_empty(),
+            len: self.len(),
+            code_bits,
+            points,
+        }
     }
 
     /// Returns the answer of a walk to the query in `work.row`, as if the vector `without` were absent.

@@ -31,8 +31,8 @@ use crate::graph::{Graph, Parameters};
 use crate::index::hnsw::builder::HnswBuilder;
 use crate::index::hnsw::maintain::Remains;
 use crate::index::reports::calibration::Curve;
-use crate::index::reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use crate::index::reports::stats::{Bytes, Stats};
+use crate::index::reports::check::{CheckReport, IndexFault, IndexFaultKind, LevelCheck};
+use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -205,7 +205,7 @@ impl Hnsw {
             levels: self.graph.level_sizes(),
             lists: None,
             calibration: self.curve.calibration(),
-            bytes: Bytes {
+            bytes: MemoryUsage {
                 vectors: self.entries.vector_bytes(),
                 codes: self.entries.code_bytes(),
                 centroids: 0,
@@ -232,7 +232,11 @@ impl Hnsw {
         let mut faults: Vec<_> = report
             .faults
             .iter()
-            .map(|&(level, node, fault)| Fault { level, key: key(node.into()), kind: fault.into() })
+            .map(|&(level, node, fault)| IndexFault {
+                level,
+                key: key(node.into()),
+                kind: fault.into(),
+            })
             .collect();
         let lives = |slot: &Slot| !self.entries.slots.is_hidden(*slot);
         for slot in (0..keys.len()).map(Slot::new).filter(lives) {
@@ -240,7 +244,7 @@ impl Hnsw {
             // No key maps yet to a vector that is about to replace another.
             let is_coming = found.is_some() && self.entries.replacing.is_ambiguous();
             if found != Some(slot) && !is_coming {
-                faults.push(Fault { level: 0, key: key(slot), kind: FaultKind::LostKey });
+                faults.push(IndexFault { level: 0, key: key(slot), kind: IndexFaultKind::LostKey });
             }
         }
         let levels = report

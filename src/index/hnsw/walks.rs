@@ -12,7 +12,7 @@ use crate::index::codes::representation::Representation;
 use crate::index::codes::rerank::{Exact, Reach};
 use crate::index::entries::space::{Rows, found};
 use crate::index::query::budget::Timer;
-use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::hits::{BatchHits, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 use crate::index::search::Searchable;
@@ -192,7 +192,7 @@ impl Hnsw {
             hits.set_counters(counters.distances, counters.hops);
             is_full
         };
-        hits.set_plan(Plan::Walk);
+        hits.set_plan(SearchPlan::Walk);
         // Models search within a radius to check the reach of walks, without the scan that completes a walk.
         is_full || (cfg!(nearfield_model) && request.radius.is_some())
     }

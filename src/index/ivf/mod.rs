@@ -28,10 +28,9 @@ mod search;
 mod space;
 mod train;
 
-pub use builder::{IvfBuilder, IvfQuantization};
-pub(crate) use persist::{
-    BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
-};
+pub use builder::IvfBuilder;
+pub(crate) use builder::{ListCoding, ListSettings};
+pub(crate) use persist::{BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListState, OF_LISTS, Watched};
 use search::probe::{Probe, default_nprobe};
 use search::rerank::Depth;
 
@@ -61,7 +60,7 @@ use space::Space;
 ///
 /// The right choice if memory is short or vectors are often inserted and removed: without links between vectors
 /// it takes little more than the vectors, with codes alone a fraction of them
-/// ([`IvfQuantization`]), and a removed vector leaves nothing behind. A batch reads each list once
+/// ([`IvfBuilder::quantization`]), and a removed vector leaves nothing behind. A batch reads each list once
 /// for many queries. Single queries are faster in an [`Hnsw`](crate::Hnsw).
 ///
 /// It has the methods of `Hnsw`, and all settings of a search but [`recall`](Search::recall). It is in
@@ -127,7 +126,7 @@ use space::Space;
 /// [`contains`](Self::contains) of the searched index; other calls may wait for the search, and so for ever.
 pub struct Ivf {
     space: Space,
-    settings: IvfBuilder,
+    settings: ListSettings,
     directory: RwLock<Arc<Directory>>,
     /// Shared by all changes of vectors, taken alone when the directory is replaced.
     changing: RwLock<()>,
@@ -167,7 +166,7 @@ impl Ivf {
         IvfBuilder::new(dimension, metric)
     }
 
-    fn new(space: Space, settings: IvfBuilder) -> Self {
+    fn new(space: Space, settings: ListSettings) -> Self {
         let train_at = train::first(&settings);
         Self {
             space,
@@ -372,7 +371,7 @@ impl Ivf {
     }
 
     fn is_coded(&self) -> bool {
-        self.settings.quantization != IvfQuantization::None
+        self.settings.coding != ListCoding::Vectors
     }
 
     /// Inserts the vector in `work.row`, or replaces the key's. Returns whether the key had one.

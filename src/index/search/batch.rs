@@ -8,7 +8,7 @@ use rayon::ThreadPool;
 use super::wanted::Wanted;
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
-use crate::index::query::budget::Cancel;
+use crate::index::query::budget::CancelToken;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::BatchHits;
 use crate::index::query::key_sets::KeySet;
@@ -94,8 +94,8 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         self
     }
 
-    /// Ends the batch when [`Cancel::cancel`] is called, as [`timeout`](Self::timeout) does.
-    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+    /// Ends the batch when [`CancelToken::cancel`] is called, as [`timeout`](Self::timeout) does.
+    pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
         self.wanted.cancel = Some(cancel);
         self
     }

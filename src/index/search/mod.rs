@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::scratch::{Parts, Work};
 use crate::error::IndexError;
-use crate::index::query::budget::Cancel;
+use crate::index::query::budget::CancelToken;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
@@ -268,9 +268,9 @@ impl<'a, F: Filter> Search<'a, F> {
         self
     }
 
-    /// Ends the search when [`Cancel::cancel`] is called, with the hits found by then:
+    /// Ends the search when [`CancelToken::cancel`] is called, with the hits found by then:
     /// see [`Hits::is_complete`].
-    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+    pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
         self.wanted.cancel = Some(cancel);
         self
     }

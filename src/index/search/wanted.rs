@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Searchable;
 use crate::error::IndexError;
-use crate::index::query::budget::{Cancel, Limit};
+use crate::index::query::budget::{CancelToken, Limit};
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
@@ -35,7 +35,7 @@ pub(in crate::index) struct Wanted<'a> {
     pub(in crate::index) radius: Option<f32>,
     pub(in crate::index) timeout: Option<Duration>,
     pub(in crate::index) deadline: Option<Instant>,
-    pub(in crate::index) cancel: Option<&'a Cancel>,
+    pub(in crate::index) cancel: Option<&'a CancelToken>,
     pub(in crate::index) excluded: Option<&'a KeySet>,
 }
 

@@ -10,7 +10,7 @@ use super::filter::{Alike, ByShard, ShardFilter};
 use super::{Shard, ShardHits, Shards};
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
-use crate::index::query::budget::{Cancel, Limit};
+use crate::index::query::budget::{CancelToken, Limit};
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
@@ -120,7 +120,7 @@ macro_rules! settings {
             }
 
             /// As [`Search::cancel`](crate::Search::cancel), for all shards.
-            pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+            pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
                 self.wanted.cancel = Some(cancel);
                 self
             }

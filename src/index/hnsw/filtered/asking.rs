@@ -13,7 +13,7 @@ use crate::index::codes::rerank::Reach;
 use crate::index::entries::cost::ASK;
 use crate::index::entries::space::found;
 use crate::index::hnsw::walks::Walk;
-use crate::index::query::hits::Plan;
+use crate::index::query::hits::SearchPlan;
 use crate::index::scratch::Work;
 
 /// Accepted ones among the last few candidates tell how many are to come.
@@ -158,7 +158,7 @@ impl<'a> FilteredSearch<'a, '_> {
                 answers(slot) && verdicts.of(slot, || filter.accepts(keys.row(slot)[0]))
             });
         }
-        Walked { plan: Plan::FilteredWalk, form, is_measured }
+        Walked { plan: SearchPlan::FilteredWalk, form, is_measured }
     }
 
     /// Returns the rejected vectors that a walk may go on to meet. After a long walk whose last candidates were all rejected, it takes a

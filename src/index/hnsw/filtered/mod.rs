@@ -22,7 +22,7 @@ use crate::index::codes::rerank::Head;
 use crate::index::entries::space::{Rows, found, nodes_of};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
-use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::hits::{Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 
@@ -62,7 +62,7 @@ pub(in crate::index) struct FilteredSearch<'a, 't> {
 
 /// A walk that found enough, or whose time is over. The accepted candidates are in the scratch.
 struct Walked<'a> {
-    plan: Plan,
+    plan: SearchPlan,
     /// The representation that it read last.
     form: Representation<'a>,
     /// Whether the head is measured by vectors already, and known to be enough.
@@ -277,7 +277,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             let slot = Slot::from(node);
             entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
         });
-        Some(Walked { plan: Plan::FilteredWalk, form, is_measured: false })
+        Some(Walked { plan: SearchPlan::FilteredWalk, form, is_measured: false })
     }
 
     fn walk_by_detours(
@@ -327,7 +327,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     }
 
     /// A walk among accepted nodes, from the candidates of an unfiltered one.
-    fn detour(&mut self, form: Representation<'_>, order: Order, seeds: &[Slot]) -> Plan {
+    fn detour(&mut self, form: Representation<'_>, order: Order, seeds: &[Slot]) -> SearchPlan {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, row, coding, .. } = &mut **work;
         let (space, query) = (Rows::new(form, None), form.prepared(row, coding));
@@ -341,8 +341,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let accepted = Accepted { ef: request.ef, order, seeds, accepts };
         index.graph.search_accepted(space, query, accepted, *timer, scratch);
         match order {
-            Order::Directed => Plan::DirectedTwoHop,
-            Order::Blind => Plan::BlindTwoHop,
+            Order::Directed => SearchPlan::DirectedTwoHop,
+            Order::Blind => SearchPlan::BlindTwoHop,
         }
     }
 }

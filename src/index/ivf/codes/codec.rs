@@ -3,8 +3,7 @@
 use std::collections::TryReserveError;
 
 use crate::error::IndexError;
-use crate::index::ivf::builder::IvfQuantization;
-use crate::index::ivf::persist::ListSettings;
+use crate::index::ivf::builder::{ListCoding, ListSettings};
 use crate::metric::Metric;
 use crate::quantization::{
     Coder, Coding, PackedCodes, PreparedQuery, ProductQuantizer, ProductQuery, QuantizationError,
@@ -125,13 +124,13 @@ pub(in crate::index::ivf) enum CodeList {
 impl Codec {
     /// Fits the quantizer to residuals, given one after the other.
     pub(in crate::index::ivf) fn train(
-        quantization: IvfQuantization,
+        coding: ListCoding,
         sub_vectors: Option<usize>,
         dimension: usize,
         seed: u64,
         mut residuals: Vec<f32>,
     ) -> Result<Option<Self>, IndexError> {
-        if quantization == IvfQuantization::Pq4 {
+        if coding == ListCoding::Pq4 {
             residuals.chunks_exact_mut(dimension).for_each(|residual| _ = scale(residual));
         }
         let residuals = &residuals;
@@ -139,9 +138,9 @@ impl Codec {
             let builder = RabitqQuantizer::builder(dimension, Metric::InnerProduct);
             Ok(Some(Self::Rabitq(builder.bits(bits).seed(seed).train(residuals)?)))
         };
-        match quantization.resolved() {
-            IvfQuantization::None | IvfQuantization::Auto => Ok(None),
-            IvfQuantization::Pq4 => {
+        match coding {
+            ListCoding::Vectors => Ok(None),
+            ListCoding::Pq4 => {
                 let sub_vectors = sub_vectors.unwrap_or(dimension.div_ceil(2));
                 let builder = ProductQuantizer::builder(dimension, Metric::InnerProduct);
                 let builder = builder.bits(4).sub_vectors(sub_vectors).seed(seed);
@@ -149,9 +148,9 @@ impl Codec {
                 let factor = unbiasing(&quantizer, residuals)?;
                 Ok(Some(Self::Product(quantizer, Some(factor))))
             }
-            IvfQuantization::Rabitq1 => rabitq(1),
-            IvfQuantization::Rabitq2 => rabitq(2),
-            IvfQuantization::Rabitq4 => rabitq(4),
+            ListCoding::Rabitq1 => rabitq(1),
+            ListCoding::Rabitq2 => rabitq(2),
+            ListCoding::Rabitq4 => rabitq(4),
         }
     }
 
@@ -163,12 +162,12 @@ impl Codec {
         bytes: &[u8],
         unbiasing: Option<f32>,
     ) -> Option<Self> {
-        let ListSettings { quantization, sub_vectors, dimension, .. } = *settings;
-        let coding = if quantization == IvfQuantization::Pq4 {
+        let ListSettings { coding, sub_vectors, dimension, .. } = *settings;
+        let coding = if coding == ListCoding::Pq4 {
             let sub_vectors = sub_vectors.unwrap_or(dimension.div_ceil(2)) as u32;
             Coding::Product { sub_vectors, bits: 4 }
         } else {
-            Coding::Rabitq { bits: quantization.bits()? }
+            Coding::Rabitq { bits: coding.bits()? }
         };
         let coder =
             Coder::from_bytes(bytes, dimension, Metric::InnerProduct, coding, Isa::detect());
@@ -497,7 +496,7 @@ mod tests {
     /// Returns a product codec of 16 components, and residuals like those that it was fitted to.
     fn codec() -> (Codec, Vec<f32>) {
         let residuals: Vec<f32> = (0..16 * 400).map(|i| ((i * i) as f32 * 0.37).sin()).collect();
-        let codec = Codec::train(IvfQuantization::Pq4, None, 16, 1, residuals.clone());
+        let codec = Codec::train(ListCoding::Pq4, None, 16, 1, residuals.clone());
         (codec.unwrap().unwrap(), residuals)
     }
 
