@@ -169,7 +169,8 @@ fn a_second_writer_is_refused_by_every_name() {
 fn is_forked<T>(result: &Result<T, CollectionError>) -> bool {
     matches!(
         result,
-        Err(CollectionError::Store(StoreError::Forked) | CollectionError::Index(IndexError::Forked))
+        Err(CollectionError::Store(StoreError::Forked { .. })
+            | CollectionError::Index(IndexError::Forked))
     )
 }
 

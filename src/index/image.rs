@@ -202,6 +202,34 @@ impl Entries {
     }
 }
 
+/// Makes the methods of [`Stored`] of an index whose vectors are in [`Entries`].
+macro_rules! stored_entries {
+    () => {
+        fn bind(&mut self) {
+            self.entries.bind();
+        }
+
+        fn is_bound_here(&self) -> bool {
+            self.entries.admit().is_ok()
+        }
+
+        fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+            encode(self, vector, out)
+        }
+
+        fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
+            let encoder = &self.entries.encoder;
+            Ok((encoder.count(flat)?, encoder.elements()))
+        }
+
+        fn remove_key(&self, key: u64) -> Result<(), IndexError> {
+            self.remove(key).map(|_was_there| ())
+        }
+    };
+}
+
+pub(in crate::index) use stored_entries;
+
 pub(super) fn encode(
     index: &impl Insertable,
     vector: VectorRef<'_>,

@@ -5,7 +5,7 @@ use crate::arena::{ArenaError, Piece, Slot, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::GraphState;
 use crate::index::entries::Entries;
-use crate::index::image::{Image, Settings, State, Stored, encode, upsert};
+use crate::index::image::{Image, Settings, State, Stored, encode, stored_entries, upsert};
 use crate::simd::Isa;
 use crate::vector::VectorRef;
 
@@ -45,28 +45,9 @@ impl Stored for Flat {
         Ok(index)
     }
 
-    fn bind(&mut self) {
-        self.entries.bind();
-    }
-
-    fn is_bound_here(&self) -> bool {
-        self.entries.admit().is_ok()
-    }
-
-    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
-        encode(self, vector, out)
-    }
-
-    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
-        let encoder = &self.entries.encoder;
-        Ok((encoder.count(flat)?, encoder.elements()))
-    }
+    stored_entries!();
 
     fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
         upsert(self, entries)
-    }
-
-    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
-        self.remove(key).map(|_was_there| ())
     }
 }

@@ -26,6 +26,7 @@ use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::request::Request;
 use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
+use crate::index::settings::basis_accessors;
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::Mutex;
@@ -117,25 +118,7 @@ impl Flat {
         self.entries.len()
     }
 
-    /// Returns whether the index has no vectors.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the number of components of a vector.
-    pub fn dimension(&self) -> usize {
-        self.entries.encoder.dimension
-    }
-
-    /// Returns the metric by which vectors are compared.
-    pub fn metric(&self) -> Metric {
-        self.entries.encoder.metric
-    }
-
-    /// Returns the type in which components are stored.
-    pub fn element(&self) -> Element {
-        self.entries.encoder.element
-    }
+    basis_accessors!();
 
     /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {

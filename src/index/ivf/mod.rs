@@ -47,6 +47,7 @@ use super::scratch::{Parts, ScratchPool, Work};
 use super::search::Search;
 use crate::error::IndexError;
 use crate::index::search::batch::SearchBatch;
+use crate::index::settings::basis_accessors;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
@@ -331,25 +332,7 @@ impl Ivf {
         self.directory().len()
     }
 
-    /// Returns whether the index is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the number of components of a vector.
-    pub fn dimension(&self) -> usize {
-        self.space.encoder.dimension
-    }
-
-    /// Returns the metric by which vectors are compared.
-    pub fn metric(&self) -> Metric {
-        self.space.encoder.metric
-    }
-
-    /// Returns the type of a stored component.
-    pub fn element(&self) -> Element {
-        self.space.encoder.element
-    }
+    basis_accessors!();
 }
 
 impl Ivf {

@@ -118,3 +118,75 @@ impl<'a> Wanted<'a> {
         }
     }
 }
+
+/// Makes the setters of builders that have a field `wanted`, each with the documentation before its name.
+macro_rules! search_settings {
+    ($($(#[$doc:meta])* $setting:ident;)*) => {
+        $(search_settings! { @ $setting $(#[$doc])* })*
+    };
+    (@ exclude $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+            self.wanted.excluded = Some(keys);
+            self
+        }
+    };
+    (@ k $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn k(mut self, k: usize) -> Self {
+            self.wanted.k = Some(k);
+            self
+        }
+    };
+    (@ ef $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn ef(mut self, ef: usize) -> Self {
+            self.wanted.set_ef(ef);
+            self
+        }
+    };
+    (@ nprobe $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn nprobe(mut self, nprobe: usize) -> Self {
+            self.wanted.nprobe = Some(nprobe);
+            self
+        }
+    };
+    (@ recall $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn recall(mut self, recall: f64) -> Self {
+            self.wanted.set_recall(recall);
+            self
+        }
+    };
+    (@ within $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn within(mut self, radius: f32) -> Self {
+            self.wanted.radius = Some(radius);
+            self
+        }
+    };
+    (@ timeout $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.wanted.timeout = Some(timeout);
+            self
+        }
+    };
+    (@ deadline $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn deadline(mut self, deadline: Instant) -> Self {
+            self.wanted.deadline = Some(deadline);
+            self
+        }
+    };
+    (@ cancel $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
+            self.wanted.cancel = Some(cancel);
+            self
+        }
+    };
+}
+
+pub(in crate::index) use search_settings;

@@ -160,7 +160,7 @@ impl WriteTransaction {
         let before = std::mem::replace(&mut self.failed, true);
         let changes = self.changes.as_mut().filter(|_| !before);
         let changes = changes.ok_or(StoreError::TransactionFailed)?;
-        changes.pages.shared.process.admit()?;
+        changes.pages.shared.admit()?;
         let done = f(changes).map_err(|error| error.at(changes.pages.shared.path()))?;
         self.failed = false;
         Ok(done)
