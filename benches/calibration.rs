@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let calibration = graph.calibrate().queries(&known).run()?;
             for (at, recall) in RECALLS.into_iter().enumerate() {
                 got[at].push(achieved(fresh, recall)?);
-                let point = calibration.points.iter().find(|point| point.at_least >= recall);
+                let point = calibration.points.iter().find(|point| point.lower_bound >= recall);
                 efs[at] += point.map_or(f64::NAN, |point| point.ef as f64) / runs as f64;
             }
         }

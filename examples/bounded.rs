@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nearfield::dataset::Generated;
-use nearfield::{Cancel, Flat, Hnsw, Metric};
+use nearfield::{CancelToken, Flat, Hnsw, Metric};
 
 const COUNT: usize = 100_000;
 const DIMENSION: usize = 64;
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // Another thread ends a whole batch: queries that were not begun have no hits.
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     let batch = thread::scope(|scope| {
         let token = cancel.clone();
         scope.spawn(move || {
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for point in &calibration.points {
         println!(
             "ef {:>4}: recall@10 {:.4}, at least {:.4}",
-            point.ef, point.recall, point.at_least
+            point.ef, point.recall, point.lower_bound
         );
     }
     let hits = index.search(&query).recall(0.9).run()?;

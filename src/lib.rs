@@ -86,7 +86,7 @@ mod vector;
 
 pub use any_error::{Error, Result};
 pub use collection::{
-    Collection, CollectionBuilder, CollectionError, Reader, Snapshot, Transaction,
+    Collection, CollectionBuilder, CollectionError, CollectionReader, Snapshot, Transaction,
 };
 pub use distance::Distance;
 pub use error::{IndexError, VectorError};
@@ -95,9 +95,9 @@ pub use error_kind::ErrorKind;
 #[doc(hidden)]
 pub use guard::{GUARD_VARIABLE, GUARDS};
 pub use index::{
-    BatchHits, Cancel, Determinism, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder, Index,
-    InsertBatch, Ivf, IvfBuilder, IvfQuantization, KeyBitmap, KeySet, Originals, Quantization,
-    Search, SearchBatch, Shards, Stats,
+    BatchHits, CancelToken, Determinism, Filter, Flat, FlatBuilder, Hit, Hits, Hnsw, HnswBuilder,
+    Index, InsertBatch, Ivf, IvfBuilder, KeyBitmap, KeySet, Originals, Quantization, Search,
+    SearchBatch, Shards, Stats,
 };
 pub use metric::Metric;
 pub use simd::Isa;
@@ -109,7 +109,7 @@ pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
 /// Parts of searches: combined filters, plans, and answers one after the other.
 pub mod search {
     pub use crate::index::{
-        And, BatchIter, Cursor, IntoBatch, IntoHits, Not, Or, Plan, SearchIter,
+        And, BatchIter, Cursor, IntoBatch, IntoHits, Not, Or, SearchIter, SearchPlan,
     };
 }
 
@@ -123,8 +123,8 @@ pub mod shards {
 /// Figures, checks and measurements of indexes.
 pub mod report {
     pub use crate::index::{
-        Bytes, Calibrate, Calibration, CalibrationPoint, CheckReport, Drift, Fault, FaultKind,
-        LevelCheck, ListStats, Maintenance, Stats,
+        Calibrate, Calibration, CalibrationPoint, CheckReport, Drift, IndexFault, IndexFaultKind,
+        LevelCheck, ListStats, Maintenance, MemoryUsage, Stats,
     };
 }
 

@@ -6,7 +6,7 @@
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::collection::{Collection, Reader, Snapshot};
+use crate::collection::{Collection, CollectionReader, Snapshot};
 use crate::index::{Flat, Hnsw, Ivf};
 use crate::store::{ReadTransaction, Store};
 
@@ -19,4 +19,4 @@ macro_rules! stays_sound {
     };
 }
 
-stays_sound!(Hnsw, Flat, Ivf, Collection, Reader, Snapshot, Store, ReadTransaction);
+stays_sound!(Hnsw, Flat, Ivf, Collection, CollectionReader, Snapshot, Store, ReadTransaction);

@@ -5,7 +5,7 @@ mod collection_support;
 use collection_support::{Folder, config};
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::report::Drift;
-use nearfield::search::Plan;
+use nearfield::search::SearchPlan;
 use nearfield::{Flat, Hnsw, IndexError, Metric, Originals, Quantization, VectorRef};
 
 fn keys(count: usize) -> Vec<u64> {
@@ -43,10 +43,13 @@ fn what_is_asked_for_is_reached() {
             let calibrate = graph.calibrate().threads(2);
             let calibration = if own { calibrate.run() } else { calibrate.queries(&known).run() };
             let calibration = calibration.unwrap();
-            assert_eq!((calibration.k, calibration.len, calibration.own), (10, 20_000, own));
+            assert_eq!(
+                (calibration.k, calibration.len, calibration.self_queries),
+                (10, 20_000, own)
+            );
             assert_eq!(calibration.queries, if own { 1000 } else { 600 });
             assert!(calibration.points.is_sorted_by(|a, b| a.ef < b.ef));
-            assert!(calibration.points.iter().all(|p| p.at_least <= p.recall));
+            assert!(calibration.points.iter().all(|p| p.lower_bound <= p.recall));
             assert!(calibration.points[0].recall < 0.9, "too easy to tell anything");
             for recall in [0.9, 0.95, 0.99] {
                 let got = achieved(&graph, &exact, fresh, 10, recall);
@@ -76,7 +79,7 @@ fn the_same_vectors_give_the_same_curve() {
     assert_eq!(one.k, 3);
     // The last resort is a scan of every vector.
     let query = queries.row(0).unwrap();
-    assert_eq!(graph.search(&query).k(3).recall(1.0).run().unwrap().plan(), Plan::Scan);
+    assert_eq!(graph.search(&query).k(3).recall(1.0).run().unwrap().plan(), SearchPlan::Scan);
 }
 
 #[test]

@@ -5,9 +5,9 @@ mod collection_support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::collection::Task;
+use nearfield::collection::MaintenanceTask;
 use nearfield::store::{StoreError, StoreOptions};
-use nearfield::{Cancel, Collection, CollectionError};
+use nearfield::{CancelToken, Collection, CollectionError};
 use parking_lot::Mutex;
 
 const DIMENSION: usize = 16;
@@ -44,7 +44,7 @@ fn verify(collection: &Collection) {
 fn at_every_step(
     collection: &Collection,
     prepare: impl Fn(),
-    operation: impl Fn(Task<'_>) -> Result<(), CollectionError>,
+    operation: impl Fn(MaintenanceTask<'_>) -> Result<(), CollectionError>,
 ) -> usize {
     prepare();
     let told = Mutex::new(Vec::new());
@@ -58,7 +58,7 @@ fn at_every_step(
 
     for step in (0..told.len()).step_by((told.len() / 8).max(1)) {
         prepare();
-        let (cancel, steps) = (Cancel::new(), AtomicUsize::new(0));
+        let (cancel, steps) = (CancelToken::new(), AtomicUsize::new(0));
         let count = |_, _| {
             if steps.fetch_add(1, Ordering::Relaxed) == step {
                 cancel.cancel();
@@ -103,7 +103,7 @@ fn every_operation_can_be_watched_and_ended() {
     ];
     assert!(steps.iter().all(|&steps| steps > 2), "{steps:?}");
 
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     cancel.cancel();
     let task = || collection.task().cancel(&cancel);
     assert!(matches!(task().checkpoint(), Err(CollectionError::Cancelled)));

@@ -7,7 +7,9 @@ use std::path::Path;
 use collection_support::{Folder, config, open, vector};
 use nearfield::dataset::{DatasetError, Vectors};
 use nearfield::quantization::{QuantizationError, Quantizer, ScalarQuantizer};
-use nearfield::store::{Fault, FaultKind, SimulatedDisk, Store, StoreError, StoreOptions};
+use nearfield::store::{
+    DiskOperation, InjectedFault, SimulatedDisk, Store, StoreError, StoreOptions,
+};
 use nearfield::{
     AsVector, Collection, CollectionBuilder, CollectionError, Error, ErrorKind, Flat, Hnsw,
     IndexError, Metric, Originals, Quantization, VectorError,
@@ -183,7 +185,7 @@ fn the_first_error_stays_readable() {
     };
     commit(1).unwrap();
     let snapshot = collection.snapshot().unwrap();
-    disk.fail_at(FaultKind::Sync, 0, Fault::Error);
+    disk.fail_at(DiskOperation::Sync, 0, InjectedFault::Error);
     let first = commit(2).unwrap_err();
     assert!(matches!(first, CollectionError::Store(StoreError::Io { .. })), "{first:?}");
     for _ in 0..3 {
@@ -299,7 +301,7 @@ fn kinds_tell_how_to_go_on() {
 
     let disk = SimulatedDisk::new();
     let store = StoreOptions::new().open_simulated(&disk).unwrap();
-    disk.fail_at(FaultKind::Sync, 0, Fault::Full);
+    disk.fail_at(DiskOperation::Sync, 0, InjectedFault::Full);
     let commit = || {
         store.begin_write().and_then(|mut tx| {
             tx.table::<u64>("numbers")?.insert(1, b"one")?;

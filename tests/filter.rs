@@ -4,9 +4,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield::dataset::{Dataset, Generated, Vectors};
-use nearfield::search::Plan;
+use nearfield::search::SearchPlan;
 use nearfield::{
-    Cancel, Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Quantization, VectorRef,
+    CancelToken, Element, Filter, Flat, Hit, Hnsw, KeyBitmap, KeySet, Metric, Quantization,
+    VectorRef,
 };
 
 /// An index, the exact one over the same vectors, and queries.
@@ -52,7 +53,7 @@ fn recall<F: Filter + Copy>(
     pair: &Pair,
     queries: impl Iterator<Item = usize>,
     filter: impl Fn(usize) -> F,
-) -> (f64, Vec<Plan>) {
+) -> (f64, Vec<SearchPlan>) {
     let (mut same, mut asked) = (0, 0);
     let mut plans = Vec::new();
     for at in queries {
@@ -60,7 +61,7 @@ fn recall<F: Filter + Copy>(
         let filter = filter(at);
         let hits = pair.graph.search(&query).k(10).filter(filter).run().unwrap();
         let truth = pair.exact.search(&query).k(10).filter(filter).run().unwrap();
-        assert_eq!(truth.plan(), Plan::FilteredScan);
+        assert_eq!(truth.plan(), SearchPlan::FilteredScan);
         assert_eq!(hits.len(), truth.len(), "{:?}", hits.plan());
         assert!(hits.iter().all(|hit| filter.accepts(hit.key)));
         assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
@@ -226,17 +227,17 @@ fn the_plan_follows_the_selectivity() {
         let search = pair.graph.search(&query).k(1).ef(ef);
         search.filter(KeyBitmap::new(&words)).run().unwrap().plan()
     };
-    assert_eq!(pair.graph.search(&query).run().unwrap().plan(), Plan::Walk);
-    assert_eq!(pair.graph.search(&query).ef(60_000).run().unwrap().plan(), Plan::Scan);
-    assert_eq!(plan(1, 16), Plan::FilteredWalk);
-    assert_eq!(plan(2, 16), Plan::FilteredWalk);
-    assert_eq!(plan(5, 16), Plan::DirectedTwoHop);
-    assert_eq!(plan(20, 4), Plan::BlindTwoHop);
-    assert_eq!(plan(1000, 16), Plan::FilteredScan);
+    assert_eq!(pair.graph.search(&query).run().unwrap().plan(), SearchPlan::Walk);
+    assert_eq!(pair.graph.search(&query).ef(60_000).run().unwrap().plan(), SearchPlan::Scan);
+    assert_eq!(plan(1, 16), SearchPlan::FilteredWalk);
+    assert_eq!(plan(2, 16), SearchPlan::FilteredWalk);
+    assert_eq!(plan(5, 16), SearchPlan::DirectedTwoHop);
+    assert_eq!(plan(20, 4), SearchPlan::BlindTwoHop);
+    assert_eq!(plan(1000, 16), SearchPlan::FilteredScan);
     // A tenth of the vectors, for which a scan costs less than detours: all of them are around the query, or none.
     let sorted = pair.exact.search(&query).k(60_000).run().unwrap();
     for (accepted, expected) in
-        [(&sorted[..6000], Plan::FilteredWalk), (&sorted[54_000..], Plan::FilteredScan)]
+        [(&sorted[..6000], SearchPlan::FilteredWalk), (&sorted[54_000..], SearchPlan::FilteredScan)]
     {
         let mut words = [0_u64; 60_000_usize.div_ceil(64)];
         for hit in accepted {
@@ -278,7 +279,7 @@ fn a_closure_is_asked_about_few_keys() {
 /// Accepts half of the keys, and cancels the search at a call. It knows its count, so that the plan does not hang on the measured cost
 /// of a call.
 struct Cancelling<'a> {
-    cancel: &'a Cancel,
+    cancel: &'a CancelToken,
     asked: &'a AtomicUsize,
     at: usize,
     accepted: usize,
@@ -308,12 +309,12 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
     for quantization in [Quantization::None, Quantization::Sq8] {
         let pair = generated(60_000, 16, quantization);
         for query in pair.queries.iter() {
-            let (cancel, asked) = (Cancel::new(), AtomicUsize::new(0));
+            let (cancel, asked) = (CancelToken::new(), AtomicUsize::new(0));
             // The planner calls the filter some hundred times before the walk.
             let half = Cancelling { cancel: &cancel, asked: &asked, at: 300, accepted };
             let hits = pair.graph.search(&query).ef(500).filter(half).cancel(&cancel);
             let (hits, asked) = (hits.run().unwrap(), asked.into_inner());
-            assert_eq!(hits.plan(), Plan::FilteredWalk);
+            assert_eq!(hits.plan(), SearchPlan::FilteredWalk);
             assert!(!hits.is_complete());
             // With codes, the answer has the hits that the search had time to rerank.
             assert!(hits.len() == 10 || quantization == Quantization::Sq8 && !hits.is_empty());

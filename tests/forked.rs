@@ -6,7 +6,7 @@ mod fork_support;
 
 use fork_support::in_child;
 use nearfield::quantization::{ProductQuantizer, Quantizer, RabitqQuantizer, ScalarQuantizer};
-use nearfield::{Collection, Flat, Hnsw, Ivf, IvfQuantization, Metric, Quantization, Shards};
+use nearfield::{Collection, Flat, Hnsw, Ivf, Metric, Quantization, Shards};
 use rayon::prelude::*;
 
 const DIMENSION: usize = 16;
@@ -65,7 +65,7 @@ fn index(vectors: &[f32]) -> bool {
         is_right &= index.search_batch(vectors).k(1).run().unwrap().len() == COUNT;
         is_right &= index.search(query).k(1).run().unwrap()[0].key == 0;
     }
-    for codes in [IvfQuantization::None, IvfQuantization::Pq4, IvfQuantization::Rabitq2] {
+    for codes in [Quantization::None, Quantization::Pq4, Quantization::Rabitq { bits: 2 }] {
         let index = || Ivf::builder(DIMENSION, Metric::L2).quantization(codes).build().unwrap();
         let (batch, single) = (index(), index());
         batch.insert_batch(&keys, vectors).run().unwrap();

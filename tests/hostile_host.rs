@@ -154,7 +154,7 @@ fn fork(collection: &mut Option<Collection>, snapshots: &mut Vec<Snapshot>) {
     let is_right = in_child(|| {
         let refused = matches!(
             collection.as_ref().map(Collection::begin_write),
-            Some(Err(CollectionError::Store(StoreError::Forked)))
+            Some(Err(CollectionError::Store(StoreError::Forked { .. })))
         );
         snapshots.clear();
         *collection = None;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nearfield::dataset::{Dataset, recall};
 use nearfield::{
-    Bf16, Element, F16, Flat, Hits, Hnsw, IndexError, Isa, Ivf, IvfBuilder, IvfQuantization,
-    Metric, Originals, VectorError,
+    Bf16, Element, F16, Flat, Hits, Hnsw, IndexError, Isa, Ivf, IvfBuilder, Metric, Originals,
+    Quantization, VectorError,
 };
 
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
@@ -54,21 +54,21 @@ fn finds_the_true_neighbours_of_real_vectors() {
         let data = carried(name);
         let builder = || Ivf::builder(data.base().dimension(), data.metric());
         for (quantization, least) in [
-            (IvfQuantization::None, 0.97),
-            (IvfQuantization::Auto, 0.97),
-            (IvfQuantization::Pq4, 0.95),
-            (IvfQuantization::Rabitq1, 0.75),
-            (IvfQuantization::Rabitq2, 0.94),
+            (Quantization::None, 0.97),
+            (Quantization::Auto, 0.97),
+            (Quantization::Pq4, 0.95),
+            (Quantization::Rabitq { bits: 1 }, 0.75),
+            (Quantization::Rabitq { bits: 2 }, 0.94),
         ] {
             let recall = recall_on(&data, builder().quantization(quantization), 80);
             assert!(recall > least, "{name} {quantization:?}: {recall}");
         }
         // The recall of the codes alone.
         for (quantization, least) in [
-            (IvfQuantization::Pq4, 0.6),
-            (IvfQuantization::Rabitq1, 0.35),
-            (IvfQuantization::Rabitq2, 0.65),
-            (IvfQuantization::Rabitq4, 0.87),
+            (Quantization::Pq4, 0.6),
+            (Quantization::Rabitq { bits: 1 }, 0.35),
+            (Quantization::Rabitq { bits: 2 }, 0.65),
+            (Quantization::Rabitq { bits: 4 }, 0.87),
         ] {
             let builder = builder().quantization(quantization).originals(Originals::Dropped);
             let recall = recall_on(&data, builder, 80);
@@ -138,10 +138,8 @@ fn all_lists_give_the_answers_of_an_exact_index() {
 fn packed_bits_are_found_by_hamming_distance() {
     let dimension = 75;
     let bytes: Vec<u8> = numbers(10 * 5000, 5).iter().map(|x| (x * 1e6) as i32 as u8).collect();
-    let index = Ivf::builder(dimension, Metric::Hamming)
-        .quantization(IvfQuantization::Auto)
-        .build()
-        .unwrap();
+    let index =
+        Ivf::builder(dimension, Metric::Hamming).quantization(Quantization::Auto).build().unwrap();
     let exact = Flat::builder(dimension, Metric::Hamming).build().unwrap();
     index.insert_batch(&keys(5000), &bytes).threads(2).run().unwrap();
     exact.insert_batch(&keys(5000), &bytes).threads(2).run().unwrap();
@@ -163,7 +161,7 @@ fn the_answers_depend_on_vectors_and_seed_alone() {
     let keys: Vec<u64> = (0..data.base().len() as u64).collect();
     let answers = |threads, seed| {
         let index = Ivf::builder(128, Metric::L2)
-            .quantization(IvfQuantization::Rabitq2)
+            .quantization(Quantization::Rabitq { bits: 2 })
             .originals(Originals::Dropped)
             .seed(seed)
             .build()
@@ -204,7 +202,7 @@ fn an_index_trains_itself_and_again_as_it_grows() {
     sound(&whole);
     // Repeated trainings without vectors, from the codes alone.
     let coded = Ivf::builder(dimension, Metric::L2)
-        .quantization(IvfQuantization::Rabitq4)
+        .quantization(Quantization::Rabitq { bits: 4 })
         .originals(Originals::Dropped)
         .build()
         .unwrap();
@@ -242,9 +240,9 @@ fn lists_that_have_become_uneven_are_made_anew() {
 
 #[test]
 fn removed_vectors_are_gone_and_their_memory_is_given_back() {
-    for quantization in [IvfQuantization::None, IvfQuantization::Pq4, IvfQuantization::Rabitq1] {
+    for quantization in [Quantization::None, Quantization::Pq4, Quantization::Rabitq { bits: 1 }] {
         for originals in [Originals::Kept, Originals::Dropped] {
-            if quantization == IvfQuantization::None && originals == Originals::Dropped {
+            if quantization == Quantization::None && originals == Originals::Dropped {
                 continue;
             }
             let dimension = 19;
@@ -293,9 +291,9 @@ fn changes_and_searches_from_many_threads() {
     const THREADS: u64 = 4;
     let dimension = 9;
     for (quantization, metric) in [
-        (IvfQuantization::None, Metric::L2),
-        (IvfQuantization::Pq4, Metric::L2),
-        (IvfQuantization::Rabitq4, Metric::Cosine),
+        (Quantization::None, Metric::L2),
+        (Quantization::Pq4, Metric::L2),
+        (Quantization::Rabitq { bits: 4 }, Metric::Cosine),
     ] {
         let index = Ivf::builder(dimension, metric).quantization(quantization).build().unwrap();
         let running = AtomicUsize::new(THREADS as usize);
@@ -438,7 +436,7 @@ fn no_vector_is_lost_while_others_move_and_the_index_trains() {
 
 #[test]
 fn many_equal_vectors_and_nothing_else() {
-    for quantization in [IvfQuantization::None, IvfQuantization::Pq4, IvfQuantization::Rabitq2] {
+    for quantization in [Quantization::None, Quantization::Pq4, Quantization::Rabitq { bits: 2 }] {
         let index = Ivf::builder(5, Metric::L2).quantization(quantization).build().unwrap();
         index.insert_batch(&keys(5000), &vec![1.5_f32; 25_000]).threads(2).run().unwrap();
         assert!(index.is_trained());
@@ -472,11 +470,11 @@ fn few_vectors_few_components_and_none() {
     assert_eq!(index.train(), Err(IndexError::TooFewVectors { needed: 1, found: 0 }));
     sound(&index);
     for quantization in [
-        IvfQuantization::None,
-        IvfQuantization::Pq4,
-        IvfQuantization::Rabitq1,
-        IvfQuantization::Rabitq2,
-        IvfQuantization::Rabitq4,
+        Quantization::None,
+        Quantization::Pq4,
+        Quantization::Rabitq { bits: 1 },
+        Quantization::Rabitq { bits: 2 },
+        Quantization::Rabitq { bits: 4 },
     ] {
         for dimension in [1, 2, 3, 17, 65, 129] {
             for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -489,7 +487,7 @@ fn few_vectors_few_components_and_none() {
                         match index.train() {
                             Ok(()) => sound(&index),
                             Err(IndexError::TooFewVectors { needed: 16, found }) => {
-                                assert!(quantization == IvfQuantization::Pq4 && found < 16);
+                                assert!(quantization == Quantization::Pq4 && found < 16);
                             }
                             Err(error) => panic!("{error}"),
                         }
@@ -555,10 +553,11 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
     named(builder().lists(0).build(), "lists");
     named(builder().lists(usize::MAX).build(), "lists");
     named(builder().nprobe(0).build(), "nprobe");
-    named(builder().sub_vectors(5).build(), "sub_vectors");
+    let five = Quantization::Pq { sub_vectors: 5, bits: 4 };
+    named(builder().quantization(five).build(), "quantization");
     named(builder().originals(Originals::Dropped).build(), "originals");
     let bits = Ivf::builder(64, Metric::Hamming);
-    named(bits.clone().quantization(IvfQuantization::Pq4).build(), "quantization");
+    named(bits.clone().quantization(Quantization::Pq4).build(), "quantization");
     named(bits.originals(Originals::Dropped).build(), "originals");
     let error = builder().element(Element::Bit).build().unwrap_err();
     assert_eq!(error, IndexError::Unsupported { metric: Metric::L2, element: Element::Bit });
@@ -594,7 +593,7 @@ fn extreme_numbers_are_measured_or_refused() {
     index.train().unwrap();
     sound(&index);
     assert_eq!(index.search(&[greatest, -greatest]).k(100).run().unwrap().len(), 36);
-    for quantization in [IvfQuantization::Pq4, IvfQuantization::Rabitq1] {
+    for quantization in [Quantization::Pq4, Quantization::Rabitq { bits: 1 }] {
         let coded =
             Ivf::builder(2, Metric::L2).quantization(quantization).lists(3).build().unwrap();
         let refused = coded.insert(1, &[0.0, 1e16]).unwrap_err();
@@ -621,7 +620,7 @@ const fn shared<T: Send + Sync>(_: &T) {}
 fn facts_are_told() {
     let index = Ivf::builder(100, Metric::L2)
         .element(Element::F16)
-        .quantization(IvfQuantization::Pq4)
+        .quantization(Quantization::Pq4)
         .originals(Originals::Dropped)
         .nprobe(5)
         .build()

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use collection_support::{Folder, vector};
 use nearfield::store::{ExtentId, StoreOptions, WriteTransaction};
-use nearfield::{CollectionError, Hnsw, IndexError, Ivf, IvfQuantization, Metric, Originals};
+use nearfield::{CollectionError, Hnsw, IndexError, Ivf, Metric, Originals, Quantization};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -32,8 +32,8 @@ fn damages() -> usize {
 }
 
 /// Returns a trained index; odd sub-vectors leave places in its packed codes unused.
-fn index(metric: Metric, quantization: IvfQuantization, originals: Originals) -> Ivf {
-    let index = Ivf::builder(DIMENSION, metric).lists(LISTS).sub_vectors(5);
+fn index(metric: Metric, quantization: Quantization, originals: Originals) -> Ivf {
+    let index = Ivf::builder(DIMENSION, metric).lists(LISTS);
     let index = index.quantization(quantization).originals(originals).build().unwrap();
     let vectors: Vec<f32> = (0..ROWS).flat_map(|key| vector(key, 0, DIMENSION)).collect();
     index.insert_batch(&(0..ROWS).collect::<Vec<_>>(), &vectors).threads(1).run().unwrap();
@@ -41,13 +41,13 @@ fn index(metric: Metric, quantization: IvfQuantization, originals: Originals) ->
     index
 }
 
-fn kinds() -> [(Metric, IvfQuantization, Originals); 5] {
+fn kinds() -> [(Metric, Quantization, Originals); 5] {
     [
-        (Metric::L2, IvfQuantization::None, Originals::Kept),
-        (Metric::L2, IvfQuantization::Pq4, Originals::Kept),
-        (Metric::InnerProduct, IvfQuantization::Pq4, Originals::Dropped),
-        (Metric::Cosine, IvfQuantization::Rabitq4, Originals::Kept),
-        (Metric::Cosine, IvfQuantization::Rabitq1, Originals::Dropped),
+        (Metric::L2, Quantization::None, Originals::Kept),
+        (Metric::L2, Quantization::Pq { sub_vectors: 5, bits: 4 }, Originals::Kept),
+        (Metric::InnerProduct, Quantization::Pq { sub_vectors: 5, bits: 4 }, Originals::Dropped),
+        (Metric::Cosine, Quantization::Rabitq { bits: 4 }, Originals::Kept),
+        (Metric::Cosine, Quantization::Rabitq { bits: 1 }, Originals::Dropped),
     ]
 }
 
@@ -149,16 +149,16 @@ fn write_record(tx: &mut WriteTransaction, name: &str, at: usize, bytes: &[u8]) 
 #[test]
 fn contradictions_are_told() {
     type Change = fn(&mut WriteTransaction);
-    type About = fn(IvfQuantization, Originals) -> bool;
+    type About = fn(Quantization, Originals) -> bool;
     const SETTINGS: &str = "settings";
     const DIRECTORY: &str = "directory";
     const WATCHED: &str = "watched";
 
     // The change, the expected words of the error, and the kinds of index to which it applies.
     let all: About = |_, _| true;
-    let coded: About = |q, _| q != IvfQuantization::None;
-    let packed: About = |q, _| q == IvfQuantization::Pq4;
-    let plain: About = |q, _| matches!(q, IvfQuantization::Rabitq1 | IvfQuantization::Rabitq4);
+    let coded: About = |q, _| q != Quantization::None;
+    let packed: About = |q, _| q == Quantization::Pq { sub_vectors: 5, bits: 4 };
+    let plain: About = |q, _| matches!(q, Quantization::Rabitq { bits: 1 | 4 });
     let kept: About = |_, o| o == Originals::Kept;
     let changes: [(Change, &str, About); 46] = [
         (|tx| write_record(tx, SETTINGS, 4, &[7]), "the kind of index is unknown", all),
@@ -256,7 +256,7 @@ fn contradictions_are_told() {
         (
             |tx| write_column(tx, VECTORS, 64 * 77, &1e20_f32.to_le_bytes()),
             "a vector is none for this index",
-            |q, o| q != IvfQuantization::None && o == Originals::Kept,
+            |q, o| q != Quantization::None && o == Originals::Kept,
         ),
         (
             |tx| write_column(tx, VECTORS, 64 * 78 - 1, &[1]),
@@ -413,7 +413,7 @@ fn contradictions_are_told() {
         assert!(matches!(error, CollectionError::Kind { .. }), "{error}");
         // The file does not load as a graph now either.
         let refused = Hnsw::load(&path);
-        let has_codes = quantization != IvfQuantization::None;
+        let has_codes = quantization != Quantization::None;
         assert!(match refused {
             Err(CollectionError::Version { found: 2, supported: 1, .. }) => has_codes,
             Err(CollectionError::Corrupt { .. }) => !has_codes,

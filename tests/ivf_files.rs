@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use collection_support::{Folder, config, vector};
 use nearfield::store::{StoreError, StoreOptions};
 use nearfield::{
-    Collection, CollectionError, Element, Flat, Hnsw, IndexError, Ivf, IvfBuilder, IvfQuantization,
-    KeySet, Metric, Originals,
+    Collection, CollectionError, Element, Flat, Hnsw, IndexError, Ivf, IvfBuilder, KeySet, Metric,
+    Originals, Quantization,
 };
 
-const CODES: [IvfQuantization; 5] = [
-    IvfQuantization::None,
-    IvfQuantization::Pq4,
-    IvfQuantization::Rabitq1,
-    IvfQuantization::Rabitq2,
-    IvfQuantization::Rabitq4,
+const CODES: [Quantization; 5] = [
+    Quantization::None,
+    Quantization::Pq4,
+    Quantization::Rabitq { bits: 1 },
+    Quantization::Rabitq { bits: 2 },
+    Quantization::Rabitq { bits: 4 },
 ];
 
 /// Returns components that every element type can represent: whole numbers from 1 to 100.
@@ -162,10 +162,10 @@ fn untrained_and_empty_ones_come_back_and_are_trained_later() {
     let folder = Folder::new("ivf-untrained");
     let (dimension, count) = (19, 500);
     let data = whole(count, dimension);
-    for quantization in CODES {
+    let seven = Quantization::Pq { sub_vectors: 7, bits: 4 };
+    for quantization in CODES.map(|codes| if codes == Quantization::Pq4 { seven } else { codes }) {
         let path = folder.file("index.nf");
-        let index =
-            builder(dimension, Metric::L2).quantization(quantization).sub_vectors(7).build();
+        let index = builder(dimension, Metric::L2).quantization(quantization).build();
         let index = index.unwrap();
         index.save(&path).unwrap();
         let again = Ivf::load(&path).unwrap();
@@ -226,7 +226,7 @@ fn large_lists_come_back() {
     let (dimension, count) = (4096, 2600);
     let data = whole(count, dimension);
     let index = Ivf::builder(dimension, Metric::L2).lists(12);
-    let index = index.quantization(IvfQuantization::Rabitq1).build().unwrap();
+    let index = index.quantization(Quantization::Rabitq { bits: 1 }).build().unwrap();
     for trained in [false, true] {
         if trained {
             index.train().unwrap();
@@ -390,10 +390,10 @@ fn golden_files_load() {
     let data = whole(count, dimension);
     let keys = keys(count);
     let files = [
-        ("lists-pq-1.nf", Metric::L2, IvfQuantization::Pq4, Originals::Kept),
-        ("lists-rabitq-1.nf", Metric::Cosine, IvfQuantization::Rabitq2, Originals::Dropped),
-        ("lists-pq-2.nf", Metric::L2, IvfQuantization::Pq4, Originals::Kept),
-        ("lists-rabitq-2.nf", Metric::Cosine, IvfQuantization::Rabitq2, Originals::Dropped),
+        ("lists-pq-1.nf", Metric::L2, Quantization::Pq4, Originals::Kept),
+        ("lists-rabitq-1.nf", Metric::Cosine, Quantization::Rabitq { bits: 2 }, Originals::Dropped),
+        ("lists-pq-2.nf", Metric::L2, Quantization::Pq4, Originals::Kept),
+        ("lists-rabitq-2.nf", Metric::Cosine, Quantization::Rabitq { bits: 2 }, Originals::Dropped),
     ];
     let write = std::env::var_os("NEARFIELD_WRITE_GOLDEN").is_some();
     for (name, metric, quantization, originals) in files {

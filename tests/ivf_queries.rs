@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nearfield::dataset::{Generated, Vectors};
-use nearfield::search::Plan;
+use nearfield::search::SearchPlan;
 use nearfield::{
-    Cancel, Filter, Flat, Hit, Hits, Hnsw, IndexError, Ivf, IvfQuantization, KeyBitmap, KeySet,
-    Metric, Originals,
+    CancelToken, Filter, Flat, Hit, Hits, Hnsw, IndexError, Ivf, KeyBitmap, KeySet, Metric,
+    Originals, Quantization,
 };
 
 const DIMENSION: usize = 24;
@@ -22,7 +22,7 @@ struct Pair {
     queries: Vectors,
 }
 
-fn pair(count: usize, metric: Metric, quantization: IvfQuantization, originals: Originals) -> Pair {
+fn pair(count: usize, metric: Metric, quantization: Quantization, originals: Originals) -> Pair {
     let made = Generated::builder(count, DIMENSION).queries(20).seed(9).build().unwrap();
     let (base, queries) = made.into_parts();
     let keys: Vec<u64> = (0..count as u64).collect();
@@ -37,7 +37,7 @@ fn pair(count: usize, metric: Metric, quantization: IvfQuantization, originals: 
 }
 
 fn plain(count: usize, metric: Metric) -> Pair {
-    pair(count, metric, IvfQuantization::None, Originals::Kept)
+    pair(count, metric, Quantization::None, Originals::Kept)
 }
 
 fn shared(a: &[Hit], b: &[Hit]) -> usize {
@@ -98,10 +98,10 @@ fn asked_of_few_lists<F: Filter + Copy>(pair: &Pair, filter: F, least: f64, case
 fn there_are_k_hits_or_all_that_match_whatever_the_lists_hold() {
     const COUNT: usize = 6000;
     for (quantization, originals, least) in [
-        (IvfQuantization::None, Originals::Kept, 0.7),
-        (IvfQuantization::Pq4, Originals::Kept, 0.7),
-        (IvfQuantization::Rabitq4, Originals::Kept, 0.7),
-        (IvfQuantization::Rabitq4, Originals::Dropped, 0.6),
+        (Quantization::None, Originals::Kept, 0.7),
+        (Quantization::Pq4, Originals::Kept, 0.7),
+        (Quantization::Rabitq { bits: 4 }, Originals::Kept, 0.7),
+        (Quantization::Rabitq { bits: 4 }, Originals::Dropped, 0.6),
     ] {
         let pair = pair(COUNT, Metric::L2, quantization, originals);
         for one_in in [1, 3, 30, 700, 5000, 7000] {
@@ -122,31 +122,34 @@ fn the_plan_tells_what_was_read() {
     let query = queries.row(0).unwrap();
     let count = lists.stats().lists.unwrap().count;
     let few = lists.search(&query).nprobe(5).run().unwrap();
-    assert_eq!((few.plan(), few.hops()), (Plan::Probe, 5));
+    assert_eq!((few.plan(), few.hops()), (SearchPlan::Probe, 5));
     assert!(few.distances_computed() < COUNT as u64 / 2);
     let all = lists.search(&query).nprobe(ALL).run().unwrap();
-    assert_eq!((all.plan(), all.hops()), (Plan::Scan, count as u64));
+    assert_eq!((all.plan(), all.hops()), (SearchPlan::Scan, count as u64));
     let batch = lists.search_batch(&queries).nprobe(5).run().unwrap();
-    assert_eq!((batch.plan(0), &batch[0]), (Some(Plan::Probe), few.as_slice()));
-    assert_eq!(lists.search_batch(&queries).nprobe(ALL).run().unwrap().plan(3), Some(Plan::Scan));
+    assert_eq!((batch.plan(0), &batch[0]), (Some(SearchPlan::Probe), few.as_slice()));
+    assert_eq!(
+        lists.search_batch(&queries).nprobe(ALL).run().unwrap().plan(3),
+        Some(SearchPlan::Scan)
+    );
 
     // A few keys are looked up; many keys are filtered while the lists are read.
     let set: KeySet = (0..20).collect();
     let hits = lists.search(&query).filter(&set).run().unwrap();
-    assert_eq!((hits.plan(), hits.distances_computed()), (Plan::FilteredScan, 20));
+    assert_eq!((hits.plan(), hits.distances_computed()), (SearchPlan::FilteredScan, 20));
     let set: KeySet = (0..4000).collect();
-    assert_eq!(lists.search(&query).filter(&set).run().unwrap().plan(), Plan::Probe);
+    assert_eq!(lists.search(&query).filter(&set).run().unwrap().plan(), SearchPlan::Probe);
     // A closure is not called for keys that are too far away.
     let asked = AtomicUsize::new(0);
     let counts = |_| asked.fetch_add(1, Ordering::Relaxed) < usize::MAX;
     let hits = lists.search(&query).nprobe(40).filter(counts).run().unwrap();
-    assert_eq!(hits.plan(), Plan::Probe);
+    assert_eq!(hits.plan(), SearchPlan::Probe);
     assert!(asked.into_inner() < hits.distances_computed() as usize / 2);
     // An untrained index has one list.
     let index = Ivf::builder(1, Metric::L2).build().unwrap();
-    assert_eq!(index.search(&[0.0]).run().unwrap().plan(), Plan::Scan);
+    assert_eq!(index.search(&[0.0]).run().unwrap().plan(), SearchPlan::Scan);
     index.insert(1, &[0.0]).unwrap();
-    assert_eq!(index.search(&[0.0]).run().unwrap().plan(), Plan::Scan);
+    assert_eq!(index.search(&[0.0]).run().unwrap().plan(), SearchPlan::Scan);
 }
 
 #[test]
@@ -186,9 +189,9 @@ fn a_filter_may_read_the_index_beside_changes() {
 fn all_within_a_radius_are_found() {
     for metric in METRICS {
         for (quantization, originals) in [
-            (IvfQuantization::None, Originals::Kept),
-            (IvfQuantization::Pq4, Originals::Kept),
-            (IvfQuantization::Rabitq4, Originals::Dropped),
+            (Quantization::None, Originals::Kept),
+            (Quantization::Pq4, Originals::Kept),
+            (Quantization::Rabitq { bits: 4 }, Originals::Dropped),
         ] {
             let Pair { lists, exact, queries } = pair(6000, metric, quantization, originals);
             let is_exact = originals == Originals::Kept;
@@ -253,16 +256,16 @@ fn a_small_radius_reads_few_lists() {
 #[test]
 fn an_iteration_gives_every_vector_once_the_nearest_first() {
     for (quantization, originals) in [
-        (IvfQuantization::None, Originals::Kept),
-        (IvfQuantization::Rabitq4, Originals::Kept),
-        (IvfQuantization::Pq4, Originals::Dropped),
+        (Quantization::None, Originals::Kept),
+        (Quantization::Rabitq { bits: 4 }, Originals::Kept),
+        (Quantization::Pq4, Originals::Dropped),
     ] {
         let Pair { lists, exact, queries } = pair(5000, Metric::L2, quantization, originals);
         for query in queries.iter().take(3) {
             let ask = lists.search(&query);
             let given: Vec<Hit> = ask.iter().unwrap().collect();
             assert_eq!(given.iter().map(|hit| hit.key).collect::<HashSet<_>>().len(), 5000);
-            if quantization == IvfQuantization::None {
+            if quantization == Quantization::None {
                 let truth: Vec<Hit> = exact.search(&query).iter().unwrap().collect();
                 assert_eq!(ask.nprobe(ALL).iter().unwrap().collect::<Vec<_>>(), truth);
             }
@@ -286,9 +289,9 @@ fn an_iteration_gives_every_vector_once_the_nearest_first() {
 #[test]
 fn limits_end_searches_that_say_so() {
     for (quantization, originals) in [
-        (IvfQuantization::None, Originals::Kept),
-        (IvfQuantization::Pq4, Originals::Kept),
-        (IvfQuantization::Rabitq2, Originals::Dropped),
+        (Quantization::None, Originals::Kept),
+        (Quantization::Pq4, Originals::Kept),
+        (Quantization::Rabitq { bits: 2 }, Originals::Dropped),
     ] {
         let Pair { lists, queries, .. } = pair(5000, Metric::L2, quantization, originals);
         let query = queries.row(0).unwrap();
@@ -297,7 +300,7 @@ fn limits_end_searches_that_say_so() {
         let hour = Duration::from_hours(1);
         assert_eq!(lists.search(&query).timeout(hour).run().unwrap(), free);
         assert_eq!(lists.search(&query).timeout(Duration::MAX).run().unwrap(), free);
-        let cancel = Cancel::new();
+        let cancel = CancelToken::new();
         let hits = lists.search(&query).cancel(&cancel).run().unwrap();
         assert!(hits.is_complete() && hits == free);
         let batch = lists.search_batch(&queries).cancel(&cancel).threads(2).run().unwrap();

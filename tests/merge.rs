@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use collection_support::{Folder, config, open, vector};
-use nearfield::collection::MergeRule;
+use nearfield::collection::ConflictRule;
 use nearfield::dataset::Generated;
 use nearfield::{
-    Cancel, Collection, CollectionBuilder, CollectionError, IndexError, Metric, Originals,
+    CancelToken, Collection, CollectionBuilder, CollectionError, IndexError, Metric, Originals,
     Quantization, Snapshot, Transaction,
 };
 
@@ -230,7 +230,7 @@ fn a_key_in_several_inputs_is_refused_or_decided_whatever_the_order() {
     let mut results = Vec::new();
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
         let inputs = snapshots(order.map(|part| &paths[part]));
-        let merge = Collection::merge(&inputs, &at).rule(MergeRule::GreatestPayload);
+        let merge = Collection::merge(&inputs, &at).rule(ConflictRule::GreatestPayload);
         let merged = merge.run().unwrap();
         assert_eq!((merged.vectors, merged.superseded), (400, 800));
         let collection = whole(&at, config(DIMENSION));
@@ -296,7 +296,7 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
     });
     std::fs::write(&at, b"as it was").unwrap();
     let inputs = snapshots([&one, &three]);
-    let (cancel, calls) = (Cancel::new(), AtomicU64::new(0));
+    let (cancel, calls) = (CancelToken::new(), AtomicU64::new(0));
     let progress = |done: u64, total: u64| {
         assert!(done <= total && total == 300);
         calls.fetch_add(1, Ordering::Relaxed);

@@ -19,7 +19,9 @@ use host_support::{
     write, wrong,
 };
 use nearfield::store::StoreError;
-use nearfield::{Collection, CollectionError, Flat, Hnsw, IndexError, Metric, Reader, Transaction};
+use nearfield::{
+    Collection, CollectionError, CollectionReader, Flat, Hnsw, IndexError, Metric, Transaction,
+};
 
 /// Not a test: the code of the other processes.
 #[test]
@@ -167,12 +169,18 @@ fn a_second_writer_is_refused_by_every_name() {
 fn is_forked<T>(result: &Result<T, CollectionError>) -> bool {
     matches!(
         result,
-        Err(CollectionError::Store(StoreError::Forked) | CollectionError::Index(IndexError::Forked))
+        Err(CollectionError::Store(StoreError::Forked { .. })
+            | CollectionError::Index(IndexError::Forked))
     )
 }
 
 /// A forked child uses its copies of all handles, and drops them at the end.
-fn misuse(site: &Site, collection: Collection, reader: Reader, open: Option<Transaction>) -> bool {
+fn misuse(
+    site: &Site,
+    collection: Collection,
+    reader: CollectionReader,
+    open: Option<Transaction>,
+) -> bool {
     let query = [0.5; DIMENSION];
     let refused = [
         is_forked(&collection.begin_write()),

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nearfield::dataset::Generated;
-use nearfield::search::Plan;
+use nearfield::search::SearchPlan;
 use nearfield::{
-    Element, Flat, Hit, Hnsw, IndexError, Ivf, IvfQuantization, KeySet, Metric, Originals,
-    Quantization, Shards, VectorError,
+    Element, Flat, Hit, Hnsw, IndexError, Ivf, KeySet, Metric, Originals, Quantization, Shards,
+    VectorError,
 };
 
 const FLOATS: [Element; 3] = [Element::F32, Element::F16, Element::Bf16];
@@ -86,7 +86,7 @@ fn a_radius_takes_away_what_is_beyond_it_and_nothing_else() {
                 assert_radius_cuts!(graph, &queries, false, what);
             }
         }
-        for quantization in [IvfQuantization::None, IvfQuantization::Pq4] {
+        for quantization in [Quantization::None, Quantization::Pq4] {
             let lists = Ivf::builder(24, metric).quantization(quantization).build().unwrap();
             lists.insert_batch(&keys(6000), &base).threads(2).run().unwrap();
             assert_radius_cuts!(lists, &queries, true, format!("lists {metric} {quantization:?}"));
@@ -320,7 +320,7 @@ fn excluding_the_nearest_costs_what_as_many_more_answers_do() {
                 by_hand.1 += shared(taken, truth);
                 let hits = graph.search(query).exclude(&seen).run().unwrap();
                 assert!(hits.len() == 10 && hits.keys().all(|key| !seen.contains(key)));
-                assert_eq!(hits.plan(), Plan::FilteredWalk);
+                assert_eq!(hits.plan(), SearchPlan::FilteredWalk);
                 by_set.0 += hits.distances_computed();
                 by_set.1 += shared(&hits, truth);
                 // The closure is quick, so that its measured cost leaves the plan as it is: a slow filter is called less often,
@@ -469,7 +469,7 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
                 assert_eq!(hits.len(), 10);
                 distances[at] += hits.distances_computed();
                 // A scan reads rows in their order, which takes a fourth of the time, or less.
-                let is_scan = hits.plan() == Plan::FilteredScan;
+                let is_scan = hits.plan() == SearchPlan::FilteredScan;
                 times[at] += hits.distances_computed() / if is_scan { 4 } else { 1 };
                 answers[at] += shared(&hits, &truth);
                 let close = graph.search(query).ef(ef).filter(accepts).within(hits[9].distance);

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use nearfield::dataset::{Generated, Vectors};
-use nearfield::search::{Cursor, Plan};
+use nearfield::search::{Cursor, SearchPlan};
 use nearfield::{
-    Cancel, Element, Flat, Hit, Hits, Hnsw, IndexError, Metric, Originals, Quantization,
+    CancelToken, Element, Flat, Hit, Hits, Hnsw, IndexError, Metric, Originals, Quantization,
 };
 
 fn keys(count: usize) -> Vec<u64> {
@@ -105,7 +105,7 @@ fn a_small_radius_is_a_short_walk() {
     for query in queries.iter() {
         let radius = graph.search(&query).run().unwrap()[9].distance;
         let hits = graph.search(&query).within(radius).run().unwrap();
-        assert_eq!(hits.plan(), Plan::Walk);
+        assert_eq!(hits.plan(), SearchPlan::Walk);
         assert!(hits.len() >= 10 && hits.distances_computed() < 8000);
     }
 }
@@ -128,7 +128,7 @@ fn the_same_holds_in_batches() {
             let one = exact.search(&query).within(radius).run().unwrap();
             assert_eq!(&truth[at], one.as_slice());
         }
-        let cancel = Cancel::new();
+        let cancel = CancelToken::new();
         let batch = graph.search_batch(&queries).cancel(&cancel).run().unwrap();
         assert!(batch.is_complete() && batch.iter().all(|hits| hits.len() == 10));
         let deadline = Duration::from_hours(1);
@@ -352,7 +352,7 @@ fn a_search_is_cancelled_from_another_thread() {
     let exact = Flat::builder(64, Metric::L2).build().unwrap();
     exact.insert_batch(&keys(3000), &base).run().unwrap();
     let query = queries.row(0).unwrap();
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     assert!(!cancel.is_cancelled());
     let (started, begun) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearfield::dataset::Generated;
-use nearfield::search::Plan;
+use nearfield::search::SearchPlan;
 use nearfield::{Flat, Hnsw, Metric, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -208,7 +208,7 @@ fn many_threads_change_and_search_at_once() {
                 assert!(hits.iter().all(|hit| model.contains_key(&hit.key)));
                 // Several keys may have the vector.
                 let is_there = hits.iter().any(|hit| hit.key == key && hit.distance == 0.0);
-                assert!(is_there || hits.plan() == Plan::Walk, "{key}");
+                assert!(is_there || hits.plan() == SearchPlan::Walk, "{key}");
             }
         }
         assert!(missed * 50 <= model.len(), "{missed} of {} are missed", model.len());

@@ -5,14 +5,14 @@ mod collection_support;
 mod shapes_support;
 
 use collection_support::Folder;
-use nearfield::{Element, Flat, Ivf, IvfBuilder, IvfQuantization, Metric, Originals};
+use nearfield::{Element, Flat, Ivf, IvfBuilder, Metric, Originals, Quantization};
 use shapes_support::{Counts, METRICS, Normal, Shape, exact, shapes, topic};
 
-const CODES: [IvfQuantization; 4] = [
-    IvfQuantization::Pq4,
-    IvfQuantization::Rabitq1,
-    IvfQuantization::Rabitq2,
-    IvfQuantization::Rabitq4,
+const CODES: [Quantization; 4] = [
+    Quantization::Pq4,
+    Quantization::Rabitq { bits: 1 },
+    Quantization::Rabitq { bits: 2 },
+    Quantization::Rabitq { bits: 4 },
 ];
 
 const QUERIES: usize = 40;
@@ -186,7 +186,7 @@ fn one_batch_trains_once_whatever_its_order() {
         }
         let keys: Vec<u64> = order.iter().map(|&i| i as u64).collect();
         let vectors: Vec<f32> = order.iter().flat_map(|&i| rows[i].clone()).collect();
-        let builder = || Ivf::builder(dimension, Metric::L2).quantization(IvfQuantization::Pq4);
+        let builder = || Ivf::builder(dimension, Metric::L2).quantization(Quantization::Pq4);
         let [one, two] = [1, 2].map(|threads| built(builder(), &keys, &vectors, threads));
         assert_eq!(
             (one.stats().lists.unwrap().trainings, two.stats().lists.unwrap().trainings),
@@ -206,7 +206,7 @@ fn one_batch_trains_once_whatever_its_order() {
 fn topics_that_come_later_are_found() {
     let dimension = 32;
     for (topics, quantization) in
-        [(1, IvfQuantization::Pq4), (5, IvfQuantization::Rabitq1), (20, IvfQuantization::Pq4)]
+        [(1, Quantization::Pq4), (5, Quantization::Rabitq { bits: 1 }), (20, Quantization::Pq4)]
     {
         let shape = Shape::moved(
             "topics",
@@ -218,7 +218,7 @@ fn topics_that_come_later_are_found() {
         let vectors = shape.all();
         for in_parts in [false, true] {
             let builder = || Ivf::builder(dimension, Metric::L2);
-            let [coded, plain] = [quantization, IvfQuantization::None].map(|quantization| {
+            let [coded, plain] = [quantization, Quantization::None].map(|quantization| {
                 let index = builder().quantization(quantization).build().unwrap();
                 if in_parts {
                     insert(&index, &shape, false);
@@ -248,7 +248,7 @@ fn topics_that_come_later_are_found() {
 #[test]
 fn others_after_equal_vectors_get_lists_of_their_own() {
     let counts = Counts { first: 4200, later: 9800, queries: QUERIES };
-    for quantization in [IvfQuantization::None, IvfQuantization::Pq4] {
+    for quantization in [Quantization::None, Quantization::Pq4] {
         let shape = Shape::moved("equal first", 16, counts, |_| vec![1.5; 16], |n| n.vector(16));
         for at_once in [false, true] {
             let index = Ivf::builder(16, Metric::L2).quantization(quantization).build().unwrap();
@@ -357,8 +357,8 @@ fn what_codes_alone_tell_is_unbiased_and_its_error_is_told() {
                 // The error is a share of the residual's length, in a random direction to the query's.
                 assert!(deviation < 4.0 * told / (dimension as f64).sqrt() + 1e-3, "{case}");
                 let range = match quantization {
-                    IvfQuantization::Rabitq4 => 0.05..0.2,
-                    IvfQuantization::Rabitq1 => 0.4..0.95,
+                    Quantization::Rabitq { bits: 4 } => 0.05..0.2,
+                    Quantization::Rabitq { bits: 1 } => 0.4..0.95,
                     _ => 0.2..0.6,
                 };
                 assert!(range.contains(&told), "{case}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use collection_support::{Folder, config, open, vector};
 use nearfield::shards::{Shard, ShardHits};
 use nearfield::{
-    Cancel, Collection, Element, Flat, Hnsw, Index, IndexError, Ivf, KeySet, Metric, Shards,
+    CancelToken, Collection, Element, Flat, Hnsw, Index, IndexError, Ivf, KeySet, Metric, Shards,
 };
 
 const DIMENSION: usize = 8;
@@ -207,7 +207,7 @@ fn time_that_is_up_and_a_token_end_it() {
     assert!(hits.is_empty() && !hits.is_complete());
     let hits = shards.search(&query).timeout(Duration::from_hours(1)).run().unwrap();
     assert!(hits.len() == 10 && hits.is_complete());
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     assert!(shards.search(&query).cancel(&cancel).run().unwrap().is_complete());
     cancel.cancel();
     assert!(!shards.search(&query).cancel(&cancel).run().unwrap().is_complete());

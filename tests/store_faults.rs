@@ -2,7 +2,9 @@
 
 mod store_support;
 
-use nearfield::store::{Cut, Fault, FaultKind, SimulatedDisk, StoreError, StoreOptions};
+use nearfield::store::{
+    Cut, DiskOperation, InjectedFault, SimulatedDisk, StoreError, StoreOptions,
+};
 use store_support::{Model, SMALL, Sizes, content, random, transaction};
 
 /// Runs a history until it ends or an operation fails. Returns the states that may be found, the surest first.
@@ -66,8 +68,10 @@ fn history(disk: &SimulatedDisk, options: &StoreOptions) -> (Vec<Model>, Option<
 fn every_operation_may_fail() {
     let options = StoreOptions::new().page_size(4096).log_size(64 << 10);
     let mut failures = 0;
-    for kind in [FaultKind::Read, FaultKind::Write, FaultKind::Sync, FaultKind::Resize] {
-        for fault in [Fault::Error, Fault::Short, Fault::Full] {
+    for kind in
+        [DiskOperation::Read, DiskOperation::Write, DiskOperation::Sync, DiskOperation::Resize]
+    {
+        for fault in [InjectedFault::Error, InjectedFault::Short, InjectedFault::Full] {
             for n in 0.. {
                 let disk = SimulatedDisk::new();
                 disk.fail_at(kind, n, fault);

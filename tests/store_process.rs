@@ -136,7 +136,7 @@ fn another_process_sees_every_commit_whole() {
     options().open(&path).unwrap().close().unwrap();
     let (mut child, out) = start("steady", &path);
     let reader = options().open_read_only(&path).unwrap();
-    assert!(matches!(reader.begin_write(), Err(StoreError::ReadOnly)));
+    assert!(matches!(reader.begin_write(), Err(StoreError::ReadOnly { .. })));
     let old = reader.begin_read().unwrap();
     let (mut seen, mut snapshots, mut slowest) = (0, 0, Duration::ZERO);
     for line in out.lines().map_while(Result::ok) {

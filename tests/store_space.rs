@@ -6,7 +6,8 @@ mod store_support;
 
 use collection_support::Folder;
 use nearfield::store::{
-    ExtentId, Fault, FaultKind, ReadTransaction, SimulatedDisk, Store, StoreError, StoreOptions,
+    DiskOperation, ExtentId, InjectedFault, ReadTransaction, SimulatedDisk, Store, StoreError,
+    StoreOptions,
 };
 use rand::RngExt;
 use store_support::{Model, SMALL, Sizes, content, durability, random, transaction};
@@ -451,7 +452,7 @@ fn compacting_on_a_full_disk_loses_nothing() {
     for n in 0.. {
         let disk = SimulatedDisk::new();
         let (store, model) = thinned(&disk);
-        disk.fail_at(FaultKind::Write, n, Fault::Full);
+        disk.fail_at(DiskOperation::Write, n, InjectedFault::Full);
         let before = store.stats().unwrap().file_bytes;
         let result = store.compact();
         if !disk.fault_happened() {

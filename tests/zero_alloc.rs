@@ -7,7 +7,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use nearfield::dataset::{Generated, Vectors};
-use nearfield::{Cancel, Element, Flat, Hits, Hnsw, KeyBitmap, Metric, Originals, Quantization};
+use nearfield::{
+    CancelToken, Element, Flat, Hits, Hnsw, KeyBitmap, Metric, Originals, Quantization,
+};
 
 thread_local! {
     /// Allocations of this thread: the test harness has its own threads.
@@ -157,7 +159,7 @@ fn every_way_to_ask_allocates_nothing() {
     let keys: Vec<u64> = (0..base.len() as u64).collect();
     let exact = Flat::builder(48, Metric::L2).build().unwrap();
     exact.insert_batch(&keys, &base).run().unwrap();
-    let (cancel, hour) = (Cancel::new(), Duration::from_hours(1));
+    let (cancel, hour) = (CancelToken::new(), Duration::from_hours(1));
     let radius = exact.search(&queries.row(0).unwrap()).k(200).run().unwrap()[199].distance;
     for quantization in [Quantization::None, Quantization::Sq8] {
         let index = Hnsw::builder(48, Metric::L2).quantization(quantization).build().unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use nearfield::{Element, IvfQuantization, Originals, Quantization};
+use nearfield::{Element, Originals, Quantization};
 
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
@@ -228,20 +228,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
 const QUANTIZATIONS: [&str; 9] =
     ["none", "auto", "sq8", "sq4", "rabitq1", "rabitq2", "rabitq4", "pq4", "pq8"];
 
-/// The same for an inverted-file index.
-const IVF_QUANTIZATIONS: [(&str, IvfQuantization); 6] = [
-    ("none", IvfQuantization::None),
-    ("auto", IvfQuantization::Auto),
-    ("pq4", IvfQuantization::Pq4),
-    ("rabitq1", IvfQuantization::Rabitq1),
-    ("rabitq2", IvfQuantization::Rabitq2),
-    ("rabitq4", IvfQuantization::Rabitq4),
-];
+/// Those of an inverted-file index.
+const IVF_QUANTIZATIONS: [&str; 6] = ["none", "auto", "pq4", "rabitq1", "rabitq2", "rabitq4"];
 
 /// Returns the name of a quantization that the index has.
 fn named(name: &str, index: Kind) -> Result<&'static str, String> {
     let known = match index {
-        Kind::Ivf => IVF_QUANTIZATIONS.map(|(name, _)| name).to_vec(),
+        Kind::Ivf => IVF_QUANTIZATIONS.to_vec(),
         Kind::Hnsw => QUANTIZATIONS.to_vec(),
         Kind::Flat => vec!["none"],
     };
@@ -252,8 +245,8 @@ fn named(name: &str, index: Kind) -> Result<&'static str, String> {
 }
 
 impl Settings {
-    /// Returns the quantization of a graph over vectors of `dimension` components.
-    pub(crate) fn graph_quantization(&self, dimension: usize) -> Quantization {
+    /// Returns the quantization of an index of vectors of `dimension` components.
+    pub(crate) fn quantization(&self, dimension: usize) -> Quantization {
         match self.quantization {
             "auto" => Quantization::Auto,
             "sq8" => Quantization::Sq8,
@@ -261,16 +254,10 @@ impl Settings {
             "rabitq1" => Quantization::Rabitq { bits: 1 },
             "rabitq2" => Quantization::Rabitq { bits: 2 },
             "rabitq4" => Quantization::Rabitq { bits: 4 },
-            "pq4" => Quantization::Pq { sub_vectors: dimension.div_ceil(2), bits: 4 },
+            "pq4" => Quantization::Pq4,
             "pq8" => Quantization::Pq { sub_vectors: dimension.div_ceil(8), bits: 8 },
             _ => Quantization::None,
         }
-    }
-
-    /// Returns the quantization of lists.
-    pub(crate) fn list_quantization(&self) -> IvfQuantization {
-        let found = IVF_QUANTIZATIONS.iter().find(|(name, _)| *name == self.quantization);
-        found.map_or(IvfQuantization::None, |&(_, quantization)| quantization)
     }
 
     /// Returns the operating points of the index: `ef` and `nprobe` of each.

@@ -17,7 +17,7 @@ impl Subject {
             Kind::Hnsw => {
                 let mut builder = Hnsw::builder(set.dimension, set.metric)
                     .element(set.element)
-                    .quantization(settings.graph_quantization(set.dimension))
+                    .quantization(settings.quantization(set.dimension))
                     .originals(settings.originals)
                     .m(settings.m)
                     .ef_construction(settings.ef_construction);
@@ -29,7 +29,7 @@ impl Subject {
             Kind::Ivf => {
                 let mut builder = Ivf::builder(set.dimension, set.metric)
                     .element(set.element)
-                    .quantization(settings.list_quantization())
+                    .quantization(settings.quantization(set.dimension))
                     .originals(settings.originals);
                 if let Some(lists) = settings.lists {
                     builder = builder.lists(lists);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use nearfield::store::{ExtentId, StoreOptions, WriteTransaction};
-use nearfield::{Ivf, IvfQuantization, Metric, Originals};
+use nearfield::{Ivf, Metric, Originals, Quantization};
 
 const DIMENSION: usize = 3;
 
@@ -19,10 +19,10 @@ fn valid() -> &'static [Vec<u8>] {
     static IMAGES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     IMAGES.get_or_init(|| {
         let kinds = [
-            (Metric::L2, IvfQuantization::None, Originals::Kept),
-            (Metric::InnerProduct, IvfQuantization::Pq4, Originals::Kept),
-            (Metric::L2, IvfQuantization::Pq4, Originals::Dropped),
-            (Metric::Cosine, IvfQuantization::Rabitq2, Originals::Dropped),
+            (Metric::L2, Quantization::None, Originals::Kept),
+            (Metric::InnerProduct, Quantization::Pq4, Originals::Kept),
+            (Metric::L2, Quantization::Pq4, Originals::Dropped),
+            (Metric::Cosine, Quantization::Rabitq { bits: 2 }, Originals::Dropped),
         ];
         let image = |(metric, quantization, originals)| {
             let index = Ivf::builder(DIMENSION, metric).lists(4).quantization(quantization);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nearfield::dataset::recall;
-use nearfield::report::Bytes;
-use nearfield::{BatchHits, Element, Hits, IvfQuantization, Quantization};
+use nearfield::report::MemoryUsage;
+use nearfield::{BatchHits, Element, Hits, Quantization};
 use profiling_worker::allocations;
 use profiling_worker::clock::process_time;
 use profiling_worker::set::{Set, Source, carried};
@@ -192,10 +192,10 @@ fn jobs(dataset: Option<PathBuf>, rows: usize) -> Result<Vec<(Source, Recipe)>, 
 
 /// Returns floats in lists, and in lists by each kind of code.
 fn listed(floats: &Source) -> impl Iterator<Item = (Source, Recipe)> {
-    use IvfQuantization::{None, Pq4, Rabitq1, Rabitq2, Rabitq4};
+    use Quantization::{None, Pq4, Rabitq};
     let element = Element::F32;
     let recipe = move |quantization| Recipe::Ivf { element, quantization };
-    let all = [None, Pq4, Rabitq1, Rabitq2, Rabitq4];
+    let all = [None, Pq4, Rabitq { bits: 1 }, Rabitq { bits: 2 }, Rabitq { bits: 4 }];
     all.map(|quantization| (floats.clone(), recipe(quantization))).into_iter()
 }
 
@@ -226,7 +226,8 @@ fn measure(set: &Set, recipe: &Recipe, settings: &Settings) -> Result<Curve, Fai
     }
     let (index, before) = last.ok_or("no number of threads to build with")?;
     let growth = |now: Option<u64>| now.zip(before).map_or(0, |(now, was)| now.saturating_sub(was));
-    let Bytes { vectors, codes, rows, upper, centroids, keys, scratch, .. } = index.stats()?.bytes;
+    let MemoryUsage { vectors, codes, rows, upper, centroids, keys, scratch, .. } =
+        index.stats()?.bytes;
     let memory = Memory {
         vectors,
         codes,

@@ -81,7 +81,7 @@ pub enum CollectionError {
         key: u64,
     },
     /// Collections that are to be merged have different entries under the same key or name: see
-    /// [`MergeRule`](crate::collection::MergeRule).
+    /// [`ConflictRule`](crate::collection::ConflictRule).
     MergeConflict {
         /// The key, in one of them.
         key: u64,
@@ -96,7 +96,7 @@ pub enum CollectionError {
         /// Bytes that the limit allows.
         limit: u64,
     },
-    /// The operation was [cancelled](crate::Cancel) before its end.
+    /// The operation was [cancelled](crate::CancelToken) before its end.
     Cancelled,
     /// A commit is safe in the file, but the index in memory could not take it; searches go on without it. Open the
     /// collection again to go on writing.
@@ -214,13 +214,13 @@ impl fmt::Display for CollectionError {
                 let name = String::from_utf8_lossy(name);
                 write!(
                     f,
-                    "several collections have different entries under the name {name:?}; choose a `MergeRule`"
+                    "several collections have different entries under the name {name:?}; choose a `ConflictRule`"
                 )
             }
             Self::MergeConflict { key, name: None } => {
                 write!(
                     f,
-                    "several collections have different entries under the key {key}; choose a `MergeRule`"
+                    "several collections have different entries under the key {key}; choose a `ConflictRule`"
                 )
             }
             Self::Memory { needed, limit } => {

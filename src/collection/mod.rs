@@ -24,6 +24,8 @@ mod writing;
 
 pub use builder::CollectionBuilder;
 pub use error::CollectionError;
-pub use maintenance::{CollectionReport, CollectionStats, Merge, MergeRule, Merged, Task};
-pub use reading::{Reader, Recovery, Snapshot};
+pub use maintenance::{
+    CollectionReport, CollectionStats, ConflictRule, MaintenanceTask, MergeBuilder, MergeReport,
+};
+pub use reading::{CollectionReader, RecoveryReport, Snapshot};
 pub use writing::{Collection, Transaction};

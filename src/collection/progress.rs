@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::error::CollectionError;
-use crate::index::Cancel;
+use crate::index::CancelToken;
 
 /// Called with the bytes that are done, and with their number at the end.
 pub(super) type Callback<'a> = dyn Fn(u64, u64) + Sync + 'a;
@@ -12,14 +12,14 @@ pub(super) type Callback<'a> = dyn Fn(u64, u64) + Sync + 'a;
 #[derive(Default)]
 pub(super) struct Progress<'a> {
     callback: Option<&'a Callback<'a>>,
-    cancel: Option<&'a Cancel>,
+    cancel: Option<&'a CancelToken>,
     done: Cell<u64>,
     total: Cell<u64>,
     told: Cell<u64>,
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(callback: Option<&'a Callback<'a>>, cancel: Option<&'a Cancel>) -> Self {
+    pub(super) fn new(callback: Option<&'a Callback<'a>>, cancel: Option<&'a CancelToken>) -> Self {
         Self { callback, cancel, ..Self::default() }
     }
 
@@ -38,7 +38,7 @@ impl<'a> Progress<'a> {
         if self.done.get() - self.told.get() > self.total.get() / 1000 {
             self.tell();
         }
-        !self.cancel.is_some_and(Cancel::is_cancelled)
+        !self.cancel.is_some_and(CancelToken::is_cancelled)
     }
 
     /// As [`Self::go_on`]; an error if the operation ends.

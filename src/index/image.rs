@@ -14,11 +14,9 @@ use crate::graph::GraphState;
 use crate::index::codes::fit::Fit;
 use crate::index::codes::fitting::Quantized;
 use crate::index::entries::key_map::KeyMap;
-use crate::index::entries::replacement::Replacing;
 use crate::metric::Metric;
 use crate::quantization::Coding;
 use crate::simd::Isa;
-use crate::sync::Mutex;
 use crate::threads::in_turn;
 use crate::vector::{Block, Element, VectorRef};
 
@@ -150,25 +148,26 @@ impl Settings {
 }
 
 impl Entries {
-    pub(super) fn restore<'p, E: From<ArenaError> + From<Unsound>>(
-        encoder: Encoder,
-        quantized: Option<Quantized>,
+    /// Returns these entries, which are empty, with the columns that `source` reads.
+    pub(super) fn restored<'p, E: From<ArenaError> + From<Unsound>>(
+        self,
         slots: u32,
         state: &State,
         source: &mut impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
-        let drops = quantized.as_ref().is_some_and(|q| !q.originals.is_kept());
+        let quantized = self.quantized.as_ref();
+        let drops = quantized.is_some_and(|q| !q.originals.is_kept());
         let fewer = drops && state.coder.is_some() && state.vectors < slots;
         if state.vectors != slots && !fewer {
             return Err(Unsound("the number of vectors is not that of the keys").into());
         }
         let keys = Column::restore(1, slots, |chunk, len| source(KEYS, chunk, len))?;
-        let (blocks, rows) = (encoder.blocks(), state.vectors);
+        let (blocks, rows) = (self.encoder.blocks(), state.vectors);
         let vectors = Column::restore(blocks, rows, |chunk, len| source(VECTORS, chunk, len))?;
         if let Some(coder) = &state.coder {
             let none = Unsound("there are codes where none are expected");
             let mut numbers = [CODES, FINER].into_iter();
-            let restored = quantized.as_ref().ok_or(none)?.restore(coder, |blocks| {
+            let restored = quantized.ok_or(none)?.restore(coder, |blocks| {
                 let number = numbers.next().ok_or(Unsound("there are too many codes"))?;
                 Column::restore(blocks, slots, |chunk, len| source(number, chunk, len))
             })?;
@@ -182,17 +181,8 @@ impl Entries {
         if words.len() > slots.div_ceil(64) as usize || last > u64::from(slots) {
             return Err(Unsound("slots are empty that do not exist").into());
         }
-        Ok(Self {
-            encoder,
-            vectors,
-            quantized,
-            keys,
-            map: KeyMap::restored(slots, words.clone()),
-            slots: Slots::restore(words)?,
-            replacing: Replacing::default(),
-            append: Mutex::new(()),
-            reader: None,
-        })
+        let (map, slots) = (KeyMap::restored(slots, words.clone()), Slots::restore(words)?);
+        Ok(Self { vectors, keys, map, slots, ..self })
     }
 
     pub(super) fn columns(&self) -> Vec<(u32, &dyn Persistent)> {
@@ -211,6 +201,34 @@ impl Entries {
         State { graph, vectors: self.vectors.len() as u32, coder, hidden }
     }
 }
+
+/// Makes the methods of [`Stored`] of an index whose vectors are in [`Entries`].
+macro_rules! stored_entries {
+    () => {
+        fn bind(&mut self) {
+            self.entries.bind();
+        }
+
+        fn is_bound_here(&self) -> bool {
+            self.entries.admit().is_ok()
+        }
+
+        fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
+            encode(self, vector, out)
+        }
+
+        fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
+            let encoder = &self.entries.encoder;
+            Ok((encoder.count(flat)?, encoder.elements()))
+        }
+
+        fn remove_key(&self, key: u64) -> Result<(), IndexError> {
+            self.remove(key).map(|_was_there| ())
+        }
+    };
+}
+
+pub(in crate::index) use stored_entries;
 
 pub(super) fn encode(
     index: &impl Insertable,

@@ -11,7 +11,7 @@
 //! | `query` | filters, requests, limits of time, hits: they know no index |
 //! | `distances` | distances from a query to rows, by one indirect call for a row of neighbours; scans of rows |
 //! | `settings` | settings that every index has |
-//! | `codes` | codes that walks read, their quantizers, their errors, and reranking |
+//! | `codes` | codes that walks read, their quantizers, their errors, and reranking; one type for the vectors, the codes and the finer codes |
 //! | `scratch` | buffers of one search or insertion, lent from a pool |
 //! | `entries` | vectors, keys and codes by slot; exact scans; hits made of slots |
 //! | `reports` | figures, checks, calibrations |
@@ -27,7 +27,8 @@
 //! distance, so kernels have no tails. `hnsw/walks.rs` walks the graph, or scans if the walk would measure all vectors for this `ef`. Scratch
 //! memory comes from a pool of the index: a search allocates nothing once that is there.
 //!
-//! An index with codes walks on them: the query is rotated and rounded to a finer grid than the codes. `codes/rerank.rs` then measures the nearest
+//! A walk reads one `Representation` (`codes/representation.rs`): the vectors, the codes or the finer codes, which `entries/` chooses. An index
+//! with codes walks on them: the query is rotated and rounded to a finer grid than the codes. `codes/rerank.rs` then measures the nearest
 //! candidates by the vectors, or by the finer codes that replace them (`codes/pair.rs`), until the errors of the measured ones exclude the
 //! others. If these errors are of the size of the distances, or answers are expected beyond the last candidate, a walk on the vectors follows. Walks on
 //! coarse codes (RaBitQ, product) keep more candidates, by the variance of the errors.
@@ -84,18 +85,19 @@ pub(crate) use image::{
     VECTORS,
 };
 pub(crate) use ivf::{
-    BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
+    BASE_OF_LISTS, BASES, LENGTHS, ListCoding, ListImage, ListSettings, ListState, OF_LISTS,
+    Watched,
 };
-pub use ivf::{Ivf, IvfBuilder, IvfQuantization};
-pub use query::budget::Cancel;
+pub use ivf::{Ivf, IvfBuilder};
+pub use query::budget::CancelToken;
 pub use query::combined::{And, Not, Or};
 pub use query::filter::Filter;
-pub use query::hits::{BatchHits, BatchIter, Hit, Hits, IntoBatch, IntoHits, Plan};
+pub use query::hits::{BatchHits, BatchIter, Hit, Hits, IntoBatch, IntoHits, SearchPlan};
 pub use query::key_sets::{KeyBitmap, KeySet};
 pub use reports::calibration::{Calibration, CalibrationPoint};
-pub use reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
+pub use reports::check::{CheckReport, IndexFault, IndexFaultKind, LevelCheck};
 pub use reports::maintenance::Maintenance;
-pub use reports::stats::{Bytes, Drift, ListStats, Stats};
+pub use reports::stats::{Drift, ListStats, MemoryUsage, Stats};
 pub use search::Search;
 pub use search::batch::SearchBatch;
 pub use search::iter::{Cursor, SearchIter};

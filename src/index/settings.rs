@@ -71,4 +71,29 @@ macro_rules! basis_settings {
     };
 }
 
-pub(in crate::index) use basis_settings;
+/// Makes the accessors that tell the settings of every index, and whether it is empty.
+macro_rules! basis_accessors {
+    () => {
+        /// Returns whether the index has no vectors.
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+
+        /// Returns the number of components of a vector.
+        pub fn dimension(&self) -> usize {
+            self.encoder().dimension
+        }
+
+        /// Returns the metric by which vectors are compared.
+        pub fn metric(&self) -> Metric {
+            self.encoder().metric
+        }
+
+        /// Returns the type in which components are stored.
+        pub fn element(&self) -> Element {
+            self.encoder().element
+        }
+    };
+}
+
+pub(in crate::index) use {basis_accessors, basis_settings};

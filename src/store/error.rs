@@ -69,7 +69,10 @@ pub enum StoreError {
     },
     /// The process that opened the file has been forked, and this is the child: it shares its parent's locks, and would write
     /// over its commits. Open the file anew in the child.
-    Forked,
+    Forked {
+        /// The file, if known.
+        path: Option<PathBuf>,
+    },
     /// An earlier write or sync failed; open the store again to write. Reads, [`Store::check`](super::Store::check) and
     /// [`Store::stats`](super::Store::stats) go on.
     Poisoned {
@@ -77,7 +80,10 @@ pub enum StoreError {
         cause: String,
     },
     /// The store was opened read-only.
-    ReadOnly,
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// An earlier operation of this transaction failed half way, so it cannot be committed.
     TransactionFailed,
     /// The key is longer than the page size allows.
@@ -163,9 +169,9 @@ impl StoreError {
             }
             Self::Locked { .. } => ErrorKind::Locked,
             Self::NoLocks { .. } => ErrorKind::Unsupported,
-            Self::Forked => ErrorKind::Forked,
+            Self::Forked { .. } => ErrorKind::Forked,
             Self::Poisoned { .. } | Self::TransactionFailed => ErrorKind::Poisoned,
-            Self::ReadOnly => ErrorKind::ReadOnly,
+            Self::ReadOnly { .. } => ErrorKind::ReadOnly,
             Self::KeyTooLong { .. }
             | Self::NameTooLong { .. }
             | Self::KeyOrder { .. }
@@ -202,7 +208,8 @@ impl StoreError {
         | Self::Corrupt { path, .. }
         | Self::NotAStore { path, .. }
         | Self::Version { path, .. }
-        | Self::Locked { path } = &mut self
+        | Self::Locked { path }
+        | Self::Forked { path } = &mut self
             && path.is_none()
         {
             *path = file.map(Path::to_path_buf);
@@ -235,8 +242,10 @@ impl fmt::Display for StoreError {
                  if no other process has it open",
                 path.display()
             ),
-            Self::Forked => f.write_str(
-                "the file was opened before this process was forked off; open it anew in the child",
+            Self::Forked { path } => write!(
+                f,
+                "{} was opened before this process was forked off; open it anew in the child",
+                Place(path)
             ),
             Self::Io { operation, path: None, source } => {
                 write!(f, "could not {operation}: {source}")
@@ -268,8 +277,8 @@ impl fmt::Display for StoreError {
                 f,
                 "no more writes after an earlier failure ({cause}); open the file again to write"
             ),
-            Self::ReadOnly => {
-                f.write_str("the store was opened for reading only; open it for writing")
+            Self::ReadOnly { path } => {
+                write!(f, "{} was opened for reading only; open it for writing", path.display())
             }
             Self::TransactionFailed => f.write_str(
                 "an earlier operation of this transaction failed, so it cannot go on; \
@@ -314,7 +323,7 @@ impl fmt::Display for StoreError {
 
 impl From<Forked> for StoreError {
     fn from(_: Forked) -> Self {
-        Self::Forked
+        Self::Forked { path: None }
     }
 }
 

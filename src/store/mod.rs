@@ -93,7 +93,7 @@ mod turn;
 
 pub(crate) use disk::Replacement;
 #[cfg(feature = "simulation")]
-pub use disk::{Cut, Fault, FaultKind, SimulatedDisk, SyncPoint};
+pub use disk::{Cut, DiskOperation, InjectedFault, SimulatedDisk, SyncPoint};
 pub(crate) use error::Place;
 pub use error::StoreError;
 pub use key::Key;

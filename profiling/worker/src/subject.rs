@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nearfield::store::Durability;
 use nearfield::{
-    BatchHits, Collection, CollectionBuilder, Element, Flat, Hits, Hnsw, Ivf, IvfQuantization,
-    Quantization, Stats, VectorRef,
+    BatchHits, Collection, CollectionBuilder, Element, Flat, Hits, Hnsw, Ivf, Quantization, Stats,
+    VectorRef,
 };
 
 use crate::Failure;
@@ -52,13 +52,21 @@ pub struct Ask {
     pub ef: usize,
 }
 
+/// Returns the name of a quantization in reports, such as `sq4` and `rabitq1`.
+fn code_name(quantization: Quantization) -> String {
+    match quantization {
+        Quantization::Rabitq { bits } => format!("rabitq{bits}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
 /// The index to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipe {
     /// The graph.
     Hnsw { element: Element, quantization: Quantization, m: usize, ef_construction: usize },
     /// Inverted lists.
-    Ivf { element: Element, quantization: IvfQuantization },
+    Ivf { element: Element, quantization: Quantization },
     /// The exact index.
     Flat { element: Element },
     /// The graph in a file, with transactions.
@@ -80,9 +88,9 @@ impl Recipe {
     pub fn name(&self) -> String {
         match self {
             Self::Hnsw { element, quantization: Quantization::None, .. } => element.to_string(),
-            Self::Hnsw { quantization, .. } => format!("{quantization:?}").to_lowercase(),
-            Self::Ivf { element, quantization: IvfQuantization::None } => format!("ivf-{element}"),
-            Self::Ivf { quantization, .. } => format!("ivf-{quantization:?}").to_lowercase(),
+            Self::Hnsw { quantization, .. } => code_name(*quantization),
+            Self::Ivf { element, quantization: Quantization::None } => format!("ivf-{element}"),
+            Self::Ivf { quantization, .. } => format!("ivf-{}", code_name(*quantization)),
             Self::Flat { element } => format!("flat-{element}"),
             Self::Collection { element } => format!("collection-{element}"),
         }

@@ -25,14 +25,14 @@ use crate::collection::reading::Snapshot;
 use crate::collection::saving::replace_file;
 use crate::collection::writing::Collection;
 use crate::error::IndexError;
-use crate::index::{Cancel, GraphSettings, Hnsw, Image, Part, Settings, Stored};
+use crate::index::{CancelToken, GraphSettings, Hnsw, Image, Part, Settings, Stored};
 use crate::store::ReadTransaction;
 
 /// The rule for a key, or a name, that several inputs have with another vector or payload. The order of the inputs does not matter
 /// under either rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum MergeRule {
+pub enum ConflictRule {
     /// The merge is refused, and the key is named.
     #[default]
     Refuse,
@@ -42,10 +42,10 @@ pub enum MergeRule {
     GreatestPayload,
 }
 
-/// The result of [`Merge::run`].
+/// The result of [`MergeBuilder::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Merged {
+pub struct MergeReport {
     /// Vectors of the merged collection.
     pub vectors: u64,
     /// Entries that others with the same key replaced, or that occurred more than once.
@@ -54,14 +54,14 @@ pub struct Merged {
 
 /// Collections that are to become one. Made by [`Collection::merge`]; nothing happens until [`run`](Self::run).
 #[must_use = "nothing is merged until `run` is called"]
-pub struct Merge<'a> {
+pub struct MergeBuilder<'a> {
     inputs: &'a [Snapshot],
     path: PathBuf,
-    rule: MergeRule,
+    rule: ConflictRule,
     threads: Option<usize>,
     pool: Option<&'a ThreadPool>,
     progress: Option<&'a Callback<'a>>,
-    cancel: Option<&'a Cancel>,
+    cancel: Option<&'a CancelToken>,
 }
 
 impl Collection {
@@ -72,7 +72,7 @@ impl Collection {
     ///
     /// - The inputs have one dimension, metric, element type, `m`, `alpha` and quantization. The merged collection has
     ///   the greatest `ef_construction` and the least seed of them.
-    /// - A key that only one input has keeps its vector and payload. If several have it, see [`MergeRule`]; entries that are equal in
+    /// - A key that only one input has keeps its vector and payload. If several have it, see [`ConflictRule`]; entries that are equal in
     ///   every byte are one entry. Removed vectors are not copied.
     /// - Names are compared as names, not by their keys, which each collection gave on its own: the merged collection gives them anew,
     ///   from 2^63 on in the order of the names, skipping numbers that are taken. Names without a vector are not copied.
@@ -107,11 +107,11 @@ impl Collection {
     /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn merge(inputs: &[Snapshot], path: impl AsRef<Path>) -> Merge<'_> {
-        Merge {
+    pub fn merge(inputs: &[Snapshot], path: impl AsRef<Path>) -> MergeBuilder<'_> {
+        MergeBuilder {
             inputs,
             path: path.as_ref().to_owned(),
-            rule: MergeRule::default(),
+            rule: ConflictRule::default(),
             threads: None,
             pool: None,
             progress: None,
@@ -120,9 +120,9 @@ impl Collection {
     }
 }
 
-impl<'a> Merge<'a> {
-    /// Sets the rule for a key that several inputs have; [`MergeRule::Refuse`] if not set.
-    pub fn rule(mut self, rule: MergeRule) -> Self {
+impl<'a> MergeBuilder<'a> {
+    /// Sets the rule for a key that several inputs have; [`ConflictRule::Refuse`] if not set.
+    pub fn rule(mut self, rule: ConflictRule) -> Self {
         self.rule = rule;
         self
     }
@@ -146,8 +146,8 @@ impl<'a> Merge<'a> {
         self
     }
 
-    /// Ends the merge when [`Cancel::cancel`] is called, with [`CollectionError::Cancelled`]; the file at the path stays unchanged.
-    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+    /// Ends the merge when [`CancelToken::cancel`] is called, with [`CollectionError::Cancelled`]; the file at the path stays unchanged.
+    pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
         self.cancel = Some(cancel);
         self
     }
@@ -160,7 +160,7 @@ impl<'a> Merge<'a> {
     /// [`CollectionError::Cancelled`]; [`StoreError::Locked`](crate::store::StoreError::Locked) if a collection at the path is open for writing; [`StoreError::Io`](crate::store::StoreError::Io),
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) and [`IndexError::OutOfMemory`]; [`IndexError::Parameter`] for zero
     /// inputs or threads.
-    pub fn run(self) -> Result<Merged, CollectionError> {
+    pub fn run(self) -> Result<MergeReport, CollectionError> {
         check_byte_order()?;
         let own = match self.threads {
             None => None,
@@ -176,7 +176,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    fn merge(&self) -> Result<Merged, CollectionError> {
+    fn merge(&self) -> Result<MergeReport, CollectionError> {
         let inputs = in_order(self.inputs);
         let settings = common_settings(&inputs)?;
         let plan = Plan::of(&inputs, self.rule)?;
@@ -185,7 +185,7 @@ impl<'a> Merge<'a> {
         let searches: u64 =
             (0..).zip(sizes).map(|(earlier, size): (u64, u64)| earlier * size).sum();
         let done = AtomicU64::new(0);
-        let is_cancelled = || self.cancel.is_some_and(Cancel::is_cancelled);
+        let is_cancelled = || self.cancel.is_some_and(CancelToken::is_cancelled);
         let tick = |count: usize| {
             let done = done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
             if let Some(progress) = self.progress {
@@ -216,13 +216,13 @@ impl<'a> Merge<'a> {
             }
             Ok(tx.commit()?)
         })?;
-        Ok(Merged { vectors, superseded: plan.superseded })
+        Ok(MergeReport { vectors, superseded: plan.superseded })
     }
 }
 
-impl fmt::Debug for Merge<'_> {
+impl fmt::Debug for MergeBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Merge")
+        f.debug_struct("MergeBuilder")
             .field("inputs", &self.inputs)
             .field("path", &self.path)
             .field("rule", &self.rule)
@@ -296,7 +296,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(inputs: &[&'a Snapshot], rule: MergeRule) -> Result<Self, CollectionError> {
+    fn of(inputs: &[&'a Snapshot], rule: ConflictRule) -> Result<Self, CollectionError> {
         let mut plain: Vec<Entry> = Vec::new();
         let mut named: Vec<(&[u8], Entry)> = Vec::new();
         for (input, snapshot) in inputs.iter().enumerate() {
@@ -382,7 +382,7 @@ fn choose(
     inputs: &[&Snapshot],
     group: &[Entry],
     name: Option<&[u8]>,
-    rule: MergeRule,
+    rule: ConflictRule,
 ) -> Result<Entry, CollectionError> {
     if let [entry] = group {
         return Ok(*entry);
@@ -398,7 +398,7 @@ fn choose(
             None => true,
             Some((best, _)) => {
                 let order = worth.cmp(best);
-                if rule == MergeRule::Refuse && order.is_ne() {
+                if rule == ConflictRule::Refuse && order.is_ne() {
                     let (key, name) = (entry.key, name.map(<[u8]>::to_vec));
                     return Err(CollectionError::MergeConflict { key, name });
                 }

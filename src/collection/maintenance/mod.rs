@@ -1,6 +1,6 @@
 //! Maintenance of a collection: statistics, checks, compaction, loading, backups and merges.
 //!
-//! Each operation reports its progress and can be cancelled through a [`Task`], or through the builder of a [`Merge`].
+//! Each operation reports its progress and can be cancelled through a [`MaintenanceTask`], or through the builder of a [`MergeBuilder`].
 
 mod backup;
 mod check;
@@ -11,6 +11,6 @@ mod stats;
 mod task;
 
 pub use check::CollectionReport;
-pub use merge::{Merge, MergeRule, Merged};
+pub use merge::{ConflictRule, MergeBuilder, MergeReport};
 pub use stats::CollectionStats;
-pub use task::Task;
+pub use task::MaintenanceTask;

@@ -7,7 +7,7 @@ use super::check::CollectionReport;
 use crate::collection::error::CollectionError;
 use crate::collection::progress::{Callback, Progress};
 use crate::collection::writing::Collection;
-use crate::index::Cancel;
+use crate::index::CancelToken;
 
 /// Maintenance that can be watched and ended. Made by [`Collection::task`].
 ///
@@ -15,10 +15,10 @@ use crate::index::Cancel;
 /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-task-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("photos.nf");
-/// use nearfield::{Cancel, Collection, CollectionError, Metric};
+/// use nearfield::{CancelToken, Collection, CollectionError, Metric};
 ///
 /// let photos = Collection::builder(3, Metric::L2).open(&path)?;
-/// let cancel = Cancel::new(); // a clone of it may go to another thread
+/// let cancel = CancelToken::new(); // a clone of it may go to another thread
 /// let report = photos
 ///     .task()
 ///     .progress(&|done, total| eprintln!("{:.0} %", 100.0 * done as f64 / total as f64))
@@ -33,20 +33,20 @@ use crate::index::Cancel;
 /// ```
 #[derive(Clone, Copy)]
 #[must_use = "nothing is done until one of the operations is called"]
-pub struct Task<'a> {
+pub struct MaintenanceTask<'a> {
     collection: &'a Collection,
     progress: Option<&'a Callback<'a>>,
-    cancel: Option<&'a Cancel>,
+    cancel: Option<&'a CancelToken>,
 }
 
 impl Collection {
-    /// Returns a [`Task`]: maintenance that can be watched and ended.
-    pub fn task(&self) -> Task<'_> {
-        Task { collection: self, progress: None, cancel: None }
+    /// Returns a [`MaintenanceTask`]: maintenance that can be watched and ended.
+    pub fn task(&self) -> MaintenanceTask<'_> {
+        MaintenanceTask { collection: self, progress: None, cancel: None }
     }
 }
 
-impl<'a> Task<'a> {
+impl<'a> MaintenanceTask<'a> {
     /// Sets a callback, called about a thousand times, by the thread that does the work, with the bytes read or written and their
     /// expected total; the total may grow, and both are equal at the end. The callback may search; a call that would have to wait for
     /// the operation itself, a transaction or [`Collection::stats`], is refused with
@@ -56,10 +56,10 @@ impl<'a> Task<'a> {
         self
     }
 
-    /// Ends the operation when [`Cancel::cancel`] is called, with [`CollectionError::Cancelled`], within some megabytes of work; the graph
+    /// Ends the operation when [`CancelToken::cancel`] is called, with [`CollectionError::Cancelled`], within some megabytes of work; the graph
     /// is checked in one piece, though, which takes about a second for a million vectors. The collection stays unchanged, and so does
     /// the file at the path of a backup.
-    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
+    pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
         self.cancel = Some(cancel);
         self
     }
@@ -121,9 +121,9 @@ impl<'a> Task<'a> {
     }
 }
 
-impl fmt::Debug for Task<'_> {
+impl fmt::Debug for MaintenanceTask<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
+        f.debug_struct("MaintenanceTask")
             .field("collection", self.collection)
             .field("progress", &self.progress.is_some())
             .field("cancel", &self.cancel)

@@ -1,11 +1,11 @@
 //! Snapshots: indexes of their own over the extents of a collection, each at one commit.
 //!
-//! A view without a holder goes on to newer commits by the journal instead of being made anew. A [`Reader`] makes snapshots of a
+//! A view without a holder goes on to newer commits by the journal instead of being made anew. A [`CollectionReader`] makes snapshots of a
 //! file that another process may be writing.
 
 mod reader;
 mod snapshot;
 
-pub use reader::Reader;
+pub use reader::CollectionReader;
 pub(super) use snapshot::{Live, Views, payload};
-pub use snapshot::{Recovery, Snapshot};
+pub use snapshot::{RecoveryReport, Snapshot};

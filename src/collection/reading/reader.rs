@@ -15,12 +15,12 @@ use crate::store::{Store, StoreOptions};
 ///
 /// Ask for a [`Snapshot`] to search, and for another to see later commits.
 #[derive(Clone)]
-pub struct Reader {
+pub struct CollectionReader {
     store: Store,
     views: Arc<Mutex<Views>>,
 }
 
-impl Reader {
+impl CollectionReader {
     pub(in crate::collection) fn open(
         path: &Path,
         options: &StoreOptions,
@@ -47,8 +47,8 @@ impl Reader {
     }
 }
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for CollectionReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").finish_non_exhaustive()
+        f.debug_struct("CollectionReader").finish_non_exhaustive()
     }
 }

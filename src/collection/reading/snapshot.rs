@@ -20,7 +20,7 @@ use crate::vector::AsVector;
 /// The work of opening a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Recovery {
+pub struct RecoveryReport {
     /// Operations that only the journal had, and that were applied anew.
     pub operations: u64,
     /// Time that this took.
@@ -37,7 +37,7 @@ struct View {
     /// The state of the file that the maps are of: see [`ReadTransaction::layout`].
     layout: u64,
     commit: u64,
-    recovery: Recovery,
+    recovery: RecoveryReport,
     /// Keeps the writer lock, because a new writer would not know which extents this view reads.
     _store: Store,
 }
@@ -124,7 +124,7 @@ impl Views {
                 Ok(replayed) => {
                     free.commit = replayed.commit;
                     let (operations, total) = (replayed.operations, start.elapsed());
-                    free.recovery = Recovery { operations, replay: total, total };
+                    free.recovery = RecoveryReport { operations, replay: total, total };
                 }
                 Err(error) => {
                     self.views.swap_remove(at);
@@ -143,7 +143,7 @@ impl Views {
         let how = (isa, Reading::Mapped);
         let opened = open_index(&tx, &head, how, moment.as_ref(), |_| Ok(()))?;
         let Opened { index, commit, operations, replay, .. } = opened;
-        let recovery = Recovery { operations, replay, total: start.elapsed() };
+        let recovery = RecoveryReport { operations, replay, total: start.elapsed() };
         let (layout, store) = (tx.layout(), store.clone());
         let view = View { tx, index, head, layout, commit, recovery, _store: store };
         let view = Arc::new(view);
@@ -184,7 +184,7 @@ impl Snapshot {
 
     /// Returns the work of making the snapshot: operations that were applied anew, and the time that this took. If the snapshot goes on
     /// from a dropped one, these are the operations that were added to that one.
-    pub fn recovery(&self) -> Recovery {
+    pub fn recovery(&self) -> RecoveryReport {
         self.view.recovery
     }
 

@@ -9,8 +9,8 @@ use crate::collection::format::{
     chunk_key, corrupt, decode_chunk, encode_chunk, number, value,
 };
 use crate::index::{
-    BASE_OF_LISTS, BASES, Ivf, IvfQuantization, LENGTHS, ListImage, ListSettings, ListState,
-    OF_LISTS, Originals, Watched,
+    BASE_OF_LISTS, BASES, Ivf, LENGTHS, ListCoding, ListImage, ListSettings, ListState, OF_LISTS,
+    Originals, Watched,
 };
 use crate::store::{ExtentId, ReadTransaction, WriteTransaction};
 
@@ -20,16 +20,16 @@ const DIRECTORY: &str = "directory";
 const WATCHED: &str = "watched";
 
 /// The content of lists: codes, and whether originals are kept beside them.
-const CODES: [(u8, (IvfQuantization, Originals)); 9] = [
-    (0, (IvfQuantization::None, Originals::Kept)),
-    (5, (IvfQuantization::Pq4, Originals::Kept)),
-    (6, (IvfQuantization::Rabitq1, Originals::Kept)),
-    (7, (IvfQuantization::Rabitq2, Originals::Kept)),
-    (8, (IvfQuantization::Rabitq4, Originals::Kept)),
-    (9, (IvfQuantization::Pq4, Originals::Dropped)),
-    (10, (IvfQuantization::Rabitq1, Originals::Dropped)),
-    (11, (IvfQuantization::Rabitq2, Originals::Dropped)),
-    (12, (IvfQuantization::Rabitq4, Originals::Dropped)),
+const CODES: [(u8, (ListCoding, Originals)); 9] = [
+    (0, (ListCoding::Vectors, Originals::Kept)),
+    (5, (ListCoding::Pq4, Originals::Kept)),
+    (6, (ListCoding::Rabitq1, Originals::Kept)),
+    (7, (ListCoding::Rabitq2, Originals::Kept)),
+    (8, (ListCoding::Rabitq4, Originals::Kept)),
+    (9, (ListCoding::Pq4, Originals::Dropped)),
+    (10, (ListCoding::Rabitq1, Originals::Dropped)),
+    (11, (ListCoding::Rabitq2, Originals::Dropped)),
+    (12, (ListCoding::Rabitq4, Originals::Dropped)),
 ];
 
 fn encode_settings(settings: &ListSettings, version: u32) -> Vec<u8> {
@@ -37,7 +37,7 @@ fn encode_settings(settings: &ListSettings, version: u32) -> Vec<u8> {
     out.push(Kind::Lists as u8);
     out.push(number(&METRICS, settings.metric));
     out.push(number(&ELEMENTS, settings.element));
-    out.push(number(&CODES, (settings.quantization, settings.originals)));
+    out.push(number(&CODES, (settings.coding, settings.originals)));
     out.extend((settings.dimension as u32).to_le_bytes());
     out.extend((settings.lists.unwrap_or(0) as u32).to_le_bytes());
     out.extend((settings.nprobe.unwrap_or(0) as u64).to_le_bytes());
@@ -61,14 +61,14 @@ fn decode_settings(bytes: &[u8]) -> Result<ListSettings, CollectionError> {
     let sub_vectors = some(reader.u32()?.into());
     let seed = reader.u64()?;
     reader.end()?;
-    let (quantization, originals) = codes;
+    let (coding, originals) = codes;
     Ok(ListSettings {
         dimension,
         metric,
         element,
         lists,
         nprobe,
-        quantization,
+        coding,
         sub_vectors,
         originals,
         seed,
@@ -197,15 +197,15 @@ mod tests {
     fn records_come_back_and_damaged_ones_are_errors() {
         for (_, metric) in METRICS {
             for (_, element) in ELEMENTS {
-                for (_, (quantization, originals)) in CODES {
+                for (_, (coding, originals)) in CODES {
                     let settings = ListSettings {
                         dimension: 100,
                         metric,
                         element,
                         lists: Some(7).filter(|_| originals == Originals::Kept),
                         nprobe: Some(usize::MAX).filter(|_| metric != crate::metric::Metric::L2),
-                        quantization,
-                        sub_vectors: Some(3).filter(|_| quantization == IvfQuantization::Pq4),
+                        coding,
+                        sub_vectors: Some(3).filter(|_| coding == ListCoding::Pq4),
                         originals,
                         seed: u64::MAX - 1,
                     };

@@ -170,9 +170,9 @@ impl Ivf {
     /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-lists-{}", std::process::id()));
     /// # std::fs::create_dir_all(&folder)?;
     /// # let path = folder.join("index.nf");
-    /// use nearfield::{Ivf, IvfQuantization, Metric};
+    /// use nearfield::{Ivf, Quantization, Metric};
     ///
-    /// let index = Ivf::builder(2, Metric::L2).quantization(IvfQuantization::Rabitq4).lists(4).build()?;
+    /// let index = Ivf::builder(2, Metric::L2).quantization(Quantization::Rabitq { bits: 4 }).lists(4).build()?;
     /// let vectors: Vec<f32> = (0..200).map(|i| (i as f32).sin()).collect();
     /// index.insert_batch(&(0..100).collect::<Vec<_>>(), &vectors).run()?;
     /// index.train()?;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::pace::Pace;
 use super::writer::Writer;
 use crate::collection::error::CollectionError;
-use crate::collection::reading::{Recovery, Snapshot, Views, payload};
+use crate::collection::reading::{RecoveryReport, Snapshot, Views, payload};
 use crate::collection::tuning::Tuning;
 use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::store::{Store, Turn};
@@ -51,7 +51,7 @@ pub(in crate::collection) struct Inner {
     /// Locked while the file has a commit that the index lacks.
     pub(super) pace: Mutex<Pace>,
     pub(super) views: Mutex<Views>,
-    pub(super) recovery: Recovery,
+    pub(super) recovery: RecoveryReport,
 }
 
 impl Collection {

@@ -16,7 +16,7 @@ use crate::collection::columns::{
 use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, check_byte_order};
 use crate::collection::progress::Progress;
-use crate::collection::reading::{Reader, Recovery};
+use crate::collection::reading::{CollectionReader, RecoveryReport};
 use crate::collection::tuning::Tuning;
 use crate::error_kind::ErrorKind;
 use crate::index::{Hnsw, Stored};
@@ -76,8 +76,8 @@ impl Collection {
     ///
     /// [`CollectionError::NotACollection`], [`StoreError::Corrupt`](crate::store::StoreError::Corrupt),
     /// [`StoreError::Io`](crate::store::StoreError::Io).
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Reader, CollectionError> {
-        Reader::open(path.as_ref(), &StoreOptions::new())
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<CollectionReader, CollectionError> {
+        CollectionReader::open(path.as_ref(), &StoreOptions::new())
     }
 
     /// As [`Collection::open_read_only`], without a lock, for file systems that have none
@@ -89,8 +89,10 @@ impl Collection {
     /// # Errors
     ///
     /// As there.
-    pub fn open_read_only_unguarded(path: impl AsRef<Path>) -> Result<Reader, CollectionError> {
-        Reader::open(path.as_ref(), &StoreOptions::new().unguarded())
+    pub fn open_read_only_unguarded(
+        path: impl AsRef<Path>,
+    ) -> Result<CollectionReader, CollectionError> {
+        CollectionReader::open(path.as_ref(), &StoreOptions::new().unguarded())
     }
 
     /// Opens the collection in `store`. An empty store becomes a collection if the caller has a builder, whose settings are compared with
@@ -145,13 +147,13 @@ impl Collection {
             writer: Turn::new(writer),
             pace: Mutex::default(),
             views: Mutex::default(),
-            recovery: Recovery { operations, replay, total },
+            recovery: RecoveryReport { operations, replay, total },
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Returns the work that opening took.
-    pub fn recovery(&self) -> Recovery {
+    pub fn recovery(&self) -> RecoveryReport {
         self.inner.recovery
     }
 

@@ -4,8 +4,8 @@ pub(in crate::index) mod blur;
 pub(in crate::index) mod fit;
 pub(in crate::index) mod fitting;
 pub(in crate::index) mod pair;
+pub(in crate::index) mod representation;
 pub(in crate::index) mod rerank;
-pub(in crate::index) mod scale;
 
 use std::sync::Arc;
 
@@ -21,7 +21,19 @@ use crate::quantization::{Bits, Coder, Coding};
 use crate::simd::Isa;
 use crate::vector::{Block, Element};
 
-/// The codes that walks read instead of the vectors.
+/// The codes that searches read instead of the vectors.
+///
+/// | | [`Hnsw`](crate::Hnsw), collections | [`Ivf`](crate::Ivf) |
+/// |---|---|---|
+/// | [`None`](Self::None) | vectors | vectors |
+/// | [`Auto`](Self::Auto) | the fastest codes at equal recall, or none | [`Rabitq`](Self::Rabitq) with 4 bits |
+/// | [`Sq8`](Self::Sq8), [`Sq4`](Self::Sq4) | yes | refused |
+/// | [`Pq4`](Self::Pq4), [`Pq`](Self::Pq) | 4 or 8 bits | 4 bits |
+/// | [`Rabitq`](Self::Rabitq) | 1, 2 or 4 bits | 1, 2 or 4 bits |
+///
+/// A builder refuses a quantization that its index cannot use with
+/// [`IndexError::Parameter`](crate::IndexError::Parameter), which names the ones that it can. The following is of graphs;
+/// [`IvfBuilder::quantization`](crate::IvfBuilder::quantization) describes the codes of lists.
 ///
 /// Codes guide the walk, and the head of its candidates is measured again by the vectors themselves, or by their kept
 /// form ([`Originals`]). An index starts without codes: once about 4,000 vectors are in it, or one batch brings them, it
@@ -69,15 +81,17 @@ use crate::vector::{Block, Element};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Quantization {
-    /// No codes: walks read the vectors.
+    /// No codes: searches read the vectors.
     #[default]
     None,
-    /// The fastest codes at equal recall for the dimension, the metric and the element type.
+    /// The choice of the index, for the dimension, the metric and the element type.
     Auto,
     /// 8 bits a component: a quarter of `f32`.
     Sq8,
     /// 4 bits a component: an eighth of `f32`.
     Sq4,
+    /// [`Pq`](Self::Pq) with 4 bits for each part of two components: a sixteenth of `f32`.
+    Pq4,
     /// Product quantization ([`ProductQuantizer`](crate::quantization::ProductQuantizer)): each of `sub_vectors` parts
     /// of the vector, 1 to its dimension, becomes one of 16 or 256 centroids (`bits` 4 or 8). Training takes a second or
     /// so: a batch that brings enough vectors waits for it, and single insertions continue beside it. If vectors are
@@ -161,6 +175,9 @@ impl Quantization {
             Self::Auto | Self::Sq4 => Some(Coding::Scalar(Bits::Four)),
             // Bytes are their own codes.
             Self::Sq8 => floats.then_some(Coding::Scalar(Bits::Eight)),
+            Self::Pq4 => {
+                Some(Coding::Product { sub_vectors: dimension.div_ceil(2) as u32, bits: 4 })
+            }
             Self::Pq { sub_vectors, bits } => {
                 if sub_vectors == 0 || sub_vectors > dimension {
                     return wrong("sub_vectors from 1 to the dimension");
@@ -301,5 +318,21 @@ impl Codes {
     /// Returns the distance that an order key of the engine encodes.
     pub(super) fn distance(&self, order: OrderKey) -> f32 {
         self.coder.distance(self.engine.distance(order))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_bits_for_each_two_components_are_product_codes() {
+        for (dimension, sub_vectors) in [(1, 1), (8, 4), (9, 5)] {
+            let (metric, element) = (Metric::L2, Element::F32);
+            let encoder = Encoder { dimension, metric, element };
+            let chosen = Quantization::Pq { sub_vectors, bits: 4 };
+            assert_eq!(Quantization::Pq4.coding(&encoder), chosen.coding(&encoder));
+            assert!(chosen.coding(&encoder).is_ok_and(|coding| coding.is_some()));
+        }
     }
 }

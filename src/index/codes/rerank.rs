@@ -1,7 +1,7 @@
 //! Measuring the head of a walk's candidates again by the vectors themselves, or by finer codes.
 
-use super::scale::Scale;
-use crate::arena::{Slot, View};
+use super::representation::Representation;
+use crate::arena::Slot;
 use crate::index::query::budget::Timer;
 use crate::order_key::OrderKey;
 use crate::vector::Block;
@@ -63,8 +63,7 @@ pub(in crate::index) struct Head {
 /// The rows by which candidates are measured again, and the query for them.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Exact<'a> {
-    pub(in crate::index) scale: Scale<'a>,
-    pub(in crate::index) rows: View<'a, Block>,
+    pub(in crate::index) form: Representation<'a>,
     pub(in crate::index) query: &'a [Block],
 }
 
@@ -103,13 +102,14 @@ impl Head {
     /// rank of the last of the nearest `k` is enough, if it is more than [`Self::enough_for`].
     pub(in crate::index) fn measure(
         &mut self,
-        Exact { scale, rows, query }: Exact<'_>,
+        Exact { form, query }: Exact<'_>,
         candidates: impl Iterator<Item = (f32, Slot)>,
         k: usize,
         codes_are_fine: bool,
         timer: &mut Timer<'_>,
     ) {
         let Self { slots, estimates, orders, sorted, is_blurred, errors, kth: last } = self;
+        let rows = form.rows.view();
         slots.clear();
         estimates.clear();
         orders.clear();
@@ -139,9 +139,9 @@ impl Head {
             slots[asked..ahead].iter().for_each(|&slot| rows.prefetch(slot));
             asked = ahead;
             orders.resize(end, OrderKey::MIN);
-            scale.engine().orders(rows, query, &slots[done..end], &mut orders[done..end]);
+            form.engine.orders(rows, query, &slots[done..end], &mut orders[done..end]);
             for at in done..end {
-                errors.learn(scale.distance(orders[at]) - estimates[at]);
+                errors.learn(form.distance(orders[at]) - estimates[at]);
                 sorted.push((orders[at], slots[at]));
             }
             if timer.is_late(end) {
@@ -156,7 +156,7 @@ impl Head {
                 let before = || orders[..=last_answer].iter().rposition(is_answer);
                 last_answer = fresh.map(|at| judged + at).or_else(before).unwrap_or(0);
                 judged = end;
-                let kth = scale.distance(nearest);
+                let kth = form.distance(nearest);
                 let may_be_nearer =
                     |&estimate: &f32| errors.least(estimate).total_cmp(&kth).is_le();
                 let mut likely = estimates.partition_point(may_be_nearer);
@@ -169,7 +169,7 @@ impl Head {
         }
         sorted.sort_unstable();
         let kth = k.checked_sub(1).and_then(|last| sorted.get(last));
-        *last = kth.map_or(f32::NAN, |&(order, _)| scale.distance(order));
+        *last = kth.map_or(f32::NAN, |&(order, _)| form.distance(order));
         let allowed = if codes_are_fine { BLURRED } else { BLURRED_COARSE };
         *is_blurred = errors.exceed(*last * allowed);
     }

@@ -2,28 +2,26 @@
 
 use super::Entries;
 use super::cost::{ASKED, LOOK_UP, measuring};
-use crate::arena::{Column, Slot};
+use crate::arena::Slot;
 use crate::graph::Watch;
-use crate::index::codes::CodeWork;
-use crate::index::codes::scale::Scale;
+use crate::index::codes::representation::Representation;
 use crate::index::distances::field::{Field, is_set};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
-use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::hits::{Hits, SearchPlan};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
-use crate::vector::Block;
 
 /// Candidates that are put in order together when all vectors were measured, at first, and the growth of the next ones.
 const FIRST: usize = 64;
 const GROWTH: usize = 4;
 
 impl Entries {
-    /// Delivers the nearest accepted vectors, exactly by what `scale` tells: vectors, or codes for which the query was prepared.
+    /// Delivers the nearest accepted vectors, exactly by their form: by the vectors, or by codes.
     pub(in crate::index) fn scan_accepted(
         &self,
-        scale: Scale<'_>,
+        form: Representation<'_>,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -31,8 +29,9 @@ impl Entries {
     ) {
         let Some(filter) = request.screen.filter() else { return };
         let Work { row, coding, matches, hidden, .. } = work;
-        let (engine, within) = (scale.engine(), self.order_within(scale, request.radius));
-        let (column, query) = self.scanned(scale, row, coding);
+        let Representation { rows: column, engine, .. } = form;
+        let within = self.order_within(form, request.radius);
+        let query = form.prepare(&self.encoder, row, coding);
         let slots = column.len();
         let field = match filter.count() {
             // Looking up a few keys is less than asking about all slots.
@@ -55,8 +54,7 @@ impl Entries {
             }
             _ => {
                 // Calls that take the time of measuring one row.
-                let row_bytes = column.stride() * size_of::<Block>();
-                let asked = (ASKED as f64 / measuring(row_bytes)).ceil() as usize;
+                let asked = (ASKED as f64 / measuring(form.row_bytes())).ceil() as usize;
                 let (rows, kept) = self.moment(column, request.k, hidden);
                 let field = Field { engine, rows, hidden, within };
                 matches.begin(kept.min(rows.len() as usize));
@@ -68,17 +66,17 @@ impl Entries {
             }
         };
         matches.finish(field, query, |found| {
-            self.deliver(scale, request, found, hits);
+            self.deliver(form, request, found, hits);
         });
         hits.set_counters(matches.measured, 0);
-        hits.set_plan(Plan::FilteredScan);
+        hits.set_plan(SearchPlan::FilteredScan);
     }
 
     /// Delivers the same for filters that take longer than distances: all vectors are measured, and asked about in the order of
     /// distance until enough are accepted. Verdicts in `work`, which must have begun, are not asked for again.
     pub(in crate::index) fn scan_in_order(
         &self,
-        scale: Scale<'_>,
+        form: Representation<'_>,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -86,10 +84,10 @@ impl Entries {
     ) {
         let Some(filter) = request.screen.filter() else { return };
         let Work { row, coding, hidden, all, ranked, verdicts, .. } = work;
-        let (column, query) = self.scanned(scale, row, coding);
-        let within = self.order_within(scale, request.radius);
-        let (rows, wanted) = self.moment(column, request.k, hidden);
-        let field = Field { engine: scale.engine(), rows, hidden, within };
+        let query = form.prepare(&self.encoder, row, coding);
+        let within = self.order_within(form, request.radius);
+        let (rows, wanted) = self.moment(form.rows, request.k, hidden);
+        let field = Field { engine: form.engine, rows, hidden, within };
         let measured = field.measure_all(query, all, timer);
         // Taken after the rows: each row has a key.
         let keys = self.keys.view();
@@ -115,22 +113,9 @@ impl Entries {
             }
             (from, size) = (end, size.saturating_mul(GROWTH));
         }
-        self.deliver(scale, request, ranked.iter().copied(), hits);
+        self.deliver(form, request, ranked.iter().copied(), hits);
         hits.set_counters(measured, 0);
-        hits.set_plan(Plan::FilteredScan);
-    }
-
-    /// Returns the rows that a scan reads, and the query for them.
-    fn scanned<'a>(
-        &'a self,
-        scale: Scale<'a>,
-        row: &'a [Block],
-        coding: &'a CodeWork,
-    ) -> (&'a Column<Block>, &'a [Block]) {
-        match scale {
-            Scale::Vectors(_) => (&self.vectors, row),
-            Scale::Codes(codes) => (&codes.rows, &coding.query),
-        }
+        hits.set_plan(SearchPlan::FilteredScan);
     }
 
     /// Calls `each` with the slots of a field that hold accepted keys, those of a tile at a time, until it returns `false`.

@@ -2,7 +2,7 @@
 
 use super::Entries;
 use crate::arena::Slot;
-use crate::index::codes::scale::Scale;
+use crate::index::codes::representation::Representation;
 use crate::index::query::hits::{Hit, Hits};
 use crate::index::query::request::Request;
 use crate::order_key::OrderKey;
@@ -10,11 +10,15 @@ use crate::sync::step;
 
 impl Entries {
     /// Returns the greatest order key of a distance within `radius`; [`OrderKey::MIN`] if no distance is.
-    pub(in crate::index) fn order_within(&self, scale: Scale<'_>, radius: Option<f32>) -> OrderKey {
+    pub(in crate::index) fn order_within(
+        &self,
+        form: Representation<'_>,
+        radius: Option<f32>,
+    ) -> OrderKey {
         let Some(radius) = radius else { return OrderKey::MAX };
         // Distances ascend with their order keys. Order keys that encode no distance, at either end, give NaN.
         let is_within = |bits: u32| {
-            let distance = scale.distance(OrderKey::from_bits(bits));
+            let distance = form.distance(OrderKey::from_bits(bits));
             self.encoder.answered(distance).total_cmp(&(radius + 0.0)).is_le()
         };
         let (mut below, mut beyond) = (0, u32::MAX);
@@ -42,7 +46,7 @@ impl Entries {
     /// hits than wanted were found, and the radius is not the reason.
     pub(in crate::index) fn deliver(
         &self,
-        scale: Scale<'_>,
+        form: Representation<'_>,
         request: &Request<'_>,
         mut found: impl Iterator<Item = (OrderKey, Slot)>,
         hits: &mut Hits,
@@ -63,7 +67,7 @@ impl Entries {
             }
             more = count == wanted;
             for &(order, slot) in &part[..count] {
-                let distance = self.encoder.answered(scale.distance(order));
+                let distance = self.encoder.answered(form.distance(order));
                 if !is_near(distance) {
                     (more, is_all) = (false, true);
                     break;

@@ -10,12 +10,14 @@ pub(in crate::index) mod scan;
 pub(in crate::index) mod space;
 
 use super::codes::{CodeWork, Codes};
+use super::distances::Engine;
 use super::encode::Encoder;
 use super::scratch::Work;
 use crate::arena::{ArenaError, Column, Slot, Slots, Vacant, VacantRun, pin};
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, Measure};
 use crate::index::codes::fitting::Quantized;
+use crate::index::codes::representation::Representation;
 use crate::index::entries::key_map::KeyMap;
 use crate::index::entries::replacement::Replacing;
 use crate::process::{Forked, Process};
@@ -34,6 +36,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Entries {
     pub(super) encoder: Encoder,
+    /// Compares vectors.
+    pub(super) engine: Engine,
     pub(super) vectors: Column<Block>,
     pub(super) quantized: Option<Quantized>,
     pub(super) keys: Column<u64>,
@@ -48,9 +52,10 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn new(encoder: Encoder, quantized: Option<Quantized>) -> Self {
+    pub(super) fn new(encoder: Encoder, engine: Engine, quantized: Option<Quantized>) -> Self {
         Self {
             encoder,
+            engine,
             vectors: Column::new(encoder.blocks()),
             quantized,
             keys: Column::new(1),
@@ -78,28 +83,51 @@ impl Entries {
         self.quantized.as_ref().and_then(Quantized::codes)
     }
 
-    /// Returns the codes that walks read; `None` if they read the vectors.
+    /// Returns the vectors.
     #[inline]
-    pub(super) fn walking_codes(&self) -> Option<&Codes> {
-        let codes = self.codes();
-        if codes.is_some_and(|codes| codes.blur.is_everywhere() || codes.fit.is_lost()) {
-            return self.standing_in(codes);
-        }
-        codes
+    pub(super) fn by_vectors(&self) -> Representation<'_> {
+        Representation::of_vectors(&self.vectors, &self.engine)
     }
 
-    /// Returns the codes by which rows of the graph are chosen; `None` if the vectors choose them.
-    pub(super) fn linking_codes(&self) -> Option<&Codes> {
-        let codes = self.codes();
-        if codes.is_some_and(|codes| codes.blur.is_trusted()) {
-            return codes;
+    /// Returns the representation that walks read.
+    #[inline]
+    pub(super) fn walked(&self) -> Representation<'_> {
+        let Some(codes) = self.codes() else { return self.by_vectors() };
+        let walked = Representation::of_codes(codes);
+        let is_misleading = codes.blur.is_everywhere() || codes.fit.is_lost();
+        if is_misleading { self.exact_beside(walked) } else { walked }
+    }
+
+    /// Returns the representation by which rows of the graph are chosen.
+    pub(super) fn linked(&self) -> Representation<'_> {
+        let Some(codes) = self.codes() else { return self.by_vectors() };
+        let walked = Representation::of_codes(codes);
+        if codes.blur.is_trusted() { walked } else { self.exact_beside(walked) }
+    }
+
+    /// Returns the most exact representation that has all vectors.
+    pub(super) fn exact(&self) -> Representation<'_> {
+        let codes = self.codes().map(Representation::of_codes);
+        codes.map_or(self.by_vectors(), |codes| self.exact_beside(codes))
+    }
+
+    /// Returns the most exact representation that has all vectors, for a walk that read `walked`: the vectors, or if these are not
+    /// kept, the finest of its codes.
+    pub(super) fn exact_beside<'a>(&'a self, walked: Representation<'a>) -> Representation<'a> {
+        match walked.codes {
+            Some(codes) if !self.has_vectors() => Representation::of_codes(codes.finest()),
+            _ => self.by_vectors(),
         }
-        self.standing_in(codes)
+    }
+
+    /// Returns the codes of `walked` if the index has more exact data: the vectors, or finer codes.
+    pub(super) fn refined<'a>(&self, walked: Representation<'a>) -> Option<&'a Codes> {
+        walked.codes.filter(|codes| self.refines(codes))
     }
 
     /// Returns the distances by which rows of the graph are chosen.
     pub(super) fn measure(&self) -> Measure {
-        if self.linking_codes().is_some() { Measure::Codes } else { Measure::Vectors }
+        if self.linked().is_coded() { Measure::Codes } else { Measure::Vectors }
     }
 
     /// Returns whether all vectors can be read.
@@ -107,19 +135,9 @@ impl Entries {
         self.codes().is_none() || !self.drops()
     }
 
-    /// Returns the codes that replace vectors which are not kept, if walks read `codes`.
-    pub(super) fn standing_in<'a>(&self, codes: Option<&'a Codes>) -> Option<&'a Codes> {
-        codes.filter(|_| !self.has_vectors()).map(Codes::finest)
-    }
-
     /// Returns whether the index has more exact data than these codes: the vectors, or finer codes.
     pub(super) fn refines(&self, codes: &Codes) -> bool {
         codes.finer.is_some() || self.has_vectors()
-    }
-
-    /// Returns the bytes of a row of codes, or of vectors if `codes` is `None`.
-    pub(super) fn row_bytes(&self, codes: Option<&Codes>) -> usize {
-        codes.map_or(&self.vectors, |codes| &codes.rows).stride() * size_of::<Block>()
     }
 
     /// Refuses the vector of a row, which is about to be inserted, if it cannot be kept.
@@ -296,33 +314,39 @@ impl Entries {
         self.map.get(key, &self.keys)
     }
 
+    /// Returns the row of a slot in the most exact form that the index has of it: its vector, or its finest code. Returns `None` if
+    /// it has neither.
+    pub(super) fn most_exact(&self, slot: Slot) -> Option<(Representation<'_>, &[Block])> {
+        let vectors = self.vectors.view();
+        if vectors.has(slot) {
+            return Some((self.by_vectors(), vectors.row(slot)));
+        }
+        let form = Representation::of_codes(self.codes()?.finest());
+        let rows = form.rows.view();
+        rows.has(slot).then(|| (form, rows.row(slot)))
+    }
+
     /// Writes the row of a slot, or the row nearest to its decoded code if its vector is not kept. Returns whether a row
     /// was written. `floats` is scratch.
     pub(super) fn row_into(&self, slot: Slot, row: &mut [Block], floats: &mut Vec<f32>) -> bool {
-        let vectors = self.vectors.view();
-        if vectors.has(slot) {
-            row.copy_from_slice(vectors.row(slot));
-            return true;
+        let Some((form, stored)) = self.most_exact(slot) else { return false };
+        if form.is_coded() {
+            form.decode(&self.encoder, stored, floats);
+            return self.encoder.encode_nearest(floats, row);
         }
-        let codes = self.codes().map(Codes::finest);
-        let Some(codes) = codes.filter(|codes| codes.rows.view().has(slot)) else {
-            return false;
-        };
-        codes.coder.decode(codes.rows.view().row(slot), floats);
-        self.encoder.encode_nearest(floats, row)
+        row.copy_from_slice(stored);
+        true
     }
 
     /// Returns the vector of a key, as floats.
     pub(super) fn get(&self, key: u64) -> Option<Vec<f32>> {
         let _pin = pin();
-        let slot = self.slot(key)?;
-        let vectors = self.vectors.view();
-        if vectors.has(slot) {
-            return Some(self.encoder.decode(vectors.row(slot)));
+        let (form, stored) = self.most_exact(self.slot(key)?)?;
+        if !form.is_coded() {
+            return Some(self.encoder.decode(stored));
         }
-        let codes = self.codes()?.finest();
         let mut vector = Vec::new();
-        codes.coder.decode(codes.rows.view().row(slot), &mut vector);
+        form.decode(&self.encoder, stored, &mut vector);
         Some(vector)
     }
 

@@ -4,6 +4,7 @@ use bytemuck::cast_slice;
 
 use crate::arena::{Column, Slot, Slots, View};
 use crate::graph::{LinkSpace, Node, Scratch, Space};
+use crate::index::codes::representation::Representation;
 use crate::index::distances::Engine;
 use crate::order_key::OrderKey;
 use crate::sync::step;
@@ -55,12 +56,10 @@ pub(in crate::index) struct Linking<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(in crate::index) fn new(
-        engine: &'a Engine,
-        column: &'a Column<Block>,
-        linking: Option<Linking<'a>>,
-    ) -> Self {
-        Self { engine, column, view: column.view(), linking }
+    /// Returns the rows of `form`, for a walk, or with the data for changing links.
+    pub(in crate::index) fn new(form: Representation<'a>, linking: Option<Linking<'a>>) -> Self {
+        let Representation { rows, engine, .. } = form;
+        Self { engine, column: rows, view: rows.view(), linking }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Flat;
 use crate::error::IndexError;
+use crate::index::entries::Entries;
 use crate::index::settings::{Basis, basis_settings};
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -28,6 +29,6 @@ impl FlatBuilder {
     /// As [`HnswBuilder::build`](crate::HnswBuilder::build).
     pub fn build(self) -> Result<Flat, IndexError> {
         let (encoder, isa, engine) = self.basis.check()?;
-        Ok(Flat::new(encoder, isa, engine))
+        Ok(Flat::new(Entries::new(encoder, engine, None), isa))
     }
 }

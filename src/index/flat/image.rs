@@ -5,7 +5,7 @@ use crate::arena::{ArenaError, Piece, Slot, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::GraphState;
 use crate::index::entries::Entries;
-use crate::index::image::{Image, Settings, State, Stored, encode, upsert};
+use crate::index::image::{Image, Settings, State, Stored, encode, stored_entries, upsert};
 use crate::simd::Isa;
 use crate::vector::VectorRef;
 
@@ -37,35 +37,17 @@ impl Stored for Flat {
         let &[slots] = &state.graph.rows[..] else {
             return Err(Unsound("an exact index has no levels").into());
         };
-        let mut index = Self::new(encoder, isa, engine);
-        index.entries = Entries::restore(encoder, None, slots, state, &mut source)?;
+        let entries = Entries::new(encoder, engine, None);
+        let entries = entries.restored(slots, state, &mut source)?;
+        let index = Self::new(entries, isa);
         let hidden = (0..slots).map(Slot::new).filter(|&slot| index.entries.slots.is_hidden(slot));
         index.retire(hidden.collect());
         Ok(index)
     }
 
-    fn bind(&mut self) {
-        self.entries.bind();
-    }
-
-    fn is_bound_here(&self) -> bool {
-        self.entries.admit().is_ok()
-    }
-
-    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
-        encode(self, vector, out)
-    }
-
-    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
-        let encoder = &self.entries.encoder;
-        Ok((encoder.count(flat)?, encoder.elements()))
-    }
+    stored_entries!();
 
     fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
         upsert(self, entries)
-    }
-
-    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
-        self.remove(key).map(|_was_there| ())
     }
 }

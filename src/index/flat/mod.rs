@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 
 use super::build::{InsertBatch, Insertable, insert_or_replace};
-use super::distances::Engine;
 use super::encode::Encoder;
 use super::entries::Entries;
 use super::parallel::OwnPool;
@@ -21,13 +20,13 @@ use super::scratch::{Parts, ScratchPool, Work};
 use super::search::{Search, Searchable};
 use crate::arena::pin;
 use crate::error::IndexError;
-use crate::index::codes::scale::Scale;
 use crate::index::entries::cost::measuring;
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::request::Request;
-use crate::index::reports::stats::{Bytes, Stats};
+use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
+use crate::index::settings::basis_accessors;
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::Mutex;
@@ -50,7 +49,6 @@ use crate::vector::{AsVector, Block, Element};
 /// ```
 pub struct Flat {
     entries: Entries,
-    engine: Engine,
     isa: Isa,
     work: ScratchPool,
     own_pool: OwnPool,
@@ -65,10 +63,9 @@ impl Flat {
         FlatBuilder::new(dimension, metric)
     }
 
-    fn new(encoder: Encoder, isa: Isa, engine: Engine) -> Self {
+    fn new(entries: Entries, isa: Isa) -> Self {
         Self {
-            entries: Entries::new(encoder, None),
-            engine,
+            entries,
             isa,
             work: ScratchPool::new(),
             own_pool: OwnPool::default(),
@@ -121,25 +118,7 @@ impl Flat {
         self.entries.len()
     }
 
-    /// Returns whether the index has no vectors.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the number of components of a vector.
-    pub fn dimension(&self) -> usize {
-        self.entries.encoder.dimension
-    }
-
-    /// Returns the metric by which vectors are compared.
-    pub fn metric(&self) -> Metric {
-        self.entries.encoder.metric
-    }
-
-    /// Returns the type in which components are stored.
-    pub fn element(&self) -> Element {
-        self.entries.encoder.element
-    }
+    basis_accessors!();
 
     /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {
@@ -155,11 +134,11 @@ impl Flat {
             levels: Vec::new(),
             lists: None,
             calibration: None,
-            bytes: Bytes {
+            bytes: MemoryUsage {
                 vectors: self.entries.vector_bytes(),
                 keys: self.entries.key_bytes(),
                 scratch: self.work.bytes(),
-                ..Bytes::default()
+                ..MemoryUsage::default()
             },
             search_distances: self.search_distances.load(Ordering::Relaxed),
             insert_distances: 0,
@@ -201,7 +180,8 @@ impl Searchable for Flat {
         let _pin = pin();
         let began = self.entries.replacing.now();
         let request = &Request { began, ..*request };
-        let row = self.entries.vectors.stride() * size_of::<Block>();
+        let form = self.entries.by_vectors();
+        let row = form.row_bytes();
         let timer = &mut Timer::new(request.limit, request.k, row);
         if timer.expired() {
             return hits.set_nothing();
@@ -209,15 +189,14 @@ impl Searchable for Flat {
         if let Some(filter) = request.screen.filter() {
             let is_dear = request.screen.filter.is_some_and(|_| filter.count().is_none())
                 && self.entries.asking_cost(filter) > measuring(row);
-            let scale = Scale::Vectors(&self.engine);
             if is_dear || request.screen.only_excluded().is_some() {
                 work.verdicts.begin(self.entries.keys.view().len());
-                self.entries.scan_in_order(scale, request, timer, work, hits);
+                self.entries.scan_in_order(form, request, timer, work, hits);
             } else {
-                self.entries.scan_accepted(scale, request, timer, work, hits);
+                self.entries.scan_accepted(form, request, timer, work, hits);
             }
         } else {
-            self.entries.scan(&self.engine, request, timer, work, hits);
+            self.entries.scan(form, request, timer, work, hits);
         }
         hits.set_complete(!timer.expired());
         self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
@@ -230,7 +209,7 @@ impl Searchable for Flat {
             }
             let _pin = pin();
             let request = &Request { began: self.entries.replacing.now(), ..*request };
-            let distances = self.entries.scan_batch(&self.engine, queries, request, work, out);
+            let distances = self.entries.scan_batch(queries, request, work, out);
             self.search_distances.fetch_add(distances, Ordering::Relaxed);
         });
     }

@@ -145,6 +145,6 @@ impl HnswBuilder {
         }
         let quantized =
             coding.map(|coding| Quantized::new(coding, originals, dimension, metric, seed, isa));
-        Ok(Hnsw::new(Entries::new(encoder, quantized), isa, engine, parameters, alpha))
+        Ok(Hnsw::new(Entries::new(encoder, engine, quantized), isa, parameters, alpha))
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use rayon::ThreadPool;
 
 use super::Hnsw;
+use super::walks::Walk;
 use crate::arena::{Slot, pin};
 use crate::error::IndexError;
 use crate::graph::{Beam, Counters, Node};
@@ -253,7 +254,7 @@ impl Hnsw {
             let point = CalibrationPoint::new(ef, k, &found);
             points.push(point);
             // If all neighbours were found, greater `ef` cannot improve the recall of these queries.
-            if point.at_least >= CERTAIN || point.recall >= 1.0 {
+            if point.lower_bound >= CERTAIN || point.recall >= 1.0 {
                 break;
             }
             // The factor is about the root of two.
@@ -261,22 +262,29 @@ impl Hnsw {
         }
         let scan = self.scan_ef().max(k);
         if scan <= max_ef.max(k) && points.last().is_none_or(|point| point.ef < scan) {
-            points.push(CalibrationPoint { ef: scan, recall: 1.0, at_least: 1.0 });
+            points.push(CalibrationPoint { ef: scan, recall: 1.0, lower_bound: 1.0 });
         }
         let code_bits = self.code_bits();
-        Calibration { k, queries: count, own: !own.is_empty(), len: self.len(), code_bits, points }
+        Calibration {
+            k,
+            queries: count,
+            self_queries: !own.is_empty(),
+            len: self.len(),
+            code_bits,
+            points,
+        }
     }
 
     /// Returns the answer of a walk to the query in `work.row`, as if the vector `without` were absent.
     fn walk_without(&self, request: &Request<'_>, without: Option<Node>, work: &mut Work) -> Hits {
         let _pin = pin();
-        let codes = self.entries.walking_codes();
+        let form = self.entries.walked();
         let timer = &mut Timer::new(request.limit, request.k, 0);
         let mut hits = Hits::new();
         work.scratch.counters = Counters::default();
-        let beam = Beam { without, ..self.beam(request) };
-        if let Ok(codes) = self.walk(codes, beam, timer, work) {
-            self.collect_sharp((codes, beam), request, timer, work, &mut hits);
+        let walk = Walk { form, beam: Beam { without, ..self.beam(request) } };
+        if let Ok(walk) = self.walk(walk, self.entries.exact_beside(form), timer, work) {
+            self.collect_sharp(walk, request, timer, work, &mut hits);
         }
         hits
     }

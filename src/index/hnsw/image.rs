@@ -9,7 +9,8 @@ use crate::graph::{Graph, Parameters};
 use crate::index::codes::fitting::Quantized;
 use crate::index::entries::Entries;
 use crate::index::image::{
-    CodeSettings, GraphSettings, Image, LEVELS, Settings, State, Stored, encode, upsert,
+    CodeSettings, GraphSettings, Image, LEVELS, Settings, State, Stored, encode, stored_entries,
+    upsert,
 };
 use crate::metric::Metric;
 use crate::simd::Isa;
@@ -51,8 +52,9 @@ impl Stored for Hnsw {
         let quantized = settings.codes.map(|CodeSettings { coding, originals }| {
             Quantized::new(coding, originals, dimension, metric, seed, isa)
         });
-        let entries = Entries::restore(encoder, quantized, slots, state, &mut source)?;
-        let mut index = Self::new(entries, isa, engine, parameters, alpha);
+        let entries = Entries::new(encoder, engine, quantized);
+        let entries = entries.restored(slots, state, &mut source)?;
+        let mut index = Self::new(entries, isa, parameters, alpha);
         index.graph = Graph::restore(parameters, &state.graph, |level, chunk, len| {
             source(LEVELS + level as u32, chunk, len)
         })?;
@@ -64,29 +66,10 @@ impl Stored for Hnsw {
         Ok(index)
     }
 
-    fn bind(&mut self) {
-        self.entries.bind();
-    }
-
-    fn is_bound_here(&self) -> bool {
-        self.entries.admit().is_ok()
-    }
-
-    fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
-        encode(self, vector, out)
-    }
-
-    fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
-        let encoder = &self.entries.encoder;
-        Ok((encoder.count(flat)?, encoder.elements()))
-    }
+    stored_entries!();
 
     fn upsert_encoded(&self, entries: &[(u64, &[u8])]) -> Result<(), IndexError> {
         self.sweep_small();
         upsert(self, entries)
-    }
-
-    fn remove_key(&self, key: u64) -> Result<(), IndexError> {
-        self.remove(key).map(|_was_there| ())
     }
 }

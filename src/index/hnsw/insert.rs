@@ -49,7 +49,7 @@ impl Hnsw {
             }
             let count = self.entries.vectors.view().len();
             drop(quantized.finish(count, &mut work.coding, decode));
-            if self.entries.linking_codes().is_some() {
+            if self.entries.linked().is_coded() {
                 self.graph.change_measure(Measure::Codes);
             }
         }
@@ -87,12 +87,9 @@ impl Hnsw {
         let linking = Some(Linking { leaving, ..self.linking() });
         let Work { scratch, row, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
-        if let Some(codes) = self.entries.linking_codes() {
-            codes.prepare(coding);
-            run(Rows::new(&codes.engine, &codes.rows, linking), &coding.query, scratch);
-        } else {
-            run(Rows::new(&self.engine, &self.entries.vectors, linking), row, scratch);
-        }
+        let form = self.entries.linked();
+        let query = form.prepare_unit(row, coding);
+        run(Rows::new(form, linking), query, scratch);
         self.count_insertion(work);
     }
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::Hnsw;
+use super::walks::Walk;
 use crate::graph::{Counters, LANES, Scratch};
-use crate::index::codes::Codes;
+use crate::index::codes::representation::Representation;
 use crate::index::entries::space::Rows;
 use crate::index::query::budget::Timer;
 use crate::index::query::hits::{BatchHits, Hits};
@@ -24,8 +25,8 @@ impl Hnsw {
         hits: &mut Hits,
         out: &mut BatchHits,
     ) {
-        let codes = self.entries.walking_codes();
-        let request = &self.widened(plain, codes);
+        let form = self.entries.walked();
+        let request = &self.widened(plain, form);
         let blocks = self.entries.encoder.blocks();
         let count = queries.len() / blocks;
         let Work { lanes: scratches, coding, prepared, .. } = &mut *work;
@@ -34,28 +35,22 @@ impl Hnsw {
         for scratch in &mut *scratches {
             scratch.counters = Counters::default();
         }
-        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
-        let complete = if let Some(codes) = codes {
-            prepared.clear();
+        prepared.clear();
+        let walked = if form.is_coded() {
             for query in queries.chunks_exact(blocks) {
-                self.entries.encoder.unit_into(query, &mut coding.floats);
-                codes.prepare(coding);
-                prepared.extend_from_slice(&coding.query);
+                prepared.extend_from_slice(form.prepare(&self.entries.encoder, query, coding));
             }
-            for (lane, query) in lanes.iter_mut().zip(prepared.chunks_exact(coding.query.len())) {
-                *lane = query;
-            }
-            let space = Rows::new(&codes.engine, &codes.rows, None);
-            self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
-                && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
+            prepared
         } else {
-            for (lane, query) in lanes.iter_mut().zip(queries.chunks_exact(blocks)) {
-                *lane = query;
-            }
-            let space = Rows::new(&self.engine, &self.entries.vectors, None);
-            self.graph.search_lanes(space, &lanes[..count], self.beam(request), scratches)
-                && self.entries.follow_all(space, &lanes[..count], request.began, scratches)
+            queries
         };
+        let mut lanes: [&[Block]; LANES] = [&[]; LANES];
+        for (lane, query) in lanes.iter_mut().zip(walked.chunks_exact(walked.len() / count)) {
+            *lane = query;
+        }
+        let (lanes, space) = (&lanes[..count], Rows::new(form, None));
+        let complete = self.graph.search_lanes(space, lanes, self.beam(request), scratches)
+            && self.entries.follow_all(space, lanes, request.began, scratches);
         if !complete {
             // The index switched to codes, without vectors, during the walks.
             return self.find_each(queries, plain, work, out);
@@ -63,7 +58,7 @@ impl Hnsw {
         for (at, query) in queries.chunks_exact(blocks).enumerate() {
             work.row.clear();
             work.row.extend_from_slice(query);
-            if self.collect_lane(codes, at, request, work, hits) {
+            if self.collect_lane(form, at, request, work, hits) {
                 self.search_distances.fetch_add(hits.distances_computed(), Ordering::Relaxed);
             } else {
                 self.find_among(request, work, hits);
@@ -75,7 +70,7 @@ impl Hnsw {
     /// Turns the pool of a lane's walk to the query in `work.row` into hits. Returns `false` if the query must be searched again.
     fn collect_lane(
         &self,
-        mut codes: Option<&Codes>,
+        form: Representation<'_>,
         lane: usize,
         request: &Request<'_>,
         work: &mut Work,
@@ -85,16 +80,14 @@ impl Hnsw {
             return false;
         }
         let timer = &mut Timer::new(request.limit, request.k, 0);
-        let beam = self.beam(request);
+        let mut walk = Walk { form, beam: self.beam(request) };
         std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
         if work.scratch.is_crowded {
-            let again = self.entries.standing_in(codes);
-            if self.walk_past_copies(codes, again, beam, timer, work).is_err() {
-                return false;
-            }
-            codes = again;
+            let exact = self.entries.exact_beside(form);
+            let Ok(last) = self.walk_past_copies(walk, exact, timer, work) else { return false };
+            walk = last;
         }
-        let is_full = self.collect_sharp((codes, beam), request, timer, work, hits);
+        let is_full = self.collect_sharp(walk, request, timer, work, hits);
         std::mem::swap(&mut work.lanes[lane], &mut work.scratch);
         is_full
     }

@@ -27,12 +27,9 @@ pub(crate) struct Part<'a> {
 impl Part<'_> {
     /// Writes the vector of a slot as floats.
     fn floats_into(&self, slot: Slot, floats: &mut Vec<f32>) {
-        let Entries { encoder, vectors, .. } = &self.index.entries;
-        let vectors = vectors.view();
-        if vectors.has(slot) {
-            encoder.unit_into(vectors.row(slot), floats);
-        } else if let Some(codes) = self.index.entries.codes().map(Codes::finest) {
-            codes.coder.decode(codes.rows.view().row(slot), floats);
+        let entries = &self.index.entries;
+        if let Some((form, row)) = entries.most_exact(slot) {
+            form.decode(&entries.encoder, row, floats);
         }
     }
 
@@ -61,11 +58,8 @@ impl Hnsw {
 
     /// Appends the vector of a slot as it is stored, or the code that replaces it, to `out`.
     pub(crate) fn stored_into(&self, slot: Slot, out: &mut Vec<u8>) {
-        let vectors = self.entries.vectors.view();
-        if vectors.has(slot) {
-            out.extend_from_slice(bytemuck::cast_slice(vectors.row(slot)));
-        } else if let Some(codes) = self.entries.codes().map(Codes::finest) {
-            out.extend_from_slice(bytemuck::cast_slice(codes.rows.view().row(slot)));
+        if let Some((_, row)) = self.entries.most_exact(slot) {
+            out.extend_from_slice(bytemuck::cast_slice(row));
         }
     }
 
@@ -97,7 +91,7 @@ impl Hnsw {
         let quantized = codes.map(|CodeSettings { coding, originals }| {
             Quantized::new(coding, originals, dimension, metric, seed, isa)
         });
-        let mut entries = Entries::new(encoder, quantized);
+        let mut entries = Entries::new(encoder, engine, quantized);
         let total: usize = parts.iter().map(|part| part.entries.len()).sum();
         let choice =
             entries.quantized.as_ref().map_or(Choice::None, |q| quantizer(q, parts, total));
@@ -118,7 +112,7 @@ impl Hnsw {
         }
         let are_products = metric == crate::metric::Metric::InnerProduct;
         let parameters = Parameters { m, ef_construction, seed, are_products };
-        let mut index = Self::new(entries, isa, engine, parameters, alpha);
+        let mut index = Self::new(entries, isa, parameters, alpha);
         let mut next = 0;
         let sources: Vec<_> = parts
             .iter()

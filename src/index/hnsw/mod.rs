@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 
 use super::build::{InsertBatch, Insertable};
-use super::distances::Engine;
 use super::encode::Encoder;
 use super::entries::Entries;
 use super::parallel::OwnPool;
@@ -32,9 +31,10 @@ use crate::graph::{Graph, Parameters};
 use crate::index::hnsw::builder::HnswBuilder;
 use crate::index::hnsw::maintain::Remains;
 use crate::index::reports::calibration::Curve;
-use crate::index::reports::check::{CheckReport, Fault, FaultKind, LevelCheck};
-use crate::index::reports::stats::{Bytes, Stats};
+use crate::index::reports::check::{CheckReport, IndexFault, IndexFaultKind, LevelCheck};
+use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
+use crate::index::settings::basis_accessors;
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::{Mutex, RwLock};
@@ -61,7 +61,6 @@ use calibrate::Calibrate;
 pub struct Hnsw {
     pub(super) entries: Entries,
     pub(super) graph: Graph,
-    pub(super) engine: Engine,
     isa: Isa,
     /// The factor on squared distances for pruning.
     pub(super) alpha: Option<f32>,
@@ -85,14 +84,12 @@ impl Hnsw {
     pub(super) fn new(
         entries: Entries,
         isa: Isa,
-        engine: Engine,
         parameters: Parameters,
         alpha: Option<f32>,
     ) -> Self {
         Self {
             entries,
             graph: Graph::new(parameters),
-            engine,
             isa,
             alpha,
             work: ScratchPool::new(),
@@ -173,25 +170,7 @@ impl Hnsw {
         self.entries.len()
     }
 
-    /// Returns whether the index has no vectors.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the number of components of a vector.
-    pub fn dimension(&self) -> usize {
-        self.entries.encoder.dimension
-    }
-
-    /// Returns the metric by which vectors are compared.
-    pub fn metric(&self) -> Metric {
-        self.entries.encoder.metric
-    }
-
-    /// Returns the type in which components are stored.
-    pub fn element(&self) -> Element {
-        self.entries.encoder.element
-    }
+    basis_accessors!();
 
     /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {
@@ -209,7 +188,7 @@ impl Hnsw {
             levels: self.graph.level_sizes(),
             lists: None,
             calibration: self.curve.calibration(),
-            bytes: Bytes {
+            bytes: MemoryUsage {
                 vectors: self.entries.vector_bytes(),
                 codes: self.entries.code_bytes(),
                 centroids: 0,
@@ -236,7 +215,11 @@ impl Hnsw {
         let mut faults: Vec<_> = report
             .faults
             .iter()
-            .map(|&(level, node, fault)| Fault { level, key: key(node.into()), kind: fault.into() })
+            .map(|&(level, node, fault)| IndexFault {
+                level,
+                key: key(node.into()),
+                kind: fault.into(),
+            })
             .collect();
         let lives = |slot: &Slot| !self.entries.slots.is_hidden(*slot);
         for slot in (0..keys.len()).map(Slot::new).filter(lives) {
@@ -244,7 +227,7 @@ impl Hnsw {
             // No key maps yet to a vector that is about to replace another.
             let is_coming = found.is_some() && self.entries.replacing.is_ambiguous();
             if found != Some(slot) && !is_coming {
-                faults.push(Fault { level: 0, key: key(slot), kind: FaultKind::LostKey });
+                faults.push(IndexFault { level: 0, key: key(slot), kind: IndexFaultKind::LostKey });
             }
         }
         let levels = report
@@ -297,6 +280,6 @@ impl Hnsw {
     /// Returns the bits of a component of the codes that walks read; `None` if they read the vectors.
     pub(super) fn code_bits(&self) -> Option<u32> {
         let _pin = pin();
-        self.entries.walking_codes().map(|codes| codes.coder.bits())
+        self.entries.walked().codes.map(|codes| codes.coder.bits())
     }
 }

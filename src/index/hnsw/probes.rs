@@ -1,11 +1,13 @@
 //! Probes: searches for some of the vectors, which show whether codes distinguish near vectors.
 
 use super::Hnsw;
+use super::walks::Walk;
 use crate::arena::{Slot, pin};
 use crate::graph::Beam;
 use crate::index::codes::Codes;
 use crate::index::codes::blur::Window;
 use crate::index::codes::fitting::ENOUGH;
+use crate::index::codes::representation::Representation;
 use crate::index::query::budget::{Limit, Timer};
 use crate::index::sampling::scattered;
 use crate::index::scratch::Work;
@@ -62,9 +64,10 @@ impl Hnsw {
         }
     }
 
-    /// Probes whether the codes blur other surroundings, too, after a search whose codes were blurred, with the query in
+    /// Probes whether the codes blur other surroundings, too, after a search on `form` whose codes were blurred, with the query in
     /// `work.row`. An index from a file may never be changed.
-    pub(in crate::index) fn search_was_blurred(&self, codes: &Codes, work: &mut Work) {
+    pub(in crate::index) fn search_was_blurred(&self, form: Representation<'_>, work: &mut Work) {
+        let Some(codes) = form.codes else { return };
         let blur = &codes.blur;
         if blur.is_searched() {
             return;
@@ -97,7 +100,9 @@ impl Hnsw {
             return None;
         }
         let timer = &mut Timer::new(Limit::default(), NEAREST, 0);
-        self.walk_on(Some(codes), Beam::of(codes.coder.widened(FOUND)), timer, work).ok()?;
+        let form = Representation::of_codes(codes);
+        let walk = Walk { form, beam: Beam::of(codes.coder.widened(FOUND)) };
+        self.walk(walk, form, timer, work).ok()?;
         self.measure_head(codes, NEAREST, |_| true, timer, work);
         Some(work.head.is_blurred || self.is_missed(codes, slot, work))
     }

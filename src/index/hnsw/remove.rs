@@ -142,25 +142,14 @@ impl Hnsw {
         let node = slot.into();
         let Work { scratch, leaving, coding, .. } = &mut *work;
         scratch.counters = Counters::default();
-        if let Some(codes) = self.entries.linking_codes() {
-            codes.coder.decode(codes.rows.view().row(slot), &mut coding.floats);
-            codes.prepare(coding);
-            self.graph.bypass(self.linking_space(), &coding.query, node, scratch);
-        } else {
-            leaving.clear();
-            leaving.extend_from_slice(self.entries.vectors.view().row(slot));
-            self.graph.bypass(self.linking_space(), leaving, node, scratch);
-        }
+        let query = self.entries.linked().prepare_slot(slot, leaving, coding);
+        self.graph.bypass(self.linking_space(), query, node, scratch);
         self.count_insertion(work);
     }
 
     /// Returns the rows by which links are chosen, of codes or vectors, with the data for changing them.
     pub(in crate::index) fn linking_space(&self) -> Rows<'_> {
-        let linking = Some(self.linking());
-        match self.entries.linking_codes() {
-            Some(codes) => Rows::new(&codes.engine, &codes.rows, linking),
-            None => Rows::new(&self.engine, &self.entries.vectors, linking),
-        }
+        Rows::new(self.entries.linked(), Some(self.linking()))
     }
 
     /// Returns the data for changing links.

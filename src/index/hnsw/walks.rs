@@ -4,15 +4,15 @@ use std::sync::atomic::Ordering;
 
 use super::Hnsw;
 use super::filtered::FilteredSearch;
-use crate::arena::{Column, Slot, pin};
+use crate::arena::{Slot, pin};
 use crate::error::IndexError;
-use crate::graph::{Beam, Counters, LANES, Node, Scratch};
+use crate::graph::{Beam, Counters, LANES, Node};
+use crate::index::codes::Codes;
+use crate::index::codes::representation::Representation;
 use crate::index::codes::rerank::{Exact, Reach};
-use crate::index::codes::scale::Scale;
-use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::space::{Rows, found};
 use crate::index::query::budget::Timer;
-use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::hits::{BatchHits, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 use crate::index::search::Searchable;
@@ -26,6 +26,13 @@ const TOUCHED: usize = 16;
 /// The index switched to codes, without vectors, during the walk.
 #[derive(Debug)]
 pub(in crate::index) struct WentOver;
+
+/// A walk: the representation that it reads, and its beam.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::index) struct Walk<'a> {
+    pub(in crate::index) form: Representation<'a>,
+    pub(in crate::index) beam: Beam,
+}
 
 /// Start of a walk.
 #[derive(Debug, Clone, Copy)]
@@ -50,141 +57,92 @@ impl Hnsw {
         if cfg!(nearfield_model) { cheap.max(1000) } else { cheap }
     }
 
-    /// Returns the request with the `ef` that a walk uses: if codes are coarse and vectors answer, a walk keeps more candidates
-    /// by their codes, because the nearest by the vectors are among these.
-    pub(super) fn widened<'a>(&self, request: &Request<'a>, codes: Option<&Codes>) -> Request<'a> {
+    /// Returns the request with the `ef` that a walk on `form` uses: if codes are coarse and vectors answer, a walk keeps more
+    /// candidates by their codes, because the nearest by the vectors are among these.
+    pub(super) fn widened<'a>(
+        &self,
+        request: &Request<'a>,
+        form: Representation<'_>,
+    ) -> Request<'a> {
         let asked = request.ef.max(request.k);
-        let ef = match codes {
-            Some(codes) if self.entries.refines(codes) => codes.coder.widened(asked),
-            _ => asked,
-        };
+        let refined = self.entries.refined(form);
+        let ef = refined.map_or(asked, |codes| codes.coder.widened(asked));
         Request { ef, began: self.entries.replacing.now(), ..*request }
     }
 
-    /// Returns the bytes of a row that walks read.
-    pub(in crate::index) fn row_bytes(&self) -> usize {
-        self.entries.row_bytes(self.entries.walking_codes())
-    }
-
-    /// Walks to the query in `work.row`, without a filter. Leaves the candidates in the scratch, and returns the codes that their
-    /// keys mean. Codes cannot tell which of many equal vectors are the nearest: a walk on codes that is caught among equal
-    /// vectors is repeated on the vectors.
+    /// Walks to the query in `work.row`, without a filter. Leaves the candidates in the scratch, and returns the walk that found
+    /// them. A walk that is caught among equal vectors is repeated on `again`, because codes cannot tell which of many equal vectors
+    /// are the nearest.
     pub(in crate::index) fn walk<'a>(
         &self,
-        codes: Option<&'a Codes>,
-        beam: Beam,
+        walk: Walk<'a>,
+        again: Representation<'a>,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Result<Option<&'a Codes>, WentOver> {
-        self.walk_and_again(codes, self.entries.standing_in(codes), beam, timer, work)
-    }
-
-    /// Walks as [`Self::walk`] does, but on the codes, if the index has some, also among equal vectors.
-    pub(in crate::index) fn walk_on(
-        &self,
-        codes: Option<&Codes>,
-        beam: Beam,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Result<(), WentOver> {
-        self.walk_and_again(codes, codes, beam, timer, work).map(drop)
-    }
-
-    /// Walks on `codes`, and if the walk is caught among copies, on `again`. Returns the codes of its last walk.
-    fn walk_and_again<'a>(
-        &self,
-        codes: Option<&'a Codes>,
-        again: Option<&'a Codes>,
-        beam: Beam,
-        timer: &mut Timer<'_>,
-        work: &mut Work,
-    ) -> Result<Option<&'a Codes>, WentOver> {
-        self.walk_once(codes, Way::FromEntry, beam, timer, work)?;
+    ) -> Result<Walk<'a>, WentOver> {
+        self.walk_once(walk, Way::FromEntry, timer, work)?;
         if !work.scratch.is_crowded || timer.expired() {
-            return Ok(codes);
+            return Ok(walk);
         }
-        self.walk_past_copies(codes, again, beam, timer, work).map(|()| again)
+        self.walk_past_copies(walk, again, timer, work)
     }
 
-    /// Repeats a walk on `codes` that was caught among copies, on `again`, and continues from its end if it is caught, too.
+    /// Repeats a walk that was caught among copies, on `again`, and continues from its end if it is caught, too.
     /// The repetition starts anew because codes put equally distant vectors in some order, and a walk on them ends elsewhere.
     #[cold]
     #[inline(never)]
-    pub(in crate::index) fn walk_past_copies(
+    pub(in crate::index) fn walk_past_copies<'a>(
         &self,
-        codes: Option<&Codes>,
-        again: Option<&Codes>,
-        beam: Beam,
+        walk: Walk<'a>,
+        again: Representation<'a>,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Result<(), WentOver> {
-        let is_other = match (codes, again) {
-            (Some(codes), Some(again)) => !std::ptr::eq(codes, again),
-            (codes, again) => codes.is_some() != again.is_some(),
-        };
+    ) -> Result<Walk<'a>, WentOver> {
+        let is_other = !walk.form.is_same(again);
+        let walk = Walk { form: again, ..walk };
         if is_other {
-            self.walk_once(again, Way::FromEntry, beam, timer, work)?;
+            self.walk_once(walk, Way::FromEntry, timer, work)?;
             if !work.scratch.is_crowded || timer.expired() {
-                return Ok(());
+                return Ok(walk);
             }
         }
-        self.walk_once(again, Way::AmongCopies, beam, timer, work)
+        self.walk_once(walk, Way::AmongCopies, timer, work)?;
+        Ok(walk)
     }
 
-    /// Walks on the codes, if the index has some, with `ef` candidates: continues the last walk if it `goes_on`, or
-    /// begins one that may be continued.
+    /// Walks with the candidates of a beam: continues the last walk if it `goes_on`, or begins one that may be continued.
     pub(in crate::index) fn walk_wider(
         &self,
-        codes: Option<&Codes>,
+        walk: Walk<'_>,
         goes_on: bool,
-        ef: usize,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) -> Result<(), WentOver> {
         let way = if goes_on { Way::Wider } else { Way::Noting };
-        self.walk_once(codes, way, Beam::of(ef), timer, work)
+        self.walk_once(walk, way, timer, work)
     }
 
+    /// Walks once, and again while vectors are replaced.
     fn walk_once(
         &self,
-        codes: Option<&Codes>,
+        Walk { form, beam }: Walk<'_>,
         way: Way,
-        beam: Beam,
         timer: &mut Timer<'_>,
         work: &mut Work,
-    ) -> Result<(), WentOver> {
-        let Work { scratch, row, coding, head, .. } = work;
-        let known = &head.sorted;
-        if let Some(codes) = codes {
-            self.entries.encoder.unit_into(row, &mut coding.floats);
-            codes.prepare(coding);
-            let space = Rows::new(&codes.engine, &codes.rows, None);
-            self.walk_in(space, &coding.query, (way, known, beam), timer, scratch)
-        } else {
-            let space = Rows::new(&self.engine, &self.entries.vectors, None);
-            self.walk_in(space, row, (way, known, beam), timer, scratch)
-        }
-    }
-
-    /// Does [`Self::walk_once`], repeated while vectors are replaced.
-    fn walk_in(
-        &self,
-        space: Rows<'_>,
-        query: &[Block],
-        (way, known, beam): (Way, &[(OrderKey, Slot)], Beam),
-        timer: &mut Timer<'_>,
-        scratch: &mut Scratch,
     ) -> Result<(), WentOver> {
         /// Maximum number of walks, one after the other.
         const ATTEMPTS: usize = 8;
 
+        let Work { scratch, row, coding, head, .. } = work;
+        let query = form.prepare(&self.entries.encoder, row, coding);
+        let space = Rows::new(form, None);
         for _ in 0..ATTEMPTS {
             let began = self.entries.replacing.now();
             let walked = match way {
                 Way::FromEntry => self.graph.search(space, query, beam, timer, scratch),
                 Way::AmongCopies => self.graph.search_again(space, query, beam, timer, scratch),
                 Way::FromHead => {
-                    let known = known.iter().map(|&(order, slot)| (order, Node::from(slot)));
+                    let known = head.sorted.iter().map(|&(order, slot)| (order, Node::from(slot)));
                     self.graph.search_from(space, query, (known, beam), timer, scratch)
                 }
                 Way::Noting => self.graph.search_noting(space, query, beam.ef, timer, scratch),
@@ -210,11 +168,11 @@ impl Hnsw {
         Beam { k: compares.then_some(request.k), ..Beam::of(request.ef) }
     }
 
-    /// Turns the candidates of a walk to the query in `work.row` from the scratch into hits. Returns `false` if hits are missing
-    /// because removed vectors that are not swept yet, or keys that are being replaced, took their places.
+    /// Turns the candidates of a walk on `form` to the query in `work.row` from the scratch into hits. Returns `false` if hits are
+    /// missing because removed vectors that are not swept yet, or keys that are being replaced, took their places.
     pub(in crate::index) fn collect(
         &self,
-        codes: Option<&Codes>,
+        form: Representation<'_>,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
@@ -223,41 +181,33 @@ impl Hnsw {
         let all = self.entries.all_answer();
         let answers = |slot: Slot| all || self.entries.answers(slot, request.began);
         work.head.is_blurred = false;
-        let is_full = match codes {
-            Some(codes) if self.entries.refines(codes) => {
-                self.measure_head(codes, request.k, answers, timer, work);
-                self.deliver_head(codes, request, work, hits)
-            }
-            _ => {
-                let scale = self.scale(self.entries.standing_in(codes));
-                let found = found(&work.scratch).filter(|&(_, slot)| answers(slot));
-                let is_full = self.entries.deliver(scale, request, found, hits);
-                let counters = work.scratch.counters;
-                hits.set_counters(counters.distances, counters.hops);
-                is_full
-            }
+        let is_full = if let Some(codes) = self.entries.refined(form) {
+            self.measure_head(codes, request.k, answers, timer, work);
+            self.deliver_head(form, request, work, hits)
+        } else {
+            let exact = self.entries.exact_beside(form);
+            let found = found(&work.scratch).filter(|&(_, slot)| answers(slot));
+            let is_full = self.entries.deliver(exact, request, found, hits);
+            let counters = work.scratch.counters;
+            hits.set_counters(counters.distances, counters.hops);
+            is_full
         };
-        hits.set_plan(Plan::Walk);
+        hits.set_plan(SearchPlan::Walk);
         // Models search within a radius to check the reach of walks, without the scan that completes a walk.
         is_full || (cfg!(nearfield_model) && request.radius.is_some())
     }
 
-    /// Returns the scale of order keys: of these codes, or of the vectors if `codes` is `None`.
-    pub(in crate::index) fn scale<'a>(&'a self, codes: Option<&'a Codes>) -> Scale<'a> {
-        codes.map_or(Scale::Vectors(&self.engine), Scale::Codes)
-    }
-
-    /// Delivers the head that was [measured](Self::measure_found) by the vectors or finer codes. Returns `false` as
+    /// Delivers the head of a walk on `form` that was [measured](Self::measure_found) by more exact data. Returns `false` as
     /// [`Self::collect`] does.
     pub(in crate::index) fn deliver_head(
         &self,
-        codes: &Codes,
+        form: Representation<'_>,
         request: &Request<'_>,
         work: &Work,
         hits: &mut Hits,
     ) -> bool {
-        let scale = self.scale(self.entries.standing_in(Some(codes)));
-        let is_full = self.entries.deliver(scale, request, work.head.sorted.iter().copied(), hits);
+        let exact = self.entries.exact_beside(form);
+        let is_full = self.entries.deliver(exact, request, work.head.sorted.iter().copied(), hits);
         hits.set_counters(work.scratch.counters.distances, work.scratch.counters.hops);
         is_full
     }
@@ -296,31 +246,15 @@ impl Hnsw {
         let Work { scratch, row, coding, head, .. } = work;
         let found = found(scratch).filter(|&(_, slot)| answers(slot));
         let found = found.map(|(order, slot)| (codes.distance(order), slot));
-        let finer = self.entries.standing_in(Some(codes));
-        if let Some(finer) = finer {
-            self.entries.encoder.unit_into(row, &mut coding.floats);
-            finer.prepare(coding);
-        }
-        let (column, query) = self.measured(finer, row, coding);
-        let is_fine = codes.coder.is_fine();
-        let exact = Exact { scale: self.scale(finer), rows: column.view(), query };
-        head.measure(exact, found, k, is_fine, timer);
+        let form = self.measuring(codes);
+        let query = form.prepare(&self.entries.encoder, row, coding);
+        head.measure(Exact { form, query }, found, k, codes.coder.is_fine(), timer);
         scratch.counters.distances += head.sorted.len() as u64;
     }
 
-    /// Returns the distance of an order key by which a head [was measured](Self::measure_found).
-    pub(in crate::index) fn measured_distance(&self, codes: &Codes, order: OrderKey) -> f32 {
-        self.scale(self.entries.standing_in(Some(codes))).distance(order)
-    }
-
-    /// Returns the rows that measure a head, and the query for them: vectors, or finer codes, for which the query was prepared.
-    fn measured<'a>(
-        &'a self,
-        finer: Option<&'a Codes>,
-        row: &'a [Block],
-        coding: &'a CodeWork,
-    ) -> (&'a Column<Block>, &'a [Block]) {
-        finer.map_or((&self.entries.vectors, row), |finer| (&finer.rows, &coding.query))
+    /// Returns the representation by which the head of a walk on `codes` is [measured](Self::measure_found).
+    pub(in crate::index) fn measuring<'a>(&'a self, codes: &'a Codes) -> Representation<'a> {
+        self.entries.exact_beside(Representation::of_codes(codes))
     }
 
     /// Returns the order key of the distance from the query whose [head was measured](Self::measure_found) just now to a slot, on the same rows.
@@ -330,12 +264,11 @@ impl Hnsw {
         slot: Slot,
         work: &Work,
     ) -> Option<OrderKey> {
-        let finer = self.entries.standing_in(Some(codes));
-        let (column, query) = self.measured(finer, &work.row, &work.coding);
-        let (rows, mut order) = (column.view(), [OrderKey::MIN]);
-        let is_there = rows.has(slot);
-        is_there.then(|| {
-            self.scale(finer).engine().orders(rows, query, &[slot], &mut order);
+        let form = self.measuring(codes);
+        let (rows, mut order) = (form.rows.view(), [OrderKey::MIN]);
+        rows.has(slot).then(|| {
+            let query = form.prepared(&work.row, &work.coding);
+            form.engine.orders(rows, query, &[slot], &mut order);
             order[0]
         })
     }
@@ -344,41 +277,39 @@ impl Hnsw {
     /// continues from these candidates, and its hits count.
     pub(in crate::index) fn collect_sharp(
         &self,
-        (codes, beam): (Option<&Codes>, Beam),
+        walk: Walk<'_>,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        let is_full = self.collect(codes, request, timer, work, hits);
-        match codes {
-            Some(codes) if work.head.is_blurred && !timer.expired() => {
-                self.collect_on_vectors((codes, beam), request, timer, work, hits)
-            }
-            _ => is_full,
+        let is_full = self.collect(walk.form, request, timer, work, hits);
+        if work.head.is_blurred && !timer.expired() {
+            return self.collect_on_vectors(walk, request, timer, work, hits);
         }
+        is_full
     }
 
     #[cold]
     #[inline(never)]
     fn collect_on_vectors(
         &self,
-        (codes, beam): (&Codes, Beam),
+        blurred: Walk<'_>,
         request: &Request<'_>,
         timer: &mut Timer<'_>,
         work: &mut Work,
         hits: &mut Hits,
     ) -> bool {
-        let finest = self.entries.standing_in(Some(codes));
-        let mut walked = self.walk_once(finest, Way::FromHead, beam, timer, work);
+        let walk = Walk { form: self.entries.exact_beside(blurred.form), ..blurred };
+        let mut walked = self.walk_once(walk, Way::FromHead, timer, work);
         if walked.is_ok() && work.scratch.is_crowded && !timer.expired() {
-            walked = self.walk_once(finest, Way::AmongCopies, beam, timer, work);
+            walked = self.walk_once(walk, Way::AmongCopies, timer, work);
         }
         if walked.is_err() {
             return false;
         }
-        let is_full = self.collect(finest, request, timer, work, hits);
-        self.search_was_blurred(codes, work);
+        let is_full = self.collect(walk.form, request, timer, work, hits);
+        self.search_was_blurred(blurred.form, work);
         is_full
     }
 
@@ -391,31 +322,28 @@ impl Hnsw {
     ) {
         let _pin = pin();
         let request = &Request { began: self.entries.replacing.now(), ..*request };
+        let form = self.entries.walked();
         // With many candidates, inserting one into the sorted pool takes longer than its distance.
-        let bytes = self.row_bytes() + request.ef.min(self.scan_ef());
+        let bytes = form.row_bytes() + request.ef.min(self.scan_ef());
         let timer = &mut Timer::new(request.limit, request.k, bytes);
         if timer.expired() {
             return hits.set_nothing();
         }
-        let codes = self.entries.walking_codes();
-        let finest = self.entries.standing_in(codes);
-        if codes.is_some_and(|codes| self.entries.refines(codes)) {
-            timer.leave_for_vectors(self.entries.row_bytes(finest));
+        let exact = self.entries.exact_beside(form);
+        if self.entries.refined(form).is_some() {
+            timer.leave_for_vectors(exact.row_bytes());
         }
         if let Some(filter) = request.screen.filter() {
             FilteredSearch::new(self, request, filter, timer, work).run(hits);
         } else if request.k == 0 || request.ef >= self.scan_ef() {
-            match finest {
-                Some(codes) => self.entries.scan_codes(codes, request, timer, work, hits),
-                None => self.entries.scan(&self.engine, request, timer, work, hits),
-            }
+            self.entries.scan(exact, request, timer, work, hits);
         } else {
             work.scratch.counters = Counters::default();
-            let beam = self.beam(request);
-            let Ok(codes) = self.walk(codes, beam, timer, work) else {
+            let walk = Walk { form, beam: self.beam(request) };
+            let Ok(walk) = self.walk(walk, exact, timer, work) else {
                 return self.find_among(request, work, hits);
             };
-            let is_full = self.collect_sharp((codes, beam), request, timer, work, hits);
+            let is_full = self.collect_sharp(walk, request, timer, work, hits);
             if !is_full && !timer.expired() {
                 let again = Request { ef: request.ef.saturating_mul(2), ..*request };
                 return self.find_among(&again, work, hits);
@@ -429,7 +357,7 @@ impl Hnsw {
 impl Searchable for Hnsw {
     fn find(&self, request: &Request<'_>, work: &mut Work, hits: &mut Hits) {
         let _pin = pin();
-        let request = &self.widened(request, self.entries.walking_codes());
+        let request = &self.widened(request, self.entries.walked());
         self.find_among(request, work, hits);
     }
 
@@ -439,21 +367,20 @@ impl Searchable for Hnsw {
 
         let _pin = pin();
         let blocks = self.entries.encoder.blocks();
-        let codes = self.entries.walking_codes();
-        let raised = &self.widened(request, codes);
+        let form = self.entries.walked();
+        let raised = &self.widened(request, form);
         let plain =
             request.screen.filter().is_none() && request.limit.is_none() && !request.takes_rounds;
         let scans = request.k == 0 || raised.ef >= self.scan_ef();
         let mut hits = Hits::new();
         self.work.with(|work| {
             if plain && scans && self.entries.has_vectors() {
-                let engine = &self.engine;
-                let distances = self.entries.scan_batch(engine, queries, raised, work, out);
+                let distances = self.entries.scan_batch(queries, raised, work, out);
                 self.search_distances.fetch_add(distances, Ordering::Relaxed);
                 return;
             }
             // The rows of a walk that waits for its turn must still be in the first cache when its turn comes.
-            if !plain || scans || self.row_bytes() > BYTES_IN_TURN {
+            if !plain || scans || form.row_bytes() > BYTES_IN_TURN {
                 return self.find_each(queries, request, work, out);
             }
             for queries in queries.chunks(LANES * blocks) {

@@ -3,49 +3,111 @@
 use super::Ivf;
 use super::space::Space;
 use crate::error::IndexError;
-use crate::index::codes::Originals;
+use crate::index::codes::{Originals, Quantization};
 use crate::index::settings::{Basis, basis_settings, in_range};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::vector::Element;
 
-/// Form in which the lists of an [`Ivf`] hold vectors for searches to read.
-///
-/// A code is of the vector less its list's centroid, and is made once the index is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum IvfQuantization {
+/// Form in which lists hold vectors for searches to read. A code is of the vector less its list's centroid, and is made once the
+/// index is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListCoding {
     /// The vector itself.
-    #[default]
-    None,
-    /// [`Rabitq4`](Self::Rabitq4), the most precise.
-    Auto,
-    /// Product quantization, 4 bits for each sub-vector of two components: a sixteenth of `f32`
-    /// vectors. 32 codes are compared at a time.
+    Vectors,
+    /// Product quantization with 4 bits for each sub-vector.
     Pq4,
-    /// `RaBitQ` with 1 bit a component: a thirty-second of `f32` vectors, for hundreds of
-    /// dimensions and more.
+    /// `RaBitQ` with 1 bit a component.
     Rabitq1,
-    /// `RaBitQ` with 2 bits a component: a sixteenth of `f32` vectors.
     Rabitq2,
-    /// `RaBitQ` with 4 bits a component: an eighth of `f32` vectors.
     Rabitq4,
 }
 
-impl IvfQuantization {
-    /// Returns the quantization in place of [`Self::Auto`].
-    pub(super) fn resolved(self) -> Self {
-        if self == Self::Auto { Self::Rabitq4 } else { self }
+impl ListCoding {
+    /// Returns the coding that a quantization means for vectors of `basis`, and the number of sub-vectors, if it was chosen.
+    fn of(quantization: Quantization, basis: &Basis) -> Result<(Self, Option<usize>), IndexError> {
+        let wrong = |allowed| {
+            let value = format!("{quantization:?}");
+            Err(IndexError::Parameter { name: "quantization", value, allowed })
+        };
+        let is_packed = basis.element == Element::Bit;
+        Ok(match quantization {
+            Quantization::None => (Self::Vectors, None),
+            Quantization::Auto if is_packed => (Self::Vectors, None),
+            _ if is_packed => {
+                return wrong("None or Auto over packed bits, which are codes already");
+            }
+            Quantization::Auto | Quantization::Rabitq { bits: 4 } => (Self::Rabitq4, None),
+            Quantization::Rabitq { bits: 2 } => (Self::Rabitq2, None),
+            Quantization::Rabitq { bits: 1 } => (Self::Rabitq1, None),
+            Quantization::Pq4 => (Self::Pq4, None),
+            Quantization::Pq { sub_vectors, bits: 4 } => {
+                if sub_vectors == 0 || sub_vectors > basis.dimension {
+                    return wrong("sub_vectors from 1 to the dimension");
+                }
+                (Self::Pq4, Some(sub_vectors))
+            }
+            _ => return wrong("None, Auto, Pq4, Pq of 4 bits, Rabitq of 1, 2 or 4 bits, in lists"),
+        })
     }
 
     /// Returns the bits of a component, rounded up; `None` without codes.
     pub(super) fn bits(self) -> Option<u32> {
-        match self.resolved() {
-            Self::None | Self::Auto => None,
+        match self {
+            Self::Vectors => None,
             Self::Rabitq1 => Some(1),
             Self::Pq4 | Self::Rabitq2 => Some(2),
             Self::Rabitq4 => Some(4),
         }
+    }
+}
+
+/// Settings that an index is made with and keeps for life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ListSettings {
+    pub(crate) dimension: usize,
+    pub(crate) metric: Metric,
+    pub(crate) element: Element,
+    pub(crate) lists: Option<usize>,
+    pub(crate) nprobe: Option<usize>,
+    pub(crate) coding: ListCoding,
+    /// Sub-vectors of product codes; `None` for half the dimension.
+    pub(crate) sub_vectors: Option<usize>,
+    pub(crate) originals: Originals,
+    pub(crate) seed: u64,
+}
+
+impl ListSettings {
+    /// Returns the empty index of these settings.
+    pub(super) fn build(self, isa: Option<Isa>) -> Result<Ivf, IndexError> {
+        let Self { dimension, metric, element, lists, nprobe, coding, .. } = self;
+        let (encoder, isa, engine) = Basis { dimension, metric, element, isa }.check()?;
+        if let Some(lists) = lists {
+            in_range("lists", lists, 1..=MAX_LISTS, "1 to 1048576")?;
+        }
+        if nprobe == Some(0) {
+            in_range("nprobe", 0, 1..=usize::MAX, "1 or more")?;
+        }
+        if let Some(sub_vectors) = self.sub_vectors {
+            in_range("sub_vectors", sub_vectors, 1..=dimension, "1 to the dimension")?;
+        }
+        if element == Element::Bit && coding != ListCoding::Vectors {
+            let value = format!("{coding:?}");
+            let allowed = "None or Auto over packed bits, which are codes already";
+            return Err(IndexError::Parameter { name: "quantization", value, allowed });
+        }
+        let allowed = match self.originals {
+            Originals::Sq8 | Originals::Sq12 => Some("Kept or Dropped, in lists"),
+            Originals::Dropped if coding == ListCoding::Vectors => {
+                Some("Kept, unless there is a quantization that makes codes")
+            }
+            Originals::Kept | Originals::Dropped => None,
+        };
+        if let Some(allowed) = allowed {
+            let value = format!("{:?}", self.originals);
+            return Err(IndexError::Parameter { name: "originals", value, allowed });
+        }
+        Ok(Ivf::new(Space::new(encoder, isa, engine)?, self))
     }
 }
 
@@ -54,12 +116,11 @@ impl IvfQuantization {
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct IvfBuilder {
     basis: Basis,
-    pub(super) lists: Option<usize>,
-    pub(super) nprobe: Option<usize>,
-    pub(super) quantization: IvfQuantization,
-    pub(super) sub_vectors: Option<usize>,
-    pub(super) originals: Originals,
-    pub(super) seed: u64,
+    lists: Option<usize>,
+    nprobe: Option<usize>,
+    quantization: Quantization,
+    originals: Originals,
+    seed: u64,
 }
 
 /// Maximum number of lists.
@@ -71,8 +132,7 @@ impl IvfBuilder {
             basis: Basis::new(dimension, metric),
             lists: None,
             nprobe: None,
-            quantization: IvfQuantization::default(),
-            sub_vectors: None,
+            quantization: Quantization::default(),
             originals: Originals::default(),
             seed: 0x6e65_6172,
         }
@@ -98,32 +158,28 @@ impl IvfBuilder {
         self
     }
 
-    /// Sets the form that searches read; the default is the vectors themselves ([`IvfQuantization::None`]).
+    /// Sets the form that searches read; the default is the vectors themselves
+    /// ([`Quantization::None`]). Lists hold product codes of 4 bits ([`Quantization::Pq4`], or [`Quantization::Pq`] with 4 bits) or
+    /// `RaBitQ` codes ([`Quantization::Rabitq`]); [`Quantization::Auto`] is `RaBitQ` with 4 bits, the most precise. A code is of
+    /// the vector less its list's centroid, and is made once the index is trained. 32 product codes are compared at a time.
     ///
     /// ```
-    /// use nearfield::{Ivf, IvfQuantization, Metric, Originals};
+    /// use nearfield::{Ivf, Metric, Originals, Quantization};
     ///
     /// // Codes find the candidates, half-precision vectors decide.
     /// let index = Ivf::builder(384, Metric::Cosine)
     ///     .element(nearfield::Element::F16)
-    ///     .quantization(IvfQuantization::Pq4)
+    ///     .quantization(Quantization::Pq4)
     ///     .build()?;
     /// // Codes are all there is: 192 bytes a vector, and some for its key and its place.
     /// let small = Ivf::builder(384, Metric::Cosine)
-    ///     .quantization(IvfQuantization::Rabitq4)
+    ///     .quantization(Quantization::Rabitq { bits: 4 })
     ///     .originals(Originals::Dropped)
     ///     .build()?;
     /// # Ok::<(), nearfield::IndexError>(())
     /// ```
-    pub fn quantization(mut self, quantization: IvfQuantization) -> Self {
+    pub fn quantization(mut self, quantization: Quantization) -> Self {
         self.quantization = quantization;
-        self
-    }
-
-    /// Sets the sub-vectors of [`IvfQuantization::Pq4`], half a byte each: 1 to the dimension; the default is half the
-    /// dimension. Other quantizations ignore it.
-    pub fn sub_vectors(mut self, sub_vectors: usize) -> Self {
-        self.sub_vectors = Some(sub_vectors);
         self
     }
 
@@ -149,41 +205,49 @@ impl IvfBuilder {
     /// [`IndexError::Parameter`] for a setting out of its range, [`IndexError::Unsupported`] for
     /// a metric that is not defined over the element type.
     pub fn build(self) -> Result<Ivf, IndexError> {
-        let (encoder, isa, engine) = self.basis.check()?;
-        if let Some(lists) = self.lists {
-            in_range("lists", lists, 1..=MAX_LISTS, "1 to 1048576")?;
-        }
-        if self.nprobe == Some(0) {
-            in_range("nprobe", 0, 1..=usize::MAX, "1 or more")?;
-        }
-        if let Some(sub_vectors) = self.sub_vectors {
-            in_range("sub_vectors", sub_vectors, 1..=encoder.dimension, "1 to the dimension")?;
-        }
-        let coded = self.quantization.resolved() != IvfQuantization::None;
-        if encoder.element == Element::Bit && coded && self.quantization != IvfQuantization::Auto {
-            return Err(IndexError::Parameter {
-                name: "quantization",
-                value: format!("{:?}", self.quantization),
-                allowed: "None or Auto over packed bits, which are codes already",
-            });
-        }
-        let quantization = if encoder.element == Element::Bit {
-            IvfQuantization::None
-        } else {
-            self.quantization.resolved()
+        let Self { basis, lists, nprobe, quantization, originals, seed } = self;
+        let (coding, sub_vectors) = ListCoding::of(quantization, &basis)?;
+        let Basis { dimension, metric, element, isa } = basis;
+        let settings = ListSettings {
+            dimension,
+            metric,
+            element,
+            lists,
+            nprobe,
+            coding,
+            sub_vectors,
+            originals,
+            seed,
         };
-        let allowed = match self.originals {
-            Originals::Sq8 | Originals::Sq12 => Some("Kept or Dropped, in lists"),
-            Originals::Dropped if quantization == IvfQuantization::None => {
-                Some("Kept, unless there is a quantization that makes codes")
-            }
-            Originals::Kept | Originals::Dropped => None,
-        };
-        if let Some(allowed) = allowed {
-            let value = format!("{:?}", self.originals);
-            return Err(IndexError::Parameter { name: "originals", value, allowed });
+        settings.build(isa)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_take_a_quantization_if_they_have_codes_of_it() {
+        let basis = Basis::new(9, Metric::L2);
+        let of = |quantization| ListCoding::of(quantization, &basis);
+        assert_eq!(of(Quantization::Auto), Ok((ListCoding::Rabitq4, None)));
+        assert_eq!(of(Quantization::Rabitq { bits: 2 }), Ok((ListCoding::Rabitq2, None)));
+        assert_eq!(of(Quantization::Pq4), Ok((ListCoding::Pq4, None)));
+        let chosen = Quantization::Pq { sub_vectors: 9, bits: 4 };
+        assert_eq!(of(chosen), Ok((ListCoding::Pq4, Some(9))));
+        for (refused, named) in [
+            (Quantization::Sq8, "Pq of 4 bits"),
+            (Quantization::Sq4, "Pq of 4 bits"),
+            (Quantization::Rabitq { bits: 3 }, "Rabitq of 1, 2 or 4 bits"),
+            (Quantization::Pq { sub_vectors: 9, bits: 8 }, "Pq of 4 bits"),
+            (Quantization::Pq { sub_vectors: 0, bits: 4 }, "from 1 to the dimension"),
+            (Quantization::Pq { sub_vectors: 10, bits: 4 }, "from 1 to the dimension"),
+        ] {
+            let error = Ivf::builder(9, Metric::L2).quantization(refused).build().unwrap_err();
+            let IndexError::Parameter { name, value, allowed } = error else { panic!("{error}") };
+            assert_eq!((name, value), ("quantization", format!("{refused:?}")));
+            assert!(allowed.contains(named), "{allowed}");
         }
-        let space = Space::new(encoder, isa, engine)?;
-        Ok(Ivf::new(space, Self { quantization, ..self }))
     }
 }

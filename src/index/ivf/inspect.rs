@@ -7,19 +7,19 @@ use std::sync::atomic::Ordering;
 use super::Ivf;
 use crate::index::encode::Encoder;
 use crate::index::ivf::codes::drift::{Figures, Margins};
-use crate::index::reports::check::{CheckReport, Fault, FaultKind};
-use crate::index::reports::stats::{Bytes, ListStats, Stats};
+use crate::index::reports::check::{CheckReport, IndexFault, IndexFaultKind};
+use crate::index::reports::stats::{ListStats, MemoryUsage, Stats};
 
 impl Ivf {
     /// Returns sizes, settings and counters.
     pub fn stats(&self) -> Stats {
         let Encoder { dimension, metric, element } = self.space.encoder;
         let directory = self.directory();
-        let mut bytes = Bytes {
+        let mut bytes = MemoryUsage {
             centroids: directory.centroid_bytes(),
             keys: directory.places.bytes(),
             scratch: self.work.bytes() + self.probes.bytes(),
-            ..Bytes::default()
+            ..MemoryUsage::default()
         };
         let (mut empty, mut longest) = (0, 0);
         let mut figures = Figures::default();
@@ -54,7 +54,7 @@ impl Ivf {
             dimension,
             metric,
             element,
-            code_bits: directory.codec.as_ref().and(self.settings.quantization.bits()),
+            code_bits: directory.codec.as_ref().and(self.settings.coding.bits()),
             code_error: None,
             isa: self.space.isa,
             levels: Vec::new(),
@@ -75,7 +75,7 @@ impl Ivf {
         let _alone = self.changing.write();
         let directory = self.directory();
         let mut faults = Vec::new();
-        let mut fault = |key, kind| faults.push(Fault { level: 0, key, kind });
+        let mut fault = |key, kind| faults.push(IndexFault { level: 0, key, kind });
         let mut in_lists = 0;
         self.with_probe(|work, probe| {
             let row = &mut work.row;
@@ -88,14 +88,14 @@ impl Ivf {
                 for (position, &key) in list.keys.iter().enumerate() {
                     let place = directory.places.with(key, |place| place);
                     if place != Some(number) || !seen.insert(key) {
-                        fault(key, FaultKind::LostKey);
+                        fault(key, IndexFaultKind::LostKey);
                     }
                     if directory.has_rows {
                         directory.read(&self.space, (number, &list, position), row, scratch);
                         self.space.pad(&scratch.floats, &mut scratch.row);
                         let (row, order_keys) = (&scratch.row, &mut scratch.order_keys);
                         if directory.nearest(&self.space, row, order_keys).0 != number {
-                            fault(key, FaultKind::WrongList);
+                            fault(key, IndexFaultKind::WrongList);
                         }
                     }
                 }
@@ -104,7 +104,7 @@ impl Ivf {
         if in_lists != directory.places.len() || in_lists != directory.len() {
             directory.places.for_each(|key, list| {
                 if directory.lists[list as usize].read().position(key).is_none() {
-                    fault(key, FaultKind::LostKey);
+                    fault(key, IndexFaultKind::LostKey);
                 }
             });
         }
@@ -122,7 +122,7 @@ impl fmt::Debug for Ivf {
             .field("element", &self.element())
             .field("lists", &directory.lists.len())
             .field("trained", &directory.is_trained())
-            .field("quantization", &self.settings.quantization)
+            .field("coding", &self.settings.coding)
             .field("originals", &self.settings.originals)
             .finish_non_exhaustive()
     }

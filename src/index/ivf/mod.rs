@@ -28,10 +28,9 @@ mod search;
 mod space;
 mod train;
 
-pub use builder::{IvfBuilder, IvfQuantization};
-pub(crate) use persist::{
-    BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListSettings, ListState, OF_LISTS, Watched,
-};
+pub use builder::IvfBuilder;
+pub(crate) use builder::{ListCoding, ListSettings};
+pub(crate) use persist::{BASE_OF_LISTS, BASES, LENGTHS, ListImage, ListState, OF_LISTS, Watched};
 use search::probe::{Probe, default_nprobe};
 use search::rerank::Depth;
 
@@ -48,6 +47,7 @@ use super::scratch::{Parts, ScratchPool, Work};
 use super::search::Search;
 use crate::error::IndexError;
 use crate::index::search::batch::SearchBatch;
+use crate::index::settings::basis_accessors;
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::sync::{Mutex, RwLock, RwLockWriteGuard};
@@ -61,7 +61,7 @@ use space::Space;
 ///
 /// The right choice if memory is short or vectors are often inserted and removed: without links between vectors
 /// it takes little more than the vectors, with codes alone a fraction of them
-/// ([`IvfQuantization`]), and a removed vector leaves nothing behind. A batch reads each list once
+/// ([`IvfBuilder::quantization`]), and a removed vector leaves nothing behind. A batch reads each list once
 /// for many queries. Single queries are faster in an [`Hnsw`](crate::Hnsw).
 ///
 /// It has the methods of `Hnsw`, and all settings of a search but [`recall`](Search::recall). It is in
@@ -127,7 +127,7 @@ use space::Space;
 /// [`contains`](Self::contains) of the searched index; other calls may wait for the search, and so for ever.
 pub struct Ivf {
     space: Space,
-    settings: IvfBuilder,
+    settings: ListSettings,
     directory: RwLock<Arc<Directory>>,
     /// Shared by all changes of vectors, taken alone when the directory is replaced.
     changing: RwLock<()>,
@@ -167,7 +167,7 @@ impl Ivf {
         IvfBuilder::new(dimension, metric)
     }
 
-    fn new(space: Space, settings: IvfBuilder) -> Self {
+    fn new(space: Space, settings: ListSettings) -> Self {
         let train_at = train::first(&settings);
         Self {
             space,
@@ -332,25 +332,7 @@ impl Ivf {
         self.directory().len()
     }
 
-    /// Returns whether the index is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the number of components of a vector.
-    pub fn dimension(&self) -> usize {
-        self.space.encoder.dimension
-    }
-
-    /// Returns the metric by which vectors are compared.
-    pub fn metric(&self) -> Metric {
-        self.space.encoder.metric
-    }
-
-    /// Returns the type of a stored component.
-    pub fn element(&self) -> Element {
-        self.space.encoder.element
-    }
+    basis_accessors!();
 }
 
 impl Ivf {
@@ -372,7 +354,7 @@ impl Ivf {
     }
 
     fn is_coded(&self) -> bool {
-        self.settings.quantization != IvfQuantization::None
+        self.settings.coding != ListCoding::Vectors
     }
 
     /// Inserts the vector in `work.row`, or replaces the key's. Returns whether the key had one.

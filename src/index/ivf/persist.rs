@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 
 use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
 
-use super::builder::MAX_LISTS;
+use super::builder::{ListCoding, ListSettings, MAX_LISTS};
 use super::space::Space;
-use super::{Ivf, IvfBuilder, IvfQuantization, Originals};
+use super::{Ivf, Originals};
 use crate::arena::Unsound;
 use crate::error::IndexError;
 use crate::index::image::{CODES, KEYS, VECTORS};
 use crate::index::ivf::codes::bases::Bases;
-use crate::index::ivf::codes::codec::{CodeList, Codec, MOST_UNBIASING};
+use crate::index::ivf::codes::code_list::CodeList;
+use crate::index::ivf::codes::codec::{Codec, MOST_UNBIASING};
 use crate::index::ivf::codes::drift::{Drift, DriftLimits, Figures};
 use crate::index::ivf::lists::directory::Directory;
 use crate::index::ivf::lists::list::List;
@@ -21,22 +22,7 @@ use crate::index::ivf::lists::places::Places;
 use crate::metric::Metric;
 use crate::sync::RwLockReadGuard;
 use crate::threads::map;
-use crate::vector::{Block, Element};
-
-/// Settings that an index is made with and keeps for life.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct ListSettings {
-    pub(crate) dimension: usize,
-    pub(crate) metric: Metric,
-    pub(crate) element: Element,
-    pub(crate) lists: Option<usize>,
-    pub(crate) nprobe: Option<usize>,
-    /// Never [`IvfQuantization::Auto`].
-    pub(crate) quantization: IvfQuantization,
-    pub(crate) sub_vectors: Option<usize>,
-    pub(crate) originals: Originals,
-    pub(crate) seed: u64,
-}
+use crate::vector::Block;
 
 /// State of an index besides its lists.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,18 +169,6 @@ impl Layout<'_> {
     }
 }
 
-impl ListSettings {
-    fn builder(&self) -> IvfBuilder {
-        let Self { dimension, metric, element, quantization, originals, seed, .. } = *self;
-        let mut builder = Ivf::builder(dimension, metric).element(element);
-        builder = builder.quantization(quantization).originals(originals).seed(seed);
-        builder.lists = self.lists;
-        builder.nprobe = self.nprobe;
-        builder.sub_vectors = self.sub_vectors;
-        builder
-    }
-}
-
 impl Ivf {
     /// Runs `with` while no thread changes the index; searches continue.
     pub(crate) fn frozen<R>(&self, with: impl FnOnce(&ListImage<'_>) -> R) -> R {
@@ -202,22 +176,9 @@ impl Ivf {
         let directory = &*self.directory();
         let lists: Vec<_> = directory.lists.iter().map(|list| list.read()).collect();
         let lengths: Vec<u32> = lists.iter().map(|list| list.len() as u32).collect();
-        let IvfBuilder {
-            lists: chosen, nprobe, quantization, sub_vectors, originals, seed, ..
-        } = self.settings;
         let is_trained = directory.is_trained();
         with(&ListImage {
-            settings: ListSettings {
-                dimension: self.dimension(),
-                metric: self.metric(),
-                element: self.element(),
-                lists: chosen,
-                nprobe,
-                quantization,
-                sub_vectors,
-                originals,
-                seed,
-            },
+            settings: self.settings,
             state: ListState {
                 centroids: if is_trained { lists.len() as u32 } else { 0 },
                 vectors: lengths.iter().map(|&len| u64::from(len)).sum(),
@@ -259,7 +220,7 @@ impl Ivf {
         state: &ListState,
         mut source: impl FnMut(u32, u32) -> Result<&'a [u8], E>,
     ) -> Result<Self, E> {
-        let mut index = settings.builder().build()?;
+        let mut index = settings.build(None)?;
         let codec = read_codec(settings, state)?;
         let lengths = read_lengths(state, source(LENGTHS, 0)?)?;
         let watched = state.watched.iter().all(|watched| {
@@ -393,7 +354,7 @@ impl From<IndexError> for Refused {
 }
 
 fn read_codec(settings: &ListSettings, state: &ListState) -> Result<Option<Codec>, Unsound> {
-    let expected = state.centroids > 0 && settings.quantization != IvfQuantization::None;
+    let expected = state.centroids > 0 && settings.coding != ListCoding::Vectors;
     let unbiasing = state.watched.map(|watched| watched.unbiasing).filter(|&factor| factor > 0.0);
     match &state.quantizer {
         None if expected => Err(Unsound("the quantizer is missing")),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::builder::{IvfBuilder, IvfQuantization};
+use super::builder::{ListCoding, ListSettings};
 use super::{Ivf, Originals, Work};
 use crate::error::IndexError;
 use crate::index::codes::fitting::ENOUGH;
@@ -65,7 +65,7 @@ fn spread(i: usize, wanted: usize, found: usize, seed: u64) -> usize {
 }
 
 /// Returns the number of vectors at which an index is trained for the first time.
-pub(super) fn first(settings: &IvfBuilder) -> usize {
+pub(super) fn first(settings: &ListSettings) -> usize {
     settings.lists.map_or(ENOUGH, |lists| lists.saturating_mul(FIRST))
 }
 
@@ -195,7 +195,7 @@ impl Ivf {
             let lists = (LISTS * (target as f64).sqrt()).ceil() as usize;
             lists.min(found / FEWEST).max(1)
         });
-        let codes = if self.settings.quantization == IvfQuantization::Pq4 { 16 } else { 1 };
+        let codes = if self.settings.coding == ListCoding::Pq4 { 16 } else { 1 };
         let needed = lists.max(codes);
         if found < needed {
             return Err(IndexError::TooFewVectors { needed, found });
@@ -283,16 +283,16 @@ impl Ivf {
             residuals.extend(part);
             distances.extend(nearest);
         }
-        let IvfBuilder { quantization, sub_vectors, originals, seed, .. } = self.settings;
+        let ListSettings { coding, sub_vectors, originals, seed, .. } = self.settings;
         let bases = if space.encoder.metric == Metric::InnerProduct {
             // A shift would change distances.
             Bases::one(vec![0.0; dimension])
-        } else if quantization == IvfQuantization::None {
+        } else if coding == ListCoding::Vectors {
             Bases::default()
         } else {
-            Bases::choose(dimension, centroids, &distances, quantization, seed)
+            Bases::choose(dimension, centroids, &distances, coding, seed)
         };
-        let codec = Codec::train(quantization, sub_vectors, dimension, seed, residuals)?;
+        let codec = Codec::train(coding, sub_vectors, dimension, seed, residuals)?;
         let mut code_errors = Vec::new();
         if let Some(codec) = codec {
             let keeps_rows = originals == Originals::Kept;

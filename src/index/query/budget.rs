@@ -13,11 +13,11 @@ use crate::graph::Watch;
 /// returns the hits found by then, marked as not complete.
 ///
 /// ```
-/// use nearfield::{Cancel, Flat, Metric};
+/// use nearfield::{CancelToken, Flat, Metric};
 ///
 /// let index = Flat::builder(1, Metric::L2).build()?;
 /// index.insert(1, &[0.0])?;
-/// let cancel = Cancel::new();
+/// let cancel = CancelToken::new();
 /// let hits = index.search(&[0.0]).cancel(&cancel).run()?;
 /// assert!(hits.is_complete());
 /// cancel.cancel();
@@ -26,11 +26,11 @@ use crate::graph::Watch;
 /// # Ok::<(), nearfield::IndexError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Cancel {
+pub struct CancelToken {
     flag: Arc<AtomicBool>,
 }
 
-impl Cancel {
+impl CancelToken {
     /// Creates a flag that is not set.
     pub fn new() -> Self {
         Self::default()
@@ -51,7 +51,7 @@ impl Cancel {
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::index) struct Limit<'a> {
     pub(in crate::index) until: Option<Instant>,
-    pub(in crate::index) cancel: Option<&'a Cancel>,
+    pub(in crate::index) cancel: Option<&'a CancelToken>,
 }
 
 impl Limit<'_> {
@@ -62,7 +62,7 @@ impl Limit<'_> {
     /// Returns whether it is time to end, if each of `answers` takes the time `each`.
     fn is_reached(&self, each: Duration, answers: usize) -> bool {
         let ahead = each * u32::try_from(answers).unwrap_or(u32::MAX);
-        self.cancel.is_some_and(Cancel::is_cancelled)
+        self.cancel.is_some_and(CancelToken::is_cancelled)
             || self
                 .until
                 .is_some_and(|until| until.saturating_duration_since(Instant::now()) <= ahead)
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_token_ends_it_at_the_next_look_and_for_good() {
-        let cancel = Cancel::new();
+        let cancel = CancelToken::new();
         let limit = Limit { until: None, cancel: Some(&cancel) };
         let mut timer = Timer::new(limit, 10, 1 << 10);
         assert!(!timer.spent(1000));

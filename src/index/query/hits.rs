@@ -16,7 +16,7 @@ pub struct Hit {
 /// How a search found its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Plan {
+pub enum SearchPlan {
     /// The search walked the graph.
     #[default]
     Walk,
@@ -50,7 +50,7 @@ pub struct Hits {
     heap: Vec<Hit>,
     distances: u64,
     hops: u64,
-    plan: Plan,
+    plan: SearchPlan,
     complete: bool,
 }
 
@@ -65,7 +65,7 @@ impl Hits {
             heap: Vec::new(),
             distances: 0,
             hops: 0,
-            plan: Plan::Walk,
+            plan: SearchPlan::Walk,
             complete: true,
         }
     }
@@ -93,7 +93,7 @@ impl Hits {
 
     /// Returns how the search was executed. With a filter, the planner chooses by the share of accepted vectors, overall
     /// and near the query.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> SearchPlan {
         self.plan
     }
 
@@ -108,7 +108,7 @@ impl Hits {
         self.complete = complete;
     }
 
-    pub(in crate::index) fn set_plan(&mut self, plan: Plan) {
+    pub(in crate::index) fn set_plan(&mut self, plan: SearchPlan) {
         self.plan = plan;
     }
 
@@ -116,7 +116,7 @@ impl Hits {
     pub(in crate::index) fn set_nothing(&mut self) {
         self.heap.clear();
         (self.len, self.distances, self.hops) = (0, 0, 0);
-        (self.plan, self.complete) = (Plan::Walk, false);
+        (self.plan, self.complete) = (SearchPlan::Walk, false);
     }
 
     pub(in crate::index) fn set(&mut self, hits: impl Iterator<Item = Hit>) {
@@ -253,7 +253,7 @@ pub struct BatchHits {
     hits: Vec<Hit>,
     /// The end of each query's hits.
     ends: Vec<usize>,
-    plans: Vec<Plan>,
+    plans: Vec<SearchPlan>,
     complete: Vec<bool>,
 }
 
@@ -300,7 +300,7 @@ impl BatchHits {
     }
 
     /// Returns how the search of query `i` was executed, as [`Hits::plan`].
-    pub fn plan(&self, i: usize) -> Option<Plan> {
+    pub fn plan(&self, i: usize) -> Option<SearchPlan> {
         self.plans.get(i).copied()
     }
 

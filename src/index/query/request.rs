@@ -2,7 +2,7 @@
 
 use super::budget::Limit;
 use super::filter::Screen;
-use super::hits::{Hits, Plan};
+use super::hits::{Hits, SearchPlan};
 
 /// Parameters of a search, the same for every query.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl Request<'_> {
             if hits.len() < k || k == self.k || !hits.is_complete() {
                 break;
             }
-            let scanned = matches!(hits.plan(), Plan::Scan | Plan::FilteredScan);
+            let scanned = matches!(hits.plan(), SearchPlan::Scan | SearchPlan::FilteredScan);
             k = if scanned { self.k } else { k.saturating_mul(GROWTH).min(self.k) };
         }
         hits.set_counters(distances, hops);

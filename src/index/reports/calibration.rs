@@ -23,7 +23,7 @@ pub struct Calibration {
     /// Number of queries.
     pub queries: usize,
     /// Whether the queries were vectors of the index.
-    pub own: bool,
+    pub self_queries: bool,
     /// Number of vectors in the index.
     pub len: usize,
     /// Bits of a component of the codes that walks read; `None` if they read the vectors.
@@ -43,7 +43,7 @@ pub struct CalibrationPoint {
     /// A bound that the recall over all queries of this kind exceeds with a certainty of 97.5 %: the lower end of
     /// Wilson's interval (Wilson, 1927), for the number of independent trials that has the variance seen between
     /// queries. [`Search::recall`](crate::Search::recall) uses this bound.
-    pub at_least: f64,
+    pub lower_bound: f64,
 }
 
 impl CalibrationPoint {
@@ -56,8 +56,8 @@ impl CalibrationPoint {
         let alone = recall * (1.0 - recall) / k;
         let together = if alone > 0.0 { variance / alone } else { 0.0 };
         let trials = queries * k / together.max(TOGETHER).min(k);
-        let at_least = wilson(recall, trials);
-        Self { ef, recall, at_least }
+        let lower_bound = wilson(recall, trials);
+        Self { ef, recall, lower_bound }
     }
 }
 
@@ -89,7 +89,7 @@ impl Curve {
         let mut last = self.last.lock();
         let words = calibration.points.iter().map(|point| {
             let ef = u32::try_from(point.ef).unwrap_or(u32::MAX);
-            u64::from(ef) << 32 | u64::from((point.at_least as f32).to_bits())
+            u64::from(ef) << 32 | u64::from((point.lower_bound as f32).to_bits())
         });
         for (place, word) in self.points.iter().zip(words.chain(std::iter::repeat(0))) {
             place.store(word, Ordering::Relaxed);
@@ -140,7 +140,7 @@ mod tests {
         let uneven: Vec<_> = (0..100).map(|i| if i % 10 == 0 { 0 } else { 10 }).collect();
         let uneven = CalibrationPoint::new(10, 10, &uneven);
         assert!((even.recall - 0.9).abs() < 1e-9 && (uneven.recall - 0.9).abs() < 1e-9);
-        assert!(uneven.at_least < even.at_least && even.at_least < 0.9);
+        assert!(uneven.lower_bound < even.lower_bound && even.lower_bound < 0.9);
     }
 
     #[test]
@@ -148,10 +148,10 @@ mod tests {
         let curve = Curve::default();
         let none = IndexError::NotCalibrated { k: 3, measured: None };
         assert_eq!(curve.ef(0.5, Some(3)), Err(none));
-        let point = |ef, at_least| CalibrationPoint { ef, recall: at_least, at_least };
+        let point = |ef, lower_bound| CalibrationPoint { ef, recall: lower_bound, lower_bound };
         let points = vec![point(10, 0.5), point(20, 0.75), point(40, 0.7), point(80, 0.875)];
-        let (k, queries, own, len) = (10, 1, true, 100);
-        curve.set(&Calibration { k, queries, own, len, code_bits: None, points });
+        let (k, queries, self_queries, len) = (10, 1, true, 100);
+        curve.set(&Calibration { k, queries, self_queries, len, code_bits: None, points });
         assert_eq!(curve.ef(0.3, None), Ok(10));
         assert_eq!(curve.ef(0.5, Some(10)), Ok(10));
         assert_eq!(curve.ef(0.625, Some(1)), Ok(15));

@@ -13,7 +13,7 @@ pub struct CheckReport {
     /// Each level of the graph, the base first.
     pub levels: Vec<LevelCheck>,
     /// All faults; empty if the index is sound.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<IndexFault>,
 }
 
 impl CheckReport {
@@ -70,19 +70,19 @@ impl LevelCheck {
 /// A fault of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Fault {
+pub struct IndexFault {
     /// The level of the graph, 0 for the base.
     pub level: usize,
     /// The key of the vector concerned.
     pub key: u64,
     /// The kind of the fault.
-    pub kind: FaultKind,
+    pub kind: IndexFaultKind,
 }
 
 /// A fault of a vector's place in the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum FaultKind {
+pub enum IndexFaultKind {
     /// A link refers to no node.
     DanglingLink,
     /// A link refers to the vector itself.
@@ -101,7 +101,7 @@ pub enum FaultKind {
     WrongList,
 }
 
-impl From<RowFault> for FaultKind {
+impl From<RowFault> for IndexFaultKind {
     fn from(fault: RowFault) -> Self {
         match fault {
             RowFault::Dangling => Self::DanglingLink,
@@ -114,17 +114,17 @@ impl From<RowFault> for FaultKind {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for IndexFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            FaultKind::DanglingLink => "a link leads nowhere",
-            FaultKind::SelfLink => "a link leads to the vector itself",
-            FaultKind::DoubleLink => "two links lead to the same neighbour",
-            FaultKind::OneWayTreeLink => "a tree link is not answered by one back",
-            FaultKind::MissingBelow => "missing on the level below",
-            FaultKind::Unreachable => "no chain of links leads to it",
-            FaultKind::LostKey => "the key does not lead to its vector",
-            FaultKind::WrongList => "not in the list of its nearest centroid",
+            IndexFaultKind::DanglingLink => "a link leads nowhere",
+            IndexFaultKind::SelfLink => "a link leads to the vector itself",
+            IndexFaultKind::DoubleLink => "two links lead to the same neighbour",
+            IndexFaultKind::OneWayTreeLink => "a tree link is not answered by one back",
+            IndexFaultKind::MissingBelow => "missing on the level below",
+            IndexFaultKind::Unreachable => "no chain of links leads to it",
+            IndexFaultKind::LostKey => "the key does not lead to its vector",
+            IndexFaultKind::WrongList => "not in the list of its nearest centroid",
         };
         write!(f, "key {} on level {}: {what}", self.key, self.level)
     }

@@ -36,7 +36,7 @@ pub struct Stats {
     /// Last result of [`Hnsw::calibrate`](crate::Hnsw::calibrate), if it was called.
     pub calibration: Option<Calibration>,
     /// Memory in use.
-    pub bytes: Bytes,
+    pub bytes: MemoryUsage,
     /// Distances that searches have computed since the index was made.
     pub search_distances: u64,
     /// Distances that insertions have computed since the index was made.
@@ -127,7 +127,7 @@ pub struct ListStats {
 /// Memory in use by purpose, in bytes. Pages that are mapped but not yet used do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Bytes {
+pub struct MemoryUsage {
     /// Stored vectors, with the padding to whole cache lines.
     pub vectors: usize,
     /// Codes of a quantizer, and the centroids of a product quantizer.
@@ -144,7 +144,7 @@ pub struct Bytes {
     pub scratch: usize,
 }
 
-impl Bytes {
+impl MemoryUsage {
     /// Returns the sum of all fields.
     pub const fn total(&self) -> usize {
         self.vectors

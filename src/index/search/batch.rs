@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
-use super::wanted::Wanted;
+use super::wanted::{Wanted, search_settings};
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
-use crate::index::query::budget::Cancel;
+use crate::index::query::budget::CancelToken;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::BatchHits;
 use crate::index::query::key_sets::KeySet;
@@ -45,59 +45,34 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         SearchBatch { index, queries, wanted, threads, filter: Some(filter) }
     }
 
-    /// As [`Search::exclude`](crate::Search::exclude), for each query.
-    pub fn exclude(mut self, keys: &'a KeySet) -> Self {
-        self.wanted.excluded = Some(keys);
-        self
-    }
+    search_settings! {
+        /// As [`Search::exclude`](crate::Search::exclude), for each query.
+        exclude;
 
-    /// As [`Search::k`](crate::Search::k), for each query.
-    pub fn k(mut self, k: usize) -> Self {
-        self.wanted.k = Some(k);
-        self
-    }
+        /// As [`Search::k`](crate::Search::k), for each query.
+        k;
 
-    /// As [`Search::ef`](crate::Search::ef), for each query.
-    pub fn ef(mut self, ef: usize) -> Self {
-        self.wanted.set_ef(ef);
-        self
-    }
+        /// As [`Search::ef`](crate::Search::ef), for each query.
+        ef;
 
-    /// As [`Search::nprobe`](crate::Search::nprobe), for each query.
-    pub fn nprobe(mut self, nprobe: usize) -> Self {
-        self.wanted.nprobe = Some(nprobe);
-        self
-    }
+        /// As [`Search::nprobe`](crate::Search::nprobe), for each query.
+        nprobe;
 
-    /// As [`Search::recall`](crate::Search::recall), on average over the queries.
-    pub fn recall(mut self, recall: f64) -> Self {
-        self.wanted.set_recall(recall);
-        self
-    }
+        /// As [`Search::recall`](crate::Search::recall), on average over the queries.
+        recall;
 
-    /// As [`Search::within`](crate::Search::within), for each query.
-    pub fn within(mut self, radius: f32) -> Self {
-        self.wanted.radius = Some(radius);
-        self
-    }
+        /// As [`Search::within`](crate::Search::within), for each query.
+        within;
 
-    /// Ends the batch after this time, counted from the call of [`run`](Self::run). Queries that were not reached
-    /// have no hits; [`BatchHits::completed`] tells of each.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wanted.timeout = Some(timeout);
-        self
-    }
+        /// Ends the batch after this time, counted from the call of [`run`](Self::run). Queries that were not reached
+        /// have no hits; [`BatchHits::completed`] tells of each.
+        timeout;
 
-    /// Ends the batch at this time, as [`timeout`](Self::timeout) does after a time. If both are set, the batch ends at the sooner.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wanted.deadline = Some(deadline);
-        self
-    }
+        /// Ends the batch at this time, as [`timeout`](Self::timeout) does after a time. If both are set, the batch ends at the sooner.
+        deadline;
 
-    /// Ends the batch when [`Cancel::cancel`] is called, as [`timeout`](Self::timeout) does.
-    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
-        self.wanted.cancel = Some(cancel);
-        self
+        /// Ends the batch when [`CancelToken::cancel`] is called, as [`timeout`](Self::timeout) does.
+        cancel;
     }
 
     /// Sets the number of threads, 1 for the caller's own. The default is the rayon pool that the caller is in,

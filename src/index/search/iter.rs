@@ -8,7 +8,7 @@ use super::Searchable;
 use super::wanted::Wanted;
 use crate::error::IndexError;
 use crate::index::query::filter::{Filter, Screen};
-use crate::index::query::hits::{Hit, Hits, Plan};
+use crate::index::query::hits::{Hit, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::vector::{Block, VectorRef};
 
@@ -119,7 +119,7 @@ impl<'a, F: Filter> SearchIter<'a, F> {
         *place = 0;
         *ended = hits.len() < k || k >= self.request.k || !hits.is_complete();
         cursor.round = k;
-        cursor.scanned = matches!(hits.plan(), Plan::Scan | Plan::FilteredScan);
+        cursor.scanned = matches!(hits.plan(), SearchPlan::Scan | SearchPlan::FilteredScan);
     }
 }
 

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::scratch::{Parts, Work};
 use crate::error::IndexError;
-use crate::index::query::budget::Cancel;
+use crate::index::query::budget::CancelToken;
 use crate::index::query::filter::Filter;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
 use crate::index::search::iter::{Cursor, SearchIter};
-use crate::index::search::wanted::Wanted;
+use crate::index::search::wanted::{Wanted, search_settings};
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};
 
@@ -112,167 +112,142 @@ impl<'a, F: Filter> Search<'a, F> {
         Search { index, query, wanted, filter: Some(filter) }
     }
 
-    /// Excludes vectors whose keys are in the set: the items that a user has seen, say. Applies besides a
-    /// [`filter`](Self::filter), and replaces a set given before.
-    ///
-    /// If only a set is excluded, the search keeps one more candidate for each key of the set that it meets. It costs as
-    /// much time as a search for that number of answers more.
-    ///
-    /// ```
-    /// use nearfield::{Hnsw, KeySet, Metric};
-    ///
-    /// let index = Hnsw::builder(1, Metric::L2).build()?;
-    /// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
-    /// let mut seen = KeySet::new();
-    /// let first = index.search(&[0.0]).k(2).exclude(&seen).run()?;
-    /// seen.extend(first.keys());
-    /// let next = index.search(&[0.0]).k(2).exclude(&seen).run()?;
-    /// assert_eq!(next.keys().collect::<Vec<_>>(), [3, 4]);
-    /// let even = index.search(&[0.0]).k(2).exclude(&seen).filter(|key| key % 2 == 0).run()?;
-    /// assert_eq!(even.keys().collect::<Vec<_>>(), [4]);
-    /// # Ok::<(), nearfield::IndexError>(())
-    /// ```
-    pub fn exclude(mut self, keys: &'a KeySet) -> Self {
-        self.wanted.excluded = Some(keys);
-        self
-    }
+    search_settings! {
+        /// Excludes vectors whose keys are in the set: the items that a user has seen, say. Applies besides a
+        /// [`filter`](Self::filter), and replaces a set given before.
+        ///
+        /// If only a set is excluded, the search keeps one more candidate for each key of the set that it meets. It costs as
+        /// much time as a search for that number of answers more.
+        ///
+        /// ```
+        /// use nearfield::{Hnsw, KeySet, Metric};
+        ///
+        /// let index = Hnsw::builder(1, Metric::L2).build()?;
+        /// index.insert_batch(&[1, 2, 3, 4], &[0.1, 0.2, 0.3, 0.4]).run()?;
+        /// let mut seen = KeySet::new();
+        /// let first = index.search(&[0.0]).k(2).exclude(&seen).run()?;
+        /// seen.extend(first.keys());
+        /// let next = index.search(&[0.0]).k(2).exclude(&seen).run()?;
+        /// assert_eq!(next.keys().collect::<Vec<_>>(), [3, 4]);
+        /// let even = index.search(&[0.0]).k(2).exclude(&seen).filter(|key| key % 2 == 0).run()?;
+        /// assert_eq!(even.keys().collect::<Vec<_>>(), [4]);
+        /// # Ok::<(), nearfield::IndexError>(())
+        /// ```
+        exclude;
 
-    /// Sets the number of answers; the default is 10. The search returns fewer if the index holds fewer.
-    pub fn k(mut self, k: usize) -> Self {
-        self.wanted.k = Some(k);
-        self
-    }
+        /// Sets the number of answers; the default is 10. The search returns fewer if the index holds fewer.
+        k;
 
-    /// Sets the number of candidates kept during the walk; the default is 64, the minimum `k`. More candidates: better
-    /// recall, slower. If the `k` nearest are well separated, the walk ends before all candidates are expanded, and if they are not it
-    /// keeps up to 1.5 times the number (adaptive beam search, Al-Jazzazi et al., 2025), so that the time is spent on
-    /// the queries that need it. Walks on coarse codes keep up to four times the number, of which the vectors choose: see
-    /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
-    ///
-    /// An [`Ivf`](crate::Ivf) with codes and vectors keeps this number by their codes, measures
-    /// them again by their vectors, and measures further ones that the errors of the codes demand; an `Ivf` without codes,
-    /// or without vectors, ignores it.
-    pub fn ef(mut self, ef: usize) -> Self {
-        self.wanted.set_ef(ef);
-        self
-    }
+        /// Sets the number of candidates kept during the walk; the default is 64, the minimum `k`. More candidates: better
+        /// recall, slower. If the `k` nearest are well separated, the walk ends before all candidates are expanded, and if they are not it
+        /// keeps up to 1.5 times the number (adaptive beam search, Al-Jazzazi et al., 2025), so that the time is spent on
+        /// the queries that need it. Walks on coarse codes keep up to four times the number, of which the vectors choose: see
+        /// [`Quantization`](crate::Quantization). An exact index ignores it. Replaces [`recall`](Self::recall).
+        ///
+        /// An [`Ivf`](crate::Ivf) with codes and vectors keeps this number by their codes, measures
+        /// them again by their vectors, and measures further ones that the errors of the codes demand; an `Ivf` without codes,
+        /// or without vectors, ignores it.
+        ef;
 
-    /// Sets the lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; the default is the index's
-    /// choice, and all lists if the index has no more. More lists: better recall, slower. Other
-    /// indexes have no lists and refuse it.
-    ///
-    /// ```
-    /// use nearfield::{Hnsw, IndexError, Ivf, Metric};
-    ///
-    /// let index = Ivf::builder(1, Metric::L2).build()?;
-    /// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
-    /// assert_eq!(index.search(&[0.0]).nprobe(8).run()?[0].key, 1);
-    ///
-    /// let graph = Hnsw::builder(1, Metric::L2).build()?;
-    /// let refused = graph.search(&[0.0]).nprobe(8).run().unwrap_err();
-    /// assert!(matches!(refused, IndexError::Parameter { name: "nprobe", .. }));
-    /// # Ok::<(), IndexError>(())
-    /// ```
-    pub fn nprobe(mut self, nprobe: usize) -> Self {
-        self.wanted.nprobe = Some(nprobe);
-        self
-    }
+        /// Sets the lists that a search of an [`Ivf`](crate::Ivf) reads, the nearest first; the default is the index's
+        /// choice, and all lists if the index has no more. More lists: better recall, slower. Other
+        /// indexes have no lists and refuse it.
+        ///
+        /// ```
+        /// use nearfield::{Hnsw, IndexError, Ivf, Metric};
+        ///
+        /// let index = Ivf::builder(1, Metric::L2).build()?;
+        /// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
+        /// assert_eq!(index.search(&[0.0]).nprobe(8).run()?[0].key, 1);
+        ///
+        /// let graph = Hnsw::builder(1, Metric::L2).build()?;
+        /// let refused = graph.search(&[0.0]).nprobe(8).run().unwrap_err();
+        /// assert!(matches!(refused, IndexError::Parameter { name: "nprobe", .. }));
+        /// # Ok::<(), IndexError>(())
+        /// ```
+        nprobe;
 
-    /// Keeps the number of candidates that gives this recall, above 0 and up to 1, as measured by
-    /// [`Hnsw::calibrate`](crate::Hnsw::calibrate). Replaces [`ef`](Self::ef). An exact index
-    /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: set
-    /// [`nprobe`](Self::nprobe).
-    ///
-    /// Recall is the share of the `k` nearest vectors that are found, on average over queries:
-    /// a single query may have less. The measurement has no filter; a search with a filter keeps the same
-    /// number of candidates, but its recall was not measured.
-    ///
-    /// ```
-    /// use nearfield::dataset::Generated;
-    /// use nearfield::{Hnsw, IndexError, Metric};
-    ///
-    /// let (base, queries) = Generated::builder(2000, 16).build()?.into_parts();
-    /// let index = Hnsw::builder(16, Metric::L2).build()?;
-    /// index.insert_batch(&(0..2000).collect::<Vec<_>>(), &base).run()?;
-    /// let query = queries.row(0).unwrap();
-    ///
-    /// let unknown = index.search(&query).recall(0.95).run().unwrap_err();
-    /// assert!(matches!(unknown, IndexError::NotCalibrated { .. }));
-    /// index.calibrate().run()?;
-    /// assert_eq!(index.search(&query).recall(0.95).run()?.len(), 10);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn recall(mut self, recall: f64) -> Self {
-        self.wanted.set_recall(recall);
-        self
-    }
+        /// Keeps the number of candidates that gives this recall, above 0 and up to 1, as measured by
+        /// [`Hnsw::calibrate`](crate::Hnsw::calibrate). Replaces [`ef`](Self::ef). An exact index
+        /// ignores it; an [`Ivf`](crate::Ivf), whose recall is not measured, refuses it: set
+        /// [`nprobe`](Self::nprobe).
+        ///
+        /// Recall is the share of the `k` nearest vectors that are found, on average over queries:
+        /// a single query may have less. The measurement has no filter; a search with a filter keeps the same
+        /// number of candidates, but its recall was not measured.
+        ///
+        /// ```
+        /// use nearfield::dataset::Generated;
+        /// use nearfield::{Hnsw, IndexError, Metric};
+        ///
+        /// let (base, queries) = Generated::builder(2000, 16).build()?.into_parts();
+        /// let index = Hnsw::builder(16, Metric::L2).build()?;
+        /// index.insert_batch(&(0..2000).collect::<Vec<_>>(), &base).run()?;
+        /// let query = queries.row(0).unwrap();
+        ///
+        /// let unknown = index.search(&query).recall(0.95).run().unwrap_err();
+        /// assert!(matches!(unknown, IndexError::NotCalibrated { .. }));
+        /// index.calibrate().run()?;
+        /// assert_eq!(index.search(&query).recall(0.95).run()?.len(), 10);
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        recall;
 
-    /// Accepts only vectors up to this distance, in the unit of
-    /// [`Hit::distance`](crate::Hit::distance):
-    ///
-    /// | metric | the distance | `within(r)` |
-    /// |---|---|---|
-    /// | [`L2`](crate::Metric::L2) | squared | `r * r` for a ball of radius `r` |
-    /// | [`InnerProduct`](crate::Metric::InnerProduct) | negated product | `-p` for products of `p` or more |
-    /// | [`Cosine`](crate::Metric::Cosine) | `1 - cos` | `1 - c` for cosines of `c` or more |
-    /// | [`Hamming`](crate::Metric::Hamming) | differing bits | a number of bits |
-    ///
-    /// Without `k`, all vectors up to this distance are answers, and the search continues
-    /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
-    /// a vector may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
-    /// after the other, have no such vector. If vectors are not kept as they
-    /// were given ([`Originals`](crate::Originals)), the distance is that of their stored form.
-    ///
-    /// ```
-    /// use nearfield::{Hnsw, Metric};
-    ///
-    /// let index = Hnsw::builder(1, Metric::L2).build()?;
-    /// index.insert_batch(&[1, 2, 3, 4], &[1.0, 2.0, 3.0, 4.0]).run()?;
-    /// let hits = index.search(&[0.0]).within(9.0).run()?;
-    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2, 3]);
-    /// let hits = index.search(&[0.0]).within(9.0).k(2).run()?;
-    /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2]);
-    /// # Ok::<(), nearfield::IndexError>(())
-    /// ```
-    pub fn within(mut self, radius: f32) -> Self {
-        self.wanted.radius = Some(radius);
-        self
-    }
+        /// Accepts only vectors up to this distance, in the unit of
+        /// [`Hit::distance`](crate::Hit::distance):
+        ///
+        /// | metric | the distance | `within(r)` |
+        /// |---|---|---|
+        /// | [`L2`](crate::Metric::L2) | squared | `r * r` for a ball of radius `r` |
+        /// | [`InnerProduct`](crate::Metric::InnerProduct) | negated product | `-p` for products of `p` or more |
+        /// | [`Cosine`](crate::Metric::Cosine) | `1 - cos` | `1 - c` for cosines of `c` or more |
+        /// | [`Hamming`](crate::Metric::Hamming) | differing bits | a number of bits |
+        ///
+        /// Without `k`, all vectors up to this distance are answers, and the search continues
+        /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
+        /// a vector may be missed. An [`Ivf`](crate::Ivf) reads on until [`nprobe`](Self::nprobe) lists, one
+        /// after the other, have no such vector. If vectors are not kept as they
+        /// were given ([`Originals`](crate::Originals)), the distance is that of their stored form.
+        ///
+        /// ```
+        /// use nearfield::{Hnsw, Metric};
+        ///
+        /// let index = Hnsw::builder(1, Metric::L2).build()?;
+        /// index.insert_batch(&[1, 2, 3, 4], &[1.0, 2.0, 3.0, 4.0]).run()?;
+        /// let hits = index.search(&[0.0]).within(9.0).run()?;
+        /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2, 3]);
+        /// let hits = index.search(&[0.0]).within(9.0).k(2).run()?;
+        /// assert_eq!(hits.keys().collect::<Vec<_>>(), [1, 2]);
+        /// # Ok::<(), nearfield::IndexError>(())
+        /// ```
+        within;
 
-    /// Ends the search after this time, counted from the call of [`run`](Self::run), with the hits
-    /// found by then: see [`Hits::is_complete`]. The search reads the clock every few
-    /// microseconds, and allows for the time of sorting many answers. Two things are not interrupted:
-    /// a call of the caller's filter for one key, and the distances of one row of neighbours,
-    /// which matter from some ten thousand dimensions on.
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use nearfield::{Flat, Metric};
-    ///
-    /// let index = Flat::builder(1, Metric::L2).build()?;
-    /// index.insert(1, &[1.0])?;
-    /// let hits = index.search(&[0.0]).timeout(Duration::ZERO).run()?;
-    /// assert!(hits.is_empty() && !hits.is_complete());
-    /// let hits = index.search(&[0.0]).timeout(Duration::from_secs(60)).run()?;
-    /// assert!(hits.len() == 1 && hits.is_complete());
-    /// # Ok::<(), nearfield::IndexError>(())
-    /// ```
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wanted.timeout = Some(timeout);
-        self
-    }
+        /// Ends the search after this time, counted from the call of [`run`](Self::run), with the hits
+        /// found by then: see [`Hits::is_complete`]. The search reads the clock every few
+        /// microseconds, and allows for the time of sorting many answers. Two things are not interrupted:
+        /// a call of the caller's filter for one key, and the distances of one row of neighbours,
+        /// which matter from some ten thousand dimensions on.
+        ///
+        /// ```
+        /// use std::time::{Duration, Instant};
+        /// use nearfield::{Flat, Metric};
+        ///
+        /// let index = Flat::builder(1, Metric::L2).build()?;
+        /// index.insert(1, &[1.0])?;
+        /// let hits = index.search(&[0.0]).timeout(Duration::ZERO).run()?;
+        /// assert!(hits.is_empty() && !hits.is_complete());
+        /// let hits = index.search(&[0.0]).timeout(Duration::from_secs(60)).run()?;
+        /// assert!(hits.len() == 1 && hits.is_complete());
+        /// # Ok::<(), nearfield::IndexError>(())
+        /// ```
+        timeout;
 
-    /// Ends the search at this time, as [`timeout`](Self::timeout) does after a time. If both are set, the search ends at the sooner.
-    pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.wanted.deadline = Some(deadline);
-        self
-    }
+        /// Ends the search at this time, as [`timeout`](Self::timeout) does after a time. If both are set, the search ends at the sooner.
+        deadline;
 
-    /// Ends the search when [`Cancel::cancel`] is called, with the hits found by then:
-    /// see [`Hits::is_complete`].
-    pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
-        self.wanted.cancel = Some(cancel);
-        self
+        /// Ends the search when [`CancelToken::cancel`] is called, with the hits found by then:
+        /// see [`Hits::is_complete`].
+        cancel;
     }
 
     /// Runs the search.

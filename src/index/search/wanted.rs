@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Searchable;
 use crate::error::IndexError;
-use crate::index::query::budget::{Cancel, Limit};
+use crate::index::query::budget::{CancelToken, Limit};
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
@@ -35,7 +35,7 @@ pub(in crate::index) struct Wanted<'a> {
     pub(in crate::index) radius: Option<f32>,
     pub(in crate::index) timeout: Option<Duration>,
     pub(in crate::index) deadline: Option<Instant>,
-    pub(in crate::index) cancel: Option<&'a Cancel>,
+    pub(in crate::index) cancel: Option<&'a CancelToken>,
     pub(in crate::index) excluded: Option<&'a KeySet>,
 }
 
@@ -118,3 +118,75 @@ impl<'a> Wanted<'a> {
         }
     }
 }
+
+/// Makes the setters of builders that have a field `wanted`, each with the documentation before its name.
+macro_rules! search_settings {
+    ($($(#[$doc:meta])* $setting:ident;)*) => {
+        $(search_settings! { @ $setting $(#[$doc])* })*
+    };
+    (@ exclude $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn exclude(mut self, keys: &'a KeySet) -> Self {
+            self.wanted.excluded = Some(keys);
+            self
+        }
+    };
+    (@ k $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn k(mut self, k: usize) -> Self {
+            self.wanted.k = Some(k);
+            self
+        }
+    };
+    (@ ef $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn ef(mut self, ef: usize) -> Self {
+            self.wanted.set_ef(ef);
+            self
+        }
+    };
+    (@ nprobe $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn nprobe(mut self, nprobe: usize) -> Self {
+            self.wanted.nprobe = Some(nprobe);
+            self
+        }
+    };
+    (@ recall $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn recall(mut self, recall: f64) -> Self {
+            self.wanted.set_recall(recall);
+            self
+        }
+    };
+    (@ within $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn within(mut self, radius: f32) -> Self {
+            self.wanted.radius = Some(radius);
+            self
+        }
+    };
+    (@ timeout $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.wanted.timeout = Some(timeout);
+            self
+        }
+    };
+    (@ deadline $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn deadline(mut self, deadline: Instant) -> Self {
+            self.wanted.deadline = Some(deadline);
+            self
+        }
+    };
+    (@ cancel $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
+            self.wanted.cancel = Some(cancel);
+            self
+        }
+    };
+}
+
+pub(in crate::index) use search_settings;

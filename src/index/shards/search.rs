@@ -10,13 +10,13 @@ use super::filter::{Alike, ByShard, ShardFilter};
 use super::{Shard, ShardHits, Shards};
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
-use crate::index::query::budget::{Cancel, Limit};
+use crate::index::query::budget::{CancelToken, Limit};
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
 use crate::index::search::AnyKey;
-use crate::index::search::wanted::Wanted;
+use crate::index::search::wanted::{Wanted, search_settings};
 use crate::observe::watch;
 use crate::threads::map;
 use crate::vector::{AsVector, Block, Element, VectorRef};
@@ -70,59 +70,34 @@ macro_rules! settings {
                 self
             }
 
-            /// As [`Search::exclude`](crate::Search::exclude), in all shards alike.
-            pub fn exclude(mut self, keys: &'a KeySet) -> Self {
-                self.wanted.excluded = Some(keys);
-                self
-            }
+            search_settings! {
+                /// As [`Search::exclude`](crate::Search::exclude), in all shards alike.
+                exclude;
 
-            /// As [`Search::k`](crate::Search::k), for all shards together.
-            pub fn k(mut self, k: usize) -> Self {
-                self.wanted.k = Some(k);
-                self
-            }
+                /// As [`Search::k`](crate::Search::k), for all shards together.
+                k;
 
-            /// As [`Search::ef`](crate::Search::ef), in each shard.
-            pub fn ef(mut self, ef: usize) -> Self {
-                self.wanted.set_ef(ef);
-                self
-            }
+                /// As [`Search::ef`](crate::Search::ef), in each shard.
+                ef;
 
-            /// As [`Search::recall`](crate::Search::recall): each shard takes the `ef` that it was measured to need.
-            pub fn recall(mut self, recall: f64) -> Self {
-                self.wanted.set_recall(recall);
-                self
-            }
+                /// As [`Search::recall`](crate::Search::recall): each shard takes the `ef` that it was measured to need.
+                recall;
 
-            /// As [`Search::nprobe`](crate::Search::nprobe), in each shard that has lists.
-            pub fn nprobe(mut self, nprobe: usize) -> Self {
-                self.wanted.nprobe = Some(nprobe);
-                self
-            }
+                /// As [`Search::nprobe`](crate::Search::nprobe), in each shard that has lists.
+                nprobe;
 
-            /// As [`Search::within`](crate::Search::within).
-            pub fn within(mut self, radius: f32) -> Self {
-                self.wanted.radius = Some(radius);
-                self
-            }
+                /// As [`Search::within`](crate::Search::within).
+                within;
 
-            /// Ends the search after this time, counted from the call of `run`, with the hits found by then. If shards are
-            /// searched one after the other, each may take an equal share of the time left.
-            pub fn timeout(mut self, timeout: Duration) -> Self {
-                self.wanted.timeout = Some(timeout);
-                self
-            }
+                /// Ends the search after this time, counted from the call of `run`, with the hits found by then. If shards are
+                /// searched one after the other, each may take an equal share of the time left.
+                timeout;
 
-            /// Ends the search at this time, as `timeout` does after a time. If both are set, the search ends at the sooner.
-            pub fn deadline(mut self, deadline: Instant) -> Self {
-                self.wanted.deadline = Some(deadline);
-                self
-            }
+                /// Ends the search at this time, as `timeout` does after a time. If both are set, the search ends at the sooner.
+                deadline;
 
-            /// As [`Search::cancel`](crate::Search::cancel), for all shards.
-            pub fn cancel(mut self, cancel: &'a Cancel) -> Self {
-                self.wanted.cancel = Some(cancel);
-                self
+                /// As [`Search::cancel`](crate::Search::cancel), for all shards.
+                cancel;
             }
 
             /// Sets the rayon pool to use.

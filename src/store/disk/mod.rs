@@ -33,7 +33,7 @@ pub(crate) use new_file::{
     ATTEMPTS, Guarding, MAGIC, NewFile, Placed, Replacement, follow_links, is_file_at, open_file,
 };
 #[cfg(feature = "simulation")]
-pub use simulated::{Cut, Fault, FaultKind, SimulatedDisk};
+pub use simulated::{Cut, DiskOperation, InjectedFault, SimulatedDisk};
 #[cfg(feature = "simulation")]
 pub use sync_point::SyncPoint;
 #[cfg(not(feature = "simulation"))]

@@ -30,7 +30,7 @@ pub enum Cut {
 /// The kind of operation that is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum FaultKind {
+pub enum DiskOperation {
     /// Reading, which includes mapping.
     Read,
     /// Writing.
@@ -44,7 +44,7 @@ pub enum FaultKind {
 /// The way in which an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum InjectedFault {
     /// An input/output error before anything was done. A failed sync forgets the writes that it should
     /// have made durable, as Linux file systems do.
     Error,
@@ -69,7 +69,7 @@ struct State {
     power_off_at: Option<u64>,
     off: bool,
     ignored: Option<SyncPoint>,
-    fault: Option<(FaultKind, u64, Fault)>,
+    fault: Option<(DiskOperation, u64, InjectedFault)>,
     seen: [u64; 4],
     bytes_written: u64,
     syncs: u64,
@@ -187,7 +187,7 @@ impl SimulatedDisk {
     }
 
     /// Makes the `n`-th operation of this kind from now (the first is 0) fail, once.
-    pub fn fail_at(&self, kind: FaultKind, n: u64, fault: Fault) {
+    pub fn fail_at(&self, kind: DiskOperation, n: u64, fault: InjectedFault) {
         let mut state = self.shared.state.lock();
         let at = state.seen[kind as usize] + n;
         state.fault = Some((kind, at, fault));
@@ -289,13 +289,13 @@ impl State {
     }
 
     /// Counts an operation. Returns its fault if it is to fail.
-    fn admit(&mut self, kind: FaultKind) -> io::Result<Option<Fault>> {
+    fn admit(&mut self, kind: DiskOperation) -> io::Result<Option<InjectedFault>> {
         if self.off {
             return Err(io::Error::other("the power is off"));
         }
         let seen = self.seen[kind as usize];
         self.seen[kind as usize] += 1;
-        if kind != FaultKind::Read {
+        if kind != DiskOperation::Read {
             self.operations += 1;
         }
         match self.fault {
@@ -309,7 +309,7 @@ impl State {
 
     /// Refuses to become longer than the disk.
     fn admit_length(&self, now: u64, len: u64) -> io::Result<()> {
-        if len > now && len > self.capacity { Err(failure(Fault::Full)) } else { Ok(()) }
+        if len > now && len > self.capacity { Err(failure(InjectedFault::Full)) } else { Ok(()) }
     }
 
     /// Returns whether the power is cut at this operation.
@@ -319,10 +319,10 @@ impl State {
     }
 }
 
-fn failure(fault: Fault) -> io::Error {
+fn failure(fault: InjectedFault) -> io::Error {
     match fault {
-        Fault::Full => io::ErrorKind::StorageFull.into(),
-        Fault::Error | Fault::Short => io::Error::other("simulated fault"),
+        InjectedFault::Full => io::ErrorKind::StorageFull.into(),
+        InjectedFault::Error | InjectedFault::Short => io::Error::other("simulated fault"),
     }
 }
 
@@ -332,8 +332,8 @@ impl Storage for SimulatedDisk {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if let Some(fault) = self.shared.state.lock().admit(FaultKind::Read)? {
-            if fault == Fault::Short {
+        if let Some(fault) = self.shared.state.lock().admit(DiskOperation::Read)? {
+            if fault == InjectedFault::Short {
                 let half = out.len() / 2;
                 self.shared.view.read_at(offset, &mut out[..half])?;
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -345,9 +345,9 @@ impl Storage for SimulatedDisk {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        let fault = state.admit(FaultKind::Write)?;
+        let fault = state.admit(DiskOperation::Write)?;
         let bytes = match fault {
-            Some(Fault::Short) => &bytes[..bytes.len() / 2],
+            Some(InjectedFault::Short) => &bytes[..bytes.len() / 2],
             Some(fault) => return Err(failure(fault)),
             None => bytes,
         };
@@ -364,7 +364,7 @@ impl Storage for SimulatedDisk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        if let Some(fault) = state.admit(FaultKind::Resize)? {
+        if let Some(fault) = state.admit(DiskOperation::Resize)? {
             return Err(failure(fault));
         }
         state.admit_length(self.shared.view.len()?, len)?;
@@ -378,7 +378,7 @@ impl Storage for SimulatedDisk {
 
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        if let Some(fault) = state.admit(FaultKind::Sync)? {
+        if let Some(fault) = state.admit(DiskOperation::Sync)? {
             state.pending.clear();
             return Err(failure(fault));
         }
@@ -393,7 +393,7 @@ impl Storage for SimulatedDisk {
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Region> {
-        if let Some(fault) = self.shared.state.lock().admit(FaultKind::Read)? {
+        if let Some(fault) = self.shared.state.lock().admit(DiskOperation::Read)? {
             return Err(failure(fault));
         }
         self.shared.view.map(offset, len)

@@ -108,8 +108,14 @@ impl Follower {
 
     /// Returns a snapshot of the newest commit in the file.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
-        self.process.admit()?;
-        self.newest().map_err(|error| error.at(Some(&self.path)))
+        let place = |error: StoreError| error.at(Some(&self.path));
+        self.process.admit().map_err(|forked| place(forked.into()))?;
+        self.newest().map_err(place)
+    }
+
+    /// Returns the error for an attempt to write.
+    pub(crate) fn refuse_writing(&self) -> StoreError {
+        StoreError::ReadOnly { path: self.path.clone() }
     }
 
     fn newest(&self) -> Result<ReadTransaction, StoreError> {

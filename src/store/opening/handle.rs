@@ -59,8 +59,8 @@ impl Store {
 
     fn shared(&self) -> Result<&Arc<Shared>, StoreError> {
         match &*self.inner {
-            Inner::Writer { shared, .. } => Ok(shared.process.admit().map(|()| shared)?),
-            Inner::Follower(_) => Err(StoreError::ReadOnly),
+            Inner::Writer { shared, .. } => shared.admit().map(|()| shared),
+            Inner::Follower(follower) => Err(follower.refuse_writing()),
         }
     }
 
@@ -73,7 +73,7 @@ impl Store {
     pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &*self.inner {
             Inner::Writer { shared, .. } => {
-                shared.process.admit()?;
+                shared.admit()?;
                 let storage = Arc::clone(&shared.storage);
                 Ok(ReadTransaction::new(shared.frames.pin(), None, storage))
             }
@@ -230,7 +230,7 @@ impl Store {
         let progress = Progress::new(&go_on);
         match &*self.inner {
             Inner::Writer { shared, .. } => {
-                shared.process.admit()?;
+                shared.admit()?;
                 check(shared, true, progress).map_err(shared.place())
             }
             Inner::Follower(follower) => {
@@ -288,7 +288,7 @@ impl Store {
     pub fn stats(&self) -> Result<Stats, StoreError> {
         match &*self.inner {
             Inner::Writer { shared, .. } => {
-                shared.process.admit()?;
+                shared.admit()?;
                 stats(shared).map_err(shared.place())
             }
             Inner::Follower(follower) => {

@@ -78,6 +78,11 @@ impl Shared {
         self.frames.path()
     }
 
+    /// Refuses a forked child of the process that opened the store.
+    pub(crate) fn admit(&self) -> Result<(), StoreError> {
+        self.process.admit().map_err(|forked| StoreError::from(forked).at(self.path()))
+    }
+
     /// Adds the path of the file to an error.
     pub(crate) fn place(&self) -> impl Fn(StoreError) -> StoreError {
         |error| error.at(self.path())

@@ -77,13 +77,18 @@ impl ReadTransaction {
         &self,
         name: &str,
     ) -> Result<Option<Table<'_, K>>, StoreError> {
-        self.process.admit()?;
+        self.admit()?;
         let catalog = self.pin.state.catalog;
         let found = tree::get(&self.pin, catalog, name.as_bytes())
             .and_then(|value| value.map(|v| TableRecord::decode(catalog.page, v)).transpose());
         let Some(record) = found.map_err(|error| self.place(error))? else { return Ok(None) };
         check_type::<K>(name, &record)?;
         Ok(Some(Table::new(&self.pin, record)))
+    }
+
+    /// Refuses a forked child of the process that opened the store.
+    fn admit(&self) -> Result<(), StoreError> {
+        self.process.admit().map_err(|forked| self.place(forked.into()))
     }
 
     /// Adds the path of the file to an error.
@@ -102,7 +107,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::Corrupt`].
     pub fn tables(&self) -> Result<Vec<String>, StoreError> {
-        self.process.admit()?;
+        self.admit()?;
         names(View::Pin(&self.pin), self.pin.state.catalog)
     }
 
@@ -112,7 +117,7 @@ impl ReadTransaction {
     ///
     /// [`StoreError::ExtentMissing`], [`StoreError::Corrupt`].
     pub fn extent(&self, extent: ExtentId) -> Result<Extent<'_>, StoreError> {
-        self.process.admit()?;
+        self.admit()?;
         let root = self.pin.state.extents;
         let found = tree::get(&self.pin, root, &extent.0.to_be_bytes())
             .and_then(|value| value.map(|v| ExtentRecord::decode(root.page, v)).transpose());
@@ -164,7 +169,7 @@ impl ReadTransaction {
     pub fn extents(&self) -> Result<Vec<ExtentId>, StoreError> {
         use std::ops::Bound::Unbounded;
 
-        self.process.admit()?;
+        self.admit()?;
         let root = self.pin.state.extents;
         let range: Range<'_, u64> = Range::new(View::Pin(&self.pin), root, Unbounded, Unbounded)?;
         range.map(|entry| entry.map(|(number, _)| ExtentId(number))).collect()

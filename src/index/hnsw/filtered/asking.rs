@@ -8,12 +8,14 @@ use std::cell::Cell;
 use super::course::{Asked, BEYOND_CODES, Course, Next, Progress, Rejects};
 use super::{AVOIDS, FilteredSearch, Walked};
 use crate::arena::Slot;
-use crate::graph::Watch;
+use crate::graph::{Beam, Watch};
 use crate::index::codes::Codes;
+use crate::index::codes::representation::Representation;
 use crate::index::codes::rerank::Reach;
 use crate::index::entries::cost::ASK;
 use crate::index::entries::space::found;
-use crate::index::query::hits::Plan;
+use crate::index::hnsw::walks::Walk;
+use crate::index::query::hits::SearchPlan;
 use crate::index::scratch::Work;
 
 /// Accepted ones among the last few candidates tell how many are to come.
@@ -64,29 +66,30 @@ impl<'a> FilteredSearch<'a, '_> {
     /// Walks until enough candidates are accepted, and leaves these in the scratch. Returns `None` if a scan costs less.
     pub(super) fn walk_and_ask(
         &mut self,
-        mut codes: Option<&'a Codes>,
+        mut form: Representation<'a>,
         mut course: Course,
     ) -> Option<Walked<'a>> {
         let index = self.index;
         let (mut ef, mut goes_on) = (course.first, false);
         let mut farthest = None;
-        let mut most = self.most(codes, course, 0);
+        let mut most = self.most(form, course, 0);
         while ef < most {
-            index.walk_wider(codes, goes_on, ef, self.timer, self.work).ok()?;
+            let walk = Walk { form, beam: Beam::of(ef) };
+            index.walk_wider(walk, goes_on, self.timer, self.work).ok()?;
             goes_on = true;
-            let refined = codes.filter(|codes| index.entries.refines(codes));
+            let refined = index.entries.refined(form);
             let is_crowded = self.work.scratch.is_crowded;
             if !is_crowded {
                 let asked = self.ask(course.wanted);
                 if self.timer.expired() {
-                    return Some(self.ended(codes, course, false));
+                    return Some(self.ended(form, course, false));
                 }
                 let kept = self.work.scratch.len();
                 let is_first = course.share.is_none();
-                let rejects = self.rejects(codes, asked, kept, &mut course);
+                let rejects = self.rejects(form, asked, kept, &mut course);
                 if is_first && course.share.is_some() {
                     // The part that is done counts no more.
-                    most = self.most(codes, course, kept);
+                    most = self.most(form, course, kept);
                 }
                 let settings = (self.request.k, self.request.ef);
                 let is_coarse = refined.is_some();
@@ -96,7 +99,7 @@ impl<'a> FilteredSearch<'a, '_> {
                     // The walk met every node that it can reach.
                     Next::Wider(_) if kept < ef => {
                         let is_enough = asked.accepted >= course.wanted;
-                        return is_enough.then(|| self.ended(codes, course, false));
+                        return is_enough.then(|| self.ended(form, course, false));
                     }
                     Next::Wider(wider) => {
                         ef = wider;
@@ -108,10 +111,10 @@ impl<'a> FilteredSearch<'a, '_> {
                             None => Sight::Clear,
                         };
                         if sight == Sight::Clear || kept < ef {
-                            return Some(self.ended(codes, course, refined.is_some()));
+                            return Some(self.ended(form, course, refined.is_some()));
                         }
                         let limit = *farthest.get_or_insert_with(|| {
-                            (kept as f64 * self.farthest(codes)).min(most as f64 * BEYOND_SCAN)
+                            (kept as f64 * self.farthest(form)).min(most as f64 * BEYOND_SCAN)
                         });
                         let farther = (kept as f64 * FARTHER) as usize + 1;
                         if sight == Sight::Short && farther as f64 <= limit {
@@ -124,31 +127,33 @@ impl<'a> FilteredSearch<'a, '_> {
                 }
             }
             // Codes do not tell apart the vectors around the query.
-            let left = refined.filter(|_| !self.timer.expired())?;
-            if !is_crowded {
-                index.search_was_blurred(left, self.work);
+            if refined.is_none() || self.timer.expired() {
+                return None;
             }
-            (codes, goes_on) = (index.entries.standing_in(codes), false);
-            most = self.most(codes, course, 0);
+            if !is_crowded {
+                index.search_was_blurred(form, self.work);
+            }
+            (form, goes_on) = (index.entries.exact_beside(form), false);
+            most = self.most(form, course, 0);
         }
         None
     }
 
-    /// Returns the number of candidates beyond the `kept` ones whose walk, on these codes or on the vectors, costs the same as a scan.
-    fn most(&self, codes: Option<&Codes>, course: Course, kept: usize) -> usize {
-        let pays = kept + (course.scan / self.index.candidate_cost(codes)) as usize;
+    /// Returns the number of candidates beyond the `kept` ones whose walk on `form` costs the same as a scan.
+    fn most(&self, form: Representation<'_>, course: Course, kept: usize) -> usize {
+        let pays = kept + (course.scan / self.index.candidate_cost(form)) as usize;
         self.index.scan_ef().min(pays.max(course.first + 1))
     }
 
-    /// Returns the growth of a walk on codes up to which it costs less than a walk on the vectors, and tells enough.
-    fn farthest(&self, codes: Option<&Codes>) -> f64 {
-        let vectors = self.index.entries.standing_in(codes);
-        let growth = self.index.candidate_cost(vectors) / self.index.candidate_cost(codes);
+    /// Returns the growth of a walk on `form` up to which it costs less than a walk on the vectors, and tells enough.
+    fn farthest(&self, form: Representation<'_>) -> f64 {
+        let exact = self.index.entries.exact_beside(form);
+        let growth = self.index.candidate_cost(exact) / self.index.candidate_cost(form);
         growth.min(FARTHEST)
     }
 
     /// Leaves the accepted candidates of a walk that is over. Their head in `work` is measured by vectors, or must be yet.
-    fn ended(&mut self, codes: Option<&'a Codes>, course: Course, is_measured: bool) -> Walked<'a> {
+    fn ended(&mut self, form: Representation<'a>, course: Course, is_measured: bool) -> Walked<'a> {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, verdicts, head, .. } = &mut **work;
         let keys = index.entries.keys.view();
@@ -157,7 +162,7 @@ impl<'a> FilteredSearch<'a, '_> {
             head.sorted.retain(|&(_, slot)| answers(slot) && verdicts.known(slot) == Some(true));
         } else {
             // Codes do not tell which of the others are nearer: the filter is asked about all, if that takes little time.
-            let asks_on = !course.is_dear && codes.is_some();
+            let asks_on = !course.is_dear && form.is_coded();
             scratch.retain(usize::MAX, |node| {
                 let slot = Slot::from(node);
                 if !asks_on || timer.spent(1) || timer.expired() {
@@ -166,23 +171,23 @@ impl<'a> FilteredSearch<'a, '_> {
                 answers(slot) && verdicts.of(slot, || filter.accepts(keys.row(slot)[0]))
             });
         }
-        Walked { plan: Plan::FilteredWalk, codes, is_measured }
+        Walked { plan: SearchPlan::FilteredWalk, form, is_measured }
     }
 
     /// Returns the rejected vectors that a walk may go on to meet. After a long walk whose last candidates were all rejected, it takes a
     /// sample: if the walk met far fewer accepted vectors than that, it may meet all rejected ones.
     fn rejects(
         &mut self,
-        codes: Option<&Codes>,
+        form: Representation<'_>,
         asked: Asked,
         kept: usize,
         course: &mut Course,
     ) -> Rejects {
-        let walked = kept as f64 * self.index.candidate_cost(codes);
+        let walked = kept as f64 * self.index.candidate_cost(form);
         if course.rejects < usize::MAX || asked.recent > 0.0 || walked < course.scan * DOUBTFUL {
             return Rejects::of(course.rejects);
         }
-        if let Some(codes) = codes.filter(|codes| self.index.entries.refines(codes)) {
+        if let Some(codes) = self.index.entries.refined(form) {
             course.beyond_codes = self.beyond_codes(codes);
         }
         let len = self.index.len() as f64;
@@ -289,7 +294,7 @@ impl<'a> FilteredSearch<'a, '_> {
         let counts = |slot: Slot| course.is_dear || verdicts.known(slot) != Some(false);
         let candidates = || found(scratch).filter(|&(_, slot)| counts(slot));
         let len = candidates().count();
-        let kth = head.order_of(k).map(|order| self.index.measured_distance(codes, order));
+        let kth = head.order_of(k).map(|order| self.index.measuring(codes).distance(order));
         let ends = candidates().nth(len / 2).zip(scratch.reach());
         let (Some(kth), Some(((middle, _), (_, last)))) = (kth, ends) else { return Sight::Clear };
         let [middle, last] = [middle, last].map(|order| codes.distance(order));

@@ -1,7 +1,7 @@
 //! What ways to answers under a filter cost, estimated before one is taken.
 
 use crate::arena::Slot;
-use crate::index::codes::Codes;
+use crate::index::codes::representation::Representation;
 use crate::index::entries::accepted::accepted;
 use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring, measuring_in_order};
 use crate::index::hnsw::Hnsw;
@@ -44,11 +44,10 @@ pub(super) struct Estimate {
 }
 
 impl Hnsw {
-    /// Returns the units that one more candidate of a walk on these codes, or on the vectors, costs. Half of a row's neighbours were met
+    /// Returns the units that one more candidate of a walk on `form` costs. Half of a row's neighbours were met
     /// before.
-    pub(super) fn candidate_cost(&self, codes: Option<&Codes>) -> f64 {
-        let bytes = self.entries.row_bytes(codes);
-        self.graph.row_capacity() as f64 / 2.0 * measuring(bytes) * 1.5
+    pub(super) fn candidate_cost(&self, form: Representation<'_>) -> f64 {
+        self.graph.row_capacity() as f64 / 2.0 * measuring(form.row_bytes()) * 1.5
     }
 
     /// Returns the accepted share of `slots` slots, spread over the index; 1 of an empty sample.
@@ -76,7 +75,7 @@ impl Hnsw {
         let (mut tried, mut asked) = (0, 0);
         let (mut slots, mut held) = ([Slot::new(0); ASKED], [0; ASKED]);
         // A small part of a walk, where calls are not for nothing.
-        let budget = self.candidate_cost(self.entries.walking_codes()) * ef as f64 / 32.0 / ask;
+        let budget = self.candidate_cost(self.entries.walked()) * ef as f64 / 32.0 / ask;
         let most = if ask > CHEAP { (budget as u32).clamp(4, MOST_ASKED) } else { MOST_ASKED };
         let most = most.min(total);
         while tried < most && (asked < LEAST_ASKED || seeds.len() < ENOUGH_ACCEPTED) {
@@ -113,12 +112,12 @@ impl Hnsw {
 
     /// Units that a scan needs for each vector that is accepted.
     pub(super) fn scan_measure(&self) -> f64 {
-        measuring(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
+        measuring(self.entries.exact().row_bytes())
     }
 
     /// Units that a scan of all vectors in order needs for each.
     pub(super) fn scan_measure_in_order(&self) -> f64 {
-        measuring_in_order(self.entries.row_bytes(self.entries.standing_in(self.entries.codes())))
+        measuring_in_order(self.entries.exact().row_bytes())
     }
 
     /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.
@@ -131,11 +130,12 @@ impl Hnsw {
 
     /// Units that a walk costs, roughly.
     pub(super) fn walk_cost(&self, share: f64, ef: usize, ask: f64) -> f64 {
-        let measure = measuring(self.row_bytes());
+        let form = self.entries.walked();
+        let measure = measuring(form.row_bytes());
         let (ef, row) = (ef as f64, self.graph.row_capacity() as f64);
         // The least is in what asking somewhere in memory costs.
         let ask = ASK + ask - 1.0;
-        let over_all = |ef: f64| ef * self.candidate_cost(self.entries.walking_codes());
+        let over_all = |ef: f64| ef * self.candidate_cost(form);
         if share > ONE_HOP {
             over_all(ef / share) + ef / share * ask
         } else if share > BLIND {

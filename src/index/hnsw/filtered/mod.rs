@@ -14,14 +14,15 @@ use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::{BEYOND_CODES, Course};
 
 use super::Hnsw;
+use super::walks::Walk;
 use crate::arena::Slot;
 use crate::graph::{Accepted, Beam, Counters, Node, Order, Watch};
-use crate::index::codes::Codes;
+use crate::index::codes::representation::Representation;
 use crate::index::codes::rerank::Head;
 use crate::index::entries::space::{Rows, found, nodes_of};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
-use crate::index::query::hits::{Hits, Plan};
+use crate::index::query::hits::{Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
 
@@ -67,9 +68,9 @@ pub(in crate::index) struct FilteredSearch<'a, 't> {
 
 /// A walk that found enough, or whose time is over. The accepted candidates are in the scratch.
 struct Walked<'a> {
-    plan: Plan,
-    /// The codes that it read last; `None` for the vectors.
-    codes: Option<&'a Codes>,
+    plan: SearchPlan,
+    /// The representation that it read last.
+    form: Representation<'a>,
     /// Whether the head is measured by vectors already, and known to be enough.
     is_measured: bool,
 }
@@ -88,7 +89,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     /// Answers the request.
     pub(in crate::index) fn run(mut self, hits: &mut Hits) {
         let Self { index, request, filter, .. } = self;
-        let (mut codes, mut is_blurred) = (index.entries.walking_codes(), false);
+        let (mut form, mut is_blurred) = (index.entries.walked(), false);
         self.work.scratch.counters = Counters::default();
         self.work.verdicts.begin(index.entries.keys.view().len());
         let few = request.k == 0 || index.are_few(filter, request.ef);
@@ -96,31 +97,32 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             self.ask = index.entries.asking_cost(filter);
         }
         loop {
-            let walked = if few { None } else { self.walk(codes) };
+            let walked = if few { None } else { self.walk(form) };
             if is_blurred && self.timer.expired() {
                 // The hits of the walk on codes are more than the beginning of another.
                 return;
             }
             let Some(walked) = walked.filter(|walked| self.is_enough(walked)) else { break };
-            codes = walked.codes;
-            let is_full = match codes.filter(|_| walked.is_measured) {
-                Some(codes) => index.deliver_head(codes, request, self.work, hits),
-                None => index.collect(codes, request, self.timer, self.work, hits),
+            form = walked.form;
+            let is_full = if walked.is_measured {
+                index.deliver_head(form, request, self.work, hits)
+            } else {
+                index.collect(form, request, self.timer, self.work, hits)
             };
             hits.set_plan(walked.plan);
             is_blurred = !walked.is_measured && self.work.head.is_blurred;
-            match codes {
+            if is_full && is_blurred && !self.timer.expired() {
                 // The plan is chosen again, for the vectors or their finer codes.
-                Some(walked) if is_full && is_blurred && !self.timer.expired() => {
-                    index.search_was_blurred(walked, self.work);
-                    codes = index.entries.standing_in(codes);
-                }
-                _ if is_full || self.timer.expired() => return,
-                _ => break,
+                index.search_was_blurred(form, self.work);
+                form = index.entries.exact_beside(form);
+            } else if is_full || self.timer.expired() {
+                return;
+            } else {
+                break;
             }
         }
         let walked = self.work.scratch.counters;
-        self.scan(codes, hits);
+        self.scan(form, hits);
         hits.set_counters(hits.distances_computed() + walked.distances, walked.hops);
     }
 
@@ -131,36 +133,36 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     }
 
     /// Walks, if that costs less than a scan. The scratch then has the accepted candidates.
-    fn walk(&mut self, codes: Option<&'a Codes>) -> Option<Walked<'a>> {
+    fn walk(&mut self, form: Representation<'a>) -> Option<Walked<'a>> {
         let (index, ask) = (self.index, self.ask);
         let Request { k, ef, .. } = *self.request;
         if let Some(excluded) = self.request.screen.only_excluded()
             && excluded.len() < index.len() / 2
         {
             let course = Course { rejects: excluded.len(), ..self.course(ef) };
-            return self.walk_and_ask(codes, course);
+            return self.walk_and_ask(form, course);
         }
-        let candidate = index.candidate_cost(index.entries.walking_codes());
+        let candidate = index.candidate_cost(index.entries.walked());
         if ask > candidate {
             // Each call counts: none is made for an estimate.
-            return self.walk_and_ask(codes, self.course(ef));
+            return self.walk_and_ask(form, self.course(ef));
         }
         let mut seeds = std::mem::take(&mut self.work.seeds);
         let Estimate { share, scan } = index.estimate(self.filter, ask, ef, &mut seeds);
         self.share = share;
         let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
         let in_order = first as f64 * candidate + k as f64 / share * ask;
-        let walked = if let Some(walked) = self.walk_hopefully(codes, share, scan) {
+        let walked = if let Some(walked) = self.walk_hopefully(form, share, scan) {
             Some(walked)
         } else if ask > CHEAP && in_order < scan.min(index.walk_cost(share, ef, ask)) {
-            self.walk_and_ask(codes, self.course(first))
+            self.walk_and_ask(form, self.course(first))
         } else if scan <= index.walk_cost(share, ef, ask) {
             let pays = scan > SCOUT * index.walk_cost(1.0, SCOUTS.0 as usize, ask);
-            pays.then(|| self.walk_nearby(codes, scan)).flatten()
+            pays.then(|| self.walk_nearby(form, scan)).flatten()
         } else if share > ONE_HOP {
-            self.walk_over_all(codes, share, scan)
+            self.walk_over_all(form, share, scan)
         } else {
-            self.walk_by_detours(codes, &seeds, share, scan)
+            self.walk_by_detours(form, &seeds, share, scan)
         };
         self.work.seeds = seeds;
         walked
@@ -170,7 +172,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     /// with the query. Returns `None` if it does not, or if detours are expected to cost less.
     fn walk_hopefully(
         &mut self,
-        codes: Option<&'a Codes>,
+        form: Representation<'a>,
         share: f64,
         scan: f64,
     ) -> Option<Walked<'a>> {
@@ -180,28 +182,23 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         }
         let wanted = k.max(ef / 2);
         let first = ef.max((wanted as f64 / share * IN_PLENTY) as usize);
-        let cost = first as f64 * index.candidate_cost(codes);
+        let cost = first as f64 * index.candidate_cost(form);
         if cost > scan.min(index.walk_cost(share, ef, self.ask)) {
             return None;
         }
-        self.walk_and_ask(codes, Course { wanted, scan: cost * GIVES_WAY, ..self.course(first) })
+        self.walk_and_ask(form, Course { wanted, scan: cost * GIVES_WAY, ..self.course(first) })
     }
 
     /// Scans: all vectors in the order of distance, or the accepted ones, whichever asks less.
-    fn scan(&mut self, codes: Option<&'a Codes>, hits: &mut Hits) {
+    fn scan(&mut self, form: Representation<'a>, hits: &mut Hits) {
         let Self { index, request, timer, work, ask, share, .. } = self;
         // In the order of distance, it measures the rejected vectors too, and asks about few.
         let measures_more = index.scan_measure() * (1.0 - *share);
-        let codes = index.entries.standing_in(codes);
-        if let Some(codes) = codes {
-            index.entries.encoder.unit_into(&work.row, &mut work.coding.floats);
-            codes.prepare(&mut work.coding);
-        }
-        let scale = index.scale(codes);
+        let exact = index.entries.exact_beside(form);
         if *ask > measures_more || request.screen.only_excluded().is_some() {
-            index.entries.scan_in_order(scale, request, timer, work, hits);
+            index.entries.scan_in_order(exact, request, timer, work, hits);
         } else {
-            index.entries.scan_accepted(scale, request, timer, work, hits);
+            index.entries.scan_accepted(exact, request, timer, work, hits);
         }
     }
 
@@ -215,31 +212,30 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     }
 
     /// The walk of an unfiltered search, if the filter accepts enough vectors around the query that it costs less than a scan.
-    fn walk_nearby(&mut self, codes: Option<&'a Codes>, scan: f64) -> Option<Walked<'a>> {
-        let beam = Beam::of(SCOUTS.0 as usize);
-        self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
+    fn walk_nearby(&mut self, form: Representation<'a>, scan: f64) -> Option<Walked<'a>> {
+        self.walk_on(form, Beam::of(SCOUTS.0 as usize))?;
         let share = self.count_accepted(usize::MAX) as f64 / SCOUTS.0;
         let cost = self.index.walk_cost(share, self.request.ef, self.ask);
         if share <= ONE_HOP || cost >= scan || self.timer.expired() {
             return None;
         }
-        self.walk_over_all(codes, share, scan)
+        self.walk_over_all(form, share, scan)
     }
 
     /// The walk over all nodes, if the filter accepts enough around the query. It goes on if it accepts fewer than elsewhere.
     fn walk_over_all(
         &mut self,
-        codes: Option<&'a Codes>,
+        form: Representation<'a>,
         share: f64,
         scan: f64,
     ) -> Option<Walked<'a>> {
         let Request { k, ef, .. } = *self.request;
         let first = (ef as f64 / share).ceil() as usize;
         if share <= ALMOST_ALL {
-            if let Some(walked) = self.walk_and_reject(codes, share) {
+            if let Some(walked) = self.walk_and_reject(form, share) {
                 return Some(walked);
             }
-            if codes.is_some() {
+            if form.is_coded() {
                 // Codes may not tell apart the vectors around the query.
                 return None;
             }
@@ -247,18 +243,18 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         // Where almost all are accepted but for some near the query, as many more are wanted as are rejected.
         let wanted = if share > ALMOST_ALL { k } else { k.max(ef / 4 * 3) };
         let course = self.course(first);
-        self.walk_and_ask(codes, Course { wanted, scan: scan.min(course.scan), ..course })
+        self.walk_and_ask(form, Course { wanted, scan: scan.min(course.scan), ..course })
     }
 
     /// The walk of an unfiltered search, with a pool that is larger by what it will reject. Returns `None` if it found too few
     /// accepted ones.
-    fn walk_and_reject(&mut self, codes: Option<&'a Codes>, share: f64) -> Option<Walked<'a>> {
+    fn walk_and_reject(&mut self, form: Representation<'a>, share: f64) -> Option<Walked<'a>> {
         let request = self.request;
         let ef = (request.ef as f64 / share.powf(KEPT)).ceil() as usize;
         // The walk ends early if the answers are much nearer than the rest, as an unfiltered one does.
         let expected = (request.k as f64 / share).ceil() as usize;
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
-        self.index.walk_on(codes, beam, self.timer, self.work).ok()?;
+        self.walk_on(form, beam)?;
         let enough = request.k.max((ef as f64 * share * ENOUGH) as usize);
         let (last, mut count) = self.with_accepted(|ranks| {
             let last = ranks.nth(request.k - 1);
@@ -267,7 +263,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let is_late = last.is_none_or(|rank| rank > expected * LATE);
         if is_late && beam.k.is_some() && !self.timer.expired() {
             // The filter rejects the nearest, so that an early end tells nothing of the accepted ones.
-            self.index.walk_on(codes, Beam::of(ef), self.timer, self.work).ok()?;
+            self.walk_on(form, Beam::of(ef))?;
             count = self.count_accepted(enough);
         }
         // If the time is over, the candidates so far count.
@@ -278,7 +274,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let entries = &index.entries;
         let keys = entries.keys.view();
         // Those beyond are neither measured again nor delivered, or there is no time for it.
-        let most = match codes {
+        let most = match form.codes {
             Some(codes) if timer.expired() || codes.coder.is_fine() => Head::enough_for(request.k),
             Some(_) => usize::MAX,
             // Two of them may have one key.
@@ -289,33 +285,38 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             let slot = Slot::from(node);
             entries.answers(slot, request.began) && filter.accepts(keys.row(slot)[0])
         });
-        Some(Walked { plan: Plan::FilteredWalk, codes, is_measured: false })
+        Some(Walked { plan: SearchPlan::FilteredWalk, form, is_measured: false })
     }
 
     fn walk_by_detours(
         &mut self,
-        codes: Option<&'a Codes>,
+        form: Representation<'a>,
         seeds: &[Slot],
         share: f64,
         scan: f64,
     ) -> Option<Walked<'a>> {
         let mut scouts = scouts(share);
         for _ in 0..2 {
-            self.index.walk_on(codes, Beam::of(scouts as usize), self.timer, self.work).ok()?;
+            self.walk_on(form, Beam::of(scouts as usize))?;
             let expected = scouts * share;
             let met = self.count_accepted(usize::MAX) as f64;
             if met > scouts * ONE_HOP && !self.timer.expired() {
-                return self.walk_over_all(codes, met / scouts, scan);
+                return self.walk_over_all(form, met / scouts, scan);
             }
             if self.timer.expired() || expected < 1.0 || met * AVOIDS >= expected {
                 let order = if share > BLIND { Order::Directed } else { Order::Blind };
-                let plan = self.detour(codes, order, seeds);
-                return Some(Walked { plan, codes, is_measured: false });
+                let plan = self.detour(form, order, seeds);
+                return Some(Walked { plan, form, is_measured: false });
             }
             // One in fifty filters that have nothing to do with the query does so by chance.
             scouts *= AGAIN;
         }
         None
+    }
+
+    /// Walks as an unfiltered search does, but does not leave `form`, also among equal vectors.
+    fn walk_on(&mut self, form: Representation<'_>, beam: Beam) -> Option<()> {
+        self.index.walk(Walk { form, beam }, form, self.timer, self.work).ok().map(drop)
     }
 
     /// Passes the ranks of the accepted candidates, from 0, to `with`, up to the end of the time.
@@ -334,13 +335,10 @@ impl<'a, 't> FilteredSearch<'a, 't> {
     }
 
     /// A walk among accepted nodes, from the candidates of an unfiltered one.
-    fn detour(&mut self, codes: Option<&Codes>, order: Order, seeds: &[Slot]) -> Plan {
+    fn detour(&mut self, form: Representation<'_>, order: Order, seeds: &[Slot]) -> SearchPlan {
         let Self { index, request, filter, timer, work, .. } = self;
         let Work { scratch, row, coding, .. } = &mut **work;
-        let (space, query) = match codes {
-            Some(codes) => (Rows::new(&codes.engine, &codes.rows, None), &coding.query),
-            None => (Rows::new(&index.engine, &index.entries.vectors, None), &*row),
-        };
+        let (space, query) = (Rows::new(form, None), form.prepared(row, coding));
         // Taken after the rows: each row has a key.
         let keys = index.entries.keys.view();
         let accepts = &mut |node: Node| {
@@ -351,8 +349,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let accepted = Accepted { ef: request.ef, order, seeds, accepts };
         index.graph.search_accepted(space, query, accepted, *timer, scratch);
         match order {
-            Order::Directed => Plan::DirectedTwoHop,
-            Order::Blind => Plan::BlindTwoHop,
+            Order::Directed => SearchPlan::DirectedTwoHop,
+            Order::Blind => SearchPlan::BlindTwoHop,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! loses the small differences between their vectors. One base, the mean of all centroids, is near
 //! enough to most data. If groups of lists are far apart, each group has its own base.
 
-use crate::index::ivf::IvfQuantization;
+use crate::index::ivf::ListCoding;
 use crate::quantization::cluster;
 use crate::threads::map;
 
@@ -20,10 +20,10 @@ pub(in crate::index::ivf) struct Bases {
 
 /// Returns the least ratio of the squares of a centroid's distance from its base and of a residual's
 /// length at which a query's rounding matters beside the codes' own error.
-fn limit(quantization: IvfQuantization) -> f64 {
-    match quantization {
-        IvfQuantization::Pq4 => 256.0,
-        IvfQuantization::Rabitq4 => 64.0,
+fn limit(coding: ListCoding) -> f64 {
+    match coding {
+        ListCoding::Pq4 => 256.0,
+        ListCoding::Rabitq4 => 64.0,
         _ => 24.0,
     }
 }
@@ -50,7 +50,7 @@ impl Bases {
         dimension: usize,
         centroids: &[f32],
         residuals: &[(u32, f32)],
-        quantization: IvfQuantization,
+        coding: ListCoding,
         seed: u64,
     ) -> Self {
         /// The share (1/`SHORT`) of residuals that may be shorter than the limit demands.
@@ -67,8 +67,7 @@ impl Bases {
             for &(list, square) in residuals {
                 let offset = offsets[list as usize];
                 // A residual of zero has no error.
-                short +=
-                    usize::from(square > 0.0 && offset > limit(quantization) * f64::from(square));
+                short += usize::from(square > 0.0 && offset > limit(coding) * f64::from(square));
             }
             if short * SHORT <= residuals.len() || count == lists {
                 return bases;
@@ -159,7 +158,7 @@ mod tests {
             (0..64_u32).flat_map(|i| [(i % 4) as f32 * 1000.0, (i / 4) as f32]).collect();
         let choose = |square| {
             let residuals: Vec<_> = (0..64).map(|list| (list, square)).collect();
-            Bases::choose(2, &centroids, &residuals, IvfQuantization::Rabitq4, 1)
+            Bases::choose(2, &centroids, &residuals, ListCoding::Rabitq4, 1)
         };
         let far = choose(1e6);
         assert_eq!((far.rows().len(), far.of_list(63)), (2, 0));

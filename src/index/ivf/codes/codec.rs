@@ -2,9 +2,9 @@
 
 use std::collections::TryReserveError;
 
+use super::code_list::CodeList;
 use crate::error::IndexError;
-use crate::index::ivf::builder::IvfQuantization;
-use crate::index::ivf::persist::ListSettings;
+use crate::index::ivf::builder::{ListCoding, ListSettings};
 use crate::metric::Metric;
 use crate::quantization::{
     Coder, Coding, PackedCodes, PreparedQuery, ProductQuantizer, ProductQuery, QuantizationError,
@@ -112,26 +112,16 @@ pub(in crate::index::ivf) enum Prepared<'a> {
     Rabitq(RabitqQuery<'a>),
 }
 
-/// The codes of a list.
-#[derive(Debug)]
-pub(in crate::index::ivf) enum CodeList {
-    None,
-    /// Packed in blocks of 32.
-    Packed(PackedCodes),
-    /// One after the other, each of this number of bytes.
-    Plain(usize, Vec<u8>),
-}
-
 impl Codec {
     /// Fits the quantizer to residuals, given one after the other.
     pub(in crate::index::ivf) fn train(
-        quantization: IvfQuantization,
+        coding: ListCoding,
         sub_vectors: Option<usize>,
         dimension: usize,
         seed: u64,
         mut residuals: Vec<f32>,
     ) -> Result<Option<Self>, IndexError> {
-        if quantization == IvfQuantization::Pq4 {
+        if coding == ListCoding::Pq4 {
             residuals.chunks_exact_mut(dimension).for_each(|residual| _ = scale(residual));
         }
         let residuals = &residuals;
@@ -139,9 +129,9 @@ impl Codec {
             let builder = RabitqQuantizer::builder(dimension, Metric::InnerProduct);
             Ok(Some(Self::Rabitq(builder.bits(bits).seed(seed).train(residuals)?)))
         };
-        match quantization.resolved() {
-            IvfQuantization::None | IvfQuantization::Auto => Ok(None),
-            IvfQuantization::Pq4 => {
+        match coding {
+            ListCoding::Vectors => Ok(None),
+            ListCoding::Pq4 => {
                 let sub_vectors = sub_vectors.unwrap_or(dimension.div_ceil(2));
                 let builder = ProductQuantizer::builder(dimension, Metric::InnerProduct);
                 let builder = builder.bits(4).sub_vectors(sub_vectors).seed(seed);
@@ -149,9 +139,9 @@ impl Codec {
                 let factor = unbiasing(&quantizer, residuals)?;
                 Ok(Some(Self::Product(quantizer, Some(factor))))
             }
-            IvfQuantization::Rabitq1 => rabitq(1),
-            IvfQuantization::Rabitq2 => rabitq(2),
-            IvfQuantization::Rabitq4 => rabitq(4),
+            ListCoding::Rabitq1 => rabitq(1),
+            ListCoding::Rabitq2 => rabitq(2),
+            ListCoding::Rabitq4 => rabitq(4),
         }
     }
 
@@ -163,12 +153,12 @@ impl Codec {
         bytes: &[u8],
         unbiasing: Option<f32>,
     ) -> Option<Self> {
-        let ListSettings { quantization, sub_vectors, dimension, .. } = *settings;
-        let coding = if quantization == IvfQuantization::Pq4 {
+        let ListSettings { coding, sub_vectors, dimension, .. } = *settings;
+        let coding = if coding == ListCoding::Pq4 {
             let sub_vectors = sub_vectors.unwrap_or(dimension.div_ceil(2)) as u32;
             Coding::Product { sub_vectors, bits: 4 }
         } else {
-            Coding::Rabitq { bits: quantization.bits()? }
+            Coding::Rabitq { bits: coding.bits()? }
         };
         let coder =
             Coder::from_bytes(bytes, dimension, Metric::InnerProduct, coding, Isa::detect());
@@ -379,95 +369,6 @@ impl Prepared<'_> {
     }
 }
 
-impl CodeList {
-    pub(in crate::index::ivf) fn push(&mut self, code: &[u8]) {
-        match self {
-            Self::None => (),
-            Self::Packed(codes) => {
-                let pushed = codes.push(code);
-                debug_assert!(pushed.is_ok(), "a code of this quantizer");
-            }
-            Self::Plain(_, bytes) => bytes.extend_from_slice(code),
-        }
-    }
-
-    pub(in crate::index::ivf) fn set(&mut self, position: usize, code: &[u8]) {
-        match self {
-            Self::None => (),
-            Self::Packed(codes) => {
-                let set = codes.set(position, code);
-                debug_assert!(set.is_ok(), "a code of this quantizer");
-            }
-            Self::Plain(len, bytes) => {
-                bytes[position * *len..(position + 1) * *len].copy_from_slice(code);
-            }
-        }
-    }
-
-    pub(in crate::index::ivf) fn swap_remove(&mut self, position: usize) {
-        match self {
-            Self::None => (),
-            Self::Packed(codes) => {
-                let removed = codes.swap_remove(position);
-                debug_assert!(removed.is_ok(), "a position of the list");
-            }
-            Self::Plain(len, bytes) => {
-                let last = bytes.len() - *len;
-                bytes.copy_within(last.., position * *len);
-                bytes.truncate(last);
-            }
-        }
-    }
-
-    /// Writes the code at `position` to `code`.
-    pub(in crate::index::ivf) fn get(&self, position: usize, code: &mut Vec<u8>) {
-        code.clear();
-        match self {
-            Self::None => (),
-            Self::Packed(codes) => code.extend(codes.get(position).unwrap_or_default()),
-            Self::Plain(len, bytes) => {
-                code.extend_from_slice(&bytes[position * len..(position + 1) * len]);
-            }
-        }
-    }
-
-    /// Returns the codes as they are in memory, which is the same on every machine.
-    pub(in crate::index::ivf) fn stored(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Packed(codes) => codes.stored(),
-            Self::Plain(_, bytes) => bytes,
-        }
-    }
-
-    /// Reserves memory for `more` codes.
-    pub(in crate::index::ivf) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
-        match self {
-            Self::None => Ok(()),
-            Self::Packed(codes) => codes.reserve(more),
-            Self::Plain(len, bytes) => bytes.try_reserve_exact(more * *len),
-        }
-    }
-
-    /// Releases memory beyond `room` codes.
-    pub(in crate::index::ivf) fn shrink(&mut self, room: usize) {
-        match self {
-            Self::None => (),
-            Self::Packed(codes) => codes.shrink(room),
-            Self::Plain(len, bytes) => bytes.shrink_to(room * *len),
-        }
-    }
-
-    /// Returns the bytes of memory in use.
-    pub(in crate::index::ivf) fn bytes(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Packed(codes) => codes.bytes(),
-            Self::Plain(_, bytes) => bytes.capacity(),
-        }
-    }
-}
-
 impl From<QuantizationError> for IndexError {
     fn from(error: QuantizationError) -> Self {
         match error {
@@ -497,7 +398,7 @@ mod tests {
     /// Returns a product codec of 16 components, and residuals like those that it was fitted to.
     fn codec() -> (Codec, Vec<f32>) {
         let residuals: Vec<f32> = (0..16 * 400).map(|i| ((i * i) as f32 * 0.37).sin()).collect();
-        let codec = Codec::train(IvfQuantization::Pq4, None, 16, 1, residuals.clone());
+        let codec = Codec::train(ListCoding::Pq4, None, 16, 1, residuals.clone());
         (codec.unwrap().unwrap(), residuals)
     }
 

@@ -1,7 +1,7 @@
 //! One list: the vectors that are nearest to one centroid, side by side.
 
 use crate::error::IndexError;
-use crate::index::ivf::codes::codec::CodeList;
+use crate::index::ivf::codes::code_list::CodeList;
 use crate::index::ivf::codes::drift::Figures;
 use crate::vector::Block;
 

@@ -10,7 +10,7 @@ use super::scan::{Scan, TILE};
 use crate::index::ivf::Ivf;
 use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::index::query::budget::{Limit, Timer};
-use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::hits::{BatchHits, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::vector::Block;
 
@@ -56,7 +56,7 @@ impl Ivf {
                     continue;
                 }
                 let mut none = Hits::new();
-                none.set_plan(Plan::Scan);
+                none.set_plan(SearchPlan::Scan);
                 queries.chunks_exact(blocks).for_each(|_| out.push(&none));
             }
         });
@@ -101,7 +101,7 @@ impl Ivf {
                 let asked = &mut group.asked[number];
                 distances += self.answer(reranking, asked, probe, timer, &mut hits);
                 let all = effort.nprobe == directory.lists.len();
-                hits.set_plan(if all { Plan::Scan } else { Plan::Probe });
+                hits.set_plan(if all { SearchPlan::Scan } else { SearchPlan::Probe });
             }
             out.push(&hits);
         }

@@ -13,7 +13,7 @@ use crate::index::ivf::Ivf;
 use crate::index::ivf::lists::directory::{Directory, Scratch};
 use crate::index::query::budget::Timer;
 use crate::index::query::filter::Filter;
-use crate::index::query::hits::{BatchHits, Hits, Plan};
+use crate::index::query::hits::{BatchHits, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::{Buffers, Work};
 use crate::index::search::Searchable;
@@ -125,7 +125,7 @@ impl Ivf {
 
     /// Returns the bytes that are read for a distance.
     fn bytes_read(&self, effort: &Effort) -> usize {
-        match self.settings.quantization.bits() {
+        match self.settings.coding.bits() {
             Some(bits) if effort.by_codes => self.dimension() * bits as usize / 8,
             _ => self.space.blocks() * size_of::<Block>(),
         }
@@ -143,7 +143,7 @@ impl Ivf {
         let Some(mut effort) = self.effort(directory, request) else {
             hits.set(std::iter::empty());
             hits.set_counters(0, 0);
-            hits.set_plan(Plan::Scan);
+            hits.set_plan(SearchPlan::Scan);
             return hits.set_complete(true);
         };
         let few = request.screen.filter().filter(|filter| is_few(directory, *filter, &effort));
@@ -200,9 +200,9 @@ impl Ivf {
         hits.set_counters((ranked + scanned + again) as u64, read as u64);
         hits.set_complete(!timer.expired());
         hits.set_plan(match request.screen.filter() {
-            Some(_) if few.is_some() || read == lists => Plan::FilteredScan,
-            None if read == lists => Plan::Scan,
-            _ => Plan::Probe,
+            Some(_) if few.is_some() || read == lists => SearchPlan::FilteredScan,
+            None if read == lists => SearchPlan::Scan,
+            _ => SearchPlan::Probe,
         });
     }
 
