@@ -117,32 +117,32 @@ nightly:
 # Memory errors and leaks: all tests under the address sanitizer
 [group('memory and threads')]
 asan:
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/asan \
       cargo test --target x86_64-unknown-linux-gnu --lib --tests
 
 # Memory errors in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]
 asan-unsafe:
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/asan \
       cargo test --target x86_64-unknown-linux-gnu --lib --test forked --test one_file --test one_file_hosts \
       -- process:: threads:: arena:: store:: fork
 
 # Data races: all tests under the thread sanitizer
 [group('memory and threads')]
 tsan:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests
 
 # Data races in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]
 tsan-unsafe:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib -- process:: threads:: arena:: store::
 
 # Data races of the store: readers beside a writer
 [group('memory and threads')]
 tsan-store:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --test store -- small:: concurrency::
 
 # Undefined behaviour in the code that Miri can run
