@@ -30,7 +30,7 @@ fn generated(count: usize, dimension: usize, quantization: Quantization) -> Pair
     Pair { graph, exact, queries }
 }
 
-/// What several tests search.
+/// Indexes that several tests search.
 static PLAIN_20K: LazyLock<Pair> = LazyLock::new(|| generated(20_000, 32, Quantization::None));
 static PLAIN_60K: LazyLock<Pair> = LazyLock::new(|| generated(60_000, 16, Quantization::None));
 

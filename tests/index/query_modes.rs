@@ -30,7 +30,7 @@ fn pair(count: usize, metric: Metric, quantization: Quantization) -> Pair {
     Pair { graph, exact, queries }
 }
 
-/// What several tests search.
+/// Indexes that several tests search.
 static SMALL: LazyLock<Pair> = LazyLock::new(|| pair(6000, Metric::L2, Quantization::None));
 static SMALL_CODED: LazyLock<Pair> = LazyLock::new(|| pair(6000, Metric::L2, Quantization::Sq4));
 static LARGE: LazyLock<Pair> = LazyLock::new(|| pair(20_000, Metric::L2, Quantization::None));
