@@ -7,7 +7,7 @@ use nearfield::{AsVector, Flat, Hit, Hnsw, Metric, Quantization, VectorRef};
 
 use crate::support::data::carried;
 
-const COUNT: usize = 4300;
+const COUNT: usize = 6000;
 
 /// The position whose vector a position copies.
 type Source = fn(usize) -> usize;
