@@ -4,13 +4,19 @@
 
 mod support;
 
+use std::sync::Mutex;
+
 use nearfield::{Collection, Element, Flat, Hnsw, Metric, Originals, Quantization};
 use support::data::{keys_of as keys, words};
 use support::files::Folder;
 use support::recall::recall_of;
 
+/// One test at a time, for the same reason.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn turnovers_lose_no_recall() {
+    let _alone = ALONE.lock().unwrap();
     let data = words();
     let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
     let queries = data.queries().to_f32().unwrap();
@@ -63,6 +69,7 @@ fn turnovers_lose_no_recall() {
 #[test]
 fn a_collection_that_is_opened_often_keeps_its_size() {
     const KEYS: u64 = 400;
+    let _alone = ALONE.lock().unwrap();
     let folder = Folder::new("often");
     let path = folder.file("collection.nf");
     let config = || {
