@@ -117,33 +117,33 @@ nightly:
 # Memory errors and leaks: all tests under the address sanitizer
 [group('memory and threads')]
 asan:
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/asan \
       cargo test --target x86_64-unknown-linux-gnu --lib --tests
 
 # Memory errors in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]
 asan-unsafe:
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/asan \
       cargo test --target x86_64-unknown-linux-gnu --lib --test forked --test one_file --test one_file_hosts \
       -- process:: threads:: arena:: store:: fork
 
 # Data races: all tests under the thread sanitizer
 [group('memory and threads')]
 tsan:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests
 
 # Data races in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]
 tsan-unsafe:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib -- process:: threads:: arena:: store::
 
 # Data races of the store: readers beside a writer
 [group('memory and threads')]
 tsan-store:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/tsan \
-      cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --test store_small --test store_concurrency
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
+      cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --test store -- small:: concurrency::
 
 # Undefined behaviour in the code that Miri can run
 [group('memory and threads')]
@@ -156,7 +156,7 @@ miri:
 [group('memory and threads')]
 miri-store:
     CARGO_TARGET_DIR=target/miri MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance" \
-      cargo +nightly miri test --test store_small
+      cargo +nightly miri test --test store small::
 
 # Models of threads in seeded schedules; NEARFIELD_MODEL_SEED=N runs one again
 [group('memory and threads')]
@@ -173,13 +173,13 @@ stress:
 # Recall on data of many shapes: `all` cases, or N for each N-th
 [group('recall')]
 shapes step="all":
-    NEARFIELD_SHAPES={{ step }} cargo test --release --test shapes -- --nocapture
+    NEARFIELD_SHAPES={{ step }} cargo test --release --test shapes product:: -- --nocapture
 
 # Power cuts of the store and of collections
 [group('files')]
 power-cuts store="100000" collection="20000":
-    NEARFIELD_POWER_CUTS={{ store }} cargo test --release --test store_power_cut
-    NEARFIELD_POWER_CUTS={{ collection }} cargo test --release --test collection_power_cut
+    NEARFIELD_POWER_CUTS={{ store }} cargo test --release --test store power_cut::
+    NEARFIELD_POWER_CUTS={{ collection }} cargo test --release --test collection power_cut::
 
 # Killed writers of collections and of the store
 [group('files')]

@@ -4,17 +4,18 @@
 //! codes of 4 bits and searches them in a process that may have 250 MB (in a memory cgroup, for which it must be root).
 #![cfg(target_os = "linux")]
 
-mod collection_support;
+mod support;
 
 use std::path::Path;
 use std::process::Command;
 
-use collection_support::{Folder, config, open, vector};
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::{
     AsVector, Collection, CollectionBuilder, CollectionError, Element, Flat, Hnsw, Metric,
     Quantization, VectorRef,
 };
+use support::collections::{config, open, vector};
+use support::files::Folder;
 
 const ROLE: &str = "NEARFIELD_TEST_ROLE";
 const FILE: &str = "NEARFIELD_TEST_FILE";

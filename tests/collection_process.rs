@@ -4,7 +4,7 @@
 //! `NEARFIELD_FOLLOW_SECONDS=600 cargo test --release --test collection_process follows -- --nocapture` follows a writer that commits a
 //! thousand times a second for ten minutes, and expects each commit to be seen within 10 ms.
 
-mod collection_support;
+mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use collection_support::{Folder, config, open, vector};
 use nearfield::{Collection, CollectionBuilder, CollectionError};
+use support::collections::{config, open, vector};
+use support::files::Folder;
 
 const ROLE: &str = "NEARFIELD_TEST_ROLE";
 const FILE: &str = "NEARFIELD_TEST_FILE";

@@ -1,7 +1,7 @@
 //! Space of a collection: pages that a snapshot holds, in this process and in another, and file
 //! length after compaction.
 
-mod collection_support;
+mod support;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use collection_support::{Folder, config, open, vector};
 use nearfield::{Collection, CollectionBuilder, Metric, Snapshot};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use support::collections::{config, open, vector};
+use support::files::Folder;
 
 const ROLE: &str = "NEARFIELD_TEST_ROLE";
 const FILE: &str = "NEARFIELD_TEST_FILE";

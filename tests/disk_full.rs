@@ -1,15 +1,15 @@
 //! A full disk loses nothing, refuses single transactions, and removing makes room again: on a simulated disk of
 //! every size, and on a small file system of the machine.
 
-mod collection_support;
+mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use collection_support::{config, vector};
 use nearfield::store::{Cut, SimulatedDisk, Store, StoreError, StoreOptions};
 use nearfield::{Collection, CollectionError};
+use support::collections::{config, vector};
 
 const DIMENSION: usize = 16;
 

@@ -15,9 +15,9 @@
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "fork")]
 
-mod collection_support;
 mod fork_support;
 mod host_support;
+mod support;
 
 use std::io::BufRead;
 use std::path::Path;

@@ -1,22 +1,16 @@
 //! Maintenance: memory is freed once most vectors are removed, also beside searches and changes.
 
+mod support;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nearfield::dataset::Generated;
 use nearfield::{Flat, Hnsw, Metric, Originals, Quantization};
+use support::data::{generated, keys_of as keys};
 
 /// One test at a time, because searches of other tests delay the reclaiming of slots.
 static ALONE: Mutex<()> = Mutex::new(());
-
-fn generated(count: usize, dimension: usize) -> Vec<f32> {
-    Generated::builder(count, dimension).seed(5).build().unwrap().base().to_f32().unwrap()
-}
-
-fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
-    range.map(|key| key as u64).collect()
-}
 
 #[test]
 fn memory_is_given_back_once_most_vectors_are_gone() {

@@ -4,9 +4,9 @@
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "fork, and a signal to a process in a namespace")]
 
-mod collection_support;
 mod fork_support;
 mod host_support;
+mod support;
 
 use std::fs::File;
 use std::io::{BufRead, Read, Write};

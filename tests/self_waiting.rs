@@ -1,14 +1,15 @@
 //! A thread that would wait for itself is refused, in every call; other threads wait.
 
-mod collection_support;
+mod support;
 
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use collection_support::{Folder, config, open, vector};
 use nearfield::store::{Store, StoreError, StoreOptions};
 use nearfield::{Collection, CollectionError};
+use support::collections::{config, open, vector};
+use support::files::Folder;
 
 const DIMENSION: usize = 8;
 

@@ -2,12 +2,15 @@
 //!
 //! `NEARFIELD_KILLS=200 cargo test --release --test store_process` makes a longer run.
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nearfield::store::{Durability, ExtentId, Store, StoreError, StoreOptions};
+use support::files::Folder;
 
 const ROLE: &str = "NEARFIELD_TEST_ROLE";
 const FILE: &str = "NEARFIELD_TEST_FILE";
@@ -15,13 +18,6 @@ const FILE: &str = "NEARFIELD_TEST_FILE";
 fn options() -> StoreOptions {
     // A short log, so that checkpoints are frequent.
     StoreOptions::new().page_size(4096).log_size(64 << 10)
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("nearfield-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 /// Starts this test program again in another role.
@@ -99,8 +95,8 @@ fn role() {
 
 #[test]
 fn a_killed_writer_loses_no_acknowledged_commit() {
-    let folder = folder("kill");
-    let path = folder.join("file");
+    let folder = Folder::new("kill");
+    let path = folder.file("file");
     let kills = std::env::var("NEARFIELD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
     let (mut acknowledged, mut recovered) = (0, 0);
     for round in 0..kills {
@@ -126,13 +122,12 @@ fn a_killed_writer_loses_no_acknowledged_commit() {
     }
     println!("{kills} kills, {acknowledged} commits, {recovered} taken from the log");
     assert!(acknowledged > 0 && recovered > 0);
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
 fn another_process_sees_every_commit_whole() {
-    let folder = folder("follow");
-    let path = folder.join("file");
+    let folder = Folder::new("follow");
+    let path = folder.file("file");
     options().open(&path).unwrap().close().unwrap();
     let (mut child, out) = start("steady", &path);
     let reader = options().open_read_only(&path).unwrap();
@@ -159,7 +154,6 @@ fn another_process_sees_every_commit_whole() {
     apply(&store, 2001).unwrap();
     store.check().unwrap();
     store.close().unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Returns the bytes of this process's memory that are in use.
@@ -172,8 +166,8 @@ fn resident() -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_large_file_opens_at_once() {
-    let folder = folder("large");
-    let path = folder.join("file");
+    let folder = Folder::new("large");
+    let path = folder.file("file");
     let store = Store::open(&path).unwrap();
     let mut tx = store.begin_write().unwrap();
     // An extent of 10 GB that is never written: the file is sparse.
@@ -202,5 +196,4 @@ fn a_large_file_opens_at_once() {
     assert!(grown < 10 << 20);
     // Machines that run tests are busy: opening takes about one millisecond, and the claim is 10. Reading 10 GB would take seconds.
     assert!(fastest < Duration::from_millis(200), "{fastest:?}");
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -2,28 +2,22 @@
 //!
 //! In its own process, because the reuse of slots depends on searches of other tests that run meanwhile.
 
-use nearfield::dataset::Dataset;
+mod support;
+
+use std::sync::Mutex;
+
 use nearfield::{Collection, Element, Flat, Hnsw, Metric, Originals, Quantization};
+use support::data::{keys_of as keys, words};
+use support::files::Folder;
+use support::recall::recall_of;
 
-fn keys(range: std::ops::Range<usize>) -> Vec<u64> {
-    range.map(|key| key as u64).collect()
-}
-
-/// Returns the share of the exact ten nearest that the index finds.
-fn recall(index: &Hnsw, exact: &Flat, queries: &[f32], ef: usize) -> f64 {
-    let found = index.search_batch(queries).k(10).ef(ef).threads(1).run().unwrap();
-    let truth = exact.search_batch(queries).k(10).run().unwrap();
-    let mut hits = 0;
-    for (found, truth) in found.iter().zip(truth.iter()) {
-        hits += found.iter().filter(|f| truth.iter().any(|t| t.key == f.key)).count();
-    }
-    hits as f64 / (truth.len() * 10) as f64
-}
+/// One test at a time, for the same reason.
+static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
 fn turnovers_lose_no_recall() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/words-100-10k");
-    let data = Dataset::open(folder).unwrap();
+    let _alone = ALONE.lock().unwrap();
+    let data = words();
     let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
     let queries = data.queries().to_f32().unwrap();
     let queries = &queries[..dimension * 200.min(queries.len() / dimension)];
@@ -54,7 +48,7 @@ fn turnovers_lose_no_recall() {
         let exact = Flat::builder(dimension, data.metric()).build().unwrap();
         exact.insert_batch(&keys(0..5000), &vectors[..5000 * dimension]).run().unwrap();
         let (turned, built) =
-            (recall(&index, &exact, queries, 48), recall(&fresh, &exact, queries, 48));
+            (recall_of(&index, &exact, queries, 48), recall_of(&fresh, &exact, queries, 48));
         let lost = |index: &Hnsw| {
             let own = |&key: &usize| {
                 let hits = index.search(row(key)).k(10).ef(24).run().unwrap();
@@ -75,7 +69,9 @@ fn turnovers_lose_no_recall() {
 #[test]
 fn a_collection_that_is_opened_often_keeps_its_size() {
     const KEYS: u64 = 400;
-    let path = std::env::temp_dir().join(format!("nearfield-often-{}", std::process::id()));
+    let _alone = ALONE.lock().unwrap();
+    let folder = Folder::new("often");
+    let path = folder.file("collection.nf");
     let config = || {
         let config = Collection::builder(8, Metric::L2).m(6).ef_construction(30).page_size(4096);
         config.log_size(256 << 10).checkpoint_after(60 << 10)
@@ -98,6 +94,5 @@ fn a_collection_that_is_opened_often_keeps_its_size() {
     let collection = config().open(&path).unwrap();
     assert!(collection.len() as u64 == KEYS && collection.check().unwrap().is_ok());
     drop(collection);
-    std::fs::remove_file(&path).unwrap();
     assert!(slots as u64 <= KEYS * 5 / 2, "{slots} slots");
 }

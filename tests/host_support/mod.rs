@@ -41,7 +41,7 @@ fn is_loaded(number: u64) -> bool {
 }
 
 fn vector(key: u64, version: u64) -> Vec<f32> {
-    crate::collection_support::vector(key, version, DIMENSION)
+    crate::support::collections::vector(key, version, DIMENSION)
 }
 
 fn payload(key: u64, version: u64) -> Vec<u8> {

@@ -11,7 +11,7 @@ const ROWS: u64 = 3000;
 const LOADED: Range<u64> = 0..40;
 
 fn vector(key: u64, version: u64) -> Vec<f32> {
-    crate::collection_support::vector(key, version, DIMENSION)
+    crate::support::collections::vector(key, version, DIMENSION)
 }
 
 fn put(collection: &Collection, keys: Range<u64>, version: u64) {

@@ -63,14 +63,14 @@ use crate::vector::{Block, Element};
 ///
 /// | setting | recall@10 at `ef` 64, beside `None` | vectors and distances | test |
 /// |---|---|---|---|
-/// | [`Originals::Kept`] | within .02; for vectors unlike those before, once they are 2 % (4 % with [`Pq`](Self::Pq)); up to .09 less with [`Sq4`](Self::Sq4) under L2 for vectors 30 times as long as those before | exact | `shapes` |
-/// | [`Originals::Sq12`] | within .02, but for neighbours that are nearer to one another than vectors are off | off by .15 % of the vector's own length at most | `shapes`, `shapes_rows` |
-/// | [`Originals::Sq8`], and [`Sq8`](Self::Sq8) dropped | as above | off by 2 % at most | `shapes`, `shapes_rows` |
-/// | others, dropped | - | the error at fitting times [`Stats::code_error`](crate::Stats::code_error) | `moved_codes` |
-/// | queries of any length, inner product | the same at each length, also after [`calibrate`](crate::Hnsw::calibrate) | | `shapes_rows` |
-/// | vectors of any length, inner product | within .02; `None` finds the longest wherever it was inserted | | `shapes_rows`, `long_vectors` |
-/// | [`Ivf`](crate::Ivf), all lists read, originals kept | .99 at least | exact | `shapes_ivf` |
-/// | filters, radii and `exclude` | those of the plain search; no answer is lost by a radius or a `k` | | `plans`, `filter` |
+/// | [`Originals::Kept`] | within .02; for vectors unlike those before, once they are 2 % (4 % with [`Pq`](Self::Pq)); up to .09 less with [`Sq4`](Self::Sq4) under L2 for vectors 30 times as long as those before | exact | `shapes::product` |
+/// | [`Originals::Sq12`] | within .02, but for neighbours that are nearer to one another than vectors are off | off by .15 % of the vector's own length at most | `shapes::product`, `shapes::once_failed` |
+/// | [`Originals::Sq8`], and [`Sq8`](Self::Sq8) dropped | as above | off by 2 % at most | `shapes::product`, `shapes::once_failed` |
+/// | others, dropped | - | the error at fitting times [`Stats::code_error`](crate::Stats::code_error) | `index::moved_codes` |
+/// | queries of any length, inner product | the same at each length, also after [`calibrate`](crate::Hnsw::calibrate) | | `shapes::once_failed` |
+/// | vectors of any length, inner product | within .02; `None` finds the longest wherever it was inserted | | `shapes::once_failed`, `index::long_vectors` |
+/// | [`Ivf`](crate::Ivf), all lists read, originals kept | .99 at least | exact | `shapes::ivf` |
+/// | filters, radii and `exclude` | those of the plain search; no answer is lost by a radius or a `k` | | `index::plans`, `index::filter` |
 ///
 /// | | bits a component | compression of `f32` | for |
 /// |---|---|---|---|

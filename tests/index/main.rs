@@ -1,0 +1,26 @@
+//! Graphs and exact indexes, their codes and files, and the data sets that they are tested with.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod calibrate;
+mod clusters;
+mod dataset;
+mod determinism;
+mod duplicates;
+mod errors;
+mod files;
+mod filter;
+mod long_vectors;
+mod merge;
+mod moved_codes;
+mod near_copies;
+mod odd_callers;
+mod plans;
+mod quantization;
+mod quantizers;
+mod query_modes;
+mod remove;
+mod replacements;
+mod shards;

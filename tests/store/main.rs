@@ -1,0 +1,13 @@
+//! The store within one process.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod concurrency;
+mod damage;
+mod faults;
+mod history;
+mod model;
+mod power_cut;
+mod small;
+mod space;
