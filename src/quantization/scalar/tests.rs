@@ -54,6 +54,33 @@ fn codes_come_back_with_an_error_in_proportion_to_their_cells() {
     }
 }
 
+/// The inner product of a vector with its code was 1.2 % too small on average, and up to 5 %, each by another share.
+#[test]
+fn codes_of_four_bits_have_the_inner_product_of_their_vector_with_itself() {
+    for dimension in [64, 100, 128, 384, 1000] {
+        let vectors = sample(200, dimension, 5);
+        let metric = Metric::InnerProduct;
+        let grid = ScalarGrid::train(&vectors, dimension, metric, Bits::Four, 1, Isa::detect());
+        let (mut rotated, mut back) = (Vec::new(), Vec::new());
+        let mut code = vec![Block::ZERO; grid.code_blocks()];
+        let mut sum = 0.0;
+        for (at, vector) in vectors.chunks_exact(dimension).enumerate() {
+            // Vectors of every length.
+            let length = [1.0, 0.01, 30.0][at % 3];
+            let vector: Vec<f32> = vector.iter().map(|x| x * length).collect();
+            grid.encode(&vector, &mut rotated, &mut code);
+            grid.decode(&code, &mut back);
+            let product = |a: &[f32]| -> f64 {
+                a.iter().zip(&vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let off = product(&back) / product(&vector) - 1.0;
+            assert!(off.abs() < 0.03, "{dimension}: {off}");
+            sum += off / 200.0;
+        }
+        assert!(sum.abs() < 0.003, "{dimension}: {sum} on average");
+    }
+}
+
 #[test]
 fn equal_vectors_and_single_ones_are_exact_and_nothing_divides_by_zero() {
     for bits in [Bits::Four, Bits::Eight, Bits::Twelve] {
