@@ -21,13 +21,15 @@ struct Head {
     base: f32,
     square: f32,
     slope: f32,
-    /// 1 under the inner product, whose codes have one more number and whose distances may be negative; 0 otherwise.
+    /// The multiple of the centre that was subtracted from the query, under the inner product.
     of_centre: f32,
+    /// 1 under the inner product, whose codes have one more number and whose distances may be negative; 0 otherwise.
+    is_product: u32,
     /// Bytes of a plane of a code.
     plane_len: u32,
     /// The product with a code that equals the query in all bits.
     equal: i32,
-    unused: [u32; 10],
+    unused: [u32; 9],
 }
 
 /// Order keys of the distances from a query to codes of `B` planes; the query has `G` groups of four.
@@ -43,11 +45,14 @@ impl RabitqQuantizer {
     /// Writes a query, a vector ready to be centred, into its blocks.
     pub(crate) fn write_blocks(&self, query: &[f32], scratch: &mut Vec<f32>, out: &mut [Block]) {
         let Some((head, planes)) = out.split_first_mut() else { return };
-        let Fit { norm, scale, .. } = self.write_query(query, scratch, cast_slice_mut(planes));
+        let multiple = self.multiple_for(query);
+        self.residual_into(query, multiple, scratch);
+        let Fit { norm, scale, .. } = self.write_query(scratch, cast_slice_mut(planes));
         let greatest = ((1_i32 << self.bits) - 1) * ((1 << query_bits(self.bits)) - 1);
         let (base, square, slope, of_centre) = match self.metric {
             Metric::InnerProduct => {
-                (self.centre_square - dot(query, &self.centre) as f32, 0.0, scale, 1.0)
+                let product = dot(query, &self.centre) as f32;
+                (multiple * self.centre_square - product, 0.0, scale, multiple)
             }
             Metric::Cosine => (0.5 * norm * norm, 0.5, scale, 0.0),
             _ => (norm * norm, 1.0, 2.0 * scale, 0.0),
@@ -57,9 +62,10 @@ impl RabitqQuantizer {
             square,
             slope,
             of_centre,
+            is_product: u32::from(self.metric == Metric::InnerProduct),
             plane_len: self.plane_len() as u32,
             equal: greatest * self.rotation.len() as i32,
-            unused: [0; 10],
+            unused: [0; 9],
         };
     }
 }
@@ -103,10 +109,10 @@ impl<const B: usize, const G: usize> RabitqKernel<B, G> {
         let product = head.slope * scale * head.equal.wrapping_sub(2 * differing) as f32;
         let distance = head.base + head.square * (norm * norm) - product;
         // Adding zero makes a negative one positive.
-        OrderKey::of_f32(if head.of_centre == 0.0 {
+        OrderKey::of_f32(if head.is_product == 0 {
             distance.max(0.0) + 0.0
         } else {
-            distance - factors[3] + 0.0
+            distance - head.of_centre * factors[3] + 0.0
         })
     }
 }

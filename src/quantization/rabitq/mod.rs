@@ -128,23 +128,26 @@ impl RabitqQuantizer {
         admit(vector, self.dimension, self.metric)
     }
 
-    /// Replaces `rotated` by the vector less the centre, rotated.
-    fn residual_into(&self, vector: &[f32], rotated: &mut Vec<f32>) {
+    /// Replaces `rotated` by the vector less a multiple of the centre, rotated.
+    fn residual_into(&self, vector: &[f32], multiple: f32, rotated: &mut Vec<f32>) {
         rotated.clear();
-        rotated.extend(vector.iter().zip(&self.centre).map(|(x, c)| x - c));
+        rotated.extend(vector.iter().zip(&self.centre).map(|(x, c)| x - multiple * c));
         rotated.resize(self.rotation.len(), 0.0);
         self.rotation.apply(rotated);
     }
 
-    /// Returns the point of the grid that is nearest to the residual of a vector ready to be centred. `scratch` then holds the
-    /// components of both.
-    fn nearest_point<'s>(
-        &self,
-        vector: &[f32],
-        bits: u32,
-        scratch: &'s mut Vec<f32>,
-    ) -> (&'s [u8], Fit) {
-        self.residual_into(vector, scratch);
+    /// Returns the multiple of the centre that is subtracted from a query. Under the inner product, it is the multiple that leaves the
+    /// shortest residual, to whose length errors are in proportion: the centre is not near to queries of all lengths.
+    fn multiple_for(&self, query: &[f32]) -> f32 {
+        if self.metric != Metric::InnerProduct {
+            return 1.0;
+        }
+        let multiple = (dot(query, &self.centre) / dot(&self.centre, &self.centre)) as f32;
+        if multiple.is_finite() { multiple } else { 0.0 }
+    }
+
+    /// Returns the point of the grid that is nearest to a residual, which is in `scratch`. `scratch` then holds the components of both.
+    fn nearest_point<'s>(&self, bits: u32, scratch: &'s mut Vec<f32>) -> (&'s [u8], Fit) {
         let len = scratch.len();
         scratch.resize(len + len.div_ceil(4), 0.0);
         let (residual, values) = scratch.split_at_mut(len);
@@ -157,7 +160,8 @@ impl RabitqQuantizer {
     /// from the grid point whose products with it are unbiased.
     pub(crate) fn encode(&self, vector: &[f32], scratch: &mut Vec<f32>, code: &mut [u8]) -> f32 {
         let (planes, factors) = code.split_at_mut(self.planes_len());
-        let (values, Fit { norm, scale, error }) = self.nearest_point(vector, self.bits, scratch);
+        self.residual_into(vector, 1.0, scratch);
+        let (values, Fit { norm, scale, error }) = self.nearest_point(self.bits, scratch);
         planes.fill(0);
         for (number, plane) in planes.chunks_exact_mut(self.plane_len()).enumerate() {
             grid::write_plane(values, self.bits - 1 - number as u32, plane);
@@ -207,12 +211,12 @@ impl RabitqQuantizer {
         (planes, factors)
     }
 
-    /// Returns the distance, given the product of the residuals of two vectors and the sums over both: of the squares of the residuals'
-    /// lengths, and of the products with the centre.
+    /// Returns the distance, given the product of the residuals of two vectors, the sum of the squares of the residuals' lengths, and the
+    /// part of the vectors' product that the residuals' product lacks.
     #[inline(always)]
-    fn finish(&self, product: f32, squares: f32, centre_products: f32) -> f32 {
+    fn finish(&self, product: f32, squares: f32, of_centre: f32) -> f32 {
         match self.metric {
-            Metric::InnerProduct => self.centre_square - product - centre_products,
+            Metric::InnerProduct => -product - of_centre,
             Metric::Cosine => 0.5 * squares - product,
             _ => squares - 2.0 * product,
         }
@@ -269,8 +273,9 @@ impl Quantizer for RabitqQuantizer {
         // Lengths of the scaled grid points, and the cosine of the angle between them.
         let lengths = a.norm.hypot(a.error) * b.norm.hypot(b.error);
         let norms = a.norm * b.norm;
+        let of_centre = a.product + b.product - self.centre_square;
         if norms == 0.0 {
-            return Ok(self.finish(0.0, a.norm * a.norm + b.norm * b.norm, a.product + b.product));
+            return Ok(self.finish(0.0, a.norm * a.norm + b.norm * b.norm, of_centre));
         }
         let cosine = (a.scale * b.scale * product as f32 / lengths).clamp(-1.0, 1.0);
         // Near orthogonality the cosine of codes is too small by the ratio of lengths, and that of
@@ -279,7 +284,7 @@ impl Quantizer for RabitqQuantizer {
         let lost = lengths / norms - 1.0;
         let cosine = (cosine * (1.0 + lost * (1.0 - cosine * cosine))).clamp(-1.0, 1.0);
         let squares = a.norm * a.norm + b.norm * b.norm;
-        Ok(self.finish(norms * cosine, squares, a.product + b.product))
+        Ok(self.finish(norms * cosine, squares, of_centre))
     }
 
     fn prepare<'a>(

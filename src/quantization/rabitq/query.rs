@@ -60,6 +60,8 @@ pub struct RabitqQuery<'a> {
     error: f32,
     /// The inner product of the query and the centre.
     product: f32,
+    /// The multiple of the centre that was subtracted from the query.
+    multiple: f32,
     epsilon: f32,
 }
 
@@ -67,9 +69,12 @@ impl<'a> RabitqQuery<'a> {
     /// Prepares a vector ready to be centred.
     pub(super) fn new(quantizer: &'a RabitqQuantizer, query: &[f32]) -> Self {
         let mut planes = vec![[0; 64]; quantizer.query_planes()];
-        let Fit { norm, scale, error } = quantizer.write_query(query, &mut Vec::new(), &mut planes);
+        let multiple = quantizer.multiple_for(query);
+        let scratch = &mut Vec::new();
+        quantizer.residual_into(query, multiple, scratch);
+        let Fit { norm, scale, error } = quantizer.write_query(scratch, &mut planes);
         let product = dot(query, &quantizer.centre) as f32;
-        Self { quantizer, planes, norm, scale, error, product, epsilon: EPSILON }
+        Self { quantizer, planes, norm, scale, error, product, multiple, epsilon: EPSILON }
     }
 
     /// Sets the number of standard deviations that an estimate's bound spans. The error is close to normally
@@ -136,15 +141,10 @@ impl RabitqQuantizer {
         query_bits(self.bits) as usize / 4 * self.rotation.len().div_ceil(128)
     }
 
-    /// Writes the planes of a query, a vector ready to be centred, in the layout of `Simd::plane_counts`.
-    pub(super) fn write_query(
-        &self,
-        query: &[f32],
-        scratch: &mut Vec<f32>,
-        planes: &mut [[u8; 64]],
-    ) -> Fit {
+    /// Writes the planes of a query, whose residual is in `scratch`, in the layout of `Simd::plane_counts`.
+    pub(super) fn write_query(&self, scratch: &mut Vec<f32>, planes: &mut [[u8; 64]]) -> Fit {
         let bits = query_bits(self.bits);
-        let (values, fit) = self.nearest_point(query, bits, scratch);
+        let (values, fit) = self.nearest_point(bits, scratch);
         let steps = planes.len() / (bits as usize / 4);
         planes.as_flattened_mut().fill(0);
         for bit in 0..bits as usize {
@@ -220,7 +220,9 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
             let differing = simd.i32_sum(total);
             let product = factors.scale * query.scale * equal.wrapping_sub(2 * differing) as f32;
             let squares = factors.norm * factors.norm + square;
-            *distance = quantizer.finish(product, squares, factors.product + query.product);
+            let of_centre =
+                query.product + query.multiple * (factors.product - quantizer.centre_square);
+            *distance = quantizer.finish(product, squares, of_centre);
         }
     }
 }

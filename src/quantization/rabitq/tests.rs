@@ -59,24 +59,30 @@ fn estimates_are_the_formula_on_every_instruction_set() {
                 let codes = quantizer.quantize_batch(&data).unwrap();
                 let row = |i: usize| &data[i * dimension..][..dimension];
                 let admitted = |i: usize| quantizer.admit(row(i)).unwrap().into_owned();
-                let residual = |i: usize| {
+                let residual = |i: usize, multiple: f32| {
                     let mut residual = Vec::new();
-                    quantizer.residual_into(&admitted(i), &mut residual);
+                    quantizer.residual_into(&admitted(i), multiple, &mut residual);
                     residual
                 };
                 let squares = |v: &[f32]| super::dot(v, v);
                 let query_bits = super::query::query_bits(bits);
-                let (query, query_scale) = point(&residual(0), query_bits);
+                let multiple = match metric {
+                    Metric::InnerProduct => {
+                        super::dot(&admitted(0), &quantizer.centre) / squares(&quantizer.centre)
+                    }
+                    _ => 1.0,
+                };
+                let of_query = residual(0, multiple as f32);
+                let (query, query_scale) = point(&of_query, query_bits);
                 let mut expected = Vec::new();
                 for i in 0..50 {
-                    let (of_code, scale) = point(&residual(i), bits);
+                    let (of_code, scale) = point(&residual(i, 1.0), bits);
                     let scale = f64::from(scale) * f64::from(query_scale);
                     let product = scale * super::dot(&of_code, &query);
-                    let sum = squares(&residual(0)) + squares(&residual(i));
+                    let sum = squares(&of_query) + squares(&residual(i, 1.0));
                     let centre = &quantizer.centre;
                     let middle = super::dot(centre, &admitted(0))
-                        + super::dot(centre, &admitted(i))
-                        - squares(centre);
+                        + multiple * (super::dot(centre, &admitted(i)) - squares(centre));
                     expected.push(match metric {
                         Metric::InnerProduct => (-product - middle, sum + middle.abs()),
                         Metric::Cosine => (sum / 2.0 - product, sum),
@@ -95,6 +101,35 @@ fn estimates_are_the_formula_on_every_instruction_set() {
                         assert!(off < 2e-6 * size, "{case}: {found} {expected}");
                     }
                     assert_eq!(*first.get_or_insert_with(|| found.clone()), found, "{isa}");
+                }
+            }
+        }
+    }
+}
+
+/// A query that is much shorter than the centre was estimated with an error in proportion to the centre: 100 times as large at .01.
+#[test]
+fn estimates_of_inner_products_are_in_proportion_to_the_query() {
+    let mut random = Random(11);
+    let data = vectors(&mut random, 200, 128);
+    for bits in [1, 2, 4] {
+        let builder = RabitqQuantizer::builder(128, Metric::InnerProduct).bits(bits);
+        let quantizer = builder.train(&data).unwrap();
+        let codes = quantizer.quantize_batch(&data).unwrap();
+        let code = |i: usize| &codes[i * quantizer.code_len()..][..quantizer.code_len()];
+        for asked in data.chunks(128).take(10) {
+            let estimates = |factor: f32| -> Vec<(f32, f32)> {
+                let scaled: Vec<f32> = asked.iter().map(|x| x * factor).collect();
+                let query = quantizer.query(&scaled).unwrap();
+                let estimates = (0..200).map(|i| query.estimate(code(i)).unwrap());
+                estimates.map(|e| (e.distance / factor, e.bound / factor)).collect()
+            };
+            let own = estimates(1.0);
+            for factor in [1e-3, 0.01, 0.3, 7.0, 1000.0] {
+                for (&(distance, _), &(expected, bound)) in estimates(factor).iter().zip(&own) {
+                    let off = (distance - expected).abs();
+                    // Components near the middle of two cells may be rounded to either.
+                    assert!(off < 0.2 * bound, "{bits} {factor}: {distance}, not {expected}");
                 }
             }
         }
