@@ -42,17 +42,13 @@ impl List {
     fn bound(&self) -> u64 {
         if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
     }
-}
 
-impl List {
-    /// Makes room for `capacity` entries. Returns the last entry, if the list was full.
-    fn widen(&mut self, capacity: usize) -> Option<u64> {
-        let is_full = self.len == self.capacity;
+    /// Bounds the list to `capacity` entries, which are at least those that it has.
+    fn make_room(&mut self, capacity: usize) {
         if self.entries.len() < capacity + SLACK {
             self.entries.resize(capacity + SLACK, 0);
         }
         self.capacity = capacity;
-        is_full.then(|| self.entries[self.len - 1])
     }
 
     /// Appends the least of `entries`, which are all greater than the last one, up to the capacity.
@@ -78,11 +74,8 @@ impl<I: Id> Pool<I> {
     /// Empties the pool and bounds it to `capacity > 0` entries.
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
-        if self.list.entries.len() < capacity + SLACK {
-            self.list.entries.resize(capacity + SLACK, 0);
-        }
         self.list.len = 0;
-        self.list.capacity = capacity;
+        self.list.make_room(capacity);
         self.list.cursor = 0;
     }
 
@@ -97,14 +90,18 @@ impl<I: Id> Pool<I> {
         if capacity <= self.list.capacity {
             return;
         }
-        let Some(first) = self.list.widen(capacity) else { return };
+        let is_full = self.list.len == self.list.capacity;
+        self.list.make_room(capacity);
+        let Some(last) = self.list.entries[..self.list.len].last().filter(|_| is_full) else {
+            return;
+        };
         dropped.clear();
         dropped.resize(offered.len(), 0);
         // An entry beyond the last was dropped. Others of its key may have been: the order of their arrival decided.
-        let (last, least) = (first | EXPANDED, first >> 32 << 32);
+        let (last, least) = (last | EXPANDED, last >> 32 << 32);
         let (mut count, mut equal) = (0, 0);
         for &(key, id) in offered {
-            let entry = entry_of(key, id);
+            let entry = entry_of(key.to_bits(), id.number());
             dropped[count] = entry;
             count += usize::from(entry > last);
             equal += usize::from(entry >= least && entry <= last);
@@ -114,7 +111,7 @@ impl<I: Id> Pool<I> {
         let list = &self.list.entries[..self.list.len];
         let to = list.partition_point(|&entry| entry <= last);
         if equal > to - list.partition_point(|&entry| entry < least) {
-            self.offer_equal(OrderKey::from_bits((first >> 32) as u32), offered);
+            self.offer_equal(key_of(last), offered);
         }
     }
 
@@ -122,7 +119,7 @@ impl<I: Id> Pool<I> {
     #[cold]
     fn offer_equal(&mut self, key: OrderKey, offered: &[(OrderKey, I)]) {
         for &(_, id) in offered.iter().filter(|&&(other, _)| other == key) {
-            let entry = entry_of(key, id);
+            let entry = entry_of(key.to_bits(), id.number());
             let held = &self.list.entries[..self.list.len];
             if held.binary_search_by_key(&entry, |&held| held & !EXPANDED).is_err() {
                 self.offer(&[key], &mut [id]);
@@ -279,7 +276,7 @@ impl Offer<'_> {
                     continue;
                 }
                 let id = ids[at];
-                let entry = u64::from(keys[at]) << 32 | u64::from(id) << 1;
+                let entry = entry_of(keys[at], id);
                 if entry >= bound {
                     continue;
                 }
@@ -299,8 +296,8 @@ impl Offer<'_> {
 }
 
 #[inline(always)]
-fn entry_of<I: Id>(key: OrderKey, id: I) -> u64 {
-    u64::from(key.to_bits()) << 32 | u64::from(id.number()) << 1
+fn entry_of(key: u32, id: u32) -> u64 {
+    u64::from(key) << 32 | u64::from(id) << 1
 }
 
 #[inline(always)]

@@ -9,12 +9,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nearfield::store::{Cut, Durability, SimulatedDisk};
+use nearfield::store::{Durability, SimulatedDisk};
 use nearfield::{Collection, CollectionBuilder, CollectionError};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::support::collections::{config, vector};
+use crate::support::cuts::any_cut;
 
 const DIMENSION: usize = 6;
 
@@ -210,14 +211,7 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
         disk.power_off_after(life);
         live(&mut random, &disk, &mut candidates, (seed, &mut version), met)?;
         met.cuts += 1;
-        let cut = match random.random_range(0..6) {
-            0 => Cut::Nothing,
-            1 => Cut::Everything,
-            2 => Cut::Prefix,
-            3 => Cut::Subset(10),
-            4 => Cut::Subset(90),
-            _ => Cut::Subset(50),
-        };
+        let cut = any_cut(&mut random);
         disk = disk.after_power_cut(cut, random.random());
         // The check reads a copy, because checking may write.
         let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();

@@ -9,15 +9,7 @@ use nearfield::dataset::{Dataset, Generated, recall};
 use nearfield::{Bf16, Element, F16, Flat, Hits, Hnsw, IndexError, Isa, Metric, VectorError};
 
 use crate::support::data::{carried, sparse_keys as keys};
-
-fn numbers(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let step = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-    };
-    std::iter::repeat_with(step).take(n).collect()
-}
+use crate::support::random::numbers;
 
 /// Returns the recall at 10 of an index over a carried data set, keys being row numbers.
 fn recall_on(data: &Dataset, element: Element, ef: usize) -> f64 {

@@ -12,15 +12,7 @@ use nearfield::{
 };
 
 use crate::support::data::{carried, sparse_keys as keys};
-
-fn numbers(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let step = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-    };
-    std::iter::repeat_with(step).take(n).collect()
-}
+use crate::support::random::numbers;
 
 fn sound(index: &Ivf) {
     let report = index.check();

@@ -9,10 +9,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nearfield::store::{Cut, Durability, SimulatedDisk, StoreError, StoreOptions, SyncPoint};
+use nearfield::store::{Durability, SimulatedDisk, StoreError, StoreOptions, SyncPoint};
 use rand::RngExt;
 
 use crate::history::{Model, Random, SMALL, Sizes, content, durability, random, transaction};
+use crate::support::cuts::any_cut;
 
 /// Counts of the cases that a run has met.
 #[derive(Debug, Default)]
@@ -119,14 +120,7 @@ fn run(seed: u64, cuts: usize, ignored: Option<SyncPoint>, met: &mut Met) -> Res
         created |= candidates.len() > 1 || candidates[0] != Model::default();
         met.cuts += 1;
 
-        let cut = match random.random_range(0..6) {
-            0 => Cut::Nothing,
-            1 => Cut::Everything,
-            2 => Cut::Prefix,
-            3 => Cut::Subset(10),
-            4 => Cut::Subset(90),
-            _ => Cut::Subset(50),
-        };
+        let cut = any_cut(&mut random);
         disk = disk.after_power_cut(cut, random.random());
         // The check reads a copy, because closing a store writes to it.
         let copy = SimulatedDisk::from_image(disk.image().unwrap()).unwrap();

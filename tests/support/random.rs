@@ -35,3 +35,13 @@ pub(crate) fn noise(seed: u64) -> impl FnMut() -> f32 {
         (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
     }
 }
+
+/// Returns uniform numbers from -0.5 to 0.5.
+pub(crate) fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let step = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    std::iter::repeat_with(step).take(n).collect()
+}

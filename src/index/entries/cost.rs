@@ -23,12 +23,12 @@ pub(in crate::index) fn measuring(bytes: usize) -> f64 {
 }
 
 /// Bytes of a row after which the processor reads ahead.
-const AHEAD: usize = 320;
+const READ_AHEAD: usize = 320;
 
 /// Returns the cost of measuring a row if all rows are read in their order: 105 ns for 1536 bytes. For short rows, it is that of a row
 /// somewhere: a scan puts all distances in order, and must pay for sure.
 pub(in crate::index) fn measuring_in_order(bytes: usize) -> f64 {
-    measuring(bytes.min(AHEAD)) + bytes.saturating_sub(AHEAD) as f64 / 60.0
+    measuring(bytes.min(READ_AHEAD)) + bytes.saturating_sub(READ_AHEAD) as f64 / 60.0
 }
 
 /// Slots that are asked about together, and between two thoughts of the time.

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable, cast_mut, cast_ref, cast_slice, cast_slice_mut};
 
 use super::query::{add_differing, query_bits};
-use super::{Fit, RabitqQuantizer, dot};
+use super::{Centring, Fit, RabitqQuantizer};
 use crate::distance::{Fours, Kernel};
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
@@ -45,15 +45,12 @@ impl RabitqQuantizer {
     /// Writes a query, a vector ready to be centred, into its blocks.
     pub(crate) fn write_blocks(&self, query: &[f32], scratch: &mut Vec<f32>, out: &mut [Block]) {
         let Some((head, planes)) = out.split_first_mut() else { return };
-        let multiple = self.multiple_for(query);
-        self.residual_into(query, multiple, scratch);
-        let Fit { norm, scale, .. } = self.write_query(scratch, cast_slice_mut(planes));
+        let Centring { multiple, product } = self.centring(query);
+        let Fit { norm, scale, .. } =
+            self.write_query(query, multiple, scratch, cast_slice_mut(planes));
         let greatest = ((1_i32 << self.bits) - 1) * ((1 << query_bits(self.bits)) - 1);
         let (base, square, slope, of_centre) = match self.metric {
-            Metric::InnerProduct => {
-                let product = dot(query, &self.centre) as f32;
-                (multiple * self.centre_square - product, 0.0, scale, multiple)
-            }
+            Metric::InnerProduct => (multiple * self.centre_square - product, 0.0, scale, multiple),
             Metric::Cosine => (0.5 * norm * norm, 0.5, scale, 0.0),
             _ => (norm * norm, 1.0, 2.0 * scale, 0.0),
         };

@@ -86,6 +86,15 @@ struct Factors {
     product: f32,
 }
 
+/// The relation of a query to the centre.
+#[derive(Debug, Clone, Copy)]
+struct Centring {
+    /// The multiple of the centre that is subtracted from the query.
+    multiple: f32,
+    /// The inner product of the query and the centre; zero unless the metric is the inner product.
+    product: f32,
+}
+
 impl RabitqQuantizer {
     /// Starts the choices for vectors of `dimension` components.
     pub fn builder(dimension: usize, metric: Metric) -> RabitqQuantizerBuilder {
@@ -136,18 +145,27 @@ impl RabitqQuantizer {
         self.rotation.apply(rotated);
     }
 
-    /// Returns the multiple of the centre that is subtracted from a query. Under the inner product, it is the multiple that leaves the
-    /// shortest residual, to whose length errors are in proportion: the centre is not near to queries of all lengths.
-    fn multiple_for(&self, query: &[f32]) -> f32 {
+    /// Returns the relation of a query to the centre. Errors are in proportion to the query's residual, and the centre is not near to
+    /// queries of all lengths: under the inner product, the multiple of the centre that leaves the shortest residual is subtracted.
+    fn centring(&self, query: &[f32]) -> Centring {
         if self.metric != Metric::InnerProduct {
-            return 1.0;
+            return Centring { multiple: 1.0, product: 0.0 };
         }
-        let multiple = (dot(query, &self.centre) / dot(&self.centre, &self.centre)) as f32;
-        if multiple.is_finite() { multiple } else { 0.0 }
+        let product = dot(query, &self.centre) as f32;
+        let multiple = product / self.centre_square;
+        Centring { multiple: if multiple.is_finite() { multiple } else { 0.0 }, product }
     }
 
-    /// Returns the point of the grid that is nearest to a residual, which is in `scratch`. `scratch` then holds the components of both.
-    fn nearest_point<'s>(&self, bits: u32, scratch: &'s mut Vec<f32>) -> (&'s [u8], Fit) {
+    /// Returns the point of the grid that is nearest to the residual of a vector ready to be centred, less this multiple of the centre.
+    /// `scratch` then holds the components of both.
+    fn nearest_point<'s>(
+        &self,
+        vector: &[f32],
+        multiple: f32,
+        bits: u32,
+        scratch: &'s mut Vec<f32>,
+    ) -> (&'s [u8], Fit) {
+        self.residual_into(vector, multiple, scratch);
         let len = scratch.len();
         scratch.resize(len + len.div_ceil(4), 0.0);
         let (residual, values) = scratch.split_at_mut(len);
@@ -160,8 +178,8 @@ impl RabitqQuantizer {
     /// from the grid point whose products with it are unbiased.
     pub(crate) fn encode(&self, vector: &[f32], scratch: &mut Vec<f32>, code: &mut [u8]) -> f32 {
         let (planes, factors) = code.split_at_mut(self.planes_len());
-        self.residual_into(vector, 1.0, scratch);
-        let (values, Fit { norm, scale, error }) = self.nearest_point(self.bits, scratch);
+        let (values, Fit { norm, scale, error }) =
+            self.nearest_point(vector, 1.0, self.bits, scratch);
         planes.fill(0);
         for (number, plane) in planes.chunks_exact_mut(self.plane_len()).enumerate() {
             grid::write_plane(values, self.bits - 1 - number as u32, plane);

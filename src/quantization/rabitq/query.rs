@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::grid::{Fit, write_plane};
-use super::{Factors, Quantizer, RabitqQuantizer, dot};
+use super::{Centring, Factors, Quantizer, RabitqQuantizer};
 use crate::metric::Metric;
 use crate::quantization::error::QuantizationError;
 use crate::quantization::quantizer::{PreparedQuery, check_codes};
@@ -58,10 +58,7 @@ pub struct RabitqQuery<'a> {
     norm: f32,
     scale: f32,
     error: f32,
-    /// The inner product of the query and the centre.
-    product: f32,
-    /// The multiple of the centre that was subtracted from the query.
-    multiple: f32,
+    centring: Centring,
     epsilon: f32,
 }
 
@@ -69,12 +66,10 @@ impl<'a> RabitqQuery<'a> {
     /// Prepares a vector ready to be centred.
     pub(super) fn new(quantizer: &'a RabitqQuantizer, query: &[f32]) -> Self {
         let mut planes = vec![[0; 64]; quantizer.query_planes()];
-        let multiple = quantizer.multiple_for(query);
-        let scratch = &mut Vec::new();
-        quantizer.residual_into(query, multiple, scratch);
-        let Fit { norm, scale, error } = quantizer.write_query(scratch, &mut planes);
-        let product = dot(query, &quantizer.centre) as f32;
-        Self { quantizer, planes, norm, scale, error, product, multiple, epsilon: EPSILON }
+        let centring = quantizer.centring(query);
+        let Fit { norm, scale, error } =
+            quantizer.write_query(query, centring.multiple, &mut Vec::new(), &mut planes);
+        Self { quantizer, planes, norm, scale, error, centring, epsilon: EPSILON }
     }
 
     /// Sets the number of standard deviations that an estimate's bound spans. The error is close to normally
@@ -116,7 +111,9 @@ impl<'a> RabitqQuery<'a> {
         let centre = self.quantizer.centre_square;
         match self.quantizer.metric {
             Metric::InnerProduct => {
-                let magnitude = squares + centre + code.product.abs() + self.product.abs();
+                let Centring { multiple, product } = self.centring;
+                let magnitude =
+                    squares + multiple.abs() * (centre + code.product.abs()) + product.abs();
                 self.epsilon * deviation + ROUNDING * magnitude
             }
             Metric::Cosine => self.epsilon * deviation + ROUNDING * (squares + centre),
@@ -141,10 +138,17 @@ impl RabitqQuantizer {
         query_bits(self.bits) as usize / 4 * self.rotation.len().div_ceil(128)
     }
 
-    /// Writes the planes of a query, whose residual is in `scratch`, in the layout of `Simd::plane_counts`.
-    pub(super) fn write_query(&self, scratch: &mut Vec<f32>, planes: &mut [[u8; 64]]) -> Fit {
+    /// Writes the planes of a query, a vector ready to be centred, less this multiple of the centre, in the layout of
+    /// `Simd::plane_counts`.
+    pub(super) fn write_query(
+        &self,
+        query: &[f32],
+        multiple: f32,
+        scratch: &mut Vec<f32>,
+        planes: &mut [[u8; 64]],
+    ) -> Fit {
         let bits = query_bits(self.bits);
-        let (values, fit) = self.nearest_point(bits, scratch);
+        let (values, fit) = self.nearest_point(query, multiple, bits, scratch);
         let steps = planes.len() / (bits as usize / 4);
         planes.as_flattened_mut().fill(0);
         for bit in 0..bits as usize {
@@ -220,8 +224,8 @@ impl<const B: usize, const G: usize> Task for Distances<'_, B, G> {
             let differing = simd.i32_sum(total);
             let product = factors.scale * query.scale * equal.wrapping_sub(2 * differing) as f32;
             let squares = factors.norm * factors.norm + square;
-            let of_centre =
-                query.product + query.multiple * (factors.product - quantizer.centre_square);
+            let Centring { multiple, product: of_query } = query.centring;
+            let of_centre = of_query + multiple * (factors.product - quantizer.centre_square);
             *distance = quantizer.finish(product, squares, of_centre);
         }
     }

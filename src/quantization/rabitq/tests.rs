@@ -68,11 +68,12 @@ fn estimates_are_the_formula_on_every_instruction_set() {
                 let query_bits = super::query::query_bits(bits);
                 let multiple = match metric {
                     Metric::InnerProduct => {
-                        super::dot(&admitted(0), &quantizer.centre) / squares(&quantizer.centre)
+                        let product = super::dot(&admitted(0), &quantizer.centre) as f32;
+                        product / squares(&quantizer.centre) as f32
                     }
                     _ => 1.0,
                 };
-                let of_query = residual(0, multiple as f32);
+                let of_query = residual(0, multiple);
                 let (query, query_scale) = point(&of_query, query_bits);
                 let mut expected = Vec::new();
                 for i in 0..50 {
@@ -82,7 +83,8 @@ fn estimates_are_the_formula_on_every_instruction_set() {
                     let sum = squares(&of_query) + squares(&residual(i, 1.0));
                     let centre = &quantizer.centre;
                     let middle = super::dot(centre, &admitted(0))
-                        + multiple * (super::dot(centre, &admitted(i)) - squares(centre));
+                        + f64::from(multiple)
+                            * (super::dot(centre, &admitted(i)) - squares(centre));
                     expected.push(match metric {
                         Metric::InnerProduct => (-product - middle, sum + middle.abs()),
                         Metric::Cosine => (sum / 2.0 - product, sum),

@@ -139,7 +139,7 @@ impl<'a> FilteredSearch<'a, '_> {
         None
     }
 
-    /// Returns the number of candidates beyond the `kept` ones whose walk on `form` costs the same as a scan.
+    /// Returns the number of candidates, with the `kept` ones, up to which the rest of a walk on `form` costs no more than a scan.
     fn most(&self, form: Representation<'_>, course: Course, kept: usize) -> usize {
         let pays = kept + (course.scan / self.index.candidate_cost(form)) as usize;
         self.index.scan_ef().min(pays.max(course.first + 1))
