@@ -45,8 +45,9 @@ const BEYOND_SCAN: f64 = 1.25;
 /// Candidates whose vectors tell the errors of the codes, about.
 const MEASURED: usize = 24;
 
-/// Standard deviations of the errors by which the codes put an answer too far: more for less than one in a hundred.
-const DEVIATIONS: f32 = 2.5;
+/// Standard deviations of the errors by which the codes put an answer too far: more for one in fifteen. With a greater number, walks
+/// that would end soon give way to scans.
+const DEVIATIONS: f32 = 1.5;
 
 /// Fewer slots tell nothing of the accepted share.
 const LEAST_SAMPLE: f64 = 32.0;
