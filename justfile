@@ -16,6 +16,11 @@ ci *stages:
 test *args:
     cargo test {{ args }}
 
+# All tests, also the long ones, with debug assertions: `cargo test` has neither
+[group('gate')]
+test-all:
+    CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true cargo test -- --include-ignored
+
 # Imports, places of unsafe, words of comments, number of dependencies
 [group('gate')]
 architecture:
@@ -76,7 +81,7 @@ plain-kernels:
 # Tests with each instruction set of this CPU
 [group('kernels and systems')]
 each-isa sets="scalar avx2 avx512":
-    for isa in {{ sets }}; do NEARFIELD_SIMD=$isa cargo test --lib --tests || exit 1; done
+    for isa in {{ sets }}; do NEARFIELD_SIMD=$isa cargo test --lib --tests -- --include-ignored || exit 1; done
 
 # Kernels on an emulated CPU without AVX, for minutes
 [group('kernels and systems')]
@@ -87,7 +92,7 @@ qemu-kernels:
 [group('kernels and systems')]
 qemu:
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64-static -cpu Nehalem" \
-      cargo test --target x86_64-unknown-linux-gnu --lib --tests
+      cargo test --target x86_64-unknown-linux-gnu --lib --tests -- --include-ignored
 
 # NEON under qemu: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user-static
 [group('kernels and systems')]
@@ -95,14 +100,14 @@ neon:
     rustup target add aarch64-unknown-linux-gnu
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
       CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static CARGO_TARGET_DIR=target/arm64 \
-      cargo test --target aarch64-unknown-linux-gnu --lib --tests
+      cargo test --target aarch64-unknown-linux-gnu --lib --tests -- --include-ignored
 
 # Windows under wine: gcc-mingw-w64-x86-64, wine
 [group('kernels and systems')]
 windows:
     rustup target add x86_64-pc-windows-gnu
     CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine CARGO_TARGET_DIR=target/windows \
-      cargo test --target x86_64-pc-windows-gnu --lib --tests
+      cargo test --target x86_64-pc-windows-gnu --lib --tests -- --include-ignored
 
 # Type-check the locks of Windows and macOS
 [group('kernels and systems')]
@@ -117,32 +122,32 @@ nightly:
 # Memory errors and leaks: all tests under the address sanitizer
 [group('memory and threads')]
 asan:
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/asan \
-      cargo test --target x86_64-unknown-linux-gnu --lib --tests
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true CARGO_TARGET_DIR=target/asan \
+      cargo test --target x86_64-unknown-linux-gnu --lib --tests -- --include-ignored
 
 # Memory errors in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]
 asan-unsafe:
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/asan \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true CARGO_TARGET_DIR=target/asan \
       cargo test --target x86_64-unknown-linux-gnu --lib --test forked --test one_file --test one_file_hosts \
       -- process:: threads:: arena:: store:: fork
 
 # Data races: all tests under the thread sanitizer
 [group('memory and threads')]
 tsan:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests
 
 # Data races in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]
 tsan-unsafe:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib -- process:: threads:: arena:: store::
 
 # Data races of the store: readers beside a writer
 [group('memory and threads')]
 tsan-store:
-    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_TARGET_DIR=target/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true CARGO_TARGET_DIR=target/tsan \
       cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --test store -- small:: concurrency::
 
 # Undefined behaviour in the code that Miri can run

@@ -126,6 +126,7 @@ fn role() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn a_snapshot_held_over_many_versions_holds_one_of_them() {
     let folder = Folder::new("space-versions");
     for is_other in [false, true] {

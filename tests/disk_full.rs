@@ -101,6 +101,7 @@ fn goes_on_when_full(store: &Store, mut model: Model, len: usize, path: Option<&
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn a_store_goes_on_at_every_size_of_the_disk() {
     let options = StoreOptions::new().page_size(4096).log_size(64 << 10);
     for (step, len) in [(4096, 100), (4096 * 5, 700), (4096 * 3, 3000)] {

@@ -80,6 +80,7 @@ fn memory_is_given_back_once_most_vectors_are_gone() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn vectors_move_while_they_are_searched_and_replaced() {
     const COUNT: usize = 10_000;
     let _alone = ALONE.lock().unwrap();

@@ -15,6 +15,7 @@ use support::recall::recall_of;
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn turnovers_lose_no_recall() {
     let _alone = ALONE.lock().unwrap();
     let data = words();

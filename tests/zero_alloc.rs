@@ -114,6 +114,7 @@ fn searching_a_graph_allocates_nothing() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn searching_by_codes_allocates_nothing() {
     let (base, queries) = Generated::builder(5000, 48).queries(100).build().unwrap().into_parts();
     let keys: Vec<u64> = (0..base.len() as u64).collect();

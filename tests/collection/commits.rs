@@ -196,6 +196,7 @@ fn a_snapshot_shows_one_commit() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn a_growing_collection_is_checkpointed_and_stays_whole() {
     let folder = Folder::new("growing");
     let path = folder.file("c.nf");

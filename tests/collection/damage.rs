@@ -43,6 +43,7 @@ fn exercise(path: &Path) -> bool {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn damaged_chunks_do_no_harm() {
     let folder = Folder::new("damage");
     let path = folder.file("index.nf");

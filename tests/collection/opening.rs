@@ -41,16 +41,20 @@ fn flush(collection: &Collection) {
     tx.commit().unwrap();
 }
 
+/// Returns whether times are bounded, and the histories are as long as those of the bounds.
+fn is_timed() -> bool {
+    std::env::var_os("NEARFIELD_TIMES").is_some()
+}
+
 fn in_time(what: &str, took: Duration, limit: Duration) {
     println!("{what}: {took:.1?}");
-    let asked = std::env::var_os("NEARFIELD_TIMES").is_some();
-    assert!(!asked || took < limit, "{what} took {took:?}");
+    assert!(!is_timed() || took < limit, "{what} took {took:?}");
 }
 
 #[test]
 fn a_hundred_thousand_small_commits_are_opened_in_an_instant() {
     const DIMENSION: usize = 4;
-    let rows = if cfg!(debug_assertions) { 12_000 } else { 100_000 };
+    let rows = if is_timed() { 100_000 } else { 12_000 };
     let folder = Folder::new("opening");
     let path = folder.file("c.nf");
     let collection = open(&path, Collection::builder(DIMENSION, Metric::L2));
@@ -296,7 +300,7 @@ fn snapshots_beside_commits_show_one_commit() {
     const DIMENSION: usize = 6;
     let folder = Folder::new("opening-beside");
     let collection = open(&folder.file("c.nf"), often().replay_limit(Duration::from_millis(2)));
-    let commits = if cfg!(debug_assertions) { 400 } else { 2_000 };
+    let commits = if is_timed() { 2_000 } else { 400 };
     let done = AtomicBool::new(false);
     let looking = AtomicU64::new(0);
     // Commit `n` sets key `n % KEYS` to version `n`, and so the payload.

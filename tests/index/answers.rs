@@ -55,6 +55,7 @@ fn exact_search_agrees_with_the_published_truth() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn every_kernel_and_instruction_set_answers_alike() {
     let dimension = 37;
     let count = 3000;

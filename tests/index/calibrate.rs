@@ -27,6 +27,7 @@ fn achieved(graph: &Hnsw, exact: &Flat, queries: VectorRef<'_>, k: usize, recall
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn what_is_asked_for_is_reached() {
     let (base, queries) = made(20_000, 32);
     let (known, fresh) = (queries.range(0, 600).unwrap(), queries.range(600, 600).unwrap());
@@ -80,6 +81,7 @@ fn the_same_vectors_give_the_same_curve() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn other_originals_are_measured_against_their_codes() {
     let (base, queries) = made(6000, 32);
     for (quantization, originals, bits) in [

@@ -75,6 +75,7 @@ fn recalls(index: &Hnsw, queries: &[f32], ef: usize, truth: &[Vec<u64>]) -> [f64
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn where_codes_look_alike_vectors_tell() {
     // The 200 vectors of a cluster have nearly the same code, and their distances from each other differ little.
     for (spread, quantization) in [
@@ -104,6 +105,7 @@ fn where_codes_look_alike_vectors_tell() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn where_codes_look_alike_finer_ones_tell() {
     let mut normal = Normal::new(8);
     let centres = normal.vectors(40);
@@ -209,6 +211,7 @@ fn an_index_from_a_file_sees_it_again() {
 
 /// A caller that inserts group by group must find as well as one that inserts in any order.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn clusters_may_come_one_after_the_other() {
     let (clusters, each) = (100, 200);
     let mut normal = Normal::new(11);

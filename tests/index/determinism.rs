@@ -30,6 +30,7 @@ fn columns(index: &Hnsw, name: &str) -> Vec<(u64, Vec<u8>)> {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn any_number_of_threads_makes_the_same_bytes() {
     let data = words();
     let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());

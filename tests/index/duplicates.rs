@@ -92,6 +92,7 @@ impl Data {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn equal_vectors_cost_no_recall() {
     for (name, data) in [("words", words as fn() -> Data), ("generated", generated)] {
         for quantization in [Quantization::None, Quantization::Sq4] {

@@ -113,6 +113,7 @@ fn recall_does_not_depend_on_how_many_are_accepted() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn filters_that_depend_on_the_query_keep_their_recall() {
     let count = 20_000;
     let pair = &*PLAIN_20K;
@@ -303,6 +304,7 @@ impl Filter for Cancelling<'_> {
 
 /// A walk has found a thousand vectors, and calling the filter for each takes longer than the remaining time.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn a_cancelled_search_asks_about_few_of_what_it_found() {
     let accepted = (0..60_000).filter(|&key| mix(key).is_multiple_of(2)).count();
     let coded = generated(60_000, 16, Quantization::Sq8);

@@ -115,6 +115,7 @@ fn assert_found(what: &str, graph: &Hnsw, exact: &Flat, queries: &[Vec<f32>]) {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn long_vectors_hide_none_and_are_found() {
     for (name, base, queries) in shapes() {
         let one_by_one = builder(Element::F32).build().unwrap();
@@ -160,6 +161,7 @@ fn long_vectors_are_found_after_changes() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn threads_and_files_change_nothing() {
     let folder = Folder::new("long");
     let path = folder.file("index.nf");

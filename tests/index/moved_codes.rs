@@ -88,6 +88,7 @@ fn index(metric: Metric, quantization: Quantization, originals: Originals) -> Hn
 const PQ: Quantization = Quantization::Pq { sub_vectors: 24, bits: 4 };
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn answers_are_as_if_vectors_had_come_in_any_order() {
     let moved = Moved::new(0.5);
     for metric in METRICS {
@@ -189,6 +190,7 @@ fn any_number_of_threads_makes_the_same_bytes() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn searches_beside_find_what_is_there() {
     let moved = Moved::new(0.5);
     for (quantization, originals) in [
@@ -307,6 +309,7 @@ fn collection(
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn collections_keep_the_codes_that_fit() {
     let moved = Moved::new(0.5);
     for (quantization, originals) in [

@@ -62,6 +62,7 @@ macro_rules! assert_radius_cuts {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn a_radius_takes_away_what_is_beyond_it_and_nothing_else() {
     const COUNT: usize = 4300;
     let made = Generated::builder(COUNT, 24).queries(6).seed(3).build().unwrap();

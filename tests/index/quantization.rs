@@ -18,6 +18,7 @@ fn generated(count: usize, dimension: usize) -> (Vec<f32>, Vec<f32>) {
 const COUNT: usize = 4200;
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn codes_lose_half_a_point_of_recall_at_most() {
     let metrics = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
     for dimension in [20, 100, 384] {
@@ -58,6 +59,7 @@ fn codes_lose_half_a_point_of_recall_at_most() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn real_words_are_found_by_codes() {
     let data = words();
     let n = data.base().len();
@@ -105,6 +107,7 @@ fn coarse(dimension: usize) -> [Quantization; 5] {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn coarse_codes_lead_to_the_neighbours() {
     for (dimension, metric) in
         [(20, Metric::L2), (100, Metric::Cosine), (192, Metric::InnerProduct)]

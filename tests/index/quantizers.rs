@@ -466,6 +466,7 @@ fn symmetric_recall(quantizer: &dyn Quantizer, set: &Dataset, candidates: usize)
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn real_neighbours_are_found() {
     for (name, thresholds) in [("photo-sift-128-5k", SIFT), ("words-100-10k", WORDS)] {
         let set = Dataset::open(format!("benches/data/{name}")).unwrap();

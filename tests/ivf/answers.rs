@@ -35,6 +35,7 @@ fn recall_on(data: &Dataset, builder: IvfBuilder, nprobe: usize) -> f64 {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn finds_the_true_neighbours_of_real_vectors() {
     for name in ["photo-sift-128-5k", "words-100-10k"] {
         let data = carried(name);

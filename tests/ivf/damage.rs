@@ -445,6 +445,7 @@ fn contradictions_are_told() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn damaged_records_and_columns_do_no_harm() {
     let folder = Folder::new("ivf-records");
     let path = folder.file("index.nf");

@@ -67,6 +67,7 @@ fn builder(dimension: usize, metric: Metric) -> IvfBuilder {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn every_metric_element_and_code_comes_back_and_goes_on_alike() {
     let folder = Folder::new("ivf-elements");
     let (dimension, count) = (19, 900);

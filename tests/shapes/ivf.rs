@@ -77,6 +77,7 @@ fn builder(dimension: usize, metric: Metric) -> IvfBuilder {
 
 /// Each shape is tested under each metric and code: all lists are read, originals are kept.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn all_lists_with_originals_find_the_true_neighbours_of_any_shape() {
     let folder = Folder::new("shapes-ivf");
     let mut missed = Vec::new();
@@ -120,6 +121,7 @@ fn all_lists_with_originals_find_the_true_neighbours_of_any_shape() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn every_element_type_keeps_its_neighbours() {
     let mut missed = Vec::new();
     for shape in [
@@ -222,6 +224,7 @@ fn one_batch_trains_once_whatever_its_order() {
 
 /// 20,000 vectors of a few topics, then 20,000 of the others: .000 to .028 with `Pq4`, .23 to .51 with `Rabitq1`.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn topics_that_come_later_are_found() {
     let dimension = 32;
     for (topics, quantization) in

@@ -148,6 +148,7 @@ fn a_calibrated_recall_holds_for_queries_of_any_length() {
 
 /// Lengths with a log-normal distribution: .124 with `Auto`, .64 with `Sq4`.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn long_and_short_vectors_are_found_under_the_inner_product() {
     let counts = Counts { first: 10_000, later: 0, queries: QUERIES };
     let mut shape = Shape::of("lengths", 64, 51, counts, |n| {
@@ -161,6 +162,7 @@ fn long_and_short_vectors_are_found_under_the_inner_product() {
 
 /// Later vectors are 30 times as long: .306 with `Auto`, .320 with `Sq4`.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn longer_vectors_that_come_later_are_found_under_the_inner_product() {
     let counts = Counts { first: 6000, later: 2000, queries: QUERIES };
     let mut shape = Shape::moved(
@@ -193,6 +195,7 @@ fn against_plain(shape: &Shape, metric: Metric) {
 
 /// One-hot vectors of 200 kinds, 24 of each: .770 with `Rabitq` of 4 bits at every `ef`.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn equal_vectors_are_found_among_others_at_one_distance() {
     let place = place_of("one-hot kinds");
     let shape = &SHAPES[place];
@@ -213,6 +216,7 @@ fn equal_vectors_are_found_among_others_at_one_distance() {
 
 /// The same inserted one by one: .650 with `Sq4`, .830 with `Rabitq` of 4 bits.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn equal_vectors_are_found_however_they_came() {
     let place = place_of("one-hot kinds");
     let shape = Shape { count: 0, ..SHAPES[place].clone() };
@@ -229,6 +233,7 @@ fn equal_vectors_are_found_however_they_came() {
 /// Vectors of one topic first, then those of 39 others: recall was .632 and .490 with `Sq8` at deviations of .5 and .3, .758
 /// with `Sq12` at .1, and `get` was off by 60 % of a vector's length.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn rounded_vectors_of_other_topics_are_found() {
     let topics = SHAPES.iter().enumerate();
     for (place, shape) in topics.filter(|(_, shape)| shape.name.starts_with("one topic first")) {
@@ -249,6 +254,7 @@ fn rounded_vectors_of_other_topics_are_found() {
 
 /// A rounded vector is off by at most a bound, as a share of its length.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn rounded_vectors_are_off_by_a_share_of_their_own_length() {
     let mut missed = Vec::new();
     for (number, shape) in SHAPES.iter().enumerate() {

@@ -69,6 +69,7 @@ fn random_histories_equal_the_model() {
 }
 
 #[test]
+#[ignore = "long: `just test-all`"]
 fn deep_trees_equal_the_model() {
     let sizes = Sizes { operations: 400, keys: 5000, value: 100, extent: 300_000 };
     for (seed, page_size) in [4096, 8192, 16384, 32768, 65536].into_iter().enumerate() {

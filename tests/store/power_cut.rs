@@ -170,6 +170,7 @@ fn every_power_cut_leaves_the_last_commit() {
 
 /// The test above is valid only if it detects a missing wait.
 #[test]
+#[ignore = "long: `just test-all`"]
 fn every_missing_sync_is_noticed() {
     for point in SyncPoint::ALL {
         let noticed = (0..400).find(|seed| {
