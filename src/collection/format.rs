@@ -104,6 +104,8 @@ const CODINGS: [([u8; 4], Coding); 5] = [
     ([7, 10, 17, 23], Coding::Rabitq { bits: 4 }),
 ];
 const PRODUCT: [u8; 4] = [11, 12, 18, 24];
+/// Under the inner product, product codes have lengths.
+const PRODUCT_WITH_LENGTHS: [u8; 4] = [25, 26, 27, 28];
 
 /// The commit and the state of the index that the columns hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +172,7 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
         let at = ORIGINALS.iter().position(|&of| of == originals).unwrap_or(0);
         if let Coding::Product { sub_vectors, bits } = coding {
             product.extend([sub_vectors, bits].map(u32::to_le_bytes).as_flattened());
-            return PRODUCT[at];
+            return product_numbers(settings.metric)[at];
         }
         let found = CODINGS.iter().find(|(_, of)| *of == coding);
         found.map_or(0, |(numbers, _)| numbers[at])
@@ -184,6 +186,11 @@ pub(super) fn encode_settings(settings: &Settings) -> Vec<u8> {
     }
     out.extend(product);
     out
+}
+
+/// Returns the numbers of product codes under a metric.
+fn product_numbers(metric: Metric) -> &'static [u8; 4] {
+    if metric == Metric::InnerProduct { &PRODUCT_WITH_LENGTHS } else { &PRODUCT }
 }
 
 pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError> {
@@ -207,13 +214,14 @@ pub(super) fn decode_settings(bytes: &[u8]) -> Result<Settings, CollectionError>
         Kind::Exact => None,
         Kind::Lists => return Err(corrupt("lists have settings of another form")),
     };
-    let codes = decode_codes(codes, dimension, &mut reader)?;
+    let codes = decode_codes(codes, metric, dimension, &mut reader)?;
     reader.end()?;
     Ok(Settings { dimension, metric, element, graph, codes })
 }
 
 fn decode_codes(
     number: u8,
+    metric: Metric,
     dimension: usize,
     reader: &mut Reader<'_>,
 ) -> Result<Option<CodeSettings>, CollectionError> {
@@ -221,7 +229,7 @@ fn decode_codes(
     if number == 0 {
         return Ok(None);
     }
-    if let Some(at) = place(&PRODUCT) {
+    if let Some(at) = place(product_numbers(metric)) {
         let (sub_vectors, bits) = (reader.u32()?, reader.u32()?);
         if sub_vectors == 0 || sub_vectors as usize > dimension || (bits != 4 && bits != 8) {
             return Err(corrupt("the product quantization is none"));
@@ -416,6 +424,18 @@ mod tests {
                     }
                 }
             }
+        }
+        // Product codes without lengths, of a file under the inner product.
+        let graph = Some(GraphSettings { m: 16, ef_construction: 200, seed: 7, alpha: None });
+        let coding = Coding::Product { sub_vectors: 4, bits: 4 };
+        for (at, originals) in ORIGINALS.into_iter().enumerate() {
+            let codes = Some(CodeSettings { coding, originals });
+            let (metric, element) = (Metric::InnerProduct, Element::F32);
+            let settings = Settings { dimension: 8, metric, element, graph, codes };
+            let mut bytes = encode_settings(&settings);
+            assert_eq!(bytes[7], PRODUCT_WITH_LENGTHS[at]);
+            bytes[7] = PRODUCT[at];
+            assert!(decode_settings(&bytes).is_err());
         }
         for (entry, coder) in [(None, None), (Some((2, 9)), Some(vec![1, 2, 3]))] {
             let graph = GraphState { rows: vec![100, 10, 1], entry, spread: (0, 0) };

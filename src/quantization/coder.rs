@@ -7,7 +7,7 @@ use super::quantizer::Quantizer;
 use crate::distance::{BoundKernel, with_isa};
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
-use crate::quantization::product::{ProductKernel, ProductQuantizer};
+use crate::quantization::product::{ProductKernel, ProductQuantizer, make_unit};
 use crate::quantization::rabitq::{RabitqKernel, RabitqQuantizer};
 use crate::quantization::scalar::{Bits, ScalarGrid};
 use crate::simd::Isa;
@@ -81,6 +81,9 @@ impl Coder {
                 Some(Self::Scalar(grid))
             }
             Coding::Product { sub_vectors, bits } => {
+                if metric == Metric::InnerProduct {
+                    sample.chunks_exact_mut(dimension).for_each(|row| _ = make_unit(row));
+                }
                 // With fewer vectors than centroids, vectors are repeated.
                 let (found, needed) = (sample.len(), dimension << bits);
                 for at in found..needed {
@@ -202,10 +205,8 @@ impl Coder {
     pub(crate) fn code_blocks(&self) -> usize {
         match self {
             Self::Scalar(grid) => grid.code_blocks(),
-            Self::Product(_) | Self::Rabitq(_) => {
-                let bytes = self.quantizer().map_or(0, Quantizer::code_len);
-                bytes.div_ceil(size_of::<Block>())
-            }
+            Self::Product(quantizer) => quantizer.code_blocks(),
+            Self::Rabitq(quantizer) => quantizer.code_len().div_ceil(size_of::<Block>()),
         }
     }
 
@@ -224,7 +225,7 @@ impl Coder {
             Self::Scalar(grid) => grid.encode(vector, scratch, code),
             Self::Product(quantizer) => {
                 vector.iter_mut().for_each(clamp);
-                quantizer.encode(vector, front(code, quantizer));
+                quantizer.write_code(vector, scratch, code);
             }
             Self::Rabitq(quantizer) => {
                 vector.iter_mut().for_each(clamp);
@@ -258,6 +259,10 @@ impl Coder {
         vector.resize(quantizer.dimension(), 0.0);
         let decoded = quantizer.dequantize_into(code_of(quantizer, code), vector);
         debug_assert!(decoded.is_ok(), "lengths agree");
+        if let Self::Product(quantizer) = self {
+            let factor = quantizer.factor(code);
+            vector.iter_mut().for_each(|x| *x *= factor);
+        }
     }
 
     /// Returns the distance under the metric for a kernel's distance.
@@ -272,8 +277,13 @@ impl Coder {
     pub(crate) fn query_kernel(&self, isa: Isa) -> Option<Box<dyn BoundKernel>> {
         match self {
             Self::Scalar(grid) => grid.query_kernel(isa),
-            Self::Product(quantizer) if quantizer.bits() == 8 => with_isa(ProductKernel::<8>, isa),
-            Self::Product(_) => with_isa(ProductKernel::<4>, isa),
+            Self::Product(quantizer) => {
+                let has_lengths = quantizer.has_lengths();
+                match quantizer.bits() {
+                    8 => with_isa(ProductKernel::<8> { has_lengths }, isa),
+                    _ => with_isa(ProductKernel::<4> { has_lengths }, isa),
+                }
+            }
             Self::Rabitq(quantizer) => match quantizer.bits() {
                 1 => with_isa(RabitqKernel::<1, 1>, isa),
                 2 => with_isa(RabitqKernel::<2, 1>, isa),
@@ -326,8 +336,12 @@ impl Coder {
         let distance = self.quantizer().and_then(|quantizer| {
             quantizer.distance(code_of(quantizer, a), code_of(quantizer, b)).ok()
         });
+        let factor = match self {
+            Self::Product(quantizer) => quantizer.factor(a) * quantizer.factor(b),
+            Self::Scalar(_) | Self::Rabitq(_) => 1.0,
+        };
         // Adding zero makes a negative one positive.
-        OrderKey::of_f32(distance.unwrap_or(f32::NAN) + 0.0)
+        OrderKey::of_f32(distance.unwrap_or(f32::NAN) * factor + 0.0)
     }
 
     fn quantizer(&self) -> Option<&dyn Quantizer> {

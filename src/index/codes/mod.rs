@@ -49,8 +49,8 @@ use crate::vector::{Block, Element};
 /// would, all walks read vectors from the start ([`Stats::code_bits`](crate::Stats::code_bits) is `None` then). Searches
 /// detect this under every metric. They do not detect vectors whose codes put them far away: those inserted after a
 /// [`Pq`](Self::Pq) was trained. Once such vectors are about 2 % of all (4 % with `Pq`), walks read vectors until
-/// another quantizer is ready. Under the inner product every scalar code carries its own scale, and so does a query: the
-/// length of either costs no precision.
+/// another quantizer is ready. Under the inner product every scalar code carries its own scale, every product code its
+/// own length, and a query its own scale: the length of either costs no precision.
 ///
 /// Codes of few bits order candidates roughly. If vectors are kept, or rounded, walks on [`Rabitq`](Self::Rabitq) and
 /// [`Pq`](Self::Pq) codes keep more candidates than the requested `ef`: `1 + 1024 / (4^bits * dimension)` times `ef`,

@@ -54,11 +54,18 @@ fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
                     code
                 });
                 let codes = rows.each_ref().map(|row| code_of(quantizer, row));
+                let factors = rows.each_ref().map(|row| match &coder {
+                    Coder::Product(product) => product.factor(row),
+                    _ => 1.0,
+                });
                 for (i, code) in codes.iter().enumerate() {
-                    let row = &base[i * dimension..][..dimension];
+                    let mut row = base[i * dimension..][..dimension].to_vec();
+                    if matches!(&coder, Coder::Product(product) if product.has_lengths()) {
+                        make_unit(&mut row);
+                    }
                     // Scaling to unit length once more changes last digits.
                     if metric != Metric::Cosine {
-                        assert_eq!(&quantizer.quantize(row).expect("legal"), code, "{what}");
+                        assert_eq!(&quantizer.quantize(&row).expect("legal"), code, "{what}");
                     }
                 }
                 // The old content of the blocks does not matter.
@@ -70,8 +77,8 @@ fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
                 for &isa in Isa::available() {
                     let rows = rows.each_ref().map(Vec::as_slice);
                     let found = distances(&coder, isa, &blocks, rows);
-                    for (found, code) in found.into_iter().zip(codes) {
-                        let expected = prepared.distance(code).expect("a code");
+                    for ((found, code), factor) in found.into_iter().zip(codes).zip(factors) {
+                        let expected = factor * prepared.distance(code).expect("a code");
                         let expected = if metric == Metric::InnerProduct {
                             expected
                         } else {
@@ -82,6 +89,7 @@ fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
                     }
                 }
                 let between = quantizer.distance(codes[0], codes[1]).expect("codes");
+                let between = between * (factors[0] * factors[1]);
                 assert_eq!(coder.key_between(&rows[0], &rows[1]), OrderKey::of_f32(between + 0.0));
                 if let Some(query) = coder.query_of(&rows[0]) {
                     let rows = rows.each_ref().map(Vec::as_slice);
@@ -90,6 +98,38 @@ fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
                 }
             }
         }
+    }
+}
+
+/// Vectors of any length, each with its code, have the product with themselves.
+#[test]
+fn product_codes_of_directions_keep_lengths() {
+    let mut random = Random(11);
+    let dimension = 48;
+    let base = vectors(&mut random, 600, dimension, Metric::InnerProduct);
+    for (bits, sub_vectors) in [(4, 24), (8, 12)] {
+        let coding = Coding::Product { sub_vectors, bits };
+        let mut sample = base.clone();
+        let coder =
+            Coder::train(&mut sample, dimension, Metric::InnerProduct, coding, 5, Isa::detect());
+        let coder = coder.expect("trained");
+        let (mut code, mut scratch) = (vec![Block::ZERO; coder.code_blocks()], Vec::new());
+        for (i, row) in base.chunks_exact(dimension).take(40).enumerate() {
+            let scale = 10_f32.powi(i as i32 % 20 - 10);
+            let mut row: Vec<f32> = row.iter().map(|x| x * scale).collect();
+            coder.encode(&mut row, &mut scratch, &mut code);
+            let mut decoded = Vec::new();
+            coder.decode(&code, &mut decoded);
+            let [own, square] = [&decoded, &row]
+                .map(|other| row.iter().zip(other).map(|(a, b)| a * b).sum::<f32>());
+            assert!((own - square).abs() < 1e-4 * square, "{bits} {scale}: {own} of {square}");
+            let off: f32 = row.iter().zip(&decoded).map(|(a, b)| (a - b).powi(2)).sum();
+            assert!(off < 0.3 * square, "{bits} {scale}: {off} of {square}");
+        }
+        coder.encode(&mut vec![0.0; dimension], &mut scratch, &mut code);
+        let mut decoded = Vec::new();
+        coder.decode(&code, &mut decoded);
+        assert!(decoded.iter().all(|&x| x == 0.0), "a zero vector stays one");
     }
 }
 

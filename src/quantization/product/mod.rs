@@ -10,7 +10,7 @@ mod tests;
 
 pub use builder::ProductQuantizerBuilder;
 pub use fast_scan::PackedCodes;
-pub(crate) use kernel::ProductKernel;
+pub(crate) use kernel::{ProductKernel, make_unit};
 pub use query::ProductQuery;
 
 use std::borrow::Cow;
