@@ -261,7 +261,9 @@ impl Coder {
         debug_assert!(decoded.is_ok(), "lengths agree");
         if let Self::Product(quantizer) = self {
             let factor = quantizer.factor(code);
-            vector.iter_mut().for_each(|x| *x *= factor);
+            for x in vector {
+                *x *= factor;
+            }
         }
     }
 

@@ -86,7 +86,9 @@ pub(crate) fn make_unit(vector: &mut [f32]) -> f32 {
     let square: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let length = square.sqrt() as f32;
     let factor = if length < f32::MIN_POSITIVE { 0.0 } else { 1.0 / f64::from(length) };
-    vector.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
+    for x in vector {
+        *x = (f64::from(*x) * factor) as f32;
+    }
     length
 }
 
