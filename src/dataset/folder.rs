@@ -1,5 +1,7 @@
 //! A data set as a folder.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::vectors::ENDINGS;
@@ -90,6 +92,32 @@ impl Dataset {
             return wrong("truth", value, "rows of the base");
         }
         Ok(Self { name: name.into(), metric, base, queries, truth })
+    }
+
+    /// Writes the set as a folder that [`open`](Self::open) reads: `base.*` and `query.*` in the big-ann layout, `gt.ibin`
+    /// and `meta.json`. Creates the folder, and waits until each file of numbers is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`DatasetError::Io`] if the folder has any entry, or if the system refuses to write;
+    /// [`DatasetError::Element`] for brain floats, which this layout does not know.
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), DatasetError> {
+        let folder = folder.as_ref();
+        fs::create_dir_all(folder).map_err(DatasetError::io(folder))?;
+        if fs::read_dir(folder).map_err(DatasetError::io(folder))?.next().is_some() {
+            return Err(DatasetError::io(folder)(io::ErrorKind::DirectoryNotEmpty.into()));
+        }
+        for (part, vectors) in [("base", &self.base), ("query", &self.queries)] {
+            let ending = match vectors.element() {
+                Element::F16 => "f16bin",
+                Element::I8 => "i8bin",
+                Element::U8 => "u8bin",
+                _ => "fbin",
+            };
+            vectors.write_bin(folder.join(format!("{part}.{ending}")))?;
+        }
+        self.truth.write_ibin(folder.join("gt.ibin"))?;
+        meta::write(&folder.join("meta.json"), self.metric)
     }
 
     /// Returns the folder's name.

@@ -1,5 +1,6 @@
 //! The one fact of a data set that its vectors do not contain: `metric` in `meta.json`.
 
+use std::fs;
 use std::path::Path;
 
 use super::DatasetError;
@@ -24,6 +25,12 @@ pub(super) fn metric(path: &Path) -> Result<Metric, DatasetError> {
         found: format!("the metric '{name}'"),
         supported: "l2, euclidean, cosine, angular, ip, dot, inner product, hamming",
     })
+}
+
+/// Writes a description that [`metric`] reads.
+pub(super) fn write(path: &Path, metric: Metric) -> Result<(), DatasetError> {
+    let text = format!("{{\"metric\": \"{}\"}}\n", metric.name());
+    fs::write(path, text).map_err(DatasetError::io(path))
 }
 
 /// Returns the metric of a name as data sets write it.

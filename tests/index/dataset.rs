@@ -377,6 +377,25 @@ fn folders_hold_together() {
 }
 
 #[test]
+fn a_written_set_is_read_again() {
+    let folder = Folder::new("written-set");
+    let (base, queries) = Generated::builder(30, 5).queries(4).build().unwrap().into_parts();
+    let floats = |vectors: &Vectors| vectors.to_f32().unwrap();
+    let expected = (floats(&base), floats(&queries));
+    let truth =
+        GroundTruth::from_parts(2, vec![0, 1, 2, 3, 4, 5, 6, 29], Some(vec![0.5; 8])).unwrap();
+    let set = Dataset::from_parts("made", Metric::Cosine, base, queries, truth.clone()).unwrap();
+    let path = folder.path().join("new/set");
+    set.write(&path).unwrap();
+    let read = Dataset::open(&path).unwrap();
+    assert_eq!((read.name(), read.metric(), read.truth()), ("set", Metric::Cosine, &truth));
+    assert_eq!((floats(read.base()), floats(read.queries())), expected);
+    // A folder is never made ambiguous, nor a set overwritten.
+    assert!(matches!(set.write(&path), Err(DatasetError::Io { .. })));
+    assert!(matches!(set.write(path.join("base.fbin")), Err(DatasetError::Io { .. })));
+}
+
+#[test]
 fn the_carried_sets_are_what_their_truth_says() {
     let carried = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/data");
     for (name, metric, element, rows, dimension) in [
