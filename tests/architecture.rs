@@ -76,7 +76,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
         ],
     ),
     ("unwind", &["collection", "index", "store"]),
-    ("dataset", &["distance", "error", "error_kind", "metric", "vector"]),
+    ("dataset", &["distance", "error", "error_kind", "metric", "threads", "vector"]),
     ("any_error", &["collection", "dataset", "error", "error_kind", "quantization", "store"]),
 ];
 

@@ -39,7 +39,7 @@ mod vectors;
 
 pub use error::DatasetError;
 pub use folder::Dataset;
-pub use generated::{Generated, GeneratedBuilder};
+pub use generated::{Generated, GeneratedBuilder, Spectrum};
 pub use recall::{recall, recall_by_distance};
 pub use truth::GroundTruth;
 pub use vectors::Vectors;

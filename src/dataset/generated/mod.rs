@@ -1,21 +1,48 @@
 //! Generated vectors that are as hard to search as real ones.
 
+mod flat;
+mod mixture;
+mod random;
+mod rotation;
+mod spectrum;
+#[cfg(test)]
+mod tests;
+
+pub use spectrum::Spectrum;
+
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-use super::layout::zeroed;
 use super::{DatasetError, Vectors};
+use flat::Flat;
+use mixture::Mixture;
 
-/// Generated base vectors and queries of the same distribution.
+/// Clusters of flat vectors, unless the caller says otherwise.
+const FLAT_CLUSTERS: usize = 100;
+
+/// Generated base vectors and queries, of the same distribution unless a
+/// [`query_shift`](GeneratedBuilder::query_shift) is set.
 ///
 /// Uniform random vectors are nothing like embeddings: their intrinsic dimension is the full one,
 /// and no index can search them well. Here each vector has a few *latent* coordinates, drawn from
 /// a mixture of clusters of unequal size and shape; a random layer of neurons bends that
-/// low-dimensional space into the full one, and noise is added.
+/// low-dimensional space into the full one, and noise is added. Other kinds of a [`Spectrum`] have the
+/// principal components, the mean and the neighbourhoods of embeddings of text.
 ///
 /// The same arguments give the same bits on every machine: the generator is xoshiro256++ seeded
 /// through `SplitMix64`, and the arithmetic uses only operations that IEEE 754 defines to the last
 /// bit.
+///
+/// ```
+/// use nearfield::dataset::{Generated, Spectrum};
+///
+/// let set = Generated::builder(2000, 384).spectrum(Spectrum::Sentences).queries(50).build()?;
+/// assert_eq!((set.base().len(), set.queries().len()), (2000, 50));
+/// // The vectors have unit length, for the cosine.
+/// let first = &set.base().to_f32()?[..384];
+/// assert!((first.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
+/// # Ok::<(), nearfield::dataset::DatasetError>(())
+/// ```
 #[derive(Debug)]
 pub struct Generated {
     base: Vectors,
@@ -29,8 +56,11 @@ pub struct GeneratedBuilder {
     rows: usize,
     dimension: usize,
     queries: usize,
+    spectrum: Spectrum,
+    query_shift: f32,
     latent: usize,
-    clusters: usize,
+    /// `None`: as the spectrum says.
+    clusters: Option<usize>,
     noise: f32,
     seed: u64,
 }
@@ -42,8 +72,10 @@ impl Generated {
             rows,
             dimension,
             queries: 1000,
+            spectrum: Spectrum::Flat,
+            query_shift: 0.0,
             latent: 48,
-            clusters: 100,
+            clusters: None,
             noise: 0.05,
             seed: 0,
         }
@@ -72,7 +104,22 @@ impl GeneratedBuilder {
         self
     }
 
-    /// Sets the number of latent coordinates, 1 to 4,096 (48 if not set). The intrinsic dimension is lower, because
+    /// Sets the kind of real vectors to imitate ([`Spectrum::Flat`] if not set).
+    pub fn spectrum(mut self, spectrum: Spectrum) -> Self {
+        self.spectrum = spectrum;
+        self
+    }
+
+    /// Sets the difference between queries and base vectors, 0 to 1 (0 if not set: the same
+    /// distribution). The mean of the queries is moved by this many times the root mean square distance of
+    /// base vectors from their mean, and this share of the queries comes from the clusters
+    /// that few base vectors come from. Flat vectors have no such queries.
+    pub fn query_shift(mut self, query_shift: f32) -> Self {
+        self.query_shift = query_shift;
+        self
+    }
+
+    /// Sets the number of latent coordinates of flat vectors, 1 to 4,096 (48 if not set). The intrinsic dimension is lower, because
     /// clusters are flat: 17 for 100,000 x 128 with the defaults, by the maximum likelihood of
     /// the distances to 100 neighbours (Levina and Bickel, 2004); 200,000 SIFT descriptors
     /// of photographs have 19.
@@ -81,14 +128,14 @@ impl GeneratedBuilder {
         self
     }
 
-    /// Sets the number of clusters, 1 to 65,536 (100 if not set).
+    /// Sets the number of clusters, 1 to 65,536 (if not set: 300 of terms, 100 of others).
     pub fn clusters(mut self, clusters: usize) -> Self {
-        self.clusters = clusters;
+        self.clusters = Some(clusters);
         self
     }
 
-    /// Sets the standard deviation of the noise on each component (0.05 if not set); the components
-    /// themselves have one of about 0.5.
+    /// Sets the standard deviation of the noise on each component of flat vectors (0.05 if not set); the
+    /// components themselves have one of about 0.5.
     pub fn noise(mut self, noise: f32) -> Self {
         self.noise = noise;
         self
@@ -100,7 +147,8 @@ impl GeneratedBuilder {
         self
     }
 
-    /// Generates the set, in time proportional to `rows * dimension`, on one thread.
+    /// Generates the set, in time proportional to `rows * dimension`: flat vectors on one thread,
+    /// others on the threads of the caller's pool, else on all, with the same bits on any number.
     ///
     /// # Errors
     ///
@@ -109,9 +157,16 @@ impl GeneratedBuilder {
     pub fn build(self) -> Result<Generated, DatasetError> {
         self.check()?;
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed);
-        let model = Model::new(&self, &mut rng)?;
-        let base = model.draw(self.rows, &mut rng)?;
-        let queries = model.draw(self.queries, &mut rng)?;
+        let Some(mut shape) = self.spectrum.shape() else {
+            let model = Flat::new(&self, self.clusters.unwrap_or(FLAT_CLUSTERS), &mut rng)?;
+            let base = model.draw(self.rows, &mut rng)?;
+            let queries = model.draw(self.queries, &mut rng)?;
+            return Ok(Generated { base, queries });
+        };
+        shape.clusters = self.clusters.unwrap_or(shape.clusters);
+        let model = Mixture::new(self.dimension, shape, &mut rng)?;
+        let base = model.draw(self.rows, rng.next_u64(), 0.0)?;
+        let queries = model.draw(self.queries, rng.next_u64(), self.query_shift)?;
         Ok(Generated { base, queries })
     }
 
@@ -125,96 +180,22 @@ impl GeneratedBuilder {
         };
         range("dimension", self.dimension, 1 << 16, "1 to 65,536")?;
         range("latent", self.latent, 1 << 12, "1 to 4,096")?;
-        range("clusters", self.clusters, 1 << 16, "1 to 65,536")?;
+        range("clusters", self.clusters.unwrap_or(1), 1 << 16, "1 to 65,536")?;
         let limit = isize::MAX as usize / 4 / self.dimension;
         range("rows", self.rows, limit, "at least 1, and what can be addressed")?;
         range("queries", self.queries, limit, "at least 1, and what can be addressed")?;
-        if self.noise.is_finite() && self.noise >= 0.0 {
-            return Ok(());
-        }
-        let value = self.noise.to_string();
-        Err(DatasetError::Argument { name: "noise", value, allowed: "a finite number, 0 or above" })
-    }
-}
-
-/// The distribution that vectors are drawn from.
-struct Model {
-    dimension: usize,
-    latent: usize,
-    /// For each cluster, `latent` centres and then `latent` scales.
-    clusters: Vec<f32>,
-    /// Weights of each neuron towards the latent coordinates, then its bias.
-    inner: Vec<f32>,
-    /// Weights of each neuron towards the components.
-    outer: Vec<f32>,
-    noise: f32,
-}
-
-impl Model {
-    fn new(choices: &GeneratedBuilder, rng: &mut Xoshiro256PlusPlus) -> Result<Self, DatasetError> {
-        let &GeneratedBuilder { dimension, latent, clusters, noise, .. } = choices;
-        let neurons = 3 * latent;
-        let mut model = Self {
-            dimension,
-            latent,
-            clusters: zeroed(clusters * 2 * latent)?,
-            inner: zeroed(neurons * (latent + 1))?,
-            outer: zeroed(neurons * dimension)?,
-            noise,
+        let refused = |name, value: f32, allowed| {
+            Err(DatasetError::Argument { name, value: value.to_string(), allowed })
         };
-        for cluster in model.clusters.chunks_exact_mut(2 * latent) {
-            let (centre, scale) = cluster.split_at_mut(latent);
-            centre.fill_with(|| normal(rng));
-            scale.fill_with(|| 0.3 + 0.7 * uniform(rng));
+        if !(self.noise.is_finite() && self.noise >= 0.0) {
+            return refused("noise", self.noise, "a finite number, 0 or above");
         }
-        let inner = 1.5 / (latent as f32).sqrt();
-        model.inner.fill_with(|| inner * normal(rng));
-        let outer = 1.0 / (neurons as f32).sqrt();
-        model.outer.fill_with(|| outer * normal(rng));
-        Ok(model)
-    }
-
-    fn draw(&self, rows: usize, rng: &mut Xoshiro256PlusPlus) -> Result<Vectors, DatasetError> {
-        let mut data: Vec<f32> = zeroed(rows * self.dimension)?;
-        let mut point = vec![0.0; self.latent];
-        for row in data.chunks_exact_mut(self.dimension) {
-            // The square makes some clusters many times larger than others.
-            let chance = uniform(rng);
-            let clusters = self.clusters.len() / (2 * self.latent);
-            let cluster = (chance * chance * clusters as f32) as usize;
-            let cluster = &self.clusters[cluster * 2 * self.latent..][..2 * self.latent];
-            let (centre, scale) = cluster.split_at(self.latent);
-            for ((p, c), s) in point.iter_mut().zip(centre).zip(scale) {
-                *p = c + s * normal(rng);
-            }
-            let neurons = self.inner.chunks_exact(self.latent + 1);
-            for (weights, outer) in neurons.zip(self.outer.chunks_exact(self.dimension)) {
-                let bias = weights[self.latent];
-                let sum = weights.iter().zip(&point).fold(bias, |sum, (w, p)| sum + w * p);
-                // Soft sign bends like the hyperbolic tangent, but needs no library function.
-                let neuron = sum / (1.0 + sum.abs());
-                for (component, weight) in row.iter_mut().zip(outer) {
-                    *component += neuron * weight;
-                }
-            }
-            for component in row {
-                *component += self.noise * normal(rng);
-            }
+        if self.spectrum == Spectrum::Flat && self.query_shift != 0.0 {
+            return refused("query_shift", self.query_shift, "0 for flat vectors");
         }
-        Ok(Vectors::from_f32(rows, self.dimension, data))
+        if !(0.0..=1.0).contains(&self.query_shift) {
+            return refused("query_shift", self.query_shift, "0 to 1");
+        }
+        Ok(())
     }
-}
-
-/// Returns a number in `0..1`, with 24 random bits.
-fn uniform(rng: &mut Xoshiro256PlusPlus) -> f32 {
-    (rng.next_u64() >> 40) as f32 / (1 << 24) as f32
-}
-
-/// Returns a nearly normal number, with mean 0 and variance 1: the sum of four uniform numbers of 16 bits, whose
-/// variance is 1/3. Exact arithmetic, one draw, and tails that end at 3.5.
-fn normal(rng: &mut Xoshiro256PlusPlus) -> f32 {
-    const SQRT_3: f32 = 1.732_050_8;
-    let bits = rng.next_u64();
-    let sum: u64 = (0..4).map(|i| (bits >> (16 * i)) & 0xffff).sum();
-    (sum as f32 / 65_535.0 - 2.0) * SQRT_3
 }
