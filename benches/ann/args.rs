@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nearfield::dataset::Spectrum;
 use nearfield::{Element, Originals, Quantization};
+
+use crate::sets::Source;
 
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
@@ -11,12 +14,18 @@ Measures recall, queries per second, latency, build time and memory of an index.
 
 usage: cargo bench --bench ann [-- ARGUMENTS]
 
-Without --dataset: two real sets that the repository carries and a generated one of
+Without --dataset and --generate: two real sets that the repository carries and a generated one of
 100,000 x 128, each without codes and with `auto`; results go to profiling/benchmarks/ann.jsonl and
 ann.svg as well.
 
   --dataset DIR          a folder with base.*, query.*, gt.ibin or gt.ivecs, and meta.json with
                          \"metric\": \"l2\", \"cosine\", \"ip\" or \"hamming\"; may be repeated
+  --generate NxD         N generated vectors of D components, with 1,000 queries; may be repeated
+  --spectrum NAME        the kind of those vectors: flat (squared L2), or text, sentences or terms (cosine),
+                         which are as hard to search as real sets of these kinds (flat)
+  --query-shift X        their queries are of another kind: 0 (the same) to 1 (0)
+  --write DIR            write the generated set as a folder for --dataset, with at least 100 exact
+                         neighbours a query; DIR is made, or empty
   --index hnsw|ivf|flat  the index (hnsw)
   --quantization TYPE,.. what searches read, one index for each: none (the vectors themselves), auto, rabitq1, rabitq2,
                          rabitq4, pq4 (2 bits a component); hnsw: sq8, sq4, pq8 (1 bit) (none)
@@ -80,7 +89,14 @@ impl Kind {
 /// The settings of the measurements.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) datasets: Vec<PathBuf>,
+    /// The sets to measure. Empty: those that the repository carries, and a generated one.
+    pub(crate) sources: Vec<Source>,
+    /// The kind of generated vectors.
+    pub(crate) spectrum: Spectrum,
+    /// The difference between generated vectors and their queries, 0 to 1.
+    pub(crate) query_shift: f32,
+    /// The folder that the generated set is written to.
+    pub(crate) write: Option<PathBuf>,
     pub(crate) index: Kind,
     /// Names of the quantizations to measure, in this order. They depend on the index.
     pub(crate) quantizations: Vec<&'static str>,
@@ -107,7 +123,10 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            datasets: Vec::new(),
+            sources: Vec::new(),
+            spectrum: Spectrum::Flat,
+            query_shift: 0.0,
+            write: None,
             index: Kind::Hnsw,
             quantizations: vec!["none"],
             quantization: "none",
@@ -147,7 +166,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
             // Cargo passes this argument to every benchmark.
             "--bench" => (),
             "--quick" => settings.quick = true,
-            "--dataset" => settings.datasets.push(value()?.into()),
+            "--dataset" => settings.sources.push(Source::Folder(value()?.into())),
+            "--generate" => settings.sources.push(generated(&value()?)?),
+            "--spectrum" => settings.spectrum = value()?.parse().map_err(|e| format!("--{e}"))?,
+            "--query-shift" => settings.query_shift = number(&name, &value()?)?,
+            "--write" => settings.write = Some(value()?.into()),
             "--json" => settings.json = Some(value()?.into()),
             "--svg" => settings.svg = Some(value()?.into()),
             "--index" => {
@@ -194,10 +217,19 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, S
             _ => return Err(format!("unknown argument '{name}'")),
         }
     }
+    let generated =
+        settings.sources.iter().filter(|source| matches!(source, Source::Generated { .. }));
+    let generated = generated.count();
+    if generated == 0 && (settings.spectrum != Spectrum::Flat || settings.query_shift != 0.0) {
+        return Err("--spectrum and --query-shift belong to --generate".to_owned());
+    }
+    if generated != 1 && settings.write.is_some() {
+        return Err("--write belongs to one --generate".to_owned());
+    }
     if let Some(names) = quantizations {
         let names = names.split(',').map(|name| named(name, settings.index));
         settings.quantizations = names.collect::<Result<_, _>>()?;
-    } else if settings.datasets.is_empty() && settings.index == Kind::Hnsw {
+    } else if settings.sources.is_empty() && settings.index == Kind::Hnsw {
         // The first run of a newcomer shows the vectors beside the recommended quantization.
         settings.quantizations = vec!["none", "auto"];
     }
@@ -293,6 +325,15 @@ fn element(name: &str) -> Result<Option<Element>, String> {
         "u8" => Ok(Some(Element::U8)),
         other => Err(format!("--element is '{other}'; allowed: f32, f16, bf16, i8, u8, native")),
     }
+}
+
+/// Returns the source of `--generate`, of the form rows x dimension.
+fn generated(size: &str) -> Result<Source, String> {
+    let (rows, dimension) = size.split_once('x').ok_or_else(|| {
+        format!("--generate is '{size}'; allowed: rows x dimension, as 300000x768")
+    })?;
+    let part = |text| positive("--generate", text);
+    Ok(Source::Generated { rows: part(rows)?, dimension: part(dimension)? })
 }
 
 fn number<T: FromStr>(name: &str, text: &str) -> Result<T, String> {

@@ -43,11 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    let (sources, files) = if settings.datasets.is_empty() {
+    let (sources, files) = if settings.sources.is_empty() {
         (Source::carried_and_generated(settings.quick), Files::default_run(settings)?)
     } else {
-        let sources = settings.datasets.iter().cloned().map(Source::Folder).collect();
-        (sources, Files { json: settings.json.clone(), svg: settings.svg.clone() })
+        (settings.sources.clone(), Files { json: settings.json.clone(), svg: settings.svg.clone() })
     };
     // The files are made before anything is measured, because a mistyped path must not cost an hour.
     let create = |path: &Option<PathBuf>| -> Result<Option<File>, Box<dyn Error>> {

@@ -3,12 +3,16 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use nearfield::dataset::{Dataset, Generated, GroundTruth, Vectors};
+use nearfield::dataset::{Dataset, Generated, GroundTruth, Spectrum, Vectors};
 use nearfield::{Element, Flat, Metric};
 
 use crate::args::Settings;
 
+/// Exact neighbours of a query in a written set, or all rows of a smaller one.
+const WRITTEN: usize = 100;
+
 /// The source of a set.
+#[derive(Debug, Clone)]
 pub(crate) enum Source {
     Folder(PathBuf),
     Generated { rows: usize, dimension: usize },
@@ -39,7 +43,7 @@ impl Source {
     pub(crate) fn load(self, settings: &Settings) -> Result<Set, Box<dyn Error>> {
         let set = match self {
             Self::Folder(folder) => Dataset::open(folder)?,
-            Self::Generated { rows, dimension } => generate(rows, dimension, settings.k)?,
+            Self::Generated { rows, dimension } => generate(rows, dimension, settings)?,
         };
         if settings.k > set.truth().k() {
             return Err(format!(
@@ -73,18 +77,36 @@ impl Source {
     }
 }
 
-/// Returns a generated set; an exact index on all cores finds its neighbours.
-fn generate(rows: usize, dimension: usize, k: usize) -> Result<Dataset, Box<dyn Error>> {
+/// Returns a generated set, and writes it if asked; an exact index on all cores finds its neighbours.
+fn generate(rows: usize, dimension: usize, settings: &Settings) -> Result<Dataset, Box<dyn Error>> {
+    let &Settings { spectrum, query_shift, .. } = settings;
+    // A folder that cannot be written must not cost the time of the neighbours.
+    if let Some(folder) = &settings.write
+        && folder.exists()
+        && folder.read_dir()?.next().is_some()
+    {
+        return Err(format!("--write: {} is not empty", folder.display()).into());
+    }
     eprintln!("generating {rows} x {dimension} and its exact neighbours");
-    let (base, queries) = Generated::builder(rows, dimension).build()?.into_parts();
-    let flat = Flat::builder(dimension, Metric::L2).build()?;
+    let generated = Generated::builder(rows, dimension).spectrum(spectrum).query_shift(query_shift);
+    let (base, queries) = generated.build()?.into_parts();
+    let metric = if spectrum == Spectrum::Flat { Metric::L2 } else { Metric::Cosine };
+    let flat = Flat::builder(dimension, metric).build()?;
     let keys: Vec<u64> = (0..rows as u64).collect();
     flat.insert_batch(&keys, &base).run()?;
+    let written = if settings.write.is_some() { WRITTEN } else { 0 };
+    let k = settings.k.max(written).min(rows);
     let exact = flat.search_batch(&queries).k(k).run()?;
     let hits = || exact.iter().flatten();
     let ids = hits().map(|hit| hit.key as u32).collect();
     let distances = hits().map(|hit| hit.distance).collect();
-    let truth = GroundTruth::from_parts(k.min(rows), ids, Some(distances))?;
-    let name = format!("generated-{dimension}-{}k", rows / 1000);
-    Ok(Dataset::from_parts(name, Metric::L2, base, queries, truth)?)
+    let truth = GroundTruth::from_parts(k, ids, Some(distances))?;
+    let kind = if spectrum == Spectrum::Flat { String::new() } else { format!("-{spectrum}") };
+    let name = format!("generated{kind}-{dimension}-{}k", rows / 1000);
+    let set = Dataset::from_parts(name, metric, base, queries, truth)?;
+    if let Some(folder) = &settings.write {
+        set.write(folder)?;
+        eprintln!("wrote {}", folder.display());
+    }
+    Ok(set)
 }
