@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// Rounds of signs and transforms. In two rounds, each component reaches every other through both parts; the others make the mix even.
+/// Rounds of signs and transforms. Two rounds join both parts through the components that they share; two more make the mix even.
 const ROUNDS: usize = 4;
 
 /// An orthogonal map of vectors of one dimension.

@@ -87,6 +87,17 @@ fn vectors_are_the_same_on_any_number_of_threads() {
 }
 
 #[test]
+fn vectors_are_the_same_on_every_machine() {
+    let set = Generated::builder(50, 150).spectrum(Spectrum::Terms).queries(1).build().unwrap();
+    // FNV-1a.
+    let bytes = floats(set.base()).iter().flat_map(|x| x.to_bits().to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    assert_eq!(hash, 0xb6e3_a409_73b7_6aad, "{hash:#018x}");
+}
+
+#[test]
 fn every_dimension_has_vectors() {
     for dimension in [1, 2, 3, 100, 128, 129, 1000] {
         for kind in KINDS {
