@@ -136,7 +136,7 @@ asan-unsafe:
 [group('memory and threads')]
 tsan:
     RUSTFLAGS=-Zsanitizer=thread CARGO_PROFILE_TEST_DEBUG=line-tables-only CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true CARGO_TARGET_DIR=target/tsan \
-      cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests
+      cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests -- --include-ignored
 
 # Data races in the unsafe code that Miri cannot run, in minutes
 [group('memory and threads')]

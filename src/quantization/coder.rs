@@ -259,11 +259,9 @@ impl Coder {
         vector.resize(quantizer.dimension(), 0.0);
         let decoded = quantizer.dequantize_into(code_of(quantizer, code), vector);
         debug_assert!(decoded.is_ok(), "lengths agree");
-        if let Self::Product(quantizer) = self {
-            let factor = quantizer.factor(code);
-            for x in vector {
-                *x *= factor;
-            }
+        let factor = self.factor(code);
+        for x in vector {
+            *x *= factor;
         }
     }
 
@@ -338,12 +336,17 @@ impl Coder {
         let distance = self.quantizer().and_then(|quantizer| {
             quantizer.distance(code_of(quantizer, a), code_of(quantizer, b)).ok()
         });
-        let factor = match self {
-            Self::Product(quantizer) => quantizer.factor(a) * quantizer.factor(b),
-            Self::Scalar(_) | Self::Rabitq(_) => 1.0,
-        };
+        let factor = self.factor(a) * self.factor(b);
         // Adding zero makes a negative one positive.
         OrderKey::of_f32(distance.unwrap_or(f32::NAN) * factor + 0.0)
+    }
+
+    /// Returns the factor of what the quantizer decodes from a code.
+    fn factor(&self, code: &[Block]) -> f32 {
+        match self {
+            Self::Product(quantizer) => quantizer.factor(code),
+            Self::Scalar(_) | Self::Rabitq(_) => 1.0,
+        }
     }
 
     fn quantizer(&self) -> Option<&dyn Quantizer> {

@@ -54,10 +54,7 @@ fn kernels_give_the_distances_of_the_quantizer_on_every_instruction_set() {
                     code
                 });
                 let codes = rows.each_ref().map(|row| code_of(quantizer, row));
-                let factors = rows.each_ref().map(|row| match &coder {
-                    Coder::Product(product) => product.factor(row),
-                    _ => 1.0,
-                });
+                let factors = rows.each_ref().map(|row| coder.factor(row));
                 for (i, code) in codes.iter().enumerate() {
                     let mut row = base[i * dimension..][..dimension].to_vec();
                     if matches!(&coder, Coder::Product(product) if product.has_lengths()) {

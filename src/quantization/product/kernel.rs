@@ -54,9 +54,7 @@ impl ProductQuantizer {
         scratch.extend_from_slice(vector);
         let length = make_unit(scratch);
         self.encode(scratch, code);
-        let parts = self.parts.iter().enumerate();
-        let points = parts.flat_map(|(i, part)| part.centroids.point(self.choice(code, i)));
-        let product: f32 = points.zip(&*scratch).map(|(a, b)| a * b).sum();
+        let product: f32 = self.points(code).zip(&*scratch).map(|(a, b)| a * b).sum();
         if let Some(bytes) = rest.last_chunk_mut() {
             *bytes = (length / product.max(LEAST_PRODUCT)).to_le_bytes();
         }

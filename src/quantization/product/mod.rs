@@ -190,6 +190,12 @@ impl ProductQuantizer {
         usize::from(byte)
     }
 
+    /// Returns the components of the centroids that `code` names, before any rotation is undone.
+    fn points<'a>(&'a self, code: &'a [u8]) -> impl Iterator<Item = f32> + 'a {
+        let parts = self.parts.iter().enumerate();
+        parts.flat_map(|(i, part)| part.centroids.point(self.choice(code, i)))
+    }
+
     /// Returns the part of two centroids of one sub-vector in the distance.
     fn pair(&self, part: &Part, a: usize, b: usize) -> f32 {
         let both = part.centroids.point(a).zip(part.centroids.point(b));
@@ -234,8 +240,7 @@ impl Quantizer for ProductQuantizer {
     fn dequantize_into(&self, code: &[u8], vector: &mut [f32]) -> Result<(), QuantizationError> {
         check_codes(code, self.code_len(), 1)?;
         check_output(vector.len(), self.dimension)?;
-        let parts = self.parts.iter().enumerate();
-        let points = parts.flat_map(|(i, part)| part.centroids.point(self.choice(code, i)));
+        let points = self.points(code);
         if let Some((_, rotation)) = &self.rotation {
             let mut rotated: Vec<f32> = points.collect();
             rotation.invert(&mut rotated);
