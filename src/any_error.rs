@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::attributes::AttributeError;
 use crate::collection::CollectionError;
 use crate::dataset::DatasetError;
 use crate::error::{IndexError, VectorError};
@@ -43,6 +44,8 @@ pub enum Error {
     Quantization(QuantizationError),
     /// A data set could not be read, written or made.
     Dataset(DatasetError),
+    /// Attributes or a predicate were refused.
+    Attribute(AttributeError),
 }
 
 /// The result of a function that calls several parts of this crate.
@@ -58,6 +61,7 @@ macro_rules! inner {
             Error::Store($inner) => $call,
             Error::Quantization($inner) => $call,
             Error::Dataset($inner) => $call,
+            Error::Attribute($inner) => $call,
         }
     };
 }
@@ -100,5 +104,6 @@ from! {
     CollectionError => Collection,
     StoreError => Store,
     QuantizationError => Quantization,
-    DatasetError => Dataset
+    DatasetError => Dataset,
+    AttributeError => Attribute
 }

@@ -64,6 +64,7 @@
 
 mod any_error;
 mod arena;
+pub mod attributes;
 pub mod collection;
 pub mod dataset;
 mod distance;
@@ -85,6 +86,7 @@ mod unwind;
 mod vector;
 
 pub use any_error::{Error, Result};
+pub use attributes::{Attributes, Predicate, field};
 pub use collection::{
     Collection, CollectionBuilder, CollectionError, CollectionReader, Snapshot, Transaction,
 };

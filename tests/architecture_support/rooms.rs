@@ -9,12 +9,26 @@ use super::paths::paths;
 pub(crate) type Rooms = &'static [(&'static str, &'static [&'static str])];
 
 /// The folders whose rooms have walls.
-pub(crate) const ROOMS: [(&str, Rooms); 5] = [
+pub(crate) const ROOMS: [(&str, Rooms); 6] = [
+    ("attributes", ATTRIBUTES),
     ("collection", COLLECTION),
     ("graph", GRAPH),
     ("index", INDEX),
     ("quantization", QUANTIZATION),
     ("store", STORE),
+];
+
+/// `attributes/mod.rs` describes values, predicates and their truth.
+const ATTRIBUTES: Rooms = &[
+    ("error", &[]),
+    ("timestamp", &["error"]),
+    ("value", &["error", "timestamp"]),
+    ("map", &["error", "value"]),
+    ("predicate", &["error", "value"]),
+    ("builder", &["predicate", "value"]),
+    ("display", &["predicate", "value"]),
+    ("parse", &["display", "error", "predicate", "timestamp", "value"]),
+    ("truth", &["error", "map", "predicate", "value"]),
 ];
 
 /// The `mod.rs` of each room describes the room.
