@@ -20,7 +20,8 @@
 //! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] searches in place; [`Ivf::load`]
 //! reads a file of [`Ivf::save`]. A [`Collection`]
 //! keeps vectors, keys and payloads in one file that no crash can break, found as soon as they are
-//! committed. [`quantization`] makes short codes of vectors and estimates distances from them;
+//! committed. [`attributes`] are values beside vectors, and predicates over them.
+//! [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is the
 //! transactional store under the collections, for records of other kinds.
 //!
@@ -54,6 +55,7 @@
 //! No feature is on by default, and no feature changes an answer or a file.
 //!
 //! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
+//! - `json`: [`Predicate`] and [`Attributes`] from and to values of `serde_json`.
 //! - `simulation`: `store::SimulatedDisk`, a disk in memory that cuts power and fails on demand, for tests of data that must survive.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
 //!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,

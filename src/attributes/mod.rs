@@ -35,9 +35,15 @@
 pub(crate) mod builder;
 pub(crate) mod display;
 pub(crate) mod error;
+#[cfg(feature = "json")]
+pub(crate) mod json;
 pub(crate) mod map;
 pub(crate) mod parse;
 pub(crate) mod predicate;
+#[cfg(test)]
+pub(crate) mod random;
+#[cfg(test)]
+mod tests;
 pub(crate) mod timestamp;
 pub(crate) mod truth;
 pub(crate) mod value;

@@ -29,6 +29,8 @@ const ATTRIBUTES: Rooms = &[
     ("display", &["predicate", "value"]),
     ("parse", &["display", "error", "predicate", "timestamp", "value"]),
     ("truth", &["error", "map", "predicate", "value"]),
+    ("json", &["builder", "error", "map", "predicate", "timestamp", "value"]),
+    ("random", &["builder", "map", "predicate", "timestamp", "value"]),
 ];
 
 /// The `mod.rs` of each room describes the room.

@@ -15,6 +15,8 @@
 
 mod lexer;
 mod parser;
+#[cfg(test)]
+mod tests;
 
 use std::str::FromStr;
 
