@@ -484,3 +484,32 @@ fn more_of_anything_is_neither_an_order_slower_nor_worse() {
         assert!(answers[2] >= 92, "{what}");
     }
 }
+
+/// A pool of as many candidates as answers finds enough accepted ones by a walk, wherever that costs less than a scan; a scan of fewer
+/// reads codes, and finds the same as one of vectors.
+#[test]
+fn known_filters_of_any_share_cost_a_walk_or_a_part_of_a_scan() {
+    for (graph, exact, queries) in [&*PLAIN, &*CODED] {
+        for (one_in, most) in [(2, 1500), (3, 2500), (10, 2600), (40, 800), (400, 150)] {
+            let mixed = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let set: KeySet = (0..20_000).filter(|&key| mixed(key) * one_in < 1 << 24).collect();
+            let (mut found, mut asked, mut distances) = (0, 0, 0);
+            for query in queries.chunks(24) {
+                for ef in [10, 64] {
+                    let hits = graph.search(query).k(10).ef(ef).filter(&set).run().unwrap();
+                    assert_eq!(hits.len(), 10);
+                    distances += hits.distances_computed();
+                    if ef == 64 {
+                        let truth = exact.search(query).k(10).filter(&set).run().unwrap();
+                        found += shared(&hits, &truth);
+                        asked += 10;
+                    }
+                }
+            }
+            let mean = distances / (2 * queries.chunks(24).len() as u64);
+            println!("1 in {one_in}: {found} of {asked}, {mean} distances");
+            assert!(found * 100 >= asked * 95, "1 in {one_in}: {found} of {asked}");
+            assert!(mean <= most, "1 in {one_in}: {mean} distances");
+        }
+    }
+}

@@ -184,6 +184,12 @@ impl Head {
         self.errors.deviation()
     }
 
+    /// Returns whether a candidate with this distance by the codes may be nearer than the last of the nearest that were
+    /// [measured](Self::measure).
+    pub(in crate::index) fn may_be_nearer(&self, estimate: f32) -> bool {
+        !self.errors.least(estimate).total_cmp(&self.kth).is_gt()
+    }
+
     /// Returns whether others of the nearest `k`, of which `kth` is the distance of the last, are likely to be beyond the end of a walk.
     pub(in crate::index) fn is_short(&self, k: usize, kth: f32, reach: Reach) -> bool {
         let Reach { len, last, is_unbiased, allowed, .. } = reach;

@@ -27,8 +27,25 @@ impl Entries {
         work: &mut Work,
         hits: &mut Hits,
     ) {
-        let Some(filter) = request.screen.filter() else { return };
-        let Work { row, coding, matches, hidden, .. } = work;
+        let measured = self.nearest_accepted(form, request, request.k, timer, work);
+        self.deliver(form, request, work.ranked.iter().copied(), hits);
+        hits.set_counters(measured, 0);
+        hits.set_plan(SearchPlan::FilteredScan);
+    }
+
+    /// Leaves the `wanted` nearest accepted vectors by this form in `work.ranked`, the nearest first. Returns the number of distances
+    /// computed.
+    pub(in crate::index) fn nearest_accepted(
+        &self,
+        form: Representation<'_>,
+        request: &Request<'_>,
+        wanted: usize,
+        timer: &mut Timer<'_>,
+        work: &mut Work,
+    ) -> u64 {
+        let Work { row, coding, matches, hidden, ranked, .. } = work;
+        ranked.clear();
+        let Some(filter) = request.screen.filter() else { return 0 };
         let Representation { rows: column, engine, .. } = form;
         let within = self.order_within(form, request.radius);
         let query = form.prepare(&self.encoder, row, coding);
@@ -37,7 +54,7 @@ impl Entries {
             // Looking up a few keys is less than asking about all slots.
             Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
                 let mut field = Field { engine, rows: column.view(), hidden: &[], within };
-                matches.begin(request.k.min(slots));
+                matches.begin(wanted.min(slots));
                 filter.for_each(&mut |key| {
                     if timer.spent(1) {
                         return false;
@@ -55,7 +72,7 @@ impl Entries {
             _ => {
                 // Calls that take the time of measuring one row.
                 let asked = (ASKED as f64 / measuring(form.row_bytes())).ceil() as usize;
-                let (rows, kept) = self.moment(column, request.k, hidden);
+                let (rows, kept) = self.moment(column, wanted, hidden);
                 let field = Field { engine, rows, hidden, within };
                 matches.begin(kept.min(rows.len() as usize));
                 self.each_accepted(field, filter, |slots| {
@@ -65,11 +82,8 @@ impl Entries {
                 field
             }
         };
-        matches.finish(field, query, |found| {
-            self.deliver(form, request, found, hits);
-        });
-        hits.set_counters(matches.measured, 0);
-        hits.set_plan(SearchPlan::FilteredScan);
+        matches.finish(field, query, |found| ranked.extend(found));
+        matches.measured
     }
 
     /// Delivers the same for filters that take longer than distances: all vectors are measured, and asked about in the order of

@@ -3,9 +3,11 @@
 use crate::arena::Slot;
 use crate::index::codes::representation::Representation;
 use crate::index::entries::accepted::accepted;
-use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring, measuring_in_order};
+pub(super) use crate::index::entries::cost::measuring;
+use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring_in_order};
 use crate::index::hnsw::Hnsw;
 use crate::index::query::filter::Filter;
+use crate::index::query::request::Request;
 
 /// Slots that are asked about to estimate the share of accepted ones: at least so many, until so
 /// many are accepted, at most so many. They also give a walk places to start from.
@@ -39,8 +41,10 @@ pub(super) fn scouts(share: f64) -> f64 {
 pub(super) struct Estimate {
     /// Accepted among all vectors.
     pub(super) share: f64,
-    /// Units that a look at every accepted vector costs.
+    /// Units that a look at every accepted vector costs, by its code if that is less.
     pub(super) scan: f64,
+    /// Units that a look at every accepted vector costs, without codes.
+    pub(super) exact: f64,
 }
 
 impl Hnsw {
@@ -66,7 +70,7 @@ impl Hnsw {
         &self,
         filter: &dyn Filter,
         ask: f64,
-        ef: usize,
+        Request { k, ef, .. }: Request<'_>,
         seeds: &mut Vec<Slot>,
     ) -> Estimate {
         let keys = self.entries.keys.view();
@@ -88,14 +92,13 @@ impl Hnsw {
             asked += count as u32;
             seeds.extend_from_slice(accepted(filter, &mut slots, &held[..count]));
         }
-        let measure = self.scan_measure();
         // Walks meet no slots that hold nothing; a scan passes over them.
         let slots = f64::from(total);
         let total = slots - self.entries.slots.hidden() as f64;
         let (asked, total) = (f64::from(asked).max(1.0), total.max(1.0));
         // One more than was seen: none accepted among few does not mean that there is none.
         let share = ((seeds.len() as f64 + 0.5) / (asked + 0.5)).min(1.0);
-        match filter.count() {
+        let (share, ask) = match filter.count() {
             Some(count) => {
                 let count = (count as f64).min(total);
                 // Keys that are not in the index count, too; only the slots asked show that.
@@ -103,11 +106,13 @@ impl Hnsw {
                 let expected = asked * most;
                 let fewer = (seeds.len() as f64) < expected - 3.0 * expected.sqrt() - 1.0;
                 let share = if fewer || asked >= total { share.min(most) } else { most };
-                let ask = (count * LOOK_UP).min(slots);
-                Estimate { share, scan: ask + share * total * measure }
+                (share, (count * LOOK_UP).min(slots))
             }
-            None => Estimate { share, scan: slots * ask + share * total * measure },
-        }
+            None => (share, slots * ask),
+        };
+        let accepted = share * total;
+        let scan = ask + self.accepted_cost(k, accepted);
+        Estimate { share, scan, exact: ask + accepted * self.scan_measure() }
     }
 
     /// Units that a scan needs for each vector that is accepted.
@@ -120,12 +125,18 @@ impl Hnsw {
         measuring_in_order(self.entries.exact().row_bytes())
     }
 
-    /// Whether so few keys are accepted that no walk costs less than to look at each, wherever they are.
-    pub(super) fn are_few(&self, filter: &dyn Filter, ef: usize) -> bool {
+    /// Returns the accepted share of all vectors if it is known, and so few are accepted that no walk costs less than to look at each,
+    /// wherever they are.
+    pub(super) fn few(
+        &self,
+        filter: &dyn Filter,
+        Request { k, ef, .. }: Request<'_>,
+    ) -> Option<f64> {
+        let count = filter.count()? as f64;
         let scouts = self.walk_cost(1.0, SCOUTS.0 as usize, 0.0);
         let least = self.walk_cost(1.0, ef, 0.0).min(SCOUT * scouts);
-        let each = LOOK_UP + self.scan_measure();
-        filter.count().is_some_and(|count| count as f64 * each <= least)
+        let cost = count * LOOK_UP + self.accepted_cost(k, count);
+        (cost <= least).then(|| (count / (self.len() as f64).max(1.0)).min(1.0))
     }
 
     /// Units that a walk costs, roughly.

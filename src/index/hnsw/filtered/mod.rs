@@ -9,6 +9,7 @@
 mod asking;
 mod cost;
 mod course;
+mod scan;
 
 use cost::{BLIND, CHEAP, Estimate, ONE_HOP, SCOUT, SCOUTS, scouts};
 use course::{BEYOND_CODES, Course};
@@ -47,6 +48,9 @@ const IN_PLENTY: f64 = 1.15;
 /// The power of the accepted share by which a walk keeps more candidates: more answers need fewer candidates each for the same recall.
 const KEPT: f64 = 0.75;
 
+/// Accepted candidates expected beyond those wanted, in square roots of these: their number varies by less.
+const SPARE: f64 = 2.0;
+
 /// The share of the expected accepted candidates that is enough.
 const ENOUGH: f64 = 0.75;
 
@@ -62,7 +66,7 @@ pub(in crate::index) struct FilteredSearch<'a, 't> {
     work: &'a mut Work,
     /// Units that a call of the filter takes.
     ask: f64,
-    /// The accepted share of all vectors by the last sample, 0 without one.
+    /// The accepted share of all vectors, as it is known or by the last sample; 0 without either.
     share: f64,
 }
 
@@ -92,7 +96,9 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let (mut form, mut is_blurred) = (index.entries.walked(), false);
         self.work.scratch.counters = Counters::default();
         self.work.verdicts.begin(index.entries.keys.view().len());
-        let few = request.k == 0 || index.are_few(filter, request.ef);
+        let known = index.few(filter, *request);
+        let few = request.k == 0 || known.is_some();
+        self.share = known.unwrap_or(0.0);
         if !few && request.screen.filter.is_some() && filter.count().is_none() {
             self.ask = index.entries.asking_cost(filter);
         }
@@ -148,7 +154,8 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             return self.walk_and_ask(form, self.course(ef));
         }
         let mut seeds = std::mem::take(&mut self.work.seeds);
-        let Estimate { share, scan } = index.estimate(self.filter, ask, ef, &mut seeds);
+        let Estimate { share, scan, exact } =
+            index.estimate(self.filter, ask, *self.request, &mut seeds);
         self.share = share;
         let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
         let in_order = first as f64 * candidate + k as f64 / share * ask;
@@ -160,9 +167,9 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             let pays = scan > SCOUT * index.walk_cost(1.0, SCOUTS.0 as usize, ask);
             pays.then(|| self.walk_nearby(form, scan)).flatten()
         } else if share > ONE_HOP {
-            self.walk_over_all(form, share, scan)
+            self.walk_over_all(form, share, exact)
         } else {
-            self.walk_by_detours(form, &seeds, share, scan)
+            self.walk_by_detours(form, &seeds, share, exact)
         };
         self.work.seeds = seeds;
         walked
@@ -187,19 +194,6 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             return None;
         }
         self.walk_and_ask(form, Course { wanted, scan: cost * GIVES_WAY, ..self.course(first) })
-    }
-
-    /// Scans: all vectors in the order of distance, or the accepted ones, whichever asks less.
-    fn scan(&mut self, form: Representation<'a>, hits: &mut Hits) {
-        let Self { index, request, timer, work, ask, share, .. } = self;
-        // In the order of distance, it measures the rejected vectors too, and asks about few.
-        let measures_more = index.scan_measure() * (1.0 - *share);
-        let exact = index.entries.exact_beside(form);
-        if *ask > measures_more || request.screen.only_excluded().is_some() {
-            index.entries.scan_in_order(exact, request, timer, work, hits);
-        } else {
-            index.entries.scan_accepted(exact, request, timer, work, hits);
-        }
     }
 
     /// Returns the course of a walk that asks about its candidates until `k` are accepted.
@@ -232,7 +226,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let Request { k, ef, .. } = *self.request;
         let first = (ef as f64 / share).ceil() as usize;
         if share <= ALMOST_ALL {
-            if let Some(walked) = self.walk_and_reject(form, share) {
+            if let Some(walked) = self.walk_and_reject(form, share, scan) {
                 return Some(walked);
             }
             if form.is_coded() {
@@ -246,16 +240,25 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         self.walk_and_ask(form, Course { wanted, scan: scan.min(course.scan), ..course })
     }
 
-    /// The walk of an unfiltered search, with a pool that is larger by what it will reject. Returns `None` if it found too few
-    /// accepted ones.
-    fn walk_and_reject(&mut self, form: Representation<'a>, share: f64) -> Option<Walked<'a>> {
+    /// The walk of an unfiltered search, with a pool that is larger by what it will reject, and once more with twice the pool if that costs
+    /// less than a scan. Returns `None` if it found too few accepted ones.
+    fn walk_and_reject(
+        &mut self,
+        form: Representation<'a>,
+        share: f64,
+        scan: f64,
+    ) -> Option<Walked<'a>> {
         let request = self.request;
-        let ef = (request.ef as f64 / share.powf(KEPT)).ceil() as usize;
+        let k = request.k as f64;
+        // With fewer candidates, chance leaves too few accepted ones of every other walk.
+        let least = (k + SPARE * k.sqrt()) / share;
+        let ef = (request.ef as f64 / share.powf(KEPT)).max(least).ceil() as usize;
         // The walk ends early if the answers are much nearer than the rest, as an unfiltered one does.
         let expected = (request.k as f64 / share).ceil() as usize;
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
         self.walk_on(form, beam)?;
         let enough = request.k.max((ef as f64 * share * ENOUGH) as usize);
+        let widened = 2.0 * ef as f64 * self.index.candidate_cost(form);
         let (last, mut count) = self.with_accepted(|ranks| {
             let last = ranks.nth(request.k - 1);
             (last, last.map_or(0, |_| request.k + ranks.take(enough - request.k).count()))
@@ -264,6 +267,10 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         if is_late && beam.k.is_some() && !self.timer.expired() {
             // The filter rejects the nearest, so that an early end tells nothing of the accepted ones.
             self.walk_on(form, Beam::of(ef))?;
+            count = self.count_accepted(enough);
+        }
+        if count < enough && !self.timer.expired() && widened < scan {
+            self.walk_on(form, Beam::of(2 * ef))?;
             count = self.count_accepted(enough);
         }
         // If the time is over, the candidates so far count.
