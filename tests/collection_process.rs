@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use nearfield::{Collection, CollectionBuilder, CollectionError};
+use nearfield::{Collection, CollectionBuilder, CollectionError, attributes, field};
 use support::collections::{config, open, vector};
 use support::files::Folder;
 
@@ -46,6 +46,7 @@ fn apply(collection: &Collection, n: u64) -> Result<(), CollectionError> {
     for key in n * KEYS..(n + 1) * KEYS {
         tx.upsert(key, &vector(key, 0, DIMENSION))?;
         tx.put_payload(key, &key.to_le_bytes())?;
+        tx.set(key, attributes! { "commit" => n as i64, "place" => (key % KEYS) as i64 })?;
     }
     assert_eq!(tx.commit()?, n);
     Ok(())
@@ -278,6 +279,9 @@ fn kill(role: &str) -> u64 {
         assert_eq!(collection.len() as u64, last * KEYS);
         let report = collection.check().unwrap();
         assert!(report.is_ok(), "{report}");
+        let first = collection.matching(&field("place").eq(0).and(field("commit").le(last as i64)));
+        let keys: Vec<u64> = (1..=last).map(|commit| commit * KEYS).collect();
+        assert_eq!(first.unwrap().iter().filter(|&key| key >= KEYS).collect::<Vec<_>>(), keys);
         for key in (KEYS..(last + 1) * KEYS).rev().step_by(7) {
             assert_eq!(collection.get(key), Some(vector(key, 0, DIMENSION)));
             let payload = collection.payload(key).unwrap();
@@ -317,6 +321,11 @@ fn a_reader_follows_a_writer() {
             let hits = snapshot.search(&vector(key, 0, DIMENSION)).k(1).ef(40).run().unwrap();
             assert_eq!(hits[0].key, key);
             assert_eq!(snapshot.payload(key).unwrap(), Some(&key.to_le_bytes()[..]));
+            let newest = snapshot.matching(&field("commit").eq(seen as i64)).unwrap();
+            assert_eq!(
+                newest.iter().collect::<Vec<_>>(),
+                (seen * KEYS..(seen + 1) * KEYS).collect::<Vec<_>>()
+            );
         }
         line.clear();
     }

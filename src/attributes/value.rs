@@ -45,6 +45,21 @@ pub enum Value {
     Texts(Vec<String>),
 }
 
+/// Writes the value for people: a text without quotes, the texts of a list with commas between them. A [`Predicate`](crate::Predicate) quotes
+/// its texts.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+            Self::Boolean(flag) => flag.fmt(f),
+            Self::Text(text) => text.fmt(f),
+            Self::Time(time) => time.fmt(f),
+            Self::Texts(texts) => texts.join(", ").fmt(f),
+        }
+    }
+}
+
 /// The kind of a [`Value`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::arena::{ArenaError, Unsound};
+use crate::attributes::AttributeError;
 use crate::error::{IndexError, VectorError};
 use crate::error_kind::ErrorKind;
 use crate::store::{Place, StoreError};
@@ -75,6 +76,13 @@ pub enum CollectionError {
         /// Bytes allowed: an eighth of the page size.
         max: usize,
     },
+    /// Attributes or a predicate are invalid.
+    Attribute(AttributeError),
+    /// The collection has the maximum number of fields of attributes.
+    TooManyFields {
+        /// Fields allowed.
+        max: u32,
+    },
     /// The key has no vector.
     KeyMissing {
         /// The key.
@@ -114,6 +122,7 @@ impl CollectionError {
         match self {
             Self::Store(error) => error.kind(),
             Self::Index(error) => error.kind(),
+            Self::Attribute(error) => error.kind(),
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::NotACollection { .. }
             | Self::Version { .. }
@@ -123,7 +132,7 @@ impl CollectionError {
             Self::NameTooLong { .. } => ErrorKind::InvalidInput,
             Self::Missing { .. } | Self::KeyMissing { .. } => ErrorKind::NotFound,
             Self::MergeConflict { .. } => ErrorKind::Conflict,
-            Self::Memory { .. } => ErrorKind::LimitReached,
+            Self::Memory { .. } | Self::TooManyFields { .. } => ErrorKind::LimitReached,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Behind { .. } => ErrorKind::Poisoned,
             Self::ByteOrder => ErrorKind::Unsupported,
@@ -164,6 +173,11 @@ impl fmt::Display for CollectionError {
         match self {
             Self::Store(e) => e.fmt(f),
             Self::Index(e) => e.fmt(f),
+            Self::Attribute(e) => e.fmt(f),
+            Self::TooManyFields { max } => write!(
+                f,
+                "the collection has attributes of {max} fields already; use fewer names of fields"
+            ),
             Self::Corrupt { path, reason } => {
                 write!(f, "{} is damaged: {reason}; restore it from a backup", Place(path))
             }
@@ -208,7 +222,10 @@ impl fmt::Display for CollectionError {
                  its page size"
             ),
             Self::KeyMissing { key } => {
-                write!(f, "key {key} has no vector; insert the vector before its payload")
+                write!(
+                    f,
+                    "key {key} has no vector; insert the vector before its payload and attributes"
+                )
             }
             Self::MergeConflict { name: Some(name), .. } => {
                 let name = String::from_utf8_lossy(name);
@@ -246,6 +263,7 @@ impl std::error::Error for CollectionError {
         match self {
             Self::Store(e) => Some(e),
             Self::Index(e) => Some(e),
+            Self::Attribute(e) => Some(e),
             _ => None,
         }
     }
@@ -263,6 +281,12 @@ impl From<StoreError> for CollectionError {
 impl From<IndexError> for CollectionError {
     fn from(e: IndexError) -> Self {
         Self::Index(e)
+    }
+}
+
+impl From<AttributeError> for CollectionError {
+    fn from(e: AttributeError) -> Self {
+        Self::Attribute(e)
     }
 }
 

@@ -31,6 +31,12 @@ pub(super) const PAYLOADS: &str = "payloads";
 pub(super) const KEYS_OF_NAMES: &str = "keys of names";
 /// Table from key to name.
 pub(super) const NAMES_OF_KEYS: &str = "names of keys";
+/// Table from key to attributes.
+pub(super) const ATTRIBUTES: &str = "attributes";
+/// Table from the name of a field to its number.
+pub(super) const FIELDS: &str = "fields";
+/// Table from a value of a field, and a chunk of the keys, to those that have the value.
+pub(super) const INDEX_OF_ATTRIBUTES: &str = "index of attributes";
 
 /// Keys of names begin here.
 pub(super) const FIRST_NAMED: u64 = 1 << 63;

@@ -11,6 +11,7 @@
 //! A mapped chunk is not verified, and so not trusted: the reader of an id checks it against the number of rows before it follows it.
 #![doc = include_str!("FORMAT.md")]
 
+mod attributes;
 mod builder;
 mod columns;
 mod error;
@@ -22,6 +23,7 @@ mod saving;
 mod tuning;
 mod writing;
 
+pub use attributes::Selection;
 pub use builder::CollectionBuilder;
 pub use error::CollectionError;
 pub use maintenance::{

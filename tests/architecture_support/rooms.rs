@@ -40,13 +40,27 @@ const COLLECTION: Rooms = &[
     ("tuning", &[]),
     ("builder", &["error", "format", "tuning"]),
     ("progress", &["error"]),
+    ("attributes", &["error", "format"]),
     ("columns", &["error", "format", "progress"]),
     ("saving", &["columns", "error", "format", "progress"]),
-    ("reading", &["columns", "error", "format"]),
-    ("writing", &["builder", "columns", "error", "format", "progress", "reading", "tuning"]),
+    ("reading", &["attributes", "columns", "error", "format"]),
+    (
+        "writing",
+        &["attributes", "builder", "columns", "error", "format", "progress", "reading", "tuning"],
+    ),
     (
         "maintenance",
-        &["builder", "columns", "error", "format", "progress", "reading", "saving", "writing"],
+        &[
+            "attributes",
+            "builder",
+            "columns",
+            "error",
+            "format",
+            "progress",
+            "reading",
+            "saving",
+            "writing",
+        ],
     ),
 ];
 

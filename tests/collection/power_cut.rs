@@ -1,7 +1,7 @@
 //! Power cuts at every kind of moment over histories of a collection.
 //!
 //! After each cut, the disk is in a state that a cut could leave; the collection on it must open, be sound, and hold the last
-//! acknowledged commit or one in flight: every key of it is found as its own nearest neighbour, with its payload, and no
+//! acknowledged commit or one in flight: every key of it is found as its own nearest neighbour, with its payload and attributes, and no
 //! other key is. Then the history continues.
 //!
 //! `NEARFIELD_POWER_CUTS=20000 cargo test --release --test collection power_cut::` makes a longer run.
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nearfield::store::{Durability, SimulatedDisk};
-use nearfield::{Collection, CollectionBuilder, CollectionError};
+use nearfield::{Attributes, Collection, CollectionBuilder, CollectionError, attributes, field};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
@@ -19,11 +19,19 @@ use crate::support::cuts::any_cut;
 
 const DIMENSION: usize = 6;
 
-/// Each key with the version of its vector and its payload.
-type Model = BTreeMap<u64, (u64, Option<Vec<u8>>)>;
+/// An entry: the version of its vector, its payload, and the version of its attributes.
+type Entry = (u64, Option<Vec<u8>>, Option<u64>);
 
-/// Each key with the bits of its vector and its payload.
-type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>)>;
+type Model = BTreeMap<u64, Entry>;
+
+/// Each key with the bits of its vector, its payload and its attributes.
+type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>, Option<Attributes>)>;
+
+/// Attributes that several keys share, and some that few have.
+fn attributes_of(version: u64) -> Attributes {
+    let parity = if version.is_multiple_of(2) { "even" } else { "odd" };
+    attributes! { "version" => version as i64, "parity" => parity, "tags" => [parity, "all"] }
+}
 
 /// Counts of the cases that a run has met.
 #[derive(Debug, Default)]
@@ -42,6 +50,8 @@ struct Met {
     searched: usize,
     missed: usize,
     largest: usize,
+    /// Keys that a predicate selected.
+    selected: usize,
 }
 
 /// Checkpoints are frequent, and in most histories deltas too.
@@ -67,10 +77,10 @@ fn change(
     for _ in 0..random.random_range(1..12) {
         let key = random.random_range(0..300);
         let has = model.contains_key(&key);
-        match random.random_range(0..10) {
+        match random.random_range(0..13) {
             0..=4 => {
                 tx.upsert(key, &vector(key, version, DIMENSION))?;
-                model.entry(key).or_insert((version, None)).0 = version;
+                model.entry(key).or_insert((version, None, None)).0 = version;
             }
             5 => {
                 assert_eq!(tx.remove(key)?, has);
@@ -84,6 +94,14 @@ fn change(
             9 if has => {
                 tx.remove_payload(key)?;
                 model.entry(key).and_modify(|entry| entry.1 = None);
+            }
+            10 | 11 if has => {
+                tx.set(key, attributes_of(version))?;
+                model.entry(key).and_modify(|entry| entry.2 = Some(version));
+            }
+            12 if has => {
+                tx.remove_attributes(key)?;
+                model.entry(key).and_modify(|entry| entry.2 = None);
             }
             _ => {}
         }
@@ -117,7 +135,18 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
             return Err(format!("key {key} is not its own nearest neighbour: {hits:?}"));
         }
         let payload = collection.payload(key).map_err(|e| e.to_string())?;
-        found.push((key, stored.iter().map(|x| x.to_bits()).collect(), payload));
+        let attributes = collection.attributes(key).map_err(|e| e.to_string())?;
+        found.push((key, stored.iter().map(|x| x.to_bits()).collect(), payload, attributes));
+    }
+    let even = field("parity").eq("even").and(field("tags").has("all"));
+    let selected = collection.matching(&even).map_err(|e| e.to_string())?;
+    let is_even = |entry: &&(u64, _, _, Option<Attributes>)| {
+        entry.3.as_ref().is_some_and(|attributes| attributes.get("parity") == Some(&"even".into()))
+    };
+    let expected: Vec<u64> = found.iter().filter(is_even).map(|entry| entry.0).collect();
+    met.selected += expected.len();
+    if selected.iter().collect::<Vec<_>>() != expected {
+        return Err(format!("{selected:?} is selected, not {expected:?}"));
     }
     if found.len() != collection.len() {
         return Err(format!("{} keys are found of {}", found.len(), collection.len()));
@@ -127,8 +156,8 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
 
 fn expected(model: &Model) -> Content {
     let bits = |key, version| vector(key, version, DIMENSION).iter().map(|x| x.to_bits()).collect();
-    let entry = |(&key, (version, payload)): (&u64, &(u64, Option<Vec<u8>>))| {
-        (key, bits(key, *version), payload.clone())
+    let entry = |(&key, (version, payload, attributes)): (&u64, &Entry)| {
+        (key, bits(key, *version), payload.clone(), attributes.map(attributes_of))
     };
     model.iter().map(entry).collect()
 }
@@ -254,6 +283,6 @@ fn every_power_cut_leaves_the_last_commit() {
     println!("{met:?}");
     assert!(met.in_creation > 0 && met.in_flight > 0 && met.replayed > 0 && met.largest > 100);
     assert!(met.with_deltas > 0 && met.delta_was_cut > 0);
-    assert!(met.in_checkpoint > 0 && met.in_compaction > 0);
+    assert!(met.in_checkpoint > 0 && met.in_compaction > 0 && met.selected > met.cuts);
     assert!(met.missed * 100 < met.searched, "walks miss what is there");
 }

@@ -7,7 +7,7 @@ use nearfield::collection::ConflictRule;
 use nearfield::dataset::Generated;
 use nearfield::{
     CancelToken, Collection, CollectionBuilder, CollectionError, IndexError, Metric, Originals,
-    Quantization, Snapshot, Transaction,
+    Quantization, Snapshot, Transaction, attributes,
 };
 
 use crate::support::collections::{config, open, vector};
@@ -156,6 +156,7 @@ fn payloads_and_names_come_along_and_what_was_removed_does_not() {
             let key = tx.name_or_insert(name).unwrap();
             tx.upsert(key, &vector(number, 0, DIMENSION)).unwrap();
             tx.put_payload(key, name.as_bytes()).unwrap();
+            tx.set(key, attributes! { "place" => name, "number" => number as i64 }).unwrap();
         }
         tx.name_or_insert("never used").unwrap();
         tx.upsert(7, &vector(7, 0, DIMENSION)).unwrap();
@@ -172,6 +173,9 @@ fn payloads_and_names_come_along_and_what_was_removed_does_not() {
             let key = tx.name_or_insert(name).unwrap();
             tx.upsert(key, &vector(number, 0, DIMENSION)).unwrap();
             tx.put_payload(key, name).unwrap();
+            // The fields have other numbers than in the other collection.
+            let place = String::from_utf8_lossy(name);
+            tx.set(key, attributes! { "arches" => 9, "place" => &*place }).unwrap();
         }
         // A user's own key in the range of named keys.
         tx.upsert((1 << 63) + 3, &vector(4, 0, DIMENSION)).unwrap();
@@ -199,6 +203,18 @@ fn payloads_and_names_come_along_and_what_was_removed_does_not() {
     for name in ["forgotten", "never used"] {
         assert_eq!(collection.key_of(name).unwrap(), None);
     }
+    assert_eq!(
+        collection.attributes(named(1).0).unwrap().unwrap(),
+        attributes! { "place" => "harbour", "number" => 1 }
+    );
+    let selected = |text: &str| {
+        let selection = collection.matching(&text.parse().unwrap()).unwrap();
+        selection.iter().collect::<Vec<_>>()
+    };
+    assert_eq!(selected("place = 'aqueduct' and arches > 8"), [named(6).0]);
+    assert_eq!(selected("number is not null and not number = 2"), [named(1).0]);
+    assert_eq!(selected("place = 'forgotten'"), [0_u64; 0]);
+    assert_eq!(selected("place is null"), [named(4).0]);
     let mut tx = collection.begin_write().unwrap();
     let key = tx.name_or_insert("later").unwrap();
     assert!(collection.name_of(key).unwrap().is_none() && !collection.contains(key));

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
-    COLUMNS, DELTAS, HEAD, JOURNAL, KEYS_OF_NAMES, NAMES_OF_KEYS, PAYLOADS, decode_chunk,
-    encode_chunk,
+    ATTRIBUTES, COLUMNS, DELTAS, FIELDS, HEAD, INDEX_OF_ATTRIBUTES, JOURNAL, KEYS_OF_NAMES,
+    NAMES_OF_KEYS, PAYLOADS, decode_chunk, encode_chunk,
 };
 use crate::collection::progress::Progress;
 use crate::collection::saving::replace_file;
@@ -52,6 +52,11 @@ impl Collection {
             copy_table::<[u8]>(&tx, &mut copy, KEYS_OF_NAMES, progress)?;
             for name in [JOURNAL, DELTAS, PAYLOADS, NAMES_OF_KEYS] {
                 copy_table::<u64>(&tx, &mut copy, name, progress)?;
+            }
+            if tx.find_table::<u64>(ATTRIBUTES)?.is_some() {
+                copy_table::<u64>(&tx, &mut copy, ATTRIBUTES, progress)?;
+                copy_table::<str>(&tx, &mut copy, FIELDS, progress)?;
+                copy_table::<[u8]>(&tx, &mut copy, INDEX_OF_ATTRIBUTES, progress)?;
             }
             copy.table::<u64>(COLUMNS)?;
             for (key, chunk) in columns {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::arena::Persistent;
+use crate::collection::attributes::{faults, orphans};
 use crate::collection::columns::read_head;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{COLUMNS, Kind, PAYLOADS, chunk_key, decode_chunk};
@@ -24,12 +25,17 @@ pub struct CollectionReport {
     pub strayed_chunks: usize,
     /// Keys that have a payload but no vector.
     pub orphaned_payloads: usize,
+    /// Keys that have attributes but no vector.
+    pub orphaned_attributes: usize,
+    /// Entries of the index of attributes that contradict the attributes.
+    pub attribute_faults: usize,
 }
 
 impl CollectionReport {
     /// Returns whether the check found no fault.
     pub fn is_ok(&self) -> bool {
-        self.index.is_ok() && self.strayed_chunks == 0 && self.orphaned_payloads == 0
+        let orphans = self.orphaned_payloads + self.orphaned_attributes;
+        self.index.is_ok() && self.strayed_chunks + orphans + self.attribute_faults == 0
     }
 }
 
@@ -49,13 +55,18 @@ impl fmt::Display for CollectionReport {
             "{} chunks strayed from the file, {} payloads without a vector",
             self.strayed_chunks, self.orphaned_payloads
         )?;
+        writeln!(
+            f,
+            "{} attributes without a vector, {} entries of their index are wrong",
+            self.orphaned_attributes, self.attribute_faults
+        )?;
         self.index.fmt(f)
     }
 }
 
 impl Collection {
     /// Reads everything: each page and extent of the file against its checksum, each unchanged chunk in memory against its extent, the
-    /// graph as [`Hnsw::check`](crate::Hnsw::check), and the keys of payloads. Transactions wait; searches go on.
+    /// graph as [`Hnsw::check`](crate::Hnsw::check), the keys of payloads, and the index of attributes against the attributes. Transactions wait; searches go on.
     ///
     /// # Errors
     ///
@@ -90,8 +101,17 @@ impl Collection {
                 orphaned_payloads += usize::from(!self.inner.index.contains(entry?.0));
             }
         }
+        let orphaned_attributes = orphans(&tx, |key| self.inner.index.contains(key))?;
+        let attribute_faults = faults(&tx)?;
         let index = self.inner.index.check();
-        Ok(CollectionReport { store, index, strayed_chunks, orphaned_payloads })
+        Ok(CollectionReport {
+            store,
+            index,
+            strayed_chunks,
+            orphaned_payloads,
+            orphaned_attributes,
+            attribute_faults,
+        })
     }
 }
 

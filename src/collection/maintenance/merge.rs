@@ -14,6 +14,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::arena::Slot;
+use crate::collection::attributes::{Pending, for_each, named_bytes};
 use crate::collection::builder::{alpha_text, codes_text, same};
 use crate::collection::columns::{write_columns, write_settings};
 use crate::collection::error::CollectionError;
@@ -37,7 +38,7 @@ pub enum ConflictRule {
     #[default]
     Refuse,
     /// The entry with the greatest payload, compared byte by byte, replaces the others; a missing payload is less than any. If payloads
-    /// are equal, the stored bytes of the vectors are compared. A payload that begins with a time in big-endian bytes
+    /// are equal, the stored bytes of the vectors are compared, then those of the attributes. A payload that begins with a time in big-endian bytes
     /// makes this the newest.
     GreatestPayload,
 }
@@ -72,7 +73,7 @@ impl Collection {
     ///
     /// - The inputs have one dimension, metric, element type, `m`, `alpha` and quantization. The merged collection has
     ///   the greatest `ef_construction` and the least seed of them.
-    /// - A key that only one input has keeps its vector and payload. If several have it, see [`ConflictRule`]; entries that are equal in
+    /// - A key that only one input has keeps its vector, payload and attributes. If several have it, see [`ConflictRule`]; entries that are equal in
     ///   every byte are one entry. Removed vectors are not copied.
     /// - Names are compared as names, not by their keys, which each collection gave on its own: the merged collection gives them anew,
     ///   from 2^63 on in the order of the names, skipping numbers that are taken. Names without a vector are not copied.
@@ -211,6 +212,7 @@ impl<'a> MergeBuilder<'a> {
                 tx.table::<u64>(NAMES_OF_KEYS)?
                     .bulk_load(named().map(|(name, key)| (key, name)))?;
             }
+            plan.attributes(&inputs)?.write(&mut tx)?;
             if is_cancelled() {
                 return Err(CollectionError::Cancelled);
             }
@@ -364,6 +366,20 @@ impl<'a> Plan<'a> {
         }
         Ok(payloads)
     }
+
+    /// Returns the attributes of the copied entries, under their new keys.
+    fn attributes(&self, inputs: &[&'a Snapshot]) -> Result<Pending, CollectionError> {
+        let mut pending = Pending::default();
+        for (snapshot, list) in inputs.iter().zip(&self.survivors) {
+            let new: HashMap<u64, u64> = list.iter().map(|&(_, key, new)| (key, new)).collect();
+            for_each(snapshot.store(), |key, attributes| {
+                if let Some(&new) = new.get(&key) {
+                    pending.set(new, Some(attributes));
+                }
+            })?;
+        }
+        Ok(pending)
+    }
 }
 
 /// Returns the names of a collection by their keys.
@@ -374,8 +390,8 @@ fn names(tx: &ReadTransaction) -> Result<HashMap<u64, &[u8]>, CollectionError> {
     }
 }
 
-/// The value by which entries with the same key are compared: the payload, then the vector.
-type Worth<'a> = (Option<&'a [u8]>, Vec<u8>);
+/// The value by which entries with the same key are compared: the payload, then the vector, then the attributes.
+type Worth<'a> = (Option<&'a [u8]>, Vec<u8>, Option<Vec<u8>>);
 
 /// Returns the entry to copy of several with the same key or name.
 fn choose(
@@ -392,7 +408,8 @@ fn choose(
         let payload = inputs[entry.input].payload(entry.key)?;
         let mut vector = Vec::new();
         inputs[entry.input].hnsw().stored_into(entry.slot, &mut vector);
-        let worth = (payload, vector);
+        let attributes = named_bytes(inputs[entry.input].store(), entry.key)?;
+        let worth = (payload, vector, attributes);
         // The first one of equal entries stays.
         let is_better = match &best {
             None => true,

@@ -3,6 +3,7 @@
 //! A view without a holder goes on to newer commits by the journal instead of being made anew. A [`CollectionReader`] makes snapshots of a
 //! file that another process may be writing.
 
+mod attributes;
 mod reader;
 mod snapshot;
 

@@ -4,6 +4,7 @@
 //! checkpoint writes the chunks that changed and empties the journal (`checkpoint.rs`). `pace.rs` writes a delta if applying the journal
 //! again would take long; `memory.rs` counts the memory that the system cannot take back.
 
+mod attributes;
 mod checkpoint;
 mod handle;
 mod memory;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::handle::Inner;
 use super::memory::Allowance;
 use super::writer::WriterGuard;
+use crate::collection::attributes::Pending;
 use crate::collection::columns::{Origin, apply, part_bytes};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
@@ -43,11 +44,13 @@ pub struct Transaction {
     changes: HashMap<u64, Option<usize>>,
     /// The keys in the order of their first change, so that the same transactions make the same graph.
     order: Vec<u64>,
-    /// Whether payloads or names are changed.
+    /// Attributes that are not written to the tables yet.
+    pub(super) attributes: Pending,
+    /// Whether payloads, names or attributes are changed.
     records: bool,
-    /// Bytes of payloads that were put.
+    /// Bytes of payloads and attributes that were put.
     payload_bytes: usize,
-    /// Whether vectors, payloads or names are added, and not only removed.
+    /// Whether vectors, payloads, names or attributes are added, and not only removed.
     adds: bool,
     /// `None` without a limit of memory.
     allowance: Option<Allowance>,
@@ -65,6 +68,7 @@ impl Transaction {
             vectors: Vec::new(),
             changes: HashMap::new(),
             order: Vec::new(),
+            attributes: Pending::default(),
             records: false,
             payload_bytes: 0,
             adds: false,
@@ -72,7 +76,7 @@ impl Transaction {
         })
     }
 
-    /// Notes that payloads or names are added.
+    /// Notes that payloads, names or attributes are added.
     pub(super) fn note_records(&mut self) {
         self.records = true;
         self.adds = true;
@@ -93,13 +97,32 @@ impl Transaction {
     }
 
     /// Refuses `vectors` more vectors, or a payload of `payload` bytes, if the memory limit does not allow them.
-    fn admit(&self, vectors: usize, payload: usize) -> Result<(), CollectionError> {
+    pub(super) fn admit(&self, vectors: usize, payload: usize) -> Result<(), CollectionError> {
         let Some(allowance) = self.allowance else { return Ok(()) };
         let bytes = self.vectors.len()
             + vectors * self.inner.settings.vector_bytes()
             + self.payload_bytes
             + payload;
         allowance.admit(self.order.len() + vectors, bytes as u64)
+    }
+
+    /// Notes that attributes are changed, and whether some are added.
+    pub(super) fn note_changes(&mut self, adds: bool) {
+        self.records = true;
+        self.adds |= adds;
+    }
+
+    /// Counts bytes of payloads and attributes that were put.
+    pub(super) fn note_bytes(&mut self, bytes: usize) {
+        self.payload_bytes += bytes;
+    }
+
+    /// Returns the keys that have a vector, with the changes of this transaction.
+    pub(super) fn keys(&self) -> Vec<u64> {
+        let kept = |key: &u64| !self.changes.contains_key(key);
+        let mut keys: Vec<u64> = self.inner.index.keys().filter(kept).collect();
+        keys.extend(self.order.iter().filter(|key| self.changes[*key].is_some()));
+        keys
     }
 
     fn change(&mut self, key: u64, vector: Option<usize>) {
@@ -128,7 +151,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Removes the vector of a key and its payload. Returns whether the key had a vector. A name that the key has stays its name.
+    /// Removes the vector of a key, its payload and its attributes. Returns whether the key had a vector. A name that the key has stays its name.
     ///
     /// # Errors
     ///
@@ -138,6 +161,7 @@ impl Transaction {
             return Ok(false);
         }
         self.remove_payload(key)?;
+        self.clear_attributes(key)?;
         self.change(key, None);
         Ok(true)
     }
@@ -188,7 +212,7 @@ impl Transaction {
         }
         self.admit(0, payload.len())?;
         self.store()?.table::<u64>(PAYLOADS)?.insert(key, payload)?;
-        self.payload_bytes += payload.len();
+        self.note_bytes(payload.len());
         self.note_records();
         Ok(())
     }
@@ -234,6 +258,10 @@ impl Transaction {
         watch!(let observed = crate::observe::Operation::Commit.begin());
         self.writer.note();
         let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
+        if !self.attributes.is_empty() {
+            let adds = self.attributes.write(&mut store)?;
+            self.note_changes(adds);
+        }
         let parts = self.write(&mut store)?;
         let (inner, writer) = (&self.inner, &mut self.writer);
         // A snapshot that is taken meanwhile waits until the index has this commit.

@@ -56,6 +56,11 @@ impl Hnsw {
         (0..keys.len()).map(Slot::new).filter(lives).map(|slot| (slot, keys.row(slot)[0])).collect()
     }
 
+    /// Returns the keys of all vectors, in the order of the slots.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
+        self.occupied().into_iter().map(|(_, key)| key)
+    }
+
     /// Appends the vector of a slot as it is stored, or the code that replaces it, to `out`.
     pub(crate) fn stored_into(&self, slot: Slot, out: &mut Vec<u8>) {
         if let Some((_, row)) = self.entries.most_exact(slot) {

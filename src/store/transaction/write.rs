@@ -234,6 +234,11 @@ impl WriteTransaction {
         Ok(TableMut::new(self, table))
     }
 
+    /// Returns whether a table of this name exists.
+    pub(crate) fn has_table(&mut self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.changes()?.find(name)?.is_some())
+    }
+
     /// Returns the names of the tables that existed when the transaction began or that it has made, ascending.
     ///
     /// # Errors

@@ -1,0 +1,150 @@
+//! Changes of attributes in a transaction: they wait in memory, and are written to the records and the index together.
+//!
+//! The index has an entry for each term and chunk of keys. One pass over the changed entries, in their order, reads and writes each once.
+
+use std::collections::BTreeMap;
+
+use super::chunk::Chunk;
+use super::field::Fields;
+use super::record::{Values, decode, encode, named};
+use super::term::{CHUNK_BITS, each_term, entry_key};
+use crate::attributes::Attributes;
+use crate::collection::error::CollectionError;
+use crate::collection::format::{ATTRIBUTES, INDEX_OF_ATTRIBUTES};
+use crate::store::WriteTransaction;
+
+/// Changes of the entries of the index: keys that are put in (`true`) or taken out, less the first of the chunk.
+type Entries = BTreeMap<Vec<u8>, Vec<(u16, bool)>>;
+
+/// Attributes that a transaction changed, and that are not in its tables yet.
+#[derive(Debug, Default)]
+pub(in crate::collection) struct Pending {
+    /// The new attributes of each key; `None` if it has none any more.
+    changes: BTreeMap<u64, Option<Attributes>>,
+    fields: Option<Fields>,
+}
+
+impl Pending {
+    /// Returns whether there are changes.
+    pub(in crate::collection) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Notes that a key has no attributes any more, if it has some.
+    pub(in crate::collection) fn clear(
+        &mut self,
+        tx: &mut WriteTransaction,
+        key: u64,
+    ) -> Result<(), CollectionError> {
+        let has = tx.has_table(ATTRIBUTES)? && tx.table::<u64>(ATTRIBUTES)?.get(key)?.is_some();
+        if has || self.changes.contains_key(&key) {
+            self.set(key, None);
+        }
+        Ok(())
+    }
+
+    /// Notes the new attributes of a key.
+    pub(in crate::collection) fn set(&mut self, key: u64, attributes: Option<Attributes>) {
+        self.changes.insert(key, attributes.filter(|attributes| !attributes.is_empty()));
+    }
+
+    /// Returns the attributes of a key, with the changes.
+    pub(in crate::collection) fn get(
+        &mut self,
+        tx: &mut WriteTransaction,
+        key: u64,
+    ) -> Result<Option<Attributes>, CollectionError> {
+        if let Some(changed) = self.changes.get(&key) {
+            return Ok(changed.clone());
+        }
+        if !tx.has_table(ATTRIBUTES)? {
+            return Ok(None);
+        }
+        let values = tx.table::<u64>(ATTRIBUTES)?.get(key)?.map(decode).transpose()?;
+        let Some(values) = values else { return Ok(None) };
+        let fields = fields(&mut self.fields, tx)?;
+        named(values, fields).map(Some)
+    }
+
+    /// Writes the changes to the tables of the transaction. Returns whether attributes are added.
+    pub(in crate::collection) fn write(
+        &mut self,
+        tx: &mut WriteTransaction,
+    ) -> Result<bool, CollectionError> {
+        if self.changes.is_empty() {
+            return Ok(false);
+        }
+        let mut adds = false;
+        let mut entries = Entries::new();
+        for (key, attributes) in std::mem::take(&mut self.changes) {
+            let old = tx.table::<u64>(ATTRIBUTES)?.get(key)?.map(decode).transpose()?;
+            let mut new = Values::new();
+            for (name, value) in attributes.into_iter().flatten() {
+                let number = match &mut self.fields {
+                    Some(fields) => fields,
+                    none => none.insert(Fields::of_changes(tx)?),
+                };
+                new.push((number.number_or_insert(tx, &name)?, value));
+            }
+            new.sort_unstable_by_key(|&(field, _)| field);
+            adds |= !new.is_empty();
+            note(&mut entries, key, &old.unwrap_or_default(), &new);
+            let mut table = tx.table::<u64>(ATTRIBUTES)?;
+            if new.is_empty() {
+                table.remove(key)?;
+            } else {
+                table.insert(key, &encode(&new))?;
+            }
+        }
+        write_entries(tx, &entries)?;
+        Ok(adds)
+    }
+}
+
+fn fields<'f>(
+    fields: &'f mut Option<Fields>,
+    tx: &mut WriteTransaction,
+) -> Result<&'f Fields, CollectionError> {
+    Ok(match fields {
+        Some(fields) => fields,
+        none => none.insert(Fields::of_changes(tx)?),
+    })
+}
+
+/// Notes the changes of the index by a key's new values.
+fn note(entries: &mut Entries, key: u64, old: &Values, new: &Values) {
+    let (chunk, low) = (key >> CHUNK_BITS, (key & ((1 << CHUNK_BITS) - 1)) as u16);
+    let mut all = |values: &Values, others: &Values, is_in: bool| {
+        for (field, value) in values {
+            let is_same = |(other, kept): &(u32, _)| other == field && kept == value;
+            if !others.iter().any(is_same) {
+                each_term(*field, value, &mut |term| {
+                    entries.entry(entry_key(&term, chunk)).or_default().push((low, is_in));
+                });
+            }
+        }
+    };
+    // A term that both have is taken out, and then put in.
+    all(old, new, false);
+    all(new, old, true);
+}
+
+fn write_entries(tx: &mut WriteTransaction, entries: &Entries) -> Result<(), CollectionError> {
+    let (mut chunk, mut bytes) = (Chunk::new(), Vec::new());
+    let mut table = tx.table::<[u8]>(INDEX_OF_ATTRIBUTES)?;
+    for (key, changes) in entries {
+        match table.get(key)? {
+            Some(value) => chunk.read(value)?,
+            None => chunk.clear(),
+        }
+        for &(low, is_in) in changes {
+            chunk.set(low, is_in);
+        }
+        if chunk.write(&mut bytes) {
+            table.insert(key, &bytes)?;
+        } else {
+            table.remove(key)?;
+        }
+    }
+    Ok(())
+}

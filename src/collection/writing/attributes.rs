@@ -1,0 +1,174 @@
+//! Attributes in transactions, and in the newest commit of a collection.
+
+use roaring::RoaringTreemap;
+
+use super::handle::Collection;
+use super::transaction::Transaction;
+use crate::attributes::{Attributes, Predicate, Value};
+use crate::collection::attributes::{Changed, Selection, attributes, facet, matching};
+use crate::collection::error::CollectionError;
+use crate::index::Stored;
+
+impl Transaction {
+    /// Sets the attributes of a key that has a vector, in place of those that it may have. Attributes are indexed: [`Self::matching`] and
+    /// [`Collection::matching`] find their keys. `O(log n)` for each value at the commit. Replacing the vector keeps them.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("nearfield-doc-attributes-{}.nf", std::process::id()));
+    /// use nearfield::{Collection, Metric, attributes};
+    ///
+    /// let papers = Collection::builder(2, Metric::L2).create(&path)?;
+    /// let mut tx = papers.begin_write()?;
+    /// tx.upsert(7, &[0.3, 0.7])?;
+    /// tx.set(7, attributes! { "tenant" => "acme", "year" => 2024, "tags" => ["a", "b"] })?;
+    /// tx.commit()?;
+    ///
+    /// let found = papers.matching(&"tenant = 'acme' and year >= 2020".parse()?)?;
+    /// assert_eq!(papers.search(&[0.0, 1.0]).filter(&found).k(1).run()?[0].key, 7);
+    /// # drop(papers);
+    /// # let _ = std::fs::remove_file(&path);
+    /// # Ok::<(), nearfield::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::KeyMissing`], [`CollectionError::Attribute`] for a name or a value that is not allowed,
+    /// [`CollectionError::Memory`]; the transaction then stays unchanged. [`CollectionError::TooManyFields`] comes from the commit.
+    pub fn set(&mut self, key: u64, attributes: Attributes) -> Result<(), CollectionError> {
+        if !self.contains(key) {
+            return Err(CollectionError::KeyMissing { key });
+        }
+        attributes.check()?;
+        let bytes = attributes.iter().map(|(name, value)| name.len() + size(value)).sum();
+        self.admit(0, bytes)?;
+        self.store()?;
+        self.note_bytes(bytes);
+        self.attributes.set(key, Some(attributes));
+        Ok(())
+    }
+
+    /// Returns the attributes of a key, with the changes of this transaction. Returns `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`StoreError::TransactionFailed`](crate::store::StoreError::TransactionFailed).
+    pub fn attributes(&mut self, key: u64) -> Result<Option<Attributes>, CollectionError> {
+        let mut pending = std::mem::take(&mut self.attributes);
+        let found = self.store().and_then(|store| pending.get(store, key));
+        self.attributes = pending;
+        found
+    }
+
+    /// Removes the attributes of a key. Returns whether it had some.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attributes`].
+    pub fn remove_attributes(&mut self, key: u64) -> Result<bool, CollectionError> {
+        let had = self.attributes(key)?.is_some();
+        if had {
+            self.attributes.set(key, None);
+        }
+        Ok(had)
+    }
+
+    /// Returns the keys for which a predicate is true, with the changes of this transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::Attribute`] if the predicate is invalid, and as [`Self::attributes`].
+    pub fn matching(&mut self, predicate: &Predicate) -> Result<Selection, CollectionError> {
+        predicate.node()?;
+        self.write_attributes()?;
+        let keys = RoaringTreemap::from_iter(self.keys());
+        Changed { tx: self.store()?, keys: &|| keys.clone() }.matching(predicate)
+    }
+
+    /// Removes the vectors, payloads and attributes of all keys for which a predicate is true. Returns the number of removed vectors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::matching`].
+    pub fn remove_where(&mut self, predicate: &Predicate) -> Result<usize, CollectionError> {
+        let selection = self.matching(predicate)?;
+        let mut removed = 0;
+        for key in selection.iter() {
+            removed += usize::from(self.remove(key)?);
+        }
+        Ok(removed)
+    }
+
+    pub(super) fn clear_attributes(&mut self, key: u64) -> Result<(), CollectionError> {
+        let mut pending = std::mem::take(&mut self.attributes);
+        let cleared = self.store().and_then(|store| pending.clear(store, key));
+        self.attributes = pending;
+        cleared
+    }
+
+    /// Writes the changed attributes to the tables of the transaction.
+    fn write_attributes(&mut self) -> Result<(), CollectionError> {
+        if self.attributes.is_empty() {
+            return Ok(());
+        }
+        let mut pending = std::mem::take(&mut self.attributes);
+        let written = self.store().and_then(|store| pending.write(store));
+        self.attributes = pending;
+        self.note_changes(written?);
+        Ok(())
+    }
+}
+
+/// Returns about the bytes that a value takes with its entry of the index.
+fn size(value: &Value) -> usize {
+    const NUMBER: usize = 32;
+
+    match value {
+        Value::Text(text) => NUMBER + text.len(),
+        Value::Texts(texts) => texts.iter().map(|text| NUMBER + text.len()).sum(),
+        Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::Time(_) => NUMBER,
+    }
+}
+
+impl Collection {
+    /// Returns the attributes of a key, in the newest commit. Returns `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn attributes(&self, key: u64) -> Result<Option<Attributes>, CollectionError> {
+        attributes(&self.inner.store.begin_read()?, key).map_err(self.inner.place())
+    }
+
+    /// Returns the keys for which a predicate is true, in the newest commit: a filter for [`search`](Self::search). Take a
+    /// [`snapshot`](Self::snapshot) for a selection and a search of the same commit. The index of attributes has the keys of each value, so
+    /// the cost is in proportion to the values and to the keys that parts of the predicate select, not to the vectors; `is null` reads all
+    /// keys.
+    ///
+    /// # Errors
+    ///
+    /// [`CollectionError::Attribute`] if the predicate is invalid, [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn matching(&self, predicate: &Predicate) -> Result<Selection, CollectionError> {
+        let tx = self.inner.store.begin_read()?;
+        let keys = || self.inner.index.keys().collect();
+        matching(&tx, predicate, &keys).map_err(self.inner.place())
+    }
+
+    /// Returns the values of a field in the newest commit, ascending within each kind, each with the number of keys that have it. A key with
+    /// a list counts under each of its texts. `O(values + keys)`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn facet(&self, field: &str) -> Result<Vec<(Value, u64)>, CollectionError> {
+        facet(&self.inner.store.begin_read()?, field).map_err(self.inner.place())
+    }
+
+    /// Returns the keys of all vectors, in no order. `O(n)`.
+    pub fn keys(&self) -> Vec<u64> {
+        if self.inner.index.is_bound_here() {
+            self.inner.index.keys().collect()
+        } else {
+            Vec::new()
+        }
+    }
+}
