@@ -20,7 +20,7 @@
 //! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] searches in place; [`Ivf::load`]
 //! reads a file of [`Ivf::save`]. A [`Collection`]
 //! keeps vectors, keys and payloads in one file that no crash can break, found as soon as they are
-//! committed. [`attributes`] are values beside vectors, and predicates over them.
+//! committed. [`attributes`](mod@attributes) are values beside vectors, and predicates over them.
 //! [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is the
 //! transactional store under the collections, for records of other kinds.

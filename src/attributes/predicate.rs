@@ -11,7 +11,7 @@ pub(crate) const MOST_LEVELS: usize = 64;
 /// A condition on [`Attributes`](crate::Attributes).
 ///
 /// [`field`](crate::field) makes predicates in Rust, [`str::parse`] reads them from texts, and with the feature `json`
-/// `Predicate::from_json` from JSON. [The module](crate::attributes) describes all of them.
+/// `Predicate::from_json` from JSON. [The module](mod@crate::attributes) describes all of them.
 ///
 /// ```
 /// use nearfield::{Predicate, attributes, field};

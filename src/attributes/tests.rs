@@ -336,7 +336,8 @@ fn a_map_of_fields() {
         (&fields).into_iter().map(|(name, value)| (name, value.clone())).collect();
     assert_eq!(again, fields);
     assert_eq!(fields.into_iter().collect::<Attributes>(), again);
-    assert!(zero(&attributes! { "z" => Value::Float(-0.0) }));
+    let zero = attributes! { "z" => Value::Float(-0.0) };
+    assert!(matches!(zero.get("z"), Some(Value::Float(zero)) if zero.is_sign_positive()));
 }
 
 #[test]
@@ -362,8 +363,4 @@ fn every_name_has_a_text() {
         let predicate = field(name).between(1, 2) & field(name).is_not_null() & !field(name).eq(3);
         assert_eq!(predicate.to_string().parse(), Ok(predicate));
     }
-}
-
-fn zero(attributes: &Attributes) -> bool {
-    matches!(attributes.get("z"), Some(Value::Float(zero)) if zero.is_sign_positive())
 }

@@ -23,7 +23,7 @@ use std::str::FromStr;
 use super::error::AttributeError;
 use super::predicate::Predicate;
 
-/// Reads the text of a predicate: see [the module](crate::attributes).
+/// Reads the text of a predicate: see [the module](mod@crate::attributes).
 impl FromStr for Predicate {
     type Err = AttributeError;
 
