@@ -214,6 +214,21 @@ fn equal_vectors_are_found_among_others_at_one_distance() {
     }
 }
 
+/// The same under the inner product: .920 and .940 with `Pq` of 4 and 8 bits.
+#[test]
+fn product_codes_find_each_kind_of_equal_vectors() {
+    let (place, metric) = (place_of("one-hot kinds"), Metric::InnerProduct);
+    let shape = &SHAPES[place];
+    for bits in [4, 8] {
+        let sub_vectors = 2 * shape.dimension / bits as usize;
+        let codes = Quantization::Pq { sub_vectors, bits };
+        let index = built(shape, metric, codes, Originals::Kept);
+        // Plain vectors find all neighbours.
+        let found = truth_of(place, metric).recall(&found(&index, &shape.queries, EF));
+        compare(found, || 1.0, &format!("{bits} bits"));
+    }
+}
+
 /// The same inserted one by one: .650 with `Sq4`, .830 with `Rabitq` of 4 bits.
 #[test]
 #[ignore = "long: `just test-all`"]

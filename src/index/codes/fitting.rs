@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::blur::Blur;
 use super::fit::{Fit, is_worth, mean_error};
-use super::pair::{Coders, hold_out};
+use super::pair::{Coders, Sample};
 use crate::arena::{ArenaError, Column, Renewed, Slot};
 use crate::index::codes::{CodeWork, Codes, Originals};
 use crate::metric::Metric;
@@ -201,12 +201,12 @@ impl Quantized {
         let Self { coding, dimension, metric, seed, isa, .. } = *self;
         let (coder, fit) = (Arc::clone(&old.coder), Arc::clone(&old.fit));
         self.run(waits, move || {
-            let (mut sample, others) = hold_out(sample, coding, dimension);
-            let before = mean_error(&coder, others.as_ref().unwrap_or(&sample), dimension);
-            let Some(new) = Coder::train(&mut sample, dimension, metric, coding, seed, isa) else {
+            let (mut learned, others) = sample.hold_out(coding, dimension);
+            let before = mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension);
+            let Some(new) = Coder::train(&mut learned, dimension, metric, coding, seed, isa) else {
                 return;
             };
-            let after = mean_error(&new, others.as_ref().unwrap_or(&sample), dimension);
+            let after = mean_error(&new, others.as_ref().unwrap_or(&learned), dimension);
             if !is_worth(after, before) {
                 fit.settle(before);
                 return outcome.is_nothing();
@@ -226,7 +226,7 @@ impl Quantized {
         vector: impl Fn(usize, &mut Vec<f32>),
     ) {
         let sample = self.sample(count, false, vector);
-        codes.fit.learn(mean_error(&codes.coder, &sample, self.dimension));
+        codes.fit.learn(mean_error(&codes.coder, &sample.floats, self.dimension));
     }
 
     /// Reserves fitting a quantizer to `count` vectors, the first one or one in place of that of `old`, unless another caller
@@ -274,14 +274,14 @@ impl Quantized {
         Some([coders.fit.to_bytes(), quantizers].concat())
     }
 
-    fn training(&self, mut sample: Vec<f32>) -> impl FnOnce() -> Option<Coders> + Send + 'static {
+    fn training(&self, sample: Sample) -> impl FnOnce() -> Option<Coders> + Send + 'static {
         let Self { dimension, metric, seed, isa, .. } = *self;
         let codings = self.codings();
-        move || Coders::train(&mut sample, dimension, metric, codings, seed, isa)
+        move || Coders::train(sample, dimension, metric, codings, seed, isa)
     }
 
     /// Returns some of `count > 0` vectors, which `vector` writes as floats: fewer if the caller cannot wait.
-    fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Vec<f32> {
+    fn sample(&self, count: usize, waits: bool, vector: impl Fn(usize, &mut Vec<f32>)) -> Sample {
         let most = if waits { usize::MAX } else { HURRIED / self.dimension };
         let learned = self.coding.sample(self.dimension);
         // Some vectors are held out.
@@ -291,7 +291,9 @@ impl Quantized {
         let mut floats = Vec::new();
         // The sample takes one of several equal vectors, because copies would displace others. If it meets copies, it reads on.
         let mut seen = HashSet::with_capacity(wanted);
+        let mut looks = 0;
         for look in 0..LOOKS * wanted as u64 {
+            looks = look as usize + 1;
             let (round, i) = (look / wanted as u64, look % wanted as u64);
             let at = (i * LOOKS + round) * count as u64 / (LOOKS * wanted as u64);
             vector(at as usize, &mut floats);
@@ -302,6 +304,8 @@ impl Quantized {
                 break;
             }
         }
+        // If the sample met each vector twice on average, it lacks few of the different vectors.
+        let is_whole = seen.len() <= looks.min(count) / 2;
         if self.may_keep_whole() && sample.iter().all(|&x| is_byte(x)) {
             // Vectors of bytes are their own codes only if all vectors are such.
             for at in 0..count {
@@ -312,7 +316,7 @@ impl Quantized {
                 }
             }
         }
-        sample
+        Sample { floats: sample, is_whole }
     }
 
     /// Returns whether the codes that answer in place of vectors may store whole numbers.
@@ -443,5 +447,35 @@ mod tests {
             floats.extend((0..8).map(|i| (at * 8 + i) as f32));
         });
         assert!(quantized.is_filling());
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "exact codes have no error")]
+    fn each_kind_of_many_copies_is_learned() {
+        const KINDS: usize = 64;
+        let coding = Coding::Product { sub_vectors: 16, bits: 4 };
+        let (metric, isa) = (Metric::InnerProduct, Isa::detect());
+        let quantized = Quantized::new(coding, Originals::default(), KINDS, metric, 0, isa);
+        let one_hot = |at: usize, floats: &mut Vec<f32>| {
+            floats.clear();
+            floats.extend((0..KINDS).map(|i| if i == at % KINDS { 1.0 } else { 0.0 }));
+        };
+        let sample = quantized.sample(10 * KINDS, true, one_hot);
+        assert!(sample.is_whole && sample.floats.len() == KINDS * KINDS);
+        let coders = quantized.training(sample)().unwrap();
+        for kind in 0..KINDS {
+            let mut floats = Vec::new();
+            one_hot(kind, &mut floats);
+            assert_eq!(mean_error(&coders.walked, &floats, KINDS), 0.0, "kind {kind}");
+        }
+        // Of vectors without copies, some are held out to measure errors on.
+        let sample = quantized.sample(10 * KINDS, true, |at, floats| {
+            one_hot(at, floats);
+            floats[0] += at as f32;
+        });
+        assert!(!sample.is_whole);
+        let (learned, others) = sample.hold_out(coding, KINDS);
+        let (learned, others) = (learned.len() / KINDS, others.unwrap().len() / KINDS);
+        assert_eq!((learned, others), (569, 71));
     }
 }

@@ -13,6 +13,14 @@ use crate::quantization::{Coder, Coding};
 use crate::simd::Isa;
 use crate::vector::Block;
 
+/// Vectors for training, one after the other.
+#[derive(Debug)]
+pub(in crate::index) struct Sample {
+    pub(in crate::index) floats: Vec<f32>,
+    /// Whether these are almost all different vectors of an index: its other vectors are copies.
+    pub(in crate::index) is_whole: bool,
+}
+
 /// Trained quantizers.
 #[derive(Debug)]
 pub(in crate::index) struct Coders {
@@ -25,23 +33,24 @@ pub(in crate::index) struct Coders {
 impl Coders {
     /// Fits quantizers to the vectors in `sample`, as [`Coder::train`].
     pub(in crate::index) fn train(
-        sample: &mut Vec<f32>,
+        mut sample: Sample,
         dimension: usize,
         metric: Metric,
         (walked, finer): (Coding, Option<Coding>),
         seed: u64,
         isa: Isa,
     ) -> Option<Self> {
-        let mut train = |coding| Coder::train(sample, dimension, metric, coding, seed, isa);
+        let train = |floats: &mut Vec<f32>, coding| {
+            Coder::train(floats, dimension, metric, coding, seed, isa)
+        };
         // The finer quantizer is trained first, because others may change the sample.
         let finer = match finer {
-            Some(coding) => Some(train(coding)?),
+            Some(coding) => Some(train(&mut sample.floats, coding)?),
             None => None,
         };
-        let (learned, others) = hold_out(std::mem::take(sample), walked, dimension);
-        *sample = learned;
-        let coder = Coder::train(sample, dimension, metric, walked, seed, isa)?;
-        let fit = Fit::of(mean_error(&coder, others.as_ref().unwrap_or(sample), dimension));
+        let (mut learned, others) = sample.hold_out(walked, dimension);
+        let coder = train(&mut learned, walked)?;
+        let fit = Fit::of(mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension));
         Some(Self { walked: coder, finer, fit })
     }
 
@@ -98,23 +107,27 @@ impl Coders {
     }
 }
 
-/// Splits a sample into vectors to learn from and others to measure on, if a quantizer fits the former better than
-/// others like them.
-pub(in crate::index) fn hold_out(
-    sample: Vec<f32>,
-    coding: Coding,
-    dimension: usize,
-) -> (Vec<f32>, Option<Vec<f32>>) {
-    let every = HELD_OUT + 1;
-    if !coding.is_slow() || sample.len() < 2 * every * dimension {
-        return (sample, None);
+impl Sample {
+    /// Splits the sample into vectors to learn from and others to measure on, if a quantizer fits the former better than
+    /// the index's other vectors. A whole sample is not split: its copies are coded as it is, and a rare vector that was
+    /// held out would get the code of another.
+    pub(in crate::index) fn hold_out(
+        self,
+        coding: Coding,
+        dimension: usize,
+    ) -> (Vec<f32>, Option<Vec<f32>>) {
+        let Self { floats, is_whole } = self;
+        let every = HELD_OUT + 1;
+        if is_whole || !coding.is_slow() || floats.len() < 2 * every * dimension {
+            return (floats, None);
+        }
+        let (mut learned, mut others) = (Vec::with_capacity(floats.len()), Vec::new());
+        for (at, vector) in floats.chunks_exact(dimension).enumerate() {
+            let to = if at % every == HELD_OUT { &mut others } else { &mut learned };
+            to.extend_from_slice(vector);
+        }
+        (learned, Some(others))
     }
-    let (mut learned, mut others) = (Vec::with_capacity(sample.len()), Vec::new());
-    for (at, vector) in sample.chunks_exact(dimension).enumerate() {
-        let to = if at % every == HELD_OUT { &mut others } else { &mut learned };
-        to.extend_from_slice(vector);
-    }
-    (learned, Some(others))
 }
 
 #[cfg(test)]
@@ -125,14 +138,14 @@ mod tests {
     #[test]
     fn quantizers_come_back_and_damaged_ones_do_not() {
         let (dimension, metric, isa) = (20, Metric::Cosine, Isa::detect());
-        let mut sample: Vec<f32> = (0..40 * dimension).map(|i| (i as f32).sin()).collect();
+        let floats: Vec<f32> = (0..40 * dimension).map(|i| (i as f32).sin()).collect();
         let eight = Some(Coding::Scalar(Bits::Eight));
         for walked in [Coding::Scalar(Bits::Four), Coding::Rabitq { bits: 1 }] {
             for codings in [(walked, None), (walked, eight)] {
                 let read =
                     |bytes: &[u8]| Coders::from_bytes(bytes, dimension, metric, codings, isa);
-                let coders =
-                    Coders::train(&mut sample, dimension, metric, codings, 1, isa).unwrap();
+                let sample = Sample { floats: floats.clone(), is_whole: false };
+                let coders = Coders::train(sample, dimension, metric, codings, 1, isa).unwrap();
                 let bytes = |coders: &Coders| {
                     let all = std::iter::once(&coders.walked).chain(&coders.finer);
                     [coders.fit.to_bytes(), Coders::bytes(all)].concat()
