@@ -1,12 +1,15 @@
 //! Records: the attributes of a key as bytes.
 //!
-//! Each attribute is the field's number, the form of the value, and the value; fields ascend. Numbers are LEB128.
+//! Each attribute is the field's number times 8 plus the form of the value, and the value; fields ascend. Numbers are LEB128.
 
 use super::field::Fields;
 use super::term::Form;
 use crate::attributes::{Attributes, Timestamp, Value};
 use crate::collection::error::CollectionError;
 use crate::collection::format::corrupt;
+
+/// Bits of a form.
+const FORM_BITS: u32 = 3;
 
 const DAMAGED: &str = "the attributes of a key are malformed";
 
@@ -17,7 +20,7 @@ pub(super) type Values = Vec<(u32, Value)>;
 pub(super) fn encode(values: &Values) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (field, value) in values {
-        push_number(&mut bytes, u64::from(*field));
+        push_number(&mut bytes, u64::from(*field) << FORM_BITS | Form::of(value) as u64);
         push_value(&mut bytes, value);
     }
     bytes
@@ -28,13 +31,13 @@ pub(super) fn encode_named(attributes: &Attributes) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in attributes {
         push_text(&mut bytes, name);
+        bytes.push(Form::of(value) as u8);
         push_value(&mut bytes, value);
     }
     bytes
 }
 
 fn push_value(bytes: &mut Vec<u8>, value: &Value) {
-    bytes.push(Form::of(value) as u8);
     match value {
         Value::Boolean(flag) => bytes.push(u8::from(*flag)),
         Value::Integer(number) => push_signed(bytes, *number),
@@ -54,11 +57,12 @@ fn push_value(bytes: &mut Vec<u8>, value: &Value) {
 pub(super) fn decode(mut bytes: &[u8]) -> Result<Values, CollectionError> {
     let mut values = Values::new();
     while !bytes.is_empty() {
-        let field = u32::try_from(number(&mut bytes)?).map_err(|_| corrupt(DAMAGED))?;
+        let number_and_form = number(&mut bytes)?;
+        let field = u32::try_from(number_and_form >> FORM_BITS).map_err(|_| corrupt(DAMAGED))?;
+        let form = (number_and_form & ((1 << FORM_BITS) - 1)) as u8;
         if values.last().is_some_and(|&(last, _)| last >= field) {
             return Err(corrupt(DAMAGED));
         }
-        let [form] = take(&mut bytes)?;
         let form = Form::KINDS.into_iter().find(|&known| known as u8 == form);
         let value = match form.ok_or(corrupt(DAMAGED))? {
             Form::Boolean => Value::Boolean(take::<1>(&mut bytes)? != [0]),
