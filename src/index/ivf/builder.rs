@@ -23,32 +23,45 @@ pub(crate) enum ListCoding {
     Rabitq4,
 }
 
+const PACKED: &str = "None or Auto over packed bits, which are codes already";
+
+/// Returns the error about a quantization that lists cannot have.
+fn refused(value: String, allowed: &'static str) -> IndexError {
+    IndexError::Parameter { name: "quantization", value, allowed }
+}
+
 impl ListCoding {
     /// Returns the coding that a quantization means for vectors of `basis`, and the number of sub-vectors, if it was chosen.
     fn of(quantization: Quantization, basis: &Basis) -> Result<(Self, Option<usize>), IndexError> {
-        let wrong = |allowed| {
-            let value = format!("{quantization:?}");
-            Err(IndexError::Parameter { name: "quantization", value, allowed })
-        };
         let is_packed = basis.element == Element::Bit;
-        Ok(match quantization {
-            Quantization::None => (Self::Vectors, None),
-            Quantization::Auto if is_packed => (Self::Vectors, None),
-            _ if is_packed => {
-                return wrong("None or Auto over packed bits, which are codes already");
+        let found = match quantization {
+            Quantization::None => Ok((Self::Vectors, None)),
+            Quantization::Auto if is_packed => Ok((Self::Vectors, None)),
+            _ if is_packed => Err(PACKED),
+            Quantization::Auto | Quantization::Rabitq { bits: 4 } => Ok((Self::Rabitq4, None)),
+            Quantization::Rabitq { bits: 2 } => Ok((Self::Rabitq2, None)),
+            Quantization::Rabitq { bits: 1 } => Ok((Self::Rabitq1, None)),
+            Quantization::Pq4 => Ok((Self::Pq4, None)),
+            Quantization::Pq { sub_vectors, bits: 4 } => Ok((Self::Pq4, Some(sub_vectors))),
+            _ => Err("None, Auto, Pq4, Pq of 4 bits, Rabitq of 1, 2 or 4 bits, in lists"),
+        };
+        let checked = found.and_then(|(coding, sub_vectors)| {
+            coding.check(sub_vectors, basis).map(|()| (coding, sub_vectors))
+        });
+        checked.map_err(|allowed| refused(format!("{quantization:?}"), allowed))
+    }
+
+    /// Returns an error that names the allowed quantizations if vectors of `basis` cannot have codes of this kind.
+    fn check(self, sub_vectors: Option<usize>, basis: &Basis) -> Result<(), &'static str> {
+        if basis.element == Element::Bit && self != Self::Vectors {
+            return Err(PACKED);
+        }
+        match sub_vectors {
+            Some(number) if number == 0 || number > basis.dimension => {
+                Err("sub_vectors from 1 to the dimension")
             }
-            Quantization::Auto | Quantization::Rabitq { bits: 4 } => (Self::Rabitq4, None),
-            Quantization::Rabitq { bits: 2 } => (Self::Rabitq2, None),
-            Quantization::Rabitq { bits: 1 } => (Self::Rabitq1, None),
-            Quantization::Pq4 => (Self::Pq4, None),
-            Quantization::Pq { sub_vectors, bits: 4 } => {
-                if sub_vectors == 0 || sub_vectors > basis.dimension {
-                    return wrong("sub_vectors from 1 to the dimension");
-                }
-                (Self::Pq4, Some(sub_vectors))
-            }
-            _ => return wrong("None, Auto, Pq4, Pq of 4 bits, Rabitq of 1, 2 or 4 bits, in lists"),
-        })
+            _ => Ok(()),
+        }
     }
 
     /// Returns the bits of a component, rounded up; `None` without codes.
@@ -81,21 +94,18 @@ impl ListSettings {
     /// Returns the empty index of these settings.
     pub(super) fn build(self, isa: Option<Isa>) -> Result<Ivf, IndexError> {
         let Self { dimension, metric, element, lists, nprobe, coding, .. } = self;
-        let (encoder, isa, engine) = Basis { dimension, metric, element, isa }.check()?;
+        let basis = Basis { dimension, metric, element, isa };
+        let (encoder, isa, engine) = basis.check()?;
         if let Some(lists) = lists {
             in_range("lists", lists, 1..=MAX_LISTS, "1 to 1048576")?;
         }
         if nprobe == Some(0) {
             in_range("nprobe", 0, 1..=usize::MAX, "1 or more")?;
         }
-        if let Some(sub_vectors) = self.sub_vectors {
-            in_range("sub_vectors", sub_vectors, 1..=dimension, "1 to the dimension")?;
-        }
-        if element == Element::Bit && coding != ListCoding::Vectors {
-            let value = format!("{coding:?}");
-            let allowed = "None or Auto over packed bits, which are codes already";
-            return Err(IndexError::Parameter { name: "quantization", value, allowed });
-        }
+        coding.check(self.sub_vectors, &basis).map_err(|allowed| {
+            let sub_vectors = self.sub_vectors.map(|number| format!(", {number} sub-vectors"));
+            refused(format!("{coding:?}{}", sub_vectors.unwrap_or_default()), allowed)
+        })?;
         let allowed = match self.originals {
             Originals::Sq8 | Originals::Sq12 => Some("Kept or Dropped, in lists"),
             Originals::Dropped if coding == ListCoding::Vectors => {
