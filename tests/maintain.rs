@@ -14,6 +14,20 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
 fn memory_is_given_back_once_most_vectors_are_gone() {
+    give_back(&[(Quantization::None, Originals::Kept), (Quantization::Sq4, Originals::Dropped)]);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn memory_of_other_codes_is_given_back_once_most_vectors_are_gone() {
+    give_back(&[
+        (Quantization::Sq4, Originals::Kept),
+        (Quantization::Sq4, Originals::Sq8),
+        (Quantization::Rabitq { bits: 4 }, Originals::Dropped),
+    ]);
+}
+
+fn give_back(cases: &[(Quantization, Originals)]) {
     const COUNT: usize = 12_000;
     let _alone = ALONE.lock().unwrap();
     let vectors = generated(COUNT, 32);
@@ -34,13 +48,7 @@ fn memory_is_given_back_once_most_vectors_are_gone() {
         assert_eq!(flat.get(key).unwrap(), row(key));
     }
 
-    for (quantization, originals) in [
-        (Quantization::None, Originals::Kept),
-        (Quantization::Sq4, Originals::Kept),
-        (Quantization::Sq4, Originals::Sq8),
-        (Quantization::Sq4, Originals::Dropped),
-        (Quantization::Rabitq { bits: 4 }, Originals::Dropped),
-    ] {
+    for &(quantization, originals) in cases {
         let builder = Hnsw::builder(32, Metric::L2).quantization(quantization);
         let index = builder.originals(originals).build().unwrap();
         index.insert_batch(&keys(0..COUNT), &vectors).run().unwrap();

@@ -69,6 +69,16 @@ fn turnovers_lose_no_recall() {
 /// time, neither by the commits that it repeats nor by the next ones.
 #[test]
 fn a_collection_that_is_opened_often_keeps_its_size() {
+    open_often(20);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn a_collection_that_is_opened_fifty_times_keeps_its_size() {
+    open_often(50);
+}
+
+fn open_often(lives: u64) {
     const KEYS: u64 = 400;
     let _alone = ALONE.lock().unwrap();
     let folder = Folder::new("often");
@@ -78,7 +88,7 @@ fn a_collection_that_is_opened_often_keeps_its_size() {
         config.log_size(256 << 10).checkpoint_after(60 << 10)
     };
     let (mut number, mut slots) = (0, 0);
-    for life in 0..50 {
+    for life in 0..lives {
         let collection = config().open(&path).unwrap();
         for _ in 0..5 + life * 7 % 30 {
             number += 1;

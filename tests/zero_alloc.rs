@@ -84,32 +84,49 @@ fn the_counter_counts() {
 
 #[test]
 fn searching_a_graph_allocates_nothing() {
+    allocate_nothing(&[
+        (Metric::L2, Element::F32),
+        (Metric::Cosine, Element::F16),
+        (Metric::InnerProduct, Element::Bf16),
+    ]);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn searching_a_graph_of_any_elements_allocates_nothing() {
+    let elements = [Element::F32, Element::F16, Element::Bf16];
+    let cases: Vec<_> = [Metric::L2, Metric::Cosine, Metric::InnerProduct]
+        .into_iter()
+        .flat_map(|metric| elements.map(|element| (metric, element)))
+        .collect();
+    allocate_nothing(&cases);
+}
+
+fn allocate_nothing(cases: &[(Metric, Element)]) {
     let (base, queries) = vectors();
     let keys: Vec<u64> = (0..base.len() as u64).collect();
-    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-        for element in [Element::F32, Element::F16, Element::Bf16] {
-            let index = Hnsw::builder(48, metric).element(element).build().unwrap();
-            index.insert_batch(&keys, &base).threads(2).run().unwrap();
-            // The last pair is answered by a scan.
-            for (k, ef) in [(1, 1), (10, 64), (32, 100), (10, 3000)] {
-                let what = format!("{metric} {element} k {k} ef {ef}");
-                let mut found = 0;
-                assert_none(&what, &queries, |query| {
-                    found += index.search(query).k(k).ef(ef).run().unwrap().len();
-                });
-                assert_eq!(found, (WARM + 1) * k * queries.len());
-                let mut hits = Hits::new();
-                assert_none(&what, &queries, |query| {
-                    index.search(query).k(k).ef(ef).run_into(&mut hits).unwrap();
-                });
-            }
-            // Hits beyond the inline capacity reuse their own memory.
-            let mut hits = Hits::new();
-            assert_none("k 100", &queries, |query| {
-                index.search(query).k(100).ef(120).run_into(&mut hits).unwrap();
+    for &(metric, element) in cases {
+        let index = Hnsw::builder(48, metric).element(element).build().unwrap();
+        index.insert_batch(&keys, &base).threads(2).run().unwrap();
+        // The last pair is answered by a scan.
+        for (k, ef) in [(1, 1), (10, 64), (32, 100), (10, 3000)] {
+            let what = format!("{metric} {element} k {k} ef {ef}");
+            let mut found = 0;
+            assert_none(&what, &queries, |query| {
+                found += index.search(query).k(k).ef(ef).run().unwrap().len();
             });
-            assert_eq!(hits.len(), 100);
+            assert_eq!(found, (WARM + 1) * k * queries.len());
+            let mut hits = Hits::new();
+            assert_none(&what, &queries, |query| {
+                index.search(query).k(k).ef(ef).run_into(&mut hits).unwrap();
+            });
         }
+        // Hits beyond the inline capacity reuse their own memory.
+        let mut hits = Hits::new();
+        assert_none("k 100", &queries, |query| {
+            index.search(query).k(100).ef(120).run_into(&mut hits).unwrap();
+        });
+        assert_eq!(hits.len(), 100);
     }
 }
 

@@ -27,15 +27,25 @@ const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, 
 const ELEMENTS: [Element; 6] =
     [Element::F32, Element::F16, Element::Bf16, Element::I8, Element::U8, Element::Bit];
 
-/// Returns the lengths that all kernels are tested at: all from 1 to 1,100, or every n-th if the
-/// environment variable `NEARFIELD_TEST_STEP` is n, for CPUs that are emulated. Miri interprets, so
+/// The greatest length of the tests.
+const LONGEST: usize = 1100;
+
+/// Returns the lengths that `cargo test` tests all kernels at: all up to 272, which take every branch of a kernel several times, and some
+/// beyond; or every n-th if the environment variable `NEARFIELD_TEST_STEP` is n, for CPUs that are emulated. Miri interprets, so
 /// it sees one, which takes every branch over floats: whole groups, registers left over, a tail.
 fn lengths() -> Vec<usize> {
     if cfg!(miri) {
         return vec![127];
     }
     let step = std::env::var("NEARFIELD_TEST_STEP").ok().and_then(|step| step.parse().ok());
-    (1..=1100).step_by(step.unwrap_or(1).max(1)).collect()
+    match step {
+        Some(step) => (1..=LONGEST).step_by(1.max(step)).collect(),
+        None => (1..=LONGEST).filter(|&len| is_usual(len)).collect(),
+    }
+}
+
+fn is_usual(len: usize) -> bool {
+    len <= 272 || len % 41 == 0
 }
 
 /// Sebastiano Vigna's `SplitMix64`.
@@ -273,10 +283,10 @@ fn kernels() -> Vec<(Metric, Element, bool)> {
     kernels
 }
 
-fn check_all(element: Element) {
+fn check_all(element: Element, lengths: &[usize]) {
     eprintln!("instruction sets: {:?}", Isa::available());
     for kernel in kernels().into_iter().filter(|kernel| kernel.1 == element) {
-        for len in lengths() {
+        for &len in lengths {
             let patterns = if kernel.2 { UNIT_PATTERNS } else { PATTERNS };
             for &patterns in patterns.iter().step_by(if cfg!(miri) { 4 } else { 1 }) {
                 check(kernel, len, patterns);
@@ -287,32 +297,42 @@ fn check_all(element: Element) {
 
 #[test]
 fn f32_kernels_are_within_bounds() {
-    check_all(Element::F32);
+    check_all(Element::F32, &lengths());
 }
 
 #[test]
 fn f16_kernels_are_within_bounds() {
-    check_all(Element::F16);
+    check_all(Element::F16, &lengths());
 }
 
 #[test]
 fn bf16_kernels_are_within_bounds() {
-    check_all(Element::Bf16);
+    check_all(Element::Bf16, &lengths());
 }
 
 #[test]
 fn i8_kernels_are_exact() {
-    check_all(Element::I8);
+    check_all(Element::I8, &lengths());
 }
 
 #[test]
 fn u8_kernels_are_exact() {
-    check_all(Element::U8);
+    check_all(Element::U8, &lengths());
 }
 
 #[test]
 fn hamming_is_exact() {
-    check_all(Element::Bit);
+    check_all(Element::Bit, &lengths());
+}
+
+/// With the tests above, each length up to the greatest.
+#[test]
+#[ignore = "long: `just test-all`"]
+fn kernels_are_right_at_every_other_length() {
+    let others: Vec<usize> = (1..=LONGEST).filter(|&len| !is_usual(len)).collect();
+    for element in ELEMENTS {
+        check_all(element, &others);
+    }
 }
 
 /// The greatest possible sums: 65,536 squares of 255 are 2^32 less 33,488,896.

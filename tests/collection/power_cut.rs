@@ -268,14 +268,24 @@ fn run(seed: u64, cuts: usize, met: &mut Met) -> Result<(), String> {
 }
 
 fn cuts() -> usize {
-    std::env::var("NEARFIELD_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
+    std::env::var("NEARFIELD_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(250)
 }
 
 #[test]
 fn every_power_cut_leaves_the_last_commit() {
+    leave_the_last_commit(cuts());
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn every_power_cut_of_many_leaves_the_last_commit() {
+    leave_the_last_commit(500);
+}
+
+fn leave_the_last_commit(cuts: usize) {
     let mut met = Met::default();
     let per_history = 50;
-    for seed in 0..(cuts() / per_history) as u64 {
+    for seed in 0..(cuts / per_history) as u64 {
         if let Err(what) = run(seed, per_history, &mut met) {
             panic!("history {seed}, cut {}: {what}", met.cuts % per_history);
         }

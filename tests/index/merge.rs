@@ -339,6 +339,11 @@ fn what_is_not_of_a_kind_is_refused_and_a_token_ends_it() {
 #[test]
 fn codes_of_one_quantizer_are_copied() {
     copies("merge-copied", Quantization::Sq8, Originals::Dropped);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn finer_codes_of_one_quantizer_are_copied() {
     copies("merge-copied-finer", Quantization::Sq4, Originals::Sq12);
 }
 

@@ -125,8 +125,19 @@ fn answers_are_as_if_vectors_had_come_in_any_order() {
 
 #[test]
 fn without_vectors_a_figure_tells() {
+    tell_without_vectors(&[Metric::L2]);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn without_vectors_a_figure_tells_under_other_metrics() {
+    let others = METRICS.into_iter().filter(|&metric| metric != Metric::L2);
+    tell_without_vectors(&others.collect::<Vec<_>>());
+}
+
+fn tell_without_vectors(metrics: &[Metric]) {
     let moved = Moved::new(0.3);
-    for metric in METRICS {
+    for &metric in metrics {
         for quantization in [Quantization::Sq8, Quantization::Rabitq { bits: 4 }] {
             let index = index(metric, quantization, Originals::Dropped);
             assert_eq!(index.stats().code_error, None);
@@ -172,13 +183,25 @@ fn columns(index: &Hnsw, folder: &Folder, name: &str) -> Vec<(u64, Vec<u8>)> {
 
 #[test]
 fn any_number_of_threads_makes_the_same_bytes() {
-    let (moved, folder) = (Moved::new(0.5), Folder::new("moved-bitwise"));
-    for (quantization, originals) in [
-        (Quantization::Sq4, Originals::Kept),
-        (Quantization::Rabitq { bits: 2 }, Originals::Kept),
-        (PQ, Originals::Kept),
-        (Quantization::Sq4, Originals::Sq12),
-    ] {
+    make_the_same_bytes("moved-bitwise", &[(Quantization::Sq4, Originals::Sq12)]);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn any_number_of_threads_makes_the_same_bytes_of_other_codes() {
+    make_the_same_bytes(
+        "moved-bitwise-other",
+        &[
+            (Quantization::Sq4, Originals::Kept),
+            (Quantization::Rabitq { bits: 2 }, Originals::Kept),
+            (PQ, Originals::Kept),
+        ],
+    );
+}
+
+fn make_the_same_bytes(folder: &str, cases: &[(Quantization, Originals)]) {
+    let (moved, folder) = (Moved::new(0.5), Folder::new(folder));
+    for &(quantization, originals) in cases {
         let build = |threads| {
             let index = index(Metric::L2, quantization, originals);
             let greatest = moved.insert(&index, 0..ALL, threads);

@@ -152,6 +152,17 @@ fn coarse_codes_lead_to_the_neighbours() {
 
 #[test]
 fn coarse_codes_keep_the_recall_of_an_ef() {
+    keep_the_recall(&[1]);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn other_coarse_codes_keep_the_recall_of_an_ef() {
+    keep_the_recall(&[0, 2, 3, 4]);
+}
+
+/// Compares some of the `coarse` codes with the vectors.
+fn keep_the_recall(places: &[usize]) {
     let data = words();
     let n = data.base().len();
     // One thread builds the same graph every time.
@@ -166,7 +177,7 @@ fn coarse_codes_keep_the_recall_of_an_ef() {
         recall(found, data.truth(), 10).unwrap()
     };
     let plain = recall_at_64(Quantization::None);
-    for quantization in coarse(data.dimension()) {
+    for quantization in places.iter().map(|&at| coarse(data.dimension())[at]) {
         let found = recall_at_64(quantization);
         assert!(found > plain - 0.005, "{quantization:?}: {found} after {plain}");
     }
@@ -174,6 +185,16 @@ fn coarse_codes_keep_the_recall_of_an_ef() {
 
 #[test]
 fn codes_of_whole_numbers_know_the_angle() {
+    know_the_angle(Quantization::Sq4);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn rabitq_codes_of_whole_numbers_know_the_angle() {
+    know_the_angle(Quantization::Rabitq { bits: 4 });
+}
+
+fn know_the_angle(quantization: Quantization) {
     let (base, queries) = generated(COUNT, 64);
     let largest = base.iter().chain(&queries).fold(0.0_f32, |largest, x| largest.max(x.abs()));
     // Lengths from 20 to 120, which the cosine ignores.
@@ -190,23 +211,21 @@ fn codes_of_whole_numbers_know_the_angle() {
     let exact = builder.build().unwrap();
     exact.insert_batch(&keys(COUNT), &base).run().unwrap();
     let truth = exact.search_batch(&queries).k(10).run().unwrap();
-    for quantization in [Quantization::Sq4, Quantization::Rabitq { bits: 4 }] {
-        for originals in ORIGINALS {
-            let builder = Hnsw::builder(64, Metric::Cosine).element(Element::I8);
-            let builder = builder.quantization(quantization).originals(originals);
-            let index = builder.build().unwrap();
-            index.insert_batch(&keys(COUNT), &base).run().unwrap();
-            assert!(index.stats().code_bits.is_some());
-            let found = index.search_batch(&queries).k(10).ef(64).run().unwrap();
-            let hits: usize = found
-                .iter()
-                .zip(truth.iter())
-                .map(|(f, t)| f.iter().filter(|f| t.iter().any(|t| t.key == f.key)).count())
-                .sum();
-            let recall = hits as f64 / (truth.len() * 10) as f64;
-            let least = if originals == Originals::Dropped { 0.7 } else { 0.95 };
-            assert!(recall > least, "{quantization:?} {originals:?}: {recall}");
-        }
+    for originals in ORIGINALS {
+        let builder = Hnsw::builder(64, Metric::Cosine).element(Element::I8);
+        let builder = builder.quantization(quantization).originals(originals);
+        let index = builder.build().unwrap();
+        index.insert_batch(&keys(COUNT), &base).run().unwrap();
+        assert!(index.stats().code_bits.is_some());
+        let found = index.search_batch(&queries).k(10).ef(64).run().unwrap();
+        let hits: usize = found
+            .iter()
+            .zip(truth.iter())
+            .map(|(f, t)| f.iter().filter(|f| t.iter().any(|t| t.key == f.key)).count())
+            .sum();
+        let recall = hits as f64 / (truth.len() * 10) as f64;
+        let least = if originals == Originals::Dropped { 0.7 } else { 0.95 };
+        assert!(recall > least, "{quantization:?} {originals:?}: {recall}");
     }
 }
 

@@ -58,44 +58,57 @@ fn a_radius_ends_the_answer_anywhere() {
 
 #[test]
 fn all_within_a_radius_are_found() {
-    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-        for quantization in [Quantization::None, Quantization::Sq8] {
-            let Pair { graph, exact, queries } = pair(8000, metric, quantization);
-            for rank in [0, 5, 63, 64, 300, 2000] {
-                let (mut found, mut wanted) = (0, 0);
-                for query in queries.iter() {
-                    let all = exact.search(&query).k(8000).run().unwrap();
-                    let radius = all[rank].distance;
-                    let truth = exact.search(&query).within(radius).run().unwrap();
-                    // Equal distances count, too.
-                    let inside = all.iter().take_while(|hit| hit.distance <= radius).count();
-                    assert_eq!(truth.as_slice(), &all[..inside]);
-                    assert!(inside > rank);
-                    let few = exact.search(&query).within(radius).k(3).run().unwrap();
-                    assert_eq!(few.as_slice(), &all[..inside.min(3)]);
+    find_within_a_radius(&[(Metric::L2, Quantization::None), (Metric::Cosine, Quantization::Sq8)]);
+}
 
-                    let hits = graph.search(&query).within(radius).run().unwrap();
-                    assert!(hits.iter().all(|hit| hit.distance <= radius));
-                    assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
-                    found += shared(&hits, &truth);
-                    wanted += truth.len();
+#[test]
+#[ignore = "long: `just test-all`"]
+fn all_within_a_radius_are_found_under_other_metrics() {
+    find_within_a_radius(&[
+        (Metric::L2, Quantization::Sq8),
+        (Metric::Cosine, Quantization::None),
+        (Metric::InnerProduct, Quantization::None),
+        (Metric::InnerProduct, Quantization::Sq8),
+    ]);
+}
 
-                    let odd = |key: u64| key % 2 == 1;
-                    let hits = graph.search(&query).within(radius).filter(odd).run().unwrap();
-                    let truth = exact.search(&query).within(radius).filter(odd).run().unwrap();
-                    assert!(truth.keys().chain(hits.keys()).all(odd));
-                    found += shared(&hits, &truth);
-                    wanted += truth.len();
-                }
-                let recall = found as f64 / wanted as f64;
-                assert!(recall > 0.95, "{metric} {quantization:?} rank {rank}: {recall}");
+fn find_within_a_radius(cases: &[(Metric, Quantization)]) {
+    for &(metric, quantization) in cases {
+        let Pair { graph, exact, queries } = pair(8000, metric, quantization);
+        for rank in [0, 5, 63, 64, 300, 2000] {
+            let (mut found, mut wanted) = (0, 0);
+            for query in queries.iter() {
+                let all = exact.search(&query).k(8000).run().unwrap();
+                let radius = all[rank].distance;
+                let truth = exact.search(&query).within(radius).run().unwrap();
+                // Equal distances count, too.
+                let inside = all.iter().take_while(|hit| hit.distance <= radius).count();
+                assert_eq!(truth.as_slice(), &all[..inside]);
+                assert!(inside > rank);
+                let few = exact.search(&query).within(radius).k(3).run().unwrap();
+                assert_eq!(few.as_slice(), &all[..inside.min(3)]);
+
+                let hits = graph.search(&query).within(radius).run().unwrap();
+                assert!(hits.iter().all(|hit| hit.distance <= radius));
+                assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
+                found += shared(&hits, &truth);
+                wanted += truth.len();
+
+                let odd = |key: u64| key % 2 == 1;
+                let hits = graph.search(&query).within(radius).filter(odd).run().unwrap();
+                let truth = exact.search(&query).within(radius).filter(odd).run().unwrap();
+                assert!(truth.keys().chain(hits.keys()).all(odd));
+                found += shared(&hits, &truth);
+                wanted += truth.len();
             }
-            let query = queries.row(0).unwrap();
-            let none = graph.search(&query).within(f32::NEG_INFINITY).run().unwrap();
-            assert!(none.is_empty() && none.is_complete());
-            assert_eq!(graph.search(&query).within(f32::INFINITY).run().unwrap().len(), 8000);
-            assert_eq!(graph.search(&query).within(f32::INFINITY).k(5).run().unwrap().len(), 5);
+            let recall = found as f64 / wanted as f64;
+            assert!(recall > 0.95, "{metric} {quantization:?} rank {rank}: {recall}");
         }
+        let query = queries.row(0).unwrap();
+        let none = graph.search(&query).within(f32::NEG_INFINITY).run().unwrap();
+        assert!(none.is_empty() && none.is_complete());
+        assert_eq!(graph.search(&query).within(f32::INFINITY).run().unwrap().len(), 8000);
+        assert_eq!(graph.search(&query).within(f32::INFINITY).k(5).run().unwrap().len(), 5);
     }
 }
 
@@ -218,23 +231,28 @@ fn an_iteration_sees_what_is_inserted_meanwhile_and_holds_nothing() {
 
 #[test]
 fn a_search_that_is_broken_off_tells_so() {
+    break_off(&[(Quantization::None, Originals::Kept), (Quantization::Sq4, Originals::Sq8)]);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn a_search_by_other_codes_that_is_broken_off_tells_so() {
+    break_off(&[(Quantization::Sq8, Originals::Kept), (Quantization::Sq8, Originals::Dropped)]);
+}
+
+fn break_off(cases: &[(Quantization, Originals)]) {
     let made = Generated::builder(30_000, 64).queries(10).build().unwrap();
     let (base, queries) = made.into_parts();
     let exact = Flat::builder(64, Metric::L2).build().unwrap();
     exact.insert_batch(&keys(30_000), &base).threads(2).run().unwrap();
-    let builder = |quantization, originals| {
+    let build = |&(quantization, originals)| {
         // Graphs that are built soon.
         let builder = Hnsw::builder(64, Metric::L2).element(Element::F32).ef_construction(40);
         let graph = builder.quantization(quantization).originals(originals).build().unwrap();
         graph.insert_batch(&keys(30_000), &base).threads(2).run().unwrap();
         graph
     };
-    let graphs = [
-        builder(Quantization::None, Originals::Kept),
-        builder(Quantization::Sq8, Originals::Kept),
-        builder(Quantization::Sq8, Originals::Dropped),
-        builder(Quantization::Sq4, Originals::Sq8),
-    ];
+    let graphs: Vec<_> = cases.iter().map(build).collect();
     let hour = Duration::from_hours(1);
     for query in queries.iter() {
         for graph in &graphs {
@@ -305,41 +323,45 @@ fn a_deadline_is_kept_however_much_there_is_to_do() {
     }
 }
 
-/// The answer at any deadline is in order, accepted, and whole if it is marked complete.
 #[test]
 fn a_deadline_may_end_a_filtered_search_for_thousands_anywhere() {
+    end_anywhere(&LARGE);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn a_deadline_may_end_a_filtered_search_by_codes_anywhere() {
+    end_anywhere(&pair(20_000, Metric::L2, Quantization::Sq4));
+}
+
+/// The answer at any deadline is in order, accepted, and whole if it is marked complete.
+fn end_anywhere(Pair { graph, queries, .. }: &Pair) {
     const COUNT: usize = 20_000;
     let micros = [0, 5, 20, 60, 150, 400, 1000, 3_600_000_000];
-    let coded = pair(COUNT, Metric::L2, Quantization::Sq4);
-    for Pair { graph, queries, .. } in [&*LARGE, &coded] {
-        let flat = &queries.to_f32().unwrap()[..2 * 24];
-        let queries: Vec<_> = flat.chunks(24).collect();
-        for (each, k) in [(1, 1000), (2, 800), (10, 500), (10, 2500)] {
-            let accepts = |key: u64| key.is_multiple_of(each);
-            let all = k.min(COUNT.div_ceil(each as usize));
-            let check = |hits: &[Hit], is_complete: bool| {
-                assert!(hits.len() <= all && (!is_complete || hits.len() == all));
-                assert!(hits.iter().all(|hit| accepts(hit.key)));
-                assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
-                assert_eq!(
-                    hits.iter().map(|hit| hit.key).collect::<HashSet<_>>().len(),
-                    hits.len()
-                );
-            };
-            for deadline in micros.map(Duration::from_micros) {
-                for &query in &queries {
-                    let search = graph.search(query).k(k).filter(accepts).timeout(deadline);
-                    let hits = search.run().unwrap();
-                    check(&hits, hits.is_complete());
-                    assert!(hits.is_complete() || deadline < Duration::from_secs(1));
-                }
-                let batch = graph.search_batch(flat).k(k).filter(accepts).timeout(deadline);
-                let batch = batch.run().unwrap();
-                for (at, hits) in batch.iter().enumerate() {
-                    check(hits, batch.completed(at).unwrap());
-                }
-                assert!(batch.is_complete() || deadline < Duration::from_secs(1));
+    let flat = &queries.to_f32().unwrap()[..2 * 24];
+    let queries: Vec<_> = flat.chunks(24).collect();
+    for (each, k) in [(1, 1000), (2, 800), (10, 500), (10, 2500)] {
+        let accepts = |key: u64| key.is_multiple_of(each);
+        let all = k.min(COUNT.div_ceil(each as usize));
+        let check = |hits: &[Hit], is_complete: bool| {
+            assert!(hits.len() <= all && (!is_complete || hits.len() == all));
+            assert!(hits.iter().all(|hit| accepts(hit.key)));
+            assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
+            assert_eq!(hits.iter().map(|hit| hit.key).collect::<HashSet<_>>().len(), hits.len());
+        };
+        for deadline in micros.map(Duration::from_micros) {
+            for &query in &queries {
+                let search = graph.search(query).k(k).filter(accepts).timeout(deadline);
+                let hits = search.run().unwrap();
+                check(&hits, hits.is_complete());
+                assert!(hits.is_complete() || deadline < Duration::from_secs(1));
             }
+            let batch = graph.search_batch(flat).k(k).filter(accepts).timeout(deadline);
+            let batch = batch.run().unwrap();
+            for (at, hits) in batch.iter().enumerate() {
+                check(hits, batch.completed(at).unwrap());
+            }
+            assert!(batch.is_complete() || deadline < Duration::from_secs(1));
         }
     }
 }

@@ -103,101 +103,105 @@ fn replacing_moves_a_vector() {
 
 #[test]
 fn many_threads_change_and_search_at_once() {
+    change_and_search(Quantization::Sq8);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn many_threads_change_and_search_at_once_without_codes() {
+    change_and_search(Quantization::None);
+}
+
+fn change_and_search(quantization: Quantization) {
     const KEYS: u64 = 400;
     const THREADS: u64 = 4;
     let dimension = 12;
     let vectors = generated(4000, dimension);
     let row = |at: usize| &vectors[at * dimension..(at + 1) * dimension];
-    for quantization in [Quantization::None, Quantization::Sq8] {
-        let index =
-            Hnsw::builder(dimension, Metric::L2).quantization(quantization).build().unwrap();
-        let flat = Flat::builder(dimension, Metric::L2).build().unwrap();
-        let over = AtomicBool::new(false);
-        // Each thread changes its own keys, so that it knows the contents at the end.
-        let models: Vec<HashMap<u64, usize>> = std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..THREADS)
-                .map(|thread| {
-                    let (index, flat) = (&index, &flat);
-                    scope.spawn(move || {
-                        let mut rng = SmallRng::seed_from_u64(thread);
-                        let mut model = HashMap::new();
-                        for _ in 0..2500 {
-                            let key = rng.random_range(0..KEYS) * THREADS + thread;
-                            let at = rng.random_range(0..4000);
-                            match rng.random_range(0..10) {
-                                0..4 => {
-                                    let was = model.insert(key, at).is_some();
-                                    assert_eq!(index.upsert(key, row(at)).unwrap(), was);
-                                    assert_eq!(flat.upsert(key, row(at)).unwrap(), was);
-                                }
-                                4..6 => {
-                                    let is_new = !model.contains_key(&key);
-                                    assert_eq!(index.insert(key, row(at)).is_ok(), is_new);
-                                    assert_eq!(flat.insert(key, row(at)).is_ok(), is_new);
-                                    model.entry(key).or_insert(at);
-                                }
-                                6..9 => {
-                                    let was = model.remove(&key).is_some();
-                                    assert_eq!(index.remove(key).unwrap(), was);
-                                    assert_eq!(flat.remove(key).unwrap(), was);
-                                }
-                                _ => {
-                                    let found = index.get(key);
-                                    assert_eq!(
-                                        found.as_deref(),
-                                        model.get(&key).map(|&at| row(at))
-                                    );
-                                }
+    let index = Hnsw::builder(dimension, Metric::L2).quantization(quantization).build().unwrap();
+    let flat = Flat::builder(dimension, Metric::L2).build().unwrap();
+    let over = AtomicBool::new(false);
+    // Each thread changes its own keys, so that it knows the contents at the end.
+    let models: Vec<HashMap<u64, usize>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (index, flat) = (&index, &flat);
+                scope.spawn(move || {
+                    let mut rng = SmallRng::seed_from_u64(thread);
+                    let mut model = HashMap::new();
+                    for _ in 0..2500 {
+                        let key = rng.random_range(0..KEYS) * THREADS + thread;
+                        let at = rng.random_range(0..4000);
+                        match rng.random_range(0..10) {
+                            0..4 => {
+                                let was = model.insert(key, at).is_some();
+                                assert_eq!(index.upsert(key, row(at)).unwrap(), was);
+                                assert_eq!(flat.upsert(key, row(at)).unwrap(), was);
+                            }
+                            4..6 => {
+                                let is_new = !model.contains_key(&key);
+                                assert_eq!(index.insert(key, row(at)).is_ok(), is_new);
+                                assert_eq!(flat.insert(key, row(at)).is_ok(), is_new);
+                                model.entry(key).or_insert(at);
+                            }
+                            6..9 => {
+                                let was = model.remove(&key).is_some();
+                                assert_eq!(index.remove(key).unwrap(), was);
+                                assert_eq!(flat.remove(key).unwrap(), was);
+                            }
+                            _ => {
+                                let found = index.get(key);
+                                assert_eq!(found.as_deref(), model.get(&key).map(|&at| row(at)));
                             }
                         }
-                        model
-                    })
-                })
-                .collect();
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let mut rng = SmallRng::seed_from_u64(77);
-                    while !over.load(Ordering::Relaxed) {
-                        let query = row(rng.random_range(0..4000));
-                        for hits in [
-                            index.search(query).k(20).ef(40).run().unwrap(),
-                            flat.search(query).k(20).run().unwrap(),
-                        ] {
-                            let mut keys: Vec<u64> = hits.keys().collect();
-                            assert!(hits.windows(2).all(|w| w[0].distance <= w[1].distance));
-                            keys.sort_unstable();
-                            assert!(keys.windows(2).all(|w| w[0] < w[1]), "twice: {keys:?}");
-                        }
                     }
-                });
-            }
-            let models = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-            over.store(true, Ordering::Relaxed);
-            models
-        });
-        let report = index.check();
-        assert!(report.is_ok(), "{report}");
-        let model: HashMap<u64, usize> = models.into_iter().flatten().collect();
-        assert_eq!((index.len(), flat.len()), (model.len(), model.len()));
-        let mut missed = 0;
-        for (&key, &at) in &model {
-            let walked = index.search(row(at)).k(10).ef(60).run().unwrap();
-            missed += usize::from(walked.keys().all(|found| found != key));
-            for hits in [
-                walked,
-                index.search(row(at)).k(10).ef(4000).run().unwrap(),
-                flat.search(row(at)).k(10).run().unwrap(),
-            ] {
-                assert!(hits.iter().all(|hit| model.contains_key(&hit.key)));
-                // Several keys may have the vector.
-                let is_there = hits.iter().any(|hit| hit.key == key && hit.distance == 0.0);
-                assert!(is_there || hits.plan() == SearchPlan::Walk, "{key}");
-            }
+                    model
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut rng = SmallRng::seed_from_u64(77);
+                while !over.load(Ordering::Relaxed) {
+                    let query = row(rng.random_range(0..4000));
+                    for hits in [
+                        index.search(query).k(20).ef(40).run().unwrap(),
+                        flat.search(query).k(20).run().unwrap(),
+                    ] {
+                        let mut keys: Vec<u64> = hits.keys().collect();
+                        assert!(hits.windows(2).all(|w| w[0].distance <= w[1].distance));
+                        keys.sort_unstable();
+                        assert!(keys.windows(2).all(|w| w[0] < w[1]), "twice: {keys:?}");
+                    }
+                }
+            });
         }
-        assert!(missed * 50 <= model.len(), "{missed} of {} are missed", model.len());
-        let removed = (0..KEYS * THREADS).filter(|key| !model.contains_key(key));
-        removed.for_each(|key| assert!(!index.contains(key) && !flat.contains(key)));
+        let models = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+        over.store(true, Ordering::Relaxed);
+        models
+    });
+    let report = index.check();
+    assert!(report.is_ok(), "{report}");
+    let model: HashMap<u64, usize> = models.into_iter().flatten().collect();
+    assert_eq!((index.len(), flat.len()), (model.len(), model.len()));
+    let mut missed = 0;
+    for (&key, &at) in &model {
+        let walked = index.search(row(at)).k(10).ef(60).run().unwrap();
+        missed += usize::from(walked.keys().all(|found| found != key));
+        for hits in [
+            walked,
+            index.search(row(at)).k(10).ef(4000).run().unwrap(),
+            flat.search(row(at)).k(10).run().unwrap(),
+        ] {
+            assert!(hits.iter().all(|hit| model.contains_key(&hit.key)));
+            // Several keys may have the vector.
+            let is_there = hits.iter().any(|hit| hit.key == key && hit.distance == 0.0);
+            assert!(is_there || hits.plan() == SearchPlan::Walk, "{key}");
+        }
     }
+    assert!(missed * 50 <= model.len(), "{missed} of {} are missed", model.len());
+    let removed = (0..KEYS * THREADS).filter(|key| !model.contains_key(key));
+    removed.for_each(|key| assert!(!index.contains(key) && !flat.contains(key)));
 }
 
 #[test]

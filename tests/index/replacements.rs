@@ -128,6 +128,11 @@ fn graph(quantization: Quantization) -> Hnsw {
 #[test]
 fn a_walk_beside_replacements_gives_as_many_as_are_wanted() {
     hold("floats", &graph(Quantization::None), 5000);
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn a_walk_on_codes_beside_replacements_gives_as_many_as_are_wanted() {
     hold("codes", &graph(Quantization::Sq8), 5000);
     let builder = Hnsw::builder(DIMENSION, Metric::L2).quantization(Quantization::Sq4);
     hold("finer codes", &builder.originals(Originals::Sq8).build().unwrap(), 5000);

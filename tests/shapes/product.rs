@@ -1,7 +1,7 @@
 //! Recall on data of many shapes: with the vectors kept or rounded, a search by codes finds the answers of a search without codes,
 //! for any shape, metric, element, codes, and order of insertion.
 //!
-//! Each 2503rd case of the whole product is run, and each 211th in the gate. `NEARFIELD_SHAPES=all` runs every case, `NEARFIELD_SHAPES=10`
+//! Each 7507th case of the whole product is run, and each 211th in the gate. `NEARFIELD_SHAPES=all` runs every case, `NEARFIELD_SHAPES=10`
 //! each tenth, and `NEARFIELD_SHAPES_LIKE` only cases whose names have all of its words.
 
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use crate::truth::{Truth, rounding, truth_of};
 const EF: usize = 64;
 
 /// The default step from one case to the next: prime to the sides of the product.
-const STRIDE: usize = 2503;
+const STRIDE: usize = 7507;
 
 /// The allowed loss of recall against a search without codes.
 const LESS: f64 = 0.02;

@@ -150,14 +150,24 @@ fn run(seed: u64, cuts: usize, ignored: Option<SyncPoint>, met: &mut Met) -> Res
 }
 
 fn cuts() -> usize {
-    std::env::var("NEARFIELD_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000)
+    std::env::var("NEARFIELD_POWER_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
 }
 
 #[test]
 fn every_power_cut_leaves_the_last_commit() {
+    leave_the_last_commit(cuts());
+}
+
+#[test]
+#[ignore = "long: `just test-all`"]
+fn every_power_cut_of_many_leaves_the_last_commit() {
+    leave_the_last_commit(2000);
+}
+
+fn leave_the_last_commit(cuts: usize) {
     let mut met = Met::default();
     let per_history = 50;
-    let histories = cuts() / per_history;
+    let histories = cuts / per_history;
     for seed in 0..histories as u64 {
         if let Err(what) = run(seed, per_history, None, &mut met) {
             panic!("history {seed}, cut {}: {what}", met.cuts % per_history);

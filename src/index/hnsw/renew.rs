@@ -140,8 +140,18 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "minutes")]
     fn ordinary_vectors_keep_their_codes() {
+        keep_their_codes(&["photo-sift-128-5k"]);
+    }
+
+    #[test]
+    #[ignore = "long: `just test-all`"]
+    fn ordinary_words_keep_their_codes() {
+        keep_their_codes(&["words-100-10k"]);
+    }
+
+    fn keep_their_codes(sets: &[&str]) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/");
-        for name in ["words-100-10k", "photo-sift-128-5k"] {
+        for name in sets {
             let path = format!("{folder}{name}");
             let Ok(data) = Dataset::open(path) else { panic!("{name}") };
             let (dimension, vectors) = (data.dimension(), data.base().to_f32().unwrap());
