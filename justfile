@@ -19,7 +19,7 @@ test *args:
 # All tests, also the long ones, with debug assertions: `cargo test` has neither
 [group('gate')]
 test-all:
-    CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true cargo test -- --include-ignored
+    NEARFIELD_SHAPES="${NEARFIELD_SHAPES:-2503}" CARGO_PROFILE_TEST_DEBUG_ASSERTIONS=true cargo test -- --include-ignored
 
 # Imports, places of unsafe, words of comments, number of dependencies
 [group('gate')]

@@ -45,7 +45,7 @@ fn lengths() -> Vec<usize> {
 }
 
 fn is_usual(len: usize) -> bool {
-    len <= 272 || len % 41 == 0
+    len <= 272 || len.is_multiple_of(41)
 }
 
 /// Sebastiano Vigna's `SplitMix64`.
