@@ -1,7 +1,5 @@
 //! Attributes in transactions, and in the newest commit of a collection.
 
-use roaring::RoaringTreemap;
-
 use super::handle::Collection;
 use super::transaction::Transaction;
 use crate::attributes::{Attributes, Predicate, Value};
@@ -80,8 +78,8 @@ impl Transaction {
     pub fn matching(&mut self, predicate: &Predicate) -> Result<Selection, CollectionError> {
         predicate.node()?;
         self.write_attributes()?;
-        let keys = RoaringTreemap::from_iter(self.keys());
-        Changed { tx: self.store()?, keys: &|| keys.clone() }.matching(predicate)
+        let (tx, keys) = self.store_and_keys()?;
+        Changed { tx, keys: &keys }.matching(predicate)
     }
 
     /// Removes the vectors, payloads and attributes of all keys for which a predicate is true. Returns the number of removed vectors.

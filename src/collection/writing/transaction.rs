@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use roaring::RoaringTreemap;
+
 use super::handle::Inner;
 use super::memory::Allowance;
 use super::writer::WriterGuard;
@@ -117,12 +119,17 @@ impl Transaction {
         self.payload_bytes += bytes;
     }
 
-    /// Returns the keys that have a vector, with the changes of this transaction.
-    pub(super) fn keys(&self) -> Vec<u64> {
-        let kept = |key: &u64| !self.changes.contains_key(key);
-        let mut keys: Vec<u64> = self.inner.index.keys().filter(kept).collect();
-        keys.extend(self.order.iter().filter(|key| self.changes[*key].is_some()));
-        keys
+    /// Returns the transaction of the store, and a list of the keys that have a vector with the changes, which is made when it is called for.
+    pub(super) fn store_and_keys(
+        &mut self,
+    ) -> Result<(&mut WriteTransaction, impl Fn() -> RoaringTreemap), CollectionError> {
+        self.writer.note();
+        let Self { inner, store, changes, order, .. } = self;
+        let keys = || {
+            let kept = inner.index.keys().filter(|key| !changes.contains_key(key));
+            kept.chain(order.iter().copied().filter(|key| changes[key].is_some())).collect()
+        };
+        Ok((store.as_mut().ok_or(StoreError::TransactionFailed)?, keys))
     }
 
     fn change(&mut self, key: u64, vector: Option<usize>) {

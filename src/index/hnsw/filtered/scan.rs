@@ -19,9 +19,10 @@ impl Hnsw {
         exact.min(self.coded_cost(self.entries.walked(), k, accepted).unwrap_or(exact))
     }
 
-    /// Returns the units that a scan by codes costs, if `form` has codes beside more exact data.
+    /// Returns the units that a scan by codes costs, if `form` has fine codes beside more exact data. The errors of others would reach beyond
+    /// the nearest by the codes.
     fn coded_cost(&self, form: Representation<'_>, k: usize, accepted: f64) -> Option<f64> {
-        self.entries.refined(form)?;
+        self.entries.refined(form).filter(|codes| codes.coder.is_fine())?;
         let again = accepted.min(kept(k) as f64);
         Some(accepted * super::cost::measuring(form.row_bytes()) + again * self.scan_measure())
     }
