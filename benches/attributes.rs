@@ -30,7 +30,7 @@ const RECALL: f64 = 0.95;
 /// Vectors of a commit.
 const COMMIT: usize = 5000;
 
-/// Predicates with the relation of what they select to the query: `{}` is the query's topic.
+/// Predicates; `{}` is the query's topic.
 const PREDICATES: [&str; 14] = [
     "score < 0.5",
     "score < 0.1",

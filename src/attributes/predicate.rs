@@ -99,6 +99,21 @@ fn check_operand(field: &str, value: &Value) -> Result<(), AttributeError> {
 }
 
 impl Node {
+    /// Returns the field of a node that has no parts.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Compare { field, .. }
+            | Self::Among { field, .. }
+            | Self::Between { field, .. }
+            | Self::Prefix { field, .. }
+            | Self::Has { field, .. }
+            | Self::AnyOf { field, .. }
+            | Self::AllOf { field, .. }
+            | Self::IsNull { field } => Some(field),
+            Self::And(_) | Self::Or(_) | Self::Not(_) | Self::TooDeep => None,
+        }
+    }
+
     /// Checks names and values of a node that has no parts.
     fn check(&self) -> Result<(), AttributeError> {
         match self {

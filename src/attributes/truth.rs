@@ -79,15 +79,9 @@ impl Node {
             Self::Or(parts) => Truth::any(parts.iter().map(|part| part.evaluate(attributes))),
             Self::Not(part) => !part.evaluate(attributes),
             Self::IsNull { field } => attributes.get(field).is_none().into(),
-            Self::TooDeep => Truth::Unknown,
-            Self::Compare { field, .. }
-            | Self::Among { field, .. }
-            | Self::Between { field, .. }
-            | Self::Prefix { field, .. }
-            | Self::Has { field, .. }
-            | Self::AnyOf { field, .. }
-            | Self::AllOf { field, .. } => {
-                attributes.get(field).map_or(Truth::Unknown, |value| self.of_value(value))
+            leaf => {
+                let value = leaf.field().and_then(|field| attributes.get(field));
+                value.map_or(Truth::Unknown, |value| leaf.of_value(value))
             }
         }
     }

@@ -92,6 +92,7 @@ pub use ivf::{Ivf, IvfBuilder};
 pub use query::budget::CancelToken;
 pub use query::combined::{And, Not, Or};
 pub use query::filter::Filter;
+pub(crate) use query::filter::filter_through;
 pub use query::hits::{BatchHits, BatchIter, Hit, Hits, IntoBatch, IntoHits, SearchPlan};
 pub use query::key_sets::{KeyBitmap, KeySet};
 pub use reports::calibration::{Calibration, CalibrationPoint};

@@ -341,7 +341,7 @@ impl Coder {
         OrderKey::of_f32(distance.unwrap_or(f32::NAN) * factor + 0.0)
     }
 
-    /// Returns the factor of what the quantizer decodes from a code.
+    /// Returns the factor of the vector that the quantizer decodes from a code.
     fn factor(&self, code: &[Block]) -> f32 {
         match self {
             Self::Product(quantizer) => quantizer.factor(code),

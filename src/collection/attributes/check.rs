@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::chunk;
 use super::field::Fields;
 use super::record::decode;
-use super::term::{CHUNK_BITS, each_term, entry_key};
+use super::term::{each_term, entry_key, split_key};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{ATTRIBUTES, INDEX_OF_ATTRIBUTES};
 use crate::store::ReadTransaction;
@@ -20,7 +20,7 @@ pub(in crate::collection) fn faults(tx: &ReadTransaction) -> Result<usize, Colle
         // Keys ascend, so the keys of each entry do.
         for entry in table.entries()? {
             let (key, record) = entry?;
-            let (chunk, low) = (key >> CHUNK_BITS, (key & ((1 << CHUNK_BITS) - 1)) as u16);
+            let (chunk, low) = split_key(key);
             for (field, value) in decode(record)? {
                 faults += usize::from(fields.name(field).is_err());
                 each_term(field, &value, &mut |term| {

@@ -2,7 +2,7 @@
 
 use roaring::{RoaringBitmap, RoaringTreemap};
 
-use super::term::CHUNK_BITS;
+use super::term::{CHUNK_BITS, split_key};
 use crate::collection::error::CollectionError;
 use crate::collection::format::corrupt;
 
@@ -34,9 +34,7 @@ impl Chunk {
     /// Reads an entry's value.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), CollectionError> {
         self.clear();
-        each(bytes, |low| {
-            self.words[usize::from(low) / 64] |= 1 << (low % 64);
-        })
+        each(bytes, |low| self.set(low, true))
     }
 
     /// Puts a key in, or takes it out.
@@ -93,18 +91,20 @@ pub(super) fn each(bytes: &[u8], mut each: impl FnMut(u16)) -> Result<(), Collec
             }
             if odd.is_empty() { Ok(()) } else { Err(corrupt(DAMAGED)) }
         }
-        BITMAP if rest.len() == WORDS * 8 => {
-            for (at, word) in rest.as_chunks::<8>().0.iter().enumerate() {
-                let mut rest = u64::from_le_bytes(*word);
-                while rest != 0 {
-                    each((at * 64) as u16 + rest.trailing_zeros() as u16);
-                    rest &= rest - 1;
-                }
-            }
+        BITMAP => {
+            let words = words_of(bytes).ok_or(corrupt(DAMAGED))?;
+            each_bit(&words, each);
             Ok(())
         }
         _ => Err(corrupt(DAMAGED)),
     }
+}
+
+/// Returns the words of an entry's value that is a bitmap.
+fn words_of(bytes: &[u8]) -> Option<[u64; WORDS]> {
+    let (words, []) = bytes.strip_prefix(&[BITMAP])?.as_chunks::<8>() else { return None };
+    let words: &[[u8; 8]; WORDS] = words.try_into().ok()?;
+    Some(words.map(u64::from_le_bytes))
 }
 
 /// Keys of many entries, which become one set.
@@ -119,11 +119,7 @@ pub(super) struct Union {
 impl Union {
     /// Adds the keys of an entry.
     pub(super) fn add(&mut self, chunk: u64, bytes: &[u8]) -> Result<(), CollectionError> {
-        if bytes.first() == Some(&BITMAP) && bytes.len() == 1 + WORDS * 8 {
-            let mut words = [0; WORDS];
-            for (word, bytes) in words.iter_mut().zip(bytes[1..].as_chunks::<8>().0) {
-                *word = u64::from_le_bytes(*bytes);
-            }
+        if let Some(words) = words_of(bytes) {
             self.bitmaps.push((chunk, words));
             return Ok(());
         }
@@ -134,13 +130,14 @@ impl Union {
 
     /// Adds a key.
     pub(super) fn insert(&mut self, key: u64) {
-        self.lows.push((key & ((1 << CHUNK_BITS) - 1)) as u16);
-        self.lists.push((key >> CHUNK_BITS, self.lows.len()));
+        let (chunk, low) = split_key(key);
+        self.lows.push(low);
+        self.lists.push((chunk, self.lows.len()));
     }
 
     /// Returns the set of all keys.
     pub(super) fn finish(self) -> RoaringTreemap {
-        /// A bitmap over all chunks may take so many times the words that lists of its keys take.
+        /// Words of a bitmap over all chunks, at most, for each word of the lists of its keys.
         const SPARSE: u64 = 16;
 
         let chunks = || self.lists.iter().map(|&(chunk, _)| chunk);

@@ -1,5 +1,7 @@
 //! The fields of a collection: each name has a number, which records and the index use in its place.
 
+use std::collections::HashMap;
+
 use crate::collection::error::CollectionError;
 use crate::collection::format::{FIELDS, Reader, corrupt};
 use crate::store::{ReadTransaction, WriteTransaction};
@@ -12,6 +14,12 @@ const MAX_FIELDS: u32 = 65_536;
 pub(super) struct Fields {
     /// Names in the order of their numbers; empty where a number is not known.
     names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+/// Returns the number in a field's record.
+pub(super) fn number_of(record: &[u8]) -> Result<u32, CollectionError> {
+    Reader(record).u32()
 }
 
 impl Fields {
@@ -38,7 +46,7 @@ impl Fields {
     }
 
     fn put(&mut self, name: &str, record: &[u8]) -> Result<(), CollectionError> {
-        let number = Reader(record).u32()?;
+        let number = number_of(record)?;
         if number >= MAX_FIELDS {
             return Err(corrupt("a field has too great a number"));
         }
@@ -50,6 +58,7 @@ impl Fields {
             return Err(corrupt("two fields have one number"));
         }
         name.clone_into(&mut self.names[at]);
+        self.numbers.insert(name.to_owned(), number);
         Ok(())
     }
 
@@ -59,24 +68,13 @@ impl Fields {
         name.map(String::as_str).ok_or(corrupt("an attribute has no field"))
     }
 
-    /// Returns the names and numbers of all fields.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
-        let named = self.names.iter().zip(0..).filter(|(name, _)| !name.is_empty());
-        named.map(|(name, number)| (name.as_str(), number))
-    }
-
-    /// Returns the number of a name.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        self.iter().find(|&(known, _)| known == name).map(|(_, number)| number)
-    }
-
     /// Returns the number of a name, and gives a new name the next one.
     pub(super) fn number_or_insert(
         &mut self,
         tx: &mut WriteTransaction,
         name: &str,
     ) -> Result<u32, CollectionError> {
-        if let Some(number) = self.number(name) {
+        if let Some(&number) = self.numbers.get(name) {
             return Ok(number);
         }
         let number = self.names.len() as u32;
@@ -85,6 +83,7 @@ impl Fields {
         }
         tx.table::<str>(FIELDS)?.insert(name, &number.to_le_bytes())?;
         self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
         Ok(number)
     }
 }

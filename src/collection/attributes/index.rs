@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::chunk::Chunk;
 use super::field::Fields;
 use super::record::{Values, decode, encode, named};
-use super::term::{CHUNK_BITS, each_term, entry_key};
+use super::term::{each_term, entry_key, split_key};
 use crate::attributes::Attributes;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{ATTRIBUTES, INDEX_OF_ATTRIBUTES};
@@ -25,7 +25,7 @@ pub(in crate::collection) struct Pending {
 }
 
 impl Pending {
-    /// Returns whether there are changes.
+    /// Returns whether no change waits.
     pub(in crate::collection) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -36,8 +36,8 @@ impl Pending {
         tx: &mut WriteTransaction,
         key: u64,
     ) -> Result<(), CollectionError> {
-        let has = tx.has_table(ATTRIBUTES)? && tx.table::<u64>(ATTRIBUTES)?.get(key)?.is_some();
-        if has || self.changes.contains_key(&key) {
+        let is_changed = self.changes.contains_key(&key);
+        if is_changed || tx.look_up::<u64, _>(ATTRIBUTES, key, |_| ())?.is_some() {
             self.set(key, None);
         }
         Ok(())
@@ -57,16 +57,12 @@ impl Pending {
         if let Some(changed) = self.changes.get(&key) {
             return Ok(changed.clone());
         }
-        if !tx.has_table(ATTRIBUTES)? {
-            return Ok(None);
-        }
-        let values = tx.table::<u64>(ATTRIBUTES)?.get(key)?.map(decode).transpose()?;
-        let Some(values) = values else { return Ok(None) };
-        let fields = fields(&mut self.fields, tx)?;
-        named(values, fields).map(Some)
+        let Some(values) = tx.look_up::<u64, _>(ATTRIBUTES, key, decode)? else { return Ok(None) };
+        named(values?, fields(&mut self.fields, tx)?).map(Some)
     }
 
-    /// Writes the changes to the tables of the transaction. Returns whether attributes are added.
+    /// Writes the changes to the tables of the transaction. Returns whether attributes are added. After an error the tables may have a part of
+    /// the changes, and must not be committed.
     pub(in crate::collection) fn write(
         &mut self,
         tx: &mut WriteTransaction,
@@ -80,11 +76,8 @@ impl Pending {
             let old = tx.table::<u64>(ATTRIBUTES)?.get(key)?.map(decode).transpose()?;
             let mut new = Values::new();
             for (name, value) in attributes.into_iter().flatten() {
-                let number = match &mut self.fields {
-                    Some(fields) => fields,
-                    none => none.insert(Fields::of_changes(tx)?),
-                };
-                new.push((number.number_or_insert(tx, &name)?, value));
+                let fields = fields(&mut self.fields, tx)?;
+                new.push((fields.number_or_insert(tx, &name)?, value));
             }
             new.sort_unstable_by_key(|&(field, _)| field);
             adds |= !new.is_empty();
@@ -101,10 +94,11 @@ impl Pending {
     }
 }
 
+/// Returns the fields of the transaction, which are read once.
 fn fields<'f>(
     fields: &'f mut Option<Fields>,
     tx: &mut WriteTransaction,
-) -> Result<&'f Fields, CollectionError> {
+) -> Result<&'f mut Fields, CollectionError> {
     Ok(match fields {
         Some(fields) => fields,
         none => none.insert(Fields::of_changes(tx)?),
@@ -113,7 +107,7 @@ fn fields<'f>(
 
 /// Notes the changes of the index by a key's new values.
 fn note(entries: &mut Entries, key: u64, old: &Values, new: &Values) {
-    let (chunk, low) = (key >> CHUNK_BITS, (key & ((1 << CHUNK_BITS) - 1)) as u16);
+    let (chunk, low) = split_key(key);
     let mut all = |values: &Values, others: &Values, is_in: bool| {
         for (field, value) in values {
             let is_same = |(other, kept): &(u32, _)| other == field && kept == value;

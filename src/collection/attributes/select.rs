@@ -51,17 +51,13 @@ pub(super) fn select(
             };
             if truth { Ok(source.keys()? - has) } else { Ok(has) }
         }
-        Node::TooDeep => Err(corrupt("a predicate was not checked")),
-        Node::Compare { field, .. }
-        | Node::Among { field, .. }
-        | Node::Between { field, .. }
-        | Node::Prefix { field, .. }
-        | Node::Has { field, .. }
-        | Node::AnyOf { field, .. }
-        | Node::AllOf { field, .. } => match source.field(field)? {
-            Some(field) => Leaf { source, field }.select(node, truth),
-            None => Ok(RoaringTreemap::new()),
-        },
+        node => {
+            let name = node.field().ok_or(corrupt("a predicate was not checked"))?;
+            match source.field(name)? {
+                Some(field) => Leaf { source, field }.select(node, truth),
+                None => Ok(RoaringTreemap::new()),
+            }
+        }
     }
 }
 
@@ -243,13 +239,7 @@ impl Leaf<'_> {
         push_text(&mut alike, value);
         let (from, to) = ([&alike[..], &[0, 0]].concat(), [&alike[..], &[0, 2]].concat());
         let (first, end) = (begin(self.field, form), behind(begin(self.field, form)));
-        let is_true = |other: &str| match comparison {
-            Comparison::Less => other < value,
-            Comparison::LessOrEqual => other <= value,
-            Comparison::Greater => other > value,
-            Comparison::GreaterOrEqual => other >= value,
-            Comparison::Equal | Comparison::NotEqual => other == value,
-        };
+        let is_true = |other: &str| comparison.holds(other.cmp(value));
         let sure = match comparison {
             Comparison::Less | Comparison::LessOrEqual => self.between(&first, &from)?,
             _ => self.between(&to, &end)?,

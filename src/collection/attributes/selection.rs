@@ -4,7 +4,7 @@ use std::fmt;
 
 use roaring::RoaringTreemap;
 
-use crate::index::Filter;
+use crate::index::{Filter, filter_through};
 
 /// The keys of a collection for which a predicate is true, at one commit. A [`Filter`] that knows its size; made once for many searches.
 ///
@@ -79,19 +79,7 @@ impl Filter for Selection {
     }
 }
 
-impl Filter for &Selection {
-    fn accepts(&self, key: u64) -> bool {
-        self.contains(key)
-    }
-
-    fn count(&self) -> Option<usize> {
-        Some(self.len())
-    }
-
-    fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
-        (**self).for_each(each);
-    }
-}
+filter_through!(impl Filter for &Selection);
 
 impl fmt::Debug for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

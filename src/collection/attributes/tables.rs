@@ -1,17 +1,18 @@
-//! The tables of attributes in a snapshot and in a transaction: what predicates, look-ups and counts read.
+//! The tables of attributes in a snapshot and in a transaction: sources of predicates, look-ups and counts.
 
-use roaring::RoaringTreemap;
 use std::collections::BTreeMap;
 
+use roaring::RoaringTreemap;
+
 use super::chunk;
-use super::field::Fields;
+use super::field::{Fields, number_of};
 use super::record::{Values, decode, encode_named, named};
 use super::select::{Each, Source, select};
 use super::selection::Selection;
-use super::term::{Form, begin, behind, split_entry, value_of};
+use super::term::{CUT, Form, begin, behind, split_entry, value_of};
 use crate::attributes::{Attributes, Predicate, Value};
 use crate::collection::error::CollectionError;
-use crate::collection::format::{ATTRIBUTES, FIELDS, INDEX_OF_ATTRIBUTES, Reader, corrupt};
+use crate::collection::format::{ATTRIBUTES, FIELDS, INDEX_OF_ATTRIBUTES, corrupt};
 use crate::store::{ReadTransaction, Table, WriteTransaction};
 
 /// Lists all keys that have a vector.
@@ -42,15 +43,11 @@ impl Source for Read<'_> {
     }
 
     fn values(&mut self, key: u64) -> Result<Values, CollectionError> {
-        let table = self.tx.find_table::<u64>(ATTRIBUTES)?;
-        let record = table.map(|table| table.get(key)).transpose()?.flatten();
-        record.map_or(Ok(Values::new()), decode)
+        self.tx.look_up::<u64>(ATTRIBUTES, key)?.map_or(Ok(Values::new()), decode)
     }
 
     fn field(&mut self, name: &str) -> Result<Option<u32>, CollectionError> {
-        let table = self.tx.find_table::<str>(FIELDS)?;
-        let record = table.map(|table| table.get(name)).transpose()?.flatten();
-        record.map(|record| Reader(record).u32()).transpose()
+        self.tx.look_up::<str>(FIELDS, name)?.map(number_of).transpose()
     }
 
     fn keys(&mut self) -> Result<RoaringTreemap, CollectionError> {
@@ -76,18 +73,11 @@ impl Source for Changed<'_> {
     }
 
     fn values(&mut self, key: u64) -> Result<Values, CollectionError> {
-        if !self.tx.has_table(ATTRIBUTES)? {
-            return Ok(Values::new());
-        }
-        self.tx.table::<u64>(ATTRIBUTES)?.get(key)?.map_or(Ok(Values::new()), decode)
+        self.tx.look_up::<u64, _>(ATTRIBUTES, key, decode)?.unwrap_or_else(|| Ok(Values::new()))
     }
 
     fn field(&mut self, name: &str) -> Result<Option<u32>, CollectionError> {
-        if !self.tx.has_table(FIELDS)? {
-            return Ok(None);
-        }
-        let table = self.tx.table::<str>(FIELDS)?;
-        table.get(name)?.map(|record| Reader(record).u32()).transpose()
+        self.tx.look_up::<str, _>(FIELDS, name, number_of)?.transpose()
     }
 
     fn keys(&mut self) -> Result<RoaringTreemap, CollectionError> {
@@ -120,8 +110,7 @@ pub(in crate::collection) fn attributes(
     tx: &ReadTransaction,
     key: u64,
 ) -> Result<Option<Attributes>, CollectionError> {
-    let Some(table) = tx.find_table::<u64>(ATTRIBUTES)? else { return Ok(None) };
-    let Some(record) = table.get(key)? else { return Ok(None) };
+    let Some(record) = tx.look_up::<u64>(ATTRIBUTES, key)? else { return Ok(None) };
     named(decode(record)?, &Fields::of(tx)?).map(Some)
 }
 
@@ -181,7 +170,7 @@ pub(in crate::collection) fn facet(
                 Value::Texts(texts) => texts,
                 _ => Vec::new(),
             };
-            texts.retain(|text| text.len() > super::term::CUT);
+            texts.retain(|text| text.len() > CUT);
             texts.sort_unstable();
             texts.dedup();
             for text in texts {

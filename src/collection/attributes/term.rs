@@ -194,6 +194,11 @@ pub(super) fn value_of(term: &[u8]) -> Option<Value> {
     })
 }
 
+/// Returns the chunk of a key, and its place in the chunk.
+pub(super) fn split_key(key: u64) -> (u64, u16) {
+    (key >> CHUNK_BITS, (key & ((1 << CHUNK_BITS) - 1)) as u16)
+}
+
 /// Returns the key of an entry: of a term and a chunk of keys.
 pub(super) fn entry_key(term: &[u8], chunk: u64) -> Vec<u8> {
     let mut key = Vec::with_capacity(term.len() + CHUNK_BYTES);

@@ -9,7 +9,7 @@ use crate::attributes::{Attributes, Predicate, Value};
 use crate::collection::{Collection, Selection};
 use crate::{ErrorKind, Metric, attributes, field};
 
-/// A collection in a file of its own, which goes with it.
+/// The file of a collection, which is removed at the end.
 struct Temporary {
     path: std::path::PathBuf,
 }
@@ -214,4 +214,32 @@ fn invalid_attributes_and_predicates_are_refused_whole() {
     assert_eq!(tx.matching(&field("a").eq(f64::NAN)).unwrap_err().kind(), ErrorKind::InvalidInput);
     tx.commit().unwrap();
     assert!(collection.matching(&field("a").is_null()).unwrap().contains(1));
+}
+
+#[test]
+fn a_transaction_with_too_many_fields_changes_nothing() {
+    let file = Temporary::new("fields");
+    let collection = file.create();
+    let mut tx = collection.begin_write().unwrap();
+    for key in 0..257 {
+        tx.upsert(key, &[0.0]).unwrap();
+        let fields = (0..256).map(|at| (format!("field {}", key * 256 + at), at as i64));
+        tx.set(key, fields.collect()).unwrap();
+    }
+    let error = tx.matching(&field("field 1").eq(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitReached, "{error}");
+    // The tables have a part of the changes.
+    assert!(tx.commit().is_err());
+    assert!(collection.is_empty() && collection.facet("field 1").unwrap().is_empty());
+    let report = collection.check().unwrap();
+    assert!(report.is_ok(), "{report}");
+    // The same number less one is allowed.
+    let mut tx = collection.begin_write().unwrap();
+    for key in 0..256 {
+        tx.upsert(key, &[0.0]).unwrap();
+        let fields = (0..256).map(|at| (format!("field {}", key * 256 + at), at as i64));
+        tx.set(key, fields.collect()).unwrap();
+    }
+    tx.commit().unwrap();
+    assert_eq!(keys(&collection.matching(&field("field 65535").eq(255)).unwrap()), [255]);
 }

@@ -66,7 +66,8 @@ impl fmt::Display for CollectionReport {
 
 impl Collection {
     /// Reads everything: each page and extent of the file against its checksum, each unchanged chunk in memory against its extent, the
-    /// graph as [`Hnsw::check`](crate::Hnsw::check), the keys of payloads, and the index of attributes against the attributes. Transactions wait; searches go on.
+    /// graph as [`Hnsw::check`](crate::Hnsw::check), the keys of payloads, and the index of attributes against the attributes.
+    /// Transactions wait; searches go on.
     ///
     /// # Errors
     ///

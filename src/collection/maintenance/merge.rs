@@ -38,8 +38,8 @@ pub enum ConflictRule {
     #[default]
     Refuse,
     /// The entry with the greatest payload, compared byte by byte, replaces the others; a missing payload is less than any. If payloads
-    /// are equal, the stored bytes of the vectors are compared, then those of the attributes. A payload that begins with a time in big-endian bytes
-    /// makes this the newest.
+    /// are equal, the stored bytes of the vectors are compared, then those of the attributes. A payload that begins with
+    /// a time in big-endian bytes makes this the newest.
     GreatestPayload,
 }
 
@@ -73,8 +73,8 @@ impl Collection {
     ///
     /// - The inputs have one dimension, metric, element type, `m`, `alpha` and quantization. The merged collection has
     ///   the greatest `ef_construction` and the least seed of them.
-    /// - A key that only one input has keeps its vector, payload and attributes. If several have it, see [`ConflictRule`]; entries that are equal in
-    ///   every byte are one entry. Removed vectors are not copied.
+    /// - A key that only one input has keeps its vector, payload and attributes. If several have it, see [`ConflictRule`]; entries that are
+    ///   equal in every byte are one entry. Removed vectors are not copied.
     /// - Names are compared as names, not by their keys, which each collection gave on its own: the merged collection gives them anew,
     ///   from 2^63 on in the order of the names, skipping numbers that are taken. Names without a vector are not copied.
     /// - If all inputs have the same quantizer, codes are copied. Else a new quantizer is trained on all vectors, or, if originals were

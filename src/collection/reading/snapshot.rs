@@ -250,7 +250,7 @@ pub(in crate::collection) fn payload(
     tx: &ReadTransaction,
     key: u64,
 ) -> Result<Option<&[u8]>, CollectionError> {
-    Ok(tx.find_table::<u64>(PAYLOADS)?.map(|table| table.get(key)).transpose()?.flatten())
+    Ok(tx.look_up::<u64>(PAYLOADS, key)?)
 }
 
 impl Shard for Snapshot {

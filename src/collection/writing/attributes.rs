@@ -31,7 +31,8 @@ impl Transaction {
     /// # Errors
     ///
     /// [`CollectionError::KeyMissing`], [`CollectionError::Attribute`] for a name or a value that is not allowed,
-    /// [`CollectionError::Memory`]; the transaction then stays unchanged. [`CollectionError::TooManyFields`] comes from the commit.
+    /// [`CollectionError::Memory`]; the transaction then stays unchanged. [`CollectionError::TooManyFields`] comes from the commit, or from
+    /// [`Self::matching`] before it.
     pub fn set(&mut self, key: u64, attributes: Attributes) -> Result<(), CollectionError> {
         if !self.contains(key) {
             return Err(CollectionError::KeyMissing { key });
@@ -51,10 +52,8 @@ impl Transaction {
     ///
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`StoreError::TransactionFailed`](crate::store::StoreError::TransactionFailed).
     pub fn attributes(&mut self, key: u64) -> Result<Option<Attributes>, CollectionError> {
-        let mut pending = std::mem::take(&mut self.attributes);
-        let found = self.store().and_then(|store| pending.get(store, key));
-        self.attributes = pending;
-        found
+        let (tx, pending) = self.store_and_attributes()?;
+        pending.get(tx, key)
     }
 
     /// Removes the attributes of a key. Returns whether it had some.
@@ -74,7 +73,8 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`CollectionError::Attribute`] if the predicate is invalid, and as [`Self::attributes`].
+    /// [`CollectionError::Attribute`] if the predicate is invalid, and as [`Self::attributes`]. [`CollectionError::TooManyFields`] for attributes
+    /// that were set: the transaction can only be dropped then.
     pub fn matching(&mut self, predicate: &Predicate) -> Result<Selection, CollectionError> {
         predicate.node()?;
         self.write_attributes()?;
@@ -97,10 +97,8 @@ impl Transaction {
     }
 
     pub(super) fn clear_attributes(&mut self, key: u64) -> Result<(), CollectionError> {
-        let mut pending = std::mem::take(&mut self.attributes);
-        let cleared = self.store().and_then(|store| pending.clear(store, key));
-        self.attributes = pending;
-        cleared
+        let (tx, pending) = self.store_and_attributes()?;
+        pending.clear(tx, key)
     }
 
     /// Writes the changed attributes to the tables of the transaction.
@@ -108,9 +106,12 @@ impl Transaction {
         if self.attributes.is_empty() {
             return Ok(());
         }
-        let mut pending = std::mem::take(&mut self.attributes);
-        let written = self.store().and_then(|store| pending.write(store));
-        self.attributes = pending;
+        let (tx, pending) = self.store_and_attributes()?;
+        let written = pending.write(tx);
+        if written.is_err() {
+            // Its tables may have a part of the changes.
+            self.fail();
+        }
         self.note_changes(written?);
         Ok(())
     }

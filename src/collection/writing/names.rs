@@ -6,7 +6,7 @@ use crate::collection::error::CollectionError;
 use crate::collection::format::{FIRST_NAMED, KEYS_OF_NAMES, NAMES_OF_KEYS};
 use crate::collection::reading::Snapshot;
 use crate::error::IndexError;
-use crate::store::{Key, ReadTransaction, StoreError};
+use crate::store::{ReadTransaction, StoreError};
 
 impl Transaction {
     /// Returns the key of a name, and gives a new name one: the next that has no vector, 2^63 and up, so that a collection can have
@@ -90,7 +90,7 @@ impl Collection {
     /// [`StoreError::Corrupt`].
     pub fn name_of(&self, key: u64) -> Result<Option<Vec<u8>>, CollectionError> {
         let tx = self.inner.store.begin_read()?;
-        Ok(get::<u64>(&tx, NAMES_OF_KEYS, key)?.map(<[u8]>::to_vec))
+        Ok(tx.look_up::<u64>(NAMES_OF_KEYS, key)?.map(<[u8]>::to_vec))
     }
 }
 
@@ -110,24 +110,15 @@ impl Snapshot {
     ///
     /// [`StoreError::Corrupt`].
     pub fn name_of(&self, key: u64) -> Result<Option<&[u8]>, CollectionError> {
-        get::<u64>(self.store(), NAMES_OF_KEYS, key)
+        Ok(self.store().look_up::<u64>(NAMES_OF_KEYS, key)?)
     }
 }
 
 fn key_of(tx: &ReadTransaction, name: &[u8]) -> Result<Option<u64>, CollectionError> {
-    get::<[u8]>(tx, KEYS_OF_NAMES, name)?.map(decode).transpose()
+    tx.look_up::<[u8]>(KEYS_OF_NAMES, name)?.map(decode).transpose()
 }
 
 fn decode(key: &[u8]) -> Result<u64, CollectionError> {
     let corrupt = CollectionError::corrupt("the key of a name is malformed");
     Ok(u64::from_le_bytes(key.try_into().map_err(|_| corrupt)?))
-}
-
-/// Returns a value of a table that may not exist yet.
-fn get<'t, K: Key + ?Sized>(
-    tx: &'t ReadTransaction,
-    table: &str,
-    key: K::Item<'_>,
-) -> Result<Option<&'t [u8]>, CollectionError> {
-    Ok(tx.find_table::<K>(table)?.map(|table| table.get(key)).transpose()?.flatten())
 }

@@ -36,7 +36,7 @@ const PART: usize = 1 << 20;
 /// memory until then.
 pub struct Transaction {
     inner: Arc<Inner>,
-    /// Missing only inside of `commit`. Dropped before the writer, because the next holder of the writer begins a store transaction
+    /// Missing inside of `commit`, and in a transaction that failed. Dropped before the writer, because the next holder of the writer begins a store transaction
     /// first.
     store: Option<WriteTransaction>,
     writer: WriterGuard,
@@ -85,8 +85,20 @@ impl Transaction {
     }
 
     pub(super) fn store(&mut self) -> Result<&mut WriteTransaction, CollectionError> {
+        Ok(self.store_and_attributes()?.0)
+    }
+
+    pub(super) fn store_and_attributes(
+        &mut self,
+    ) -> Result<(&mut WriteTransaction, &mut Pending), CollectionError> {
         self.writer.note();
-        Ok(self.store.as_mut().ok_or(StoreError::TransactionFailed)?)
+        let store = self.store.as_mut().ok_or(StoreError::TransactionFailed)?;
+        Ok((store, &mut self.attributes))
+    }
+
+    /// Drops the changes of tables: the transaction cannot be committed any more.
+    pub(super) fn fail(&mut self) {
+        self.store = None;
     }
 
     /// Returns whether the key has a vector, with the changes of this transaction.
@@ -119,7 +131,7 @@ impl Transaction {
         self.payload_bytes += bytes;
     }
 
-    /// Returns the transaction of the store, and a list of the keys that have a vector with the changes, which is made when it is called for.
+    /// Returns the transaction of the store, and a function that lists the keys that have a vector with the changes.
     pub(super) fn store_and_keys(
         &mut self,
     ) -> Result<(&mut WriteTransaction, impl Fn() -> RoaringTreemap), CollectionError> {
@@ -158,7 +170,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Removes the vector of a key, its payload and its attributes. Returns whether the key had a vector. A name that the key has stays its name.
+    /// Removes the vector of a key, its payload and its attributes. Returns whether the key had a vector. A name that the key has stays
+    /// its name.
     ///
     /// # Errors
     ///

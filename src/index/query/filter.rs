@@ -104,7 +104,7 @@ macro_rules! filter_through {
     };
 }
 
-pub(super) use filter_through;
+pub(crate) use filter_through;
 
 filter_through!(impl Filter for &(dyn Filter + '_));
 filter_through!(impl Filter for &(dyn Filter + Send + '_));

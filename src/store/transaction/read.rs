@@ -86,6 +86,15 @@ impl ReadTransaction {
         Ok(Some(Table::new(&self.pin, record)))
     }
 
+    /// Returns the value of `key` in a table. Returns `None` if the table or the key does not exist.
+    pub(crate) fn look_up<K: Key + ?Sized>(
+        &self,
+        table: &str,
+        key: K::Item<'_>,
+    ) -> Result<Option<&[u8]>, StoreError> {
+        Ok(self.find_table::<K>(table)?.map(|table| table.get(key)).transpose()?.flatten())
+    }
+
     /// Refuses a forked child of the process that opened the store.
     fn admit(&self) -> Result<(), StoreError> {
         self.process.admit().map_err(|forked| self.place(forked.into()))

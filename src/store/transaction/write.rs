@@ -239,6 +239,16 @@ impl WriteTransaction {
         Ok(self.changes()?.find(name)?.is_some())
     }
 
+    /// Passes the value of `key` in a table to `read`. Returns `None` if the table, which this does not make, or the key does not exist.
+    pub(crate) fn look_up<K: Key + ?Sized, R>(
+        &mut self,
+        table: &str,
+        key: K::Item<'_>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        Ok(if self.has_table(table)? { self.table::<K>(table)?.get(key)?.map(read) } else { None })
+    }
+
     /// Returns the names of the tables that existed when the transaction began or that it has made, ascending.
     ///
     /// # Errors

@@ -3,8 +3,7 @@
 use crate::arena::Slot;
 use crate::index::codes::representation::Representation;
 use crate::index::entries::accepted::accepted;
-pub(super) use crate::index::entries::cost::measuring;
-use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring_in_order};
+use crate::index::entries::cost::{ASK, ASKED, LOOK_UP, measuring, measuring_in_order};
 use crate::index::hnsw::Hnsw;
 use crate::index::query::filter::Filter;
 use crate::index::query::request::Request;

@@ -3,6 +3,7 @@
 use super::FilteredSearch;
 use crate::index::codes::representation::Representation;
 use crate::index::codes::rerank::Exact;
+use crate::index::entries::cost::measuring;
 use crate::index::hnsw::Hnsw;
 use crate::index::query::hits::{Hits, SearchPlan};
 use crate::index::scratch::Work;
@@ -24,7 +25,7 @@ impl Hnsw {
     fn coded_cost(&self, form: Representation<'_>, k: usize, accepted: f64) -> Option<f64> {
         self.entries.refined(form).filter(|codes| codes.coder.is_fine())?;
         let again = accepted.min(kept(k) as f64);
-        Some(accepted * super::cost::measuring(form.row_bytes()) + again * self.scan_measure())
+        Some(accepted * measuring(form.row_bytes()) + again * self.scan_measure())
     }
 }
 
