@@ -1,13 +1,17 @@
 //! The best candidates of a walk, sorted, in one array.
 //!
 //! One sorted array with a cursor replaces the two heaps of the original HNSW paper (Malkov and
-//! Yashunin, 2018): up to a few hundred entries, moving a tail of eight-byte entries costs less
-//! than sifting, and the next candidate is found without a search.
+//! Yashunin, 2018): up to some hundred entries, moving a tail of eight-byte entries costs less
+//! than sifting, and the next candidate is found without a search. Longer arrays take the entries of several rows at once, from
+//! a [short array](recent) beside them.
+
+mod recent;
 
 use std::marker::PhantomData;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
+use self::recent::{DIRECT, Recent};
 use super::{Id, Slot};
 use crate::order_key::OrderKey;
 use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
@@ -34,19 +38,28 @@ struct List {
     capacity: usize,
     /// Entries before it are expanded.
     cursor: usize,
+    /// Entries that are not among the others yet.
+    recent: Recent,
 }
 
 impl List {
     /// Returns the key that a candidate must beat; it is above every key if the pool has room.
     #[inline(always)]
     fn bound(&self) -> u64 {
-        if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
+        if self.len + self.recent.len < self.capacity {
+            return u64::MAX;
+        }
+        let last = if self.len == 0 { 0 } else { self.entries[self.len - 1] };
+        last.max(self.recent.last()) >> 32
     }
 
     /// Bounds the list to `capacity` entries, which are at least those that it has.
     fn make_room(&mut self, capacity: usize) {
         if self.entries.len() < capacity + SLACK {
             self.entries.resize(capacity + SLACK, 0);
+        }
+        if capacity >= DIRECT {
+            self.recent.make_room();
         }
         self.capacity = capacity;
     }
@@ -62,6 +75,13 @@ impl List {
         self.entries[self.len..][..entries.len()].copy_from_slice(entries);
         self.len += entries.len();
     }
+
+    /// Returns the entries, all of which are in one array.
+    #[inline(always)]
+    fn settled(&self) -> &[u64] {
+        debug_assert!(self.recent.len == 0, "a walk settles its candidates at its end");
+        &self.entries[..self.len]
+    }
 }
 
 impl<I> Default for Pool<I> {
@@ -75,6 +95,7 @@ impl<I: Id> Pool<I> {
     pub(crate) fn begin(&mut self, capacity: usize) {
         debug_assert!(capacity > 0);
         self.list.len = 0;
+        self.list.recent.clear();
         self.list.make_room(capacity);
         self.list.cursor = 0;
     }
@@ -90,6 +111,7 @@ impl<I: Id> Pool<I> {
         if capacity <= self.list.capacity {
             return;
         }
+        self.settle();
         let is_full = self.list.len == self.list.capacity;
         self.list.make_room(capacity);
         let Some(last) = self.list.entries[..self.list.len].last().filter(|_| is_full) else {
@@ -120,9 +142,9 @@ impl<I: Id> Pool<I> {
     fn offer_equal(&mut self, key: OrderKey, offered: &[(OrderKey, I)]) {
         for &(_, id) in offered.iter().filter(|&&(other, _)| other == key) {
             let entry = entry_of(key.to_bits(), id.number());
-            let held = &self.list.entries[..self.list.len];
-            if held.binary_search_by_key(&entry, |&held| held & !EXPANDED).is_err() {
-                self.offer(&[key], &mut [id]);
+            if self.list.settled().binary_search_by_key(&entry, |&held| held & !EXPANDED).is_err() {
+                self.insert(key, id);
+                self.settle();
             }
         }
     }
@@ -146,9 +168,12 @@ impl<I: Id> Pool<I> {
         run_detected(Offer { list: &mut self.list, keys, ids })
     }
 
-    /// Returns the nearest candidate not yet expanded, and marks it as expanded.
+    /// Returns the nearest candidate not yet expanded, and marks it as expanded. If all are expanded, the pool is [settled](Self::settle).
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<I> {
+        if self.list.recent.len > 0 {
+            return self.list.next_of_both().map(|entry| I::new(id_of(entry)));
+        }
         let entries = &mut self.list.entries[..self.list.len];
         let entry = entries.get_mut(self.list.cursor)?;
         *entry |= EXPANDED;
@@ -160,31 +185,48 @@ impl<I: Id> Pool<I> {
         Some(id)
     }
 
+    /// Puts all candidates into one array. A walk that ends while candidates are left must call it before others read the pool.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self) {
+        if self.list.recent.len > 0 {
+            self.list.settle();
+        }
+    }
+
     /// Returns the key of the nearest candidate not yet expanded.
     #[inline(always)]
     pub(crate) fn peek(&self) -> Option<OrderKey> {
-        self.list.entries[..self.list.len].get(self.list.cursor).map(|&entry| key_of(entry))
+        let List { entries, len, cursor, recent, .. } = &self.list;
+        let nearest = entries[..*len].get(*cursor).copied();
+        if recent.len == 0 {
+            return nearest.map(key_of);
+        }
+        [nearest, recent.nearest()].into_iter().flatten().min().map(key_of)
     }
 
     /// Returns the number of nearest candidates that are expanded without a gap.
     pub(crate) fn expanded(&self) -> usize {
-        self.list.cursor
+        self.list.expanded()
     }
 
     /// Returns the key of the entry of a rank, counted from zero.
     #[inline(always)]
     pub(crate) fn key_at(&self, rank: usize) -> Option<OrderKey> {
+        if self.list.recent.len > 0 {
+            return self.list.of_both_at(rank).map(key_of);
+        }
         self.list.entries[..self.list.len].get(rank).map(|&entry| key_of(entry))
     }
 
     /// Returns the keys in the middle and at the end.
     pub(crate) fn reach(&self) -> Option<(OrderKey, OrderKey)> {
-        Some((self.key_at(self.list.len / 2)?, self.key_at(self.list.len - 1)?))
+        let entries = self.list.settled();
+        Some((key_of(*entries.get(entries.len() / 2)?), key_of(*entries.last()?)))
     }
 
     /// Returns the ids of the entries with a key.
     pub(crate) fn ids_of(&self, key: OrderKey) -> impl Iterator<Item = I> + '_ {
-        let entries = &self.list.entries[..self.list.len];
+        let entries = self.list.settled();
         let first = entries.partition_point(|&entry| entry >> 32 < u64::from(key.to_bits()));
         entries[first..]
             .iter()
@@ -194,18 +236,19 @@ impl<I: Id> Pool<I> {
 
     /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.list.len
+        self.list.len + self.list.recent.len
     }
 
     /// Returns `(key, id)` from the nearest to the farthest.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (OrderKey, I)> + '_ {
-        self.list.entries[..self.list.len].iter().map(|&e| (key_of(e), I::new(id_of(e))))
+        self.list.settled().iter().map(|&e| (key_of(e), I::new(id_of(e))))
     }
 
     /// Keeps the entries whose ids `keep` accepts, the nearest `most` at most; `keep` is not called for more. The walk
     /// ends: no candidate is next.
     pub(crate) fn retain(&mut self, most: usize, mut keep: impl FnMut(I) -> bool) {
+        self.settle();
         let mut kept = 0;
         for at in 0..self.list.len {
             if kept == most {
@@ -223,7 +266,7 @@ impl<I: Id> Pool<I> {
 
     /// Returns the bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.list.entries.capacity() * 8
+        self.list.entries.capacity() * 8 + self.list.recent.bytes()
     }
 }
 
@@ -239,6 +282,9 @@ impl Task for Offer<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
+        if self.list.len + self.list.recent.len >= DIRECT {
+            return self.recently(simd);
+        }
         if !S::MERGES {
             return self.one_by_one(simd);
         }
@@ -368,7 +414,7 @@ mod tests {
             pool.begin(3);
             for capacity in [3, 8, 9, 40, 41, 200, 1000, 100] {
                 pool.widen(capacity, &offered, &mut dropped);
-                for _ in 0..30 {
+                for _ in 0..100 {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     let (key, id) = (OrderKey::from_bits(state >> shift), offered.len() as u32);
                     // Ids fall, so that an entry may be before others of its key that came first.
@@ -378,6 +424,7 @@ mod tests {
                         pool.next();
                     }
                 }
+                pool.settle();
                 let kept = pool.list.capacity.min(offered.len());
                 let mut keys: Vec<OrderKey> = offered.iter().map(|offer| offer.0).collect();
                 keys.sort_unstable();
@@ -409,7 +456,7 @@ mod tests {
     fn rows_are_merged_as_if_one_by_one() {
         let mut state = 1_u32;
         // Longer arrays are not merged.
-        for capacity in [1, 2, 9, 64, 184, 185, 192, 193, 200, 300] {
+        for capacity in [1, 2, 9, 64, 184, 185, 192, 193, 200, 300, 767, 768, 769, 900, 1500] {
             let (mut merged, mut single) = (Pool::<u32>::default(), Pool::<u32>::default());
             merged.begin(capacity);
             single.begin(capacity);
@@ -426,9 +473,25 @@ mod tests {
                 merged.offer(&keys, &mut ids.clone());
                 let (keys, ids) = (cast_slice(&keys), &mut ids.clone()[..]);
                 run_detected(OneByOne(Offer { list: &mut single.list, keys, ids }));
-                assert!(merged.iter().eq(single.iter()), "{capacity} {row}");
-                assert_eq!(merged.next(), single.next(), "{capacity} {row}");
+                for _ in 0..row % 3 {
+                    assert_eq!(merged.peek(), single.peek(), "{capacity} {row}");
+                    assert_eq!(merged.next(), single.next(), "{capacity} {row}");
+                }
+                // As in a walk: what arrived lately is not among the others yet.
+                assert_eq!(merged.expanded(), single.expanded(), "{capacity} {row}");
+                assert_eq!(merged.len(), single.len(), "{capacity} {row}");
+                let ranks = (0..=capacity).map(|rank| (merged.key_at(rank), single.key_at(rank)));
+                assert!(ranks.into_iter().all(|(one, other)| one == other), "{capacity} {row}");
+                if row % 50 == 49 {
+                    merged.settle();
+                    assert!(merged.iter().eq(single.iter()), "{capacity} {row}");
+                }
             }
+            while let Some(next) = merged.next() {
+                assert_eq!(Some(next), single.next(), "{capacity}");
+            }
+            assert_eq!(single.next(), None);
+            assert!(merged.iter().eq(single.iter()), "{capacity}");
         }
     }
 }

@@ -107,6 +107,7 @@ impl Graph {
                 break;
             }
         }
+        scratch.pool.settle();
     }
 }
 

@@ -61,6 +61,8 @@ impl<S: Space, C: Cell> Walk<'_, S, C> {
                     || pool.ids_of(key).any(|known| space.is_same(rows.head(known).0, node));
                 if pool.admits(key) && !is_known() {
                     pool.insert(key, row);
+                    // The next one is compared with all that are in the pool.
+                    pool.settle();
                 }
             }
             if watch.spent(count) {

@@ -86,6 +86,7 @@ impl Scratch {
     /// Adds a candidate, as [`Pool::insert`] does.
     pub(crate) fn add(&mut self, key: OrderKey, node: Node) {
         self.pool.insert(key, node.base_row());
+        self.pool.settle();
     }
 
     /// Returns the number of candidates.

@@ -180,6 +180,7 @@ impl Graph {
                             rows.prefetch(row);
                         } else {
                             walking -= 1;
+                            scratch.pool.settle();
                             scratch.is_crowded = is_crowded(space, rows, &scratch.pool);
                         }
                         turn
@@ -222,6 +223,7 @@ pub(in crate::graph) fn land<S: Space, C: Cell>(
         let count = gather_new(space, rows, row, limit, scratch);
         measure(space, query, rows, count, scratch);
     }
+    scratch.pool.settle();
     scratch.pool.iter().next().map(|(key, row)| Near { key, row })
 }
 
@@ -241,6 +243,7 @@ pub(in crate::graph) fn proceed<S: Space, C: Cell, W: Watch>(
             break;
         }
     }
+    scratch.pool.settle();
 }
 
 /// Returns the first row that does not exist for a walk: those below it do.

@@ -94,4 +94,5 @@ fn proceed_noting<S: Space, C: Cell, W: Watch>(
             break;
         }
     }
+    scratch.pool.settle();
 }

@@ -67,6 +67,10 @@ pub(in crate::index) struct Exact<'a> {
     pub(in crate::index) query: &'a [Block],
 }
 
+/// Ends of walks that are tried, for each deviation of the errors, and in all.
+const STEPS: f32 = 4.0;
+const MOST_STEPS: u32 = 20;
+
 /// Reach of a walk, by the codes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::index) struct Reach {
@@ -205,15 +209,23 @@ impl Head {
             return true;
         }
         let is_wide = allowed <= MISSED * k as f32;
-        is_wide && is_unbiased && last < kth || self.missed(kth, reach) > allowed
+        is_wide && is_unbiased && last < kth || self.missed(kth, reach, last) > allowed
     }
 
-    /// Returns the number of the nearest that are expected beyond the reach, because codes put them there.
-    fn missed(&self, kth: f32, reach: Reach) -> f32 {
-        let Reach { len, middle, last, .. } = reach;
+    /// Returns the least distance by the codes, of some beyond the last, up to which a walk would have to go so that it is not
+    /// [short](Self::is_short).
+    pub(in crate::index) fn reach_for(&self, kth: f32, reach: Reach) -> f32 {
+        let step = self.errors.deviation() / STEPS;
+        let mut tried = (0..MOST_STEPS).map(|at| reach.last + step * at as f32);
+        let is_enough = |&end: &f32| end >= kth && self.missed(kth, reach, end) <= reach.allowed;
+        tried.find(is_enough).unwrap_or(f32::INFINITY)
+    }
+
+    /// Returns the number of the nearest that are expected beyond the distance `end` by the codes, because codes put them there.
+    fn missed(&self, kth: f32, Reach { len, middle, last, .. }: Reach, end: f32) -> f32 {
         let deviation = self.errors.deviation();
         // In deviations: the margin of the last answer, and the density of candidates at the end.
-        let margin = (last + self.errors.mean() - kth) / deviation;
+        let margin = (end + self.errors.mean() - kth) / deviation;
         let density = (len / 2) as f32 / (last - middle) * deviation;
         density * beyond(margin)
     }

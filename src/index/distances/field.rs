@@ -98,6 +98,7 @@ impl Field<'_> {
             measured += slots.len() * pools.len();
             !timer.spent(slots.len() * pools.len())
         });
+        pools.iter_mut().for_each(Pool::settle);
         measured as u64
     }
 
@@ -226,6 +227,7 @@ impl Matches {
             keep_nearest(&mut self.all, self.k);
             each(&mut self.all.iter().copied());
         } else if self.k > 0 {
+            self.pool.settle();
             each(&mut self.pool.iter());
         } else {
             each(&mut std::iter::empty());

@@ -57,8 +57,8 @@ const LEAST_SAMPLE: f64 = 32.0;
 enum Sight {
     /// The nearest accepted vectors are among the candidates.
     Clear,
-    /// Some are likely to be beyond the last candidate.
-    Short,
+    /// Some are likely to be beyond the last candidate, and to be among as many times more candidates.
+    Short(f64),
     /// The errors are of the size of distances.
     Blurred,
 }
@@ -117,9 +117,11 @@ impl<'a> FilteredSearch<'a, '_> {
                         let limit = *farthest.get_or_insert_with(|| {
                             (kept as f64 * self.farthest(form)).min(most as f64 * BEYOND_SCAN)
                         });
-                        let farther = (kept as f64 * FARTHER) as usize + 1;
-                        if sight == Sight::Short && farther as f64 <= limit {
-                            // The walk ends soon, and a scan would cost more than the rest of it.
+                        // The walk ends soon, and a scan would cost more than the rest of it.
+                        if let Sight::Short(growth) = sight
+                            && let farther = ((kept as f64 * growth) as usize).saturating_add(1)
+                            && farther as f64 <= limit
+                        {
                             (ef, most) = (farther, most.max(farther + 1));
                             continue;
                         }
@@ -142,7 +144,8 @@ impl<'a> FilteredSearch<'a, '_> {
 
     /// Returns the number of candidates, with the `kept` ones, up to which the rest of a walk on `form` costs no more than a scan.
     fn most(&self, form: Representation<'_>, course: Course, kept: usize) -> usize {
-        let pays = kept + (course.scan / self.index.candidate_cost(form)) as usize;
+        let walked = self.index.candidates_cost(form, kept as f64);
+        let pays = self.index.candidates_for(form, walked + course.scan) as usize;
         self.index.scan_ef().min(pays.max(course.first + 1))
     }
 
@@ -184,7 +187,7 @@ impl<'a> FilteredSearch<'a, '_> {
         kept: usize,
         course: &mut Course,
     ) -> Rejects {
-        let walked = kept as f64 * self.index.candidate_cost(form);
+        let walked = self.index.candidates_cost(form, kept as f64);
         if course.rejects < usize::MAX || asked.recent > 0.0 || walked < course.scan * DOUBTFUL {
             return Rejects::of(course.rejects);
         }
@@ -300,10 +303,13 @@ impl<'a> FilteredSearch<'a, '_> {
         let (Some(kth), Some(((middle, _), (_, last)))) = (kth, ends) else { return Sight::Clear };
         let [middle, last] = [middle, last].map(|order| codes.distance(order));
         let (is_unbiased, allowed) = (codes.coder.is_unbiased(), MISSED * k as f32 / density);
-        if head.is_short(k, kth, Reach { len, middle, last, is_unbiased, allowed }) {
-            Sight::Short
-        } else {
-            Sight::Clear
+        let reach = Reach { len, middle, last, is_unbiased, allowed };
+        if !head.is_short(k, kth, reach) {
+            return Sight::Clear;
         }
+        // The number of candidates doubles again within the distance in which it doubled last.
+        let doubling = scratch.reach().map_or(0.0, |(middle, _)| last - codes.distance(middle));
+        let growth = f64::from((head.reach_for(kth, reach) - last) / doubling).exp2();
+        Sight::Short(if growth.is_nan() { FARTHER } else { growth.max(FARTHER) })
     }
 }

@@ -9,7 +9,7 @@ pub(super) const BEYOND_CODES: f64 = 0.25;
 /// The growth of a walk's candidates from one step to the next, at most.
 const WIDER: f64 = 1.5;
 
-/// The same if the number of rejected vectors is known, and the last candidates were all rejected: the walk does not go far beyond them.
+/// The same if the number of rejected vectors is known, or its least by a sample, and the last candidates were all rejected: the walk does not go far beyond them.
 const FAR_WIDER: f64 = 3.0;
 
 /// Candidates none of which is accepted, after which more are expected.
@@ -137,9 +137,10 @@ impl Course {
         }
         let missing = (self.wanted - accepted) as f64;
         let expected = beyond(seen.saturating_add((missing / recent.max(1e-3)) as usize)) as f64;
-        let is_known = self.rejects < usize::MAX && recent == 0.0;
+        let is_known = rejects.least < usize::MAX && recent == 0.0 && kept < end(rejects.least);
         let growth = if is_known { FAR_WIDER } else { WIDER };
         let wider = (expected.min(kept as f64 * growth) as usize).min(end(self.rejects));
+        let wider = if is_known { wider.min(end(rejects.least)) } else { wider };
         // A step does not pass the cost of a scan if the sample puts the end before it.
         let limit = if end(rejects.least) < most { most - 1 } else { usize::MAX };
         Next::Wider(wider.min(limit).max(kept + 1))
@@ -196,9 +197,14 @@ mod tests {
             let walk = Progress { asked: NONE, kept, most: 3000, rejects, is_coarse: false };
             COURSE.next(walk, (10, 64))
         };
-        assert_eq!(next(2100, Rejects::of(2200)), Next::Wider(2999));
+        // The walk goes to the end by the sample, and once more up to the cost of a scan.
+        assert_eq!(next(2100, Rejects::of(2200)), Next::Wider(2274));
+        assert_eq!(next(2274, Rejects::of(2200)), Next::Wider(2999));
         // Few are rejected, so that all of them are likely to be around the query.
         assert_eq!(next(300, Rejects { least: 2200, likely: 3500 }), Next::Scan);
-        assert_eq!(next(300, Rejects { least: 2200, likely: 2500 }), Next::Wider(450));
+        // A sample tells that at least 2,200 are ahead.
+        assert_eq!(next(300, Rejects { least: 2200, likely: 2500 }), Next::Wider(900));
+        assert_eq!(next(900, Rejects { least: 2200, likely: 2500 }), Next::Wider(2274));
+        assert_eq!(next(300, Rejects::of(usize::MAX)), Next::Wider(450));
     }
 }

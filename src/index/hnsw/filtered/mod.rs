@@ -158,7 +158,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
             index.estimate(self.filter, ask, *self.request, &mut seeds);
         self.share = share;
         let first = ef.max((k as f64 / share * IN_RESERVE) as usize);
-        let in_order = first as f64 * candidate + k as f64 / share * ask;
+        let in_order = index.candidates_cost(form, first as f64) + k as f64 / share * ask;
         let walked = if let Some(walked) = self.walk_hopefully(form, share, scan) {
             Some(walked)
         } else if ask > CHEAP && in_order < scan.min(index.walk_cost(share, ef, ask)) {
@@ -189,7 +189,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         }
         let wanted = k.max(ef / 2);
         let first = ef.max((wanted as f64 / share * IN_PLENTY) as usize);
-        let cost = first as f64 * index.candidate_cost(form);
+        let cost = index.candidates_cost(form, first as f64);
         if cost > scan.min(index.walk_cost(share, ef, self.ask)) {
             return None;
         }
@@ -258,7 +258,7 @@ impl<'a, 't> FilteredSearch<'a, 't> {
         let beam = self.index.beam(&Request { k: expected, ef, ..*request });
         self.walk_on(form, beam)?;
         let enough = request.k.max((ef as f64 * share * ENOUGH) as usize);
-        let widened = 2.0 * ef as f64 * self.index.candidate_cost(form);
+        let widened = self.index.candidates_cost(form, 2.0 * ef as f64);
         let (last, mut count) = self.with_accepted(|ranks| {
             let last = ranks.nth(request.k - 1);
             (last, last.map_or(0, |_| request.k + ranks.take(enough - request.k).count()))
