@@ -1,7 +1,11 @@
 //! The reasons for which a collection, or the file of an index, refuses an operation.
 
 use std::fmt;
+#[cfg(feature = "json")]
+use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "json")]
+use std::sync::Arc;
 
 use crate::arena::{ArenaError, Unsound};
 use crate::attributes::AttributeError;
@@ -76,6 +80,41 @@ pub enum CollectionError {
         /// Bytes allowed: an eighth of the page size.
         max: usize,
     },
+    /// No key has the name.
+    NameMissing {
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// Another key has the name already.
+    NameTaken {
+        /// The name.
+        name: Vec<u8>,
+        /// The key that has it.
+        key: u64,
+    },
+    /// A text is no [`ScrollCursor`](crate::collection::ScrollCursor).
+    Cursor {
+        /// The beginning of the text.
+        text: String,
+    },
+    /// A line of an import is no entry of this collection.
+    #[cfg(feature = "json")]
+    Line {
+        /// The number of the line, from 1 on.
+        line: u64,
+        /// Lines from the first on whose entries are committed: go on with [`Import::skip`](crate::collection::Import::skip).
+        committed: u64,
+        /// The fault.
+        fault: LineFault,
+    },
+    /// Lines of an import could not be read, or those of an export not be written.
+    #[cfg(feature = "json")]
+    Lines {
+        /// The number of the line, from 1 on.
+        line: u64,
+        /// The error of the reader or the writer.
+        source: Arc<io::Error>,
+    },
     /// Attributes or a predicate are invalid.
     Attribute(AttributeError),
     /// The collection has the maximum number of fields of attributes.
@@ -116,6 +155,59 @@ pub enum CollectionError {
     ByteOrder,
 }
 
+/// The fault of a line of an import.
+#[cfg(feature = "json")]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum LineFault {
+    /// The line is no JSON, or no JSON object.
+    Json {
+        /// The fault, with its column.
+        message: String,
+    },
+    /// A member of the object is missing, unknown, or has a value of another form.
+    Member {
+        /// The member.
+        name: String,
+        /// The expectation.
+        expected: &'static str,
+    },
+    /// The line has more bytes than [`Import::line_limit`](crate::collection::Import::line_limit) allows.
+    TooLong {
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The collection refused the vector, the attributes, the name or the payload.
+    Refused(Box<CollectionError>),
+}
+
+#[cfg(feature = "json")]
+impl LineFault {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused(error) => error.kind(),
+            Self::TooLong { .. } => ErrorKind::LimitReached,
+            Self::Json { .. } | Self::Member { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}
+
+#[cfg(feature = "json")]
+impl fmt::Display for LineFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json { message } => f.write_str(message),
+            Self::Member { name, expected } => {
+                write!(f, "{}: expected {expected}", Quoted(name.as_bytes()))
+            }
+            Self::TooLong { max } => {
+                write!(f, "it has more than {max} bytes; raise `line_limit`, or divide it")
+            }
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
 impl CollectionError {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
@@ -123,14 +215,20 @@ impl CollectionError {
             Self::Store(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Attribute(error) => error.kind(),
+            #[cfg(feature = "json")]
+            Self::Line { fault, .. } => fault.kind(),
+            #[cfg(feature = "json")]
+            Self::Lines { source, .. } => ErrorKind::of_io(source),
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::NotACollection { .. }
             | Self::Version { .. }
             | Self::Kind { .. }
             | Self::Mismatch { .. } => ErrorKind::Incompatible,
-            Self::Exists { .. } => ErrorKind::AlreadyExists,
-            Self::NameTooLong { .. } => ErrorKind::InvalidInput,
-            Self::Missing { .. } | Self::KeyMissing { .. } => ErrorKind::NotFound,
+            Self::Exists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
+            Self::NameTooLong { .. } | Self::Cursor { .. } => ErrorKind::InvalidInput,
+            Self::Missing { .. } | Self::KeyMissing { .. } | Self::NameMissing { .. } => {
+                ErrorKind::NotFound
+            }
             Self::MergeConflict { .. } => ErrorKind::Conflict,
             Self::Memory { .. } | Self::TooManyFields { .. } => ErrorKind::LimitReached,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -165,6 +263,19 @@ impl CollectionError {
     /// Returns the error of a record that contradicts the format. [`Self::at`] adds the path.
     pub(crate) fn corrupt(reason: &'static str) -> Self {
         Self::Corrupt { path: None, reason }
+    }
+}
+
+/// A name in a message, of which a long one has the beginning only.
+struct Quoted<'a>(&'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 60;
+
+        let begin = &self.0[..self.0.len().min(MOST)];
+        let more = if self.0.len() > MOST { ".." } else { "" };
+        write!(f, "{:?}{more}", String::from_utf8_lossy(begin))
     }
 }
 
@@ -221,6 +332,27 @@ impl fmt::Display for CollectionError {
                 "the name has {len} bytes; names in this file have at most {max}, an eighth of \
                  its page size"
             ),
+            #[cfg(feature = "json")]
+            Self::Line { line, committed, fault } => {
+                write!(f, "line {line}: {fault}; the first {committed} lines are committed")
+            }
+            #[cfg(feature = "json")]
+            Self::Lines { line, source } => {
+                write!(f, "line {line} could not be read or written: {source}")
+            }
+            Self::Cursor { text } => write!(
+                f,
+                "{text:?} is no position of a listing; give the text of `Page::next`, or none to \
+                 begin anew"
+            ),
+            Self::NameMissing { name } => {
+                write!(f, "no key has the name {}; give it with `name_or_insert`", Quoted(name))
+            }
+            Self::NameTaken { name, key } => write!(
+                f,
+                "key {key} has the name {} already; choose another name, or remove this one before",
+                Quoted(name)
+            ),
             Self::KeyMissing { key } => {
                 write!(
                     f,
@@ -228,10 +360,10 @@ impl fmt::Display for CollectionError {
                 )
             }
             Self::MergeConflict { name: Some(name), .. } => {
-                let name = String::from_utf8_lossy(name);
+                let name = Quoted(name);
                 write!(
                     f,
-                    "several collections have different entries under the name {name:?}; choose a `ConflictRule`"
+                    "several collections have different entries under the name {name}; choose a `ConflictRule`"
                 )
             }
             Self::MergeConflict { key, name: None } => {
@@ -264,6 +396,10 @@ impl std::error::Error for CollectionError {
             Self::Store(e) => Some(e),
             Self::Index(e) => Some(e),
             Self::Attribute(e) => Some(e),
+            #[cfg(feature = "json")]
+            Self::Line { fault: LineFault::Refused(e), .. } => Some(e),
+            #[cfg(feature = "json")]
+            Self::Lines { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -19,6 +19,8 @@ pub(super) const HEAD: &str = "nearfield";
 pub(super) const SETTINGS: &str = "settings";
 /// The record of [`Checkpoint`].
 pub(super) const CHECKPOINT: &str = "checkpoint";
+/// The record of the greatest key that a name had, once that name is removed; may be missing.
+pub(super) const LAST_NAMED: &str = "last named";
 /// Table from column and chunk to extent.
 pub(super) const COLUMNS: &str = "columns";
 /// Table from commit and part to the operations of this commit.
@@ -124,6 +126,12 @@ pub(super) struct Checkpoint {
 /// Returns an error if the columns' numbers would have another byte order than the file's.
 pub(super) fn check_byte_order() -> Result<(), CollectionError> {
     if cfg!(target_endian = "little") { Ok(()) } else { Err(CollectionError::ByteOrder) }
+}
+
+/// Returns the key in a record of a name.
+pub(super) fn key_of_name(record: &[u8]) -> Result<u64, CollectionError> {
+    let key = record.try_into().map_err(|_| corrupt("the key of a name is malformed"))?;
+    Ok(u64::from_le_bytes(key))
 }
 
 pub(super) fn corrupt(reason: &'static str) -> CollectionError {

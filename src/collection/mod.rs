@@ -15,10 +15,13 @@ mod attributes;
 mod builder;
 mod columns;
 mod error;
+#[cfg(feature = "json")]
+mod exchange;
 mod format;
 mod maintenance;
 mod progress;
 mod reading;
+mod records;
 mod saving;
 mod tuning;
 mod writing;
@@ -26,8 +29,13 @@ mod writing;
 pub use attributes::Selection;
 pub use builder::CollectionBuilder;
 pub use error::CollectionError;
+#[cfg(feature = "json")]
+pub use error::LineFault;
+#[cfg(feature = "json")]
+pub use exchange::{Export, ExportReport, Import, ImportReport};
 pub use maintenance::{
     CollectionReport, CollectionStats, ConflictRule, MaintenanceTask, MergeBuilder, MergeReport,
 };
-pub use reading::{CollectionReader, RecoveryReport, Snapshot};
+pub use reading::{CollectionReader, Entries, RecoveryReport, Snapshot};
+pub use records::{Entry, Names, Page, ScrollCursor};
 pub use writing::{Collection, Transaction};

@@ -118,6 +118,10 @@ pub(crate) trait Stored: Sized + Send + Sync {
     /// Appends the vector as it is stored to `out`, without padding.
     fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError>;
 
+    /// [`Self::encode`] of a vector that this kind of index gave, without rounding it again. A vector of bits has a number for each.
+    #[cfg(feature = "json")]
+    fn encode_as_kept(&self, vector: &[f32], out: &mut Vec<u8>) -> Result<(), VectorError>;
+
     /// Returns the number of vectors in `flat`, one after the other, and the elements of each.
     fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError>;
 
@@ -214,7 +218,12 @@ macro_rules! stored_entries {
         }
 
         fn encode(&self, vector: VectorRef<'_>, out: &mut Vec<u8>) -> Result<(), VectorError> {
-            encode(self, vector, out)
+            encode(self, out, |encoder, row| encoder.encode(vector, row))
+        }
+
+        #[cfg(feature = "json")]
+        fn encode_as_kept(&self, vector: &[f32], out: &mut Vec<u8>) -> Result<(), VectorError> {
+            encode(self, out, |encoder, row| encoder.encode_as_kept(vector, row))
         }
 
         fn count(&self, flat: VectorRef<'_>) -> Result<(usize, usize), VectorError> {
@@ -232,13 +241,13 @@ pub(in crate::index) use stored_entries;
 
 pub(super) fn encode(
     index: &impl Insertable,
-    vector: VectorRef<'_>,
     out: &mut Vec<u8>,
+    write: impl FnOnce(&Encoder, &mut [Block]) -> Result<(), VectorError>,
 ) -> Result<(), VectorError> {
     let encoder = index.encoder();
     index.work().with(|work| {
         work.row.resize(encoder.blocks(), Block::ZERO);
-        encoder.encode(vector, &mut work.row)?;
+        write(encoder, &mut work.row)?;
         index.check_kept(work)?;
         let bytes: &[u8] = bytemuck::cast_slice(&work.row);
         out.extend_from_slice(&bytes[..encoder.element.bytes(encoder.dimension)]);

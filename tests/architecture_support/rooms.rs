@@ -43,11 +43,23 @@ const COLLECTION: Rooms = &[
     ("attributes", &["error", "format"]),
     ("columns", &["error", "format", "progress"]),
     ("saving", &["columns", "error", "format", "progress"]),
-    ("reading", &["attributes", "columns", "error", "format"]),
+    ("records", &["attributes", "error", "format"]),
+    ("reading", &["attributes", "columns", "error", "format", "records"]),
     (
         "writing",
-        &["attributes", "builder", "columns", "error", "format", "progress", "reading", "tuning"],
+        &[
+            "attributes",
+            "builder",
+            "columns",
+            "error",
+            "format",
+            "progress",
+            "reading",
+            "records",
+            "tuning",
+        ],
     ),
+    ("exchange", &["error", "format", "progress", "reading", "records", "writing"]),
     (
         "maintenance",
         &[

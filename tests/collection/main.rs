@@ -5,6 +5,8 @@ mod support;
 
 mod commits;
 mod damage;
+mod exchange;
+mod listing;
 mod opening;
 mod power_cut;
 mod tasks;

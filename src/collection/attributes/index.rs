@@ -8,7 +8,7 @@ use super::chunk::Chunk;
 use super::field::Fields;
 use super::record::{Values, decode, encode, named};
 use super::term::{each_term, entry_key, split_key};
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Value};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{ATTRIBUTES, INDEX_OF_ATTRIBUTES};
 use crate::store::WriteTransaction;
@@ -141,4 +141,20 @@ fn write_entries(tx: &mut WriteTransaction, entries: &Entries) -> Result<(), Col
         }
     }
     Ok(())
+}
+
+/// Returns about the bytes that attributes take with their entries of the index.
+pub(in crate::collection) fn size_of(attributes: &Attributes) -> usize {
+    attributes.iter().map(|(name, value)| name.len() + size(value)).sum()
+}
+
+/// Returns about the bytes that a value takes with its entry of the index.
+fn size(value: &Value) -> usize {
+    const NUMBER: usize = 32;
+
+    match value {
+        Value::Text(text) => NUMBER + text.len(),
+        Value::Texts(texts) => texts.iter().map(|text| NUMBER + text.len()).sum(),
+        Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::Time(_) => NUMBER,
+    }
 }

@@ -19,6 +19,8 @@ mod term;
 mod tests;
 
 pub(super) use check::{faults, orphans};
-pub(super) use index::Pending;
+pub(super) use field::{Fields, KnownFields};
+pub(super) use index::{Pending, size_of};
+pub(super) use record::{encode_named, read};
 pub use selection::Selection;
-pub(super) use tables::{Changed, attributes, facet, for_each, matching, named_bytes};
+pub(super) use tables::{Changed, attributes, facet, for_each, matching};

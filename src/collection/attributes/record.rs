@@ -27,7 +27,7 @@ pub(super) fn encode(values: &Values) -> Vec<u8> {
 }
 
 /// Returns attributes as bytes that do not depend on the numbers of their fields.
-pub(super) fn encode_named(attributes: &Attributes) -> Vec<u8> {
+pub(in crate::collection) fn encode_named(attributes: &Attributes) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in attributes {
         push_text(&mut bytes, name);
@@ -93,6 +93,14 @@ pub(super) fn named(values: Values, fields: &Fields) -> Result<Attributes, Colle
         attributes.set(fields.name(field)?, value);
     }
     Ok(attributes)
+}
+
+/// Returns the attributes of a record.
+pub(in crate::collection) fn read(
+    record: &[u8],
+    fields: &Fields,
+) -> Result<Attributes, CollectionError> {
+    named(decode(record)?, fields)
 }
 
 fn push_number(bytes: &mut Vec<u8>, mut number: u64) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use roaring::RoaringTreemap;
 
 use super::chunk;
-use super::field::{Fields, number_of};
-use super::record::{Values, decode, encode_named, named};
+use super::field::{Fields, KnownFields, number_of};
+use super::record::{Values, decode, named};
 use super::select::{Each, Source, select};
 use super::selection::Selection;
 use super::term::{CUT, Form, begin, behind, split_entry, value_of};
@@ -108,18 +108,11 @@ pub(in crate::collection) fn matching(
 /// Returns the attributes of a key.
 pub(in crate::collection) fn attributes(
     tx: &ReadTransaction,
+    known: &KnownFields,
     key: u64,
 ) -> Result<Option<Attributes>, CollectionError> {
     let Some(record) = tx.look_up::<u64>(ATTRIBUTES, key)? else { return Ok(None) };
-    named(decode(record)?, &Fields::of(tx)?).map(Some)
-}
-
-/// Returns a key's attributes as bytes that do not depend on the numbers of the fields. Returns `None` if it has none.
-pub(in crate::collection) fn named_bytes(
-    tx: &ReadTransaction,
-    key: u64,
-) -> Result<Option<Vec<u8>>, CollectionError> {
-    Ok(attributes(tx, key)?.as_ref().map(encode_named))
+    named(decode(record)?, &*known.of(tx)?).map(Some)
 }
 
 /// Calls `each` with every key that has attributes, and these.

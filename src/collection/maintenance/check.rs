@@ -6,7 +6,9 @@ use crate::arena::Persistent;
 use crate::collection::attributes::{faults, orphans};
 use crate::collection::columns::read_head;
 use crate::collection::error::CollectionError;
-use crate::collection::format::{COLUMNS, Kind, PAYLOADS, chunk_key, decode_chunk};
+use crate::collection::format::{
+    COLUMNS, KEYS_OF_NAMES, Kind, NAMES_OF_KEYS, PAYLOADS, chunk_key, decode_chunk, key_of_name,
+};
 use crate::collection::progress::Progress;
 use crate::collection::writing::Collection;
 use crate::index::{CheckReport, Image, Stored};
@@ -29,13 +31,16 @@ pub struct CollectionReport {
     pub orphaned_attributes: usize,
     /// Entries of the index of attributes that contradict the attributes.
     pub attribute_faults: usize,
+    /// Names whose key does not have this name, and keys whose name does not have this key.
+    pub name_faults: usize,
 }
 
 impl CollectionReport {
     /// Returns whether the check found no fault.
     pub fn is_ok(&self) -> bool {
         let orphans = self.orphaned_payloads + self.orphaned_attributes;
-        self.index.is_ok() && self.strayed_chunks + orphans + self.attribute_faults == 0
+        let faults = self.attribute_faults + self.name_faults;
+        self.index.is_ok() && self.strayed_chunks + orphans + faults == 0
     }
 }
 
@@ -57,8 +62,8 @@ impl fmt::Display for CollectionReport {
         )?;
         writeln!(
             f,
-            "{} attributes without a vector, {} entries of their index are wrong",
-            self.orphaned_attributes, self.attribute_faults
+            "{} attributes without a vector, {} entries of their index are wrong, {} names are wrong",
+            self.orphaned_attributes, self.attribute_faults, self.name_faults
         )?;
         self.index.fmt(f)
     }
@@ -66,7 +71,8 @@ impl fmt::Display for CollectionReport {
 
 impl Collection {
     /// Reads everything: each page and extent of the file against its checksum, each unchanged chunk in memory against its extent, the
-    /// graph as [`Hnsw::check`](crate::Hnsw::check), the keys of payloads, and the index of attributes against the attributes.
+    /// graph as [`Hnsw::check`](crate::Hnsw::check), the keys of payloads, names against their keys, and the index of attributes against the
+    /// attributes.
     /// Transactions wait; searches go on.
     ///
     /// # Errors
@@ -104,6 +110,7 @@ impl Collection {
         }
         let orphaned_attributes = orphans(&tx, |key| self.inner.index.contains(key))?;
         let attribute_faults = faults(&tx)?;
+        let name_faults = name_faults(&tx)?;
         let index = self.inner.index.check();
         Ok(CollectionReport {
             store,
@@ -112,8 +119,31 @@ impl Collection {
             orphaned_payloads,
             orphaned_attributes,
             attribute_faults,
+            name_faults,
         })
     }
+}
+
+/// Returns the number of names and of keys of names that contradict each other.
+fn name_faults(tx: &ReadTransaction) -> Result<usize, CollectionError> {
+    let keys = tx.find_table::<[u8]>(KEYS_OF_NAMES)?;
+    let names = tx.find_table::<u64>(NAMES_OF_KEYS)?;
+    let mut faults = 0;
+    for entry in keys.map(|keys| keys.entries()).transpose()?.into_iter().flatten() {
+        let (name, key) = entry?;
+        let Ok(key) = key_of_name(key) else {
+            faults += 1;
+            continue;
+        };
+        let found = names.map(|names| names.get(key)).transpose()?.flatten();
+        faults += usize::from(found != Some(name));
+    }
+    for entry in names.map(|names| names.entries()).transpose()?.into_iter().flatten() {
+        let (key, name) = entry?;
+        let found = keys.map(|keys| keys.get(name)).transpose()?.flatten();
+        faults += usize::from(found != Some(&key.to_le_bytes()[..]));
+    }
+    Ok(faults)
 }
 
 /// Returns the number of chunks that are marked as unchanged, and differ from their extent.

@@ -14,7 +14,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::arena::Slot;
-use crate::collection::attributes::{Pending, for_each, named_bytes};
+use crate::collection::attributes::{Pending, encode_named, for_each};
 use crate::collection::builder::{alpha_text, codes_text, same};
 use crate::collection::columns::{write_columns, write_settings};
 use crate::collection::error::CollectionError;
@@ -408,7 +408,7 @@ fn choose(
         let payload = inputs[entry.input].payload(entry.key)?;
         let mut vector = Vec::new();
         inputs[entry.input].hnsw().stored_into(entry.slot, &mut vector);
-        let attributes = named_bytes(inputs[entry.input].store(), entry.key)?;
+        let attributes = inputs[entry.input].attributes(entry.key)?.as_ref().map(encode_named);
         let worth = (payload, vector, attributes);
         // The first one of equal entries stays.
         let is_better = match &best {

@@ -13,7 +13,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
     pub fn attributes(&self, key: u64) -> Result<Option<Attributes>, CollectionError> {
-        attributes(self.store(), key)
+        attributes(self.store(), self.fields(), key)
     }
 
     /// Returns the keys for which a predicate is true: a filter for [`search`](Self::search). As
@@ -24,6 +24,15 @@ impl Snapshot {
     /// As there.
     pub fn matching(&self, predicate: &Predicate) -> Result<Selection, CollectionError> {
         matching(self.store(), predicate, &|| self.hnsw().keys().collect())
+    }
+
+    /// Returns the number of keys for which a predicate is true. Costs as much as [`matching`](Self::matching).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn count(&self, predicate: &Predicate) -> Result<usize, CollectionError> {
+        Ok(self.matching(predicate)?.len())
     }
 
     /// Returns the values of a field with the number of keys that have each, as [`Collection::facet`](crate::Collection::facet).

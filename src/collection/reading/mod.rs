@@ -4,9 +4,11 @@
 //! file that another process may be writing.
 
 mod attributes;
+mod entries;
 mod reader;
 mod snapshot;
 
+pub use entries::Entries;
 pub use reader::CollectionReader;
 pub(super) use snapshot::{Live, Views, payload};
 pub use snapshot::{RecoveryReport, Snapshot};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::arena::Keeper;
+use crate::collection::attributes::KnownFields;
 use crate::collection::columns::{
     Head, Opened, Reading, keep, newest_commit, open_index, operations_behind, read_head, replay,
 };
@@ -38,6 +39,7 @@ struct View {
     layout: u64,
     commit: u64,
     recovery: RecoveryReport,
+    fields: KnownFields,
     /// Keeps the writer lock, because a new writer would not know which extents this view reads.
     _store: Store,
 }
@@ -145,7 +147,8 @@ impl Views {
         let Opened { index, commit, operations, replay, .. } = opened;
         let recovery = RecoveryReport { operations, replay, total: start.elapsed() };
         let (layout, store) = (tx.layout(), store.clone());
-        let view = View { tx, index, head, layout, commit, recovery, _store: store };
+        let fields = KnownFields::default();
+        let view = View { tx, index, head, layout, commit, recovery, fields, _store: store };
         let view = Arc::new(view);
         if self.views.len() >= IDLE {
             // Snapshots keep the views that are in use.
@@ -233,6 +236,10 @@ impl Snapshot {
 
     pub(in crate::collection) fn store(&self) -> &ReadTransaction {
         &self.view.tx
+    }
+
+    pub(in crate::collection) fn fields(&self) -> &KnownFields {
+        &self.view.fields
     }
 
     /// Returns the payload of a key, without copying it.

@@ -3,7 +3,7 @@
 use super::handle::Collection;
 use super::transaction::Transaction;
 use crate::attributes::{Attributes, Predicate, Value};
-use crate::collection::attributes::{Changed, Selection, attributes, facet, matching};
+use crate::collection::attributes::{Changed, Selection, attributes, facet, matching, size_of};
 use crate::collection::error::CollectionError;
 use crate::index::Stored;
 
@@ -38,7 +38,7 @@ impl Transaction {
             return Err(CollectionError::KeyMissing { key });
         }
         attributes.check()?;
-        let bytes = attributes.iter().map(|(name, value)| name.len() + size(value)).sum();
+        let bytes = size_of(&attributes);
         self.admit(0, bytes)?;
         self.store()?;
         self.note_bytes(bytes);
@@ -82,7 +82,16 @@ impl Transaction {
         Changed { tx, keys: &keys }.matching(predicate)
     }
 
-    /// Removes the vectors, payloads and attributes of all keys for which a predicate is true. Returns the number of removed vectors.
+    /// Returns the number of keys for which a predicate is true, with the changes of this transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::matching`].
+    pub fn count(&mut self, predicate: &Predicate) -> Result<usize, CollectionError> {
+        Ok(self.matching(predicate)?.len())
+    }
+
+    /// Removes the vectors, payloads, attributes and names of all keys for which a predicate is true. Returns the number of removed vectors.
     ///
     /// # Errors
     ///
@@ -117,17 +126,6 @@ impl Transaction {
     }
 }
 
-/// Returns about the bytes that a value takes with its entry of the index.
-fn size(value: &Value) -> usize {
-    const NUMBER: usize = 32;
-
-    match value {
-        Value::Text(text) => NUMBER + text.len(),
-        Value::Texts(texts) => texts.iter().map(|text| NUMBER + text.len()).sum(),
-        Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::Time(_) => NUMBER,
-    }
-}
-
 impl Collection {
     /// Returns the attributes of a key, in the newest commit. Returns `None` if it has none.
     ///
@@ -135,7 +133,8 @@ impl Collection {
     ///
     /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
     pub fn attributes(&self, key: u64) -> Result<Option<Attributes>, CollectionError> {
-        attributes(&self.inner.store.begin_read()?, key).map_err(self.inner.place())
+        let tx = self.inner.store.begin_read()?;
+        attributes(&tx, &self.inner.fields, key).map_err(self.inner.place())
     }
 
     /// Returns the keys for which a predicate is true, in the newest commit: a filter for [`search`](Self::search). Take a

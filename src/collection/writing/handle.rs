@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::pace::Pace;
 use super::writer::Writer;
+use crate::collection::attributes::KnownFields;
 use crate::collection::error::CollectionError;
 use crate::collection::reading::{RecoveryReport, Snapshot, Views, payload};
 use crate::collection::tuning::Tuning;
@@ -52,6 +53,7 @@ pub(in crate::collection) struct Inner {
     pub(super) pace: Mutex<Pace>,
     pub(super) views: Mutex<Views>,
     pub(super) recovery: RecoveryReport,
+    pub(super) fields: KnownFields,
 }
 
 impl Collection {

@@ -6,16 +6,21 @@
 
 mod attributes;
 mod checkpoint;
+mod entries;
 mod handle;
 mod memory;
 mod names;
 mod opening;
 mod pace;
+#[cfg(feature = "json")]
+mod put;
 #[cfg(feature = "simulation")]
 mod simulated;
 mod transaction;
 mod writer;
 
 pub use handle::Collection;
+#[cfg(feature = "json")]
+pub(super) use put::NewEntry;
 pub use transaction::Transaction;
 pub(super) use writer::Writer;

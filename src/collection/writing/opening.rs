@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::checkpoint::column_bytes;
 use super::handle::{Collection, Inner};
 use super::writer::Writer;
+use crate::collection::attributes::KnownFields;
 use crate::collection::builder::CollectionBuilder;
 use crate::collection::columns::{
     Head, Opened, Reading, open_index, read_head, track, write_columns, write_settings,
@@ -148,6 +149,7 @@ impl Collection {
             pace: Mutex::default(),
             views: Mutex::default(),
             recovery: RecoveryReport { operations, replay, total },
+            fields: KnownFields::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -144,7 +144,16 @@ impl Transaction {
         Ok((store.as_mut().ok_or(StoreError::TransactionFailed)?, keys))
     }
 
-    fn change(&mut self, key: u64, vector: Option<usize>) {
+    /// Encodes a vector that a collection gave, without rounding it again. Returns its number, for [`Self::change`].
+    #[cfg(feature = "json")]
+    pub(super) fn encode_as_kept(&mut self, vector: &[f32]) -> Result<usize, CollectionError> {
+        let number = self.vectors.len() / self.inner.settings.vector_bytes();
+        self.inner.index.encode_as_kept(vector, &mut self.vectors)?;
+        Ok(number)
+    }
+
+    /// Notes the new vector of a key by its number, or its removal.
+    pub(super) fn change(&mut self, key: u64, vector: Option<usize>) {
         self.adds |= vector.is_some();
         if self.changes.insert(key, vector).is_none() {
             self.order.push(key);
@@ -170,13 +179,13 @@ impl Transaction {
         Ok(())
     }
 
-    /// Removes the vector of a key, its payload and its attributes. Returns whether the key had a vector. A name that the key has stays
-    /// its name.
+    /// Removes the vector of a key, its payload, its attributes and its name. Returns whether the key had a vector.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
     pub fn remove(&mut self, key: u64) -> Result<bool, CollectionError> {
+        self.clear_name(key)?;
         if !self.contains(key) {
             return Ok(false);
         }

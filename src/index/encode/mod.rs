@@ -86,6 +86,47 @@ impl Encoder {
         }
     }
 
+    /// Writes the row of a vector that [`Self::decode`] gave, with the components that it had: under the cosine, [`Self::encode`] would scale
+    /// and round them again. Other vectors have the row that it writes. A vector of bits has a number for each, 0 or 1.
+    #[cfg(feature = "json")]
+    pub(super) fn encode_as_kept(
+        &self,
+        vector: &[f32],
+        row: &mut [Block],
+    ) -> Result<(), VectorError> {
+        if self.element == Element::Bit {
+            return self.encode_numbers_of_bits(vector, row);
+        }
+        self.encode(VectorRef::F32(vector), row)?;
+        if self.metric == Metric::Cosine {
+            match self.element {
+                Element::F32 => keep(vector, row, |x| x, |x| x, 1.0 / (1 << 20) as f64),
+                Element::F16 => keep(vector, row, F16::from_f32, F16::widen, 1.0 / 1024.0),
+                Element::Bf16 => keep(vector, row, Bf16::from_f32, Bf16::widen, 1.0 / 128.0),
+                Element::I8 | Element::U8 | Element::Bit => {}
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn encode_numbers_of_bits(&self, vector: &[f32], row: &mut [Block]) -> Result<(), VectorError> {
+        if vector.len() != self.dimension {
+            return Err(VectorError::Length { expected: self.dimension, found: vector.len() });
+        }
+        let mut bits = vec![0_u8; self.elements()];
+        for (component, &value) in vector.iter().enumerate() {
+            let bit = value as u8;
+            if bit > 1 || f32::from(bit).to_bits() != (value + 0.0).to_bits() {
+                let element = self.element;
+                return Err(VectorError::NotRepresentable { component, value, element });
+            }
+            bits[component / 8] |= bit << (component % 8);
+        }
+        self.encode_bits(&bits, row);
+        Ok(())
+    }
+
     /// Returns the rows of the vectors that `flat` holds, one after the other.
     pub(super) fn encode_all(&self, flat: VectorRef<'_>) -> Result<Vec<Block>, IndexError> {
         let count = self.count(flat)?;
@@ -291,6 +332,24 @@ impl Encoder {
         out[bits.len()..].fill(0);
         if !self.dimension.is_multiple_of(8) {
             out[self.dimension / 8] &= (1 << (self.dimension % 8)) - 1;
+        }
+    }
+}
+
+/// Writes the components of a vector of unit length into a row, unless its elements are others or the square of the length is off by more
+/// than `off`.
+#[cfg(feature = "json")]
+fn keep<T: bytemuck::Pod>(
+    vector: &[f32],
+    row: &mut [Block],
+    narrow: impl Fn(f32) -> T,
+    widen: impl Fn(T) -> f32,
+    off: f64,
+) {
+    let is_exact = vector.iter().all(|&x| widen(narrow(x)).to_bits() == x.to_bits());
+    if is_exact && (sum_of_squares(vector) - 1.0).abs() <= off {
+        for (out, &x) in cast_slice_mut::<_, T>(row).iter_mut().zip(vector) {
+            *out = narrow(x);
         }
     }
 }
