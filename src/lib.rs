@@ -41,7 +41,9 @@
 //! | `nprobe` | search of [`Ivf`] | learnt | lists that a search reads. More: better recall, slower |
 //! | `k` | search | 10 | number of answers |
 //! | `recall` | search | none | replaces `ef` by the recall wanted, once `calibrate` has measured the curve |
-//! | `filter` | search | none | keys that may be answers |
+//! | `filter`, `try_filter` | search | none | keys that may be answers |
+//! | `with_payload`, `with_attributes`, `with_name`, `with_vector` | search of a collection | none | parts of the answers beside key and distance |
+//! | `group_by`, `diverse` | search of a collection | none | the nearest of each value of a field; answers that differ |
 //! | `within` | search | none | largest distance of an answer, in the metric's own unit (squared under L2) |
 //! | `timeout`, `deadline`, `cancel` | search | none | end of the search, with the answers found until then |
 //!
@@ -55,7 +57,7 @@
 //! No feature is on by default, and no feature changes an answer or a file.
 //!
 //! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
-//! - `json`: [`Predicate`] and [`Attributes`] from and to values of `serde_json`.
+//! - `json`: [`Predicate`] and [`Attributes`] from and to values of `serde_json`; collections to and from JSON lines.
 //! - `simulation`: `store::SimulatedDisk`, a disk in memory that cuts power and fails on demand, for tests of data that must survive.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
 //!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,
@@ -113,7 +115,8 @@ pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
 /// Parts of searches: combined filters, plans, and answers one after the other.
 pub mod search {
     pub use crate::index::{
-        And, BatchIter, Cursor, IntoBatch, IntoHits, Not, Or, SearchIter, SearchPlan,
+        And, BatchIter, Cursor, Fallible, IntoBatch, IntoHits, Not, Or, SearchIter, SearchPlan,
+        TryFilterError,
     };
 }
 

@@ -64,6 +64,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
         &[
             "arena",
             "attributes",
+            "distance",
             "error",
             "error_kind",
             "graph",

@@ -1,7 +1,8 @@
 //! Indexes in files: saved whole, or kept as collections that no crash can break.
 //!
 //! `columns/` is between columns in memory and extents in the store; `saving/`, `reading/` and `writing/` use it for saved indexes, snapshots
-//! and the collection that this process writes; `maintenance/` works on the latter. `FORMAT.md` gives tables, records and columns byte by byte.
+//! and the collection that this process writes; `maintenance/` works on the latter. `attributes/` and `records/` have the tables beside the vectors,
+//! `answers/` returns their records with hits, and `exchange/` writes and reads entries as lines. `FORMAT.md` gives tables, records and columns byte by byte.
 //!
 //! Each chunk of each column is an extent. Opening maps it privately and moves the map to the address of the chunk, so nothing is read or
 //! rebuilt; a changed page stays in this process, as the file is never written through the map. A commit writes its operations to the *journal*,
@@ -11,6 +12,7 @@
 //! A mapped chunk is not verified, and so not trusted: the reader of an id checks it against the number of rows before it follows it.
 #![doc = include_str!("FORMAT.md")]
 
+mod answers;
 mod attributes;
 mod builder;
 mod columns;
@@ -26,6 +28,7 @@ mod saving;
 mod tuning;
 mod writing;
 
+pub use answers::{Answer, Answers, Fetch, Group, Grouping, Groups, Source};
 pub use attributes::Selection;
 pub use builder::CollectionBuilder;
 pub use error::CollectionError;

@@ -101,5 +101,7 @@ pub use reports::maintenance::Maintenance;
 pub use reports::stats::{Drift, ListStats, MemoryUsage, Stats};
 pub use search::Search;
 pub use search::batch::SearchBatch;
+pub use search::fallible::{Fallible, TryFilterError};
 pub use search::iter::{Cursor, SearchIter};
+pub(crate) use search::{AnyKey, Origin};
 pub use shards::{Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards};

@@ -59,6 +59,7 @@ const COLLECTION: Rooms = &[
             "tuning",
         ],
     ),
+    ("answers", &["attributes", "error", "reading", "records", "writing"]),
     ("exchange", &["error", "format", "progress", "reading", "records", "writing"]),
     (
         "maintenance",

@@ -37,6 +37,11 @@ impl Selection {
         Self { keys }
     }
 
+    /// Removes the keys that another selection has.
+    pub(in crate::collection) fn subtract(&mut self, other: &Self) {
+        self.keys -= &other.keys;
+    }
+
     /// Returns the number of keys. `O(n / 65,536)`.
     pub fn len(&self) -> usize {
         usize::try_from(self.keys.len()).unwrap_or(usize::MAX)

@@ -13,7 +13,7 @@ use crate::collection::columns::{Moment, newest_delta};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, PAYLOADS};
 use crate::guard::{Guard, is_off};
-use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::index::{Calibrate, Hnsw, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
 use crate::vector::AsVector;
@@ -189,11 +189,6 @@ impl Snapshot {
     /// from a dropped one, these are the operations that were added to that one.
     pub fn recovery(&self) -> RecoveryReport {
         self.view.recovery
-    }
-
-    /// As [`Hnsw::search`].
-    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
-        self.view.index.search(query)
     }
 
     /// As [`Hnsw::calibrate`], for this snapshot and its clones; later snapshots may lack the calibration.

@@ -11,7 +11,7 @@ use crate::collection::attributes::KnownFields;
 use crate::collection::error::CollectionError;
 use crate::collection::reading::{RecoveryReport, Snapshot, Views, payload};
 use crate::collection::tuning::Tuning;
-use crate::index::{Calibrate, Hnsw, Search, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::index::{Calibrate, Hnsw, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::store::{Store, Turn};
 use crate::vector::AsVector;
 
@@ -53,16 +53,10 @@ pub(in crate::collection) struct Inner {
     pub(super) pace: Mutex<Pace>,
     pub(super) views: Mutex<Views>,
     pub(super) recovery: RecoveryReport,
-    pub(super) fields: KnownFields,
+    pub(in crate::collection) fields: KnownFields,
 }
 
 impl Collection {
-    /// Searches the newest vectors near `query`, as [`Hnsw::search`]. Commits that are made meanwhile may be visible in part;
-    /// [`Collection::snapshot`] shows one commit.
-    pub fn search<'a, V: AsVector + ?Sized>(&'a self, query: &'a V) -> Search<'a> {
-        self.inner.index.search(query)
-    }
-
     /// As [`Hnsw::calibrate`]. The measurements are not written to the file.
     pub fn calibrate(&self) -> Calibrate<'_> {
         self.inner.index.calibrate()

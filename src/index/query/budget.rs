@@ -52,17 +52,20 @@ impl CancelToken {
 pub(in crate::index) struct Limit<'a> {
     pub(in crate::index) until: Option<Instant>,
     pub(in crate::index) cancel: Option<&'a CancelToken>,
+    /// Cancelled if the filter failed.
+    pub(in crate::index) failed: Option<&'a CancelToken>,
 }
 
 impl Limit<'_> {
     pub(in crate::index) fn is_none(&self) -> bool {
-        self.until.is_none() && self.cancel.is_none()
+        self.until.is_none() && self.cancel.is_none() && self.failed.is_none()
     }
 
     /// Returns whether it is time to end, if each of `answers` takes the time `each`.
     fn is_reached(&self, each: Duration, answers: usize) -> bool {
         let ahead = each * u32::try_from(answers).unwrap_or(u32::MAX);
         self.cancel.is_some_and(CancelToken::is_cancelled)
+            || self.failed.is_some_and(CancelToken::is_cancelled)
             || self
                 .until
                 .is_some_and(|until| until.saturating_duration_since(Instant::now()) <= ahead)
@@ -170,7 +173,7 @@ mod tests {
     #[test]
     fn a_token_ends_it_at_the_next_look_and_for_good() {
         let cancel = CancelToken::new();
-        let limit = Limit { until: None, cancel: Some(&cancel) };
+        let limit = Limit { cancel: Some(&cancel), ..Limit::default() };
         let mut timer = Timer::new(limit, 10, 1 << 10);
         assert!(!timer.spent(1000));
         cancel.cancel();
@@ -184,7 +187,7 @@ mod tests {
     #[test]
     fn time_is_left_for_what_was_found() {
         let until = Some(Instant::now() + Duration::from_hours(1));
-        let limit = Limit { until, cancel: None };
+        let limit = Limit { until, ..Limit::default() };
         // An hour holds 6e10 answers at 60 ns each.
         let mut timer = Timer::new(limit, usize::MAX, 64);
         assert!(!timer.spent(1_000_000) && !timer.is_late(1_000_000));

@@ -1,6 +1,7 @@
 //! Searching an index.
 
 pub(in crate::index) mod batch;
+pub(in crate::index) mod fallible;
 pub(in crate::index) mod iter;
 pub(in crate::index) mod wanted;
 
@@ -14,6 +15,7 @@ use crate::index::query::filter::Filter;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
+use crate::index::search::fallible::Fallible;
 use crate::index::search::iter::{Cursor, SearchIter};
 use crate::index::search::wanted::{Wanted, search_settings};
 use crate::observe::watch;
@@ -72,25 +74,59 @@ pub(super) trait Searchable: Parts {
 }
 
 /// The type of an absent filter.
-pub(super) type AnyKey = fn(u64) -> bool;
+pub(crate) type AnyKey = fn(u64) -> bool;
+
+/// The object that made a search that returns hits alone: `()` for an index.
+#[expect(unnameable_types, reason = "collections and indexes alone make searches")]
+pub trait Origin: Copy {}
+
+impl Origin for () {}
 
 /// One query. Made by `search`; nothing happens until [`run`](Self::run) or [`iter`](Self::iter).
+///
+/// `F` is the filter. `S` is the source of records that answers may have beside their keys: `()` for an index, which has none, and
+/// [`Source`](crate::collection::Source) for a [`Collection`](crate::Collection) or a [`Snapshot`](crate::Snapshot).
 #[derive(Clone, Copy)]
 #[must_use = "a search does nothing until `run` is called"]
-pub struct Search<'a, F = AnyKey> {
+pub struct Search<'a, F = AnyKey, S = ()> {
     index: &'a dyn Searchable,
     query: VectorRef<'a>,
     wanted: Wanted<'a>,
     filter: Option<F>,
+    source: S,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new<V: AsVector + ?Sized>(index: &'a dyn Searchable, query: &'a V) -> Self {
-        Self { index, query: query.as_vector(), wanted: Wanted::DEFAULT, filter: None }
+        Self { index, query: query.as_vector(), wanted: Wanted::DEFAULT, filter: None, source: () }
     }
 }
 
-impl<'a, F: Filter> Search<'a, F> {
+impl<'a, F, S> Search<'a, F, S> {
+    /// Returns the search with another source of records, which is made of the present one.
+    pub(crate) fn with_source<T>(self, source: impl FnOnce(S) -> T) -> Search<'a, F, T> {
+        let Self { index, query, wanted, filter, source: own } = self;
+        Search { index, query, wanted, filter, source: source(own) }
+    }
+
+    /// Returns the search without its filter and its source, and these. The timeout begins.
+    pub(crate) fn begin(self) -> (Search<'a>, Option<F>, S) {
+        let Self { index, query, wanted, filter, source } = self;
+        let search = Search { index, query, wanted: wanted.begun(), filter: None, source: () };
+        (search, filter, source)
+    }
+
+    /// Returns the maximum number of answers.
+    pub(crate) fn answers(&self) -> usize {
+        self.wanted.k()
+    }
+
+    /// Forgets the number of answers, for an iteration without an end.
+    pub(crate) fn endless(mut self) -> Self {
+        self.wanted.k = None;
+        self
+    }
+
     /// Accepts only vectors whose keys the filter accepts: a closure over keys, a
     /// [`KeySet`](crate::KeySet) or a [`KeyBitmap`](crate::KeyBitmap). Replaces a filter given
     /// before.
@@ -107,9 +143,40 @@ impl<'a, F: Filter> Search<'a, F> {
     /// assert_eq!(hits.keys().collect::<Vec<_>>(), [2, 4]);
     /// # Ok::<(), nearfield::IndexError>(())
     /// ```
-    pub fn filter<G: Filter>(self, filter: G) -> Search<'a, G> {
-        let Self { index, query, wanted, .. } = self;
-        Search { index, query, wanted, filter: Some(filter) }
+    pub fn filter<G: Filter>(self, filter: G) -> Search<'a, G, S> {
+        let Self { index, query, wanted, source, .. } = self;
+        Search { index, query, wanted, filter: Some(filter), source }
+    }
+
+    /// As [`filter`](Self::filter), with a closure that may fail. Its first error ends the search, and is returned by
+    /// [`run`](Search::run) in [`TryFilterError::Filter`](crate::search::TryFilterError::Filter); the closure is then asked about no further key.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use nearfield::search::TryFilterError;
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[0.1, 0.2, 0.3]).run()?;
+    /// let names = ["", "one", "two"];
+    /// let is_long = |key: u64| match names.get(key as usize) {
+    ///     Some(name) => Ok(name.len() > 2),
+    ///     None => Err(io::Error::other(format!("key {key} has no name"))),
+    /// };
+    /// let hits = index.search(&[0.0]).k(1).try_filter(|key| is_long(key.min(2))).run()?;
+    /// assert_eq!(hits[0].key, 1);
+    /// let error = index.search(&[0.0]).try_filter(is_long).run().unwrap_err();
+    /// assert_eq!(error.to_string(), "the filter failed: key 3 has no name");
+    /// assert!(matches!(error, TryFilterError::Filter(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_filter<G, E>(self, filter: G) -> Search<'a, Fallible<G>, S>
+    where
+        G: Fn(u64) -> Result<bool, E> + Sync,
+    {
+        let Self { index, query, wanted, source, .. } = self;
+        Search { index, query, wanted, filter: Some(Fallible::new(filter)), source }
     }
 
     search_settings! {
@@ -249,7 +316,9 @@ impl<'a, F: Filter> Search<'a, F> {
         /// see [`Hits::is_complete`].
         cancel;
     }
+}
 
+impl<'a, F: Filter, S: Origin> Search<'a, F, S> {
     /// Runs the search.
     ///
     /// # Errors
@@ -325,12 +394,12 @@ impl<'a, F: Filter> Search<'a, F> {
     ///
     /// As [`run`](Self::run), and [`IndexError::Parameter`] if the cursor is another query's.
     pub fn iter_from(self, cursor: Cursor) -> Result<SearchIter<'a, F>, IndexError> {
-        let Self { index, query, wanted, filter } = self;
+        let Self { index, query, wanted, filter, .. } = self;
         SearchIter::new(index, query, wanted, filter, cursor)
     }
 }
 
-impl<F> fmt::Debug for Search<'_, F> {
+impl<F, S> fmt::Debug for Search<'_, F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Search")
             .field("query", &self.query)

@@ -36,6 +36,8 @@ pub(in crate::index) struct Wanted<'a> {
     pub(in crate::index) timeout: Option<Duration>,
     pub(in crate::index) deadline: Option<Instant>,
     pub(in crate::index) cancel: Option<&'a CancelToken>,
+    /// Cancelled if the filter failed.
+    pub(in crate::index) failed: Option<&'a CancelToken>,
     pub(in crate::index) excluded: Option<&'a KeySet>,
 }
 
@@ -48,6 +50,7 @@ impl<'a> Wanted<'a> {
         timeout: None,
         deadline: None,
         cancel: None,
+        failed: None,
         excluded: None,
     };
 
@@ -64,6 +67,22 @@ impl<'a> Wanted<'a> {
         self.k.unwrap_or(if self.radius.is_some() { usize::MAX } else { DEFAULT_K })
     }
 
+    /// Returns the parameters with a token that is cancelled if the filter fails.
+    pub(in crate::index) fn unless<'b>(self, failed: &'b CancelToken) -> Wanted<'b>
+    where
+        'a: 'b,
+    {
+        Wanted { failed: Some(failed), ..self }
+    }
+
+    /// Returns the parameters with the timeout, which begins now, as a deadline.
+    pub(in crate::index) fn begun(mut self) -> Self {
+        // A timeout beyond the end of time sets no limit.
+        let end = self.timeout.take().and_then(|timeout| Instant::now().checked_add(timeout));
+        self.deadline = end.into_iter().chain(self.deadline).min();
+        self
+    }
+
     /// Returns the request to `index`. The timeout begins now.
     pub(in crate::index) fn request<F: Filter>(
         self,
@@ -71,15 +90,12 @@ impl<'a> Wanted<'a> {
         filter: Option<&'a F>,
     ) -> Result<Request<'a>, IndexError> {
         index.admit()?;
-        let Self { radius, timeout, deadline, cancel, excluded, .. } = self;
+        let Self { radius, deadline, cancel, failed, excluded, .. } = self.begun();
         if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
             let value = radius.to_string();
             return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });
         }
-        // A timeout beyond the end of time sets no limit.
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let until = end.into_iter().chain(deadline).min();
-        let limit = Limit { until, cancel };
+        let limit = Limit { until: deadline, cancel, failed };
         let filter = filter.map(|filter| filter as &dyn Filter);
         let excluded = excluded.filter(|keys| !keys.is_empty());
         let screen = Screen { filter, excluded };
