@@ -1,8 +1,8 @@
 //! Power cuts at every kind of moment over histories of a collection.
 //!
 //! After each cut, the disk is in a state that a cut could leave; the collection on it must open, be sound, and hold the last
-//! acknowledged commit or one in flight: every key of it is found as its own nearest neighbour, with its payload and attributes, and no
-//! other key is. Then the history continues.
+//! acknowledged commit or one in flight: every key of it is found as its own nearest neighbour, with its payload, attributes and name, and no
+//! other key or name is. Then the history continues.
 //!
 //! `NEARFIELD_POWER_CUTS=20000 cargo test --release --test collection power_cut::` makes a longer run.
 
@@ -19,13 +19,17 @@ use crate::support::cuts::any_cut;
 
 const DIMENSION: usize = 6;
 
-/// An entry: the version of its vector, its payload, and the version of its attributes.
-type Entry = (u64, Option<Vec<u8>>, Option<u64>);
+/// An entry: the version of its vector, its payload, the version of its attributes, and the number in its name.
+type Entry = (u64, Option<Vec<u8>>, Option<u64>, Option<u64>);
 
 type Model = BTreeMap<u64, Entry>;
 
-/// Each key with the bits of its vector, its payload and its attributes.
-type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>, Option<Attributes>)>;
+/// Each key with the bits of its vector, its payload, its attributes and its name.
+type Content = Vec<(u64, Vec<u32>, Option<Vec<u8>>, Option<Attributes>, Option<Vec<u8>>)>;
+
+fn name_of(number: u64) -> Vec<u8> {
+    format!("name {number}").into_bytes()
+}
 
 /// Attributes that several keys share, and some that few have.
 fn attributes_of(version: u64) -> Attributes {
@@ -50,8 +54,9 @@ struct Met {
     searched: usize,
     missed: usize,
     largest: usize,
-    /// Keys that a predicate selected.
+    /// Keys that a predicate selected, and names.
     selected: usize,
+    named: usize,
 }
 
 /// Checkpoints are frequent, and in most histories deltas too.
@@ -77,10 +82,10 @@ fn change(
     for _ in 0..random.random_range(1..12) {
         let key = random.random_range(0..300);
         let has = model.contains_key(&key);
-        match random.random_range(0..13) {
+        match random.random_range(0..16) {
             0..=4 => {
                 tx.upsert(key, &vector(key, version, DIMENSION))?;
-                model.entry(key).or_insert((version, None, None)).0 = version;
+                model.entry(key).or_insert((version, None, None, None)).0 = version;
             }
             5 => {
                 assert_eq!(tx.remove(key)?, has);
@@ -103,6 +108,27 @@ fn change(
                 tx.remove_attributes(key)?;
                 model.entry(key).and_modify(|entry| entry.2 = None);
             }
+            13 => {
+                let number = random.random_range(0..20);
+                let key = tx.name_or_insert(name_of(number))?;
+                tx.upsert(key, &vector(key, version, DIMENSION))?;
+                model.entry(key).or_insert((version, None, None, Some(number))).0 = version;
+            }
+            14 => {
+                let number = random.random_range(0..20);
+                let named = model.iter().find(|(_, entry)| entry.3 == Some(number));
+                let key = named.map(|(&key, _)| key);
+                assert_eq!(tx.remove_named(name_of(number))?, key);
+                model.retain(|other, _| Some(*other) != key);
+            }
+            15 => {
+                let (from, to) = (random.random_range(0..20), random.random_range(0..20));
+                let has = |number| model.values().any(|entry| entry.3 == Some(number));
+                if has(from) && !has(to) {
+                    let key = tx.rename(name_of(from), name_of(to))?;
+                    model.entry(key).and_modify(|entry| entry.3 = Some(to));
+                }
+            }
             _ => {}
         }
     }
@@ -124,7 +150,9 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
         return Err(format!("check: {report}"));
     }
     let mut found = Vec::new();
-    for key in 0..300 {
+    let mut keys = collection.keys();
+    keys.sort_unstable();
+    for key in keys {
         let Some(stored) = collection.get(key) else { continue };
         // Few candidates, so that a collection of many keys is walked: a walk may miss the key, and a scan must not.
         let near = collection.search(&stored).k(1).ef(16).run().map_err(|e| e.to_string())?;
@@ -136,11 +164,26 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
         }
         let payload = collection.payload(key).map_err(|e| e.to_string())?;
         let attributes = collection.attributes(key).map_err(|e| e.to_string())?;
-        found.push((key, stored.iter().map(|x| x.to_bits()).collect(), payload, attributes));
+        let name = collection.name_of(key).map_err(|e| e.to_string())?;
+        met.named += usize::from(name.is_some());
+        found.push((key, stored.iter().map(|x| x.to_bits()).collect(), payload, attributes, name));
+    }
+    // Each name has a key with a vector: a removed one is gone from both tables.
+    let names = collection.names().and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let names = names.map_err(|e| e.to_string())?;
+    let mut named: Vec<(Vec<u8>, u64)> =
+        found.iter().filter_map(|entry| Some((entry.4.clone()?, entry.0))).collect();
+    named.sort_unstable();
+    if !names
+        .iter()
+        .map(|(name, key)| (&name[..], *key))
+        .eq(named.iter().map(|(n, k)| (&n[..], *k)))
+    {
+        return Err(format!("the names are {names:?}, not {named:?}"));
     }
     let even = field("parity").eq("even").and(field("tags").has("all"));
     let selected = collection.matching(&even).map_err(|e| e.to_string())?;
-    let is_even = |entry: &&(u64, _, _, Option<Attributes>)| {
+    let is_even = |entry: &&(u64, _, _, Option<Attributes>, _)| {
         entry.3.as_ref().is_some_and(|attributes| attributes.get("parity") == Some(&"even".into()))
     };
     let expected: Vec<u64> = found.iter().filter(is_even).map(|entry| entry.0).collect();
@@ -156,8 +199,9 @@ fn content(collection: &Collection, met: &mut Met) -> Result<Content, String> {
 
 fn expected(model: &Model) -> Content {
     let bits = |key, version| vector(key, version, DIMENSION).iter().map(|x| x.to_bits()).collect();
-    let entry = |(&key, (version, payload, attributes)): (&u64, &Entry)| {
-        (key, bits(key, *version), payload.clone(), attributes.map(attributes_of))
+    let entry = |(&key, (version, payload, attributes, name)): (&u64, &Entry)| {
+        let attributes = attributes.map(attributes_of);
+        (key, bits(key, *version), payload.clone(), attributes, name.map(name_of))
     };
     model.iter().map(entry).collect()
 }
@@ -294,5 +338,6 @@ fn leave_the_last_commit(cuts: usize) {
     assert!(met.in_creation > 0 && met.in_flight > 0 && met.replayed > 0 && met.largest > 100);
     assert!(met.with_deltas > 0 && met.delta_was_cut > 0);
     assert!(met.in_checkpoint > 0 && met.in_compaction > 0 && met.selected > met.cuts);
+    assert!(met.named > met.cuts);
     assert!(met.missed * 100 < met.searched, "walks miss what is there");
 }
