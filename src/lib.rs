@@ -20,7 +20,8 @@
 //! [`Hnsw::save`] writes an index to a file, which [`Hnsw::open`] searches in place; [`Ivf::load`]
 //! reads a file of [`Ivf::save`]. A [`Collection`]
 //! keeps vectors, keys and payloads in one file that no crash can break, found as soon as they are
-//! committed. [`attributes`](mod@attributes) are values beside vectors, and predicates over them.
+//! committed. [`attributes`](mod@attributes) are values beside vectors, and predicates over them:
+//! its chapter *Filtering* tells how a collection is searched and listed by them.
 //! [`quantization`] makes short codes of vectors and estimates distances from them;
 //! [`dataset`] reads the data files of the field and measures recall; [`store`] is the
 //! transactional store under the collections, for records of other kinds.

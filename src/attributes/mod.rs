@@ -9,6 +9,75 @@
 //! # Ok::<(), nearfield::attributes::AttributeError>(())
 //! ```
 //!
+//! # Filtering
+//!
+//! A [`Collection`](crate::Collection) keeps attributes beside its vectors and indexes all of them; nothing is declared before. A predicate is built
+//! in Rust ([`field`]), read from text, or, with the feature `json`, from JSON:
+//!
+//! ```
+//! # let path = std::env::temp_dir().join(format!("nearfield-doc-filtering-{}.nf", std::process::id()));
+//! use nearfield::{Collection, Filter, Metric, Predicate, attributes, field};
+//!
+//! let passages = Collection::builder(2, Metric::Cosine).create(&path)?;
+//! let mut tx = passages.begin_write()?;
+//! for (key, document, year, vector) in [
+//!     (1, "atlas", 1990, [0.9, 0.1]),
+//!     (2, "atlas", 2020, [0.8, 0.2]),
+//!     (3, "guide", 2021, [0.1, 0.9]),
+//!     (4, "guide", 2022, [0.5, 0.5]),
+//! ] {
+//!     tx.upsert(key, &vector)?;
+//!     tx.set(key, attributes! { "document" => document, "year" => year })?;
+//!     tx.put_payload(key, format!("passage {key}").as_bytes())?;
+//! }
+//! tx.commit()?;
+//!
+//! let built = field("year").ge(2020);
+//! let read: Predicate = "year >= 2020".parse()?;
+//! assert_eq!(built, read);
+//!
+//! // A selection is a filter for any number of searches, and combines with other filters.
+//! let moment = passages.snapshot()?;
+//! let recent = moment.matching(&read)?;
+//! let query = [1.0, 0.0];
+//! assert_eq!(moment.search(&query).k(1).filter(&recent).run()?[0].key, 2);
+//! let filter = (&recent).and(|key: u64| key != 2);
+//! assert_eq!(moment.search(&query).k(1).filter(filter).run()?[0].key, 4);
+//!
+//! // Answers with their payloads, and the best passage of each document.
+//! let best = moment.search(&query).filter(&recent).k(2).with_payload().group_by("document").run()?;
+//! let texts: Vec<_> = best.iter().filter_map(|group| group.answers[0].payload.as_deref()).collect();
+//! assert_eq!(texts, [b"passage 2", b"passage 4"]);
+//! assert_eq!(moment.count(&read)?, 3);
+//! # drop((moment, passages));
+//! # let _ = std::fs::remove_file(&path);
+//! # Ok::<(), nearfield::Error>(())
+//! ```
+//!
+//! | question | call | cost |
+//! |---|---|---|
+//! | keys that match | [`matching`](crate::Collection::matching) | the values and keys that its parts select; `is null` reads all keys |
+//! | number of keys that match | [`count`](crate::Collection::count) | the same |
+//! | values of a field with their counts | [`facet`](crate::Collection::facet) | all entries of the field |
+//! | entries that match, page by page | [`scroll`](crate::Collection::scroll) | `matching` for each page; one [`Snapshot`](crate::Snapshot) for pages of one moment |
+//! | nearest of those that match | [`filter`](crate::Search::filter) with a [`Selection`](crate::collection::Selection) | the plan below |
+//! | nearest, by a closure | `filter`, [`try_filter`](crate::Search::try_filter) if it may fail | the closure, once for each key that the search meets |
+//! | nearest of each document | [`group_by`](crate::Search::group_by) | one search, if the groups are met; else one for each group that is behind the others |
+//! | nearest that differ | [`diverse`](crate::Search::diverse) | one search for more answers, and the distances among them |
+//! | removal of those that match | [`remove_where`](crate::Transaction::remove_where) | `matching` and each removal |
+//!
+//! A search under a filter returns `k` answers, or all vectors that match if these are fewer. It chooses a plan by the share of accepted vectors, which a
+//! selection knows and which is estimated for a closure, and by the share that it meets; [`Hits::plan`](crate::Hits::plan) names it:
+//!
+//! | share accepted | plan | cost |
+//! |---|---|---|
+//! | most | [`FilteredWalk`](crate::search::SearchPlan::FilteredWalk) | a walk that keeps as many more candidates as are rejected |
+//! | some, near the query | [`DirectedTwoHop`](crate::search::SearchPlan::DirectedTwoHop) | a walk through the nearest rejected nodes to their neighbours |
+//! | some, far from it | [`BlindTwoHop`](crate::search::SearchPlan::BlindTwoHop) | a walk through any rejected nodes |
+//! | few | [`FilteredScan`](crate::search::SearchPlan::FilteredScan) | a distance for each accepted vector |
+//!
+//! `cargo bench --bench filter` and `--bench attributes` measure them.
+//!
 //! # Truth
 //!
 //! A predicate is true, false or unknown for some attributes, as in SQL, and matches if it is true. A field
