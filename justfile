@@ -66,6 +66,11 @@ scripts:
 harness:
     .ci/run harness
 
+# Tests of the server around the library, with real clients over sockets
+[group('gate')]
+server:
+    .ci/run server
+
 # Exact counts against the kept ones; `--renew` keeps new ones
 [group('gate')]
 counts *options:
