@@ -20,6 +20,11 @@ fn a_commit_is_found_and_a_rollback_leaves_no_trace() {
     let path = folder.file("c.nf");
     let collection = config_small().create(&path).unwrap();
     assert!(matches!(config_small().create(&path), Err(CollectionError::Exists { .. })));
+    let snapshot = collection.snapshot().unwrap();
+    let shape = (collection.dimension(), collection.metric(), collection.element());
+    assert_eq!(shape, (DIMENSION, Metric::L2, Element::F32));
+    assert_eq!(shape, (snapshot.dimension(), snapshot.metric(), snapshot.element()));
+    drop(snapshot);
     let mut tx = collection.begin_write().unwrap();
     for key in 0..100 {
         tx.upsert(key, &vector(key, 0, DIMENSION)).unwrap();

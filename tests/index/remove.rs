@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearfield::search::SearchPlan;
-use nearfield::{Flat, Hnsw, Metric, Quantization};
+use nearfield::{Flat, Hnsw, Index, Ivf, Metric, Quantization};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -237,4 +237,31 @@ fn a_search_sees_the_old_vector_or_the_new_one() {
     });
     assert_eq!((index.len(), flat.len()), (300, 300));
     assert!(index.check().is_ok());
+}
+
+#[test]
+fn keys_are_those_of_the_vectors_that_are_left() {
+    fn sorted(keys: impl Iterator<Item = u64>) -> Vec<u64> {
+        let mut keys: Vec<u64> = keys.collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    let vectors = generated(300, 8);
+    let graph = Hnsw::builder(8, Metric::L2).build().unwrap();
+    let flat = Flat::builder(8, Metric::L2).build().unwrap();
+    let lists = Ivf::builder(8, Metric::L2).lists(4).build().unwrap();
+    assert_eq!(sorted(graph.keys().chain(flat.keys()).chain(lists.keys())), [0; 0]);
+    let all: [&dyn Index; 3] = [&graph, &flat, &lists];
+    for index in all {
+        index.insert_batch(&keys(1000..1300), &vectors).run().unwrap();
+        for key in (1000..1300).step_by(3) {
+            assert!(index.remove(key).unwrap());
+        }
+        index.upsert(1000, &&vectors[..8]).unwrap();
+    }
+    let left: Vec<u64> = (1000..1300).filter(|key| key % 3 != 1 || *key == 1000).collect();
+    assert_eq!(sorted(graph.keys()), left);
+    assert_eq!(sorted(flat.keys()), left);
+    assert_eq!(sorted(lists.keys()), left);
 }

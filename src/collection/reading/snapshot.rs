@@ -14,9 +14,10 @@ use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, PAYLOADS};
 use crate::guard::{Guard, is_off};
 use crate::index::{Calibrate, Hnsw, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
-use crate::vector::AsVector;
+use crate::vector::{AsVector, Element};
 
 /// The work of opening a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -214,6 +215,21 @@ impl Snapshot {
     /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.view.index.len()
+    }
+
+    /// Returns the number of components of a vector.
+    pub fn dimension(&self) -> usize {
+        self.view.index.dimension()
+    }
+
+    /// Returns the metric by which vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.view.index.metric()
+    }
+
+    /// Returns the type in which components are stored.
+    pub fn element(&self) -> Element {
+        self.view.index.element()
     }
 
     /// Returns whether the snapshot has no vectors.

@@ -12,8 +12,9 @@ use crate::collection::error::CollectionError;
 use crate::collection::reading::{RecoveryReport, Snapshot, Views, payload};
 use crate::collection::tuning::Tuning;
 use crate::index::{Calibrate, Hnsw, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::metric::Metric;
 use crate::store::{Store, Turn};
-use crate::vector::AsVector;
+use crate::vector::{AsVector, Element};
 
 /// Vectors, keys and payloads in one file, found by nearness, that no crash can break.
 ///
@@ -80,6 +81,21 @@ impl Collection {
     /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.inner.index.len()
+    }
+
+    /// Returns the number of components of a vector.
+    pub fn dimension(&self) -> usize {
+        self.inner.index.dimension()
+    }
+
+    /// Returns the metric by which vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.inner.index.metric()
+    }
+
+    /// Returns the type in which components are stored.
+    pub fn element(&self) -> Element {
+        self.inner.index.element()
     }
 
     /// Returns whether the collection has no vectors.

@@ -77,6 +77,19 @@ impl Entries {
         Ok(self.reader.map_or(Ok(()), Process::admit)?)
     }
 
+    /// Returns the slots that hold a vector, and their keys, in the order of the slots.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (Slot, u64)> + '_ {
+        let keys = self.keys.view();
+        let lives = |slot: &Slot| !self.slots.is_hidden(*slot);
+        (0..keys.len()).map(Slot::new).filter(lives).map(move |slot| (slot, keys.row(slot)[0]))
+    }
+
+    /// Returns the keys of all vectors, in the order of the slots; no key in a forked child that cannot read them.
+    pub(super) fn all_keys(&self) -> impl Iterator<Item = u64> + '_ {
+        let can_read = self.admit().is_ok();
+        can_read.then(|| self.occupied()).into_iter().flatten().map(|(_, key)| key)
+    }
+
     /// Returns the codes, if the index has some.
     #[inline]
     pub(super) fn codes(&self) -> Option<&Codes> {

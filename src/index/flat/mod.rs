@@ -118,6 +118,12 @@ impl Flat {
         self.entries.len()
     }
 
+    /// Returns the keys of all vectors, in no order. `O(n)`. A vector that another thread inserts or removes meanwhile may be among them
+    /// or not. Returns no keys in a forked child of the process that opened the file of the index.
+    pub fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.all_keys()
+    }
+
     basis_accessors!();
 
     /// Returns sizes and counters.

@@ -51,14 +51,7 @@ enum Choice {
 impl Hnsw {
     /// Returns the slots that hold a vector, and their keys, in the order of the slots.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = (Slot, u64)> + '_ {
-        let keys = self.entries.keys.view();
-        let lives = |slot: &Slot| !self.entries.slots.is_hidden(*slot);
-        (0..keys.len()).map(Slot::new).filter(lives).map(move |slot| (slot, keys.row(slot)[0]))
-    }
-
-    /// Returns the keys of all vectors, in the order of the slots.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
-        self.occupied().map(|(_, key)| key)
+        self.entries.occupied()
     }
 
     /// Appends the vector of a slot as it is stored, or the code that replaces it, to `out`.

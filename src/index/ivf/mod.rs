@@ -332,6 +332,14 @@ impl Ivf {
         self.directory().len()
     }
 
+    /// Returns the keys of all vectors, in no order. `O(n)`. A vector that another thread inserts or removes meanwhile may be among them
+    /// or not.
+    pub fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut keys = Vec::with_capacity(self.len());
+        self.directory().places.for_each(|key, _list| keys.push(key));
+        keys.into_iter()
+    }
+
     basis_accessors!();
 }
 
