@@ -168,6 +168,8 @@ pub enum IndexError {
     /// The index reads its file in place, and the process that opened it has forked: the parent does not keep the pages that this
     /// child reads. Open the file anew in the child.
     Forked,
+    /// The caller cancelled the operation before its end.
+    Cancelled,
     /// A pool of threads could not be started.
     Threads {
         /// The text of the operating system.
@@ -191,6 +193,7 @@ impl IndexError {
             Self::OutOfMemory { .. } => ErrorKind::OutOfMemory,
             Self::ShardMismatch { .. } => ErrorKind::Incompatible,
             Self::Forked => ErrorKind::Forked,
+            Self::Cancelled => ErrorKind::Cancelled,
             Self::Threads { .. } => ErrorKind::Io,
         }
     }
@@ -250,6 +253,7 @@ impl fmt::Display for IndexError {
             Self::Forked => f.write_str(
                 "the file was opened before this process was forked off; open it anew in the child",
             ),
+            Self::Cancelled => f.write_str("the operation was cancelled before its end"),
             Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
         }
     }

@@ -101,7 +101,7 @@ const INDEX: Rooms = &[
     ("entries", &["codes", "distances", "encode", "query", "sampling", "scratch"]),
     ("reports", &[]),
     ("search", &["parallel", "query", "scratch"]),
-    ("build", &["parallel", "scratch"]),
+    ("build", &["parallel", "query", "scratch"]),
     ("image", &["build", "codes", "encode", "entries", "scratch", "settings"]),
     (
         "hnsw",

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nearfield::store::{ExtentId, Store};
-use nearfield::{Determinism, Flat, Hnsw, IndexError, Originals, Quantization};
+use nearfield::{
+    CancelToken, Determinism, ErrorKind, Flat, Hnsw, IndexError, Metric, Originals, Quantization,
+};
 
 use crate::support::data::{keys_of as keys, words};
 use crate::support::files::Folder;
@@ -195,4 +197,40 @@ fn what_is_refused_is_refused_alike() {
     flat.insert_batch(&[9, 4], &[1.0; 4]).determinism(bitwise).run().unwrap();
     let hits = flat.search(&[1.0, 1.0]).k(2).run().unwrap();
     assert_eq!(hits.keys().collect::<Vec<_>>(), [9, 4]);
+}
+
+#[test]
+fn a_cancelled_batch_keeps_the_vectors_that_it_inserted() {
+    let vectors: Vec<f32> = (0..4000).map(|i| (i as f32 * 0.37).sin()).collect();
+    for determinism in [Determinism::None, Determinism::Bitwise] {
+        for threads in [1, 3] {
+            let index = Hnsw::builder(4, Metric::L2).build().unwrap();
+            let cancel = CancelToken::new();
+            let stop = |inserted, _count| {
+                if inserted == 300 {
+                    cancel.cancel();
+                }
+            };
+            let all = keys(0..1000);
+            let batch = index.insert_batch(&all, &vectors).determinism(determinism);
+            let error = batch.threads(threads).progress(&stop).cancel(&cancel).run().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            let inserted = index.len();
+            assert!((300..500).contains(&inserted), "{inserted} of 1000 on {threads} threads");
+            assert_eq!(index.keys().count(), inserted);
+            let report = index.check();
+            assert!(report.is_ok(), "{report}");
+            let rest: Vec<u64> = (0..1000).filter(|key| !index.contains(*key)).collect();
+            let again: Vec<f32> =
+                rest.iter().flat_map(|key| &vectors[*key as usize * 4..][..4]).copied().collect();
+            index.insert_batch(&rest, &again).determinism(determinism).run().unwrap();
+            assert_eq!(index.len(), 1000);
+        }
+    }
+    let flat = Flat::builder(4, Metric::L2).build().unwrap();
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let batch = flat.insert_batch(&[1], &[0.0_f32; 4]).cancel(&cancel).run();
+    assert_eq!(batch, Err(IndexError::Cancelled));
+    assert!(flat.is_empty());
 }

@@ -12,7 +12,8 @@ use rayon::ThreadPool;
 use super::parallel::Threads;
 use super::scratch::{Parts, Work};
 use crate::error::{IndexError, VectorError};
-use crate::index::build::ordered::Ordered;
+use crate::index::build::ordered::{Ordered, go_on};
+use crate::index::query::budget::CancelToken;
 use crate::observe::watch;
 use crate::threads::{in_turn, map};
 use crate::vector::{AsVector, Block, VectorRef};
@@ -43,6 +44,7 @@ pub(super) trait Insertable: Parts {
     /// Inserts vectors so that the result does not depend on the number of threads.
     fn insert_in_order(&self, ordered: &Ordered<'_>) -> Result<(), IndexError> {
         for position in 0..ordered.count {
+            go_on(ordered.cancel)?;
             self.work().with(|work| {
                 (ordered.encode)(position, work)?;
                 self.insert_encoded((ordered.key)(position), work)
@@ -137,6 +139,7 @@ pub struct InsertBatch<'a> {
     threads: Threads<'a>,
     determinism: Determinism,
     progress: Option<&'a Progress<'a>>,
+    cancel: Option<&'a CancelToken>,
 }
 
 impl<'a> InsertBatch<'a> {
@@ -153,6 +156,7 @@ impl<'a> InsertBatch<'a> {
             threads: Threads::Ambient,
             determinism: Determinism::None,
             progress: None,
+            cancel: None,
         }
     }
 
@@ -198,6 +202,26 @@ impl<'a> InsertBatch<'a> {
         self
     }
 
+    /// Ends the batch when [`CancelToken::cancel`] is called, with [`IndexError::Cancelled`], within the time of some insertions. Vectors that
+    /// are inserted by then stay.
+    ///
+    /// ```
+    /// use nearfield::{CancelToken, Hnsw, IndexError, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// let (keys, vectors): (Vec<u64>, Vec<f32>) = (0..5000).map(|i| (i, i as f32)).unzip();
+    /// let cancel = CancelToken::new();
+    /// let stop = |inserted, _count| if inserted >= 1000 { cancel.cancel() };
+    /// let batch = index.insert_batch(&keys, &vectors).progress(&stop).cancel(&cancel);
+    /// assert_eq!(batch.run(), Err(IndexError::Cancelled));
+    /// assert!((1000..5000).contains(&index.len()));
+    /// # Ok::<(), IndexError>(())
+    /// ```
+    pub fn cancel(mut self, cancel: &'a CancelToken) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
     /// Inserts the vectors. Searches may run meanwhile, and find each vector once it is linked.
     ///
     /// # Errors
@@ -205,10 +229,11 @@ impl<'a> InsertBatch<'a> {
     /// Before any insertion: [`IndexError::BatchLength`] if the numbers of keys and vectors differ,
     /// [`IndexError::BatchVector`] for the first vector that is invalid for this index, [`IndexError::KeyExists`] for a
     /// key that is in the index or twice in the batch. After a part of the batch is inserted: [`IndexError::KeyExists`]
-    /// if another thread inserted a key meanwhile, [`IndexError::OutOfMemory`] and [`IndexError::Full`].
+    /// if another thread inserted a key meanwhile, [`IndexError::OutOfMemory`], [`IndexError::Full`] and
+    /// [`IndexError::Cancelled`].
     pub fn run(self) -> Result<(), IndexError> {
         watch!(let observed = crate::observe::Operation::InsertBatch.begin());
-        let Self { index, keys, vectors, threads, determinism, progress } = self;
+        let Self { index, keys, vectors, threads, determinism, progress, cancel } = self;
         let encoder = index.encoder();
         let count = encoder.count(vectors)?;
         if count != keys.len() {
@@ -240,6 +265,7 @@ impl<'a> InsertBatch<'a> {
             }
         };
         let insert = |turn: usize, work: &mut Work| {
+            go_on(cancel)?;
             let position = index.position(turn, count);
             encode(position, work)?;
             index.insert_encoded(keys[position], work)?;
@@ -266,6 +292,7 @@ impl<'a> InsertBatch<'a> {
                 encode: &encode,
                 threads,
                 inserted: &inserted,
+                cancel,
             })?;
             watch!(observed.done(count as u64));
             return Ok(());

@@ -13,7 +13,7 @@ use crate::arena::pin;
 use crate::error::IndexError;
 use crate::graph::{Counters, Draft, LinkBack, Outlook, Scratch};
 use crate::index::build::order::Even;
-use crate::index::build::ordered::Ordered;
+use crate::index::build::ordered::{Ordered, go_on};
 use crate::index::entries::space::Rows;
 use crate::index::scratch::Work;
 use crate::sync::Mutex;
@@ -63,6 +63,7 @@ impl Hnsw {
         };
         let mut done = 0;
         while done < ordered.count {
+            go_on(ordered.cancel)?;
             let size = (self.len() / PART).clamp(1, MOST).min(ordered.count - done);
             let (taken, failure) = self.insert_part(ordered, done, size);
             for _ in 0..taken {
