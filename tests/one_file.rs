@@ -20,7 +20,8 @@ use host_support::{
 };
 use nearfield::store::StoreError;
 use nearfield::{
-    Collection, CollectionError, CollectionReader, Flat, Hnsw, IndexError, Metric, Transaction,
+    Collection, CollectionError, CollectionReader, Flat, Hnsw, Index, IndexError, Metric,
+    Transaction,
 };
 
 /// Not a test: the code of the other processes.
@@ -443,4 +444,33 @@ fn no_damage_to_one_place_brings_an_older_state_back() {
         assert!(stats.is_err() || stats.unwrap().commit == number);
     }
     assert_eq!(wrong(&collection.snapshot().unwrap()).unwrap(), 0);
+}
+
+#[test]
+fn a_forked_child_changes_no_index_that_maps_a_file() {
+    let site = Site::new("one-file-mapped");
+    let index = Hnsw::builder(DIMENSION, Metric::L2).build().unwrap();
+    let exact = Flat::builder(DIMENSION, Metric::L2).build().unwrap();
+    let vectors: Vec<f32> = (0..500 * DIMENSION).map(|i| (i as f32 * 0.37).sin()).collect();
+    let keys: Vec<u64> = (0..500).collect();
+    index.insert_batch(&keys, &vectors).run().unwrap();
+    exact.insert_batch(&keys, &vectors).run().unwrap();
+    let (graph_file, flat_file) = (site.folder().join("graph.nf"), site.folder().join("flat.nf"));
+    index.save(&graph_file).unwrap();
+    exact.save(&flat_file).unwrap();
+    let (index, exact) = (Hnsw::open(&graph_file).unwrap(), Flat::open(&flat_file).unwrap());
+    let query = &vectors[..DIMENSION];
+    let both: [&dyn Index; 2] = [&index, &exact];
+    assert!(in_child(|| {
+        both.iter().all(|index| {
+            index.insert(900, &query) == Err(IndexError::Forked)
+                && index.upsert(7, &query) == Err(IndexError::Forked)
+                && index.remove(7) == Err(IndexError::Forked)
+                && index.insert_batch(&[901], &query).run() == Err(IndexError::Forked)
+        }) && index.keys().chain(exact.keys()).next().is_none()
+    }));
+    for index in both {
+        index.insert(900, &query).unwrap();
+        assert!(index.remove(7).unwrap() && index.len() == 500);
+    }
 }

@@ -79,6 +79,7 @@ pub(super) trait Insertable: Parts {
         vector: VectorRef<'_>,
         change: &mut dyn FnMut(&mut Work) -> Result<bool, IndexError>,
     ) -> Result<bool, IndexError> {
+        self.admit()?;
         self.work().with(|work| {
             work.row.resize(self.encoder().blocks(), Block::ZERO);
             self.encoder().encode(vector, &mut work.row)?;
@@ -234,6 +235,7 @@ impl<'a> InsertBatch<'a> {
     pub fn run(self) -> Result<(), IndexError> {
         watch!(let observed = crate::observe::Operation::InsertBatch.begin());
         let Self { index, keys, vectors, threads, determinism, progress, cancel } = self;
+        index.admit()?;
         let encoder = index.encoder();
         let count = encoder.count(vectors)?;
         if count != keys.len() {

@@ -18,6 +18,7 @@ impl Flat {
     /// As [`Hnsw::remove`](crate::Hnsw::remove).
     pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
         watch!(let observed = crate::observe::Operation::Remove.begin());
+        self.entries.admit()?;
         self.entries.reserve_hiding()?;
         let _one_leaves = self.leaving.lock();
         let slot = self.entries.map.remove(key, &self.entries.keys);

@@ -35,6 +35,7 @@ impl Hnsw {
     /// [`IndexError::OutOfMemory`]; the index is then as it was.
     pub fn remove(&self, key: u64) -> Result<bool, IndexError> {
         watch!(let observed = crate::observe::Operation::Remove.begin());
+        self.entries.admit()?;
         self.work.with(|work| {
             let removed = self.take_out(key, work)?;
             self.sweep_on(work);
