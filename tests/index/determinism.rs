@@ -182,7 +182,7 @@ fn searches_and_changes_may_go_on_beside() {
 
 #[test]
 fn what_is_refused_is_refused_alike() {
-    let index = Hnsw::builder(2, nearfield::Metric::L2).build().unwrap();
+    let index = Hnsw::builder(2, Metric::L2).build().unwrap();
     let bitwise = Determinism::Bitwise;
     index.insert_batch(&[], &[0.0_f32; 0]).determinism(bitwise).run().unwrap();
     index.insert_batch(&[1, 2], &[0.0, 1.0, 2.0, 3.0]).determinism(bitwise).run().unwrap();
@@ -193,7 +193,7 @@ fn what_is_refused_is_refused_alike() {
     let error = index.insert_batch(&[3], &[0.0; 2]).threads(0).determinism(bitwise).run();
     assert!(matches!(error, Err(IndexError::Parameter { name: "threads", .. })), "{error:?}");
     assert_eq!(index.len(), 2);
-    let flat = Flat::builder(2, nearfield::Metric::L2).build().unwrap();
+    let flat = Flat::builder(2, Metric::L2).build().unwrap();
     flat.insert_batch(&[9, 4], &[1.0; 4]).determinism(bitwise).run().unwrap();
     let hits = flat.search(&[1.0, 1.0]).k(2).run().unwrap();
     assert_eq!(hits.keys().collect::<Vec<_>>(), [9, 4]);

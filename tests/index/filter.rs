@@ -232,7 +232,7 @@ fn the_plan_follows_the_selectivity() {
     assert_eq!(plan(1, 16), SearchPlan::FilteredWalk);
     assert_eq!(plan(2, 16), SearchPlan::FilteredWalk);
     assert_eq!(plan(3, 16), SearchPlan::DirectedTwoHop);
-    assert_eq!(plan(20, 4), SearchPlan::BlindTwoHop);
+    assert_eq!(plan(14, 4), SearchPlan::BlindTwoHop);
     assert_eq!(plan(1000, 16), SearchPlan::FilteredScan);
     // A tenth of the vectors, for which a scan costs less than detours: all of them are around the query, or none.
     let sorted = pair.exact.search(&query).k(60_000).run().unwrap();

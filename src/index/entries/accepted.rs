@@ -17,6 +17,9 @@ use crate::index::scratch::Work;
 const FIRST: usize = 64;
 const GROWTH: usize = 4;
 
+/// The cost of looking up a key whose slot is guessed, in the unit of asking about a slot.
+const GUESS: f64 = 2.0;
+
 impl Entries {
     /// Delivers the nearest accepted vectors, exactly by their form: by the vectors, or by codes.
     pub(in crate::index) fn scan_accepted(
@@ -49,17 +52,26 @@ impl Entries {
         let Representation { rows: column, engine, .. } = form;
         let within = self.order_within(form, request.radius);
         let query = form.prepare(&self.encoder, row, coding);
-        let slots = column.len();
+        let (rows, kept) = self.moment(column, wanted, hidden);
+        let slots = rows.len() as usize;
+        // Taken after the rows: each row has a key.
+        let keys = self.keys.view();
+        let guesses = filter
+            .count()
+            .filter(|&count| count < slots / 2)
+            .and_then(|count| self.hints.guesses(keys, (rows.len(), hidden), count));
+        let look_up = if guesses.is_some() { GUESS } else { LOOK_UP };
         let field = match filter.count() {
             // Looking up a few keys is less than asking about all slots.
-            Some(count) if (count as f64) * LOOK_UP < slots as f64 => {
-                let mut field = Field { engine, rows: column.view(), hidden: &[], within };
+            Some(count) if (count as f64) * look_up < slots as f64 => {
+                let mut field = Field { engine, rows, hidden: &[], within };
                 matches.begin(wanted.min(slots));
                 filter.for_each(&mut |key| {
                     if timer.spent(1) {
                         return false;
                     }
-                    let slot = self.slot(key);
+                    let guess = guesses.as_ref().and_then(|guesses| guesses.slot(key));
+                    let slot = guess.or_else(|| self.slot(key));
                     if slot.is_some_and(|slot| !field.rows.has(slot)) {
                         // Younger than the view, perhaps in place of one that is in it.
                         field.rows = column.view();
@@ -72,7 +84,6 @@ impl Entries {
             _ => {
                 // Calls that take the time of measuring one row.
                 let asked = (ASKED as f64 / measuring(form.row_bytes())).ceil() as usize;
-                let (rows, kept) = self.moment(column, wanted, hidden);
                 let field = Field { engine, rows, hidden, within };
                 matches.begin(kept.min(rows.len() as usize));
                 self.each_accepted(field, filter, |slots| {

@@ -4,6 +4,7 @@ pub(in crate::index) mod accepted;
 pub(in crate::index) mod cost;
 pub(in crate::index) mod deliver;
 pub(in crate::index) mod gather;
+mod key_hints;
 pub(in crate::index) mod key_map;
 pub(in crate::index) mod replacement;
 pub(in crate::index) mod scan;
@@ -18,6 +19,7 @@ use crate::error::{IndexError, VectorError};
 use crate::graph::{Graph, Measure};
 use crate::index::codes::fitting::Quantized;
 use crate::index::codes::representation::Representation;
+use crate::index::entries::key_hints::KeyHints;
 use crate::index::entries::key_map::KeyMap;
 use crate::index::entries::replacement::Replacing;
 use crate::process::{Forked, Process};
@@ -42,6 +44,7 @@ pub(super) struct Entries {
     pub(super) quantized: Option<Quantized>,
     pub(super) keys: Column<u64>,
     pub(super) map: KeyMap,
+    pub(super) hints: KeyHints,
     /// The slots that hold nothing.
     pub(super) slots: Slots,
     pub(super) replacing: Replacing,
@@ -60,6 +63,7 @@ impl Entries {
             quantized,
             keys: Column::new(1),
             map: KeyMap::new(),
+            hints: KeyHints::default(),
             slots: Slots::new(),
             replacing: Replacing::default(),
             append: Mutex::new(()),
@@ -375,7 +379,7 @@ impl Entries {
 
     /// Returns the bytes of the keys and their map.
     pub(super) fn key_bytes(&self) -> usize {
-        self.keys.bytes_of(&self.slots) + self.map.bytes() + self.slots.bytes()
+        self.keys.bytes_of(&self.slots) + self.map.bytes() + self.hints.bytes() + self.slots.bytes()
     }
 
     /// Returns the bytes of the vectors.
