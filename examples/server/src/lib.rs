@@ -16,7 +16,7 @@
 //! | `problem.rs`, `extract.rs` | errors as problem documents |
 //! | `observe.rs`, `residency.rs` | metrics, spans, the share of a file that is in memory |
 //! | `routes/` | the paths |
-//! | `serve.rs` | start and end |
+//! | `serve.rs`, `trace.rs` | start and end, the log, spans for a collector |
 
 #![warn(clippy::unwrap_used)]
 
@@ -37,9 +37,11 @@ mod search;
 mod serve;
 mod settings;
 mod shelf;
+mod trace;
 mod workers;
 mod writer;
 
 pub use auth::new_key;
 pub use serve::{Running, serve};
 pub use settings::{Command, Limits, Settings, Task};
+pub use trace::{Tracing, start as start_tracing};

@@ -5,14 +5,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use server::{Command, Settings, Task, new_key, serve};
-use tracing_subscriber::EnvFilter;
+use server::{Command, Settings, Task, new_key, serve, start_tracing};
 
 fn main() -> ExitCode {
     let Command { settings, task } = Command::parse();
     let done = match task {
         Some(Task::NewKey { name, libraries }) => print_key(name, libraries),
-        None => run(&settings),
+        None => start_tracing().and_then(|_tracing| run(&settings)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,9 +31,6 @@ fn print_key(name: String, libraries: Vec<String>) -> Result<(), String> {
 
 #[tokio::main]
 async fn run(settings: &Settings) -> Result<(), String> {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,server=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let running = serve(settings).await?;
     println!("listening on http://{}", running.address());
     running.open().await?;

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -23,7 +24,11 @@ const SECONDS: [f64; 18] = [
 ];
 
 /// Bounds of the buckets of counts.
-const COUNTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const COUNTS: [f64; 12] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0];
+
+/// Time after which the gauges of a library that was deleted vanish.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// The time at which a request came: deadlines count from here.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +43,7 @@ pub fn recorder() -> Result<&'static PrometheusHandle, String> {
     static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     let start = || {
         let builder = PrometheusBuilder::new()
+            .idle_timeout(MetricKindMask::GAUGE, Some(IDLE))
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
             .and_then(|builder| builder.set_buckets(&COUNTS));
         builder.and_then(PrometheusBuilder::install_recorder).map_err(|error| error.to_string())
