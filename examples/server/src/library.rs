@@ -1,6 +1,7 @@
 //! One library: a collection in a file, its writer, and the searches that are answered together.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,7 +147,9 @@ impl Library {
         drop(builder.create(folder.join(COLLECTION))?);
         let description = Description { instance: Uuid::now_v7(), shape };
         let text = serde_json::to_vec_pretty(&description).map_err(Problem::internal)?;
-        write_synced(&folder.join(DESCRIPTION), &text).map_err(Problem::internal)
+        write_synced(&folder.join(DESCRIPTION), &text)
+            .and_then(|()| sync_folder(folder))
+            .map_err(Problem::internal)
     }
 
     /// Opens the library in a folder.
@@ -240,9 +243,17 @@ impl Library {
     }
 }
 
+/// Waits until the disk has the names in a folder. Windows writes them with the files.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
 /// Writes a file and waits for the disk.
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()

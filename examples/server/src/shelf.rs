@@ -4,14 +4,14 @@
 //! crash leaves folders with a dot, which the next start removes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::library::{Library, Shape};
+use crate::library::{Library, Shape, sync_folder};
 use crate::problem::{Problem, Result};
 use crate::settings::Limits;
 
@@ -152,9 +152,7 @@ impl Shelf {
 
     /// Waits until the disk has the names in the folder.
     fn sync(&self) -> Result<()> {
-        let synced =
-            if cfg!(unix) { File::open(&self.folder).and_then(|f| f.sync_all()) } else { Ok(()) };
-        synced.map_err(|e| self.fault("sync the folder", &e))
+        sync_folder(&self.folder).map_err(|e| self.fault("sync the folder", &e))
     }
 
     fn fault(&self, action: &str, error: &io::Error) -> Problem {

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 
 /// Returns the page: plain HTML, without parts from elsewhere.
 pub(super) async fn index() -> impl IntoResponse {
-    let policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+    let policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
     (headers, include_str!("../../page/index.html"))
 }
