@@ -1,0 +1,89 @@
+"""The cost of Python: the same searches of the same index from Python and from Rust, in turns.
+
+    cargo build --release --package nearfield-python --example native
+    python python/benches/overhead.py target/release/examples/native [folder of a data set]
+
+Without a folder the vectors are generated. A data set is in the binary layout of big-ann: `base.f16bin` and `query.f16bin`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import nearfield
+
+K, EF, ROUNDS, TURNS = 10, 64, 3, 7
+
+
+def read(path: Path) -> npt.NDArray[np.float32]:
+    rows, columns = np.fromfile(path, np.uint32, 2)
+    return np.fromfile(path, np.float16, offset=8).reshape(rows, columns).astype(np.float32)
+
+
+def generated() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((200, 128), dtype=np.float32)
+    rows = centres[random.integers(0, 200, 21_000)] + 0.5 * random.standard_normal((21_000, 128), dtype=np.float32)
+    return rows[1000:], rows[:1000]
+
+
+def measured(index: nearfield.Index, queries: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Returns the microseconds of a search, one query after the other, and the queries a second of batches: the best of some rounds."""
+    single, batch = float("inf"), 0.0
+    search = index.search
+    rows = list(queries)
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for row in rows:
+            search(row, K, ef=EF)
+        single = min(single, (time.perf_counter() - start) * 1e6 / len(rows))
+        start = time.perf_counter()
+        search(queries, K, ef=EF)
+        batch = max(batch, len(rows) / (time.perf_counter() - start))
+    return single, batch
+
+
+def main() -> None:
+    native = sys.argv[1]
+    base, queries = (read(Path(sys.argv[2]) / f"{part}.f16bin") for part in ["base", "query"]) if len(sys.argv) > 2 else generated()
+    with tempfile.TemporaryDirectory() as folder:
+        index = nearfield.Index(base.shape[1], "cosine")
+        index.add(np.arange(len(base)), base, progress=True)
+        path, asked = Path(folder) / "index.nf", Path(folder) / "queries.npy"
+        index.save(path)
+        np.save(asked, queries)
+        index = nearfield.Index.load(path)
+        exact = nearfield.Flat(base.shape[1], "cosine")
+        exact.add(np.arange(len(base)), base)
+        truth, found = exact.search(queries, K).keys, index.search(queries, K, ef=EF).keys
+        recall = np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(truth, found)])
+        python, rust = [], []
+        for _ in range(TURNS):
+            python.append(measured(index, queries))
+            output = subprocess.run([native, path, asked, str(K), str(EF), str(ROUNDS)], capture_output=True, text=True, check=True)
+            rust.append(tuple(float(number) for number in output.stdout.split()))
+    tiny = nearfield.Index(2, "l2")
+    tiny.add(0, [0.0, 0.0])
+    query = np.zeros(2, np.float32)
+    call = []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        for _ in range(20_000):
+            tiny.search(query, 1)
+        call.append((time.perf_counter() - start) / 20_000 * 1e6)
+    (single, batch), (single_rust, batch_rust) = np.median(python, axis=0), np.median(rust, axis=0)
+    print(f"{len(base)} x {base.shape[1]}, recall@{K} {recall:.4f} at ef {EF}; medians of {TURNS} turns")
+    print(f"one query: {single:.2f} us from Python, {single_rust:.2f} us from Rust: {single - single_rust:+.2f} us")
+    print(f"batch of {len(queries)}: {batch:.0f} a second from Python, {batch_rust:.0f} from Rust: {batch / batch_rust:.1%}")
+    print(f"a call that finds the only vector of an index: {min(call):.2f} us")
+
+
+if __name__ == "__main__":
+    main()
