@@ -56,6 +56,11 @@ deny:
 msrv:
     .ci/run msrv
 
+# The Python wheel, its tests, and the suites of LangChain and Haystack
+[group('gate')]
+python:
+    .ci/run python
+
 # Lint the scripts
 [group('gate')]
 scripts:
