@@ -40,6 +40,9 @@ pub(super) const FIELDS: &str = "fields";
 /// Table from a value of a field, and a chunk of the keys, to those that have the value.
 pub(super) const INDEX_OF_ATTRIBUTES: &str = "index of attributes";
 
+/// The names of tables of the user's own begin so. No table of the collection does.
+pub(super) const OWN: &str = "own: ";
+
 /// Keys of names begin here.
 pub(super) const FIRST_NAMED: u64 = 1 << 63;
 

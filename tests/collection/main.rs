@@ -10,4 +10,5 @@ mod exchange;
 mod listing;
 mod opening;
 mod power_cut;
+mod tables;
 mod tasks;

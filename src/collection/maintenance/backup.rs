@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
     ATTRIBUTES, COLUMNS, DELTAS, FIELDS, HEAD, INDEX_OF_ATTRIBUTES, JOURNAL, KEYS_OF_NAMES,
-    NAMES_OF_KEYS, PAYLOADS, decode_chunk, encode_chunk,
+    NAMES_OF_KEYS, OWN, PAYLOADS, decode_chunk, encode_chunk,
 };
 use crate::collection::progress::Progress;
 use crate::collection::saving::replace_file;
 use crate::collection::writing::Collection;
 use crate::observe::watch;
-use crate::store::{ExtentId, Key, ReadTransaction, StoreError, WriteTransaction};
+use crate::store::{ExtentId, Key, ReadTransaction, StoreError, Table, TableMut, WriteTransaction};
 
 /// Bytes of an extent that are copied in one piece.
 const PIECE: u64 = 1 << 20;
@@ -58,6 +58,11 @@ impl Collection {
                 copy_table::<str>(&tx, &mut copy, FIELDS, progress)?;
                 copy_table::<[u8]>(&tx, &mut copy, INDEX_OF_ATTRIBUTES, progress)?;
             }
+            for name in tx.tables()?.iter().filter(|name| name.starts_with(OWN)) {
+                if let Some((key_type, table)) = tx.raw_table(name)? {
+                    load(table, copy.raw_table(name, key_type)?, progress)?;
+                }
+            }
             copy.table::<u64>(COLUMNS)?;
             for (key, chunk) in columns {
                 let (extent, len) = decode_chunk(chunk)?;
@@ -90,8 +95,22 @@ where
     for<'a> K::Item<'a>: Copy,
 {
     // Empty tables are made, too, because a copy has every table.
-    let mut copy = to.table::<K>(name)?;
-    let Some(table) = from.find_table::<K>(name)? else { return Ok(()) };
+    let copy = to.table::<K>(name)?;
+    match from.find_table::<K>(name)? {
+        Some(table) => load(table, copy, progress),
+        None => Ok(()),
+    }
+}
+
+/// Loads a table with the entries of another one.
+fn load<K: Key + ?Sized>(
+    table: Table<'_, K>,
+    mut copy: TableMut<'_, K>,
+    progress: &Progress<'_>,
+) -> Result<(), CollectionError>
+where
+    for<'a> K::Item<'a>: Copy,
+{
     let failure = RefCell::new(None);
     let entries = table.entries()?.map_while(|entry| match entry {
         Ok((_, value)) if !progress.go_on(value.len() as u64) => {

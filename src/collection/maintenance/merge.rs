@@ -77,6 +77,7 @@ impl Collection {
     ///   equal in every byte are one entry. Removed vectors are not copied.
     /// - Names are compared as names, not by their keys, which each collection gave on its own: the merged collection gives them anew,
     ///   from 2^63 on in the order of the names, skipping numbers that are taken. Names without a vector are not copied.
+    /// - Tables of your own records ([`Transaction::table`](crate::Transaction::table)) are not copied.
     /// - If all inputs have the same quantizer, codes are copied. Else a new quantizer is trained on all vectors, or, if originals were
     ///   dropped, the quantizer of most vectors is kept.
     /// - The same inputs make the same bytes, in any order and with any number of threads. An input whose journal is not empty

@@ -7,6 +7,7 @@ mod attributes;
 mod entries;
 mod reader;
 mod snapshot;
+mod tables;
 
 pub use entries::Entries;
 pub use reader::CollectionReader;

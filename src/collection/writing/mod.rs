@@ -16,6 +16,7 @@ mod pace;
 mod put;
 #[cfg(feature = "simulation")]
 mod simulated;
+mod tables;
 mod transaction;
 mod writer;
 

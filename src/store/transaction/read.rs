@@ -15,6 +15,9 @@ use crate::store::key::Key;
 use crate::store::pages::{Extent, ExtentId, Pin, Shared, View};
 use crate::store::tree;
 
+/// The type of a table's keys, and the table with its keys as bytes.
+pub(crate) type RawTable<'t> = (u8, Table<'t, [u8]>);
+
 /// A checkpoint and the commits that were applied on top of it.
 pub(crate) struct Base {
     pub(crate) shared: Arc<Shared>,
@@ -78,12 +81,23 @@ impl ReadTransaction {
         name: &str,
     ) -> Result<Option<Table<'_, K>>, StoreError> {
         self.admit()?;
+        let Some(record) = self.table_record(name)? else { return Ok(None) };
+        check_type::<K>(name, &record)?;
+        Ok(Some(Table::new(&self.pin, record)))
+    }
+
+    /// Returns the type of the keys of a table, and the table with its keys as bytes. Returns `None` if the store has none.
+    pub(crate) fn raw_table(&self, name: &str) -> Result<Option<RawTable<'_>>, StoreError> {
+        self.admit()?;
+        let Some(record) = self.table_record(name)? else { return Ok(None) };
+        Ok(Some((record.key_type, Table::new(&self.pin, record))))
+    }
+
+    fn table_record(&self, name: &str) -> Result<Option<TableRecord>, StoreError> {
         let catalog = self.pin.state.catalog;
         let found = tree::get(&self.pin, catalog, name.as_bytes())
             .and_then(|value| value.map(|v| TableRecord::decode(catalog.page, v)).transpose());
-        let Some(record) = found.map_err(|error| self.place(error))? else { return Ok(None) };
-        check_type::<K>(name, &record)?;
-        Ok(Some(Table::new(&self.pin, record)))
+        found.map_err(|error| self.place(error))
     }
 
     /// Returns the value of `key` in a table. Returns `None` if the table or the key does not exist.

@@ -234,6 +234,25 @@ impl WriteTransaction {
         Ok(TableMut::new(self, table))
     }
 
+    /// Returns the table of this name, made with this type of keys if it does not exist, with its keys as bytes. The caller writes only
+    /// bytes that keys of this type have.
+    pub(crate) fn raw_table(
+        &mut self,
+        name: &str,
+        key_type: u8,
+    ) -> Result<TableMut<'_, [u8]>, StoreError> {
+        let changes = self.changes()?;
+        let table = if let Some(table) = changes.find(name)? {
+            table
+        } else {
+            let table = changes.create(name, key_type)?;
+            self.selected = None;
+            self.record_table(table);
+            table
+        };
+        Ok(TableMut::new(self, table))
+    }
+
     /// Returns whether a table of this name exists.
     pub(crate) fn has_table(&mut self, name: &str) -> Result<bool, StoreError> {
         Ok(self.changes()?.find(name)?.is_some())
