@@ -44,7 +44,13 @@ macro_rules! with {
 
 impl Open {
     fn search<'a, V: AsVector>(&'a self, query: &'a V) -> Search<'a> {
-        with!(self, part => part.search(query))
+        match self {
+            Self::Hnsw(index) => index.search(query),
+            Self::Flat(index) => index.search(query),
+            Self::Ivf(index) => index.search(query),
+            Self::Collection(collection) => collection.search(query).hits_only(),
+            Self::Snapshot(snapshot) => snapshot.search(query).hits_only(),
+        }
     }
 
     fn search_batch<'a, V: AsVector>(&'a self, queries: &'a V) -> SearchBatch<'a> {

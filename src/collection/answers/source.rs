@@ -50,6 +50,34 @@ impl Snapshot {
     }
 }
 
+impl<'a, F> Search<'a, F, Source<'a>> {
+    /// Returns the search as one of an index, which returns hits alone: for functions that search indexes and collections alike.
+    ///
+    /// ```
+    /// use nearfield::{Collection, Flat, IndexError, Metric, Search};
+    ///
+    /// fn nearest(search: Search<'_>) -> Result<Option<u64>, IndexError> {
+    ///     Ok(search.k(1).run()?.keys().next())
+    /// }
+    ///
+    /// # let dir = tempfile();
+    /// let words = Flat::builder(2, Metric::L2).build()?;
+    /// let photos = Collection::builder(2, Metric::L2).open(dir.join("photos.nf"))?;
+    /// assert_eq!(nearest(words.search(&[0.0, 1.0]))?, None);
+    /// assert_eq!(nearest(photos.search(&[0.0, 1.0]).hits_only())?, None);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # fn tempfile() -> std::path::PathBuf {
+    /// #     let dir = std::env::temp_dir().join(format!("nearfield-hits-only-{}", std::process::id()));
+    /// #     std::fs::create_dir_all(&dir).unwrap();
+    /// #     dir
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hits_only(self) -> Search<'a, F> {
+        self.with_source(|_| ())
+    }
+}
+
 impl<'a> Source<'a> {
     fn hnsw(self) -> &'a Hnsw {
         match self.place {
