@@ -28,7 +28,7 @@ const COUNTS: [f64; 12] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0];
 
 /// Time after which the gauges of a library that was deleted vanish.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// The time at which a request came: deadlines count from here.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,9 @@ pub struct Tracing {
 impl Drop for Tracing {
     fn drop(&mut self) {
         #[cfg(feature = "otlp")]
-        if let Some(Err(error)) = self.provider.as_ref().map(|provider| provider.shutdown()) {
+        if let Some(provider) = &self.provider
+            && let Err(error) = provider.shutdown()
+        {
             eprintln!("server: spans were lost: {error}");
         }
     }
