@@ -151,6 +151,10 @@ fn the_first_error_of_a_filter_ends_the_search() {
     assert!(std::error::Error::source(&error).is_some());
     let error = collection.search(&[0.0]).with_payload().try_filter(fails).run().unwrap_err();
     assert!(matches!(error, TryFilterError::Filter(std::fmt::Error)));
+    let grouped = collection.search(&[0.0]).try_filter(even).group_by("none").run().unwrap();
+    assert!(grouped.is_empty() && grouped.is_complete());
+    let error = collection.search(&[0.0]).group_by("none").try_filter(fails).run().unwrap_err();
+    assert!(matches!(error, TryFilterError::Filter(std::fmt::Error)));
     // Other errors and limits are as without it.
     let error = collection.search(&[0.0, 1.0]).try_filter(even).run().unwrap_err();
     assert!(matches!(error, TryFilterError::Search(_)), "{error}");
@@ -292,6 +296,7 @@ fn diverse_answers_are_those_of_the_definition() {
             }
         }
         tx.commit().unwrap();
+        let vectors: Vec<Vec<f32>> = (0..300).map(|key| collection.get(key).unwrap()).collect();
         for (lambda, k, fetch) in
             [(1.0, 10, 50), (0.5, 10, 50), (0.0, 5, 300), (0.7, 20, 3), (0.3, 400, 400)]
         {
@@ -300,11 +305,10 @@ fn diverse_answers_are_those_of_the_definition() {
                 if is_bits { collection.search(&bits) } else { collection.search(&floats) };
             let search = search.ef(EXACT);
             let hits = search.k(fetch.max(k)).run().unwrap();
-            let vector = |key| collection.get(key).unwrap();
             // Distances from the definition, in `f64`.
             let between = |a: u64, b: u64| -> f64 {
-                let (a, b) = (vector(a), vector(b));
-                let pairs = a.iter().zip(&b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+                let (a, b) = (&vectors[a as usize], &vectors[b as usize]);
+                let pairs = a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
                 match metric {
                     Metric::InnerProduct => -pairs.map(|(a, b)| a * b).sum::<f64>(),
                     Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
@@ -314,26 +318,26 @@ fn diverse_answers_are_those_of_the_definition() {
             let answers = search.k(k).diverse(lambda, fetch).with_vector().run().unwrap();
             assert_eq!(answers.len(), k.min(300));
             assert_eq!(answers[0].key, hits[0].key);
-            let mut chosen = vec![answers[0].key];
-            for answer in &answers[1..] {
+            let own: BTreeMap<u64, f32> = hits.iter().map(|hit| (hit.key, hit.distance)).collect();
+            let mut chosen: Vec<u64> = Vec::new();
+            let mut least = vec![f64::INFINITY; 300];
+            for answer in &answers {
                 let worth = |key: u64| {
-                    let least = chosen
-                        .iter()
-                        .map(|&other| between(key, other))
-                        .fold(f64::INFINITY, f64::min);
-                    let own = hits.iter().find(|hit| hit.key == key).unwrap().distance;
-                    (1.0 - f64::from(lambda)) * least - f64::from(lambda) * f64::from(own)
+                    let lambda = f64::from(lambda);
+                    (1.0 - lambda) * least[key as usize] - lambda * f64::from(own[&key])
                 };
-                let rest = hits.iter().map(|hit| hit.key).filter(|key| !chosen.contains(key));
-                let best = rest.map(worth).fold(f64::NEG_INFINITY, f64::max);
-                // Rounding decides between equal ones.
-                assert!(
-                    worth(answer.key) >= best - 1e-4,
-                    "{metric} {lambda}: {} {best}",
-                    worth(answer.key)
-                );
+                if !chosen.is_empty() {
+                    let rest = own.keys().copied().filter(|key| !chosen.contains(key));
+                    let best = rest.map(worth).fold(f64::NEG_INFINITY, f64::max);
+                    // Rounding decides between equal ones.
+                    let found = worth(answer.key);
+                    assert!(found >= best - 1e-4, "{metric} {lambda}: {found} {best}");
+                }
                 assert!(!chosen.contains(&answer.key));
                 chosen.push(answer.key);
+                for (key, least) in (0..).zip(&mut least) {
+                    *least = least.min(between(key, answer.key));
+                }
             }
             if lambda >= 1.0 {
                 assert!(chosen.iter().copied().eq(hits.keys().take(k)), "{metric}");

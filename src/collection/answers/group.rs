@@ -14,7 +14,7 @@ use crate::attributes::{Value, field};
 use crate::collection::attributes::Selection;
 use crate::collection::error::CollectionError;
 use crate::error::IndexError;
-use crate::index::{Filter, Hit, Search};
+use crate::index::{Fallible, Filter, Hit, Search, TryFilterError};
 
 /// Hits that the first iteration takes, for each hit that is wanted.
 const PATIENCE: usize = 4;
@@ -139,8 +139,16 @@ impl<'a, F: Filter> Search<'_, F, Grouping<'a>> {
         let filter = filter.as_ref().map(|filter| filter as &dyn Filter);
         let place = fetch.source.place();
         let moment = fetch.source.moment().map_err(&place)?;
-        let mut found =
-            Found { moment: &moment, field, limit, k, groups: Vec::new(), at: HashMap::new() };
+        let mut found = Found {
+            moment: &moment,
+            field,
+            limit,
+            k,
+            groups: Vec::new(),
+            at: HashMap::new(),
+            rest: None,
+            subtracted: 0,
+        };
         let search = Asked { search: search.endless(), filter };
         let is_complete = found.find(&search).map_err(&place)?;
         let mut groups = Vec::with_capacity(found.groups.len());
@@ -149,6 +157,22 @@ impl<'a, F: Filter> Search<'_, F, Grouping<'a>> {
             groups.push(Group { value, answers });
         }
         Ok(Groups { groups, is_complete })
+    }
+}
+
+impl<'a, G, E> Search<'_, Fallible<G>, Grouping<'a>>
+where
+    G: Fn(u64) -> Result<bool, E> + Sync,
+    E: Send,
+{
+    /// Runs the searches, whose filter may fail, and reads the records of the answers.
+    ///
+    /// # Errors
+    ///
+    /// [`TryFilterError::Filter`] with the first error of the filter; [`TryFilterError::Search`] with the errors of a search without it.
+    pub fn run(self) -> Result<Groups<'a>, TryFilterError<E, CollectionError>> {
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "several methods are `run`")]
+        self.watched(|search| search.run())
     }
 }
 
@@ -169,6 +193,9 @@ struct Found<'m, 'a> {
     groups: Vec<(Value, Vec<Hit>)>,
     /// The group of each value, by its bytes.
     at: HashMap<Vec<u8>, usize>,
+    /// The keys that have a value, without those of the first `subtracted` groups; once they are asked for.
+    rest: Option<Selection>,
+    subtracted: usize,
 }
 
 impl Found<'_, '_> {
@@ -183,13 +210,11 @@ impl Found<'_, '_> {
         let is_whole = ended;
         while !ended && self.groups.len() < self.k && is_complete {
             let others = self.others()?;
-            if others.is_empty() {
-                break;
-            }
             patience = patience.saturating_mul(2);
             let met;
             (ended, met) = self.meet(asked, Some(&others), patience)?;
             is_complete &= met;
+            self.rest = Some(others);
         }
         // An iteration that has ended has given all that match.
         if !is_whole {
@@ -238,15 +263,22 @@ impl Found<'_, '_> {
         Ok((true, hits.is_complete()))
     }
 
-    /// Returns the keys of the groups that were not met.
-    fn others(&self) -> Result<Selection, CollectionError> {
-        let mut others = self.moment.matching(&field(&self.field).is_not_null())?;
-        // A list contains all of no texts.
-        let no_texts: [&str; 0] = [];
-        others.subtract(&self.moment.matching(&field(&self.field).all_of(no_texts))?);
-        for (value, _) in &self.groups {
-            others.subtract(&self.moment.matching(&field(&self.field).eq(value.clone()))?);
+    /// Takes the keys of the groups that were not met.
+    fn others(&mut self) -> Result<Selection, CollectionError> {
+        let field = || field(&self.field);
+        let mut others = if let Some(rest) = self.rest.take() {
+            rest
+        } else {
+            let mut all = self.moment.matching(&field().is_not_null())?;
+            // A list contains all of no texts.
+            let no_texts: [&str; 0] = [];
+            all.subtract(&self.moment.matching(&field().all_of(no_texts))?);
+            all
+        };
+        for (value, _) in &self.groups[self.subtracted..] {
+            others.subtract(&self.moment.matching(&field().eq(value.clone()))?);
         }
+        self.subtracted = self.groups.len();
         Ok(others)
     }
 

@@ -117,8 +117,8 @@ impl<'a> Import<'a> {
         self
     }
 
-    /// Sets a callback, called after each commit with the lines from the first on, and the bytes, whose entries are committed. It may use the
-    /// collection.
+    /// Sets a callback, called after each commit with the number of lines from the first on whose entries are committed, and of bytes that were
+    /// read. It may use the collection.
     pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
         self

@@ -77,7 +77,7 @@ fn entry<'t>(
 }
 
 impl Snapshot {
-    /// Returns all entries, ascending by key. The keys are sorted first: `O(n log n)`, about 60 ms for a million.
+    /// Returns all entries, ascending by key. The keys are sorted first: `O(n log n)`.
     ///
     /// # Errors
     ///
