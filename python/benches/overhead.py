@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import nearfield
 
-K, EF, ROUNDS, TURNS = 10, 64, 3, 7
+K, EF, ROUNDS, TURNS = 10, 64, 10, 3
 
 
 def read(path: Path) -> npt.NDArray[np.float32]:
@@ -35,19 +35,18 @@ def generated() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
 
 
 def measured(index: nearfield.Index, queries: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Returns the microseconds of a search, one query after the other, and the queries a second of batches: the best of some rounds."""
-    single, batch = float("inf"), 0.0
-    search = index.search
-    rows = list(queries)
+    """Returns the microseconds of a search and the queries a second of batches: the mean of each query's fastest round, and the fastest batch."""
+    rows, search, clock = list(queries), index.search, time.perf_counter
+    single, batch = np.full(len(rows), np.inf), 0.0
     for _ in range(ROUNDS):
-        start = time.perf_counter()
-        for row in rows:
+        for at, row in enumerate(rows):
+            start = clock()
             search(row, K, ef=EF)
-        single = min(single, (time.perf_counter() - start) * 1e6 / len(rows))
-        start = time.perf_counter()
+            single[at] = min(single[at], clock() - start)
+        start = clock()
         search(queries, K, ef=EF)
-        batch = max(batch, len(rows) / (time.perf_counter() - start))
-    return single, batch
+        batch = max(batch, len(rows) / (clock() - start))
+    return float(single.mean()) * 1e6, batch
 
 
 def main() -> None:
@@ -73,13 +72,14 @@ def main() -> None:
     tiny.add(0, [0.0, 0.0])
     query = np.zeros(2, np.float32)
     call = []
-    for _ in range(TURNS):
+    for _ in range(1000):
         start = time.perf_counter()
-        for _ in range(20_000):
+        for _ in range(100):
             tiny.search(query, 1)
-        call.append((time.perf_counter() - start) / 20_000 * 1e6)
-    (single, batch), (single_rust, batch_rust) = np.median(python, axis=0), np.median(rust, axis=0)
-    print(f"{len(base)} x {base.shape[1]}, recall@{K} {recall:.4f} at ef {EF}; medians of {TURNS} turns")
+        call.append((time.perf_counter() - start) / 100 * 1e6)
+    single, single_rust = min(turn[0] for turn in python), min(turn[0] for turn in rust)
+    batch, batch_rust = max(turn[1] for turn in python), max(turn[1] for turn in rust)
+    print(f"{len(base)} x {base.shape[1]}, recall@{K} {recall:.4f} at ef {EF}; the best of {TURNS} turns of {ROUNDS} rounds")
     print(f"one query: {single:.2f} us from Python, {single_rust:.2f} us from Rust: {single - single_rust:+.2f} us")
     print(f"batch of {len(queries)}: {batch:.0f} a second from Python, {batch_rust:.0f} from Rust: {batch / batch_rust:.1%}")
     print(f"a call that finds the only vector of an index: {min(call):.2f} us")

@@ -2,7 +2,7 @@
 
 `Index` finds the approximate nearest neighbours of a vector among millions, `Flat` the exact ones among some ten thousand, `Ivf` takes less
 memory. A `Collection` keeps vectors, names, payloads and attributes in one file. Vectors are NumPy arrays of `float32`, `float16`, `int8` or
-`uint8`, read without a copy if their rows follow one another in memory, and copied otherwise; another dtype is refused. Keys are whole numbers
+`uint8`: rows that follow one another in memory are read without a copy, a single vector and other layouts are copied, another dtype is refused. Keys are whole numbers
 from 0 to 2**64 - 1. Distances are smaller for nearer vectors: squared under "l2", negated products under "ip", 1 - cos under "cosine", numbers
 of bits under "hamming".
 

@@ -13,6 +13,8 @@ use crate::arguments::key;
 use crate::fault::{Outcome, invalid, mistyped, type_name};
 
 enum Components<'py> {
+    /// One vector, copied: in less time than the borrows of arrays are checked.
+    Own(Vec<f32>),
     F32(PyReadonlyArrayDyn<'py, f32>),
     /// The bits of half-precision numbers.
     F16(PyReadonlyArrayDyn<'py, u16>),
@@ -31,6 +33,7 @@ impl Vectors<'_> {
     /// Returns the components, without a copy.
     pub(crate) fn view(&self) -> Outcome<VectorRef<'_>> {
         let view = match &self.components {
+            Components::Own(vector) => Some(vector.as_vector()),
             Components::F32(array) => array.as_slice().ok().map(AsVector::as_vector),
             Components::F16(array) => array.as_slice().ok().and_then(|bits| {
                 bytemuck::try_cast_slice::<u16, F16>(bits).ok().map(AsVector::as_vector)
@@ -62,11 +65,22 @@ pub(crate) fn vectors<'py>(value: &Bound<'py, PyAny>) -> Outcome<Vectors<'py>> {
     if let Ok(array) = value.cast::<PyArrayDyn<f32>>()
         && array.is_c_contiguous()
         && let Ok(shape) = shape(array.as_untyped())
-        && let Ok(array) = array.try_readonly()
-        && array.as_slice().is_ok()
     {
-        return Ok(Vectors { components: Components::F32(array), shape });
+        if shape.is_none()
+            && let Ok(vector) = array.to_vec()
+        {
+            return Ok(Vectors { components: Components::Own(vector), shape });
+        }
+        if let Ok(array) = array.try_readonly()
+            && array.as_slice().is_ok()
+        {
+            return Ok(Vectors { components: Components::F32(array), shape });
+        }
     }
+    vectors_of_any(value)
+}
+
+fn vectors_of_any<'py>(value: &Bound<'py, PyAny>) -> Outcome<Vectors<'py>> {
     let array = array_of(value)?;
     let untyped = array.cast::<PyUntypedArray>().map_err(PyErr::from)?;
     let is_in_place = untyped.is_c_contiguous() && is_aligned(&array)?;

@@ -201,14 +201,16 @@ impl Wanted {
         /// Components that are read in some tens of milliseconds.
         const SHORT: usize = 300_000_000;
 
+        let each = shape.dimension.saturating_mul(queries);
         let is_walk = matches!(open, Open::Hnsw(_) | Open::Collection(_) | Open::Snapshot(_));
-        let rows = if is_walk && !is_filtered && self.recall.is_none() && self.k.is_some() {
+        if is_walk && !is_filtered && self.recall.is_none() && self.k.is_some() {
             let kept = self.ef.unwrap_or(64).max(self.k.unwrap_or(0));
-            kept.saturating_mul(64).min(open.len())
-        } else {
-            open.len()
-        };
-        rows.saturating_mul(shape.dimension).saturating_mul(queries) > SHORT
+            // Counting the vectors takes longer than the rest of a call: only if it matters.
+            if kept.saturating_mul(64).saturating_mul(each) <= SHORT {
+                return false;
+            }
+        }
+        open.len().saturating_mul(each) > SHORT
     }
 }
 
