@@ -46,11 +46,10 @@ impl List {
     /// Returns the key that a candidate must beat; it is above every key if the pool has room.
     #[inline(always)]
     fn bound(&self) -> u64 {
-        if self.len + self.recent.len < self.capacity {
-            return u64::MAX;
+        if self.recent.len > 0 {
+            return self.bound_of_both();
         }
-        let last = if self.len == 0 { 0 } else { self.entries[self.len - 1] };
-        last.max(self.recent.last()) >> 32
+        if self.len < self.capacity { u64::MAX } else { self.entries[self.len - 1] >> 32 }
     }
 
     /// Bounds the list to `capacity` entries, which are at least those that it has.
@@ -196,12 +195,10 @@ impl<I: Id> Pool<I> {
     /// Returns the key of the nearest candidate not yet expanded.
     #[inline(always)]
     pub(crate) fn peek(&self) -> Option<OrderKey> {
-        let List { entries, len, cursor, recent, .. } = &self.list;
-        let nearest = entries[..*len].get(*cursor).copied();
-        if recent.len == 0 {
-            return nearest.map(key_of);
+        if self.list.recent.len > 0 {
+            return self.list.nearest_of_both().map(key_of);
         }
-        [nearest, recent.nearest()].into_iter().flatten().min().map(key_of)
+        self.list.entries[..self.list.len].get(self.list.cursor).map(|&entry| key_of(entry))
     }
 
     /// Returns the number of nearest candidates that are expanded without a gap.
@@ -282,10 +279,8 @@ impl Task for Offer<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
-        if self.list.len + self.list.recent.len >= DIRECT {
-            return self.recently(simd);
-        }
-        if !S::MERGES {
+        let is_long = self.list.len + self.list.recent.len >= DIRECT;
+        if !S::MERGES && !is_long {
             return self.one_by_one(simd);
         }
         let Self { list, keys, ids } = self;
@@ -295,9 +290,12 @@ impl Task for Offer<'_> {
             let end = keys.len().min(at + ASKED);
             let count = simd.select(&keys[at..end], &ids[at..end], list.bound(), &mut fresh);
             for fresh in fresh[..count].chunks(MERGED) {
-                let (len, first) = simd.merge(&mut list.entries, list.len, list.capacity, fresh);
-                list.len = len;
-                list.cursor = list.cursor.min(first);
+                if is_long {
+                    list.make_room_for_recent(fresh.len());
+                }
+                let (entries, len, capacity) = list.growing(is_long);
+                let merged = simd.merge(entries, len, capacity, fresh);
+                list.grown(is_long, merged);
             }
             for &entry in &fresh[..count] {
                 ids[added] = id_of(entry);

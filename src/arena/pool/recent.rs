@@ -3,8 +3,8 @@
 //! An entry of a long array moves half of the others. Beside the short array it moves few, and the long one takes all of the
 //! short one in a single pass.
 
-use super::{EXPANDED, List, Offer, id_of};
-use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
+use super::{EXPANDED, List};
+use crate::simd::SLACK;
 
 /// Entries in a pool from which on new ones arrive in the short array.
 pub(super) const DIRECT: usize = 768;
@@ -64,6 +64,8 @@ fn expand(entries: &mut [u64], cursor: &mut usize) -> Option<u64> {
 
 impl List {
     /// Expands the nearest entry of both arrays, and returns it. Settles the list if all are expanded.
+    #[cold]
+    #[inline(never)]
     pub(super) fn next_of_both(&mut self) -> Option<u64> {
         let Self { entries, len, cursor, recent, .. } = self;
         let entries = &mut entries[..*len];
@@ -78,7 +80,28 @@ impl List {
         next
     }
 
+    /// Returns the nearest entry of both arrays that is not expanded.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn nearest_of_both(&self) -> Option<u64> {
+        let nearest = self.entries[..self.len].get(self.cursor).copied();
+        [nearest, self.recent.nearest()].into_iter().flatten().min()
+    }
+
+    /// Returns the key that a candidate must beat, if there are recent entries.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn bound_of_both(&self) -> u64 {
+        if self.len + self.recent.len < self.capacity {
+            return u64::MAX;
+        }
+        let last = if self.len == 0 { 0 } else { self.entries[self.len - 1] };
+        last.max(self.recent.last()) >> 32
+    }
+
     /// Returns the entry of a rank in the order of both arrays.
+    #[cold]
+    #[inline(never)]
     pub(super) fn of_both_at(&self, rank: usize) -> Option<u64> {
         let (entries, recent) =
             (&self.entries[..self.len], &self.recent.entries[..self.recent.len]);
@@ -99,8 +122,7 @@ impl List {
     pub(super) fn expanded(&self) -> usize {
         let (entries, recent) =
             (&self.entries[..self.len], &self.recent.entries[..self.recent.len]);
-        let nearest = [entries.get(self.cursor).copied(), self.recent.nearest()];
-        let Some(nearest) = nearest.into_iter().flatten().min() else {
+        let Some(nearest) = self.nearest_of_both() else {
             return entries.len() + recent.len();
         };
         let before = |entries: &[u64], cursor: usize| {
@@ -113,25 +135,6 @@ impl List {
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self) {
-        run_detected(Settle(self));
-    }
-
-    /// Drops the last entries beyond the capacity.
-    #[inline(always)]
-    fn trim(&mut self) {
-        while self.len + self.recent.len > self.capacity {
-            if self.len > 0 && self.entries[self.len - 1] > self.recent.last() {
-                self.len -= 1;
-            } else {
-                self.recent.len -= 1;
-            }
-        }
-        self.cursor = self.cursor.min(self.len);
-        self.recent.cursor = self.recent.cursor.min(self.recent.len);
-    }
-
-    #[inline(always)]
-    fn settle_inside(&mut self) {
         self.cursor = self.expanded();
         let Self { entries, len, recent, .. } = self;
         let mut end = *len;
@@ -161,43 +164,48 @@ impl List {
         }
         recent.clear();
     }
-}
 
-struct Settle<'a>(&'a mut List);
-
-impl Task for Settle<'_> {
-    type Output = ();
-
+    /// Moves the recent entries to the others if there is no room for `count` more.
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        self.0.settle_inside();
+    pub(super) fn make_room_for_recent(&mut self, count: usize) {
+        if self.recent.len + count > RECENT {
+            self.settle();
+        }
     }
-}
 
-impl Offer<'_> {
-    /// Adds the candidates to the recent ones.
+    /// Returns the array that takes new entries, its length and its capacity.
     #[inline(always)]
-    pub(super) fn recently<S: Simd>(self, simd: S) -> usize {
-        let Self { list, keys, ids } = self;
-        let mut fresh = [0; super::ASKED + SLACK];
-        let mut added = 0;
-        for at in (0..keys.len()).step_by(super::ASKED) {
-            let end = keys.len().min(at + super::ASKED);
-            let count = simd.select(&keys[at..end], &ids[at..end], list.bound(), &mut fresh);
-            for fresh in fresh[..count].chunks(MERGED) {
-                if list.recent.len + fresh.len() > RECENT {
-                    list.settle_inside();
-                }
-                let Recent { entries, len, cursor } = &mut list.recent;
-                let (longer, first) = simd.merge(entries, *len, RECENT, fresh);
-                (*len, *cursor) = (longer, (*cursor).min(first));
-                list.trim();
-            }
-            for &entry in &fresh[..count] {
-                ids[added] = id_of(entry);
-                added += 1;
+    pub(super) fn growing(&mut self, is_long: bool) -> (&mut [u64], usize, usize) {
+        if is_long {
+            (&mut self.recent.entries, self.recent.len, RECENT)
+        } else {
+            (&mut self.entries, self.len, self.capacity)
+        }
+    }
+
+    /// Takes the new length of that array, and the place of its first new entry.
+    #[inline(always)]
+    pub(super) fn grown(&mut self, is_long: bool, (len, first): (usize, usize)) {
+        if is_long {
+            self.recent.len = len;
+            self.recent.cursor = self.recent.cursor.min(first);
+            self.trim();
+        } else {
+            self.len = len;
+            self.cursor = self.cursor.min(first);
+        }
+    }
+
+    /// Drops the last entries beyond the capacity.
+    fn trim(&mut self) {
+        while self.len + self.recent.len > self.capacity {
+            if self.len > 0 && self.entries[self.len - 1] > self.recent.last() {
+                self.len -= 1;
+            } else {
+                self.recent.len -= 1;
             }
         }
-        added
+        self.cursor = self.cursor.min(self.len);
+        self.recent.cursor = self.recent.cursor.min(self.recent.len);
     }
 }

@@ -39,11 +39,11 @@ pub(in crate::graph) fn is_crowded<S: Space, C: Cell>(
 impl<S: Space, C: Cell> Walk<'_, S, C> {
     /// Walks best first over distinct vectors: expands the nearest candidate until all of the `ef` nearest are expanded, no two of
     /// them equal.
-    pub(in crate::graph) fn beam_of_distinct<W: Watch>(
+    pub(in crate::graph) fn beam_of_distinct(
         self,
         from: Near,
         ef: usize,
-        watch: &mut W,
+        watch: &mut dyn Watch,
         scratch: &mut Scratch,
     ) {
         let Self { space, query, rows } = self;

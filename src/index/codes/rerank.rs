@@ -107,7 +107,7 @@ impl Head {
     pub(in crate::index) fn measure(
         &mut self,
         Exact { form, query }: Exact<'_>,
-        candidates: impl Iterator<Item = (f32, Slot)>,
+        candidates: &mut dyn Iterator<Item = (f32, Slot)>,
         k: usize,
         codes_are_fine: bool,
         timer: &mut Timer<'_>,

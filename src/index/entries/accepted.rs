@@ -31,7 +31,7 @@ impl Entries {
         hits: &mut Hits,
     ) {
         let measured = self.nearest_accepted(form, request, request.k, timer, work);
-        self.deliver(form, request, work.ranked.iter().copied(), hits);
+        self.deliver(form, request, &mut work.ranked.iter().copied(), hits);
         hits.set_counters(measured, 0);
         hits.set_plan(SearchPlan::FilteredScan);
     }
@@ -138,7 +138,7 @@ impl Entries {
             }
             (from, size) = (end, size.saturating_mul(GROWTH));
         }
-        self.deliver(form, request, ranked.iter().copied(), hits);
+        self.deliver(form, request, &mut ranked.iter().copied(), hits);
         hits.set_counters(measured, 0);
         hits.set_plan(SearchPlan::FilteredScan);
     }

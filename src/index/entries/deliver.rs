@@ -48,7 +48,7 @@ impl Entries {
         &self,
         form: Representation<'_>,
         request: &Request<'_>,
-        mut found: impl Iterator<Item = (OrderKey, Slot)>,
+        found: &mut dyn Iterator<Item = (OrderKey, Slot)>,
         hits: &mut Hits,
     ) -> bool {
         let Request { k, radius, .. } = *request;
@@ -60,7 +60,7 @@ impl Entries {
         while more && hits.len() < k {
             let wanted = PART.min(k - hits.len());
             let mut count = 0;
-            for (place, near) in part[..wanted].iter_mut().zip(&mut found) {
+            for (place, near) in part[..wanted].iter_mut().zip(&mut *found) {
                 keys.prefetch(near.1);
                 *place = near;
                 count += 1;

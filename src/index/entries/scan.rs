@@ -68,7 +68,7 @@ impl Entries {
         let field = Field { engine: form.engine, rows, hidden, within };
         let measured = field.offer(queries, &mut pools[..count], timer);
         for pool in &pools[..count] {
-            self.deliver(form, request, pool.iter(), &mut hits);
+            self.deliver(form, request, &mut pool.iter(), &mut hits);
             hits.set_plan(SearchPlan::Scan);
             out.push(&hits);
         }
@@ -99,7 +99,7 @@ impl Entries {
             lists.iter_mut().for_each(Vec::clear);
             field.scan_lists(queries, kept.min(rows.len() as usize), &mut lists);
             for list in &lists {
-                self.deliver(form, request, list.iter().copied(), &mut hits);
+                self.deliver(form, request, &mut list.iter().copied(), &mut hits);
                 hits.set_plan(SearchPlan::Scan);
                 out.push(&hits);
             }

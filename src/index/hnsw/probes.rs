@@ -103,7 +103,7 @@ impl Hnsw {
         let form = Representation::of_codes(codes);
         let walk = Walk { form, beam: Beam::of(codes.coder.widened(FOUND)) };
         self.walk(walk, form, timer, work).ok()?;
-        self.measure_head(codes, NEAREST, |_| true, timer, work);
+        self.measure_head(codes, NEAREST, &|_| true, timer, work);
         Some(work.head.is_blurred || self.is_missed(codes, slot, work))
     }
 

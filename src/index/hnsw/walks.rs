@@ -191,12 +191,12 @@ impl Hnsw {
         let answers = |slot: Slot| all || self.entries.answers(slot, request.began);
         work.head.is_blurred = false;
         let is_full = if let Some(codes) = self.entries.refined(form) {
-            self.measure_head(codes, request.k, answers, timer, work);
+            self.measure_head(codes, request.k, &answers, timer, work);
             self.deliver_head(form, request, work, hits)
         } else {
             let exact = self.entries.exact_beside(form);
-            let found = found(&work.scratch).filter(|&(_, slot)| answers(slot));
-            let is_full = self.entries.deliver(exact, request, found, hits);
+            let mut found = found(&work.scratch).filter(|&(_, slot)| answers(slot));
+            let is_full = self.entries.deliver(exact, request, &mut found, hits);
             let counters = work.scratch.counters;
             hits.set_counters(counters.distances, counters.hops);
             is_full
@@ -216,7 +216,8 @@ impl Hnsw {
         hits: &mut Hits,
     ) -> bool {
         let exact = self.entries.exact_beside(form);
-        let is_full = self.entries.deliver(exact, request, work.head.sorted.iter().copied(), hits);
+        let is_full =
+            self.entries.deliver(exact, request, &mut work.head.sorted.iter().copied(), hits);
         hits.set_counters(work.scratch.counters.distances, work.scratch.counters.hops);
         is_full
     }
@@ -227,7 +228,7 @@ impl Hnsw {
         &self,
         codes: &Codes,
         k: usize,
-        answers: impl Fn(Slot) -> bool,
+        answers: &dyn Fn(Slot) -> bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
@@ -248,16 +249,18 @@ impl Hnsw {
         &self,
         codes: &Codes,
         k: usize,
-        answers: impl Fn(Slot) -> bool,
+        answers: &dyn Fn(Slot) -> bool,
         timer: &mut Timer<'_>,
         work: &mut Work,
     ) {
         let Work { scratch, row, coding, head, .. } = work;
-        let found = found(scratch).filter(|&(_, slot)| answers(slot));
-        let found = found.map(|(order, slot)| (codes.distance(order), slot));
         let form = self.measuring(codes);
         let query = form.prepare(&self.entries.encoder, row, coding);
-        head.measure(Exact { form, query }, found, k, codes.coder.is_fine(), timer);
+        {
+            let found = found(scratch).filter(|&(_, slot)| answers(slot));
+            let mut found = found.map(|(order, slot)| (codes.distance(order), slot));
+            head.measure(Exact { form, query }, &mut found, k, codes.coder.is_fine(), timer);
+        }
         scratch.counters.distances += head.sorted.len() as u64;
     }
 

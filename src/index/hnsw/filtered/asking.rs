@@ -221,7 +221,7 @@ impl<'a> FilteredSearch<'a, '_> {
         let at = Cell::new(0_usize);
         let is_sampled = |_: Slot| at.replace(at.get() + 1).is_multiple_of(step);
         // A search for no answers measures each candidate.
-        self.index.measure_found(codes, 0, is_sampled, self.timer, self.work);
+        self.index.measure_found(codes, 0, &is_sampled, self.timer, self.work);
         let Work { scratch, head, .. } = &*self.work;
         let Some((middle, last)) = scratch.reach() else { return BEYOND_CODES };
         let doubling = codes.distance(last) - codes.distance(middle);
@@ -275,7 +275,7 @@ impl<'a> FilteredSearch<'a, '_> {
             let may_answer = |slot: Slot| {
                 verdicts.known(slot) != Some(false) && entries.answers(slot, request.began)
             };
-            index.measure_found(codes, k, may_answer, timer, work);
+            index.measure_found(codes, k, &may_answer, timer, work);
             // A round asks about each of the nearest, so that few rounds follow.
             let nearest = work.head.sorted.iter().take(k);
             let rejected = nearest.filter(|&&(_, slot)| !verdicts.of(slot, || accepts(slot)));

@@ -64,8 +64,8 @@ impl FilteredSearch<'_, '_> {
         let last = ranked.last().map(|&(order, _)| codes.distance(order));
         let exact = index.entries.exact_beside(form);
         let query = exact.prepare(&index.entries.encoder, row, coding);
-        let found = ranked.iter().map(|&(order, slot)| (codes.distance(order), slot));
-        head.measure(Exact { form: exact, query }, found, k, codes.coder.is_fine(), timer);
+        let mut found = ranked.iter().map(|&(order, slot)| (codes.distance(order), slot));
+        head.measure(Exact { form: exact, query }, &mut found, k, codes.coder.is_fine(), timer);
         let is_short = !is_whole && last.is_none_or(|last| head.may_be_nearer(last));
         if !timer.expired() && (head.is_blurred || is_short) {
             return false;
