@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use self::recent::{DIRECT, Recent};
+use self::recent::{DIRECT, Recent, expand};
 use super::{Id, Slot};
 use crate::order_key::OrderKey;
 use crate::simd::{MERGED, SLACK, Simd, Task, run_detected};
@@ -173,15 +173,8 @@ impl<I: Id> Pool<I> {
         if self.list.recent.len > 0 {
             return self.list.next_of_both().map(|entry| I::new(id_of(entry)));
         }
-        let entries = &mut self.list.entries[..self.list.len];
-        let entry = entries.get_mut(self.list.cursor)?;
-        *entry |= EXPANDED;
-        let id = I::new(id_of(*entry));
-        self.list.cursor += 1;
-        while entries.get(self.list.cursor).is_some_and(|e| e & EXPANDED != 0) {
-            self.list.cursor += 1;
-        }
-        Some(id)
+        let List { entries, len, cursor, .. } = &mut self.list;
+        expand(&mut entries[..*len], cursor).map(|entry| I::new(id_of(entry)))
     }
 
     /// Puts all candidates into one array. A walk that ends while candidates are left must call it before others read the pool.
@@ -406,13 +399,15 @@ mod tests {
     fn a_wider_pool_holds_the_nearest_of_all_that_were_offered() {
         let mut state = 1_u32;
         // Few keys: most are equal to others, and some of the last are in the pool and some are not.
-        for shift in [8, 24, 29] {
+        // With 100 offers at a time, full pools are widened, and the last one is long.
+        for (shift, offers) in [8, 24, 29].into_iter().flat_map(|shift| [(shift, 30), (shift, 100)])
+        {
             let mut pool = Pool::<u32>::default();
             let (mut offered, mut dropped) = (Vec::new(), Vec::new());
             pool.begin(3);
             for capacity in [3, 8, 9, 40, 41, 200, 1000, 100] {
                 pool.widen(capacity, &offered, &mut dropped);
-                for _ in 0..100 {
+                for _ in 0..offers {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     let (key, id) = (OrderKey::from_bits(state >> shift), offered.len() as u32);
                     // Ids fall, so that an entry may be before others of its key that came first.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::error::CollectionError;
 use crate::index::CancelToken;
 
-/// Called with the bytes that are done, and with their number at the end.
+/// Called with the bytes or entries that are done, and with their number at the end.
 pub(super) type Callback<'a> = dyn Fn(u64, u64) + Sync + 'a;
 
 /// The progress of an operation. By default nothing watches it.
@@ -23,17 +23,17 @@ impl<'a> Progress<'a> {
         Self { callback, cancel, ..Self::default() }
     }
 
-    /// Adds `bytes` to the known total.
-    pub(super) fn expect(&self, bytes: u64) {
-        self.total.set(self.total.get() + bytes);
+    /// Adds `more` to the known total.
+    pub(super) fn expect(&self, more: u64) {
+        self.total.set(self.total.get() + more);
     }
 
-    /// Notes that `bytes` more are done. Returns whether the operation goes on.
-    pub(super) fn go_on(&self, bytes: u64) -> bool {
+    /// Notes that `more` are done. Returns whether the operation goes on.
+    pub(super) fn go_on(&self, more: u64) -> bool {
         if self.callback.is_none() && self.cancel.is_none() {
             return true;
         }
-        self.done.set(self.done.get() + bytes);
+        self.done.set(self.done.get() + more);
         self.total.set(self.total.get().max(self.done.get()));
         if self.done.get() - self.told.get() > self.total.get() / 1000 {
             self.tell();
@@ -42,8 +42,8 @@ impl<'a> Progress<'a> {
     }
 
     /// As [`Self::go_on`]; an error if the operation ends.
-    pub(super) fn step(&self, bytes: u64) -> Result<(), CollectionError> {
-        if self.go_on(bytes) { Ok(()) } else { Err(CollectionError::Cancelled) }
+    pub(super) fn step(&self, more: u64) -> Result<(), CollectionError> {
+        if self.go_on(more) { Ok(()) } else { Err(CollectionError::Cancelled) }
     }
 
     fn tell(&self) {

@@ -40,7 +40,7 @@ impl Recent {
     /// Returns the greatest entry, 0 if there is none.
     #[inline(always)]
     pub(super) fn last(&self) -> u64 {
-        if self.len == 0 { 0 } else { self.entries[self.len - 1] }
+        self.entries[..self.len].last().copied().unwrap_or(0)
     }
 
     /// Returns the least entry that is not expanded.
@@ -52,16 +52,18 @@ impl Recent {
 
 /// Expands the first entry that is not, at `cursor`, and returns it.
 #[inline(always)]
-fn expand(entries: &mut [u64], cursor: &mut usize) -> Option<u64> {
+pub(super) fn expand(entries: &mut [u64], cursor: &mut usize) -> Option<u64> {
     let entry = entries.get_mut(*cursor)?;
     *entry |= EXPANDED;
     let entry = *entry;
+    *cursor += 1;
     while entries.get(*cursor).is_some_and(|e| e & EXPANDED != 0) {
         *cursor += 1;
     }
     Some(entry)
 }
 
+// Walks inline the ways of a short list, and call those of a long one.
 impl List {
     /// Expands the nearest entry of both arrays, and returns it. Settles the list if all are expanded.
     #[cold]
@@ -95,7 +97,7 @@ impl List {
         if self.len + self.recent.len < self.capacity {
             return u64::MAX;
         }
-        let last = if self.len == 0 { 0 } else { self.entries[self.len - 1] };
+        let last = self.entries[..self.len].last().copied().unwrap_or(0);
         last.max(self.recent.last()) >> 32
     }
 

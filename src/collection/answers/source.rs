@@ -60,18 +60,14 @@ impl<'a, F> Search<'a, F, Source<'a>> {
     ///     Ok(search.k(1).run()?.keys().next())
     /// }
     ///
-    /// # let dir = tempfile();
+    /// # let path = std::env::temp_dir().join(format!("nearfield-doc-hits-only-{}.nf", std::process::id()));
     /// let words = Flat::builder(2, Metric::L2).build()?;
-    /// let photos = Collection::builder(2, Metric::L2).open(dir.join("photos.nf"))?;
+    /// let photos = Collection::builder(2, Metric::L2).create(&path)?;
     /// assert_eq!(nearest(words.search(&[0.0, 1.0]))?, None);
     /// assert_eq!(nearest(photos.search(&[0.0, 1.0]).hits_only())?, None);
-    /// # std::fs::remove_dir_all(&dir)?;
-    /// # fn tempfile() -> std::path::PathBuf {
-    /// #     let dir = std::env::temp_dir().join(format!("nearfield-hits-only-{}", std::process::id()));
-    /// #     std::fs::create_dir_all(&dir).unwrap();
-    /// #     dir
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # drop(photos);
+    /// # let _ = std::fs::remove_file(&path);
+    /// # Ok::<(), nearfield::CollectionError>(())
     /// ```
     pub fn hits_only(self) -> Search<'a, F> {
         self.with_source(|_| ())

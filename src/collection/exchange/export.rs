@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::line;
 use crate::attributes::Predicate;
 use crate::collection::error::CollectionError;
-use crate::collection::progress::Callback;
+use crate::collection::progress::{Callback, Progress};
 use crate::collection::reading::Snapshot;
 use crate::collection::records::ScrollCursor;
 use crate::collection::writing::Collection;
@@ -110,7 +110,8 @@ impl<'a> Export<'a> {
         self
     }
 
-    /// Sets a callback, called about a thousand times with the number of entries that are written and of all that are to be.
+    /// Sets a callback, called about a thousand times with the number of entries that are written and of all that are to be; both are equal
+    /// at the end.
     pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync + 'a)) -> Self {
         self.progress = Some(progress);
         self
@@ -144,13 +145,14 @@ impl<'a> Export<'a> {
         writer: impl Write,
     ) -> Result<ExportReport, CollectionError> {
         let entries = snapshot.entries_behind(self.predicate, self.after)?;
-        let total = entries.size_hint().1.unwrap_or(0) as u64;
+        let progress = Progress::new(self.progress, self.cancel);
+        progress.expect(entries.size_hint().1.unwrap_or(0) as u64);
         let mut writer = BufWriter::new(writer);
         let mut report =
             ExportReport { entries: 0, bytes: 0, commit: snapshot.number(), last: None };
         let mut line = Vec::new();
         for entry in entries {
-            if self.cancel.is_some_and(CancelToken::is_cancelled) {
+            if !progress.go_on(0) {
                 flush(writer, report.entries)?;
                 return Err(CollectionError::Cancelled);
             }
@@ -161,13 +163,10 @@ impl<'a> Export<'a> {
             report.entries += 1;
             report.bytes += line.len() as u64;
             report.last = Some(ScrollCursor::after(entry.key));
-            if let Some(progress) = self.progress
-                && report.entries.is_multiple_of((total / 1000).max(1))
-            {
-                progress(report.entries, total);
-            }
+            progress.go_on(1);
         }
         flush(writer, report.entries)?;
+        progress.finish();
         Ok(report)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Entries;
 use super::cost::{ASKED, LOOK_UP, measuring};
+use super::key_hints::LEAST;
 use crate::arena::Slot;
 use crate::graph::Watch;
 use crate::index::codes::representation::Representation;
@@ -52,18 +53,21 @@ impl Entries {
         let Representation { rows: column, engine, .. } = form;
         let within = self.order_within(form, request.radius);
         let query = form.prepare(&self.encoder, row, coding);
-        let (rows, kept) = self.moment(column, wanted, hidden);
-        let slots = rows.len() as usize;
+        let (slots, count) = (column.len(), filter.count());
+        let costs_less = |look_up: f64, count: usize| (count as f64) * look_up < slots as f64;
+        // A few keys are looked up without a view of all.
+        let is_few = count.is_some_and(|count| count < LEAST && costs_less(LOOK_UP, count));
+        let (rows, kept) =
+            if is_few { (column.view(), wanted) } else { self.moment(column, wanted, hidden) };
         // Taken after the rows: each row has a key.
         let keys = self.keys.view();
-        let guesses = filter
-            .count()
-            .filter(|&count| count < slots / 2)
+        let guesses = count
+            .filter(|&count| costs_less(GUESS, count))
             .and_then(|count| self.hints.guesses(keys, (rows.len(), hidden), count));
         let look_up = if guesses.is_some() { GUESS } else { LOOK_UP };
-        let field = match filter.count() {
-            // Looking up a few keys is less than asking about all slots.
-            Some(count) if (count as f64) * look_up < slots as f64 => {
+        let field = match count {
+            // Looking up these keys is less than asking about all slots.
+            Some(count) if costs_less(look_up, count) => {
                 let mut field = Field { engine, rows, hidden: &[], within };
                 matches.begin(wanted.min(slots));
                 filter.for_each(&mut |key| {

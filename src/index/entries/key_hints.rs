@@ -10,7 +10,7 @@ use crate::index::distances::field::is_set;
 use crate::sync::RwLock;
 
 /// Keys of a filter from which on an array pays.
-const LEAST: usize = 64;
+pub(super) const LEAST: usize = 64;
 
 /// Places of the array for each slot, at most: a wider range of keys has none.
 const WIDEST: u64 = 2;

@@ -221,16 +221,8 @@ impl WriteTransaction {
     /// [`StoreError::KeyType`] if it has keys of another type, [`StoreError::NameTooLong`],
     /// [`StoreError::Corrupt`], [`StoreError::TransactionFailed`].
     pub fn table<K: Key + ?Sized>(&mut self, name: &str) -> Result<TableMut<'_, K>, StoreError> {
-        let changes = self.changes()?;
-        let table = if let Some(table) = changes.find(name)? {
-            check_type::<K>(name, &changes.tables[table].record)?;
-            table
-        } else {
-            let table = changes.create(name, K::TYPE)?;
-            self.selected = None;
-            self.record_table(table);
-            table
-        };
+        let table = self.find_or_create(name, K::TYPE)?;
+        check_type::<K>(name, &self.changes()?.tables[table].record)?;
         Ok(TableMut::new(self, table))
     }
 
@@ -241,16 +233,20 @@ impl WriteTransaction {
         name: &str,
         key_type: u8,
     ) -> Result<TableMut<'_, [u8]>, StoreError> {
-        let changes = self.changes()?;
-        let table = if let Some(table) = changes.find(name)? {
-            table
-        } else {
-            let table = changes.create(name, key_type)?;
-            self.selected = None;
-            self.record_table(table);
-            table
-        };
+        let table = self.find_or_create(name, key_type)?;
         Ok(TableMut::new(self, table))
+    }
+
+    /// Returns the place of the table of this name, made with this type of keys if it does not exist.
+    fn find_or_create(&mut self, name: &str, key_type: u8) -> Result<usize, StoreError> {
+        let changes = self.changes()?;
+        if let Some(table) = changes.find(name)? {
+            return Ok(table);
+        }
+        let table = changes.create(name, key_type)?;
+        self.selected = None;
+        self.record_table(table);
+        Ok(table)
     }
 
     /// Returns whether a table of this name exists.

@@ -21,7 +21,7 @@ use crate::index::scratch::Work;
 /// Accepted ones among the last few candidates tell how many are to come.
 const RECENT: usize = 32;
 
-/// The growth of a walk on codes whose candidates end too early, by the errors of the codes.
+/// The least growth of a walk on codes whose candidates end too early, by the errors of the codes.
 const FARTHER: f64 = 1.2;
 
 /// The growth in all, at most: beyond, a walk on the vectors costs no more, or the codes tell too little.
@@ -57,7 +57,7 @@ const LEAST_SAMPLE: f64 = 32.0;
 enum Sight {
     /// The nearest accepted vectors are among the candidates.
     Clear,
-    /// Some are likely to be beyond the last candidate, and to be among as many times more candidates.
+    /// Some are likely to be beyond the last candidate. The growth of the number of candidates that is likely to include them.
     Short(f64),
     /// The errors are of the size of distances.
     Blurred,

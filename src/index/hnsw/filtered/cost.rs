@@ -14,6 +14,11 @@ const LEAST_ASKED: u32 = 64;
 const ENOUGH_ACCEPTED: usize = 32;
 const MOST_ASKED: u32 = 2048;
 
+/// Candidates up to which each costs the same. Beyond, fewer neighbours of a row are new: among 50,000 sentences, a walk computes 18
+/// distances a candidate with 64 candidates, 14 with 256, 10 with 1,000 and 7 with 3,000. The cost of each falls with this power.
+const SHORT: f64 = 64.0;
+const FALLS: f64 = 0.25;
+
 /// Above it, a walk over all nodes finds enough accepted ones on its way.
 pub(super) const ONE_HOP: f64 = 0.4;
 /// Below it, the distances that put the detours in order cost more than they save.
@@ -21,11 +26,6 @@ pub(super) const BLIND: f64 = 0.08;
 
 /// Accepted nodes that the walk into the query's neighbourhood should meet before detours begin.
 const EXPECTED: f64 = 4.0;
-/// Candidates up to which each costs the same. Beyond, a row has the fewer neighbours that were not met before: a walk computes 18
-/// distances a candidate with 64 of them, 14 with 256, 10 with 1,000 and 7 with 3,000, among 50,000 sentences.
-const SHORT: f64 = 64.0;
-const FALLS: f64 = 0.25;
-
 /// Candidates of that walk.
 pub(super) const SCOUTS: (f64, f64) = (16.0, 256.0);
 /// A scan that costs so many times more than their walk is worth a look whether they are accepted.

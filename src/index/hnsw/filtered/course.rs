@@ -9,7 +9,8 @@ pub(super) const BEYOND_CODES: f64 = 0.25;
 /// The growth of a walk's candidates from one step to the next, at most.
 const WIDER: f64 = 1.5;
 
-/// The same if the number of rejected vectors is known, or its least by a sample, and the last candidates were all rejected: the walk does not go far beyond them.
+/// The same if the number of rejected vectors is known, or its least by a sample, and the last candidates were all rejected: the walk
+/// does not go far beyond them.
 const FAR_WIDER: f64 = 3.0;
 
 /// Candidates none of which is accepted, after which more are expected.
