@@ -1,7 +1,7 @@
 //! Documents: the form that clients send, and the form that a library keeps.
 
 use nearfield::Attributes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -23,6 +23,7 @@ pub struct NewDocument {
     /// The text, which is embedded if `vector` is missing: the title before it, if the document has one.
     pub text: Option<String>,
     /// The vector.
+    #[serde(default, deserialize_with = "components")]
     pub vector: Option<Vec<f32>>,
     /// Values to filter by: numbers, texts, booleans, lists of texts, `{"$time": "2024-05-01T12:00:00Z"}`.
     #[schema(value_type = Option<Object>)]
@@ -106,6 +107,16 @@ impl Prepared {
     pub fn bytes(&self) -> usize {
         self.vector.len() * 4 + self.payload.len() * 2
     }
+}
+
+/// Reads the components of a vector. Numbers beyond `f32` become infinite, and [`check_vector`] names them.
+///
+/// # Errors
+///
+/// Those of the JSON.
+pub fn components<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<f32>>, D::Error> {
+    let components: Option<Vec<f64>> = Deserialize::deserialize(json)?;
+    Ok(components.map(|components| components.into_iter().map(|x| x as f32).collect()))
 }
 
 /// Checks the id of a document.

@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nearfield::{BatchHits, Hit, IndexError};
+use nearfield::{BatchHits, Hit};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::library::Library;
 use crate::problem::{Problem, Result};
-use crate::search::{Answers, Effort, Wanted, found};
+use crate::search::{Answers, Wanted, found, tuned};
 use crate::settings::Limits;
 use crate::workers::{Workers, run_with, stage};
 
@@ -203,38 +203,19 @@ fn answers(
 
 /// Answers one search by itself.
 fn alone(library: &Library, ask: &Ask, commit: u64) -> Result<Answers> {
-    let Wanted { k, effort, radius, ref filter, .. } = ask.wanted;
-    let selection = filter.as_ref().map(|filter| library.matching(Some(filter))).transpose()?;
-    let mut search = library.collection().search(&ask.vector[..]).k(k).deadline(ask.deadline);
-    search = match effort {
-        Effort::Default => search,
-        Effort::Ef(ef) => search.ef(ef),
-        Effort::Recall(bits) => search.recall(f64::from_bits(bits)),
-    };
-    if let Some(bits) = radius {
-        search = search.within(f32::from_bits(bits));
-    }
-    let hits = search.filter(selection.as_deref()).run()?;
+    let selection = library.selection(&ask.wanted)?;
+    let search = library.collection().search(&ask.vector[..]).deadline(ask.deadline);
+    let hits = tuned!(search, ask.wanted).filter(selection.as_deref()).run()?;
     answers(library, ask, &hits, commit, Some(hits.is_complete()))
 }
 
 /// Answers several searches, until the earliest of their deadlines.
 fn search_batch(library: &Library, batch: &[Ask], wanted: &Wanted) -> Result<BatchHits> {
-    let &Wanted { k, effort, radius, ref filter, .. } = wanted;
-    let selection = filter.as_ref().map(|filter| library.matching(Some(filter))).transpose()?;
+    let selection = library.selection(wanted)?;
     let queries: Vec<f32> = batch.iter().flat_map(|ask| ask.vector.iter().copied()).collect();
-    let mut search = library.collection().search_batch(&queries[..]).k(k).threads(1);
+    let mut search = library.collection().search_batch(&queries[..]).threads(1);
     if let Some(earliest) = batch.iter().map(|ask| ask.deadline).min() {
         search = search.deadline(earliest);
     }
-    search = match effort {
-        Effort::Default => search,
-        Effort::Ef(ef) => search.ef(ef),
-        Effort::Recall(bits) => search.recall(f64::from_bits(bits)),
-    };
-    if let Some(bits) = radius {
-        search = search.within(f32::from_bits(bits));
-    }
-    let hits: Result<BatchHits, IndexError> = search.filter(selection.as_deref()).run();
-    Ok(hits?)
+    Ok(tuned!(search, *wanted).filter(selection.as_deref()).run()?)
 }

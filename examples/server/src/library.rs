@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::gather::Gather;
 use crate::problem::{Problem, Result};
-use crate::search::Filter;
+use crate::search::{Filter, Wanted};
 use crate::settings::Limits;
 use crate::writer::Writer;
 
@@ -231,6 +231,15 @@ impl Library {
         let selection = Arc::new(self.collection.matching(predicate)?);
         self.selections.insert(key, Arc::clone(&selection));
         Ok(selection)
+    }
+
+    /// Returns the documents that the filter of a search accepts, as [`Self::matching`]. Returns `None` without a filter.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn selection(&self, wanted: &Wanted) -> Result<Option<Arc<Selection>>> {
+        wanted.filter.as_ref().map(|filter| self.matching(Some(filter))).transpose()
     }
 
     /// Writes everything into the columns of the file, so that the next opening has nothing to replay.

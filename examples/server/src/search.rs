@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::document::raw;
+use crate::document::{components, raw};
 use crate::library::Library;
 use crate::problem::{Problem, Result};
 use crate::settings::Limits;
@@ -19,6 +19,7 @@ use crate::settings::Limits;
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
     /// The vector; or else `text`.
+    #[serde(default, deserialize_with = "components")]
     pub vector: Option<Vec<f32>>,
     /// The text, which is embedded.
     pub text: Option<String>,
@@ -211,6 +212,23 @@ impl Wanted {
         Ok(Self { k, effort, radius, filter, include: request.include })
     }
 }
+
+/// Sets the parameters of a search, or of a batch of searches: all but the filter.
+macro_rules! tuned {
+    ($search:expr, $wanted:expr) => {{
+        let search = $search.k($wanted.k);
+        let search = match $wanted.effort {
+            $crate::search::Effort::Default => search,
+            $crate::search::Effort::Ef(ef) => search.ef(ef),
+            $crate::search::Effort::Recall(bits) => search.recall(f64::from_bits(bits)),
+        };
+        match $wanted.radius {
+            Some(bits) => search.within(f32::from_bits(bits)),
+            None => search,
+        }
+    }};
+}
+pub(crate) use tuned;
 
 /// An answer.
 #[derive(Debug, Serialize, ToSchema)]

@@ -20,7 +20,7 @@ use crate::auth::Right;
 use crate::extract::{Client, Path, Sought};
 use crate::library::Library;
 use crate::problem::{Problem, Result};
-use crate::search::{Effort, Found, SearchRequest, Wanted, found};
+use crate::search::{Found, SearchRequest, Wanted, found, tuned};
 
 /// Answers of the first round. Each further round doubles the number of all answers, as the iterator does.
 const FIRST: usize = 32;
@@ -125,20 +125,10 @@ fn round(
     cursor: Cursor,
     (cancel, deadline): (&CancelToken, Instant),
 ) -> Result<Round> {
-    let selection =
-        wanted.filter.as_ref().map(|filter| library.matching(Some(filter))).transpose()?;
-    let mut search =
-        library.collection().search(vector).k(wanted.k).deadline(deadline).cancel(cancel);
-    search = match wanted.effort {
-        Effort::Default => search,
-        Effort::Ef(ef) => search.ef(ef),
-        Effort::Recall(bits) => search.recall(f64::from_bits(bits)),
-    };
-    if let Some(bits) = wanted.radius {
-        search = search.within(f32::from_bits(bits));
-    }
+    let selection = library.selection(wanted)?;
+    let search = library.collection().search(vector).deadline(deadline).cancel(cancel);
     let count = FIRST.max(cursor.given());
-    let mut answers = search.filter(selection.as_deref()).iter_from(cursor)?;
+    let mut answers = tuned!(search, *wanted).filter(selection.as_deref()).iter_from(cursor)?;
     let hits: Vec<_> = answers.by_ref().take(count).collect();
     let cursor = answers.cursor();
     let is_over = hits.len() < count || cursor.given() >= wanted.k;
