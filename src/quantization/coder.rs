@@ -131,6 +131,14 @@ impl Coder {
         }
     }
 
+    /// Returns the mean squared error of the codes of the vectors that this quantizer was just trained on, if training measured it.
+    pub(crate) fn training_error(&self) -> Option<f32> {
+        match self {
+            Self::Scalar(grid) => Some(grid.error()),
+            Self::Product(_) | Self::Rabitq(_) => None,
+        }
+    }
+
     /// Returns whether training took long: [`Coding::is_slow`].
     pub(crate) fn is_slow(&self) -> bool {
         matches!(self, Self::Product(_))

@@ -17,8 +17,8 @@ use crate::vector::Block;
 /// Average number of insertions from one measured insertion to the next.
 const SAMPLED: u32 = 16;
 
-/// Maximum number of vectors of a sample whose errors are measured.
-const MEASURED: usize = 512;
+/// Maximum number of vectors of a sample whose errors are measured: an insertion does it in passing.
+const MEASURED: usize = 256;
 
 /// A window of errors is compared with those at the fitting: those of one in `PART` of all vectors, and of at least
 /// `LEAST`.
@@ -71,6 +71,7 @@ struct Errors {
 
 impl Errors {
     fn of(fitted: f32) -> Self {
+        let fitted = fitted.min(MOST);
         Self { fitted, recent: fitted, sum: 0.0, count: 0, far: 0 }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,8 +32,11 @@ pub(in crate::index) const HELD_OUT: usize = 8;
 /// Components of a sample that an insertion reads in passing: a few milliseconds of work.
 const HURRIED: usize = 1 << 20;
 
-/// Vectors that are encoded along with one insertion.
-const STEP: u32 = 64;
+/// Components that are encoded along with one insertion: a millisecond of work.
+const STEP: usize = 1 << 14;
+
+/// Maximum and minimum number of vectors that are encoded along with one insertion.
+const STEPS: RangeInclusive<u32> = 8..=64;
 
 /// Quantization of an index.
 #[derive(Debug)]
@@ -338,12 +342,17 @@ impl Quantized {
         let filling = if waits { Some(self.filling.lock()) } else { self.filling.try_lock() };
         let Some(mut filling) = filling else { return Ok(false) };
         let Filling::Codes(codes) = &*filling else { return Ok(false) };
-        let done = codes.rows.len() as u32;
-        let is_kept = self.extend(codes, count.min(done + STEP), work, vector)?;
+        let end = codes.rows.len() as u32 + self.step();
+        let is_kept = self.extend(codes, count.min(end), work, vector)?;
         if !is_kept {
             *filling = Filling::Nothing;
         }
-        Ok(is_kept && count <= done + STEP)
+        Ok(is_kept && count <= end)
+    }
+
+    /// Returns the number of vectors that are encoded along with one insertion.
+    fn step(&self) -> u32 {
+        ((STEP / self.dimension) as u32).clamp(*STEPS.start(), *STEPS.end())
     }
 
     /// Encodes the last of the `count` vectors, and publishes the codes; codes that will replace others are

@@ -50,8 +50,11 @@ impl Coders {
         };
         let (mut learned, others) = sample.hold_out(walked, dimension);
         let coder = train(&mut learned, walked)?;
-        let fit = Fit::of(mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension));
-        Some(Self { walked: coder, finer, fit })
+        let error = match coder.training_error() {
+            Some(error) if others.is_none() => error,
+            _ => mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension),
+        };
+        Some(Self { walked: coder, finer, fit: Fit::of(error) })
     }
 
     /// Creates the code columns. `rows(n)` supplies a column of `n` blocks a row, empty or with the codes of the index's

@@ -204,6 +204,11 @@ impl ScalarGrid {
         grid
     }
 
+    /// Returns the mean squared error of the codes of the training vectors.
+    pub(crate) fn error(&self) -> f32 {
+        self.error
+    }
+
     /// Returns the first component of a vector that is lost, if whole numbers are their own codes, and the component is not such a
     /// number.
     pub(crate) fn misfit(&self, vector: &[f32]) -> Option<usize> {
