@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
@@ -18,6 +19,8 @@ const SHARDS: usize = 64;
 pub(in crate::index) struct KeyMap {
     shards: Box<[CachePadded<RwLock<HashTable<Slot>>>]>,
     hasher: RandomState,
+    /// The number of keys; it is changed while the lock of a part is held.
+    count: CachePadded<AtomicUsize>,
     /// Slots whose keys are from a file; the keys are entered at the first lookup of a key, because searches need none.
     restored: u32,
     /// A bit for each restored slot without a vector.
@@ -30,6 +33,7 @@ pub(in crate::index) struct KeyMap {
 pub(in crate::index) struct Vacancy<'a> {
     shard: RwLockWriteGuard<'a, HashTable<Slot>>,
     hash: u64,
+    count: &'a AtomicUsize,
 }
 
 impl KeyMap {
@@ -39,7 +43,9 @@ impl KeyMap {
 
     /// Creates the map of a column that has `slots` keys already, except those with a bit set in `hidden`.
     pub(in crate::index) fn restored(slots: u32, hidden: Vec<u64>) -> Self {
+        let empty: u32 = hidden.iter().map(|word| word.count_ones()).sum();
         Self {
+            count: CachePadded::new(AtomicUsize::new((slots - empty) as usize)),
             shards: (0..SHARDS).map(|_| CachePadded::new(RwLock::default())).collect(),
             hasher: RandomState::default(),
             restored: slots,
@@ -93,7 +99,7 @@ impl KeyMap {
             return None;
         }
         shard.reserve(1, |&slot| self.hasher.hash_one(view.row(slot)[0]));
-        Some(Vacancy { shard, hash })
+        Some(Vacancy { shard, hash, count: &self.count })
     }
 
     /// Removes a key, and returns its slot.
@@ -103,6 +109,7 @@ impl KeyMap {
         let mut shard = shard.write();
         let view = keys.view();
         let entry = shard.find_entry(hash, |&slot| view.row(slot)[0] == key).ok()?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
         Some(entry.remove().0)
     }
 
@@ -127,11 +134,7 @@ impl KeyMap {
 
     /// Returns the number of keys.
     pub(in crate::index) fn len(&self) -> usize {
-        if self.restored > 0 && !self.entered.is_completed() {
-            let hidden: u32 = self.hidden.iter().map(|word| word.count_ones()).sum();
-            return (self.restored - hidden) as usize;
-        }
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Returns the bytes of memory in use.
@@ -144,7 +147,8 @@ impl KeyMap {
 impl Vacancy<'_> {
     /// Maps the key to `slot`.
     pub(in crate::index) fn fill(mut self, slot: Slot) {
-        let Self { shard, hash } = &mut self;
+        let Self { shard, hash, count } = &mut self;
+        count.fetch_add(1, Ordering::Relaxed);
         // `vacancy` reserved the place, so nothing is rehashed.
         shard.insert_unique(*hash, slot, |_| *hash);
     }
