@@ -59,6 +59,8 @@
 //!
 //! - `tracing`: spans with target `nearfield` for searches, all changes, commits and maintenance.
 //! - `json`: [`Predicate`] and [`Attributes`] from and to values of `serde_json`; collections to and from JSON lines.
+//! - `serde`: settings, hits, cursors and figures to and from any format; `half`, `ndarray`: vectors in the types of these crates. The
+//!   module `interop` describes the three.
 //! - `simulation`: `store::SimulatedDisk`, a disk in memory that cuts power and fails on demand, for tests of data that must survive.
 //! - `metrics`: counters and latencies of the same through the `metrics` facade, by the label
 //!   `operation`: `nearfield_operations_total`, `nearfield_failures_total`,
@@ -78,7 +80,10 @@ mod error_kind;
 mod graph;
 mod guard;
 mod index;
+#[cfg(any(feature = "half", feature = "ndarray", feature = "serde"))]
+pub mod interop;
 mod metric;
+mod names;
 mod observe;
 mod order_key;
 mod process;

@@ -194,8 +194,8 @@ fn an_iteration_goes_on_from_its_cursor() {
             let mut pages = Vec::new();
             while pages.len() < 500 {
                 // The cursor kept between two pages borrows nothing.
-                let kept: Box<dyn std::any::Any + Send> = Box::new(cursor);
-                cursor = *kept.downcast().unwrap();
+                let kept: Box<dyn std::any::Any + Send> = Box::new(cursor.to_bytes());
+                cursor = Cursor::from_bytes(&kept.downcast::<Vec<u8>>().unwrap()).unwrap();
                 let mut iter = graph.search(&query).iter_from(cursor).unwrap();
                 let before = pages.len();
                 pages.extend(iter.by_ref().take(page).map(|hit| hit.key));
@@ -210,6 +210,34 @@ fn an_iteration_goes_on_from_its_cursor() {
             let other = queries.row(1).unwrap();
             let wrong = graph.search(&other).iter_from(cursor).unwrap_err();
             assert!(matches!(wrong, IndexError::Parameter { name: "cursor", .. }), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn a_forged_cursor_skips_keys_and_harms_nothing() {
+    let Pair { graph, queries, .. } = &*SMALL;
+    let query = queries.row(0).unwrap();
+    let mut iter = graph.search(&query).iter().unwrap();
+    let first = iter.next().unwrap().key;
+    let bytes = iter.cursor().to_bytes();
+    for at in 0..bytes.len() {
+        for value in [0, 1, 0x55, 0xff] {
+            let mut forged = bytes.clone();
+            forged[at] = value;
+            // The number of the last round as large as it can be.
+            if at == 2 {
+                forged[2..10].fill(value);
+            }
+            let Ok(cursor) = Cursor::from_bytes(&forged) else { continue };
+            match graph.search(&query).iter_from(cursor) {
+                Ok(rest) => {
+                    assert!(rest.take(40).all(|hit| hit.key != first || at >= bytes.len() - 8));
+                }
+                Err(error) => {
+                    assert!(matches!(error, IndexError::Parameter { name: "cursor", .. }));
+                }
+            }
         }
     }
 }

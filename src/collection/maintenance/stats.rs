@@ -7,6 +7,7 @@ use crate::store;
 
 /// Sizes of a collection, and counts of its operations.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CollectionStats {
     /// The index.

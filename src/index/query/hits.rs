@@ -6,6 +6,7 @@ use std::ops::{Deref, Index, Range};
 
 /// One answer: a key and the distance of its vector from the query.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hit {
     /// The key that the vector was inserted with.
     pub key: u64,

@@ -6,4 +6,6 @@ pub(in crate::index) mod filter;
 pub(in crate::index) mod hits;
 pub(in crate::index) mod key_sets;
 pub(in crate::index) mod request;
+#[cfg(feature = "serde")]
+mod serial;
 pub(in crate::index) mod verdicts;

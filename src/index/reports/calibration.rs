@@ -16,6 +16,7 @@ const TOGETHER: f64 = 2.0;
 
 /// The measured dependence of recall on `ef`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Calibration {
     /// Neighbours of each query. Searches for up to `k` neighbours use the result.
@@ -34,6 +35,7 @@ pub struct Calibration {
 
 /// Recall at one `ef`.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CalibrationPoint {
     /// Candidates kept during the walk.

@@ -7,6 +7,7 @@ use crate::vector::Element;
 
 /// Sizes, settings and counters of an index.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Vectors in the index.
@@ -80,6 +81,7 @@ const GROWN: f64 = 1.25;
 
 /// Reason why a measured recall may no longer hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Drift {
     /// The index has grown or shrunk by more than a quarter.
@@ -95,6 +97,7 @@ pub enum Drift {
 
 /// The lists of an [`Ivf`](crate::Ivf) index.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ListStats {
     /// Number of lists; one before the index is trained.
@@ -126,6 +129,7 @@ pub struct ListStats {
 
 /// Memory in use by purpose, in bytes. Pages that are mapped but not yet used do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MemoryUsage {
     /// Stored vectors, with the padding to whole cache lines.

@@ -1,10 +1,10 @@
 //! Answers one after the other, for as long as the caller continues.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::iter::FusedIterator;
 
 use super::Searchable;
+use super::cursor::Cursor;
 use super::wanted::Wanted;
 use crate::error::IndexError;
 use crate::index::query::filter::{Filter, Screen};
@@ -18,49 +18,6 @@ const FIRST: usize = 32;
 /// Factor by which the next round finds more answers: while rounds walk, and once each round scans all
 /// vectors.
 const GROWTH: (usize, usize) = (2, 16);
-
-/// Position of an iteration: the keys that it gave, and where it continues.
-///
-/// It borrows nothing, not even the index: keep it between two requests of a user, and continue by
-/// [`Search::iter_from`](crate::Search::iter_from). It takes about 16 bytes for each hit given.
-///
-/// ```
-/// use nearfield::{Flat, Metric};
-///
-/// let index = Flat::builder(1, Metric::L2).build()?;
-/// index.insert_batch(&[1, 2, 3], &[1.0, 2.0, 3.0]).run()?;
-/// let mut first = index.search(&[0.0]).iter()?;
-/// assert_eq!(first.next().unwrap().key, 1);
-/// let cursor = first.cursor();
-///
-/// let rest = index.search(&[0.0]).iter_from(cursor)?;
-/// assert_eq!(rest.map(|hit| hit.key).collect::<Vec<_>>(), [2, 3]);
-/// # Ok::<(), nearfield::IndexError>(())
-/// ```
-#[derive(Clone, Default)]
-pub struct Cursor {
-    /// The encoded query; empty at the beginning.
-    row: Vec<Block>,
-    /// Keys that were given.
-    given: HashSet<u64>,
-    /// Answers of the last round; 0 at the beginning.
-    round: usize,
-    /// Whether the last round scanned every vector.
-    scanned: bool,
-}
-
-impl Cursor {
-    /// Returns the number of hits given until now.
-    pub fn given(&self) -> usize {
-        self.given.len()
-    }
-}
-
-impl fmt::Debug for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cursor").field("given", &self.given()).finish_non_exhaustive()
-    }
-}
 
 /// Hits, the nearest first, found as they are asked for. Made by
 /// [`Search::iter`](crate::Search::iter).

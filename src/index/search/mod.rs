@@ -1,6 +1,7 @@
 //! Searching an index.
 
 pub(in crate::index) mod batch;
+pub(in crate::index) mod cursor;
 pub(in crate::index) mod fallible;
 pub(in crate::index) mod iter;
 pub(in crate::index) mod wanted;
@@ -15,8 +16,9 @@ use crate::index::query::filter::Filter;
 use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
+use crate::index::search::cursor::Cursor;
 use crate::index::search::fallible::Fallible;
-use crate::index::search::iter::{Cursor, SearchIter};
+use crate::index::search::iter::SearchIter;
 use crate::index::search::wanted::{Wanted, search_settings};
 use crate::observe::watch;
 use crate::vector::{AsVector, Block, VectorRef};

@@ -6,6 +6,7 @@ use crate::index::query::hits::Hit;
 
 /// One answer: a key, its shard, and the distance of its vector from the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ShardHit {
     /// Number of the shard, in the order given to [`Shards::new`](crate::Shards::new).
     pub shard: usize,
@@ -18,6 +19,7 @@ pub struct ShardHit {
 /// The answers of all shards to one query, the nearest first; equal distances in the order of the shards, and within a shard in
 /// the order of insertion.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ShardHits {
     hits: Vec<ShardHit>,
     complete: bool,

@@ -9,6 +9,7 @@ use crate::store::tree::{self, Visit};
 
 /// Sizes of one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TreeStats {
     /// Entries.
@@ -29,6 +30,7 @@ pub struct TreeStats {
 
 /// Sizes and counts of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Bytes of a page.
