@@ -51,6 +51,11 @@ features:
 deny:
     .ci/run deny
 
+# What a release would upload, and the licence of each file
+[group('gate')]
+package:
+    .ci/run package
+
 # Check with the oldest compiler that Cargo.toml names
 [group('gate')]
 msrv:

@@ -67,6 +67,7 @@
 //!   `nearfield_items_total`, `nearfield_operation_seconds`; of single searches also
 //!   `nearfield_search_distances` and `nearfield_search_hops`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::unwrap_used)]
 
 mod any_error;

@@ -13,13 +13,17 @@
 //! and its fault.
 //!
 //! ```
-//! use nearfield::dataset::{Dataset, recall};
+//! use nearfield::dataset::{Dataset, Generated, recall};
 //!
-//! let words = Dataset::open("benches/data/words-100-10k")?;
-//! assert_eq!((words.base().len(), words.base().dimension()), (10_000, 100));
+//! # let parent = std::env::temp_dir().join(format!("nearfield-dataset-{}", std::process::id()));
+//! # let folder = parent.join("made");
+//! Generated::builder(1000, 32).queries(20).build()?.write(&folder)?;
+//! let made = Dataset::open(&folder)?;
+//! assert_eq!((made.base().len(), made.base().dimension()), (1000, 32));
 //! // An answer of the exact neighbours themselves has a recall of 1.
-//! let exact = words.truth().iter().map(|ids| ids.iter().map(|&id| u64::from(id)));
-//! assert_eq!(recall(exact, words.truth(), 10)?, 1.0);
+//! let exact = made.truth().iter().map(|ids| ids.iter().map(|&id| u64::from(id)));
+//! assert_eq!(recall(exact, made.truth(), 10)?, 1.0);
+//! # drop(std::fs::remove_dir_all(&parent));
 //! # Ok::<(), nearfield::dataset::DatasetError>(())
 //! ```
 
