@@ -36,13 +36,24 @@ class _Exporter(Protocol):
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __dlpack_device__(self) -> tuple[Any, Any]: ...
 
+class _ArrowArray(Protocol):
+    """A column of Arrow, such as an array of pyarrow."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+class _ArrowStream(Protocol):
+    """A column of Arrow in chunks, such as a series of polars."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
 _Path: TypeAlias = str | os.PathLike[str]
 _Array: TypeAlias = (
     npt.NDArray[np.float32] | npt.NDArray[np.float16] | npt.NDArray[np.int8] | npt.NDArray[np.uint8]
 )
-_Vector: TypeAlias = _Array | Sequence[float] | _Exporter
+_Arrow: TypeAlias = _ArrowArray | _ArrowStream
+_Vector: TypeAlias = _Array | Sequence[float] | _Exporter | _Arrow
 _Vectors: TypeAlias = _Vector | Sequence[Sequence[float]]
-_Keys: TypeAlias = npt.NDArray[np.integer[Any]] | Iterable[int]
+_Keys: TypeAlias = npt.NDArray[np.integer[Any]] | Iterable[int] | _Arrow
 _Name: TypeAlias = str | bytes
 _Value: TypeAlias = int | float | bool | str | datetime | Sequence[str] | None
 _Attributes: TypeAlias = Mapping[str, _Value]

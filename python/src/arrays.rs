@@ -129,10 +129,25 @@ fn array_of<'py>(value: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         return numpy.call_method1("asarray", (value, "float32")).map_err(refused);
     }
+    if let Some(array) = array_of_arrow(value)? {
+        return Ok(array);
+    }
     if value.hasattr("__dlpack__")? {
         return numpy.call_method1("from_dlpack", (value,)).map_err(refused);
     }
     numpy.call_method1("asarray", (value,)).map_err(refused)
+}
+
+/// Returns a column of Arrow as an array, if the argument is one; `None` also if it needs a package that is missing for it.
+fn array_of_arrow<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if !value.hasattr("__arrow_c_array__")? && !value.hasattr("__arrow_c_stream__")? {
+        return Ok(None);
+    }
+    let py = value.py();
+    match py.import("nearfield._arrow")?.call_method1("array_of", (value,)) {
+        Err(error) if error.is_instance_of::<PyImportError>(py) => Ok(None),
+        array => array.map(Some),
+    }
 }
 
 fn components<'py>(array: &Bound<'py, PyAny>) -> Outcome<Components<'py>> {
@@ -191,6 +206,9 @@ pub(crate) fn keys<'py>(value: &Bound<'py, PyAny>) -> Outcome<Keys<'py>> {
     }
     if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
         return Err(mistyped(format!("keys are ints, not {}", type_name(value))));
+    }
+    if let Some(array) = array_of_arrow(value)? {
+        return keys_of_array(array.cast::<PyUntypedArray>().map_err(PyErr::from)?);
     }
     let items = value.try_iter().map_err(|_| {
         mistyped(format!("keys are an array or an iterable of ints, not {}", type_name(value)))
