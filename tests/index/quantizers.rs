@@ -478,6 +478,7 @@ fn symmetric_recall(quantizer: &dyn Quantizer, set: &Dataset, candidates: usize)
 #[test]
 #[ignore = "long: `just test-all`"]
 fn real_neighbours_are_found() {
+    let mut missed = Vec::new();
     for (name, thresholds) in [("photo-sift-128-5k", SIFT), ("words-100-10k", WORDS)] {
         let set = Dataset::open(format!("benches/data/{name}")).unwrap();
         let base = set.base().to_f32().unwrap();
@@ -489,11 +490,11 @@ fn real_neighbours_are_found() {
                 symmetric_recall(&*quantizer, &set, 50),
             ];
             eprintln!("{name}: {} in {} bytes: {found:.3?}", kind.name, quantizer.code_len());
-            for (found, threshold) in found.into_iter().zip(thresholds) {
-                assert!(found >= threshold, "{}: {found} where {threshold} is due", kind.name);
-            }
+            let is_due = found.iter().zip(thresholds).all(|(&found, due)| found >= due);
+            missed.extend((!is_due).then(|| format!("{name} {} {thresholds:?}", kind.name)));
         }
     }
+    assert!(missed.is_empty(), "{missed:#?} are due");
 }
 
 /// For each kind: recall@10 without exact distances, with those of 50 candidates, and the latter
@@ -501,15 +502,25 @@ fn real_neighbours_are_found() {
 const SIFT: [[f64; 3]; 9] = [
     [0.75, 0.99, 0.97],
     [0.99, 0.99, 0.99],
-    [0.66, 0.97, 0.93],
+    [0.64, 0.97, 0.92],
     [0.76, 0.99, 0.98],
-    [0.57, 0.95, 0.83],
+    [0.58, 0.95, 0.84],
     [0.76, 0.99, 0.98],
-    [0.91, 0.99, 0.99],
+    [0.92, 0.99, 0.99],
     [0.99, 0.99, 0.99],
     [0.89, 0.99, 0.99],
 ];
 const WORDS: [[f64; 3]; 9] = [
+    [0.59, 0.91, 0.71],
+    [0.98, 0.99, 0.99],
+    [0.55, 0.88, 0.69],
+    [0.71, 0.98, 0.92],
+    [0.62, 0.93, 0.78],
+    [0.78, 0.99, 0.98],
+    [0.93, 0.99, 0.99],
+    [0.98, 0.99, 0.99],
+    [0.90, 0.99, 0.99],
+]; 9] = [
     [0.52, 0.91, 0.80],
     [0.98, 0.99, 0.99],
     [0.44, 0.86, 0.69],
