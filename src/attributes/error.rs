@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::kind::Kind;
 use crate::error_kind::ErrorKind;
 
 /// Characters of a line that an error shows on each side of its position.
@@ -47,6 +48,25 @@ pub enum AttributeError {
         len: usize,
         /// Texts allowed.
         max: usize,
+    },
+    /// A value is of another kind than its field is declared with.
+    Kind {
+        /// The field.
+        field: String,
+        /// The kind that is declared.
+        declared: Kind,
+        /// The kind of the value.
+        found: Kind,
+    },
+    /// A field that is declared as required has no value.
+    Required {
+        /// The field.
+        field: String,
+    },
+    /// A field that is declared as stored only has no index to build.
+    StoredOnly {
+        /// The field.
+        field: String,
     },
     /// A predicate compares a field with a list.
     ListCompared {
@@ -107,6 +127,20 @@ impl fmt::Display for AttributeError {
             Self::ListTooLong { field, len, max } => write!(
                 f,
                 "the list of {field:?} has {len} texts, and at most {max} are allowed; shorten it"
+            ),
+            Self::Kind { field, declared, found } => write!(
+                f,
+                "the value of {field:?} is of the kind {found}, and the schema declares {declared}; give \
+                 such a value, or declare the field anew"
+            ),
+            Self::Required { field } => write!(
+                f,
+                "{field:?} has no value, and the schema requires one; set it in the transaction of the \
+                 vector"
+            ),
+            Self::StoredOnly { field } => write!(
+                f,
+                "{field:?} is declared as stored only; declare it anew without, and then build its index"
             ),
             Self::ListCompared { field } => write!(
                 f,

@@ -59,11 +59,12 @@
 //! | keys that match | [`matching`](crate::Collection::matching) | the values and keys that its parts select; `is null` reads all keys |
 //! | number of keys that match | [`count`](crate::Collection::count) | the same |
 //! | values of a field with their counts | [`facet`](crate::Collection::facet) | all entries of the field |
-//! | entries that match, page by page | [`scroll`](crate::Collection::scroll) | `matching` for each page; one [`Snapshot`](crate::Snapshot) for pages of one moment |
+//! | entries that match, page by page | [`scroll`](crate::Collection::scroll) | `matching`, kept for the next page; one [`Snapshot`](crate::Snapshot) for pages of one moment |
 //! | nearest of those that match | [`filter`](crate::Search::filter) with a [`Selection`](crate::collection::Selection) | the plan below |
 //! | nearest, by a closure | `filter`, [`try_filter`](crate::Search::try_filter) if it may fail | the closure, once for each key that the search meets |
 //! | nearest of each document | [`group_by`](crate::Search::group_by) | one search, if the groups are met; else one for each group that is behind the others |
 //! | nearest that differ | [`diverse`](crate::Search::diverse) | one search for more answers, and the distances among them |
+//! | estimate, truth, order of clauses, plan and times | [`explain`](crate::Search::explain) | the search |
 //! | removal of those that match | [`remove_where`](crate::Transaction::remove_where) | `matching` and each removal |
 //!
 //! A search under a filter returns `k` answers, or all vectors that match if these are fewer. It chooses a plan by the share of accepted vectors, which a
@@ -75,6 +76,9 @@
 //! | some, near the query | [`DirectedTwoHop`](crate::search::SearchPlan::DirectedTwoHop) | a walk through the nearest rejected nodes to their neighbours |
 //! | some, far from it | [`BlindTwoHop`](crate::search::SearchPlan::BlindTwoHop) | a walk through any rejected nodes |
 //! | few | [`FilteredScan`](crate::search::SearchPlan::FilteredScan) | a distance for each accepted vector |
+//!
+//! A collection takes any field, and indexes all of them. A [`Schema`] declares some: their kinds, the required ones, and those that are stored only, which
+//! cost nothing in the index, and about which predicates read the record of each key.
 //!
 //! `cargo bench --bench filter` and `--bench attributes` measure them.
 //!
@@ -106,11 +110,13 @@ pub(crate) mod display;
 pub(crate) mod error;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+pub(crate) mod kind;
 pub(crate) mod map;
 pub(crate) mod parse;
 pub(crate) mod predicate;
 #[cfg(test)]
 pub(crate) mod random;
+pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timestamp;
@@ -119,10 +125,12 @@ pub(crate) mod value;
 
 pub use builder::{Field, field};
 pub use error::{AttributeError, ParseError};
+pub use kind::Kind;
 pub use map::{Attributes, IntoIter, Iter};
 pub use predicate::Predicate;
+pub use schema::{Declared, Schema};
 pub use timestamp::Timestamp;
-pub use value::{Kind, Value};
+pub use value::Value;
 
 /// Makes [`Attributes`](crate::Attributes) of names and values.
 ///

@@ -114,6 +114,19 @@ impl Node {
         }
     }
 
+    /// Calls `each` with the fields of the node and its parts, some perhaps more than once.
+    pub(crate) fn each_field<'n>(&'n self, each: &mut dyn FnMut(&'n str)) {
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                for part in parts {
+                    part.each_field(each);
+                }
+            }
+            Self::Not(part) => part.each_field(each),
+            leaf => leaf.field().into_iter().for_each(each),
+        }
+    }
+
     /// Checks names and values of a node that has no parts.
     fn check(&self) -> Result<(), AttributeError> {
         match self {

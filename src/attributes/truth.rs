@@ -74,13 +74,18 @@ impl Comparison {
 impl Node {
     /// Returns the truth of the predicate for these attributes.
     pub(crate) fn evaluate(&self, attributes: &Attributes) -> Truth {
+        self.evaluate_by(&|field| attributes.get(field))
+    }
+
+    /// Returns the truth of the predicate for the values of fields that `get` returns.
+    pub(crate) fn evaluate_by<'v>(&self, get: &dyn Fn(&str) -> Option<&'v Value>) -> Truth {
         match self {
-            Self::And(parts) => Truth::all(parts.iter().map(|part| part.evaluate(attributes))),
-            Self::Or(parts) => Truth::any(parts.iter().map(|part| part.evaluate(attributes))),
-            Self::Not(part) => !part.evaluate(attributes),
-            Self::IsNull { field } => attributes.get(field).is_none().into(),
+            Self::And(parts) => Truth::all(parts.iter().map(|part| part.evaluate_by(get))),
+            Self::Or(parts) => Truth::any(parts.iter().map(|part| part.evaluate_by(get))),
+            Self::Not(part) => !part.evaluate_by(get),
+            Self::IsNull { field } => get(field).is_none().into(),
             leaf => {
-                let value = leaf.field().and_then(|field| attributes.get(field));
+                let value = leaf.field().and_then(get);
                 value.map_or(Truth::Unknown, |value| leaf.of_value(value))
             }
         }

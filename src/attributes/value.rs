@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::error::{AttributeError, shortened};
+use super::kind::Kind;
 use super::timestamp::Timestamp;
 
 /// Bytes of a field name, at most.
@@ -57,37 +58,6 @@ impl fmt::Display for Value {
             Self::Time(time) => time.fmt(f),
             Self::Texts(texts) => texts.join(", ").fmt(f),
         }
-    }
-}
-
-/// The kind of a [`Value`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// [`Value::Integer`].
-    Integer,
-    /// [`Value::Float`].
-    Float,
-    /// [`Value::Boolean`].
-    Boolean,
-    /// [`Value::Text`].
-    Text,
-    /// [`Value::Time`].
-    Time,
-    /// [`Value::Texts`].
-    Texts,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Integer => "integer",
-            Self::Float => "float",
-            Self::Boolean => "boolean",
-            Self::Text => "text",
-            Self::Time => "time",
-            Self::Texts => "list of texts",
-        })
     }
 }
 

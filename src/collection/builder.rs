@@ -146,9 +146,21 @@ impl CollectionBuilder {
     /// except for scratch memory of searches (a bit for each vector and thread), snapshots, and applying the journal on opening
     /// ([`Self::checkpoint_after`]).
     ///
+    /// Selections that are kept ([`Self::selection_memory`]) do not count.
+    ///
     /// [`Collection::preload`](crate::Collection::preload) ignores the limit; the next transaction gives back the memory that it took.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.tuning.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Sets the bytes that the collection may keep selections in, 8 MiB if not set. Not kept in the file.
+    ///
+    /// A [`matching`](crate::Collection::matching) keeps the keys that it found, and those of costly clauses, until commits and other predicates
+    /// take their place; the same predicate then costs a microsecond on the same commit, also on a [`Snapshot`](crate::Snapshot) of it. With 0,
+    /// each predicate is evaluated anew. [`CollectionStats`](crate::collection::CollectionStats) counts them.
+    pub fn selection_memory(mut self, bytes: u64) -> Self {
+        self.tuning.selection_memory = bytes;
         self
     }
 

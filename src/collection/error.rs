@@ -117,6 +117,13 @@ pub enum CollectionError {
     },
     /// Attributes or a predicate are invalid.
     Attribute(AttributeError),
+    /// The attributes of a key are not those that the schema declares.
+    Schema {
+        /// The key.
+        key: u64,
+        /// The fault.
+        fault: AttributeError,
+    },
     /// The collection has the maximum number of fields of attributes.
     TooManyFields {
         /// Fields allowed.
@@ -214,7 +221,7 @@ impl CollectionError {
         match self {
             Self::Store(error) => error.kind(),
             Self::Index(error) => error.kind(),
-            Self::Attribute(error) => error.kind(),
+            Self::Attribute(error) | Self::Schema { fault: error, .. } => error.kind(),
             #[cfg(feature = "json")]
             Self::Line { fault, .. } => fault.kind(),
             #[cfg(feature = "json")]
@@ -285,6 +292,7 @@ impl fmt::Display for CollectionError {
             Self::Store(e) => e.fmt(f),
             Self::Index(e) => e.fmt(f),
             Self::Attribute(e) => e.fmt(f),
+            Self::Schema { key, fault } => write!(f, "key {key}: {fault}"),
             Self::TooManyFields { max } => write!(
                 f,
                 "the collection has attributes of {max} fields already; use fewer names of fields"
@@ -395,7 +403,7 @@ impl std::error::Error for CollectionError {
         match self {
             Self::Store(e) => Some(e),
             Self::Index(e) => Some(e),
-            Self::Attribute(e) => Some(e),
+            Self::Attribute(e) | Self::Schema { fault: e, .. } => Some(e),
             #[cfg(feature = "json")]
             Self::Line { fault: LineFault::Refused(e), .. } => Some(e),
             #[cfg(feature = "json")]

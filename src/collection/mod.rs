@@ -28,8 +28,8 @@ mod saving;
 mod tuning;
 mod writing;
 
-pub use answers::{Answer, Answers, Fetch, Group, Grouping, Groups, Source};
-pub use attributes::Selection;
+pub use answers::{Answer, Answers, Explanation, Fetch, Group, Grouping, Groups, Source};
+pub use attributes::{Selection, Step, StepSource};
 pub use builder::CollectionBuilder;
 pub use error::CollectionError;
 #[cfg(feature = "json")]

@@ -13,6 +13,8 @@ pub(super) struct Tuning {
     /// The time that applying the journal may take.
     pub(super) replay_limit: Duration,
     pub(super) memory_limit: Option<u64>,
+    /// Bytes that the sets of keys of predicates may take.
+    pub(super) selection_memory: u64,
 }
 
 impl Default for Tuning {
@@ -22,6 +24,7 @@ impl Default for Tuning {
             checkpoint_after: 8 << 20,
             replay_limit: Duration::from_millis(100),
             memory_limit: None,
+            selection_memory: 8 << 20,
         }
     }
 }

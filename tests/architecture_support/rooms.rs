@@ -20,11 +20,13 @@ pub(crate) const ROOMS: [(&str, Rooms); 6] = [
 
 /// `attributes/mod.rs` describes values, predicates and their truth.
 const ATTRIBUTES: Rooms = &[
-    ("error", &[]),
+    ("kind", &[]),
+    ("error", &["kind"]),
     ("timestamp", &["error"]),
-    ("value", &["error", "timestamp"]),
+    ("value", &["error", "kind", "timestamp"]),
     ("map", &["error", "value"]),
     ("predicate", &["error", "value"]),
+    ("schema", &["error", "kind", "map", "value"]),
     ("builder", &["predicate", "value"]),
     ("display", &["predicate", "value"]),
     ("parse", &["display", "error", "predicate", "timestamp", "value"]),
@@ -44,7 +46,7 @@ const COLLECTION: Rooms = &[
     ("columns", &["error", "format", "progress"]),
     ("saving", &["columns", "error", "format", "progress"]),
     ("records", &["attributes", "error", "format"]),
-    ("reading", &["attributes", "columns", "error", "format", "records"]),
+    ("reading", &["attributes", "columns", "error", "format", "records", "tuning"]),
     (
         "writing",
         &[

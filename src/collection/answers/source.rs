@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::attributes::Predicate;
-use crate::collection::attributes::{KnownFields, Selection, matching};
+use crate::collection::attributes::{Evaluation, KnownFields, Selection, evaluate, matching};
 use crate::collection::error::CollectionError;
 use crate::collection::reading::Snapshot;
 use crate::collection::records::Records;
@@ -82,6 +82,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Returns the number of vectors.
+    pub(super) fn len(self) -> usize {
+        self.hnsw().len()
+    }
+
     /// Returns the vector of a key as floats.
     pub(super) fn vector(self, key: u64) -> Option<Vec<f32>> {
         self.hnsw().get(key)
@@ -139,11 +144,27 @@ impl<'a> Moment<'a> {
 
     /// Returns the keys for which a predicate is true.
     pub(super) fn matching(&self, predicate: &Predicate) -> Result<Selection, CollectionError> {
-        let keys = || match self {
-            Self::Newest(_, collection) => collection.keys().into_iter().collect(),
-            Self::Snapshot(snapshot) => snapshot.keys().into_iter().collect(),
-        };
-        matching(self.tables().0, predicate, &keys)
+        match self {
+            Self::Newest(tx, collection) => {
+                let known = collection.inner.selections.of(tx.number());
+                collection.with_keys(|keys| matching(tx, known, predicate, keys))
+            }
+            Self::Snapshot(snapshot) => snapshot.matching(predicate),
+        }
+    }
+
+    /// Does [`Self::matching`], and returns its steps.
+    pub(super) fn evaluate(&self, predicate: &Predicate) -> Result<Evaluation, CollectionError> {
+        match self {
+            Self::Newest(tx, collection) => {
+                let known = collection.inner.selections.of(tx.number());
+                collection.with_keys(|keys| evaluate(tx, known, predicate, keys))
+            }
+            Self::Snapshot(snapshot) => {
+                let (tx, known) = (snapshot.store(), snapshot.known());
+                snapshot.with_keys(|keys| evaluate(tx, known, predicate, keys))
+            }
+        }
     }
 }
 

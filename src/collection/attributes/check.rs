@@ -10,8 +10,8 @@ use crate::collection::error::CollectionError;
 use crate::collection::format::{ATTRIBUTES, INDEX_OF_ATTRIBUTES};
 use crate::store::{ReadTransaction, Table};
 
-/// Returns the number of entries of the index that do not have the keys that the records say, missing entries included, and of records
-/// with a field that has no name. Holds the terms of one chunk of keys.
+/// Returns the number of entries of the index that do not have the keys that the records say, missing entries included, and of values
+/// whose field has no name or is declared with another kind. Holds the terms of one chunk of keys.
 pub(in crate::collection) fn faults(tx: &ReadTransaction) -> Result<usize, CollectionError> {
     let fields = Fields::of(tx)?;
     let index = tx.find_table::<[u8]>(INDEX_OF_ATTRIBUTES)?;
@@ -25,11 +25,18 @@ pub(in crate::collection) fn faults(tx: &ReadTransaction) -> Result<usize, Colle
                 expected.compare()?;
                 expected.chunk = chunk;
             }
-            for (field, value) in decode(record)? {
-                expected.faults += usize::from(fields.name(field).is_err());
-                each_term(field, &value, &mut |term| {
-                    expected.entries.entry(term).or_default().push(low);
-                });
+            for (number, value) in decode(record)? {
+                let Ok(field) = fields.field(number) else {
+                    expected.faults += 1;
+                    continue;
+                };
+                let is_allowed = field.declared.is_none_or(|of| of.kind() == value.kind());
+                expected.faults += usize::from(!is_allowed);
+                if field.covers(key) {
+                    each_term(number, &value, &mut |term| {
+                        expected.entries.entry(term).or_default().push(low);
+                    });
+                }
             }
         }
     }

@@ -100,6 +100,15 @@ pub(super) fn each(bytes: &[u8], mut each: impl FnMut(u16)) -> Result<(), Collec
     }
 }
 
+/// Returns the number of keys of an entry's value.
+pub(super) fn count(bytes: &[u8]) -> u64 {
+    match bytes.split_first() {
+        Some((&BITMAP, words)) => words.iter().map(|byte| u64::from(byte.count_ones())).sum(),
+        Some((_, numbers)) => numbers.len() as u64 / 2,
+        None => 0,
+    }
+}
+
 /// Returns the words of an entry's value that is a bitmap.
 fn words_of(bytes: &[u8]) -> Option<[u64; WORDS]> {
     let (words, []) = bytes.strip_prefix(&[BITMAP])?.as_chunks::<8>() else { return None };

@@ -14,14 +14,14 @@ use crate::collection::format::{ATTRIBUTES, INDEX_OF_ATTRIBUTES};
 use crate::store::WriteTransaction;
 
 /// Changes of the entries of the index: keys that are put in (`true`) or taken out, less the first of the chunk.
-type Entries = BTreeMap<Vec<u8>, Vec<(u16, bool)>>;
+pub(super) type Entries = BTreeMap<Vec<u8>, Vec<(u16, bool)>>;
 
 /// Attributes that a transaction changed, and that are not in its tables yet.
 #[derive(Debug, Default)]
 pub(in crate::collection) struct Pending {
     /// The new attributes of each key; `None` if it has none any more.
     changes: BTreeMap<u64, Option<Attributes>>,
-    fields: Option<Fields>,
+    pub(super) fields: Option<Fields>,
 }
 
 impl Pending {
@@ -77,11 +77,12 @@ impl Pending {
             let mut new = Values::new();
             for (name, value) in attributes.into_iter().flatten() {
                 let fields = fields(&mut self.fields, tx)?;
-                new.push((fields.number_or_insert(tx, &name)?, value));
+                new.push((fields.get_or_insert(tx, &name)?.number, value));
             }
             new.sort_unstable_by_key(|&(field, _)| field);
             adds |= !new.is_empty();
-            note(&mut entries, key, &old.unwrap_or_default(), &new);
+            let fields = fields(&mut self.fields, tx)?;
+            note(&mut entries, (key, fields), &old.unwrap_or_default(), &new)?;
             let mut table = tx.table::<u64>(ATTRIBUTES)?;
             if new.is_empty() {
                 table.remove(key)?;
@@ -95,7 +96,7 @@ impl Pending {
 }
 
 /// Returns the fields of the transaction, which are read once.
-fn fields<'f>(
+pub(super) fn fields<'f>(
     fields: &'f mut Option<Fields>,
     tx: &mut WriteTransaction,
 ) -> Result<&'f mut Fields, CollectionError> {
@@ -106,24 +107,33 @@ fn fields<'f>(
 }
 
 /// Notes the changes of the index by a key's new values.
-fn note(entries: &mut Entries, key: u64, old: &Values, new: &Values) {
+pub(super) fn note(
+    entries: &mut Entries,
+    (key, fields): (u64, &Fields),
+    old: &Values,
+    new: &Values,
+) -> Result<(), CollectionError> {
     let (chunk, low) = split_key(key);
     let mut all = |values: &Values, others: &Values, is_in: bool| {
         for (field, value) in values {
             let is_same = |(other, kept): &(u32, _)| other == field && kept == value;
-            if !others.iter().any(is_same) {
+            if !others.iter().any(is_same) && fields.field(*field)?.covers(key) {
                 each_term(*field, value, &mut |term| {
                     entries.entry(entry_key(&term, chunk)).or_default().push((low, is_in));
                 });
             }
         }
+        Ok(())
     };
     // A term that both have is taken out, and then put in.
-    all(old, new, false);
-    all(new, old, true);
+    all(old, new, false)?;
+    all(new, old, true)
 }
 
-fn write_entries(tx: &mut WriteTransaction, entries: &Entries) -> Result<(), CollectionError> {
+pub(super) fn write_entries(
+    tx: &mut WriteTransaction,
+    entries: &Entries,
+) -> Result<(), CollectionError> {
     let (mut chunk, mut bytes) = (Chunk::new(), Vec::new());
     let mut table = tx.table::<[u8]>(INDEX_OF_ATTRIBUTES)?;
     for (key, changes) in entries {

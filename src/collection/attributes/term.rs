@@ -5,7 +5,7 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::attributes::Value;
+use crate::attributes::{Kind, Value};
 
 /// Keys of a chunk, as a power of two: a bitmap of them takes 2 KiB.
 pub(super) const CHUNK_BITS: u32 = 14;
@@ -35,16 +35,33 @@ impl Form {
     pub(super) const KINDS: [Self; 6] =
         [Self::Boolean, Self::Integer, Self::Float, Self::Text, Self::Time, Self::Item];
 
+    /// Returns the form of values of a kind.
+    pub(super) fn of_kind(kind: Kind) -> Self {
+        match kind {
+            Kind::Boolean => Self::Boolean,
+            Kind::Integer => Self::Integer,
+            Kind::Float => Self::Float,
+            Kind::Text => Self::Text,
+            Kind::Time => Self::Time,
+            Kind::Texts => Self::Item,
+        }
+    }
+
+    /// Returns the kind of the values of a form that is not [`Self::Present`].
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Boolean => Kind::Boolean,
+            Self::Integer => Kind::Integer,
+            Self::Float => Kind::Float,
+            Self::Text => Kind::Text,
+            Self::Time => Kind::Time,
+            Self::Item | Self::Present => Kind::Texts,
+        }
+    }
+
     /// Returns the form of a value.
     pub(super) fn of(value: &Value) -> Self {
-        match value {
-            Value::Boolean(_) => Self::Boolean,
-            Value::Integer(_) => Self::Integer,
-            Value::Float(_) => Self::Float,
-            Value::Text(_) => Self::Text,
-            Value::Time(_) => Self::Time,
-            Value::Texts(_) => Self::Item,
-        }
+        Self::of_kind(value.kind())
     }
 
     /// Returns the forms of the values that have an order with values of this form.
@@ -57,6 +74,11 @@ impl Form {
             // Lists have no order.
             Self::Present | Self::Item => &[],
         }
+    }
+
+    /// Returns whether values of this form, which are no texts, have an order with a value.
+    pub(super) fn is_ordered_with(self, value: &Value) -> bool {
+        self != Self::Text && self.comparable().contains(&Self::of(value))
     }
 }
 

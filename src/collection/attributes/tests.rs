@@ -10,17 +10,17 @@ use crate::collection::{Collection, Selection};
 use crate::{ErrorKind, Metric, attributes, field};
 
 /// The file of a collection, which is removed at the end.
-struct Temporary {
-    path: std::path::PathBuf,
+pub(super) struct Temporary {
+    pub(super) path: std::path::PathBuf,
 }
 
 impl Temporary {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let name = format!("nearfield-attributes-{name}-{}.nf", std::process::id());
         Self { path: std::env::temp_dir().join(name) }
     }
 
-    fn create(&self) -> Collection {
+    pub(super) fn create(&self) -> Collection {
         let _ = std::fs::remove_file(&self.path);
         Collection::builder(1, Metric::L2).create(&self.path).unwrap()
     }
@@ -40,7 +40,7 @@ fn expected(model: &Model, predicate: &Predicate) -> Vec<u64> {
     model.iter().filter(|(_, attributes)| is_true(attributes)).map(|(&key, _)| key).collect()
 }
 
-fn keys(selection: &Selection) -> Vec<u64> {
+pub(super) fn keys(selection: &Selection) -> Vec<u64> {
     selection.iter().collect()
 }
 

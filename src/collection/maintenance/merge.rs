@@ -14,6 +14,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::arena::Slot;
+use crate::attributes::Schema;
 use crate::collection::attributes::{Pending, encode_named, for_each};
 use crate::collection::builder::{alpha_text, codes_text, same};
 use crate::collection::columns::{write_columns, write_settings};
@@ -181,6 +182,7 @@ impl<'a> MergeBuilder<'a> {
     fn merge(&self) -> Result<MergeReport, CollectionError> {
         let inputs = in_order(self.inputs);
         let settings = common_settings(&inputs)?;
+        let schema = common_schema(&inputs)?;
         let plan = Plan::of(&inputs, self.rule)?;
         let parts = plan.parts(&inputs);
         let sizes = parts.iter().map(|part| part.entries.len() as u64);
@@ -213,7 +215,11 @@ impl<'a> MergeBuilder<'a> {
                 tx.table::<u64>(NAMES_OF_KEYS)?
                     .bulk_load(named().map(|(name, key)| (key, name)))?;
             }
-            plan.attributes(&inputs)?.write(&mut tx)?;
+            let mut attributes = plan.attributes(&inputs)?;
+            if !schema.is_empty() {
+                attributes.declare(&mut tx, &schema)?;
+            }
+            attributes.write(&mut tx)?;
             if is_cancelled() {
                 return Err(CollectionError::Cancelled);
             }
@@ -277,6 +283,20 @@ fn common_settings(inputs: &[&Snapshot]) -> Result<Settings, CollectionError> {
             common.ef_construction = common.ef_construction.max(ef_construction);
             common.seed = common.seed.min(seed);
         }
+    }
+    Ok(common)
+}
+
+/// Returns the common schema of the inputs.
+fn common_schema(inputs: &[&Snapshot]) -> Result<Schema, CollectionError> {
+    let mut common = Schema::new();
+    for (at, snapshot) in inputs.iter().enumerate() {
+        let schema = snapshot.schema()?;
+        if at > 0 && schema != common {
+            let (stored, given) = (common.to_string(), schema.to_string());
+            return Err(CollectionError::Mismatch { path: None, name: "schema", stored, given });
+        }
+        common = schema;
     }
     Ok(common)
 }

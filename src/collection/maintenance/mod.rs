@@ -3,6 +3,7 @@
 //! Each operation reports its progress and can be cancelled through a [`MaintenanceTask`], or through the builder of a [`MergeBuilder`].
 
 mod backup;
+mod build;
 mod check;
 mod compact;
 mod load;

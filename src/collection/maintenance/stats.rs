@@ -30,6 +30,12 @@ pub struct CollectionStats {
     pub checkpoint_bytes: u64,
     /// Checkpoints since the collection was opened.
     pub checkpoints: u64,
+    /// Predicates and clauses since the collection was opened whose keys were kept from an evaluation before, on the same commit.
+    pub selection_hits: u64,
+    /// Predicates and costly clauses that were evaluated.
+    pub selection_misses: u64,
+    /// Bytes of the keys that are kept ([`CollectionBuilder::selection_memory`](crate::CollectionBuilder::selection_memory)).
+    pub selection_bytes: u64,
 }
 
 impl CollectionStats {
@@ -51,6 +57,7 @@ impl Collection {
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
         // A copy of the state, so that reading the trees stops no transaction.
         let writer = *self.inner.take_to_look()?;
+        let selections = self.inner.selections.used();
         Ok(CollectionStats {
             index: self.inner.index.stats(),
             store: self.inner.store.stats()?,
@@ -62,6 +69,9 @@ impl Collection {
             committed_vector_bytes: writer.vector_bytes,
             checkpoint_bytes: writer.column_bytes,
             checkpoints: writer.checkpoints,
+            selection_hits: selections.hits,
+            selection_misses: selections.misses,
+            selection_bytes: selections.bytes,
         })
     }
 }

@@ -109,6 +109,15 @@ impl<'a> MaintenanceTask<'a> {
         self.run(|progress| self.collection.backup_along(path.as_ref(), progress))
     }
 
+    /// [`Collection::build_index`]. Its progress counts keys, and a cancelled one keeps the transactions that are committed.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`CollectionError::Cancelled`].
+    pub fn build_index(self, field: &str) -> Result<(), CollectionError> {
+        self.run(|progress| self.collection.build_index_along(field, progress))
+    }
+
     fn run<R>(
         self,
         operation: impl FnOnce(&Progress<'a>) -> Result<R, CollectionError>,

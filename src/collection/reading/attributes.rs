@@ -1,8 +1,8 @@
 //! Attributes in a snapshot.
 
 use super::snapshot::Snapshot;
-use crate::attributes::{Attributes, Predicate, Value};
-use crate::collection::attributes::{Selection, attributes, facet, matching};
+use crate::attributes::{Attributes, Predicate, Schema, Value};
+use crate::collection::attributes::{Selection, attributes, facet, matching, schema};
 use crate::collection::error::CollectionError;
 use crate::index::Stored;
 
@@ -23,7 +23,7 @@ impl Snapshot {
     ///
     /// As there.
     pub fn matching(&self, predicate: &Predicate) -> Result<Selection, CollectionError> {
-        matching(self.store(), predicate, &|| self.hnsw().keys().collect())
+        self.with_keys(|keys| matching(self.store(), self.known(), predicate, keys))
     }
 
     /// Returns the number of keys for which a predicate is true. Costs as much as [`matching`](Self::matching).
@@ -42,6 +42,15 @@ impl Snapshot {
     /// As there.
     pub fn facet(&self, field: &str) -> Result<Vec<(Value, u64)>, CollectionError> {
         facet(self.store(), field)
+    }
+
+    /// Returns the schema.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
+    pub fn schema(&self) -> Result<Schema, CollectionError> {
+        schema(self.store())
     }
 
     /// Returns the keys of all vectors, in no order. `O(n)`. Returns no keys in a forked child of the process that made the snapshot.

@@ -10,6 +10,7 @@ use crate::attributes::Predicate;
 use crate::collection::error::CollectionError;
 use crate::collection::records::{Entry, Names, Page, Place, Records, ScrollCursor};
 use crate::error::IndexError;
+use crate::index::Stored;
 
 /// The entries of one moment of a collection, ascending by key. Made by [`Collection::entries`](crate::Collection::entries) and
 /// [`Snapshot::entries`]. It holds the keys that are left, 8 bytes each; everything else is read as it is asked for. After an error it ends.
@@ -145,17 +146,28 @@ impl Snapshot {
                 predicate.node()?;
                 Vec::new()
             }
-            (None, _) => {
-                let mut keys = self.unsorted_behind(after);
-                if keys.len() > one_more {
-                    keys.select_nth_unstable(limit);
-                    keys.truncate(one_more);
-                }
-                keys.sort_unstable();
-                keys
-            }
+            (None, _) => self.some_behind(after, one_more),
         };
         Ok(Place::of(keys, limit))
+    }
+
+    /// Returns the first `count` keys behind a position, ascending.
+    fn some_behind(&self, after: Option<ScrollCursor>, count: usize) -> Vec<u64> {
+        if !self.hnsw().is_bound_here() {
+            return Vec::new();
+        }
+        if let Some(ordered) = self.ordered().of(self.number(), || self.keys()) {
+            let first =
+                ordered.partition_point(|&key| after.is_some_and(|after| key <= after.last_key()));
+            return ordered[first..].iter().take(count).copied().collect();
+        }
+        let mut keys = self.unsorted_behind(after);
+        if keys.len() > count {
+            keys.select_nth_unstable(count - 1);
+            keys.truncate(count);
+        }
+        keys.sort_unstable();
+        keys
     }
 
     fn keys_behind(&self, after: Option<ScrollCursor>) -> Vec<u64> {

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod entries;
+mod ordered;
 mod reader;
 mod snapshot;
 mod tables;

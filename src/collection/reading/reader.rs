@@ -7,8 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::snapshot::{Snapshot, Views};
+use crate::collection::attributes::KnownSelections;
 use crate::collection::error::CollectionError;
 use crate::collection::format::check_byte_order;
+use crate::collection::tuning::Tuning;
 use crate::store::{Store, StoreOptions};
 
 /// A collection that another process may be writing. Cheap to clone; clones are handles to the same, for any thread.
@@ -27,7 +29,9 @@ impl CollectionReader {
     ) -> Result<Self, CollectionError> {
         check_byte_order()?;
         let store = options.open_read_only(path)?;
-        let reader = Self { store, views: Arc::default() };
+        let selections = KnownSelections::new(Tuning::default().selection_memory);
+        let views = Arc::new(Mutex::new(Views::new(Arc::new(selections))));
+        let reader = Self { store, views };
         // The first snapshot reports a file that is no collection.
         reader.snapshot().map_err(|error| error.at(Some(path)))?;
         Ok(reader)

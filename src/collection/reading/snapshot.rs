@@ -4,8 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roaring::RoaringTreemap;
+
+use super::ordered::OrderedKeys;
 use crate::arena::Keeper;
-use crate::collection::attributes::KnownFields;
+use crate::collection::attributes::{Keys, Known, KnownFields, KnownSelections};
 use crate::collection::columns::{
     Head, Opened, Reading, keep, newest_commit, open_index, operations_behind, read_head, replay,
 };
@@ -41,6 +44,8 @@ struct View {
     commit: u64,
     recovery: RecoveryReport,
     fields: KnownFields,
+    ordered: OrderedKeys,
+    selections: Arc<KnownSelections>,
     /// Keeps the writer lock, because a new writer would not know which extents this view reads.
     _store: Store,
 }
@@ -55,9 +60,9 @@ impl View {
 }
 
 /// The views that were made for snapshots. Views without a holder go on to newer commits.
-#[derive(Default)]
 pub(in crate::collection) struct Views {
     views: Vec<Arc<View>>,
+    selections: Arc<KnownSelections>,
 }
 
 /// The newest commit of a collection that this process writes, as its index in memory has it.
@@ -77,6 +82,10 @@ const FEW: u64 = 64;
 const MANY: u64 = 1024;
 
 impl Views {
+    pub(in crate::collection) fn new(selections: Arc<KnownSelections>) -> Self {
+        Self { views: Vec::new(), selections }
+    }
+
     /// Makes views without a holder keep `tx`, which sees the checkpoint of this number. Views of older checkpoints are forgotten.
     pub(in crate::collection) fn pin(&mut self, tx: &Arc<ReadTransaction>, checkpoint: u64) {
         self.views.retain(|view| view.is_of(tx, checkpoint) || Arc::strong_count(view) > 1);
@@ -148,9 +157,18 @@ impl Views {
         let Opened { index, commit, operations, replay, .. } = opened;
         let recovery = RecoveryReport { operations, replay, total: start.elapsed() };
         let (layout, store) = (tx.layout(), store.clone());
-        let fields = KnownFields::default();
-        let view = View { tx, index, head, layout, commit, recovery, fields, _store: store };
-        let view = Arc::new(view);
+        let view = Arc::new(View {
+            tx,
+            index,
+            head,
+            layout,
+            commit,
+            recovery,
+            fields: KnownFields::default(),
+            ordered: OrderedKeys::default(),
+            selections: Arc::clone(&self.selections),
+            _store: store,
+        });
         if self.views.len() >= IDLE {
             // Snapshots keep the views that are in use.
             self.views.truncate(IDLE - 1);
@@ -251,6 +269,21 @@ impl Snapshot {
 
     pub(in crate::collection) fn fields(&self) -> &KnownFields {
         &self.view.fields
+    }
+
+    pub(super) fn ordered(&self) -> &OrderedKeys {
+        &self.view.ordered
+    }
+
+    /// Returns the selections of this commit.
+    pub(in crate::collection) fn known(&self) -> Known<'_> {
+        self.view.selections.of(self.view.tx.number())
+    }
+
+    /// Passes the keys of the commit to `with`.
+    pub(in crate::collection) fn with_keys<R>(&self, with: impl FnOnce(Keys<'_>) -> R) -> R {
+        let list = || -> RoaringTreemap { self.keys().into_iter().collect() };
+        with(Keys { count: self.len(), list: &list, is_of_commit: true })
     }
 
     /// Returns the payload of a key, without copying it.

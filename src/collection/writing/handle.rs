@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use super::pace::Pace;
 use super::writer::Writer;
-use crate::collection::attributes::KnownFields;
+use crate::attributes::Schema;
+use crate::collection::attributes::{KnownFields, KnownSelections};
 use crate::collection::error::CollectionError;
 use crate::collection::reading::{RecoveryReport, Snapshot, Views, payload};
 use crate::collection::tuning::Tuning;
@@ -55,6 +56,10 @@ pub(in crate::collection) struct Inner {
     pub(super) views: Mutex<Views>,
     pub(super) recovery: RecoveryReport,
     pub(in crate::collection) fields: KnownFields,
+    /// The schema of the newest commit, once a transaction asked for it; only the holder of the right to write changes it.
+    pub(super) schema: Mutex<Option<Arc<Schema>>>,
+    /// Those of the snapshots, too.
+    pub(in crate::collection) selections: Arc<KnownSelections>,
 }
 
 impl Collection {

@@ -14,6 +14,7 @@ mod opening;
 mod pace;
 #[cfg(feature = "json")]
 mod put;
+mod schema;
 #[cfg(feature = "simulation")]
 mod simulated;
 mod tables;

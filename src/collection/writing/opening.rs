@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::checkpoint::column_bytes;
 use super::handle::{Collection, Inner};
 use super::writer::Writer;
-use crate::collection::attributes::KnownFields;
+use crate::collection::attributes::{KnownFields, KnownSelections};
 use crate::collection::builder::CollectionBuilder;
 use crate::collection::columns::{
     Head, Opened, Reading, open_index, read_head, track, write_columns, write_settings,
@@ -17,7 +17,7 @@ use crate::collection::columns::{
 use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, check_byte_order};
 use crate::collection::progress::Progress;
-use crate::collection::reading::{CollectionReader, RecoveryReport};
+use crate::collection::reading::{CollectionReader, RecoveryReport, Views};
 use crate::collection::tuning::Tuning;
 use crate::error_kind::ErrorKind;
 use crate::index::{Hnsw, Stored};
@@ -140,6 +140,7 @@ impl Collection {
         };
         watch!(observed.done(operations));
         let total = start.elapsed();
+        let selections = Arc::new(KnownSelections::new(tuning.selection_memory));
         let inner = Inner {
             store,
             index,
@@ -147,9 +148,11 @@ impl Collection {
             tuning,
             writer: Turn::new(writer),
             pace: Mutex::default(),
-            views: Mutex::default(),
+            views: Mutex::new(Views::new(Arc::clone(&selections))),
             recovery: RecoveryReport { operations, replay, total },
             fields: KnownFields::default(),
+            schema: Mutex::default(),
+            selections,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -2,7 +2,7 @@
 
 use super::transaction::Transaction;
 use crate::attributes::Attributes;
-use crate::collection::attributes::size_of;
+use crate::collection::attributes::{in_key, size_of};
 use crate::collection::error::CollectionError;
 use crate::collection::format::FIRST_NAMED;
 
@@ -30,9 +30,11 @@ impl Transaction {
         let number = self.encode_as_kept(&entry.vector)?;
         let key = self.key_for(entry)?;
         self.change(key, Some(number));
-        match &entry.attributes {
-            Some(attributes) => self.set(key, attributes.clone())?,
-            None => drop(self.remove_attributes(key)?),
+        if let Some(attributes) = &entry.attributes {
+            self.set(key, attributes.clone())?;
+        } else {
+            self.known_schema()?.check(&Attributes::new()).map_err(in_key(key))?;
+            self.remove_attributes(key)?;
         }
         match &entry.payload {
             Some(payload) => self.put_payload(key, payload)?,

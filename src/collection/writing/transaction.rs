@@ -10,7 +10,8 @@ use roaring::RoaringTreemap;
 use super::handle::Inner;
 use super::memory::Allowance;
 use super::writer::WriterGuard;
-use crate::collection::attributes::Pending;
+use crate::attributes::Schema;
+use crate::collection::attributes::{Pending, in_key};
 use crate::collection::columns::{Origin, apply, part_bytes};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
@@ -54,6 +55,10 @@ pub struct Transaction {
     payload_bytes: usize,
     /// Whether vectors, payloads, names or attributes are added, and not only removed.
     adds: bool,
+    /// The schema, once it is asked for or declared.
+    schema: Option<Arc<Schema>>,
+    /// Whether the transaction declares it: the commit checks the required fields of all keys then.
+    declares: bool,
     /// `None` without a limit of memory.
     allowance: Option<Allowance>,
 }
@@ -74,6 +79,8 @@ impl Transaction {
             records: false,
             payload_bytes: 0,
             adds: false,
+            schema: None,
+            declares: false,
             allowance,
         })
     }
@@ -126,22 +133,65 @@ impl Transaction {
         self.adds |= adds;
     }
 
+    /// Notes that the schema is changed.
+    pub(super) fn note_schema(&mut self, schema: Schema) {
+        self.schema = Some(Arc::new(schema));
+        self.declares = true;
+        self.note_changes(true);
+    }
+
+    /// Returns the schema, with the changes of this transaction. It is read once for all transactions.
+    pub(super) fn known_schema(&mut self) -> Result<Arc<Schema>, CollectionError> {
+        if let Some(schema) = &self.schema {
+            return Ok(Arc::clone(schema));
+        }
+        let known = self.inner.schema.lock().clone();
+        let schema = if let Some(schema) = known {
+            schema
+        } else {
+            let (tx, pending) = self.store_and_attributes()?;
+            let read = Arc::new(pending.schema(tx)?);
+            *self.inner.schema.lock() = Some(Arc::clone(&read));
+            read
+        };
+        self.schema = Some(Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// Refuses keys without a field that the schema requires.
+    fn check_required(&mut self) -> Result<(), CollectionError> {
+        let schema = self.known_schema()?;
+        if !schema.requires_some() {
+            return Ok(());
+        }
+        let Self { inner, store, changes, order, attributes, declares, .. } = self;
+        let tx = store.as_mut().ok_or(StoreError::TransactionFailed)?;
+        let kept = inner.index.keys().filter(|key| *declares && !changes.contains_key(key));
+        let put = order.iter().copied().filter(|key| changes[key].is_some());
+        for key in kept.chain(put) {
+            let attributes = attributes.get(tx, key)?.unwrap_or_default();
+            schema.check(&attributes).map_err(in_key(key))?;
+        }
+        Ok(())
+    }
+
     /// Counts bytes of payloads and attributes that were put.
     pub(super) fn note_bytes(&mut self, bytes: usize) {
         self.payload_bytes += bytes;
     }
 
-    /// Returns the transaction of the store, and a function that lists the keys that have a vector with the changes.
+    /// Returns the transaction of the store, a function that lists the keys that have a vector with the changes, and about their number.
     pub(super) fn store_and_keys(
         &mut self,
-    ) -> Result<(&mut WriteTransaction, impl Fn() -> RoaringTreemap), CollectionError> {
+    ) -> Result<(&mut WriteTransaction, impl Fn() -> RoaringTreemap, usize), CollectionError> {
         self.writer.note();
         let Self { inner, store, changes, order, .. } = self;
         let keys = || {
             let kept = inner.index.keys().filter(|key| !changes.contains_key(key));
             kept.chain(order.iter().copied().filter(|key| changes[key].is_some())).collect()
         };
-        Ok((store.as_mut().ok_or(StoreError::TransactionFailed)?, keys))
+        let count = inner.index.len() + order.len();
+        Ok((store.as_mut().ok_or(StoreError::TransactionFailed)?, keys, count))
     }
 
     /// Encodes a vector that a collection gave, without rounding it again. Returns its number, for [`Self::change`].
@@ -282,10 +332,12 @@ impl Transaction {
     /// [`StoreError::Io`] if the disk refused: nothing is visible then. If the disk is full, nothing has changed, and a transaction
     /// that only removes still fits in general; after any other error a crash may bring the changes up, and
     /// [`StoreError::Poisoned`] follows.
+    /// [`CollectionError::Schema`] for a vector without a field that the schema requires: nothing is changed then.
     /// [`CollectionError::Behind`] if they are safe, but the index in memory could not take them.
     pub fn commit(mut self) -> Result<u64, CollectionError> {
         watch!(let observed = crate::observe::Operation::Commit.begin());
         self.writer.note();
+        self.check_required()?;
         let mut store = self.store.take().ok_or(StoreError::TransactionFailed)?;
         if !self.attributes.is_empty() {
             let adds = self.attributes.write(&mut store)?;
@@ -296,6 +348,9 @@ impl Transaction {
         // A snapshot that is taken meanwhile waits until the index has this commit.
         let mut pace = inner.pace.lock();
         store.commit()?;
+        if self.declares {
+            inner.schema.lock().clone_from(&self.schema);
+        }
         inner.follow(|| {
             writer.commit += u64::from(!parts.is_empty());
             writer.journal += parts.iter().map(|part| part_bytes(part)).sum::<u64>();

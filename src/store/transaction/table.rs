@@ -150,6 +150,14 @@ impl<'t, K: Key + ?Sized> Range<'t, K> {
         Self::new(view, root, from.as_ref().map(AsRef::as_ref), to.as_ref().map(AsRef::as_ref))
     }
 
+    /// Returns about the number of entries that are left, by the nodes on the ways to both ends and some between them.
+    pub(crate) fn about(&self) -> Result<u64, StoreError> {
+        if self.finished {
+            return Ok(0);
+        }
+        self.front.entries_before(&self.back).map_err(|error| error.at(self.view.path()))
+    }
+
     fn decode(&mut self, entry: RawEntry<'t>) -> Result<Entry<'t, K>, StoreError> {
         let error = match entry {
             Ok(Some((key, value))) => match K::decode(key) {

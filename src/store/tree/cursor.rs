@@ -1,6 +1,6 @@
 //! Cursors over the entries of a tree.
 
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use crate::store::error::StoreError;
 use crate::store::format::{Node, NodeRef, Source};
@@ -129,6 +129,42 @@ impl<'p, S: Source<'p>> Cursor<'p, S> {
             (None, None) => true,
             _ => false,
         }
+    }
+
+    /// Returns about the number of entries up to a later place: exact where few leaves are between, else as if the nodes of a level had as
+    /// many entries as some of them.
+    pub(crate) fn entries_before(&self, later: &Self) -> Result<u64, StoreError> {
+        let pairs: Vec<_> = self.path.iter().zip(&later.path).collect();
+        let Some(split) = pairs.iter().position(|((_, i), (_, j))| i != j) else { return Ok(0) };
+        // Entries of a child of a node, of this level and of the one below.
+        let (mut entries, mut width, mut below) = (0.0, 1.0, 1.0);
+        for (level, &(&(a, i), &(b, j))) in pairs.iter().enumerate().skip(split).rev() {
+            if level > split {
+                // The child on the way is counted on the level below.
+                let first = if a.is_leaf() { i } else { i + 1 };
+                entries += (a.count().saturating_sub(first) + j) as f64 * width;
+                below = width;
+                width *= (a.count() + b.count()) as f64 / 2.0;
+            } else if a.is_leaf() {
+                entries += j.saturating_sub(i) as f64;
+            } else {
+                entries += self.children_of(a, i + 1..j)? * below;
+            }
+        }
+        Ok(entries.round() as u64)
+    }
+
+    /// Returns about the number of the children of some children of a node.
+    fn children_of(&self, node: Node<'p>, children: Range<usize>) -> Result<f64, StoreError> {
+        /// Children that are read, at most.
+        const SAMPLE: usize = 32;
+
+        let (mut sum, mut read) = (0, 0);
+        for child in children.clone().step_by(children.len().div_ceil(SAMPLE).max(1)) {
+            sum += self.source.child(node, child)?.count();
+            read += 1;
+        }
+        Ok(sum as f64 / read.max(1) as f64 * children.len() as f64)
     }
 
     /// Returns the entry behind the cursor, which moves over it. Returns `None` at the end.

@@ -1,12 +1,14 @@
 //! The result of a predicate: a set of keys that filters searches.
 
 use std::fmt;
+use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
 use crate::index::{Filter, filter_through};
 
-/// The keys of a collection for which a predicate is true, at one commit. A [`Filter`] that knows its size; made once for many searches.
+/// The keys of a collection for which a predicate is true, at one commit. A [`Filter`] that knows its size; made once for many searches, and
+/// cheap to clone.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("nearfield-doc-selection-{}.nf", std::process::id()));
@@ -29,17 +31,17 @@ use crate::index::{Filter, filter_through};
 /// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct Selection {
-    keys: RoaringTreemap,
+    keys: Arc<RoaringTreemap>,
 }
 
 impl Selection {
-    pub(super) fn new(keys: RoaringTreemap) -> Self {
+    pub(in crate::collection::attributes) fn new(keys: Arc<RoaringTreemap>) -> Self {
         Self { keys }
     }
 
     /// Removes the keys that another selection has.
     pub(in crate::collection) fn subtract(&mut self, other: &Self) {
-        self.keys -= &other.keys;
+        *Arc::make_mut(&mut self.keys) -= &*other.keys;
     }
 
     /// Returns the number of keys. `O(n / 65,536)`.

@@ -1,7 +1,7 @@
 //! The place of a number among the integers and among the floats of an index, without rounding.
 
-use super::term::{Form, order_of_f64, order_of_i64};
 use crate::attributes::Value;
+use crate::collection::attributes::term::{Form, order_of_f64, order_of_i64};
 
 /// The first place in the order of a form that is not below a number, and the first above it. `None` is behind all places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
