@@ -123,14 +123,14 @@ pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
 pub mod search {
     pub use crate::index::{
         And, BatchIter, Cursor, Fallible, IntoBatch, IntoHits, Not, Or, SearchIter, SearchPlan,
-        TryFilterError,
+        TryFilterError, TrySearchIter,
     };
 }
 
 /// Searches of several indexes at once.
 pub mod shards {
     pub use crate::index::{
-        Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards,
+        Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards, TryShards,
     };
 }
 

@@ -102,7 +102,9 @@ pub use reports::stats::{Drift, ListStats, MemoryUsage, Stats};
 pub use search::Search;
 pub use search::batch::SearchBatch;
 pub use search::cursor::Cursor;
-pub use search::fallible::{Fallible, TryFilterError};
+pub use search::fallible::{Fallible, TryFilterError, TrySearchIter};
 pub use search::iter::SearchIter;
 pub(crate) use search::{AnyKey, Origin};
-pub use shards::{Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards};
+pub use shards::{
+    Shard, ShardHit, ShardHits, ShardIndex, ShardSearch, ShardSearchBatch, Shards, TryShards,
+};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
+use super::fallible::{Fallible, TryFilterError, watching};
 use super::wanted::{Wanted, search_settings};
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
@@ -38,11 +39,35 @@ impl<'a> SearchBatch<'a> {
     }
 }
 
-impl<'a, F: Filter> SearchBatch<'a, F> {
+impl<'a, F> SearchBatch<'a, F> {
     /// As [`Search::filter`](crate::Search::filter), for each query.
     pub fn filter<G: Filter>(self, filter: G) -> SearchBatch<'a, G> {
         let Self { index, queries, wanted, threads, .. } = self;
         SearchBatch { index, queries, wanted, threads, filter: Some(filter) }
+    }
+
+    /// As [`Search::try_filter`](crate::Search::try_filter): the first error for any query ends the batch.
+    ///
+    /// ```
+    /// use nearfield::search::TryFilterError;
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder(1, Metric::L2).build()?;
+    /// index.insert_batch(&[1, 2, 3], &[0.1, 0.2, 0.3]).run()?;
+    /// let known = |key: u64| if key < 3 { Ok(true) } else { Err(key) };
+    /// let failed = index.search_batch(&[0.0, 1.0]).try_filter(known).run();
+    /// assert!(matches!(failed, Err(TryFilterError::Filter(3))));
+    /// assert!(index.remove(3)?);
+    /// let found = index.search_batch(&[0.0, 1.0]).try_filter(known).k(1).run().unwrap();
+    /// assert_eq!((found[0][0].key, found[1][0].key), (1, 2));
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn try_filter<G, E>(self, filter: G) -> SearchBatch<'a, Fallible<G>>
+    where
+        G: Fn(u64) -> Result<bool, E> + Sync,
+    {
+        let Self { index, queries, wanted, threads, .. } = self;
+        SearchBatch { index, queries, wanted, threads, filter: Some(Fallible::new(filter)) }
     }
 
     search_settings! {
@@ -87,7 +112,9 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         self.threads = Threads::Pool(pool);
         self
     }
+}
 
+impl<F: Filter> SearchBatch<'_, F> {
     /// Runs the searches.
     ///
     /// # Errors
@@ -123,6 +150,25 @@ impl<'a, F: Filter> SearchBatch<'a, F> {
         )?;
         watch!(observed.done(hits.len() as u64));
         Ok(hits)
+    }
+}
+
+impl<G, E> SearchBatch<'_, Fallible<G>>
+where
+    G: Fn(u64) -> Result<bool, E> + Sync,
+    E: Send,
+{
+    /// Runs the searches, whose filter may fail.
+    ///
+    /// # Errors
+    ///
+    /// [`TryFilterError::Filter`] with the first error of the filter; [`TryFilterError::Search`] with the errors of a batch without it.
+    pub fn run(self) -> Result<BatchHits, TryFilterError<E>> {
+        let Self { index, queries, wanted, threads, filter } = self;
+        watching(filter.as_ref(), |filter, failed| {
+            let wanted = wanted.unless(failed);
+            SearchBatch { index, queries, wanted, threads, filter }.run()
+        })
     }
 }
 

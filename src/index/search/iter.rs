@@ -81,6 +81,10 @@ impl<'a, F: Filter> SearchIter<'a, F> {
 }
 
 impl<F> SearchIter<'_, F> {
+    pub(super) fn asked(&self) -> Option<&F> {
+        self.filter.as_ref()
+    }
+
     /// Returns whether no search has ended early until now: see
     /// [`Hits::is_complete`](crate::Hits::is_complete).
     pub fn is_complete(&self) -> bool {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use hits::{ShardHit, ShardHits};
-pub use search::{ShardSearch, ShardSearchBatch};
+pub use search::{ShardSearch, ShardSearchBatch, TryShards};
 
 use super::encode::Encoder;
 use super::flat::Flat;

@@ -16,6 +16,7 @@ use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::key_sets::KeySet;
 use crate::index::query::request::Request;
 use crate::index::search::AnyKey;
+use crate::index::search::fallible::{Fallible, TryFilterError, watching};
 use crate::index::search::wanted::{Wanted, search_settings};
 use crate::observe::watch;
 use crate::threads::map;
@@ -44,6 +45,47 @@ pub struct ShardSearchBatch<'a, S> {
     filter: Option<Box<dyn ShardFilter + 'a>>,
 }
 
+/// A search, or a batch, over many shards with a filter that may fail. Made by [`ShardSearch::try_filter`] and [`ShardSearchBatch::try_filter`];
+/// nothing happens until `run`.
+#[must_use = "a search does nothing until `run` is called"]
+pub struct TryShards<X, G> {
+    search: X,
+    filter: Fallible<G>,
+}
+
+impl<X, G> fmt::Debug for TryShards<X, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TryShards").finish_non_exhaustive()
+    }
+}
+
+macro_rules! tried {
+    ($search:ident, $hits:ty) => {
+        impl<S: Shard, G, E> TryShards<$search<'_, S>, G>
+        where
+            G: Fn(u64) -> Result<bool, E> + Sync,
+            E: Send,
+        {
+            /// Runs it.
+            ///
+            /// # Errors
+            ///
+            /// [`TryFilterError::Filter`] with the first error of the filter; [`TryFilterError::Search`] with the errors of one without it.
+            pub fn run(self) -> Result<$hits, TryFilterError<E>> {
+                let Self { search: $search { shards, query, wanted, threads, .. }, filter } = self;
+                watching(Some(&filter), |watched, failed| {
+                    let wanted = wanted.unless(failed);
+                    let filter = watched.map(|filter| Box::new(Alike(filter)) as Box<_>);
+                    $search { shards, query, wanted, threads, filter }.run()
+                })
+            }
+        }
+    };
+}
+
+tried!(ShardSearch, ShardHits);
+tried!(ShardSearchBatch, Vec<ShardHits>);
+
 macro_rules! settings {
     ($search:ident, $threads:expr) => {
         impl<'a, S: Shard> $search<'a, S> {
@@ -58,6 +100,32 @@ macro_rules! settings {
             pub fn filter(mut self, filter: impl Filter + 'a) -> Self {
                 self.filter = Some(Box::new(Alike(filter)));
                 self
+            }
+
+            /// As [`Search::try_filter`](crate::Search::try_filter), for the keys of all shards alike. Other settings come before it.
+            ///
+            /// ```
+            /// use nearfield::search::TryFilterError;
+            /// use nearfield::{Flat, Metric, Shards};
+            ///
+            /// let (north, south) = (Flat::builder(1, Metric::L2).build()?, Flat::builder(1, Metric::L2).build()?);
+            /// north.insert(1, &[0.1])?;
+            /// south.insert(2, &[0.2])?;
+            /// let shards = Shards::new([&north, &south])?;
+            /// let known = |key: u64| if key < 2 { Ok(true) } else { Err(key) };
+            /// let failed = shards.search(&[0.0]).try_filter(known).run();
+            /// assert!(matches!(failed, Err(TryFilterError::Filter(2))));
+            /// let failed = shards.search_batch(&[0.0]).k(1).try_filter(known).run();
+            /// assert!(matches!(failed, Err(TryFilterError::Filter(2))));
+            /// let found = shards.search(&[0.0]).try_filter(|key| Ok::<_, ()>(key < 2)).run().unwrap();
+            /// assert_eq!((found.len(), found[0].key), (1, 1));
+            /// # Ok::<(), nearfield::IndexError>(())
+            /// ```
+            pub fn try_filter<G, E>(self, filter: G) -> TryShards<Self, G>
+            where
+                G: Fn(u64) -> Result<bool, E> + Sync,
+            {
+                TryShards { search: self, filter: Fallible::new(filter) }
             }
 
             /// Accepts only vectors whose shard and key the filter accepts: if a key means another object in another
