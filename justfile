@@ -237,7 +237,7 @@ larger rows="1000000":
 inspect file:
     cargo run --release --example inspect -- {{ file }} --check
 
-# Fuzz a target: store_open, store_damage, store_operations, collection_open, lists_load, predicate
+# Fuzz a target: store_open, store_damage, store_operations, collection_open, lists_load, predicate, import
 [group('fuzzing')]
 fuzz target="store_open" seconds="60":
     cd fuzz && cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
