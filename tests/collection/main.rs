@@ -7,6 +7,7 @@ mod answers;
 mod commits;
 mod damage;
 mod exchange;
+mod golden;
 mod listing;
 mod opening;
 mod power_cut;
