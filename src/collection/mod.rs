@@ -41,4 +41,4 @@ pub use maintenance::{
 };
 pub use reading::{CollectionReader, Entries, RecoveryReport, Snapshot};
 pub use records::{Entry, Names, Page, ScrollCursor};
-pub use writing::{Collection, Transaction};
+pub use writing::{Collection, RecordSnapshot, Transaction};

@@ -352,3 +352,49 @@ fn diverse_answers_are_those_of_the_definition() {
         }
     }
 }
+
+#[test]
+fn records_are_those_of_one_commit() {
+    let folder = Folder::new("record-snapshots");
+    let collection =
+        Collection::builder(DIMENSION, Metric::L2).create(folder.file("c.nf")).unwrap();
+    let empty = collection.records().unwrap();
+    let mut random = Normal::new(5);
+    let mut tx = collection.begin_write().unwrap();
+    for number in 0..300_u64 {
+        let key = tx.name_or_insert(format!("name {number}")).unwrap();
+        tx.upsert(key, &random.vector(DIMENSION)).unwrap();
+        tx.put_payload(key, &number.to_le_bytes()).unwrap();
+        if number.is_multiple_of(3) {
+            tx.set(key, attributes! { "number" => number as i64 }).unwrap();
+        }
+    }
+    tx.commit().unwrap();
+    let records = collection.records().unwrap();
+    // A later commit removes a third of the keys and changes the others.
+    let mut tx = collection.begin_write().unwrap();
+    for number in 0..300_u64 {
+        let key = tx.key_of(format!("name {number}")).unwrap().unwrap();
+        if number.is_multiple_of(3) {
+            tx.remove(key).unwrap();
+        } else {
+            tx.put_payload(key, b"changed").unwrap();
+        }
+    }
+    tx.commit().unwrap();
+    let newest = collection.records().unwrap();
+    for number in 0..300_u64 {
+        let (name, is_third) = (format!("name {number}"), number.is_multiple_of(3));
+        assert_eq!(empty.key_of(&name).unwrap(), None);
+        let key = records.key_of(&name).unwrap().unwrap();
+        assert_eq!(empty.payload(key).unwrap(), None);
+        assert_eq!(records.name_of(key).unwrap(), Some(name.as_bytes()));
+        assert_eq!(records.payload(key).unwrap(), Some(&number.to_le_bytes()[..]));
+        let attributes = is_third.then(|| attributes! { "number" => number as i64 });
+        assert_eq!(records.attributes(key).unwrap(), attributes);
+        assert_eq!(newest.key_of(&name).unwrap(), (!is_third).then_some(key));
+        assert_eq!(newest.name_of(key).unwrap(), (!is_third).then_some(name.as_bytes()));
+        assert_eq!(newest.payload(key).unwrap(), (!is_third).then_some(&b"changed"[..]));
+        assert_eq!(newest.attributes(key).unwrap(), None);
+    }
+}

@@ -14,6 +14,7 @@ mod opening;
 mod pace;
 #[cfg(feature = "json")]
 mod put;
+mod records;
 mod schema;
 #[cfg(feature = "simulation")]
 mod simulated;
@@ -24,5 +25,6 @@ mod writer;
 pub use handle::Collection;
 #[cfg(feature = "json")]
 pub(super) use put::NewEntry;
+pub use records::RecordSnapshot;
 pub use transaction::Transaction;
 pub(super) use writer::Writer;

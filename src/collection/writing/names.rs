@@ -225,6 +225,6 @@ impl Snapshot {
     }
 }
 
-fn key_of(tx: &ReadTransaction, name: &[u8]) -> Result<Option<u64>, CollectionError> {
+pub(super) fn key_of(tx: &ReadTransaction, name: &[u8]) -> Result<Option<u64>, CollectionError> {
     tx.look_up::<[u8]>(KEYS_OF_NAMES, name)?.map(key_of_name).transpose()
 }

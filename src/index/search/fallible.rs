@@ -3,7 +3,8 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use super::iter::{Cursor, SearchIter};
+use super::cursor::Cursor;
+use super::iter::SearchIter;
 use super::{Origin, Search};
 use crate::error::IndexError;
 use crate::index::query::budget::CancelToken;
