@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Caller, Keys, Right};
+use crate::backup::Backups;
 use crate::cache::{Key, Results, Stored};
 use crate::document::check_vector;
 use crate::embed::Embedding;
@@ -39,6 +40,9 @@ pub struct Inner {
     results: Results,
     keys: Keys,
     rate: Rate,
+    backups: Backups,
+    /// Whether another process writes the libraries.
+    is_replica: bool,
     metrics: &'static PrometheusHandle,
     writers: TaskTracker,
     ending: CancellationToken,
@@ -75,6 +79,8 @@ impl App {
             embedding: Embedding::open(settings)?,
             results: Results::new(limits.result_cache),
             rate: Rate::new(limits.rate),
+            backups: Backups::new(settings.backups.as_deref()),
+            is_replica: settings.replica,
             limits,
             keys,
             metrics: recorder()?,
@@ -91,9 +97,11 @@ impl App {
     ///
     /// As [`Shelf::open`].
     pub async fn open(&self) -> Result<()> {
-        let shelf = Arc::clone(&self.shelf);
-        let opened = crate::workers::run_beside(move || shelf.open()).await??;
-        for library in opened {
+        let (shelf, is_replica) = (Arc::clone(&self.shelf), self.is_replica);
+        let open = move || {
+            if is_replica { shelf.scan().map(|()| Vec::new()) } else { shelf.open() }
+        };
+        for library in crate::workers::run_beside(open).await?? {
             self.begin(library);
         }
         self.is_open.store(true, Ordering::Release);
@@ -114,6 +122,9 @@ impl App {
         }
         self.writers.close();
         self.writers.wait().await;
+        if self.is_replica {
+            return;
+        }
         for library in libraries {
             let closed = crate::workers::run_beside(move || library.close()).await;
             if let Err(problem) = closed.and_then(|closed| closed) {
@@ -186,11 +197,24 @@ impl App {
     ///
     /// # Errors
     ///
-    /// 503 before the libraries are open, 403 without the right, 404 if it does not exist.
+    /// As [`Self::admit`]; 404 if it does not exist.
     pub fn library(&self, caller: &Caller, right: Right, name: &str) -> Result<Arc<Library>> {
+        self.admit(caller, right, name)?;
+        self.shelf.get(name)
+    }
+
+    /// Checks that the client has the right in a library of this name, and the service, too.
+    ///
+    /// # Errors
+    ///
+    /// 503 before the libraries are open, 403 without the right, and in a replica for any but that to read.
+    pub fn admit(&self, caller: &Caller, right: Right, name: &str) -> Result<()> {
         self.check_open()?;
         caller.check(right, name)?;
-        self.shelf.get(name)
+        if self.is_replica && right != Right::Read {
+            return Err(Problem::read_only());
+        }
+        Ok(())
     }
 }
 
@@ -240,6 +264,11 @@ impl Inner {
     /// Returns the rates of clients.
     pub fn rate(&self) -> &Rate {
         &self.rate
+    }
+
+    /// Returns the copies of libraries.
+    pub fn backups(&self) -> &Backups {
+        &self.backups
     }
 
     /// Returns the metrics.

@@ -16,6 +16,7 @@ use crate::library::Library;
 use crate::problem::{Problem, Result};
 use crate::search::{Answers, Wanted, found, tuned};
 use crate::settings::Limits;
+use crate::view::{Records, View};
 use crate::workers::{Workers, run_with, stage};
 
 /// Time after its deadline in which a search still brings the answers that it found.
@@ -171,51 +172,73 @@ fn answer(library: &Library, batch: Vec<Ask>) {
         stage("queue", now.duration_since(ask.since));
     }
     metrics::histogram!("server_batch_searches").record(batch.len() as f64);
-    let commit = library.commit();
-    let together =
-        if batch.len() > 1 { search_batch(library, &batch, &first.wanted).ok() } else { None };
-    stage("search", now.elapsed());
+    let view = library.view();
+    let together = if batch.len() > 1 {
+        search_batch(library, &view, &batch, &first.wanted).ok()
+    } else {
+        None
+    };
+    let Some(together) = together else {
+        for ask in batch {
+            let answers = alone(library, &view, &ask);
+            let _ = ask.reply.send(answers);
+        }
+        return;
+    };
+    // The names and documents of all answers are of one commit.
+    let records = view.records();
     for (position, ask) in batch.into_iter().enumerate() {
-        let answered = together.as_ref().filter(|hits| {
-            // The batch ended at the earliest deadline, and this search may have more time.
-            hits.completed(position) == Some(true) || ask.deadline <= Instant::now()
-        });
-        let answers = match answered {
-            Some(hits) => answers(library, &ask, &hits[position], commit, hits.completed(position)),
-            None => alone(library, &ask, commit),
+        // The batch ended at the earliest deadline, and this search may have more time.
+        let is_complete = together.completed(position) == Some(true);
+        let answers = match &records {
+            Ok(records) if is_complete || ask.deadline <= Instant::now() => {
+                answers(records, &view, &ask, &together[position], is_complete)
+            }
+            Ok(_) => alone(library, &view, &ask),
+            Err(problem) => Err(problem.clone()),
         };
         let _ = ask.reply.send(answers);
     }
 }
 
 fn answers(
-    library: &Library,
+    records: &Records<'_>,
+    view: &View,
     ask: &Ask,
     hits: &[Hit],
-    commit: u64,
-    complete: Option<bool>,
+    complete: bool,
 ) -> Result<Answers> {
     let since = Instant::now();
-    let hits = found(library, hits, ask.wanted.include)?;
+    let hits = found(records, hits, ask.wanted.include)?;
     stage("load", since.elapsed());
-    Ok(Answers { hits, complete: complete.unwrap_or(true), commit })
+    Ok(Answers { hits, complete, commit: view.commit() })
 }
 
 /// Answers one search by itself.
-fn alone(library: &Library, ask: &Ask, commit: u64) -> Result<Answers> {
-    let selection = library.selection(&ask.wanted)?;
-    let search = library.collection().search(&ask.vector[..]).deadline(ask.deadline);
-    let hits = tuned!(search, ask.wanted).filter(selection.as_deref()).run()?;
-    answers(library, ask, &hits, commit, Some(hits.is_complete()))
+fn alone(library: &Library, view: &View, ask: &Ask) -> Result<Answers> {
+    let since = Instant::now();
+    let selection = library.selection(view, &ask.wanted)?;
+    let search = view.search(&ask.vector).deadline(ask.deadline);
+    let hits = tuned!(search, view, ask.wanted).filter(selection.as_deref()).run()?;
+    stage("search", since.elapsed());
+    answers(&view.records()?, view, ask, &hits, hits.is_complete())
 }
 
 /// Answers several searches, until the earliest of their deadlines.
-fn search_batch(library: &Library, batch: &[Ask], wanted: &Wanted) -> Result<BatchHits> {
-    let selection = library.selection(wanted)?;
+fn search_batch(
+    library: &Library,
+    view: &View,
+    batch: &[Ask],
+    wanted: &Wanted,
+) -> Result<BatchHits> {
+    let since = Instant::now();
+    let selection = library.selection(view, wanted)?;
     let queries: Vec<f32> = batch.iter().flat_map(|ask| ask.vector.iter().copied()).collect();
-    let mut search = library.collection().search_batch(&queries[..]).threads(1);
+    let mut search = view.search_batch(&queries).threads(1);
     if let Some(earliest) = batch.iter().map(|ask| ask.deadline).min() {
         search = search.deadline(earliest);
     }
-    Ok(tuned!(search, *wanted).filter(selection.as_deref()).run()?)
+    let hits = tuned!(search, view, *wanted).filter(selection.as_deref()).run()?;
+    stage("search", since.elapsed());
+    Ok(hits)
 }

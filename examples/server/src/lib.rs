@@ -10,6 +10,8 @@
 //! | `writer.rs` | changes of several requests are one commit |
 //! | `cache.rs` | results by vector, parameters and commit |
 //! | `library.rs`, `shelf.rs` | a collection in a folder; folders that no name can leave |
+//! | `view.rs`, `replica.rs` | a library as a request reads it, of this process or of another one |
+//! | `backup.rs` | copies in a folder that no client chooses |
 //! | `document.rs`, `search.rs` | documents and searches, checked |
 //! | `embed/` | texts as vectors |
 //! | `auth.rs`, `rate.rs` | keys, rights, rates |
@@ -22,6 +24,7 @@
 
 mod app;
 mod auth;
+mod backup;
 mod cache;
 mod document;
 mod embed;
@@ -31,6 +34,7 @@ mod library;
 mod observe;
 mod problem;
 mod rate;
+mod replica;
 mod residency;
 mod routes;
 mod search;
@@ -38,6 +42,7 @@ mod serve;
 mod settings;
 mod shelf;
 mod trace;
+mod view;
 mod workers;
 mod writer;
 

@@ -102,7 +102,7 @@ pub fn gauges(app: &App) {
     };
     for library in app.shelf().all() {
         let name = library.name();
-        set("server_documents", name, library.collection().len() as f64);
+        set("server_documents", name, library.view().len() as f64);
         set("server_commit", name, library.commit() as f64);
         set("server_search_queue", name, library.gather.waiting() as f64);
         set("server_write_queue", name, library.writer.waiting() as f64);

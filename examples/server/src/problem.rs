@@ -56,6 +56,8 @@ impl Problem {
         unauthorized: UNAUTHORIZED, "unauthorized", "A valid API key is missing";
         /// Returns the problem of a key that lacks the right.
         forbidden: FORBIDDEN, "forbidden", "The API key lacks the right";
+        /// Returns the problem of a change that a replica is asked for.
+        refused: FORBIDDEN, "read-only", "The service is a replica";
         /// Returns the problem of a library, a document or a path that does not exist.
         missing: NOT_FOUND, "not-found", "Not found";
         /// Returns the problem of a method that the path does not have.
@@ -80,10 +82,21 @@ impl Problem {
         disk_full: INSUFFICIENT_STORAGE, "disk-full", "The disk is full";
     }
 
+    /// Returns the problem of a change that a replica is asked for.
+    pub fn read_only() -> Self {
+        Self::refused("the service is a replica, which only reads; send changes to the writer")
+    }
+
     /// Returns the problem of a full queue.
     pub fn busy() -> Self {
         let detail = "the queue of requests is full; send the request again";
         Self { retry_after: Some(1), ..Self::too_many(detail) }
+    }
+
+    /// Returns the problem of a backup while another one is made.
+    pub fn backing_up() -> Self {
+        let detail = "another backup is made; send the request again when it is there";
+        Self { retry_after: Some(10), ..Self::too_many(detail) }
     }
 
     /// Returns the problem of a client that sends too many requests.

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::document::{components, raw};
-use crate::library::Library;
 use crate::problem::{Problem, Result};
 use crate::settings::Limits;
+use crate::view::Records;
 
 /// A search by a vector or a text.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -213,14 +213,15 @@ impl Wanted {
     }
 }
 
-/// Sets the parameters of a search, or of a batch of searches: all but the filter.
+/// Sets the parameters of a search of a view, or of a batch of searches: all but the filter.
 macro_rules! tuned {
-    ($search:expr, $wanted:expr) => {{
+    ($search:expr, $view:expr, $wanted:expr) => {{
         let search = $search.k($wanted.k);
-        let search = match $wanted.effort {
-            $crate::search::Effort::Default => search,
-            $crate::search::Effort::Ef(ef) => search.ef(ef),
-            $crate::search::Effort::Recall(bits) => search.recall(f64::from_bits(bits)),
+        let search = match ($view.candidates(), $wanted.effort) {
+            (Some(all), _) => search.ef(all),
+            (None, $crate::search::Effort::Default) => search,
+            (None, $crate::search::Effort::Ef(ef)) => search.ef(ef),
+            (None, $crate::search::Effort::Recall(bits)) => search.recall(f64::from_bits(bits)),
         };
         match $wanted.radius {
             Some(bits) => search.within(f32::from_bits(bits)),
@@ -254,28 +255,23 @@ pub struct Answers {
     pub commit: u64,
 }
 
-/// The id in a payload.
-#[derive(Deserialize)]
-struct Identity {
-    id: String,
-}
-
-/// Reads the documents of hits. Those that were removed meanwhile are left out. Blocks.
+/// Returns the answers of hits. Those whose documents were removed meanwhile are left out.
 ///
 /// # Errors
 ///
 /// Those of the file.
-pub fn found(library: &Library, hits: &[Hit], include: bool) -> Result<Vec<Found>> {
+pub fn found(records: &Records<'_>, hits: &[Hit], include: bool) -> Result<Vec<Found>> {
     let mut found = Vec::with_capacity(hits.len());
     for &Hit { key, distance } in hits {
-        if include {
-            let Some(payload) = library.collection().payload(key)? else { continue };
-            let Identity { id } = serde_json::from_slice(&payload).map_err(Problem::internal)?;
-            found.push(Found { id, distance, document: Some(raw(payload)?) });
-        } else if let Some(name) = library.collection().name_of(key)? {
-            let id = String::from_utf8(name).map_err(Problem::internal)?;
-            found.push(Found { id, distance, document: None });
-        }
+        let Some(name) = records.name_of(key)? else { continue };
+        let document = if include {
+            let Some(payload) = records.payload(key)? else { continue };
+            Some(raw(payload.to_vec())?)
+        } else {
+            None
+        };
+        let id = std::str::from_utf8(name).map_err(Problem::internal)?.to_owned();
+        found.push(Found { id, distance, document });
     }
     Ok(found)
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::observe::upkeep;
+use crate::replica;
 use crate::routes::router;
 use crate::settings::Settings;
 
@@ -35,6 +36,11 @@ pub async fn serve(settings: &Settings) -> Result<Running, String> {
     let served = axum::serve(listener, service).with_graceful_shutdown(ending);
     let served = tokio::spawn(served.into_future());
     tokio::spawn(app.ending().clone().run_until_cancelled_owned(upkeep(app.metrics())));
+    if settings.replica {
+        let period = Duration::from_millis(settings.limits.refresh_ms);
+        let follow = replica::run(app.clone(), period);
+        tokio::spawn(app.ending().clone().run_until_cancelled_owned(follow));
+    }
     Ok(Running { app, address, served, grace: Duration::from_secs(settings.limits.grace_s) })
 }
 

@@ -46,6 +46,12 @@ pub struct Settings {
     /// Folder of the libraries.
     #[arg(long, env = "SERVER_DATA", default_value = "data")]
     pub data: PathBuf,
+    /// Answer searches of the libraries that another process on this machine writes in the same folder, and refuse changes.
+    #[arg(long, env = "SERVER_REPLICA")]
+    pub replica: bool,
+    /// Folder for backups of libraries. Without it the service makes none.
+    #[arg(long, env = "SERVER_BACKUPS")]
+    pub backups: Option<PathBuf>,
     /// File of API keys, made with `new-key`. Without it every client on the loopback may do everything.
     #[arg(long, env = "SERVER_KEYS")]
     pub keys: Option<PathBuf>,
@@ -111,6 +117,9 @@ pub struct Limits {
     /// Texts whose embedding is cached; 0 turns the cache off.
     #[arg(long, env = "SERVER_EMBEDDING_CACHE", default_value_t = 10_000)]
     pub embedding_cache: u64,
+    /// Milliseconds between two looks of a replica for newer commits.
+    #[arg(long, env = "SERVER_REFRESH_MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub refresh_ms: u64,
     /// Seconds for which requests may go on after the signal to end.
     #[arg(long, env = "SERVER_GRACE_S", default_value_t = 10)]
     pub grace_s: u64,

@@ -56,20 +56,64 @@ impl Shelf {
     /// The library that cannot be opened: a service without it would answer that its documents do not exist.
     pub fn open(&self) -> Result<Vec<Arc<Library>>> {
         fs::create_dir_all(&self.folder).map_err(|e| self.fault("make the folder of data", &e))?;
-        let entries = fs::read_dir(&self.folder).map_err(|e| self.fault("read the folder", &e))?;
         let mut opened = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|e| self.fault("read the folder", &e))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for (name, path) in self.entries()? {
             if name.starts_with(".new-") || name.starts_with(".deleted-") {
-                fs::remove_dir_all(entry.path()).map_err(|e| self.fault("remove a rest", &e))?;
-            } else if check_name(&name).is_ok() && entry.path().is_dir() {
-                let library = Library::open(&name, &entry.path(), &self.limits)?;
+                fs::remove_dir_all(path).map_err(|e| self.fault("remove a rest", &e))?;
+            } else if is_library(&name, &path) {
+                let library = Library::open(&name, &path, &self.limits)?;
                 self.lock().insert(name, Some(Arc::clone(&library)));
                 opened.push(library);
             }
         }
         Ok(opened)
+    }
+
+    /// Opens the libraries that another process made since the last call, and closes those that it deleted. Blocks. A library that cannot be
+    /// read is tried again by the next call.
+    ///
+    /// # Errors
+    ///
+    /// Those of the folder.
+    pub fn scan(&self) -> Result<()> {
+        for library in self.all() {
+            if !library.is_in_place() {
+                self.lock().remove(library.name());
+            }
+        }
+        for (name, path) in self.entries()? {
+            if !is_library(&name, &path) || self.lock().contains_key(&name) {
+                continue;
+            }
+            if let Ok(library) = Library::follow(&name, &path, &self.limits) {
+                self.lock().insert(name, Some(library));
+            } else {
+                tracing::warn!(name, "a library could not be opened for reading");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a snapshot of the newest commit of each library. Blocks. Requests read older ones if it fails.
+    pub fn refresh(&self) {
+        for library in self.all() {
+            if let Err(problem) = library.refresh() {
+                let name = library.name();
+                tracing::warn!(name, detail = problem.detail(), "a library was not refreshed");
+            }
+        }
+    }
+
+    /// Returns the names and places of what the folder has.
+    fn entries(&self) -> Result<Vec<(String, PathBuf)>> {
+        let read = || {
+            let entry = |entry: io::Result<fs::DirEntry>| {
+                let entry = entry?;
+                Ok((entry.file_name().to_string_lossy().into_owned(), entry.path()))
+            };
+            fs::read_dir(&self.folder)?.map(entry).collect::<io::Result<_>>()
+        };
+        read().map_err(|e| self.fault("read the folder", &e))
     }
 
     /// Makes a library. Blocks.
@@ -162,6 +206,10 @@ impl Shelf {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<Arc<Library>>>> {
         self.libraries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_library(name: &str, path: &Path) -> bool {
+    check_name(name).is_ok() && path.is_dir()
 }
 
 fn unknown(name: &str) -> Problem {

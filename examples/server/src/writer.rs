@@ -156,7 +156,7 @@ fn commit(library: &Library, group: Vec<Request>) {
 /// Commits some requests in one transaction.
 fn together(library: &Library, requests: &[Request]) -> Result<Vec<Done>> {
     let since = Instant::now();
-    let mut tx = library.collection().begin_write()?;
+    let mut tx = library.collection()?.begin_write()?;
     let documents: Vec<usize> =
         requests.iter().map(|request| request.change.make(&mut tx)).collect::<Result<_>>()?;
     let commit = tx.commit()?;

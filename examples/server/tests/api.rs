@@ -47,11 +47,9 @@ async fn wrong_libraries_are_refused() {
     for dimension in [0, 4097] {
         expect(create(json!({ "name": "a", "dimension": dimension })), 422).await;
     }
-    for index in ["ivf", "flat"] {
-        let refused =
-            expect(create(json!({ "name": "a", "dimension": 4, "index": index })), 501).await;
-        assert_eq!(refused["type"], "urn:nearfield:not-supported");
-    }
+    let refused = expect(create(json!({ "name": "a", "dimension": 4, "index": "ivf" })), 501).await;
+    assert_eq!(refused["type"], "urn:nearfield:not-supported");
+    assert!(refused["detail"].as_str().unwrap().contains("flat"), "{refused}");
     expect(create(json!({ "name": "a", "dimension": 4, "metric": "taxicab" })), 422).await;
     expect(create(json!({ "name": "a", "dimension": 4, "color": "red" })), 422).await;
     expect(server.client.post(format!("{}/v1/libraries", server.base)).body("{"), 415).await;
@@ -413,7 +411,7 @@ async fn statistics_and_health() {
     assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     let description = expect(server.get("/openapi.json"), 200).await;
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 13, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 14, "{:?}", paths.keys());
     let docs = server.get("/docs/").send().await.unwrap();
     assert!(docs.status() == 200 && docs.text().await.unwrap().contains("swagger"));
 }

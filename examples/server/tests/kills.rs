@@ -3,59 +3,14 @@
 mod support;
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
 use support::Folder;
-
-/// The program in a process of its own.
-struct Process {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    base: String,
-    /// Time from the start of the process until it was ready.
-    ready: Duration,
-}
-
-impl Process {
-    fn start(data: &Path) -> Self {
-        let start = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_server"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut line = || {
-            let mut line = String::new();
-            lines.read_line(&mut line).unwrap();
-            line
-        };
-        let listening = line();
-        let base =
-            listening.trim().strip_prefix("listening on ").expect("the first line").to_owned();
-        assert!(line().starts_with("ready"));
-        Self { child, lines, base, ready: start.elapsed() }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::process::Process;
 
 /// Adds documents, one after the other and in bulk, and notes those that were acknowledged, until the server is gone.
 async fn write(
@@ -173,6 +128,8 @@ async fn check(client: &Client, base: &str, kept: &Mutex<HashMap<String, f32>>) 
 #[cfg(unix)]
 #[tokio::test]
 async fn a_signal_ends_the_program_in_order() {
+    use std::io::BufRead;
+
     let folder = Folder::new();
     let mut process = Process::start(&folder.path().join("data"));
     let client = Client::new();

@@ -168,13 +168,15 @@ pub(super) async fn list(
 }
 
 fn page(library: &Library, filter: Option<&Filter>, first: u64, limit: usize) -> Result<Page> {
-    let selection = library.matching(filter)?;
+    let view = library.view();
+    let selection = library.matching(&view, filter)?;
+    let records = view.records()?;
     let mut keys = selection.iter_from(first);
     let mut documents = Vec::new();
     for key in keys.by_ref() {
         // A document that was removed meanwhile has no payload.
-        if let Some(payload) = library.collection().payload(key)? {
-            documents.push(raw(payload)?);
+        if let Some(payload) = records.payload(key)? {
+            documents.push(raw(payload.to_vec())?);
         }
         if documents.len() == limit {
             break;
@@ -206,12 +208,13 @@ pub(super) async fn get(
     check_id(&id)?;
     let deadline = client.arrived + app.limits().timeout(None);
     let read = move || {
-        let collection = library.collection();
-        let key = collection.key_of(&id)?;
-        let payload = key.map(|key| collection.payload(key)).transpose()?.flatten();
-        let vector = key.and_then(|key| collection.get(key));
+        let view = library.view();
+        let records = view.records()?;
+        let key = records.key_of(&id)?;
+        let payload = key.map(|key| records.payload(key)).transpose()?.flatten();
+        let vector = key.and_then(|key| view.vector(key));
         match (payload, vector) {
-            (Some(payload), Some(vector)) => Ok(Whole { document: raw(payload)?, vector }),
+            (Some(payload), Some(vector)) => Ok(Whole { document: raw(payload.to_vec())?, vector }),
             _ => Err(unknown(&id)),
         }
     };

@@ -28,7 +28,7 @@ pub(super) struct NewLibrary {
     dimension: Option<usize>,
     /// The distance; the cosine if not said.
     metric: Option<Distance>,
-    /// The kind of the index; `hnsw` is the only one that survives a restart.
+    /// The kind of the index: `hnsw`, or `flat` for exact answers. `ivf` is refused.
     #[serde(default)]
     index: IndexKind,
     /// The codes of vectors.
@@ -65,7 +65,7 @@ impl Summary {
             metric,
             index,
             quantization,
-            documents: library.collection().len(),
+            documents: library.view().len(),
             commit: library.commit(),
         }
     }
@@ -91,7 +91,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse> {
     app.check_open()?;
     check_name(&new.name)?;
-    client.caller.check(Right::Admin, &new.name)?;
+    app.admit(&client.caller, Right::Admin, &new.name)?;
     let most = app.limits().max_dimension;
     let dimension = new.dimension.or_else(|| app.embedding().dimension());
     let dimension =
@@ -159,8 +159,31 @@ pub(super) async fn calibrate(
 ) -> Result<JsonBody<Recalls>> {
     let library = app.library(&client.caller, Right::Write, &name)?;
     let deadline = client.arrived + app.limits().timeout(Some(u64::MAX));
-    let measure = move || Ok(library.collection().calibrate().run()?);
+    let measure = move || Ok(library.collection()?.calibrate().run()?);
     let measured = app.workers().run(deadline, measure).await?;
     let points = measured.points.iter().map(|point| Recall { ef: point.ef, recall: point.recall });
     Ok(JsonBody(Recalls { k: measured.k, points: points.collect() }))
+}
+
+/// A copy of a library.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Copied {
+    /// The name of the copy, a folder in the folder of backups. The folder of data takes it as a library when the service is stopped.
+    backup: String,
+    /// Bytes of the copy.
+    bytes: u64,
+}
+
+/// Copies the newest commit of a library into the folder that the operator chose. Requests go on meanwhile.
+#[utoipa::path(post, path = "/v1/libraries/{library}/backup", tag = "libraries", params(("library" = String, Path)),
+    responses((status = 201, body = Copied), (status = 404, body = Problem), (status = 429, body = Problem),
+        (status = 501, body = Problem, description = "the operator chose no folder")))]
+pub(super) async fn backup(
+    State(app): State<App>,
+    client: Client,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse> {
+    let library = app.library(&client.caller, Right::Admin, &name)?;
+    let made = run_beside(move || app.backups().make(&library)).await??;
+    Ok((StatusCode::CREATED, JsonBody(Copied { backup: made.name, bytes: made.bytes })))
 }

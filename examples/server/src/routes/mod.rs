@@ -43,6 +43,7 @@ const SMALL: u64 = 4096;
         libraries::get,
         libraries::delete,
         libraries::calibrate,
+        libraries::backup,
         documents::put,
         documents::add,
         documents::list,
@@ -68,6 +69,7 @@ pub fn router(app: App) -> Router {
     let library = Router::new()
         .route("/", get(libraries::get).delete(libraries::delete))
         .route("/calibrate", post(libraries::calibrate))
+        .route("/backup", post(libraries::backup))
         .route(
             "/documents",
             get(documents::list).post(documents::add).delete(documents::delete_where),

@@ -125,15 +125,17 @@ fn round(
     cursor: Cursor,
     (cancel, deadline): (&CancelToken, Instant),
 ) -> Result<Round> {
-    let selection = library.selection(wanted)?;
-    let search = library.collection().search(vector).deadline(deadline).cancel(cancel);
+    let view = library.view();
+    let selection = library.selection(&view, wanted)?;
+    let search = view.search(vector).deadline(deadline).cancel(cancel);
     let count = FIRST.max(cursor.given());
-    let mut answers = tuned!(search, *wanted).filter(selection.as_deref()).iter_from(cursor)?;
+    let mut answers =
+        tuned!(search, view, *wanted).filter(selection.as_deref()).iter_from(cursor)?;
     let hits: Vec<_> = answers.by_ref().take(count).collect();
     let cursor = answers.cursor();
     let is_over = hits.len() < count || cursor.given() >= wanted.k;
     let end = is_over.then(|| answers.is_complete());
-    Ok(Round { hits: found(library, &hits, wanted.include)?, cursor, end })
+    Ok(Round { hits: found(&view.records()?, &hits, wanted.include)?, cursor, end })
 }
 
 /// Returns an event with JSON.
