@@ -10,6 +10,7 @@ const LIBRARY = `${HOST}/v1/libraries/${__ENV.LIBRARY || "load"}`;
 const USERS = Number(__ENV.USERS || 100);
 const SECONDS = Number(__ENV.SECONDS || 120);
 const DIMENSION = Number(__ENV.DIMENSION || 384);
+const DOCUMENTS = Number(__ENV.DOCUMENTS || 50000);
 const SHAPE = __ENV.SHAPE || "ramp";
 const TOPICS = ["graphs", "oceans", "engines", "music", "law", "plants", "stars", "bread"];
 
@@ -57,7 +58,10 @@ export default function () {
     post("search", "/search", body);
   } else if (chance < 15) {
     const metadata = { topic: topic(), year: 1950 + Math.floor(Math.random() * 75) };
-    post("add", "/documents", { title: "A document", vector: vector(), metadata });
+    const document = { title: "A document", vector: vector(), metadata };
+    // A soak replaces documents, so that the library keeps its size.
+    if (SHAPE === "soak") document.id = `d${Math.floor(Math.random() * DOCUMENTS)}`;
+    post("add", "/documents", document);
   } else if (chance < 17) {
     check(http.get(`${LIBRARY}/statistics`, { tags: { name: "statistics" } }), { statistics: isRight });
   } else {

@@ -5,7 +5,7 @@ The mix: of 18 requests, 10 search, 5 add a document, 2 ask for statistics, 1 li
     NEARFIELD_SHAPE=ramp     grows to the users in a third of the time, and holds them (the default)
     NEARFIELD_SHAPE=spike    a tenth of the users, all of them for a third of the time, a tenth again
     NEARFIELD_SHAPE=stress   grows by a tenth of the users ten times
-    NEARFIELD_SHAPE=soak     all users for the whole time
+    NEARFIELD_SHAPE=soak     all users for the whole time; they replace documents, so that the library keeps its size
 
 with NEARFIELD_USERS (100) and NEARFIELD_SECONDS (120). The library gets NEARFIELD_DOCUMENTS (50000) documents of NEARFIELD_DIMENSION (384)
 components before the first user begins, unless it has them.
@@ -109,7 +109,8 @@ class Client(FastHttpUser):
 
     @task(5)
     def add(self):
-        self.call("POST", "add", "/documents", json=document(self.chance, f"u{self.chance.getrandbits(60):x}"))
+        number = self.chance.randrange(DOCUMENTS) if SHAPE == "soak" else f"u{self.chance.getrandbits(60):x}"
+        self.call("POST", "add", "/documents", json=document(self.chance, number))
 
     @task(2)
     def statistics(self):

@@ -1,9 +1,34 @@
 #!/usr/bin/env bash
 # Whether memory stays flat and the store sound under long, repeated work, and searches right beside insertions.
 # load_test.sh [MINUTES]
-# load_test.sh --server [SHAPE] [USERS] [SECONDS]   users of the server: ramp, spike, stress or soak; reports in profiling/reports/
+# load_test.sh --server [SHAPE] [USERS] [SECONDS]   users of the server: ramp, spike, stress or soak; reports in profiling/reports/. A soak
+#   fails if the memory of the server grows.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+
+# Prints the seconds and the resident kilobytes of a process, while it runs.
+memory() {
+  local start=$SECONDS
+  while kill -0 "$1" 2>/dev/null; do
+    echo "$((SECONDS - start)) $(awk '/^VmRSS/ { print $2 }' "/proc/$1/status")"
+    sleep 2
+  done
+}
+
+# Whether the memory of the last third of a run of some seconds is within 3 % of that of the second.
+flat() {
+  awk -v seconds="$2" '{ time[NR] = $1; kb[NR] = $2 }
+    END {
+      for (i = 1; i <= NR; i++) {
+        left = (time[NR] - time[i]) / seconds
+        if (left < 1 / 3) { last += kb[i]; lasts++ } else if (left < 2 / 3) { middle += kb[i]; middles++ }
+      }
+      if (!lasts || !middles) { print "FAILED: the run is too short to tell growth"; exit 1 }
+      last /= lasts; middle /= middles
+      printf "memory: %.1f MB in the second third, %.1f MB in the last\n", middle / 1024, last / 1024
+      if (last > middle * 1.03) { print "FAILED: memory grows by more than 3 %"; exit 1 }
+    }' "$1"
+}
 
 # Runs locust against a server that is started for it, in an empty folder of data. perf, where it is installed, records the server meanwhile.
 server() {
@@ -30,10 +55,12 @@ server() {
     perf record --quiet --event cpu-clock --freq 499 --call-graph fp --output "$data/perf" --pid $pid &
     recorder=$!
   fi
-  grep VmRSS "/proc/$pid/status" || true
+  memory "$pid" >"$report.memory" &
   "$venv/bin/locust" -f profiling/load/locustfile.py --headless --only-summary --host "$host" \
     --html "$report.html" --csv "$report" || code=$?
-  grep VmRSS "/proc/$pid/status" || true
+  kill $! && wait $! || true
+  # The library grows under the other shapes.
+  if [ "$NEARFIELD_SHAPE" = soak ]; then flat "$report.memory" "$NEARFIELD_SECONDS" || code=1; fi
   if [ -n "$recorder" ]; then
     kill -INT $recorder && wait $recorder || true
     perf script --input "$data/perf" --no-inline 2>/dev/null | target/profiling/profiling fold \
