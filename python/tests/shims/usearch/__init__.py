@@ -1,0 +1,1 @@
+"""The interface of usearch over nearfield, so that usearch's own tests run."""
