@@ -201,6 +201,7 @@ def test_big_ann_of_streams(monkeypatch, tmp_path, vectors, near):
 
 
 def test_vectordbbench(monkeypatch, tmp_path, vectors, near):
+    monkeypatch.setenv("LOG_FILE", str(tmp_path / "vectordb_bench.log"))
     module = handed_in(monkeypatch, "VectorDBBench", "vectordb_bench.backend.clients", "vectordbbench", "nearfield")
     settings = importlib.import_module("vectordb_bench.backend.clients.nearfield.config")
     api = importlib.import_module("vectordb_bench.backend.clients.api")
