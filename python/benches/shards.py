@@ -50,14 +50,14 @@ def dataset(rows: int, dimension: int) -> ray.data.Dataset:
 
 def predicted(rows: int, shards: int, workers: int, insertion: float, step: float) -> tuple[float, float]:
     """Returns the seconds of shards and of merges. `insertion`: seconds for one vector among 100,000; `step`: of a level of merges."""
-    grown = 1 + 0.1 * math.log2(max(rows / shards, 2) / 100_000)
+    grown = 1 + 0.05 * math.log2(max(rows / shards, 2) / 100_000)
     rounds = math.ceil(shards / workers)
     built = rounds * rows / shards * insertion * grown
     merges, size, count = 0.0, rows / shards, shards
     while count > 1:
         count //= 2
         size *= 2
-        merges += math.ceil(count / workers) * size * step * (1 + 0.1 * math.log2(size / 100_000))
+        merges += math.ceil(count / workers) * size * step * (1 + 0.05 * math.log2(size / 100_000))
     return built, merges
 
 

@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int], object]
 
 # Vectors that the quantizer is fitted to: no fewer than it needs, no more than are of use, and no more than a shard has, so that a shard
 # uses the place of each again.
-LEAST_SAMPLE, MOST_SAMPLE = 4_096, 20_000
+LEAST_SAMPLE, MOST_SAMPLE = 4_096, 10_000
 
 
 class _Builder:
