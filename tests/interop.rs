@@ -1,4 +1,5 @@
 //! With the features on, values go to other crates and come back, and types of other crates are vectors.
+#![allow(clippy::float_cmp, reason = "distances of equal vectors are exactly zero")]
 
 use std::borrow::Cow;
 use std::fmt::Debug;
