@@ -171,8 +171,9 @@ mod tests {
 
     #[test]
     fn each_name_is_read_back() {
-        read_back(&[Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Hamming]);
         use Element::{Bf16, Bit, F16, F32, I8, U8};
+
+        read_back(&[Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Hamming]);
         read_back(&[F32, F16, Bf16, I8, U8, Bit]);
         read_back(&[Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512]);
         read_back(&[Originals::Kept, Originals::Sq12, Originals::Sq8, Originals::Dropped]);

@@ -16,8 +16,6 @@ mod pace;
 mod put;
 mod records;
 mod schema;
-#[cfg(feature = "simulation")]
-mod simulated;
 mod tables;
 mod transaction;
 mod writer;

@@ -223,3 +223,20 @@ fn make(
         .ok_or(CollectionError::NotACollection { path: None })?;
     Ok((Opened::empty(index), head))
 }
+
+#[cfg(feature = "simulation")]
+impl CollectionBuilder {
+    /// Opens or makes a collection on a simulated disk, for tests of power cuts.
+    ///
+    /// # Errors
+    ///
+    /// As [`CollectionBuilder::open`], but for [`StoreError::Locked`](crate::store::StoreError::Locked).
+    pub fn open_simulated(
+        self,
+        disk: &crate::store::SimulatedDisk,
+    ) -> Result<Collection, CollectionError> {
+        let start = Instant::now();
+        let store = self.store_options().open_simulated(disk)?;
+        Collection::with_store(store, Some(&self), start)
+    }
+}
