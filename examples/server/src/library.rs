@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::gather::Gather;
 use crate::problem::{Problem, Result};
+use crate::residency::RecentResidency;
 use crate::search::{Filter, Wanted};
 use crate::settings::Limits;
 use crate::view::View;
@@ -158,6 +159,8 @@ pub struct Library {
     /// The number of the last commit that was acknowledged.
     commit: AtomicU64,
     selections: Cache<(u64, String), Arc<Selection>>,
+    /// The share of the file that is in memory.
+    pub residency: RecentResidency,
     /// Gathers searches.
     pub gather: Gather,
     /// Gathers changes.
@@ -234,6 +237,7 @@ impl Library {
             access,
             commit: AtomicU64::new(commit),
             selections: Cache::new(SELECTIONS),
+            residency: RecentResidency::default(),
             gather: Gather::new(limits),
             writer: Writer::new(limits.queue),
         })

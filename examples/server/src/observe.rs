@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::residency::{residency, resident_memory};
+use crate::residency::resident_memory;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -109,7 +109,7 @@ pub fn gauges(app: &App) {
         if let Ok(file) = std::fs::metadata(library.file()) {
             set("server_file_bytes", name, file.len() as f64);
         }
-        if let Some(maps) = residency(&library.file()) {
+        if let Some(maps) = library.residency.of(&library.file()) {
             set("server_file_mapped_bytes", name, maps.mapped as f64);
             set("server_file_resident_bytes", name, maps.resident as f64);
         }

@@ -5,6 +5,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Age up to which a reading counts: the kernel takes a millisecond and more to list the maps of a process.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// The maps of a file in this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,8 +20,27 @@ pub struct Residency {
     pub resident: u64,
 }
 
+/// The maps of a file, as they were a second ago at most.
+#[derive(Debug, Default)]
+pub struct RecentResidency(Mutex<Option<(Instant, Option<Residency>)>>);
+
+impl RecentResidency {
+    /// Returns the maps of a file, or `None` where the system does not tell. Callers at one time read them once.
+    pub fn of(&self, file: &Path) -> Option<Residency> {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match *last {
+            Some((read, residency)) if read.elapsed() < RECENT => residency,
+            _ => {
+                let residency = residency(file);
+                *last = Some((Instant::now(), residency));
+                residency
+            }
+        }
+    }
+}
+
 /// Returns the maps of a file, or `None` where the system does not tell.
-pub fn residency(file: &Path) -> Option<Residency> {
+fn residency(file: &Path) -> Option<Residency> {
     let file = fs::canonicalize(file).ok()?;
     Some(sum(&fs::read_to_string("/proc/self/smaps").ok()?, file.to_str()?))
 }
@@ -59,6 +83,20 @@ mod tests {
                      7f40-7f50 rw-p 00010000 08:01 12 /data/a.nf\nSize:  4 kB\nRss:  4 kB\n";
         assert_eq!(sum(smaps, "/data/a.nf"), Residency { mapped: 68 << 10, resident: 20 << 10 });
         assert_eq!(sum(smaps, "/data/b.nf"), Residency::default());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn maps_are_read_again_after_a_second() {
+        let recent = RecentResidency::default();
+        let program = std::env::current_exe().unwrap();
+        let first = recent.of(&program);
+        assert!(first.is_some_and(|maps| maps.resident > 0));
+        // A reading that is young answers, whatever the file.
+        assert_eq!(recent.of(Path::new("/")), first);
+        let old = Instant::now().checked_sub(RECENT).unwrap();
+        *recent.0.lock().unwrap() = Some((old, None));
+        assert!(recent.of(&program).is_some());
     }
 
     #[cfg(target_os = "linux")]

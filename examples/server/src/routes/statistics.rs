@@ -11,7 +11,6 @@ use crate::auth::Right;
 use crate::extract::{Client, Path};
 use crate::library::Library;
 use crate::problem::{Problem, Result};
-use crate::residency::residency;
 
 /// The sizes of a library.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,7 +57,7 @@ pub(super) struct Writer {
 impl Statistics {
     /// Returns the sizes of a library. Blocks.
     fn of(library: &Library) -> Result<Self> {
-        let maps = residency(&library.file());
+        let maps = library.residency.of(&library.file());
         let writer = library.collection().ok().map(Writer::of).transpose()?;
         let view = library.view();
         Ok(Self {
