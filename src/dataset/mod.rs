@@ -13,18 +13,26 @@
 //! and its fault.
 //!
 //! ```
-//! use nearfield::dataset::{Dataset, Generated, recall};
+//! use nearfield::dataset::{Dataset, Generated, GroundTruth, recall};
+//! use nearfield::{Flat, Metric};
 //!
 //! # let parent = std::env::temp_dir().join(format!("nearfield-dataset-{}", std::process::id()));
 //! # let folder = parent.join("made");
-//! Generated::builder(1000, 32).queries(20).build()?.write(&folder)?;
+//! let (base, queries) = Generated::builder(1000, 32).queries(20).build()?.into_parts();
+//! let exact = Flat::builder(32, Metric::L2).build()?;
+//! exact.insert_batch(&(0..1000).collect::<Vec<_>>(), &base).run()?;
+//! let nearest = exact.search_batch(&queries).k(10).run()?;
+//! let ids = nearest.iter().flatten().map(|hit| hit.key as u32).collect();
+//! let truth = GroundTruth::from_parts(10, ids, None)?;
+//! Dataset::from_parts("made", Metric::L2, base, queries, truth)?.write(&folder)?;
+//!
 //! let made = Dataset::open(&folder)?;
 //! assert_eq!((made.base().len(), made.base().dimension()), (1000, 32));
 //! // An answer of the exact neighbours themselves has a recall of 1.
-//! let exact = made.truth().iter().map(|ids| ids.iter().map(|&id| u64::from(id)));
-//! assert_eq!(recall(exact, made.truth(), 10)?, 1.0);
+//! let found = nearest.iter().map(|hits| hits.iter().map(|hit| hit.key));
+//! assert_eq!(recall(found, made.truth(), 10)?, 1.0);
 //! # drop(std::fs::remove_dir_all(&parent));
-//! # Ok::<(), nearfield::dataset::DatasetError>(())
+//! # Ok::<(), nearfield::Error>(())
 //! ```
 
 mod bigann;

@@ -39,7 +39,8 @@ impl Collection {
     /// let records = films.records()?;
     /// let names: Vec<_> = found.iter().map(|hits| records.name_of(hits[0].key)).collect::<Result<_, _>>()?;
     /// assert_eq!(names, [Some(&b"Metropolis"[..]), Some(&b"Playtime"[..])]);
-    /// # drop((records, films));
+    /// # drop(records);
+    /// # drop(films);
     /// # let _ = std::fs::remove_file(&path);
     /// # Ok::<(), nearfield::CollectionError>(())
     /// ```
