@@ -280,15 +280,9 @@ impl Settings {
     /// Returns the quantization of an index of vectors of `dimension` components.
     pub(crate) fn quantization(&self, dimension: usize) -> Quantization {
         match self.quantization {
-            "auto" => Quantization::Auto,
-            "sq8" => Quantization::Sq8,
-            "sq4" => Quantization::Sq4,
-            "rabitq1" => Quantization::Rabitq { bits: 1 },
-            "rabitq2" => Quantization::Rabitq { bits: 2 },
-            "rabitq4" => Quantization::Rabitq { bits: 4 },
-            "pq4" => Quantization::Pq4,
             "pq8" => Quantization::Pq { sub_vectors: dimension.div_ceil(8), bits: 8 },
-            _ => Quantization::None,
+            // One of `QUANTIZATIONS`.
+            name => name.parse().unwrap_or(Quantization::None),
         }
     }
 

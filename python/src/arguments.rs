@@ -1,8 +1,9 @@
 //! Arguments: whole numbers, fractions, seconds and names of settings.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use nearfield::{Element, Metric, Originals, Quantization};
+use nearfield::IndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt};
 
@@ -56,61 +57,7 @@ pub(crate) fn seconds(value: Option<&Bound<'_, PyAny>>, name: &str) -> Outcome<O
     Ok(Duration::try_from_secs_f64(seconds).ok())
 }
 
-#[cold]
-fn unknown<T>(name: &str, value: &str, allowed: &str) -> Outcome<T> {
-    Err(invalid(format!("{name} is {value:?}; allowed: {allowed}")))
-}
-
-pub(crate) fn metric(name: &str) -> Outcome<Metric> {
-    let all = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Hamming];
-    match all.into_iter().find(|metric| metric.name() == name) {
-        Some(metric) => Ok(metric),
-        None => unknown("metric", name, "\"l2\", \"ip\", \"cosine\", \"hamming\""),
-    }
-}
-
-pub(crate) fn element(name: &str) -> Outcome<Element> {
-    use Element::{Bf16, Bit, F16, F32, I8, U8};
-    match [F32, F16, Bf16, I8, U8, Bit].into_iter().find(|element| element.name() == name) {
-        Some(element) => Ok(element),
-        None => unknown("element", name, "\"f32\", \"f16\", \"bf16\", \"i8\", \"u8\", \"bit\""),
-    }
-}
-
-pub(crate) fn quantization(name: &str) -> Outcome<Quantization> {
-    let product = |rest: &str| {
-        let (sub_vectors, bits) = rest.split_once('x')?;
-        let (sub_vectors, bits) = (sub_vectors.parse().ok()?, bits.parse().ok()?);
-        Some(Quantization::Pq { sub_vectors, bits })
-    };
-    let found = match name {
-        "none" => Some(Quantization::None),
-        "auto" => Some(Quantization::Auto),
-        "sq8" => Some(Quantization::Sq8),
-        "sq4" => Some(Quantization::Sq4),
-        "pq4" => Some(Quantization::Pq4),
-        "rabitq1" => Some(Quantization::Rabitq { bits: 1 }),
-        "rabitq2" => Some(Quantization::Rabitq { bits: 2 }),
-        "rabitq4" => Some(Quantization::Rabitq { bits: 4 }),
-        _ => name.strip_prefix("pq").and_then(product),
-    };
-    match found {
-        Some(quantization) => Ok(quantization),
-        None => unknown(
-            "quantization",
-            name,
-            "\"none\", \"auto\", \"sq8\", \"sq4\", \"rabitq1\", \"rabitq2\", \"rabitq4\", \"pq4\", \
-             or \"pq32x8\" for 32 parts of 8 bits",
-        ),
-    }
-}
-
-pub(crate) fn originals(name: &str) -> Outcome<Originals> {
-    Ok(match name {
-        "kept" => Originals::Kept,
-        "sq12" => Originals::Sq12,
-        "sq8" => Originals::Sq8,
-        "dropped" => Originals::Dropped,
-        _ => return unknown("originals", name, "\"kept\", \"sq12\", \"sq8\", \"dropped\""),
-    })
+/// Returns the value of a setting, such as a metric, by its name.
+pub(crate) fn named<T: FromStr<Err = IndexError>>(name: &str) -> Outcome<T> {
+    Ok(name.parse()?)
 }

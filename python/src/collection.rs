@@ -7,7 +7,7 @@ use nearfield::{CancelToken, Collection as Inner, CollectionError, Snapshot};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arguments::{element, metric, originals, quantization, seconds, whole, whole_or_none};
+use crate::arguments::{named, seconds, whole, whole_or_none};
 use crate::fault::{Fault, Outcome, invalid, mistyped};
 use crate::progress::Progress;
 use crate::running::{long, quick};
@@ -121,15 +121,15 @@ impl Collection {
             )
             .into());
         }
-        let mut builder = Inner::builder(dimension, self::metric(metric.unwrap_or("cosine"))?);
+        let mut builder = Inner::builder(dimension, named(metric.unwrap_or("cosine"))?);
         if let Some(name) = quantization {
-            builder = builder.quantization(self::quantization(name)?);
+            builder = builder.quantization(named(name)?);
         }
         if let Some(name) = element {
-            builder = builder.element(self::element(name)?);
+            builder = builder.element(named(name)?);
         }
         if let Some(name) = originals {
-            builder = builder.originals(self::originals(name)?);
+            builder = builder.originals(named(name)?);
         }
         if let Some(m) = whole_or_none(m, "m")? {
             builder = builder.m(m);

@@ -12,10 +12,7 @@ use nearfield::{Ivf as Lists, VectorRef};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arguments::whole_or_none;
-use crate::arguments::{
-    element, fraction, is_one, key, metric, originals, quantization, seconds, whole,
-};
+use crate::arguments::{fraction, is_one, key, named, seconds, whole, whole_or_none};
 use crate::arrays::{Keys, Vectors, keys, vectors};
 use crate::fault::{Fault, Outcome, invalid};
 use crate::filters::admit_change;
@@ -350,11 +347,11 @@ impl Index {
         seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let dimension = whole(dimension, "dimension")?;
-        let mut builder = Hnsw::builder(dimension, self::metric(metric)?)
-            .quantization(self::quantization(quantization)?)
-            .originals(self::originals(originals)?);
+        let mut builder = Hnsw::builder(dimension, named(metric)?)
+            .quantization(named(quantization)?)
+            .originals(named(originals)?);
         if let Some(name) = element {
-            builder = builder.element(self::element(name)?);
+            builder = builder.element(named(name)?);
         }
         if let Some(m) = whole_or_none(m, "m")? {
             builder = builder.m(m);
@@ -421,9 +418,9 @@ impl Flat {
         metric: &str,
         element: Option<&str>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let mut builder = Exact::builder(whole(dimension, "dimension")?, self::metric(metric)?);
+        let mut builder = Exact::builder(whole(dimension, "dimension")?, named(metric)?);
         if let Some(name) = element {
-            builder = builder.element(self::element(name)?);
+            builder = builder.element(named(name)?);
         }
         let index = builder.build().map_err(Fault::from)?;
         Ok(init(Open::Flat(Arc::new(index)), "Flat", Self))
@@ -463,11 +460,11 @@ impl Ivf {
         seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let dimension = whole(dimension, "dimension")?;
-        let mut builder = Lists::builder(dimension, self::metric(metric)?)
-            .quantization(self::quantization(quantization)?)
-            .originals(self::originals(originals)?);
+        let mut builder = Lists::builder(dimension, named(metric)?)
+            .quantization(named(quantization)?)
+            .originals(named(originals)?);
         if let Some(name) = element {
-            builder = builder.element(self::element(name)?);
+            builder = builder.element(named(name)?);
         }
         if let Some(lists) = whole_or_none(lists, "lists")? {
             builder = builder.lists(lists);

@@ -52,14 +52,6 @@ pub struct Ask {
     pub ef: usize,
 }
 
-/// Returns the name of a quantization in reports, such as `sq4` and `rabitq1`.
-fn code_name(quantization: Quantization) -> String {
-    match quantization {
-        Quantization::Rabitq { bits } => format!("rabitq{bits}"),
-        other => format!("{other:?}").to_lowercase(),
-    }
-}
-
 /// The index to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipe {
@@ -88,9 +80,9 @@ impl Recipe {
     pub fn name(&self) -> String {
         match self {
             Self::Hnsw { element, quantization: Quantization::None, .. } => element.to_string(),
-            Self::Hnsw { quantization, .. } => code_name(*quantization),
+            Self::Hnsw { quantization, .. } => quantization.to_string(),
             Self::Ivf { element, quantization: Quantization::None } => format!("ivf-{element}"),
-            Self::Ivf { quantization, .. } => format!("ivf-{}", code_name(*quantization)),
+            Self::Ivf { quantization, .. } => format!("ivf-{quantization}"),
             Self::Flat { element } => format!("flat-{element}"),
             Self::Collection { element } => format!("collection-{element}"),
         }

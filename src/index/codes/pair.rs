@@ -50,10 +50,9 @@ impl Coders {
         };
         let (mut learned, others) = sample.hold_out(walked, dimension);
         let coder = train(&mut learned, walked)?;
-        let error = match coder.training_error() {
-            Some(error) if others.is_none() => error,
-            _ => mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension),
-        };
+        let known = coder.training_error().filter(|_| others.is_none());
+        let error = known
+            .unwrap_or_else(|| mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension));
         Some(Self { walked: coder, finer, fit: Fit::of(error) })
     }
 

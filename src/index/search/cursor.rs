@@ -92,7 +92,7 @@ impl Cursor {
     }
 }
 
-/// What the bytes of a cursor begin with.
+/// The first bytes of a cursor.
 struct Header {
     scanned: bool,
     round: usize,
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(bytes.len(), 18 + 128 + 24);
         assert!(Cursor::from_bytes(&bytes).unwrap() == cursor);
         assert!(Cursor::from_bytes(&Cursor::default().to_bytes()).unwrap() == Cursor::default());
-        // Each prefix and each changed byte is refused, or is another cursor with bytes of its own.
+        // Each prefix and each changed byte is refused, or encodes another cursor.
         for end in 0..bytes.len() {
             let is_whole = Cursor::from_bytes(&bytes[..end])
                 .is_ok_and(|cursor| cursor.to_bytes() == bytes[..end]);

@@ -61,26 +61,30 @@ where
     }
 }
 
-/// A filter that keeps the first error of a closure, and ends the search then.
-pub(in crate::index) struct Watched<'f, G, E> {
-    decide: &'f G,
-    error: &'f Mutex<Option<E>>,
-    failed: &'f CancelToken,
+/// A filter that keeps the first error of a closure, and accepts no further key.
+struct Watched<G, E> {
+    decide: G,
+    error: Mutex<Option<E>>,
+    /// Cancelled when the closure fails.
+    failed: CancelToken,
 }
 
-impl<G: Fn(u64) -> Result<bool, E> + Sync, E: Send> Filter for Watched<'_, G, E> {
+impl<G, E> Watched<G, E> {
+    fn new(decide: G) -> Self {
+        Self { decide, error: Mutex::new(None), failed: CancelToken::new() }
+    }
+}
+
+impl<G: Fn(u64) -> Result<bool, E> + Sync, E: Send> Filter for Watched<G, E> {
     fn accepts(&self, key: u64) -> bool {
         if self.failed.is_cancelled() {
             return false;
         }
-        match (self.decide)(key) {
-            Ok(accepts) => accepts,
-            Err(error) => {
-                self.error.lock().get_or_insert(error);
-                self.failed.cancel();
-                false
-            }
-        }
+        (self.decide)(key).unwrap_or_else(|error| {
+            self.error.lock().get_or_insert(error);
+            self.failed.cancel();
+            false
+        })
     }
 }
 
@@ -95,9 +99,8 @@ where
         run: impl FnOnce(Search<'_, &dyn Filter, S>) -> Result<R, T>,
     ) -> Result<R, TryFilterError<E, T>> {
         let Self { index, query, wanted, filter, source } = self;
-        watching(filter.as_ref(), |watched, failed| {
+        watching(filter.as_ref(), |filter, failed| {
             let wanted = wanted.unless(failed);
-            let filter = watched.as_ref().map(|filter| filter as &dyn Filter);
             run(Search { index, query, wanted, filter, source })
         })
     }
@@ -106,13 +109,18 @@ where
 /// Passes a filter that cannot fail to `run`, with a token that is cancelled when the closure fails. Returns its result, or the error of the closure.
 pub(in crate::index) fn watching<G, E, R, T>(
     filter: Option<&Fallible<G>>,
-    run: impl FnOnce(Option<Watched<'_, G, E>>, &CancelToken) -> Result<R, T>,
-) -> Result<R, TryFilterError<E, T>> {
-    let (error, failed) = (Mutex::new(None), CancelToken::new());
-    let watched =
-        filter.map(|filter| Watched { decide: &filter.decide, error: &error, failed: &failed });
-    let result = run(watched, &failed);
-    match error.into_inner() {
+    run: impl FnOnce(Option<&dyn Filter>, &CancelToken) -> Result<R, T>,
+) -> Result<R, TryFilterError<E, T>>
+where
+    G: Fn(u64) -> Result<bool, E> + Sync,
+    E: Send,
+{
+    let Some(filter) = filter else {
+        return run(None, &CancelToken::new()).map_err(TryFilterError::Search);
+    };
+    let watched = Watched::new(&filter.decide);
+    let result = run(Some(&watched), &watched.failed);
+    match watched.error.into_inner() {
         Some(error) => Err(TryFilterError::Filter(error)),
         None => result.map_err(TryFilterError::Search),
     }
@@ -145,7 +153,7 @@ where
     #[expect(clippy::iter_not_returning_iterator, reason = "a query may be refused")]
     pub fn iter(self) -> Result<TrySearchIter<'a, G, E>, IndexError> {
         let Self { index, query, wanted, filter, .. } = self;
-        let filter = filter.map(|Fallible { decide }| Kept { decide, error: Mutex::new(None) });
+        let filter = filter.map(|filter| Watched::new(filter.decide));
         let hits = SearchIter::new(index, query, wanted, filter, Cursor::default())?;
         Ok(TrySearchIter { hits, ended: false })
     }
@@ -161,28 +169,10 @@ where
     }
 }
 
-/// A filter that keeps the first error of a closure of its own, and accepts no further key.
-struct Kept<G, E> {
-    decide: G,
-    error: Mutex<Option<E>>,
-}
-
-impl<G: Fn(u64) -> Result<bool, E> + Sync, E: Send> Filter for Kept<G, E> {
-    fn accepts(&self, key: u64) -> bool {
-        if self.error.lock().is_some() {
-            return false;
-        }
-        (self.decide)(key).unwrap_or_else(|error| {
-            self.error.lock().get_or_insert(error);
-            false
-        })
-    }
-}
-
 /// Hits, the nearest first, found as they are asked for, and the first error of the filter at the end. Made by `iter` of a search with
 /// [`try_filter`](crate::Search::try_filter).
 pub struct TrySearchIter<'a, G, E> {
-    hits: SearchIter<'a, Kept<G, E>>,
+    hits: SearchIter<'a, Watched<G, E>>,
     ended: bool,
 }
 

@@ -66,7 +66,7 @@ fn list(vector: &[f32]) -> String {
     text + "]"
 }
 
-/// What clients saw.
+/// Latencies and failures of the requests of a run.
 pub struct Measured {
     /// Microseconds of each request, ascending.
     latencies: Vec<u32>,

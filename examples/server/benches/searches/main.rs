@@ -6,13 +6,16 @@
 //! cargo bench -p server --bench searches -- --folder DIR       # keeps the libraries, and loads nothing where they are
 //! ```
 //!
-//! The server is a process of its own. It shares the cores with the clients, which send what they prepared before and read bodies without a look at
-//! them: figures are of both. The same file is searched by `search_batch` in this process, on all cores, after the server's part.
+//! The server runs in another process. It shares the cores with the clients, which send prepared requests and do not parse the bodies of
+//! responses: figures are of both. The same file is searched by `search_batch` in this process, on all cores, after the server's part.
 
 mod client;
+#[expect(dead_code, reason = "tests use the rest")]
+#[path = "../../tests/support/process.rs"]
 mod process;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -69,13 +72,13 @@ fn main() -> Result<()> {
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     let runtime = threads.worker_threads(1).enable_all().build()?;
     let own = std::env::temp_dir().join(format!("nearfield-bench-{}", std::process::id()));
-    let removed = arguments.folder.is_none().then(|| process::Removed(own.clone()));
+    let removed = arguments.folder.is_none().then(|| Removed(own.clone()));
     let folder = arguments.folder.unwrap_or(own);
 
     if !folder.join("load").exists() {
-        let server = Process::start(&folder, &[])?;
+        let server = Process::start(&folder);
         let since = Instant::now();
-        runtime.block_on(client::load(server.address(), &base, dimension))?;
+        runtime.block_on(client::load(address(&server)?, &base, dimension))?;
         let rows = base.len() / dimension;
         println!("{rows} documents of {dimension} components, loaded in {:.1?}", since.elapsed());
     }
@@ -103,10 +106,10 @@ fn main() -> Result<()> {
         "searches", "a second", "p50 us", "p95 us", "p99 us", "failed"
     );
     for (name, flags, requests, course) in cases {
-        let server = Process::start(&folder, flags)?;
+        let server = Process::start_with(&folder, flags);
         let warm = Course { time: Duration::from_secs(1), ..course };
-        runtime.block_on(client::run(server.address(), requests, warm))?;
-        let measured = runtime.block_on(client::run(server.address(), requests, course))?;
+        runtime.block_on(client::run(address(&server)?, requests, warm))?;
+        let measured = runtime.block_on(client::run(address(&server)?, requests, course))?;
         println!(
             "{name:<24} {:>9.0} {:>8} {:>8} {:>8} {:>7}",
             measured.rate(),
@@ -119,6 +122,21 @@ fn main() -> Result<()> {
     in_process(&folder, &queries, arguments.seconds)?;
     drop(removed);
     Ok(())
+}
+
+/// Returns the address that a server listens on.
+fn address(server: &Process) -> Result<SocketAddr> {
+    let address = server.base.strip_prefix("http://").ok_or("another scheme than http")?;
+    Ok(address.parse()?)
+}
+
+/// A folder that is removed with its owner.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Returns the number of components of the vectors.

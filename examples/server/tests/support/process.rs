@@ -1,11 +1,11 @@
-//! The program in a process of its own.
+//! The server as a child process.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The program in a process of its own.
+/// A server in a child process, which ends with its owner.
 pub struct Process {
     pub child: Child,
     pub lines: BufReader<ChildStdout>,

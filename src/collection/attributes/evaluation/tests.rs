@@ -134,7 +134,7 @@ fn selections_are_kept_for_their_commit() {
     let snapshot = collection.snapshot().unwrap();
     assert_eq!(keys(&snapshot.matching(&predicate).unwrap()), found);
     assert_eq!(used(), (2, 1));
-    // A selection is a value of its own.
+    // A transaction leaves the kept selections as they are.
     let mut tx = collection.begin_write().unwrap();
     assert_eq!(tx.remove_where(&"score < 0.125".parse().unwrap()).unwrap(), 2500);
     assert_eq!(tx.count(&predicate).unwrap(), 2500);
