@@ -30,12 +30,15 @@ impl Hnsw {
         }
         let vectors = self.entries.vectors.view();
         if !quantized.is_filling() {
-            if (vectors.len() as usize) < ENOUGH {
+            // The vector before has filled a page of 2 MiB if the bytes of a row are a power of two, and its insertion
+            // has made a huge page of it, which takes as long as the fit.
+            if (vectors.len() as usize) <= ENOUGH {
                 return;
             }
             quantized.fit(vectors.len() as usize, false, |at, floats| {
                 self.entries.encoder.unit_into(vectors.row(Slot::new(at as u32)), floats);
             });
+            return;
         }
         let decode = |slot: Slot, floats: &mut Vec<f32>| {
             self.entries.encoder.unit_into(self.entries.vectors.view().row(slot), floats);
