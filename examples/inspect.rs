@@ -7,21 +7,21 @@ use nearfield::store::{Store, StoreError};
 
 fn inspect(path: &str, check: bool) -> Result<(), StoreError> {
     let store = Store::open_read_only(path)?;
-    let stats = store.stats()?;
+    let (stats, contents) = (store.stats()?, store.contents()?);
     println!("file           {:>14} bytes, pages of {}", stats.file_bytes, stats.page_size);
     println!("commit         {:>14}", store.begin_read()?.number());
     println!("log            {:>14} bytes, {} in use", stats.log_bytes.0, stats.log_bytes.1);
     println!("reserved       {:>14} pages for meta slots and log", stats.reserved_pages);
     println!(
         "extents        {:>14}, {} bytes in {} pages",
-        stats.extents, stats.extent_bytes, stats.extent_pages
+        contents.extents, contents.extent_bytes, contents.extent_pages
     );
     println!();
     println!(
         "{:<24} {:>12} {:>6} {:>10} {:>10} {:>10} {:>14} {:>6}",
         "tree", "entries", "depth", "branches", "leaves", "overflow", "data bytes", "fill"
     );
-    for (name, tree) in &stats.trees {
+    for (name, tree) in &contents.trees {
         println!(
             "{name:<24} {:>12} {:>6} {:>10} {:>10} {:>10} {:>14} {:>5.1}%",
             tree.entries,

@@ -97,7 +97,7 @@ pub use disk::{Cut, DiskOperation, InjectedFault, SimulatedDisk, SyncPoint};
 pub(crate) use error::Place;
 pub use error::StoreError;
 pub use key::Key;
-pub use maintenance::{CheckReport, Stats, TreeStats};
+pub use maintenance::{CheckReport, Contents, Stats, TreeStats};
 pub use opening::{Store, StoreOptions};
 pub use pages::{Extent, ExtentId};
 pub use transaction::{

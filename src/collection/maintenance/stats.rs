@@ -49,13 +49,13 @@ impl CollectionStats {
 }
 
 impl Collection {
-    /// Returns sizes and counts of operations.
+    /// Returns sizes and counts of operations, without reading a page. Waits for the running transaction.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt), [`StoreError::Deadlock`](crate::store::StoreError::Deadlock).
+    /// [`StoreError::Deadlock`](crate::store::StoreError::Deadlock), [`StoreError::Io`](crate::store::StoreError::Io).
     pub fn stats(&self) -> Result<CollectionStats, CollectionError> {
-        // A copy of the state, so that reading the trees stops no transaction.
+        // A copy of the state, so that the rest stops no transaction.
         let writer = *self.inner.take_to_look()?;
         let selections = self.inner.selections.used();
         Ok(CollectionStats {

@@ -12,5 +12,5 @@ mod survey;
 pub use check::CheckReport;
 pub(crate) use check::check;
 pub(crate) use compact::{LetGo, compact, compact_nodes, is_held};
-pub(crate) use stats::stats;
-pub use stats::{Stats, TreeStats};
+pub use stats::{Contents, Stats, TreeStats};
+pub(crate) use stats::{contents, stats};

@@ -1,4 +1,4 @@
-//! Statistics of a store and of its trees.
+//! Statistics of a store, and of its trees and extents.
 
 use std::sync::atomic::Ordering;
 
@@ -28,6 +28,21 @@ pub struct TreeStats {
     pub used_bytes: u64,
 }
 
+/// Sizes of the trees and extents of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Contents {
+    /// Each table by name, and the two system trees as `(catalog)` and `(extents)`.
+    pub trees: Vec<(String, TreeStats)>,
+    /// Number of extents.
+    pub extents: u64,
+    /// Bytes of extents.
+    pub extent_bytes: u64,
+    /// Pages of extents.
+    pub extent_pages: u64,
+}
+
 /// Sizes and counts of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -48,14 +63,6 @@ pub struct Stats {
     /// Bytes of the waiting pages that snapshots of this process, or checkpoints that other
     /// processes read, keep from being reused.
     pub held_bytes: u64,
-    /// Each table by name, and the two system trees as `(catalog)` and `(extents)`.
-    pub trees: Vec<(String, TreeStats)>,
-    /// Number of extents.
-    pub extents: u64,
-    /// Bytes of extents.
-    pub extent_bytes: u64,
-    /// Pages of extents.
-    pub extent_pages: u64,
     /// Open snapshots of this process.
     pub snapshots: usize,
     /// Bytes of pages that are in memory because no checkpoint has written them, or a snapshot still sees them.
@@ -94,7 +101,6 @@ impl Stats {
 }
 
 pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
-    let pin = shared.frames.pin();
     let (free_pages, waiting_pages, held_bytes, log_used, log_len, reserved) =
         shared.writer.look(|writer| {
             Ok::<_, StoreError>((
@@ -106,26 +112,6 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
                 writer.reserved() + u64::from(writer.meta.far != 0),
             ))
         })?;
-    let mut trees = Vec::new();
-    let mut tables = Vec::new();
-    let catalog = tree_stats(&pin, pin.state.catalog, |key, value| {
-        let record = TableRecord::decode(pin.state.catalog.page, value)?;
-        tables.push((String::from_utf8_lossy(key).into_owned(), record.root));
-        Ok(())
-    })?;
-    trees.push(("(catalog)".to_owned(), catalog));
-    let (mut extents, mut extent_bytes, mut extent_pages) = (0, 0, 0);
-    let extent_tree = tree_stats(&pin, pin.state.extents, |_, value| {
-        let record = ExtentRecord::decode(pin.state.extents.page, value)?;
-        extents += 1;
-        extent_bytes += record.len;
-        extent_pages += record.pages(shared.page_size);
-        Ok(())
-    })?;
-    trees.push(("(extents)".to_owned(), extent_tree));
-    for (name, root) in tables {
-        trees.push((name, tree_stats(&pin, root, |_, _| Ok(()))?));
-    }
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     Ok(Stats {
         page_size: shared.page_size,
@@ -135,11 +121,7 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
         free_pages,
         waiting_pages,
         held_bytes,
-        trees,
-        extents,
-        extent_bytes,
-        extent_pages,
-        snapshots: shared.frames.readers() - 1,
+        snapshots: shared.frames.readers(),
         resident_bytes: shared.frames.resident_bytes(),
         commits: count(&shared.traffic.commits),
         checkpoints: count(&shared.traffic.checkpoints),
@@ -147,6 +129,29 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
         written_bytes: count(&shared.traffic.written),
         syncs: count(&shared.traffic.syncs),
     })
+}
+
+pub(crate) fn contents(shared: &Shared) -> Result<Contents, StoreError> {
+    let pin = shared.frames.pin();
+    let mut tables = Vec::new();
+    let catalog = tree_stats(&pin, pin.state.catalog, |key, value| {
+        let record = TableRecord::decode(pin.state.catalog.page, value)?;
+        tables.push((String::from_utf8_lossy(key).into_owned(), record.root));
+        Ok(())
+    })?;
+    let (mut extents, mut extent_bytes, mut extent_pages) = (0, 0, 0);
+    let extent_tree = tree_stats(&pin, pin.state.extents, |_, value| {
+        let record = ExtentRecord::decode(pin.state.extents.page, value)?;
+        extents += 1;
+        extent_bytes += record.len;
+        extent_pages += record.pages(shared.page_size);
+        Ok(())
+    })?;
+    let mut trees = vec![("(catalog)".to_owned(), catalog), ("(extents)".to_owned(), extent_tree)];
+    for (name, root) in tables {
+        trees.push((name, tree_stats(&pin, root, |_, _| Ok(()))?));
+    }
+    Ok(Contents { trees, extents, extent_bytes, extent_pages })
 }
 
 fn tree_stats(

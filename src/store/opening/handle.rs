@@ -10,7 +10,7 @@ use super::options::StoreOptions;
 use crate::store::durability::checkpoint;
 use crate::store::error::StoreError;
 use crate::store::maintenance::{
-    CheckReport, LetGo, Stats, check, compact, compact_nodes, is_held, stats,
+    CheckReport, Contents, LetGo, Stats, check, compact, compact_nodes, contents, is_held, stats,
 };
 use crate::store::pages::{Shared, Writer};
 use crate::store::progress::Progress;
@@ -279,24 +279,37 @@ impl Store {
         })
     }
 
-    /// Returns sizes and counts. Reads every page of the trees but no long value and no extent. Waits for the running
-    /// transaction.
+    /// Returns sizes and counts, without reading a page. Waits for the running transaction.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`], [`StoreError::Deadlock`], [`StoreError::Io`].
     pub fn stats(&self) -> Result<Stats, StoreError> {
-        match &*self.inner {
+        self.look_at(stats)
+    }
+
+    /// Returns the sizes of the trees and extents. Reads each page of the trees, but no long value and no extent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`], [`StoreError::Io`].
+    pub fn contents(&self) -> Result<Contents, StoreError> {
+        self.look_at(contents)
+    }
+
+    /// Calls `look` on the newest state, also of a store that is opened for reading.
+    fn look_at<R>(&self, look: fn(&Shared) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        let shared = match &*self.inner {
             Inner::Writer { shared, .. } => {
                 shared.admit()?;
-                stats(shared).map_err(shared.place())
+                shared
             }
             Inner::Follower(follower) => {
                 follower.begin_read()?;
-                let shared = &follower.base().shared;
-                stats(shared).map_err(shared.place())
+                &follower.base().shared
             }
-        }
+        };
+        look(shared).map_err(shared.place())
     }
 
     /// Returns the number of transactions that were taken from the log when the store was opened: 0 after a clean close.
