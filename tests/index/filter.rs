@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nearfield::dataset::{Generated, Vectors};
 use nearfield::search::SearchPlan;
 use nearfield::{
-    CancelToken, Element, Filter, Flat, Hnsw, KeyBitmap, KeySet, Metric, Quantization, VectorRef,
+    CancelToken, Element, Filter, Flat, Hits, Hnsw, Index, KeyBitmap, KeySet, Metric, Quantization,
+    VectorRef,
 };
 
 use crate::support::data::{carried, keys};
@@ -323,6 +324,30 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
             assert!(asked < 600, "{asked}");
         }
     }
+}
+
+#[test]
+fn a_filter_that_accepts_every_key_searches_as_none() {
+    let Pair { graph, exact, queries } = &*PLAIN_20K;
+    let (absent, all): (Option<KeySet>, Option<fn(u64) -> bool>) = (None, None);
+    let none = KeySet::from_iter([]);
+    for query in queries.iter().take(20) {
+        for index in [graph as &dyn Index, exact] {
+            let plain = index.search(&query).run().unwrap();
+            let boxed: Box<dyn Filter> = Box::new(None::<&KeySet>);
+            for hits in [
+                index.search(&query).filter(&absent).run().unwrap(),
+                index.search(&query).filter(boxed).run().unwrap(),
+                index.search(&query).filter(None::<&KeySet>.and(all)).run().unwrap(),
+                index.search(&query).filter((&none).or(all)).run().unwrap(),
+            ] {
+                let facts = |hits: &Hits| (hits.plan(), hits.distances_computed());
+                assert_eq!((facts(&hits), &hits), (facts(&plain), &plain));
+            }
+        }
+    }
+    let batch = graph.search_batch(queries).run().unwrap();
+    assert_eq!(graph.search_batch(queries).filter(absent).run().unwrap(), batch);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Answers of a graph index: by a walk, or by a scan of every vector if that costs less.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Hnsw;
 use super::filtered::FilteredSearch;
@@ -11,7 +12,7 @@ use crate::index::codes::Codes;
 use crate::index::codes::representation::Representation;
 use crate::index::codes::rerank::{Exact, Reach};
 use crate::index::entries::space::{Rows, found};
-use crate::index::query::budget::Timer;
+use crate::index::query::budget::{Limit, Timer};
 use crate::index::query::hits::{BatchHits, Hits, SearchPlan};
 use crate::index::query::request::Request;
 use crate::index::scratch::Work;
@@ -374,6 +375,8 @@ impl Searchable for Hnsw {
     }
 
     fn find_all(&self, queries: &[Block], request: &Request<'_>, out: &mut BatchHits) {
+        /// Time that a walk takes for a candidate, several times over: with that much time left, walks that take turns read no clock.
+        const CANDIDATE: Duration = Duration::from_micros(30);
         /// Longest rows whose walks take turns: four times sixteen of them are 16 KiB.
         const BYTES_IN_TURN: usize = 256;
 
@@ -381,12 +384,11 @@ impl Searchable for Hnsw {
         let blocks = self.entries.encoder.blocks();
         let form = self.entries.walked();
         let raised = &self.widened(request, form);
-        let plain =
-            request.screen.filter().is_none() && request.limit.is_none() && !request.takes_rounds;
+        let plain = request.screen.filter().is_none() && !request.takes_rounds;
         let scans = request.k == 0 || raised.ef >= self.scan_ef();
         let mut hits = Hits::new();
         self.work.with(|work| {
-            if plain && scans && self.entries.has_vectors() {
+            if plain && scans && request.limit.is_none() && self.entries.has_vectors() {
                 let distances = self.entries.scan_batch(queries, raised, work, out);
                 self.search_distances.fetch_add(distances, Ordering::Relaxed);
                 return;
@@ -395,8 +397,14 @@ impl Searchable for Hnsw {
             if !plain || scans || form.row_bytes() > BYTES_IN_TURN {
                 return self.find_each(queries, request, work, out);
             }
+            let candidates = u32::try_from(LANES * raised.ef).unwrap_or(u32::MAX);
+            let unlimited = &Request { limit: Limit::default(), ..*request };
             for queries in queries.chunks(LANES * blocks) {
-                self.find_lanes(queries, request, work, &mut hits, out);
+                if request.limit.is_beyond(CANDIDATE * candidates) {
+                    self.find_lanes(queries, unlimited, work, &mut hits, out);
+                } else {
+                    self.find_each(queries, request, work, out);
+                }
             }
         });
     }

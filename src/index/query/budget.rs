@@ -61,6 +61,12 @@ impl Limit<'_> {
         self.until.is_none() && self.cancel.is_none() && self.failed.is_none()
     }
 
+    /// Returns whether work that takes up to `time` cannot meet a condition.
+    pub(in crate::index) fn is_beyond(&self, time: Duration) -> bool {
+        let is_far = |until: Instant| until.saturating_duration_since(Instant::now()) > time;
+        self.cancel.is_none() && self.failed.is_none() && self.until.is_none_or(is_far)
+    }
+
     /// Returns whether it is time to end, if each of `answers` takes the time `each`.
     fn is_reached(&self, each: Duration, answers: usize) -> bool {
         let ahead = each * u32::try_from(answers).unwrap_or(u32::MAX);

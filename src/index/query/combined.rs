@@ -56,6 +56,10 @@ impl<A: Filter, B: Filter> Filter for And<A, B> {
             _ => self.0.for_each(&mut |key| !self.1.accepts(key) || each(key)),
         }
     }
+
+    fn accepts_all(&self) -> bool {
+        self.0.accepts_all() && self.1.accepts_all()
+    }
 }
 
 /// The filter that accepts the keys which one of two accepts. Made by [`Filter::or`].
@@ -82,6 +86,10 @@ impl<A: Filter, B: Filter> Filter for Or<A, B> {
         if goes_on {
             self.1.for_each(&mut |key| self.0.accepts(key) || each(key));
         }
+    }
+
+    fn accepts_all(&self) -> bool {
+        self.0.accepts_all() || self.1.accepts_all()
     }
 }
 

@@ -56,6 +56,11 @@ pub trait Filter: Sync {
         let _ = each;
     }
 
+    /// Returns whether the filter is known to accept every key, as an absent one does. A search then runs as one without a filter.
+    fn accepts_all(&self) -> bool {
+        false
+    }
+
     /// Returns the filter that accepts the keys which this one rejects.
     fn not(self) -> Not<Self>
     where
@@ -100,6 +105,10 @@ macro_rules! filter_through {
             fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
                 (**self).for_each(each);
             }
+
+            fn accepts_all(&self) -> bool {
+                (**self).accepts_all()
+            }
         }
     };
 }
@@ -131,7 +140,13 @@ impl<F: Filter> Filter for Option<F> {
             filter.for_each(each);
         }
     }
+
+    fn accepts_all(&self) -> bool {
+        self.as_ref().is_none_or(Filter::accepts_all)
+    }
 }
+
+filter_through!(impl<F: Filter> Filter for &Option<F>);
 
 impl<F: Fn(u64) -> bool + Sync> Filter for F {
     fn accepts(&self, key: u64) -> bool {
@@ -148,6 +163,14 @@ pub(in crate::index) struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
+    /// Returns a screen of these, of which either may be absent.
+    pub(in crate::index) fn new(
+        filter: Option<&'a dyn Filter>,
+        excluded: Option<&'a KeySet>,
+    ) -> Self {
+        Self { filter: filter.filter(|filter| !filter.accepts_all()), excluded }
+    }
+
     /// Returns the filter to call, if any.
     pub(in crate::index) fn filter(&self) -> Option<&dyn Filter> {
         match self.excluded {

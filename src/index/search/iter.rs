@@ -64,7 +64,7 @@ impl<'a, F: Filter> SearchIter<'a, F> {
         let growth = if cursor.scanned { GROWTH.1 } else { GROWTH.0 };
         let k = cursor.round.saturating_mul(growth).clamp(FIRST, request.k.max(FIRST));
         let filter = filter.as_ref().map(|filter| filter as &dyn Filter);
-        let screen = Screen { filter, ..request.screen };
+        let screen = Screen::new(filter, request.screen.excluded);
         // The last answers of a round would have lower recall than the first if `ef` did not exceed `k`.
         let ef = request.ef.max(k.saturating_add(k / 2));
         let request = Request { k, ef, screen, ..*request };

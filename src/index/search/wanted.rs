@@ -97,8 +97,7 @@ impl<'a> Wanted<'a> {
         }
         let limit = Limit { until: deadline, cancel, failed };
         let filter = filter.map(|filter| filter as &dyn Filter);
-        let excluded = excluded.filter(|keys| !keys.is_empty());
-        let screen = Screen { filter, excluded };
+        let screen = Screen::new(filter, excluded.filter(|keys| !keys.is_empty()));
         let (ef, nprobe) = (self.ef(index)?, self.nprobe(index)?);
         let k = self.k();
         let takes_rounds = radius.is_some() && k > AT_ONCE;

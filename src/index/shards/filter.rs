@@ -36,6 +36,10 @@ impl<F: Filter> Filter for Lent<'_, F> {
     fn for_each(&self, each: &mut dyn FnMut(u64) -> bool) {
         self.0.for_each(each);
     }
+
+    fn accepts_all(&self) -> bool {
+        self.0.accepts_all()
+    }
 }
 
 /// A closure over shards and keys.

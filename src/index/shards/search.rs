@@ -319,7 +319,7 @@ fn requests<'r, S: Shard>(
         until = until.or(request.limit.until);
         let limit = Limit { until, ..request.limit };
         let filter = filters.get(shard).map(|filter| &**filter);
-        let screen = Screen { filter, ..request.screen };
+        let screen = Screen::new(filter, request.screen.excluded);
         Ok(Request { screen, limit, ..request })
     };
     (0..count).map(request).collect()
