@@ -154,11 +154,11 @@ pub enum IndexError {
         /// The greatest recall that is certain.
         best: f64,
     },
-    /// Indexes that are to be searched together differ in dimension or metric.
+    /// Indexes that are to be searched together differ in dimension, metric or custom metric.
     ShardMismatch {
         /// Position of the first index that differs from the one at position 0.
         shard: usize,
-        /// The property that differs: the dimension or the metric.
+        /// The property that differs: the dimension, the metric or the custom metric.
         name: &'static str,
         /// The property of the index at position 0, as text.
         expected: String,
@@ -170,6 +170,14 @@ pub enum IndexError {
     Forked,
     /// The caller cancelled the operation before its end.
     Cancelled,
+    /// The kernel of a [`CustomMetric`](crate::custom::CustomMetric) panicked. A search has no answer; a single insertion or
+    /// replacement left the index as it was. The index stays usable.
+    MetricPanicked {
+        /// The name of the metric.
+        metric: String,
+        /// The message of the panic.
+        message: String,
+    },
     /// A pool of threads could not be started.
     Threads {
         /// The text of the operating system.
@@ -182,9 +190,10 @@ impl IndexError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Vector(error) | Self::BatchVector { source: error, .. } => error.kind(),
-            Self::BatchLength { .. } | Self::Parameter { .. } | Self::Unsupported { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::BatchLength { .. }
+            | Self::Parameter { .. }
+            | Self::Unsupported { .. }
+            | Self::MetricPanicked { .. } => ErrorKind::InvalidInput,
             Self::KeyExists { .. } => ErrorKind::AlreadyExists,
             Self::TooFewVectors { .. }
             | Self::NotCalibrated { .. }
@@ -254,6 +263,9 @@ impl fmt::Display for IndexError {
                 "the file was opened before this process was forked off; open it anew in the child",
             ),
             Self::Cancelled => f.write_str("the operation was cancelled before its end"),
+            Self::MetricPanicked { metric, message } => {
+                write!(f, "the metric {metric:?} panicked: {message}; mend its kernel")
+            }
             Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
         }
     }

@@ -27,7 +27,8 @@
 //! transactional store under the collections, for records of other kinds.
 //!
 //! Distances are computed by kernels for AVX-512, AVX2, NEON or plain Rust, chosen at run time
-//! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice.
+//! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice. [`custom`] has further metrics, in
+//! plain Rust, and the trait by which a program brings its own.
 //!
 //! # Settings
 //!
@@ -118,6 +119,11 @@ pub use simd::Isa;
 #[doc(hidden)]
 pub use sync::model;
 pub use vector::{AsVector, Bf16, Element, F16, VectorRef};
+
+/// Metrics that are written outside this crate, and some that come with it.
+pub mod custom {
+    pub use crate::distance::{Chebyshev, CustomMetric, Haversine, Jaccard, Manhattan};
+}
 
 /// Parts of searches: combined filters, plans, and answers one after the other.
 pub mod search {

@@ -24,16 +24,20 @@ pub enum Metric {
     /// Number of differing bits, in `0..=dimension`. Vectors are packed bits, eight to a byte,
     /// the first in the lowest bit.
     Hamming,
+    /// A distance that is written outside this crate, which is named in other ways: see
+    /// [`CustomMetric`](crate::custom::CustomMetric). Where a metric of this crate is chosen, it is refused.
+    Custom,
 }
 
 impl Metric {
-    /// Returns the name used in tables, files and on command lines: `l2`, `ip`, `cosine` or `hamming`.
+    /// Returns the name used in tables, files and on command lines: `l2`, `ip`, `cosine`, `hamming` or `custom`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::L2 => "l2",
             Self::InnerProduct => "ip",
             Self::Cosine => "cosine",
             Self::Hamming => "hamming",
+            Self::Custom => "custom",
         }
     }
 }

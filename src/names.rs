@@ -63,7 +63,12 @@ macro_rules! named {
     };
 }
 
-read!(Metric, "metric", "l2, ip, cosine or hamming", [L2, InnerProduct, Cosine, Hamming]);
+read!(
+    Metric,
+    "metric",
+    "l2, ip, cosine, hamming or custom",
+    [L2, InnerProduct, Cosine, Hamming, Custom]
+);
 read!(Element, "element", "f32, f16, bf16, i8, u8 or bit", [F32, F16, Bf16, I8, U8, Bit]);
 read!(Isa, "isa", "scalar, neon, avx2 or avx512", [Scalar, Neon, Avx2, Avx512]);
 named!(Originals, "originals", "kept, sq12, sq8 or dropped", [
@@ -173,7 +178,8 @@ mod tests {
     fn each_name_is_read_back() {
         use Element::{Bf16, Bit, F16, F32, I8, U8};
 
-        read_back(&[Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Hamming]);
+        let floats = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+        read_back(&[&floats[..], &[Metric::Hamming, Metric::Custom]].concat());
         read_back(&[F32, F16, Bf16, I8, U8, Bit]);
         read_back(&[Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512]);
         read_back(&[Originals::Kept, Originals::Sq12, Originals::Sq8, Originals::Dropped]);
@@ -205,7 +211,7 @@ mod tests {
         let error = "euclidean".parse::<Metric>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "metric is \"euclidean\"; allowed: l2, ip, cosine or hamming"
+            "metric is \"euclidean\"; allowed: l2, ip, cosine, hamming or custom"
         );
         for text in ["pq", "pqx", "pq8x", "pqx8", "pq-8x8", "pq08x8", "pq8x+8", "pq8 x8"] {
             assert!(text.parse::<Quantization>().is_err(), "{text}");

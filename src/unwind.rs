@@ -2,7 +2,8 @@
 //!
 //! Filters, progress callbacks and iterators are the caller's, and may panic. No lock stays taken then, no change is half
 //! done, and the writer lock is released, so that a caller that catches the panic can continue with the same index or file. An
-//! index keeps the changes made before the panic, and a transaction undoes them.
+//! index keeps the changes made before the panic, and a transaction undoes them. A panic of a custom metric passes through no index: it
+//! becomes an error (`distance/custom/`).
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 

@@ -45,7 +45,7 @@ fn settings_are_their_names() {
     has_form(&Quantization::Pq { sub_vectors: 32, bits: 8 }, &json!("pq32x8"));
     has_form(&ScrollCursor::after(255), &json!("00000000000000ff"));
     let error = from_value::<Metric>(json!("euclidean")).unwrap_err().to_string();
-    assert!(error.contains("allowed: l2, ip, cosine or hamming"), "{error}");
+    assert!(error.contains("allowed: l2, ip, cosine, hamming or custom"), "{error}");
     assert!(from_value::<Quantization>(json!(4)).is_err());
 }
 

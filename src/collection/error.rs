@@ -63,6 +63,15 @@ pub enum CollectionError {
         /// The value given, or of another collection.
         given: String,
     },
+    /// The index of the file has a [custom metric](crate::custom::CustomMetric), which was not given.
+    CustomMetric {
+        /// The file, if known.
+        path: Option<PathBuf>,
+        /// The name of the metric.
+        metric: String,
+        /// The name of the metric that was given, if one was.
+        given: Option<String>,
+    },
     /// No file exists at the path.
     Missing {
         /// The path.
@@ -230,7 +239,8 @@ impl CollectionError {
             Self::NotACollection { .. }
             | Self::Version { .. }
             | Self::Kind { .. }
-            | Self::Mismatch { .. } => ErrorKind::Incompatible,
+            | Self::Mismatch { .. }
+            | Self::CustomMetric { .. } => ErrorKind::Incompatible,
             Self::Exists { .. } | Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::NameTooLong { .. } | Self::Cursor { .. } => ErrorKind::InvalidInput,
             Self::Missing { .. } | Self::KeyMissing { .. } | Self::NameMissing { .. } => {
@@ -254,7 +264,8 @@ impl CollectionError {
         | Self::NotACollection { path }
         | Self::Version { path, .. }
         | Self::Kind { path, .. }
-        | Self::Mismatch { path, .. } = &mut self
+        | Self::Mismatch { path, .. }
+        | Self::CustomMetric { path, .. } = &mut self
             && path.is_none()
         {
             *path = file.map(Path::to_path_buf);
@@ -324,6 +335,18 @@ impl fmt::Display for CollectionError {
             Self::Mismatch { path: None, name, stored, given } => {
                 write!(f, "{name} is {stored} in one collection, and {given} in the other")
             }
+            Self::CustomMetric { path, metric, given: None } => write!(
+                f,
+                "{} has the custom metric {metric:?}; open it with `open_with` or `load_with` of Hnsw or \
+                 Flat, and give them this metric",
+                Place(path)
+            ),
+            Self::CustomMetric { path, metric, given: Some(given) } => write!(
+                f,
+                "{} has the custom metric {metric:?}, {given:?} is given; give the metric that the file \
+                 names",
+                Place(path)
+            ),
             Self::Missing { path } => write!(
                 f,
                 "{} does not exist; make it with \

@@ -21,6 +21,8 @@ pub(super) const SETTINGS: &str = "settings";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 /// The record of the greatest key that a name had, once that name is removed; may be missing.
 pub(super) const LAST_NAMED: &str = "last named";
+/// The record of the name of a custom metric; only if the settings have one.
+pub(super) const METRIC: &str = "metric";
 /// Table from column and chunk to extent.
 pub(super) const COLUMNS: &str = "columns";
 /// Table from commit and part to the operations of this commit.
@@ -89,8 +91,13 @@ impl Kind {
     }
 }
 
-pub(super) const METRICS: [(u8, Metric); 4] =
-    [(1, Metric::L2), (2, Metric::InnerProduct), (3, Metric::Cosine), (4, Metric::Hamming)];
+pub(super) const METRICS: [(u8, Metric); 5] = [
+    (1, Metric::L2),
+    (2, Metric::InnerProduct),
+    (3, Metric::Cosine),
+    (4, Metric::Hamming),
+    (5, Metric::Custom),
+];
 
 pub(super) const ELEMENTS: [(u8, Element); 6] = [
     (1, Element::F32),

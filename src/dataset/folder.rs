@@ -69,7 +69,7 @@ impl Dataset {
     /// # Errors
     ///
     /// [`DatasetError::Argument`] if the dimensions or the numbers of queries differ, or a
-    /// neighbour does not exist.
+    /// neighbour does not exist; also for [`Metric::Custom`], which names no metric.
     pub fn from_parts(
         name: impl Into<String>,
         metric: Metric,
@@ -79,6 +79,9 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let wrong =
             |name, value: String, allowed| Err(DatasetError::Argument { name, value, allowed });
+        if metric == Metric::Custom {
+            return wrong("metric", metric.to_string(), "a metric of this crate");
+        }
         if queries.dimension() != base.dimension() {
             let value = format!("vectors of {}", queries.dimension());
             return wrong("queries", value, "vectors of the base's dimension");

@@ -11,7 +11,7 @@ use crate::vector::{Bf16, Element, F16};
 ///
 /// `stored_unit` says that floating-point vectors were scaled to unit length, so that their
 /// cosine is their inner product. Returns `None` if the metric is not defined over the element type
-/// (only [`Metric::Hamming`] is over bits, and it over nothing else) or if this CPU lacks `isa`.
+/// (only [`Metric::Hamming`] is over bits, and it over nothing else; [`Metric::Custom`] has a kernel elsewhere) or if this CPU lacks `isa`.
 pub(crate) fn dispatch(
     metric: Metric,
     element: Element,
@@ -44,7 +44,7 @@ pub(crate) fn dispatch(
         Metric::Cosine if stored_unit && is_float => floats!(UnitCosine),
         Metric::Cosine => numbers!(Cosine),
         Metric::Hamming if element == Element::Bit => with_isa(Hamming, isa),
-        Metric::Hamming => None,
+        Metric::Hamming | Metric::Custom => None,
     }
 }
 

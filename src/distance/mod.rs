@@ -7,6 +7,7 @@
 mod ask;
 mod bound;
 mod byte;
+mod custom;
 mod dispatch;
 mod erased;
 mod float;
@@ -23,6 +24,8 @@ mod twelve;
 #[cfg(test)]
 pub(crate) use ask::Ask;
 pub(crate) use bound::BoundKernel;
+pub use custom::{Chebyshev, CustomMetric, Haversine, Jaccard, Manhattan};
+pub(crate) use custom::{Custom, CustomUse, MAX_NAME, Vigil};
 pub(crate) use dispatch::{dispatch, with_isa};
 pub use erased::Distance;
 pub(crate) use nibble::{NIBBLES, NibbleDot, NibbleL2, NibblesDot, NibblesL2};

@@ -50,5 +50,6 @@ pub(super) fn distance(metric: Metric, unit: bool, a: &[f64], b: &[f64]) -> Refe
         Metric::InnerProduct => Reference { distance: -dot, magnitude },
         Metric::Cosine => Reference { distance: (1.0 - cosine).max(0.0), magnitude },
         Metric::Hamming => Reference { distance: differing as f64, magnitude },
+        Metric::Custom => unreachable!("it has no formula"),
     }
 }

@@ -9,6 +9,7 @@ use super::entries::Entries;
 use super::scratch::Work;
 use super::settings::Basis;
 use crate::arena::{ArenaError, Column, Persistent, Piece, Slots, Unsound};
+use crate::distance::Custom;
 use crate::error::{IndexError, VectorError};
 use crate::graph::GraphState;
 use crate::index::codes::fit::Fit;
@@ -73,10 +74,27 @@ impl State {
     }
 }
 
+/// The instruction set and the custom metric by which an index from a file measures.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kernels<'a> {
+    /// `None` for the best one.
+    pub(crate) isa: Option<Isa>,
+    /// The metric of a file that names one.
+    pub(crate) custom: Option<&'a Custom>,
+}
+
+impl Kernels<'_> {
+    pub(crate) fn on(isa: Option<Isa>) -> Self {
+        Self { isa, custom: None }
+    }
+}
+
 /// An index while no thread changes it.
 pub(crate) struct Image<'a> {
     pub(crate) settings: Settings,
     pub(crate) state: State,
+    /// The name of the metric, if it is a custom one.
+    pub(crate) custom: Option<&'a str>,
     /// Each column with its number: [`KEYS`], [`VECTORS`], [`CODES`], [`FINER`], and [`LEVELS`] plus the level.
     pub(crate) columns: Vec<(u32, &'a dyn Persistent)>,
 }
@@ -104,7 +122,7 @@ pub(crate) trait Stored: Sized + Send + Sync {
     /// bytes needed of it. Nothing is assumed about their contents.
     fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
-        isa: Option<Isa>,
+        kernels: Kernels<'_>,
         state: &State,
         source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E>;
@@ -138,9 +156,10 @@ impl Settings {
         self.element.bytes(self.dimension)
     }
 
-    pub(super) fn basis(&self, isa: Option<Isa>) -> Basis {
+    pub(super) fn basis(&self, kernels: Kernels<'_>) -> Basis {
         let Self { dimension, metric, element, .. } = *self;
-        Basis { dimension, metric, element, isa }
+        let Kernels { isa, custom } = kernels;
+        Basis { dimension, metric, element, isa, custom: custom.cloned() }
     }
 
     pub(super) fn of(entries: &Entries, graph: Option<GraphSettings>) -> Self {

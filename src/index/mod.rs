@@ -81,8 +81,8 @@ pub use hnsw::builder::HnswBuilder;
 pub use hnsw::calibrate::Calibrate;
 pub(crate) use hnsw::merge::Part;
 pub(crate) use image::{
-    CODES, CodeSettings, FINER, GraphSettings, Image, KEYS, LEVELS, Settings, State, Stored,
-    VECTORS,
+    CODES, CodeSettings, FINER, GraphSettings, Image, KEYS, Kernels, LEVELS, Settings, State,
+    Stored, VECTORS,
 };
 pub(crate) use ivf::{
     BASE_OF_LISTS, BASES, LENGTHS, ListCoding, ListImage, ListSettings, ListState, OF_LISTS,

@@ -9,6 +9,7 @@ use super::codes::CodeWork;
 use super::encode::Encoder;
 use super::parallel::OwnPool;
 use crate::arena::{Pool, Slot};
+use crate::distance::CustomUse;
 use crate::error::IndexError;
 use crate::graph::Scratch;
 use crate::index::codes::rerank::Head;
@@ -28,6 +29,11 @@ pub(super) trait Parts: Sync + fmt::Debug {
     /// Refuses a process that cannot rely on the data of the index.
     fn admit(&self) -> Result<(), IndexError> {
         Ok(())
+    }
+
+    /// Returns the use of a custom metric, whose kernel may panic.
+    fn custom_use(&self) -> Option<&CustomUse> {
+        None
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn check_space(dimension: usize, metric: Metric) -> Result<(), Quanti
         let allowed = "1 to 65,536";
         return Err(QuantizationError::Parameter { name: "dimension", value, allowed });
     }
-    if metric == Metric::Hamming {
+    if matches!(metric, Metric::Hamming | Metric::Custom) {
         let value = metric.to_string();
         let allowed = "l2, ip or cosine";
         return Err(QuantizationError::Parameter { name: "metric", value, allowed });

@@ -25,6 +25,7 @@ impl Writer {
             Metric::InnerProduct => 1,
             Metric::Cosine => 2,
             Metric::Hamming => 3,
+            Metric::Custom => 4,
         });
         writer
     }

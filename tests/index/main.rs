@@ -6,6 +6,8 @@ mod support;
 mod answers;
 mod calibrate;
 mod clusters;
+mod custom_metric;
+mod custom_panics;
 mod dataset;
 mod determinism;
 mod duplicates;

@@ -2,9 +2,11 @@
 
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
-    CHECKPOINT, Checkpoint, HEAD, Kind, SETTINGS, decode_checkpoint, decode_settings,
+    CHECKPOINT, Checkpoint, HEAD, Kind, METRIC, SETTINGS, decode_checkpoint, decode_settings,
 };
+use crate::distance::MAX_NAME;
 use crate::index::Settings;
+use crate::metric::Metric;
 use crate::store::{ReadTransaction, StoreError, Table};
 
 /// The head of a collection.
@@ -12,6 +14,31 @@ use crate::store::{ReadTransaction, StoreError, Table};
 pub(in crate::collection) struct Head {
     pub(in crate::collection) settings: Settings,
     pub(in crate::collection) checkpoint: Checkpoint,
+    /// The name of the metric, if it is a custom one.
+    pub(in crate::collection) metric: Option<String>,
+}
+
+impl Head {
+    /// Refuses a custom metric that is missing, or is not that of the file.
+    pub(in crate::collection) fn admit(&self, given: Option<&str>) -> Result<(), CollectionError> {
+        if self.metric.as_deref() == given {
+            return Ok(());
+        }
+        let given = given.map(str::to_owned);
+        Err(match (&self.metric, given) {
+            (None, Some(given)) => CollectionError::Mismatch {
+                path: None,
+                name: "metric",
+                stored: self.settings.metric.to_string(),
+                given,
+            },
+            (metric, given) => CollectionError::CustomMetric {
+                path: None,
+                metric: metric.clone().unwrap_or_default(),
+                given,
+            },
+        })
+    }
 }
 
 /// The records about an index.
@@ -47,5 +74,17 @@ pub(in crate::collection) fn read_head(
     let settings = decode_settings(settings)?;
     let missing = CollectionError::corrupt("the record of the checkpoint is missing");
     let checkpoint = decode_checkpoint(table.get(CHECKPOINT)?.ok_or(missing)?)?;
-    Ok(Some(Head { settings, checkpoint }))
+    let metric = match settings.metric {
+        Metric::Custom => Some(name_of_metric(table.get(METRIC)?)?),
+        _ => None,
+    };
+    Ok(Some(Head { settings, checkpoint, metric }))
+}
+
+/// Returns the name in the record of a custom metric.
+fn name_of_metric(record: Option<&[u8]>) -> Result<String, CollectionError> {
+    let record = record.filter(|name| (1..=MAX_NAME).contains(&name.len()));
+    let name = record.and_then(|name| std::str::from_utf8(name).ok());
+    let none = CollectionError::corrupt("the name of the custom metric is missing, or is none");
+    name.map(str::to_owned).ok_or(none)
 }

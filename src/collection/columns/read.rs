@@ -11,8 +11,8 @@ use super::replay::replay;
 use crate::arena::{Keeper, Piece};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{COLUMNS, chunk_key, corrupt};
-use crate::index::Stored;
-use crate::simd::Isa;
+use crate::distance::Custom;
+use crate::index::{Kernels, Stored};
 use crate::store::ReadTransaction;
 
 /// The way in which the chunks of an index are read from the file.
@@ -52,12 +52,13 @@ impl<I> Opened<I> {
 pub(in crate::collection) fn open_index<I: Stored>(
     tx: &Arc<ReadTransaction>,
     head: &Head,
-    (isa, reading): (Option<Isa>, Reading),
+    (kernels, reading): (Kernels<'_>, Reading),
     moment: Option<&Moment>,
     prepare: impl FnOnce(&I) -> Result<(), CollectionError>,
 ) -> Result<Opened<I>, CollectionError> {
+    head.admit(kernels.custom.map(Custom::name))?;
     let deltas = Deltas::read(tx, head, moment)?;
-    let index: I = read_index(tx, head, &deltas, isa, reading)?;
+    let index: I = read_index(tx, head, &deltas, (kernels, reading))?;
     prepare(&index)?;
     let start = Instant::now();
     let replayed = replay(tx, &index, &head.settings, deltas.checkpoint.commit)?;
@@ -77,8 +78,7 @@ fn read_index<I: Stored>(
     tx: &Arc<ReadTransaction>,
     head: &Head,
     deltas: &Deltas<'_>,
-    isa: Option<Isa>,
-    reading: Reading,
+    (kernels, reading): (Kernels<'_>, Reading),
 ) -> Result<I, CollectionError> {
     let table = tx.find_table::<u64>(COLUMNS)?;
     let sparse = match &table {
@@ -86,7 +86,7 @@ fn read_index<I: Stored>(
         _ => Sparse::None,
     };
     let state = &deltas.checkpoint.state;
-    let mut index = I::restore(&head.settings, isa, state, |column, chunk, _| {
+    let mut index = I::restore(&head.settings, kernels, state, |column, chunk, _| {
         let changes = deltas.of(column, chunk);
         let stored = table.as_ref().map(|table| table.get(chunk_key(column, chunk)));
         let map = match (stored.transpose()?.flatten(), &table) {

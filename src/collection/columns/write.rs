@@ -2,19 +2,23 @@
 
 use crate::collection::error::CollectionError;
 use crate::collection::format::{
-    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, PAYLOADS, SETTINGS, chunk_key, decode_chunk,
-    encode_checkpoint, encode_chunk, encode_settings,
+    CHECKPOINT, COLUMNS, Checkpoint, HEAD, JOURNAL, METRIC, PAYLOADS, SETTINGS, chunk_key,
+    decode_chunk, encode_checkpoint, encode_chunk, encode_settings,
 };
 use crate::collection::progress::Progress;
 use crate::index::{Image, Settings};
 use crate::store::{ExtentId, WriteTransaction};
 
-/// Writes the settings of an index into an empty store, and makes its tables.
+/// Writes the settings of an index, and the name of a custom metric, into an empty store, and makes its tables.
 pub(in crate::collection) fn write_settings(
     tx: &mut WriteTransaction,
     settings: &Settings,
+    metric: Option<&str>,
 ) -> Result<(), CollectionError> {
     tx.table::<str>(HEAD)?.insert(SETTINGS, &encode_settings(settings))?;
+    if let Some(metric) = metric {
+        tx.table::<str>(HEAD)?.insert(METRIC, metric.as_bytes())?;
+    }
     for table in [COLUMNS, JOURNAL, PAYLOADS] {
         tx.table::<u64>(table)?;
     }

@@ -203,7 +203,7 @@ impl<'a> MergeBuilder<'a> {
         drop(parts);
         replace_file(&self.path, None, |store| {
             let mut tx = store.begin_write()?;
-            write_settings(&mut tx, &settings)?;
+            write_settings(&mut tx, &settings, None)?;
             index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
             tx.table::<u64>(PAYLOADS)?.bulk_load_unsorted(plan.payloads(&inputs)?)?;
             if !plan.names.is_empty() {

@@ -16,7 +16,7 @@ use crate::collection::columns::{Moment, newest_delta};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, PAYLOADS};
 use crate::guard::{Guard, is_off};
-use crate::index::{Calibrate, Hnsw, SearchBatch, Settings, Shard, ShardIndex, Stored};
+use crate::index::{Calibrate, Hnsw, Kernels, SearchBatch, Settings, Shard, ShardIndex, Stored};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::store::{ReadTransaction, Store};
@@ -152,7 +152,7 @@ impl Views {
             Some(Live { tx, head, moment }) => (tx, head, Some(moment)),
             None => (tx, head, None),
         };
-        let how = (isa, Reading::Mapped);
+        let how = (Kernels::on(isa), Reading::Mapped);
         let opened = open_index(&tx, &head, how, moment.as_ref(), |_| Ok(()))?;
         let Opened { index, commit, operations, replay, .. } = opened;
         let recovery = RecoveryReport { operations, replay, total: start.elapsed() };

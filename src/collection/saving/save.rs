@@ -11,7 +11,8 @@ use crate::collection::columns::{
 use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, check_byte_order};
 use crate::collection::progress::Progress;
-use crate::index::{Flat, Hnsw, Ivf, Stored};
+use crate::distance::{Custom, CustomMetric};
+use crate::index::{Flat, Hnsw, Ivf, Kernels, Stored};
 use crate::store::{Replacement, Store, StoreError, StoreOptions};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which replaces the file at `path` once it is on the
@@ -39,23 +40,32 @@ fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
     replace_file(path, None, |store| {
         index.frozen(|image| {
             let mut tx = store.begin_write()?;
-            write_settings(&mut tx, &image.settings)?;
+            write_settings(&mut tx, &image.settings, image.custom)?;
             write_columns(&mut tx, &image, 0, &Progress::default())?;
             Ok(tx.commit()?)
         })
     })
 }
 
-fn read<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
+fn read<I: Stored>(
+    path: &Path,
+    reading: Reading,
+    custom: Option<&Custom>,
+) -> Result<I, CollectionError> {
     check_byte_order()?;
-    read_file(path, reading).map_err(|error| error.at(Some(path)))
+    read_file(path, reading, custom).map_err(|error| error.at(Some(path)))
 }
 
-fn read_file<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionError> {
+fn read_file<I: Stored>(
+    path: &Path,
+    reading: Reading,
+    custom: Option<&Custom>,
+) -> Result<I, CollectionError> {
     let store = Store::open_read_only(path)?;
     let tx = Arc::new(store.begin_read()?);
     let expected = if I::GRAPH { Kind::Graph } else { Kind::Exact };
     let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection { path: None })?;
+    let kernels = Kernels { isa: None, custom };
     let promote = |index: &I| {
         if reading == Reading::Copied {
             index.frozen(|image| {
@@ -67,14 +77,14 @@ fn read_file<I: Stored>(path: &Path, reading: Reading) -> Result<I, CollectionEr
         }
         Ok(())
     };
-    let Opened { index, .. } = open_index(&tx, &head, (None, reading), None, promote)?;
+    let Opened { index, .. } = open_index(&tx, &head, (kernels, reading), None, promote)?;
     Ok(index)
 }
 
 /// In files. Saved and loaded indexes answer alike, bit by bit.
 ///
 /// A saved index and a [`Collection`](crate::Collection) have one format: either can be opened as the other, but only a collection
-/// keeps later changes.
+/// keeps later changes. A collection takes no custom metric.
 impl Hnsw {
     /// Writes the index to a file, which replaces the file at `path` only when it is whole and on the disk: a crash leaves the old file
     /// or the new one. Searches go on meanwhile; insertions wait.
@@ -111,7 +121,7 @@ impl Hnsw {
     ///
     /// [`CollectionError`] for every kind of damage; [`CollectionError::Kind`] for an index of another kind.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
-        read(path.as_ref(), Reading::Copied)
+        read(path.as_ref(), Reading::Copied, None)
     }
 
     /// Maps an index from its file: nothing is read before a search touches it, and memory is the operating system's cache. Insertions
@@ -125,7 +135,51 @@ impl Hnsw {
     ///
     /// As [`Hnsw::load`], for the records that are read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
-        read(path.as_ref(), Reading::Mapped)
+        read(path.as_ref(), Reading::Mapped, None)
+    }
+
+    /// As [`Hnsw::load`], for an index under a custom metric: the file has its name, and the caller gives the metric.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hnsw::load`]; [`CollectionError::CustomMetric`] if the file has a metric of another name, [`CollectionError::Mismatch`] if it has
+    /// a metric of this crate.
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        metric: impl CustomMetric,
+    ) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Copied, Some(&Custom::new(metric)))
+    }
+
+    /// As [`Hnsw::open`], for an index under a custom metric: the file has its name, and the caller gives the metric.
+    ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join(format!("nearfield-doc-custom-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("index.nf");
+    /// use nearfield::custom::Haversine;
+    /// use nearfield::{CollectionError, Hnsw};
+    ///
+    /// let index = Hnsw::builder_with(2, Haversine).build()?;
+    /// index.insert(7, &[48.8566, 2.3522])?;
+    /// index.save(&path)?;
+    ///
+    /// let again = Hnsw::open_with(&path, Haversine)?;
+    /// assert_eq!(again.search(&[48.0, 2.0]).run()?[0].key, 7);
+    /// let refused = Hnsw::open(&path).unwrap_err();
+    /// assert!(matches!(refused, CollectionError::CustomMetric { metric, .. } if metric == "haversine"));
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Hnsw::load_with`].
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        metric: impl CustomMetric,
+    ) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Mapped, Some(&Custom::new(metric)))
     }
 }
 
@@ -146,7 +200,7 @@ impl Flat {
     ///
     /// As there.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
-        read(path.as_ref(), Reading::Copied)
+        read(path.as_ref(), Reading::Copied, None)
     }
 
     /// Maps an index from its file, as [`Hnsw::open`].
@@ -155,7 +209,31 @@ impl Flat {
     ///
     /// As there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CollectionError> {
-        read(path.as_ref(), Reading::Mapped)
+        read(path.as_ref(), Reading::Mapped, None)
+    }
+
+    /// Reads an index under a custom metric from a file into memory, as [`Hnsw::load_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        metric: impl CustomMetric,
+    ) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Copied, Some(&Custom::new(metric)))
+    }
+
+    /// Maps an index under a custom metric from its file, as [`Hnsw::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        metric: impl CustomMetric,
+    ) -> Result<Self, CollectionError> {
+        read(path.as_ref(), Reading::Mapped, Some(&Custom::new(metric)))
     }
 }
 

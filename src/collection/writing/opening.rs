@@ -20,7 +20,7 @@ use crate::collection::progress::Progress;
 use crate::collection::reading::{CollectionReader, RecoveryReport, Views};
 use crate::collection::tuning::Tuning;
 use crate::error_kind::ErrorKind;
-use crate::index::{Hnsw, Stored};
+use crate::index::{Hnsw, Kernels, Stored};
 use crate::metric::Metric;
 use crate::observe::watch;
 use crate::store::{Store, StoreOptions, Turn};
@@ -109,18 +109,20 @@ impl Collection {
         let tx = Arc::new(store.begin_read()?);
         let (opened, head) = match (read_head(&tx, Kind::Graph)?, builder) {
             (Some(head), builder) => {
+                head.admit(None)?;
                 builder.map_or(Ok(()), |builder| builder.check(&head.settings))?;
                 let track = |index: &Hnsw| {
                     index.frozen(|image| track(&image));
                     Ok(())
                 };
-                (open_index(&tx, &head, (tuning.isa, Reading::Mapped), None, track)?, head)
+                let how = (Kernels::on(tuning.isa), Reading::Mapped);
+                (open_index(&tx, &head, how, None, track)?, head)
             }
             (None, Some(builder)) => make(&store, builder)?,
             (None, None) => return Err(CollectionError::NotACollection { path: None }),
         };
         let Opened { index, commit, operations, replay, journal, deltas, next_delta } = opened;
-        let Head { settings, checkpoint } = head;
+        let Head { settings, checkpoint, .. } = head;
         let writer = Writer {
             commit,
             checkpointed: checkpoint.commit,
@@ -216,7 +218,7 @@ fn make(
     // Checkpoints turn its memory into maps.
     index.bind();
     let mut tx = store.begin_write()?;
-    write_settings(&mut tx, &settings)?;
+    write_settings(&mut tx, &settings, None)?;
     index.frozen(|image| write_columns(&mut tx, &image, 0, &Progress::default()))?;
     tx.commit()?;
     let head = read_head(&store.begin_read()?, Kind::Graph)?

@@ -263,7 +263,7 @@ impl Graph {
         proceed(space, query, rows, &mut (), scratch);
         let is_crowded = is_crowded(space, rows, &scratch.pool);
         // If codes are rounded, the distances between copies do not describe those of other vectors.
-        if place.layer.level == 0 && !is_crowded && !self.parameters.are_products {
+        if place.layer.level == 0 && !is_crowded && self.parameters.grow {
             self.spreads.present().learn(space, &scratch.pool);
         }
         scratch.candidates.clear();

@@ -35,6 +35,8 @@ pub(crate) struct Parameters {
     pub(crate) seed: u64,
     /// Whether distances are inner products: a node may be nearer to another node than that node is to itself.
     pub(crate) are_products: bool,
+    /// Whether distances are not negative: insertions then learn how they grow with the rank, and walks end by that.
+    pub(crate) grow: bool,
 }
 
 /// A graph over the nodes `0..len`.

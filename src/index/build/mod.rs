@@ -11,6 +11,7 @@ use rayon::ThreadPool;
 
 use super::parallel::Threads;
 use super::scratch::{Parts, Work};
+use crate::distance::Vigil;
 use crate::error::{IndexError, VectorError};
 use crate::index::build::ordered::{Ordered, go_on};
 use crate::index::query::budget::CancelToken;
@@ -230,8 +231,8 @@ impl<'a> InsertBatch<'a> {
     /// Before any insertion: [`IndexError::BatchLength`] if the numbers of keys and vectors differ,
     /// [`IndexError::BatchVector`] for the first vector that is invalid for this index, [`IndexError::KeyExists`] for a
     /// key that is in the index or twice in the batch. After a part of the batch is inserted: [`IndexError::KeyExists`]
-    /// if another thread inserted a key meanwhile, [`IndexError::OutOfMemory`], [`IndexError::Full`] and
-    /// [`IndexError::Cancelled`].
+    /// if another thread inserted a key meanwhile, [`IndexError::OutOfMemory`], [`IndexError::Full`],
+    /// [`IndexError::Cancelled`] and [`IndexError::MetricPanicked`].
     pub fn run(self) -> Result<(), IndexError> {
         watch!(let observed = crate::observe::Operation::InsertBatch.begin());
         let Self { index, keys, vectors, threads, determinism, progress, cancel } = self;
@@ -288,6 +289,7 @@ impl<'a> InsertBatch<'a> {
             let check = |position| index.work().with(|work| encode(position, work));
             (0..count).try_for_each(check)?;
             let _coming = expect();
+            let vigil = Vigil::begin(index.custom_use());
             index.insert_in_order(&Ordered {
                 count,
                 key: &|position| keys[position],
@@ -296,6 +298,7 @@ impl<'a> InsertBatch<'a> {
                 inserted: &inserted,
                 cancel,
             })?;
+            vigil.end()?;
             watch!(observed.done(count as u64));
             return Ok(());
         }

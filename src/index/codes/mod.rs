@@ -167,6 +167,9 @@ impl Quantization {
         if element == Element::Bit && !matches!(self, Self::None | Self::Auto) {
             return wrong("None or Auto over packed bits, which are codes already");
         }
+        if metric == Metric::Custom && self != Self::None {
+            return wrong("None under a custom metric, of which codes tell nothing");
+        }
         let floats = matches!(element, Element::F32 | Element::F16 | Element::Bf16);
         Ok(match self {
             Self::None => None,

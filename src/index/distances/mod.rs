@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytemuck::cast_slice;
 
 use crate::arena::{Slot, View};
-use crate::distance::{BoundKernel, dispatch};
+use crate::distance::{BoundKernel, Custom, CustomUse, dispatch};
 use crate::error::IndexError;
 use crate::metric::Metric;
 use crate::order_key::OrderKey;
@@ -22,6 +22,8 @@ pub(in crate::index) struct Engine {
     /// Compares queries and rows.
     kernel: Box<dyn BoundKernel>,
     between: Between,
+    /// The use of a custom metric, if the kernel is one.
+    custom: Option<Arc<CustomUse>>,
 }
 
 /// The comparison of two rows.
@@ -42,9 +44,31 @@ impl Engine {
         element: Element,
         isa: Isa,
     ) -> Result<Self, IndexError> {
+        if metric == Metric::Custom {
+            return Err(IndexError::Parameter {
+                name: "metric",
+                value: metric.to_string(),
+                allowed: "a metric of this crate; `builder_with` of Flat and Hnsw takes a custom one",
+            });
+        }
         let kernel = dispatch(metric, element, isa, true)
             .ok_or(IndexError::Unsupported { metric, element })?;
-        Ok(Self { kernel, between: Between::Same })
+        Ok(Self { kernel, between: Between::Same, custom: None })
+    }
+
+    /// Returns the engine of a custom metric.
+    pub(in crate::index) fn custom(
+        custom: &Custom,
+        dimension: usize,
+        element: Element,
+    ) -> Result<Self, IndexError> {
+        let (kernel, custom) = custom.bind(dimension, element)?;
+        Ok(Self { kernel, between: Between::Same, custom: Some(custom) })
+    }
+
+    /// Returns the use of the custom metric.
+    pub(in crate::index) fn custom_use(&self) -> Option<&CustomUse> {
+        self.custom.as_deref()
     }
 
     /// Returns the engine over the codes of a quantizer. Queries are in their prepared form.
@@ -57,7 +81,7 @@ impl Engine {
             },
             Coder::Product(_) | Coder::Rabitq(_) => Between::Quantizer(coder.clone()),
         };
-        Some(Self { kernel, between })
+        Some(Self { kernel, between, custom: None })
     }
 
     /// Writes the order keys of the distances between `query` and each of `slots` to `orders`.

@@ -275,7 +275,8 @@ impl Encoder {
     #[cold]
     fn check_length(&self, values: &[f32]) -> Result<(), VectorError> {
         let length = sum_of_squares(values).sqrt();
-        if self.metric == Metric::Cosine || length <= LONGEST {
+        // The distances of a custom metric have an order, infinite ones too.
+        if matches!(self.metric, Metric::Cosine | Metric::Custom) || length <= LONGEST {
             return Ok(());
         }
         Err(VectorError::TooLong { length })

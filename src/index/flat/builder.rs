@@ -1,6 +1,7 @@
 //! The builder of the exact index.
 
 use super::Flat;
+use crate::distance::Custom;
 use crate::error::IndexError;
 use crate::index::entries::Entries;
 use crate::index::settings::{Basis, basis_settings};
@@ -18,6 +19,10 @@ pub struct FlatBuilder {
 impl FlatBuilder {
     pub(in crate::index) fn new(dimension: usize, metric: Metric) -> Self {
         Self { basis: Basis::new(dimension, metric) }
+    }
+
+    pub(in crate::index) fn custom(dimension: usize, custom: Custom) -> Self {
+        Self { basis: Basis::custom(dimension, custom) }
     }
 
     basis_settings!();

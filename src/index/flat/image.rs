@@ -5,8 +5,9 @@ use crate::arena::{ArenaError, Piece, Slot, Unsound};
 use crate::error::{IndexError, VectorError};
 use crate::graph::GraphState;
 use crate::index::entries::Entries;
-use crate::index::image::{Image, Settings, State, Stored, encode, stored_entries, upsert};
-use crate::simd::Isa;
+use crate::index::image::{
+    Image, Kernels, Settings, State, Stored, encode, stored_entries, upsert,
+};
 use crate::vector::VectorRef;
 
 impl Stored for Flat {
@@ -19,6 +20,7 @@ impl Stored for Flat {
             GraphState { rows: vec![self.entries.keys.len() as u32], entry: None, spread: (0, 0) };
         with(Image {
             settings: Settings::of(&self.entries, None),
+            custom: self.custom_metric(),
             state: self.entries.state(graph),
             columns: self.entries.columns(),
         })
@@ -26,14 +28,14 @@ impl Stored for Flat {
 
     fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
-        isa: Option<Isa>,
+        kernels: Kernels<'_>,
         state: &State,
         mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         if settings.graph.is_some() || settings.codes.is_some() {
             return Err(Unsound("the file holds a graph index").into());
         }
-        let (encoder, isa, engine) = settings.basis(isa).check()?;
+        let (encoder, isa, engine) = settings.basis(kernels).check()?;
         let &[slots] = &state.graph.rows[..] else {
             return Err(Unsound("an exact index has no levels").into());
         };

@@ -19,6 +19,7 @@ use super::parallel::OwnPool;
 use super::scratch::{Parts, ScratchPool, Work};
 use super::search::{Search, Searchable};
 use crate::arena::pin;
+use crate::distance::{Custom, CustomMetric, CustomUse};
 use crate::error::IndexError;
 use crate::index::entries::cost::measuring;
 use crate::index::query::budget::Timer;
@@ -26,7 +27,7 @@ use crate::index::query::hits::{BatchHits, Hits};
 use crate::index::query::request::Request;
 use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
-use crate::index::settings::basis_accessors;
+use crate::index::settings::{MetricName, basis_accessors, custom_accessors};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::Mutex;
@@ -61,6 +62,23 @@ impl Flat {
     /// Starts an index of vectors of `dimension` components (1 to 65,536) under `metric`.
     pub fn builder(dimension: usize, metric: Metric) -> FlatBuilder {
         FlatBuilder::new(dimension, metric)
+    }
+
+    /// Starts an index of vectors of `dimension` components (1 to 65,536) under a metric that is written outside this crate: see
+    /// [`CustomMetric`].
+    ///
+    /// ```
+    /// use nearfield::custom::Manhattan;
+    /// use nearfield::{Flat, Metric};
+    ///
+    /// let index = Flat::builder_with(2, Manhattan).build()?;
+    /// index.insert_batch(&[1, 2], &[3.0, 3.0, 0.0, 5.0]).run()?;
+    /// assert_eq!(index.search(&[0.0, 0.0]).run()?.keys().collect::<Vec<_>>(), [2, 1]);
+    /// assert_eq!((index.metric(), index.custom_metric()), (Metric::Custom, Some("manhattan")));
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn builder_with(dimension: usize, metric: impl CustomMetric) -> FlatBuilder {
+        FlatBuilder::custom(dimension, Custom::new(metric))
     }
 
     fn new(entries: Entries, isa: Isa) -> Self {
@@ -125,6 +143,7 @@ impl Flat {
     }
 
     basis_accessors!();
+    custom_accessors!();
 
     /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {
@@ -157,7 +176,7 @@ impl fmt::Debug for Flat {
         f.debug_struct("Flat")
             .field("len", &self.len())
             .field("dimension", &self.dimension())
-            .field("metric", &self.metric())
+            .field("metric", &MetricName(self.metric(), self.custom_metric()))
             .field("element", &self.element())
             .finish_non_exhaustive()
     }
@@ -178,6 +197,10 @@ impl Parts for Flat {
 
     fn admit(&self) -> Result<(), IndexError> {
         self.entries.admit()
+    }
+
+    fn custom_use(&self) -> Option<&CustomUse> {
+        self.entries.engine.custom_use()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Builders of indexes.
 
 use super::Hnsw;
+use crate::distance::{Custom, CustomUse};
 use crate::error::IndexError;
 use crate::graph::Parameters;
 use crate::index::codes::fitting::Quantized;
@@ -31,9 +32,28 @@ pub(in crate::index) fn check_graph(m: usize, ef_construction: usize) -> Result<
     in_range("ef_construction", ef_construction, 1..=65_536, "1 to 65536")
 }
 
+/// Returns the parameters of the graph of an index.
+pub(in crate::index) fn parameters(
+    (m, ef_construction): (usize, usize),
+    seed: u64,
+    metric: Metric,
+    custom: Option<&CustomUse>,
+) -> Parameters {
+    let are_products = metric == Metric::InnerProduct;
+    let grow = !are_products && !custom.is_some_and(CustomUse::may_be_negative);
+    Parameters { m, ef_construction, seed, are_products, grow }
+}
+
 impl HnswBuilder {
     pub(in crate::index) fn new(dimension: usize, metric: Metric) -> Self {
-        let basis = Basis::new(dimension, metric);
+        Self::of(Basis::new(dimension, metric))
+    }
+
+    pub(in crate::index) fn custom(dimension: usize, custom: Custom) -> Self {
+        Self::of(Basis::custom(dimension, custom))
+    }
+
+    fn of(basis: Basis) -> Self {
         Self {
             basis,
             m: 16,
@@ -64,7 +84,8 @@ impl HnswBuilder {
 
     /// Sets the factor by which a neighbour must be nearer to a candidate than the new node is, to make a link to that
     /// candidate superfluous (the factor of Vamana's RobustPrune); 1.0 to 2.0, 1.0 by default. More keeps more long
-    /// links. Ignored under [`Metric::InnerProduct`], because it has no geometric meaning there.
+    /// links. Ignored under [`Metric::InnerProduct`], because it has no geometric meaning there. The distances of a custom
+    /// metric are taken as they are.
     pub fn alpha(mut self, alpha: f32) -> Self {
         self.alpha = alpha;
         self
@@ -121,6 +142,7 @@ impl HnswBuilder {
     pub fn build(self) -> Result<Hnsw, IndexError> {
         let Self { basis, m, ef_construction, alpha, seed, quantization, originals } = self;
         let (encoder, isa, engine) = basis.check()?;
+        let Encoder { dimension, metric, .. } = encoder;
         check_graph(m, ef_construction)?;
         if !(1.0..=2.0).contains(&alpha) {
             return Err(IndexError::Parameter {
@@ -130,11 +152,9 @@ impl HnswBuilder {
             });
         }
         // Keys order squared distances (half of them, for cosine), so the factor is squared.
-        let squared = basis.metric != Metric::InnerProduct && alpha > 1.0;
+        let squared = metric != Metric::InnerProduct && alpha > 1.0;
         let alpha = squared.then_some(alpha * alpha);
-        let are_products = basis.metric == Metric::InnerProduct;
-        let parameters = Parameters { m, ef_construction, seed, are_products };
-        let Encoder { dimension, metric, .. } = encoder;
+        let parameters = parameters((m, ef_construction), seed, metric, engine.custom_use());
         let coding = quantization.coding(&encoder)?;
         if coding.is_none() && !originals.is_kept() {
             return Err(IndexError::Parameter {

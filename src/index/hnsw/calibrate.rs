@@ -12,6 +12,7 @@ use rayon::ThreadPool;
 use super::Hnsw;
 use super::walks::Walk;
 use crate::arena::{Slot, pin};
+use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::graph::{Beam, Counters, Node};
 use crate::index::parallel::Threads;
@@ -140,11 +141,13 @@ impl<'a> Calibrate<'a> {
             let allowed = "1 or more, of vectors that are on the base level alone";
             return Err(IndexError::Parameter { name: "queries", value: "0".to_owned(), allowed });
         }
+        let vigil = Vigil::begin(index.custom_use());
         let calibration = threads.run(
             index.own_pool(),
             || index.measure_over_ef(&subjects, k, max_ef, false),
             || index.measure_over_ef(&subjects, k, max_ef, true),
         )?;
+        vigil.end()?;
         index.curve.set(&calibration);
         Ok(calibration)
     }

@@ -1,7 +1,7 @@
 //! A graph index as a file stores it.
 
 use super::Hnsw;
-use super::builder::check_graph;
+use super::builder::{check_graph, parameters};
 use super::maintain::Remains;
 use crate::arena::{ArenaError, Piece, Slot, Unsound};
 use crate::error::{IndexError, VectorError};
@@ -9,11 +9,9 @@ use crate::graph::{Graph, Parameters};
 use crate::index::codes::fitting::Quantized;
 use crate::index::entries::Entries;
 use crate::index::image::{
-    CodeSettings, GraphSettings, Image, LEVELS, Settings, State, Stored, encode, stored_entries,
-    upsert,
+    CodeSettings, GraphSettings, Image, Kernels, LEVELS, Settings, State, Stored, encode,
+    stored_entries, upsert,
 };
-use crate::metric::Metric;
-use crate::simd::Isa;
 use crate::sync::Mutex;
 use crate::vector::VectorRef;
 
@@ -27,6 +25,7 @@ impl Stored for Hnsw {
         let levels = (LEVELS..).zip(self.graph.columns());
         with(Image {
             settings: Settings::of(&self.entries, Some(graph)),
+            custom: self.custom_metric(),
             state: self.entries.state(self.graph.state()),
             columns: self.entries.columns().into_iter().chain(levels).collect(),
         })
@@ -34,12 +33,12 @@ impl Stored for Hnsw {
 
     fn restore<'p, E: From<ArenaError> + From<Unsound> + From<IndexError>>(
         settings: &Settings,
-        isa: Option<Isa>,
+        kernels: Kernels<'_>,
         state: &State,
         mut source: impl FnMut(u32, u32, usize) -> Result<Piece<'p, E>, E>,
     ) -> Result<Self, E> {
         let graph = settings.graph.ok_or(Unsound("the file holds an exact index"))?;
-        let (encoder, isa, engine) = settings.basis(isa).check()?;
+        let (encoder, isa, engine) = settings.basis(kernels).check()?;
         let GraphSettings { m, ef_construction, seed, alpha } = graph;
         check_graph(m, ef_construction)?;
         if alpha.is_some_and(|alpha| !(1.0..=4.0).contains(&alpha)) {
@@ -47,8 +46,7 @@ impl Stored for Hnsw {
         }
         let slots = state.graph.rows.first().copied().unwrap_or(0);
         let Settings { dimension, metric, .. } = *settings;
-        let are_products = metric == Metric::InnerProduct;
-        let parameters = Parameters { m, ef_construction, seed, are_products };
+        let parameters = parameters((m, ef_construction), seed, metric, engine.custom_use());
         let quantized = settings.codes.map(|CodeSettings { coding, originals }| {
             Quantized::new(coding, originals, dimension, metric, seed, isa)
         });

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Hnsw;
 use crate::arena::{Slot, pin};
+use crate::distance::Vigil;
 use crate::error::{IndexError, VectorError};
 use crate::graph::{Counters, Measure, Scratch};
 use crate::index::build::order::coarse_first;
@@ -60,12 +61,18 @@ impl Hnsw {
 
     /// Inserts the vector in `work.row` under a new key.
     pub(in crate::index) fn insert_row(&self, key: u64, work: &mut Work) -> Result<(), IndexError> {
-        {
+        let (slot, linked) = {
             let _shared = self.inserting.read();
             let _pin = pin();
             let Work { row, coding, .. } = &mut *work;
             let place = self.entries.append(key, row, coding, Some(&self.graph))?;
+            let vigil = Vigil::begin(self.entries.engine.custom_use());
             self.link(place, None, work);
+            (place.slot, vigil.end())
+        };
+        if let Err(error) = linked {
+            self.take_out_of(key, Some(slot), work)?;
+            return Err(error);
         }
         self.advance(false, work);
         self.sweep_on(work);

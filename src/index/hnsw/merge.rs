@@ -1,15 +1,15 @@
 //! One graph index from several: keys, vectors and codes one behind the other, and the graphs connected by `graph/merge/`.
 
 use super::Hnsw;
-use super::builder::check_graph;
+use super::builder::{check_graph, parameters};
 use crate::arena::{Column, Slot};
 use crate::error::IndexError;
-use crate::graph::{Graph, Node, Parameters, Source, Tick};
+use crate::graph::{Graph, Node, Source, Tick};
 use crate::index::codes::fitting::{ENOUGH, Quantized};
 use crate::index::codes::{CodeWork, Codes};
 use crate::index::entries::Entries;
 use crate::index::entries::key_map::KeyMap;
-use crate::index::image::{CodeSettings, GraphSettings, Settings};
+use crate::index::image::{CodeSettings, GraphSettings, Kernels, Settings};
 use crate::threads::{map_chunks, with_threads};
 use crate::vector::Block;
 
@@ -84,7 +84,7 @@ impl Hnsw {
             allowed: "a graph index",
         };
         let GraphSettings { m, ef_construction, seed, alpha } = graph.ok_or_else(none)?;
-        let (encoder, isa, engine) = settings.basis(None).check()?;
+        let (encoder, isa, engine) = settings.basis(Kernels::default()).check()?;
         check_graph(m, ef_construction)?;
         let quantized = codes.map(|CodeSettings { coding, originals }| {
             Quantized::new(coding, originals, dimension, metric, seed, isa)
@@ -108,8 +108,7 @@ impl Hnsw {
         if let Some(quantized) = &entries.quantized {
             encode(quantized, &choice, parts, total)?;
         }
-        let are_products = metric == crate::metric::Metric::InnerProduct;
-        let parameters = Parameters { m, ef_construction, seed, are_products };
+        let parameters = parameters((m, ef_construction), seed, metric, None);
         let mut index = Self::new(entries, isa, parameters, alpha);
         let mut next = 0;
         let sources: Vec<_> = parts

@@ -26,6 +26,7 @@ use super::parallel::OwnPool;
 use super::scratch::{Parts, ScratchPool};
 use super::search::Search;
 use crate::arena::{Slot, pin};
+use crate::distance::{Custom, CustomMetric, CustomUse};
 use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::index::hnsw::builder::HnswBuilder;
@@ -34,7 +35,7 @@ use crate::index::reports::calibration::Curve;
 use crate::index::reports::check::{CheckReport, IndexFault, IndexFaultKind, LevelCheck};
 use crate::index::reports::stats::{MemoryUsage, Stats};
 use crate::index::search::batch::SearchBatch;
-use crate::index::settings::basis_accessors;
+use crate::index::settings::{MetricName, basis_accessors, custom_accessors};
 use crate::metric::Metric;
 use crate::simd::Isa;
 use crate::sync::{Mutex, RwLock};
@@ -81,6 +82,23 @@ impl Hnsw {
         HnswBuilder::new(dimension, metric)
     }
 
+    /// Starts an index of vectors of `dimension` components (1 to 65,536) under a metric that is written outside this crate: see
+    /// [`CustomMetric`].
+    ///
+    /// ```
+    /// use nearfield::custom::Manhattan;
+    /// use nearfield::{Hnsw, Metric};
+    ///
+    /// let index = Hnsw::builder_with(2, Manhattan).build()?;
+    /// index.insert_batch(&[1, 2], &[3.0, 3.0, 0.0, 5.0]).run()?;
+    /// assert_eq!(index.search(&[0.0, 0.0]).run()?.keys().collect::<Vec<_>>(), [2, 1]);
+    /// assert_eq!((index.metric(), index.custom_metric()), (Metric::Custom, Some("manhattan")));
+    /// # Ok::<(), nearfield::IndexError>(())
+    /// ```
+    pub fn builder_with(dimension: usize, metric: impl CustomMetric) -> HnswBuilder {
+        HnswBuilder::custom(dimension, Custom::new(metric))
+    }
+
     pub(super) fn new(
         entries: Entries,
         isa: Isa,
@@ -110,7 +128,8 @@ impl Hnsw {
     /// # Errors
     ///
     /// [`IndexError::Vector`] if the vector is invalid for this index, [`IndexError::KeyExists`],
-    /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]. The index is then unchanged.
+    /// [`IndexError::OutOfMemory`] and [`IndexError::Full`]; [`IndexError::MetricPanicked`] under a custom metric. The index is then
+    /// unchanged.
     pub fn insert<V: AsVector + ?Sized>(&self, key: u64, vector: &V) -> Result<(), IndexError> {
         self.insert_vector(key, vector.as_vector())
     }
@@ -177,6 +196,7 @@ impl Hnsw {
     }
 
     basis_accessors!();
+    custom_accessors!();
 
     /// Returns sizes and counters.
     pub fn stats(&self) -> Stats {
@@ -256,7 +276,7 @@ impl fmt::Debug for Hnsw {
         f.debug_struct("Hnsw")
             .field("len", &self.len())
             .field("dimension", &self.dimension())
-            .field("metric", &self.metric())
+            .field("metric", &MetricName(self.metric(), self.custom_metric()))
             .field("element", &self.element())
             .field("m", &self.graph.parameters().m)
             .field("code_bits", &self.code_bits())
@@ -279,6 +299,10 @@ impl Parts for Hnsw {
 
     fn admit(&self) -> Result<(), IndexError> {
         self.entries.admit()
+    }
+
+    fn custom_use(&self) -> Option<&CustomUse> {
+        self.entries.engine.custom_use()
     }
 }
 

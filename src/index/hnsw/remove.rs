@@ -2,6 +2,7 @@
 
 use super::Hnsw;
 use crate::arena::{Slot, pin};
+use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::graph::Counters;
 use crate::index::build::Insertable;
@@ -70,9 +71,22 @@ impl Hnsw {
         if self.entries.slot(key).is_none() {
             return Ok(false);
         }
+        self.take_out_of(key, None, work)
+    }
+
+    /// Removes a key, if its vector is in the slot `only` (if given). Returns whether it was removed.
+    pub(in crate::index) fn take_out_of(
+        &self,
+        key: u64,
+        only: Option<Slot>,
+        work: &mut Work,
+    ) -> Result<bool, IndexError> {
         let slot = {
             let _alone = self.inserting.write();
             self.entries.reserve_hiding()?;
+            if only.is_some_and(|only| self.entries.slot(key) != Some(only)) {
+                return Ok(false);
+            }
             // Another thread may have removed the key first.
             let Some(slot) = self.entries.map.remove(key, &self.entries.keys) else {
                 return Ok(false);
@@ -95,23 +109,25 @@ impl Hnsw {
         write: impl FnOnce(&mut Work) -> Result<Option<Place>, IndexError>,
     ) -> Result<bool, IndexError> {
         let replacement = self.entries.replacing.begin();
-        let new = {
+        let (new, linked) = {
             let _shared = self.inserting.read();
             let _pin = pin();
             self.entries.reserve_hiding()?;
             let old = self.entries.slot(key);
             let Some(new) = write(work)? else { return Ok(false) };
             // As if the old vector were removed: the new node might otherwise depend on its links.
+            let vigil = Vigil::begin(self.entries.engine.custom_use());
             self.link(new, old, work);
-            new.slot
+            (new.slot, vigil.end())
         };
         let (gone, is_replaced) = {
             let _alone = self.inserting.write();
             let old = self.entries.slot(key).filter(|&old| only.is_none_or(|only| only == old));
+            let old = old.filter(|_| linked.is_ok());
             if let Some(old) = old {
                 self.entries.supersede(key, old, new);
             } else {
-                // Another thread removed or replaced the old vector: the new one is dropped.
+                // Another thread removed or replaced the old vector, or the new one could not be compared: it is dropped.
                 self.entries.slots.hide(new);
             }
             let gone = old.unwrap_or(new);
@@ -120,7 +136,7 @@ impl Hnsw {
         };
         drop(replacement);
         self.bury(gone, work);
-        Ok(is_replaced)
+        linked.map(|()| is_replaced)
     }
 
     /// Cuts a hidden slot, to which no key is mapped, out of the graph. No other thread may be changing the index.
@@ -155,6 +171,9 @@ impl Hnsw {
 
     /// Returns the data for changing links.
     pub(in crate::index) fn linking(&self) -> Linking<'_> {
-        Linking { slots: &self.entries.slots, leaving: None, alpha: self.alpha }
+        // The distances of a custom metric are not squares.
+        let is_custom = self.entries.engine.custom_use().is_some();
+        let alpha = if is_custom { self.alpha.map(f32::sqrt) } else { self.alpha };
+        Linking { slots: &self.entries.slots, leaving: None, alpha }
     }
 }

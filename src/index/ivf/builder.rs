@@ -94,7 +94,7 @@ impl ListSettings {
     /// Returns the empty index of these settings.
     pub(super) fn build(self, isa: Option<Isa>) -> Result<Ivf, IndexError> {
         let Self { dimension, metric, element, lists, nprobe, coding, .. } = self;
-        let basis = Basis { dimension, metric, element, isa };
+        let basis = Basis { dimension, metric, element, isa, custom: None };
         let (encoder, isa, engine) = basis.check()?;
         if let Some(lists) = lists {
             in_range("lists", lists, 1..=MAX_LISTS, "1 to 1048576")?;
@@ -217,7 +217,7 @@ impl IvfBuilder {
     pub fn build(self) -> Result<Ivf, IndexError> {
         let Self { basis, lists, nprobe, quantization, originals, seed } = self;
         let (coding, sub_vectors) = ListCoding::of(quantization, &basis)?;
-        let Basis { dimension, metric, element, isa } = basis;
+        let Basis { dimension, metric, element, isa, .. } = basis;
         let settings = ListSettings {
             dimension,
             metric,

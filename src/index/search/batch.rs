@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 
 use super::fallible::{Fallible, TryFilterError, watching};
 use super::wanted::{Wanted, search_settings};
+use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
 use crate::index::query::budget::CancelToken;
@@ -135,6 +136,7 @@ impl<F: Filter> SearchBatch<'_, F> {
             index.find_all(rows, &request, &mut hits);
             hits
         };
+        let vigil = Vigil::begin(index.custom_use());
         let hits = threads.run(
             index.own_pool(),
             || answer(&rows),
@@ -148,6 +150,7 @@ impl<F: Filter> SearchBatch<'_, F> {
                 all
             },
         )?;
+        vigil.end()?;
         watch!(observed.done(hits.len() as u64));
         Ok(hits)
     }

@@ -6,6 +6,7 @@ use std::iter::FusedIterator;
 use super::Searchable;
 use super::cursor::Cursor;
 use super::wanted::Wanted;
+use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::query::filter::{Filter, Screen};
 use crate::index::query::hits::{Hit, Hits, SearchPlan};
@@ -71,7 +72,12 @@ impl<'a, F: Filter> SearchIter<'a, F> {
         index.work().with(|work| {
             work.row.clear();
             work.row.extend_from_slice(&cursor.row);
+            let vigil = Vigil::begin(index.custom_use());
             index.find(&request, work, hits);
+            // Without distances the hits would be any.
+            if vigil.end().is_err() {
+                hits.set_nothing();
+            }
         });
         *place = 0;
         *ended = hits.len() < k || k >= self.request.k || !hits.is_complete();
@@ -85,7 +91,7 @@ impl<F> SearchIter<'_, F> {
         self.filter.as_ref()
     }
 
-    /// Returns whether no search has ended early until now: see
+    /// Returns whether no search has ended early until now, by its limit of time or because a custom metric panicked: see
     /// [`Hits::is_complete`](crate::Hits::is_complete).
     pub fn is_complete(&self) -> bool {
         self.hits.is_complete()

@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::scratch::{Parts, Work};
+use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::query::budget::CancelToken;
 use crate::index::query::filter::Filter;
@@ -271,6 +272,7 @@ impl<'a, F, S> Search<'a, F, S> {
         /// | [`InnerProduct`](crate::Metric::InnerProduct) | negated product | `-p` for products of `p` or more |
         /// | [`Cosine`](crate::Metric::Cosine) | `1 - cos` | `1 - c` for cosines of `c` or more |
         /// | [`Hamming`](crate::Metric::Hamming) | differing bits | a number of bits |
+        /// | [`Custom`](crate::Metric::Custom) | as its kernel returns it | in that unit |
         ///
         /// Without `k`, all vectors up to this distance are answers, and the search continues
         /// until it meets no more; with `k`, the nearest `k` of them. As with any search of a graph,
@@ -328,7 +330,7 @@ impl<'a, F: Filter, S: Origin> Search<'a, F, S> {
     /// [`IndexError::Vector`] if the query is no vector for this index; [`IndexError::Parameter`]
     /// if `ef` or `nprobe` is 0, the recall not above 0 and up to 1, the radius not a number, or
     /// if the index takes no `nprobe` or no recall; [`IndexError::NotCalibrated`] and
-    /// [`IndexError::RecallUnreachable`] if a recall is set.
+    /// [`IndexError::RecallUnreachable`] if a recall is set; [`IndexError::MetricPanicked`] under a custom metric.
     pub fn run(self) -> Result<Hits, IndexError> {
         let mut hits = Hits::new();
         self.run_into(&mut hits)?;
@@ -339,7 +341,7 @@ impl<'a, F: Filter, S: Origin> Search<'a, F, S> {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); `hits` is then as it was.
+    /// As [`run`](Self::run); `hits` is then as it was, or empty after [`IndexError::MetricPanicked`].
     pub fn run_into(self, hits: &mut Hits) -> Result<(), IndexError> {
         watch!(let observed = crate::observe::Operation::Search.begin());
         let request = self.wanted.request(self.index, self.filter.as_ref())?;
@@ -347,7 +349,9 @@ impl<'a, F: Filter, S: Origin> Search<'a, F, S> {
             let encoder = self.index.encoder();
             work.row.resize(encoder.blocks(), Block::ZERO);
             encoder.encode(self.query, &mut work.row)?;
+            let vigil = Vigil::begin(self.index.custom_use());
             self.index.answer(&request, work, hits);
+            vigil.end().inspect_err(|_| hits.set_nothing())?;
             watch!(observed.found(hits.distances_computed(), hits.hops()));
             watch!(observed.done(1));
             Ok(())

@@ -16,6 +16,7 @@ use super::hnsw::Hnsw;
 use super::ivf::Ivf;
 use super::parallel::OwnPool;
 use super::search::Searchable;
+use crate::distance::CustomUse;
 use crate::error::IndexError;
 use crate::vector::AsVector;
 
@@ -115,6 +116,7 @@ impl<S: Shard> Shards<S> {
             return Err(IndexError::Parameter { name: "shards", value, allowed: "1 or more" });
         };
         let Encoder { dimension, metric, .. } = *first.index().0.encoder();
+        let custom = first.index().0.custom_use().map(CustomUse::name);
         for (shard, index) in shards.iter().enumerate() {
             let found = index.index().0.encoder();
             let mismatch = |name, expected: &dyn fmt::Display, found: &dyn fmt::Display| {
@@ -126,6 +128,11 @@ impl<S: Shard> Shards<S> {
             }
             if found.metric != metric {
                 return Err(mismatch("metric", &metric, &found.metric));
+            }
+            let found = index.index().0.custom_use().map(CustomUse::name);
+            if found != custom {
+                let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+                return Err(mismatch("custom metric", &name(custom), &name(found)));
             }
         }
         Ok(Self { shards, own_pool: OwnPool::default() })

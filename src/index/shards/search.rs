@@ -8,6 +8,7 @@ use rayon::ThreadPool;
 
 use super::filter::{Alike, ByShard, ShardFilter};
 use super::{Shard, ShardHits, Shards};
+use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::parallel::Threads;
 use crate::index::query::budget::{CancelToken, Limit};
@@ -210,6 +211,7 @@ impl<S: Shard> ShardSearch<'_, S> {
         let Self { shards, query, wanted, threads, filter } = self;
         let filters = filters(shards, filter.as_deref());
         let requests = requests(shards, wanted, &filters)?;
+        let vigils = vigils(shards);
         let answer = |(shard, request): (usize, &Request<'_>)| {
             let index = shards.index(shard);
             index.work().with(|work| {
@@ -232,6 +234,7 @@ impl<S: Shard> ShardSearch<'_, S> {
             },
             || map(requests.len(), |shard| answer((shard, &requests[shard]))).into_iter().collect(),
         )??;
+        vigils.iter().try_for_each(Vigil::end)?;
         watch!(observed.found(
             parts.iter().map(Hits::distances_computed).sum(),
             parts.iter().map(Hits::hops).sum()
@@ -259,6 +262,7 @@ impl<S: Shard> ShardSearchBatch<'_, S> {
         let Self { shards, query, wanted, threads, filter } = self;
         let filters = filters(shards, filter.as_deref());
         let requests = requests(shards, wanted, &filters)?;
+        let vigils = vigils(shards);
         let rows = encoded(shards, query)?;
         let count = shards.index(0).encoder().count(query)?;
         // A part is up to `GRAIN` queries in one shard; the parts of the same queries are adjacent.
@@ -277,6 +281,7 @@ impl<S: Shard> ShardSearchBatch<'_, S> {
             || (0..parts).map(answer).collect(),
             || map(parts, answer),
         )?;
+        vigils.iter().try_for_each(Vigil::end)?;
         let k = wanted.k();
         let hits: Vec<_> = parts
             .chunks_exact(requests.len())
@@ -288,6 +293,11 @@ impl<S: Shard> ShardSearchBatch<'_, S> {
         watch!(observed.done(hits.len() as u64));
         Ok(hits)
     }
+}
+
+/// Begins the vigil over the metric of each shard.
+fn vigils<S: Shard>(shards: &Shards<S>) -> Vec<Vigil<'_>> {
+    (0..shards.shards.len()).map(|shard| Vigil::begin(shards.index(shard).custom_use())).collect()
 }
 
 /// Returns the filter of each shard; empty if the search has no filter.
