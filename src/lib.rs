@@ -30,6 +30,23 @@
 //! ([`Isa`]); the environment variable `NEARFIELD_SIMD=scalar|neon|avx2|avx512` caps the choice. [`custom`] has further metrics, in
 //! plain Rust, and the trait by which a program brings its own.
 //!
+//! # Where no file is
+//!
+//! [`Hnsw::to_bytes`] and [`Hnsw::write_to`] give an index as bytes, [`Hnsw::from_bytes`] and [`Hnsw::read_from`] take them; so do
+//! [`Flat`] and [`Ivf`]. They are the bytes of a saved file, and the same on every system of their byte order.
+//!
+//! In WebAssembly (`wasm32-unknown-unknown`):
+//!
+//! | part | there |
+//! |---|---|
+//! | [`Hnsw`], [`Flat`], [`Ivf`], [`Shards`], [`quantization`], [`Distance`] | work in memory |
+//! | bytes of indexes, [`store::StoreOptions::open_in_memory`] | work |
+//! | kernels | of `simd128`, if the program is compiled with `-Ctarget-feature=+simd128`; else plain Rust |
+//! | threads | the caller's alone: `threads(2)` answers [`IndexError::Threads`], a quantizer is fitted within the insertion that needs it |
+//! | `timeout`, times in reports | once the program gives a clock to `clock::set`; before, `timeout` is refused, times are zero, and `maintain` has no limit |
+//! | memory | a column of an index takes chunks of up to 32 MiB at once |
+//! | files: `save`, `load`, `open`, [`Collection`], [`dataset`] | errors of the kind [`ErrorKind::Io`] |
+//!
 //! # Settings
 //!
 //! | setting | of | default | effect |
@@ -74,6 +91,10 @@
 mod any_error;
 mod arena;
 pub mod attributes;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod clock;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+pub mod clock;
 pub mod collection;
 pub mod dataset;
 mod distance;
@@ -85,6 +106,7 @@ mod index;
 #[cfg(any(feature = "half", feature = "ndarray", feature = "serde"))]
 pub mod interop;
 mod metric;
+mod mmap;
 mod names;
 mod observe;
 mod order_key;

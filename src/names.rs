@@ -70,7 +70,7 @@ read!(
     [L2, InnerProduct, Cosine, Hamming, Custom]
 );
 read!(Element, "element", "f32, f16, bf16, i8, u8 or bit", [F32, F16, Bf16, I8, U8, Bit]);
-read!(Isa, "isa", "scalar, neon, avx2 or avx512", [Scalar, Neon, Avx2, Avx512]);
+read!(Isa, "isa", "scalar, simd128, neon, avx2 or avx512", [Scalar, Simd128, Neon, Avx2, Avx512]);
 named!(Originals, "originals", "kept, sq12, sq8 or dropped", [
     Kept => "kept", Sq12 => "sq12", Sq8 => "sq8", Dropped => "dropped"
 ]);
@@ -181,7 +181,7 @@ mod tests {
         let floats = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
         read_back(&[&floats[..], &[Metric::Hamming, Metric::Custom]].concat());
         read_back(&[F32, F16, Bf16, I8, U8, Bit]);
-        read_back(&[Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512]);
+        read_back(&[Isa::Scalar, Isa::Simd128, Isa::Neon, Isa::Avx2, Isa::Avx512]);
         read_back(&[Originals::Kept, Originals::Sq12, Originals::Sq8, Originals::Dropped]);
         read_back(&[Determinism::None, Determinism::Bitwise]);
         read_back(&[

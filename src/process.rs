@@ -23,6 +23,7 @@ impl Process {
     }
 
     /// Returns a number that no other process of a family of forks has; neither 0 nor the greatest.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn number(self) -> u64 {
         self.0
     }
@@ -36,6 +37,18 @@ impl Process {
     pub(crate) fn admit(self) -> Result<(), Forked> {
         if self.is_current() { Ok(()) } else { Err(Forked) }
     }
+}
+
+/// Returns the number that the system gave the process.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn id() -> u32 {
+    std::process::id()
+}
+
+/// A module of WebAssembly has no number, and does not fork.
+#[cfg(target_family = "wasm")]
+pub(crate) const fn id() -> u32 {
+    1
 }
 
 /// The caller is a forked child, and the object is its parent's.
@@ -106,7 +119,7 @@ mod token {
         static PAGE: OnceLock<Option<Page>> = OnceLock::new();
         match PAGE.get_or_init(Page::new) {
             Some(page) => page.token(),
-            None => u64::from(std::process::id()),
+            None => u64::from(super::id()),
         }
     }
 }
@@ -114,7 +127,7 @@ mod token {
 #[cfg(any(not(target_os = "linux"), miri))]
 mod token {
     pub(super) fn current() -> u64 {
-        u64::from(std::process::id())
+        u64::from(super::id())
     }
 }
 

@@ -9,15 +9,17 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
-use memmap2::{MmapMut, MmapOptions};
 
 use super::byte_rows::ByteRows;
 use super::overlay::{discard, overlay, promote};
 use super::{ArenaError, Keeper, MAX_ROWS};
+use crate::mmap::{self, MmapMut};
 use crate::sync::Mutex;
 
 /// Size and alignment of a huge page on x86-64 and on aarch64 with 4 KiB base pages.
 const HUGE: usize = 2 << 20;
+/// Whether memory may have huge pages.
+const HAS_HUGE: bool = cfg!(not(target_family = "wasm"));
 /// Maximum size of a chunk, unless a single row is larger.
 const CHUNK_BYTES: usize = 32 << 20;
 /// Maximum number of rows in a chunk.
@@ -89,14 +91,9 @@ impl<T: Zeroable + Sync> Chunks<T> {
         }
         let bytes = (self.stride << self.shift) * size_of::<T>();
         // Huge pages need their own alignment; a small chunk needs only that of a page.
-        let align = if bytes >= HUGE { HUGE } else { align_of::<T>() };
-        let mut options = MmapOptions::new();
-        options.len(bytes + align + (1 << self.shift));
-        // Miri knows maps without it only.
-        if cfg!(not(miri)) {
-            options.no_reserve_swap();
-        }
-        let mut map = options.map_anon().map_err(|_| ArenaError::OutOfMemory { bytes })?;
+        let align = if bytes >= HUGE && HAS_HUGE { HUGE } else { align_of::<T>() };
+        let map = mmap::reserve(bytes + align + (1 << self.shift));
+        let mut map = map.map_err(|_| ArenaError::OutOfMemory { bytes })?;
         let offset = map.as_ptr().align_offset(align);
         // SAFETY: `offset < align`, and the map is `align` bytes longer than the chunk and its marks.
         let base = unsafe { map.as_mut_ptr().add(offset) }.cast::<T>();

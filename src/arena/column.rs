@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
-use memmap2::MmapMut;
 
 use super::byte_rows::ByteRows;
 use super::chunks::Chunks;
@@ -14,6 +13,7 @@ use super::{
     ArenaError, Id, Keeper, MAX_ROWS, Persistent, Piece, Rows, Slot, Slots, Unsound, Vacant,
     VacantRun,
 };
+use crate::mmap::MmapMut;
 use crate::simd::prefetch;
 use crate::sync::{Fault, Mutex, is_planted, step};
 

@@ -7,9 +7,8 @@
 
 use std::ops::Range;
 
-use memmap2::MmapMut;
-
 use super::ArenaError;
+use crate::mmap::MmapMut;
 
 /// Below this size, copying costs less than the page faults of a map.
 #[cfg(all(target_os = "linux", not(miri)))]

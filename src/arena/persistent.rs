@@ -3,9 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use memmap2::MmapMut;
-
 use super::ArenaError;
+use crate::mmap::MmapMut;
 
 /// A value that lives as long as maps of a file are in use, so that the file does not change.
 pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;

@@ -337,8 +337,8 @@ impl fmt::Display for CollectionError {
             }
             Self::CustomMetric { path, metric, given: None } => write!(
                 f,
-                "{} has the custom metric {metric:?}; open it with `open_with` or `load_with` of Hnsw or \
-                 Flat, and give them this metric",
+                "{} has the custom metric {metric:?}; open it with `open_with`, `load_with` or \
+                 `from_bytes_with` of Hnsw or Flat, and give them this metric",
                 Place(path)
             ),
             Self::CustomMetric { path, metric, given: Some(given) } => write!(

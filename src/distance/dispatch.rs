@@ -58,6 +58,8 @@ pub(crate) fn with_isa<K: Kernel>(kernel: K, isa: Isa) -> Option<Box<dyn BoundKe
         Isa::Avx512 => Some(bind(crate::simd::Avx512::new()?, kernel)),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => Some(bind(crate::simd::Neon::new()?, kernel)),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Simd128 => Some(bind(crate::simd::Simd128::new(), kernel)),
         #[allow(unreachable_patterns, reason = "no architecture has all levels")]
         _ => None,
     }

@@ -172,7 +172,7 @@ mod tests {
             let error = Distance::new(Metric::Hamming, element).expect_err("undefined");
             assert_eq!(error, IndexError::Unsupported { metric: Metric::Hamming, element });
         }
-        for isa in [Isa::Neon, Isa::Avx2, Isa::Avx512] {
+        for isa in [Isa::Simd128, Isa::Neon, Isa::Avx2, Isa::Avx512] {
             match Distance::with_isa(Metric::L2, Element::F32, isa) {
                 Ok(distance) => {
                     assert!(Isa::available().contains(&isa));

@@ -454,7 +454,7 @@ fn dispatch_knows_every_pair_and_no_other() {
     }
     // Four float kernels over three types, three over two bytes, one over bits.
     assert_eq!(names.len(), Isa::available().len() * (4 * 3 + 3 * 2 + 1), "{names:?}");
-    for isa in [Isa::Neon, Isa::Avx2, Isa::Avx512] {
+    for isa in [Isa::Simd128, Isa::Neon, Isa::Avx2, Isa::Avx512] {
         let found = dispatch(Metric::L2, Element::F32, isa, false);
         assert_eq!(found.is_some(), Isa::available().contains(&isa), "{isa}");
     }

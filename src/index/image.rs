@@ -18,7 +18,7 @@ use crate::index::entries::key_map::KeyMap;
 use crate::metric::Metric;
 use crate::quantization::Coding;
 use crate::simd::Isa;
-use crate::threads::in_turn;
+use crate::threads::{self, in_turn};
 use crate::vector::{Block, Element, VectorRef};
 
 /// Settings that an index is made with and keeps for life.
@@ -289,7 +289,7 @@ pub(super) fn upsert(index: &impl Insertable, entries: &[(u64, &[u8])]) -> Resul
         })
     };
     index.expect(entries.len(), &|position, work| fill(entries[position].1, work));
-    if entries.len() < 8 || rayon::current_num_threads() == 1 {
+    if entries.len() < 8 || threads::count() == 1 {
         return (0..entries.len()).try_for_each(one);
     }
     in_turn(entries.len(), one)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::IndexError;
-use crate::threads::{KeptPool, install, with_threads};
+use crate::threads::{self, KeptPool, install, with_threads};
 
 /// Threads of a batch.
 #[derive(Clone, Copy, Default)]
@@ -56,7 +56,7 @@ impl Threads<'_> {
             Self::Count(0) => Err(none()),
             Self::Count(threads) => Ok(threads),
             Self::Pool(pool) => Ok(pool.current_num_threads()),
-            Self::Ambient => Ok(rayon::current_num_threads()),
+            Self::Ambient => Ok(threads::count()),
         }
     }
 
@@ -73,7 +73,7 @@ impl Threads<'_> {
             Self::Count(1) => Ok(sequential()),
             Self::Count(threads) => Ok(install(&*own.get(threads)?, parallel)),
             Self::Pool(pool) => Ok(install(pool, parallel)),
-            Self::Ambient if rayon::current_num_threads() == 1 => Ok(sequential()),
+            Self::Ambient if threads::count() == 1 => Ok(sequential()),
             Self::Ambient => Ok(with_threads(parallel)),
         }
     }

@@ -1,10 +1,9 @@
 //! Operations as counters and histograms of the `metrics` facade.
 
-use std::time::Instant;
-
 use metrics::{Key, Label, Level, Metadata};
 
 use super::observed::Operation;
+use crate::clock::Instant;
 
 /// Times an operation.
 pub(super) struct Meter {

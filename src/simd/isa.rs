@@ -22,6 +22,8 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// Plain Rust: the instructions of every CPU of the architecture (SSE2 on x86-64).
     Scalar,
+    /// WebAssembly with `simd128`, which a program is compiled for as a whole.
+    Simd128,
     /// `AArch64` NEON.
     Neon,
     /// x86-64 with AVX2, FMA, F16C and POPCNT: Haswell (2013) and Zen, or later.
@@ -31,12 +33,13 @@ pub enum Isa {
 }
 
 impl Isa {
-    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
+    const ALL: [Self; 5] = [Self::Scalar, Self::Simd128, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// Returns the name, as `NEARFIELD_SIMD` takes it: `scalar`, `neon`, `avx2` or `avx512`.
+    /// Returns the name, as `NEARFIELD_SIMD` takes it: `scalar`, `simd128`, `neon`, `avx2` or `avx512`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Simd128 => "simd128",
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
@@ -53,7 +56,8 @@ impl Isa {
         })
     }
 
-    /// Returns all levels that this CPU can run, from [`Isa::Scalar`] up, regardless of `NEARFIELD_SIMD`.
+    /// Returns all levels that this CPU can run, from [`Isa::Scalar`] up, regardless of `NEARFIELD_SIMD`. In WebAssembly, the one level
+    /// that the program is compiled for.
     pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         {
@@ -71,7 +75,12 @@ impl Isa {
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         {
-            &[Self::Scalar]
+            let has_simd128 = cfg!(all(target_arch = "wasm32", target_feature = "simd128"));
+            match has_simd128 {
+                true if cfg!(test) => &[Self::Scalar, Self::Simd128],
+                true => &[Self::Simd128],
+                false => &[Self::Scalar],
+            }
         }
     }
 
@@ -83,6 +92,7 @@ impl Isa {
             .copied()
             .filter(|&isa| cap.is_none_or(|cap| isa <= cap))
             .max()
+            .or(available.first().copied())
             .unwrap_or(Self::Scalar)
     }
 }

@@ -16,7 +16,10 @@ mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod prefetch;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128", not(test))))]
 mod scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 mod sorted;
 #[cfg(test)]
 mod tests;
@@ -29,7 +32,13 @@ pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use prefetch::prefetch;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128", not(test))))]
 pub(crate) use scalar::Scalar;
+/// Plain Rust, which a program never runs if it is compiled for `simd128` as a whole.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(test)))]
+pub(crate) use simd128::Simd128 as Scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use simd128::Simd128;
 pub(crate) use sorted::{MERGED, SLACK, Sorted};
 
 use crate::vector::{Bf16, F16};
@@ -178,6 +187,8 @@ pub(crate) fn run_on<T: Task>(isa: Isa, task: T) -> T::Output {
         Isa::Avx2 if let Some(simd) = Avx2::new() => simd.run(task),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon if let Some(simd) = Neon::new() => simd.run(task),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Simd128 => Simd128::new().run(task),
         _ => Scalar::new().run(task),
     }
 }

@@ -17,10 +17,15 @@ pub(crate) use model::{
 #[cfg(not(nearfield_model))]
 mod real {
     pub(crate) use std::hash::RandomState;
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) use std::thread::sleep as pause;
 
     pub(crate) use crossbeam::epoch::{Guard, pin};
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+    /// Returns at once: the caller is the only thread.
+    #[cfg(target_family = "wasm")]
+    pub(crate) const fn pause(_time: std::time::Duration) {}
 
     /// Marks a schedule point: another thread may run here.
     #[inline(always)]

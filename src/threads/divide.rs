@@ -6,16 +6,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use rayon::prelude::*;
 
-use super::with_threads;
+use super::pools;
 
 /// Does `task` for each number below `count`.
 fn each(count: usize, task: &(dyn Fn(usize) + Sync)) {
     if count < 2 {
         return (0..count).for_each(task);
     }
-    with_threads(|| (0..count).into_par_iter().with_max_len(1).for_each(task));
+    pools::each(count, task);
 }
 
 /// Returns the results of `task` for each number below `count`, in the order of the numbers.
@@ -58,7 +57,7 @@ pub(crate) fn in_turn<E: Send>(
     /// Minimum number of shares for each thread: none must be left with a long rest.
     const SHARES: usize = 16;
 
-    let run = (count / (SHARES * rayon::current_num_threads())).clamp(1, RUN);
+    let run = (count / (SHARES * pools::count())).clamp(1, RUN);
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     // Rayon's ranges would begin in the middle, too.
     each(count.div_ceil(run), &|_| {

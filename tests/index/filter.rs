@@ -329,7 +329,8 @@ fn a_cancelled_search_asks_about_few_of_what_it_found() {
 #[test]
 fn a_filter_that_accepts_every_key_searches_as_none() {
     let Pair { graph, exact, queries } = &*PLAIN_20K;
-    let (absent, all): (Option<KeySet>, Option<fn(u64) -> bool>) = (None, None);
+    let absent: Option<KeySet> = None;
+    let all: Option<fn(u64) -> bool> = None;
     let none = KeySet::from_iter([]);
     for query in queries.iter().take(20) {
         for index in [graph as &dyn Index, exact] {

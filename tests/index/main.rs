@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod bytes;
 mod calibrate;
 mod clusters;
 mod custom_metric;

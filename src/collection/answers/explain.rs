@@ -1,10 +1,11 @@
 //! The way in which a search under a predicate is executed, with the time of each part.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::source::Source;
 use crate::attributes::Predicate;
+use crate::clock::Instant;
 use crate::collection::attributes::{Evaluation, Step};
 use crate::collection::error::CollectionError;
 use crate::index::{AnyKey, Search, SearchPlan};

@@ -1,7 +1,7 @@
 //! The tables of attributes in a snapshot and in a transaction: sources of predicates, look-ups and counts.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roaring::RoaringTreemap;
 
@@ -13,6 +13,7 @@ use super::field::{Field, Fields, KnownFields};
 use super::record::{Values, decode, named};
 use super::term::{CUT, Form, begin, behind, each_term, split_entry, text as text_term, value_of};
 use crate::attributes::{Attributes, Predicate, Value};
+use crate::clock::Instant;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{ATTRIBUTES, FIELDS, INDEX_OF_ATTRIBUTES, corrupt};
 use crate::store::{ReadTransaction, Table, WriteTransaction};

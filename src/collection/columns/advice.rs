@@ -1,12 +1,11 @@
 //! Advice to the system about maps with few rows to be read.
 
-use memmap2::MmapMut;
-
 use super::available::available;
 use super::head::Head;
 use crate::collection::error::CollectionError;
 use crate::collection::format::decode_chunk;
 use crate::index::{FINER, VECTORS};
+use crate::mmap::MmapMut;
 use crate::store::Table;
 
 /// The columns of which searches are expected to read few rows while a page stays in memory.

@@ -1,7 +1,7 @@
 //! Restores an index from its extents.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::advice::{Sparse, expect_few};
 use super::delta::{Deltas, Moment};
@@ -9,6 +9,7 @@ use super::head::Head;
 use super::remap::{keep, map_chunk};
 use super::replay::replay;
 use crate::arena::{Keeper, Piece};
+use crate::clock::Instant;
 use crate::collection::error::CollectionError;
 use crate::collection::format::{COLUMNS, chunk_key, corrupt};
 use crate::distance::Custom;

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use memmap2::MmapMut;
-
 use super::advice::{Sparse, expect_few};
 use super::read::Reading;
 use crate::arena::{Keeper, Persistent};
 use crate::collection::error::CollectionError;
 use crate::collection::format::{COLUMNS, chunk_key, corrupt, decode_chunk};
 use crate::index::{CODES, Image};
+use crate::mmap::MmapMut;
 use crate::store::{ExtentId, ReadTransaction};
 
 /// Notes that the file, which `tx` sees, holds every chunk as it is. Maps of an older extent become maps of the new one, so that the

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roaring::RoaringTreemap;
 
 use super::ordered::OrderedKeys;
 use crate::arena::Keeper;
+use crate::clock::Instant;
 use crate::collection::attributes::{Keys, Known, KnownFields, KnownSelections};
 use crate::collection::columns::{
     Head, Opened, Reading, keep, newest_commit, open_index, operations_behind, read_head, replay,

@@ -12,8 +12,10 @@ use crate::collection::error::CollectionError;
 use crate::collection::format::{Kind, check_byte_order};
 use crate::collection::progress::Progress;
 use crate::distance::{Custom, CustomMetric};
-use crate::index::{Flat, Hnsw, Ivf, Kernels, Stored};
-use crate::store::{Replacement, Store, StoreError, StoreOptions};
+use crate::index::{Flat, Hnsw, Image, Ivf, Kernels, Stored};
+use crate::store::{
+    ReadTransaction, Replacement, Store, StoreError, StoreOptions, WriteTransaction,
+};
 
 /// Makes a file at `path` in one step: `fill` gets a store under another name, which replaces the file at `path` once it is on the
 /// disk. A symbolic link is followed. The file has the mode and, if the system allows, the owner of the file that it replaces, else
@@ -40,11 +42,20 @@ fn save<I: Stored>(index: &I, path: &Path) -> Result<(), CollectionError> {
     replace_file(path, None, |store| {
         index.frozen(|image| {
             let mut tx = store.begin_write()?;
-            write_settings(&mut tx, &image.settings, image.custom)?;
-            write_columns(&mut tx, &image, 0, &Progress::default())?;
+            write_index(&mut tx, &image)?;
             Ok(tx.commit()?)
         })
     })
+}
+
+/// Writes an index into a store that is empty.
+pub(super) fn write_index(
+    tx: &mut WriteTransaction,
+    image: &Image<'_>,
+) -> Result<(), CollectionError> {
+    write_settings(tx, &image.settings, image.custom)?;
+    write_columns(tx, image, 0, &Progress::default())?;
+    Ok(())
 }
 
 fn read<I: Stored>(
@@ -62,9 +73,17 @@ fn read_file<I: Stored>(
     custom: Option<&Custom>,
 ) -> Result<I, CollectionError> {
     let store = Store::open_read_only(path)?;
-    let tx = Arc::new(store.begin_read()?);
+    read_index(&Arc::new(store.begin_read()?), reading, custom)
+}
+
+/// Returns the index that a snapshot shows.
+pub(super) fn read_index<I: Stored>(
+    tx: &Arc<ReadTransaction>,
+    reading: Reading,
+    custom: Option<&Custom>,
+) -> Result<I, CollectionError> {
     let expected = if I::GRAPH { Kind::Graph } else { Kind::Exact };
-    let head = read_head(&tx, expected)?.ok_or(CollectionError::NotACollection { path: None })?;
+    let head = read_head(tx, expected)?.ok_or(CollectionError::NotACollection { path: None })?;
     let kernels = Kernels { isa: None, custom };
     let promote = |index: &I| {
         if reading == Reading::Copied {
@@ -77,7 +96,7 @@ fn read_file<I: Stored>(
         }
         Ok(())
     };
-    let Opened { index, .. } = open_index(&tx, &head, (kernels, reading), None, promote)?;
+    let Opened { index, .. } = open_index(tx, &head, (kernels, reading), None, promote)?;
     Ok(index)
 }
 

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::checkpoint::column_bytes;
 use super::handle::{Collection, Inner};
 use super::writer::Writer;
+use crate::clock::Instant;
 use crate::collection::attributes::{KnownFields, KnownSelections};
 use crate::collection::builder::CollectionBuilder;
 use crate::collection::columns::{

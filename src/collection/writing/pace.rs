@@ -13,6 +13,7 @@ use crate::collection::reading::Live;
 use crate::collection::tuning::Tuning;
 use crate::index::Stored;
 use crate::store::Durability;
+use crate::threads;
 
 /// Whether the index in memory has the newest commit of the store.
 #[derive(Debug, Default)]
@@ -82,7 +83,7 @@ impl Inner {
         /// The commit may wait for this thread of the pool.
         const ON_POOL: Duration = Duration::from_millis(20);
 
-        let is_on_pool = rayon::current_thread_index().is_some();
+        let is_on_pool = threads::is_in_pool();
         let pace = self.pace.try_lock_for(if is_on_pool { ON_POOL } else { PATIENCE });
         let Some(pace) = pace.filter(|pace| pace.holders == 0 && self.writer.refusal().is_none())
         else {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use roaring::RoaringTreemap;
 
@@ -11,6 +10,7 @@ use super::handle::Inner;
 use super::memory::Allowance;
 use super::writer::WriterGuard;
 use crate::attributes::Schema;
+use crate::clock::Instant;
 use crate::collection::attributes::{Pending, in_key};
 use crate::collection::columns::{Origin, apply, part_bytes};
 use crate::collection::error::CollectionError;

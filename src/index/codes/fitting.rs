@@ -18,6 +18,7 @@ use crate::metric::Metric;
 use crate::quantization::{Bits, Coder, Coding, is_byte};
 use crate::simd::Isa;
 use crate::sync::Mutex;
+use crate::threads;
 use crate::vector::Block;
 
 /// Minimum number of vectors, present or about to be inserted, before a quantizer is fitted.
@@ -259,9 +260,8 @@ impl Quantized {
     /// Runs `fit`, in another thread if it takes long and the caller does not wait.
     fn run(&self, waits: bool, fit: impl FnOnce() + Send + 'static) {
         if self.coding.is_slow() && !waits {
-            let thread = std::thread::Builder::new().name("nearfield-train".to_owned());
             // If no thread can be started, `fit` and with it the outcome are dropped.
-            drop(thread.spawn(fit));
+            threads::spawn("nearfield-train", fit);
         } else {
             fit();
         }

@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 use std::ops::Range;
-use std::time::Instant;
 
 use super::Entries;
 use crate::arena::{Slot, View};
+use crate::clock::Instant;
 use crate::index::query::filter::Filter;
 use crate::index::sampling::scattered;
 

@@ -1,9 +1,10 @@
 //! Moving vectors together, so that vacant slots return their memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Entries;
 use crate::arena::{Slot, pin};
+use crate::clock::Instant;
 use crate::error::IndexError;
 
 /// Compaction starts when at least 4,096 slots are vacant and they are a quarter of the slots that still own memory.

@@ -124,9 +124,9 @@ mod tests {
     use crate::dataset::Dataset;
     use crate::error::IndexError;
     use crate::index::codes::fit::Fit;
-    use crate::index::{Originals, Quantization, Stored};
+    use crate::index::{Kernels, Originals, Quantization, Stored};
     use crate::metric::Metric;
-    use memmap2::MmapMut;
+    use crate::mmap::MmapMut;
     use std::sync::Arc;
     use xxhash_rust::xxh3::xxh3_64;
 
@@ -192,14 +192,16 @@ mod tests {
             let mut state = image.state.clone();
             let coder = state.coder.take().unwrap();
             state.coder = Some(Fit::from_bytes(&coder).unwrap().1.to_vec());
-            let restored = Hnsw::restore(&image.settings, None, &state, |number, chunk, len| {
-                let mut bytes = Vec::new();
-                let (_, column) = image.columns.iter().find(|column| column.0 == number).unwrap();
-                column.copy(chunk, &mut bytes);
-                let mut map = MmapMut::map_anon(len).unwrap();
-                map.copy_from_slice(&bytes[..len]);
-                Ok::<_, Refused>(map.into())
-            });
+            let restored =
+                Hnsw::restore(&image.settings, Kernels::default(), &state, |number, chunk, len| {
+                    let mut bytes = Vec::new();
+                    let (_, column) =
+                        image.columns.iter().find(|column| column.0 == number).unwrap();
+                    column.copy(chunk, &mut bytes);
+                    let mut map = MmapMut::map_anon(len).unwrap();
+                    map.copy_from_slice(&bytes[..len]);
+                    Ok::<_, Refused>(map.into())
+                });
             restored.unwrap()
         })
     }

@@ -96,6 +96,12 @@ impl ListImage<'_> {
         self.layout.runs(&self.lengths)
     }
 
+    /// Returns the number of bytes of all lists.
+    pub(crate) fn bytes(&self) -> u64 {
+        let of_list = |list| OF_LISTS.iter().map(|&c| self.part(c, list).len() as u64).sum::<u64>();
+        (0..self.lists.len()).map(of_list).sum()
+    }
+
     /// Returns the bytes of a column that belong to one list.
     pub(crate) fn part(&self, column: u32, list: usize) -> &[u8] {
         let of_list = &self.lists[list];

@@ -1,12 +1,13 @@
 //! Searching an index for many queries at once.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::ThreadPool;
 
 use super::fallible::{Fallible, TryFilterError, watching};
 use super::wanted::{Wanted, search_settings};
+use crate::clock::Instant;
 use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::parallel::Threads;

@@ -7,9 +7,10 @@ pub(in crate::index) mod iter;
 pub(in crate::index) mod wanted;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::scratch::{Parts, Work};
+use crate::clock::Instant;
 use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::query::budget::CancelToken;

@@ -1,8 +1,9 @@
 //! Parameters of a search, as the caller sets them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Searchable;
+use crate::clock::{self, Instant};
 use crate::error::IndexError;
 use crate::index::query::budget::{CancelToken, Limit};
 use crate::index::query::filter::{Filter, Screen};
@@ -77,6 +78,10 @@ impl<'a> Wanted<'a> {
 
     /// Returns the parameters with the timeout, which begins now, as a deadline.
     pub(in crate::index) fn begun(mut self) -> Self {
+        if !clock::is_set() {
+            // The request refuses the timeout.
+            return self;
+        }
         // A timeout beyond the end of time sets no limit.
         let end = self.timeout.take().and_then(|timeout| Instant::now().checked_add(timeout));
         self.deadline = end.into_iter().chain(self.deadline).min();
@@ -90,7 +95,11 @@ impl<'a> Wanted<'a> {
         filter: Option<&'a F>,
     ) -> Result<Request<'a>, IndexError> {
         index.admit()?;
-        let Self { radius, deadline, cancel, failed, excluded, .. } = self.begun();
+        let Self { radius, timeout, deadline, cancel, failed, excluded, .. } = self.begun();
+        if let Some(timeout) = timeout {
+            let (value, allowed) = (format!("{timeout:?}"), "none before the program sets a clock");
+            return Err(IndexError::Parameter { name: "timeout", value, allowed });
+        }
         if let Some(radius) = radius.filter(|radius| radius.is_nan()) {
             let value = radius.to_string();
             return Err(IndexError::Parameter { name: "within", value, allowed: "a number" });

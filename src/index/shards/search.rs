@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::ThreadPool;
 
 use super::filter::{Alike, ByShard, ShardFilter};
 use super::{Shard, ShardHits, Shards};
+use crate::clock::Instant;
 use crate::distance::Vigil;
 use crate::error::IndexError;
 use crate::index::parallel::Threads;

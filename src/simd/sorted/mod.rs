@@ -83,7 +83,11 @@ pub(crate) trait Sorted: Copy {
     }
 }
 
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128", not(test))))]
 impl Sorted for super::Scalar {}
 
 #[cfg(target_arch = "aarch64")]
 impl Sorted for super::Neon {}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+impl Sorted for super::Simd128 {}

@@ -5,9 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::{MmapMut, MmapOptions};
-
 use super::{Region, Storage, SyncPoint};
+use crate::mmap::MmapMut;
 use crate::process::Process;
 
 /// A file of the operating system. Only the process that opened it changes it.
@@ -66,6 +65,17 @@ impl Storage for FileStorage {
         Ok(())
     }
 
+    #[cfg(not(any(unix, windows)))]
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(any(unix, windows)))]
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        self.process.admit()?;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.process.admit()?;
         self.file.set_len(len)
@@ -78,7 +88,11 @@ impl Storage for FileStorage {
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Region> {
-        MmapOptions::new().offset(offset).len(len).map_raw_read_only(&*self.file).map(Region::file)
+        memmap2::MmapOptions::new()
+            .offset(offset)
+            .len(len)
+            .map_raw_read_only(&*self.file)
+            .map(Region::file)
     }
 
     fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<MmapMut>> {

@@ -11,11 +11,12 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::range_lock::{Mode, find_locked, try_lock, unlock};
+use crate::clock::Instant;
 use crate::guard::{Guard, is_off};
 use crate::process::Process;
 use crate::store::error::StoreError;

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::{MmapMut, MmapOptions, MmapRaw};
+use memmap2::MmapRaw;
 
 use super::Storage;
+use crate::mmap::MmapMut;
 use crate::store::error::StoreError;
 
 /// A cache line: the unit of alignment of everything in memory.
@@ -69,10 +70,16 @@ impl Chunk {
 }
 
 /// Maps a piece of a file that no program changes. Changes of the map stay in it.
+#[cfg(not(target_family = "wasm"))]
 pub(crate) fn map_private(file: &File, offset: u64, len: usize) -> io::Result<MmapMut> {
     // SAFETY: the piece is an extent under a pin, which the store does not write to, and the map is dropped
     // before the pin; other programs are kept out by the module's terms.
-    unsafe { MmapOptions::new().offset(offset).len(len).map_copy(file) }
+    unsafe { memmap2::MmapOptions::new().offset(offset).len(len).map_copy(file) }
+}
+
+#[cfg(target_family = "wasm")]
+pub(crate) fn map_private(_: &File, _: u64, _: usize) -> io::Result<MmapMut> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 enum Backing {

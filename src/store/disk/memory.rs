@@ -8,8 +8,11 @@ use parking_lot::Mutex;
 use super::map::Chunk;
 use super::{Region, Storage, SyncPoint};
 
-/// Size of the first chunk; the following ones double the whole. Small, because small stores should be cheap to make.
-const UNIT: u64 = 64 << 10;
+/// Least size of the first chunk; the following ones double the whole. Small, because small stores should be cheap to make.
+const LEAST: u64 = 64 << 10;
+
+/// Greatest size of the first chunk, that of a mapped file: extents that a boundary cuts in a file must not begin in memory.
+const MOST: u64 = 1 << 30;
 
 /// Memory that grows without moving. It ends with the process.
 pub(crate) struct MemoryStorage {
@@ -18,20 +21,22 @@ pub(crate) struct MemoryStorage {
 
 struct Inner {
     len: u64,
+    /// Size of the first chunk.
+    unit: u64,
     chunks: Vec<Option<Arc<Chunk>>>,
 }
 
-/// Returns number, first byte and length of the chunk that holds `offset`.
-fn chunk_of(offset: u64) -> (usize, u64, u64) {
-    let units = offset / UNIT;
-    if units == 0 {
-        return (0, 0, UNIT);
-    }
-    let k = 64 - units.leading_zeros();
-    (k as usize, UNIT << (k - 1), UNIT << (k - 1))
-}
-
 impl Inner {
+    /// Returns number, first byte and length of the chunk that holds `offset`.
+    fn chunk_of(&self, offset: u64) -> (usize, u64, u64) {
+        let units = offset / self.unit;
+        if units == 0 {
+            return (0, 0, self.unit);
+        }
+        let k = 64 - units.leading_zeros();
+        (k as usize, self.unit << (k - 1), self.unit << (k - 1))
+    }
+
     fn chunk(&mut self, k: usize, len: u64) -> io::Result<&Arc<Chunk>> {
         if self.chunks.len() <= k {
             self.chunks.resize_with(k + 1, || None);
@@ -54,7 +59,7 @@ impl Inner {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
-            let (k, start, size) = chunk_of(at);
+            let (k, start, size) = self.chunk_of(at);
             let n = (len - done).min((start + size - at) as usize);
             f(self.chunk(k, size)?, (at - start) as usize, done..done + n);
             done += n;
@@ -65,12 +70,18 @@ impl Inner {
 
 impl MemoryStorage {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new(Inner { len: 0, chunks: Vec::new() }) }
+        Self::of(0)
     }
 
-    /// Returns memory that begins with these bytes.
+    /// Returns empty memory for about `bytes` bytes: the larger its first chunk, the fewer gaps are before its boundaries.
+    pub(crate) fn of(bytes: u64) -> Self {
+        let unit = bytes.clamp(LEAST, MOST).next_power_of_two();
+        Self { inner: Mutex::new(Inner { len: 0, unit, chunks: Vec::new() }) }
+    }
+
+    /// Returns memory that begins with these bytes. It has no boundary where a file has none.
     pub(crate) fn holding(bytes: &[u8]) -> io::Result<Self> {
-        let storage = Self::new();
+        let storage = Self::of(bytes.len() as u64);
         storage.write_at(0, bytes)?;
         Ok(storage)
     }
@@ -116,14 +127,15 @@ impl Storage for MemoryStorage {
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Region> {
-        let (k, start, size) = chunk_of(offset);
+        let mut inner = self.inner.lock();
+        let (k, start, size) = inner.chunk_of(offset);
         if start != offset || size != len as u64 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Ok(Region::memory(Arc::clone(self.inner.lock().chunk(k, size)?)))
+        Ok(Region::memory(Arc::clone(inner.chunk(k, size)?)))
     }
 
     fn first_segment(&self) -> u64 {
-        UNIT
+        self.inner.lock().unit
     }
 }

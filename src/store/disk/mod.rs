@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use memmap2::MmapMut;
+use crate::mmap::MmapMut;
 
 pub(crate) use file::FileStorage;
 pub(crate) use locks::{ReaderLock, ReaderLocks, Readers, WriterLock};

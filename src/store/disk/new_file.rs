@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::FileStorage;
 use super::locks::{ReplaceLock, WriterLock};
+use crate::clock;
 use crate::process::Process;
 use crate::store::error::StoreError;
 
@@ -281,7 +282,7 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
 
 /// Returns a name that no other process makes or guesses.
 fn unguessable() -> String {
-    let word = || RandomState::new().hash_one(std::time::SystemTime::now());
+    let word = || RandomState::new().hash_one(clock::since_1970());
     format!("{PREFIX}{:016x}{:016x}", word(), word())
 }
 

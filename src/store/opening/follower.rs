@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::mmap::MmapMut;
 use crate::process::Process;
 use crate::store::disk::{FileStorage, ReaderLocks, Region, Storage, SyncPoint, open_file};
 use crate::store::durability::{open_checkpoint, replay};
@@ -47,7 +48,7 @@ impl<S: Storage> Storage for ReadOnly<S> {
         self.0.map(offset, len)
     }
 
-    fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<memmap2::MmapMut>> {
+    fn map_private(&self, offset: u64, len: usize) -> io::Result<Option<MmapMut>> {
         self.0.map_private(offset, len)
     }
 

@@ -137,6 +137,20 @@ impl Store {
         }
     }
 
+    /// Makes a checkpoint, and returns the bytes of the file.
+    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, StoreError> {
+        self.checkpoint()?;
+        let storage = &self.shared()?.storage;
+        let len = storage.len().map_err(StoreError::io("measure the file"))?;
+        let too_large = || StoreError::TooLarge { bytes: len };
+        let mut bytes = Vec::new();
+        let room = usize::try_from(len).map_err(|_| too_large())?;
+        bytes.try_reserve_exact(room).map_err(|_| too_large())?;
+        bytes.resize(room, 0);
+        storage.read_at(0, &mut bytes).map_err(StoreError::io("read the file"))?;
+        Ok(bytes)
+    }
+
     /// Moves pages from the end of the file to free space before them and cuts the file. Waits for the
     /// running transaction.
     ///

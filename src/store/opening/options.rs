@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::follower::Follower;
 use super::handle::Store;
+use crate::clock;
 use crate::error_kind::ErrorKind;
+use crate::process;
 use crate::store::disk::{
     ATTEMPTS, FileStorage, Guarding, MemoryStorage, NewFile, Placed, Readers, Storage, SyncPoint,
     WriterLock, follow_links, is_file_at, open_file,
@@ -177,6 +179,10 @@ impl StoreOptions {
         self.check()?;
         let storage: Arc<dyn Storage> = Arc::new(new.storage());
         self.create_in(&*storage)?;
+        self.recovered(storage)
+    }
+
+    fn recovered(&self, storage: Arc<dyn Storage>) -> Result<Store, StoreError> {
         let (shared, recovered) = recover(storage, None, None)?;
         if !self.has_reserve {
             shared.writer.with(|writer| {
@@ -225,6 +231,11 @@ impl StoreOptions {
         self.open_storage(Arc::new(MemoryStorage::new()), true)
     }
 
+    /// As [`Self::open_in_memory`], for a store that becomes about `bytes` bytes long.
+    pub(crate) fn open_in_memory_of(&self, bytes: u64) -> Result<Store, StoreError> {
+        self.open_storage(Arc::new(MemoryStorage::of(bytes)), true)
+    }
+
     /// Opens a store in memory that begins with the bytes of a file, which are copied. It ends with its last handle.
     ///
     /// # Errors
@@ -244,8 +255,7 @@ impl StoreOptions {
         if is_new {
             self.create_in(&*storage)?;
         }
-        let (shared, recovered) = recover(storage, None, None)?;
-        Ok(Store::writer(shared, recovered))
+        self.recovered(storage)
     }
 
     /// Makes an empty store. The meta slots are written last.
@@ -288,11 +298,10 @@ impl StoreOptions {
 /// Returns sixteen bytes that no other store has: from the process's random hash keys, time and address space.
 fn new_uuid() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_nanos();
+    let now = clock::since_1970().as_nanos();
     let (a, b) = (RandomState::new(), RandomState::new());
     let mut out = [0; 16];
-    out[..8].copy_from_slice(&a.hash_one((now, std::process::id())).to_le_bytes());
-    out[8..].copy_from_slice(&b.hash_one((std::process::id(), now)).to_le_bytes());
+    out[..8].copy_from_slice(&a.hash_one((now, process::id())).to_le_bytes());
+    out[8..].copy_from_slice(&b.hash_one((process::id(), now)).to_le_bytes());
     out
 }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::MmapMut;
-
 use super::table::{Range, Table};
+use crate::mmap::MmapMut;
 use crate::process::Process;
 use crate::store::disk::{ReaderLock, Storage};
 use crate::store::error::StoreError;

@@ -4,7 +4,7 @@
 //! that reading their records costs less than the clauses that are left, the records decide; once none is left, no clause is evaluated.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roaring::RoaringTreemap;
 
@@ -16,6 +16,7 @@ use super::steps::{Step, StepSource};
 use crate::attributes::Value;
 use crate::attributes::predicate::Node;
 use crate::attributes::truth::Truth;
+use crate::clock::Instant;
 use crate::collection::attributes::chunk::Union;
 use crate::collection::attributes::field::Field;
 use crate::collection::attributes::term::{behind, split_entry, text_of};

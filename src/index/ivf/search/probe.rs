@@ -18,6 +18,7 @@ use crate::index::query::request::Request;
 use crate::index::scratch::{Buffers, Work};
 use crate::index::search::Searchable;
 use crate::order_key::OrderKey;
+use crate::threads;
 use crate::vector::Block;
 
 /// Buffers of a search.
@@ -398,6 +399,6 @@ impl Searchable for Ivf {
 
     fn grain(&self, count: usize) -> usize {
         // One group per thread, because each group reads a list once.
-        count.div_ceil(rayon::current_num_threads()).max(64)
+        count.div_ceil(threads::count()).max(64)
     }
 }
