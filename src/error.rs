@@ -264,7 +264,7 @@ impl fmt::Display for IndexError {
             ),
             Self::Cancelled => f.write_str("the operation was cancelled before its end"),
             Self::MetricPanicked { metric, message } => {
-                write!(f, "the metric {metric:?} panicked: {message}; mend its kernel")
+                write!(f, "the metric \"{metric}\" panicked: {message}; mend its kernel")
             }
             Self::Threads { reason } => write!(f, "threads could not be started: {reason}"),
         }

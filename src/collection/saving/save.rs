@@ -167,7 +167,8 @@ impl Hnsw {
         path: impl AsRef<Path>,
         metric: impl CustomMetric,
     ) -> Result<Self, CollectionError> {
-        read(path.as_ref(), Reading::Copied, Some(&Custom::new(metric)))
+        let custom = Custom::new(metric);
+        read(path.as_ref(), Reading::Copied, Some(&custom)).map(Self::with_undo)
     }
 
     /// As [`Hnsw::open`], for an index under a custom metric: the file has its name, and the caller gives the metric.
@@ -198,7 +199,8 @@ impl Hnsw {
         path: impl AsRef<Path>,
         metric: impl CustomMetric,
     ) -> Result<Self, CollectionError> {
-        read(path.as_ref(), Reading::Mapped, Some(&Custom::new(metric)))
+        let custom = Custom::new(metric);
+        read(path.as_ref(), Reading::Mapped, Some(&custom)).map(Self::with_undo)
     }
 }
 

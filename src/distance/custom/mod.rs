@@ -65,7 +65,7 @@ use crate::vector::Element;
 ///
 /// A panic of the kernel ends at the index. A search returns [`IndexError::MetricPanicked`], and an
 /// iteration ends with [`is_complete`](crate::search::SearchIter::is_complete) false. A single insertion or `upsert` returns the error, and
-/// the index holds what it held before; a batch that returns it has inserted a part, as with other errors. A removal is done: where
+/// the index is as it was; a batch that returns it has inserted a part, as with other errors. A removal is done: where
 /// links are repaired, a pair whose distance panics counts as a NaN. The index stays usable. Calls that other
 /// threads make on the same index at that time may return the error, too. A program that is built with `panic = "abort"` aborts.
 ///
@@ -81,7 +81,7 @@ use crate::vector::Element;
 ///
 /// A distance is one virtual call, and for elements other than `f32` and bits the conversion of the stored vector. A search of a `Flat`
 /// computes `n` of them, one of an `Hnsw`, and an insertion, `O(log n)` in expectation. A search reads the clock for its timeout after 64 KiB of
-/// vectors: with a kernel that takes microseconds for a pair, it ends later than asked for by as much.
+/// vectors: with a kernel that takes microseconds for a pair, it may end milliseconds late.
 pub trait CustomMetric: Send + Sync + 'static {
     /// Returns the name that files have, 1 to 64 bytes. Metrics of different formulas or parameters need different names, which stay the
     /// same for as long as files are kept.
@@ -182,7 +182,7 @@ impl Custom {
             let Self { name, .. } = self;
             return Err(IndexError::Parameter {
                 name: "metric",
-                value: format!("{name:?} over {dimension} components of {element}"),
+                value: format!("\"{name}\" over {dimension} components of {element}"),
                 allowed: "one that supports the dimension and the element type",
             });
         }

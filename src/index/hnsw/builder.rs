@@ -24,6 +24,8 @@ pub struct HnswBuilder {
     seed: u64,
     quantization: Quantization,
     originals: Originals,
+    /// The last step of building.
+    finish: fn(Hnsw) -> Hnsw,
 }
 
 /// Checks the parameters of a graph.
@@ -50,7 +52,8 @@ impl HnswBuilder {
     }
 
     pub(in crate::index) fn custom(dimension: usize, custom: Custom) -> Self {
-        Self::of(Basis::custom(dimension, custom))
+        let builder = Self::of(Basis::custom(dimension, custom));
+        Self { finish: Hnsw::with_undo, ..builder }
     }
 
     fn of(basis: Basis) -> Self {
@@ -62,6 +65,7 @@ impl HnswBuilder {
             seed: 0x6e65_6172,
             quantization: Quantization::default(),
             originals: Originals::default(),
+            finish: std::convert::identity,
         }
     }
 
@@ -140,7 +144,7 @@ impl HnswBuilder {
     /// [`IndexError::Parameter`] for a setting out of its range, [`IndexError::Unsupported`] for
     /// a metric that is not defined over the element type.
     pub fn build(self) -> Result<Hnsw, IndexError> {
-        let Self { basis, m, ef_construction, alpha, seed, quantization, originals } = self;
+        let Self { basis, m, ef_construction, alpha, seed, quantization, originals, finish } = self;
         let (encoder, isa, engine) = basis.check()?;
         let Encoder { dimension, metric, .. } = encoder;
         check_graph(m, ef_construction)?;
@@ -165,6 +169,6 @@ impl HnswBuilder {
         }
         let quantized =
             coding.map(|coding| Quantized::new(coding, originals, dimension, metric, seed, isa));
-        Ok(Hnsw::new(Entries::new(encoder, engine, quantized), isa, parameters, alpha))
+        Ok(finish(Hnsw::new(Entries::new(encoder, engine, quantized), isa, parameters, alpha)))
     }
 }

@@ -71,7 +71,7 @@ impl Hnsw {
             (place.slot, vigil.end())
         };
         if let Err(error) = linked {
-            self.take_out_of(key, Some(slot), work)?;
+            self.undo.map_or(Ok(true), |undo| undo(self, key, Some(slot), work))?;
             return Err(error);
         }
         self.advance(false, work);

@@ -31,6 +31,7 @@ use crate::error::IndexError;
 use crate::graph::{Graph, Parameters};
 use crate::index::hnsw::builder::HnswBuilder;
 use crate::index::hnsw::maintain::Remains;
+use crate::index::hnsw::remove::Undo;
 use crate::index::reports::calibration::Curve;
 use crate::index::reports::check::{CheckReport, IndexFault, IndexFaultKind, LevelCheck};
 use crate::index::reports::stats::{MemoryUsage, Stats};
@@ -74,6 +75,8 @@ pub struct Hnsw {
     /// Threads that change the index share this lock; a thread that needs an unchanged index takes it alone.
     pub(super) inserting: RwLock<()>,
     pub(super) remains: Mutex<Remains>,
+    /// Undoes an insertion under a custom metric.
+    undo: Option<Undo>,
 }
 
 impl Hnsw {
@@ -117,6 +120,7 @@ impl Hnsw {
             curve: Curve::default(),
             inserting: RwLock::new(()),
             remains: Mutex::default(),
+            undo: None,
         }
     }
 

@@ -12,7 +12,17 @@ use crate::index::scratch::Work;
 use crate::observe::watch;
 use crate::vector::AsVector;
 
+/// Removes a key, if its vector is in the slot (if given). Returns whether it was removed.
+pub(in crate::index) type Undo =
+    fn(&Hnsw, u64, Option<Slot>, &mut Work) -> Result<bool, IndexError>;
+
 impl Hnsw {
+    /// Sets that insertions whose distances panicked are undone. A pointer: programs without custom metrics that remove nothing do
+    /// not contain the removal.
+    pub(crate) fn with_undo(self) -> Self {
+        Self { undo: Some(Self::take_out_of), ..self }
+    }
+
     /// Removes the vector of a key. Returns whether the key had one. Once it returns, no search finds it.
     ///
     /// The graph is repaired in place: neighbours are linked past the vector (IP-DiskANN, Xu et al., 2025), no
@@ -75,7 +85,7 @@ impl Hnsw {
     }
 
     /// Removes a key, if its vector is in the slot `only` (if given). Returns whether it was removed.
-    pub(in crate::index) fn take_out_of(
+    fn take_out_of(
         &self,
         key: u64,
         only: Option<Slot>,
