@@ -24,6 +24,8 @@ pub(crate) struct CustomUse {
     panics: AtomicU64,
     /// The message of the last panic.
     message: Mutex<String>,
+    /// Makes the error after a panic. A pointer: only programs that make a custom metric contain it.
+    error: fn(&Self) -> IndexError,
 }
 
 impl CustomUse {
@@ -84,7 +86,7 @@ impl<'a> Vigil<'a> {
     #[inline]
     pub(crate) fn end(&self) -> Result<(), IndexError> {
         match self.0 {
-            Some((custom, before)) if custom.panics() != before => Err(custom.error()),
+            Some((custom, before)) if custom.panics() != before => Err((custom.error)(custom)),
             _ => Ok(()),
         }
     }
@@ -110,6 +112,7 @@ pub(super) fn bind(
         may_be_negative: metric.may_be_negative(),
         panics: AtomicU64::new(0),
         message: Mutex::default(),
+        error: CustomUse::error,
     });
     let (metric, used) = (Arc::clone(metric), Arc::clone(&in_use));
     (Box::new(CustomKernel { metric, dimension, element, in_use: used }), in_use)

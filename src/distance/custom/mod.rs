@@ -137,7 +137,8 @@ impl<M: CustomMetric + ?Sized> CustomMetric for Arc<M> {
 pub(crate) const MAX_NAME: usize = 64;
 
 /// Binds a metric to a dimension and an element type.
-type Bind = fn(&Custom, usize, Element) -> (Box<dyn BoundKernel>, Arc<CustomUse>);
+type Bind =
+    fn(&Custom, usize, Element) -> Result<(Box<dyn BoundKernel>, Arc<CustomUse>), IndexError>;
 
 /// A custom metric and its name.
 #[derive(Clone)]
@@ -151,7 +152,7 @@ pub(crate) struct Custom {
 impl Custom {
     pub(crate) fn new(metric: impl CustomMetric) -> Self {
         let name = metric.name().into();
-        Self { metric: Arc::new(metric), name, bind: kernel::bind }
+        Self { metric: Arc::new(metric), name, bind: checked }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -171,23 +172,32 @@ impl Custom {
         dimension: usize,
         element: Element,
     ) -> Result<(Box<dyn BoundKernel>, Arc<CustomUse>), IndexError> {
-        if self.name.is_empty() || self.name.len() > MAX_NAME {
-            return Err(IndexError::Parameter {
-                name: "name of the metric",
-                value: format!("a text of {} bytes", self.name.len()),
-                allowed: "1 to 64 bytes",
-            });
-        }
-        if !self.metric.supports(dimension, element) {
-            let Self { name, .. } = self;
-            return Err(IndexError::Parameter {
-                name: "metric",
-                value: format!("\"{name}\" over {dimension} components of {element}"),
-                allowed: "one that supports the dimension and the element type",
-            });
-        }
-        Ok((self.bind)(self, dimension, element))
+        (self.bind)(self, dimension, element)
     }
+}
+
+/// Does [`Custom::bind`].
+fn checked(
+    custom: &Custom,
+    dimension: usize,
+    element: Element,
+) -> Result<(Box<dyn BoundKernel>, Arc<CustomUse>), IndexError> {
+    let Custom { metric, name, .. } = custom;
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(IndexError::Parameter {
+            name: "name of the metric",
+            value: format!("a text of {} bytes", name.len()),
+            allowed: "1 to 64 bytes",
+        });
+    }
+    if !metric.supports(dimension, element) {
+        return Err(IndexError::Parameter {
+            name: "metric",
+            value: format!("\"{name}\" over {dimension} components of {element}"),
+            allowed: "one that supports the dimension and the element type",
+        });
+    }
+    Ok(kernel::bind(custom, dimension, element))
 }
 
 impl fmt::Debug for Custom {

@@ -36,8 +36,8 @@ pub(super) struct Detour {
     /// Rejected neighbours of the node in hand.
     gates: Vec<Node>,
     keys: Vec<OrderKey>,
-    /// Order keys and nodes of the gates.
-    sorted: Vec<(OrderKey, Node)>,
+    /// Order keys of the gates, above the numbers of their nodes.
+    sorted: Vec<u64>,
     seeds: Vec<Node>,
 }
 
@@ -113,7 +113,8 @@ impl Graph {
 
 impl<S: Space> Trip<'_, S> {
     /// Offers the accepted nodes among `near` to the pool, and accepted neighbours of the rejected
-    /// ones. `near` has `count` entries at most.
+    /// ones. `near` has `count` entries at most. A call a node, so that programs contain it once.
+    #[inline(never)]
     fn expand(
         &mut self,
         near: impl Iterator<Item = Node>,
@@ -197,9 +198,12 @@ impl<S: Space> Trip<'_, S> {
         self.walk.space.keys(self.walk.query, gates, keys);
         counters.distances += gates.len() as u64;
         sorted.clear();
-        sorted.extend(keys.iter().copied().zip(gates.iter().copied()));
+        let keyed = keys.iter().zip(&*gates);
+        sorted.extend(
+            keyed.map(|(key, node)| u64::from(key.to_bits()) << 32 | u64::from(node.number())),
+        );
         sorted.sort_unstable();
         gates.clear();
-        gates.extend(sorted.iter().map(|&(_, node)| node));
+        gates.extend(sorted.iter().map(|&entry| Node::new(entry as u32)));
     }
 }
