@@ -117,6 +117,11 @@ neon:
       CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static CARGO_TARGET_DIR=target/arm64 \
       cargo test --target aarch64-unknown-linux-gnu --lib --tests -- --include-ignored
 
+# WebAssembly in node, and the example page in Chromium: nodejs, binaryen, chromium
+[group('kernels and systems')]
+wasm:
+    .ci/run wasm
+
 # Windows under wine: gcc-mingw-w64-x86-64, wine
 [group('kernels and systems')]
 windows:
