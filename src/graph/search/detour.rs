@@ -113,7 +113,7 @@ impl Graph {
 
 impl<S: Space> Trip<'_, S> {
     /// Offers the accepted nodes among `near` to the pool, and accepted neighbours of the rejected
-    /// ones. `near` has `count` entries at most. A call a node, so that programs contain it once.
+    /// ones. `near` has `count` entries at most. Inlined, it would be in programs twice.
     #[inline(never)]
     fn expand(
         &mut self,

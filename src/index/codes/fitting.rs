@@ -181,7 +181,7 @@ impl Quantized {
         let sample = self.sample(count, waits, vector);
         let isa = self.isa;
         let train = self.training(sample);
-        self.run(waits, move || {
+        let fit = move || {
             let codes = train().map(|coders| {
                 coders
                     .codes(isa, Blur::default(), |blocks| Ok::<_, Infallible>(Column::new(blocks)))
@@ -189,7 +189,8 @@ impl Quantized {
             if let Some(Ok(Some(codes))) = codes {
                 outcome.is(codes);
             }
-        });
+        };
+        self.run(waits, Box::new(fit));
     }
 
     /// Fits a quantizer in place of that of `old` to some of all `count > 0` vectors, unless one is being fitted. If it fits
@@ -205,7 +206,7 @@ impl Quantized {
         let sample = self.sample(count, waits, vector);
         let Self { coding, dimension, metric, seed, isa, .. } = *self;
         let (coder, fit) = (Arc::clone(&old.coder), Arc::clone(&old.fit));
-        self.run(waits, move || {
+        let refit = move || {
             let (mut learned, others) = sample.hold_out(coding, dimension);
             let before = mean_error(&coder, others.as_ref().unwrap_or(&learned), dimension);
             let Some(new) = Coder::train(&mut learned, dimension, metric, coding, seed, isa) else {
@@ -220,7 +221,8 @@ impl Quantized {
             if let Some(codes) = Codes::new(new, isa, column, Blur::default(), Fit::of(after)) {
                 outcome.is(codes);
             }
-        });
+        };
+        self.run(waits, Box::new(refit));
     }
 
     /// Notes the errors of codes of some of `count > 0` vectors, to which the quantizer was perhaps fitted.
@@ -258,7 +260,7 @@ impl Quantized {
     }
 
     /// Runs `fit`, in another thread if it takes long and the caller does not wait.
-    fn run(&self, waits: bool, fit: impl FnOnce() + Send + 'static) {
+    fn run(&self, waits: bool, fit: Box<dyn FnOnce() + Send>) {
         if self.coding.is_slow() && !waits {
             // If no thread can be started, `fit` and with it the outcome are dropped.
             threads::spawn("nearfield-train", fit);
