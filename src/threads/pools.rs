@@ -22,7 +22,7 @@ pub(crate) fn is_in_pool() -> bool {
     rayon::current_thread_index().is_some()
 }
 
-/// Runs `task` in a thread of its own. If no thread can be started, it is dropped.
+/// Runs `task` in a thread of its own, or drops it if no thread can be started.
 pub(crate) fn spawn(name: &str, task: impl FnOnce() + Send + 'static) {
     drop(thread::Builder::new().name(name.to_owned()).spawn(task));
 }
