@@ -18,6 +18,9 @@ const SURE: usize = 2;
 /// Candidates that are measured between two checks for the end; a fourth of those wanted if that is more.
 const STEP: usize = 4;
 
+/// Maximum number of candidates that buffers have room for in advance.
+const ROOM: usize = 1024;
+
 /// Candidates whose vectors are prefetched while others are measured: vectors are long, and memory is slow.
 const AHEAD: usize = 8;
 
@@ -118,6 +121,12 @@ impl Head {
         estimates.clear();
         orders.clear();
         sorted.clear();
+        // A search measures as many as its errors ask for. With room for all, a later one allocates nothing.
+        let room = candidates.size_hint().1.map_or(0, |most| most.min(ROOM));
+        slots.reserve(room);
+        estimates.reserve(room);
+        orders.reserve(room);
+        sorted.reserve(room);
         let mut candidates = candidates.filter(|&(_, slot)| rows.has(slot));
         let mut take = |most: usize, slots: &mut Vec<Slot>, estimates: &mut Vec<f32>| {
             for (estimate, slot) in candidates.by_ref().take(most - slots.len()) {
