@@ -8,6 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::support::data::{generated, keys};
+use crate::support::files::Folder;
 
 /// Any function as a kernel.
 struct Kernel<F>(F);
@@ -299,4 +300,23 @@ fn a_kernel_may_search_another_index() {
         hits.iter().map(|hit| (hit.key, hit.distance)).collect::<Vec<_>>(),
         [(2, 5.0), (1, 7.0)]
     );
+}
+
+#[test]
+fn an_index_that_was_read_undoes_an_insertion_that_panics() {
+    let index = Hnsw::builder_with(2, Kernel(panicking)).build().unwrap();
+    index.insert_batch(&[1, 2], &[0.0, 0.0, 1.0, 1.0]).run().unwrap();
+    let folder = Folder::new("custom-panics");
+    let path = folder.file("index.nf");
+    index.save(&path).unwrap();
+    for again in [
+        Hnsw::from_bytes_with(&index.to_bytes().unwrap(), Kernel(panicking)).unwrap(),
+        Hnsw::load_with(&path, Kernel(panicking)).unwrap(),
+        Hnsw::open_with(&path, Kernel(panicking)).unwrap(),
+    ] {
+        assert_panicked(again.insert(3, &[BAD, 0.0]));
+        assert_eq!((again.len(), again.contains(3)), (2, false));
+        let report = again.check();
+        assert!(report.is_ok(), "{report}");
+    }
 }

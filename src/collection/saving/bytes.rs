@@ -109,7 +109,7 @@ impl Hnsw {
         bytes: &[u8],
         metric: impl CustomMetric,
     ) -> Result<Self, CollectionError> {
-        from_bytes(bytes, Some(&Custom::new(metric)))
+        from_bytes(bytes, Some(&Custom::new(metric))).map(Self::with_undo)
     }
 
     /// Writes [`Hnsw::to_bytes`] to `to`, and flushes it.
